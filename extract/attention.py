@@ -1,0 +1,139 @@
+"""Attention as a model computes it, recorded on the way: target row, and column masses.
+
+Through transformers' ``AttentionInterface``: one registered function that computes attention in the open and keeps
+its weights. Two silent traps: registered alone it is given no causal mask (so ``eager_mask`` is registered under
+the same name), and some families ignore it without a word. So it proves itself at load: one call a layer, and
+logits equal to ``eager``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qloc.extract.tokens import Target
+
+_NAME: Final = "qloc_recorded"
+
+
+def _recorder(kept: list[Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Attention in the open: scores, scale, soft-cap, mask, softmax in float32, keep, weighted sum."""
+
+    def attend(
+        module: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        scaling: float | None = None,
+        softcap: float | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, Tensor]:
+        groups = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+        if softcap is not None:
+            scores = torch.tanh(scores / softcap) * softcap
+        if attention_mask is not None:
+            scores = scores + attention_mask[..., : key.shape[-2]]
+        weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+        kept.append(weights.detach())
+        return (weights.to(value.dtype) @ value).transpose(1, 2).contiguous(), weights
+
+    return attend
+
+
+@contextmanager
+def recording(model: Any) -> Iterator[list[Tensor]]:
+    """Every attention layer that runs inside appends its weights, (query, head, token, token).
+
+    The model's own attention implementation, and the registries, are as before when it ends.
+    """
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface, eager_mask
+
+    kept: list[Tensor] = []
+    before = model.config._attn_implementation
+    AttentionInterface.register(_NAME, _recorder(kept))
+    AttentionMaskInterface.register(_NAME, eager_mask)
+    try:
+        model.set_attn_implementation(_NAME)
+        yield kept
+    finally:
+        model.set_attn_implementation(before)
+        AttentionInterface._global_mapping.pop(_NAME, None)
+        AttentionMaskInterface._global_mapping.pop(_NAME, None)
+
+
+@torch.no_grad()
+def why_not_recorded(model: Any, target: Target, n_layers: int) -> str:
+    """Empty where attention can be recorded on this model, else the reason.
+
+    Attention is trusted only after one call a layer and logits equal to those of ``eager`` attention.
+    """
+    ids = torch.tensor([target.ids], device=next(iter(model.parameters())).device)
+    before = model.config._attn_implementation
+    try:
+        with recording(model) as kept:
+            logits = model(input_ids=ids).logits
+            calls, shapes = len(kept), {tuple(weights.shape[2:]) for weights in kept}
+        model.set_attn_implementation("eager")
+        expected = model(input_ids=ids).logits
+    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
+        return f"{model.config.model_type} does not run with a registered attention function ({error})"
+    finally:
+        model.set_attn_implementation(before)
+    if calls != n_layers or shapes != {(ids.shape[1], ids.shape[1])}:
+        return f"{model.config.model_type} called the registered attention function {calls} times for {n_layers} layers"
+    scale = expected.abs().max().clamp_min(1.0)
+    allowed = 1e-4 if logits.dtype in (torch.float32, torch.float64) else 5e-2
+    if float((logits - expected).abs().max() / scale) > allowed:
+        return f"{model.config.model_type} gives other logits with the registered attention function than with eager"
+    return ""
+
+
+@torch.no_grad()
+def attention_of(
+    model: Any, targets: Sequence[Target], n_tokens: int
+) -> dict[str, NDArray[Any]]:
+    """What ``/attention`` keeps of targets of equal length.
+
+    Returns
+    -------
+    ``target_row`` A[target, k]; ``column_mass`` c[k] = Σ_j A[j, k]; ``column_mass_no_sink``: the first token
+    dropped as row and column, rows renormalized, then summed; each float16, (query, layer, head, token), NaN beyond
+    the prompt. ``length`` int32, (query).
+    """
+    ids = torch.tensor([target.ids for target in targets], device=next(iter(model.parameters())).device)
+    position = torch.tensor([target.position for target in targets], device=ids.device)
+    rows, masses, bare = [], [], []
+    with recording(model) as kept:
+        model(input_ids=ids)
+        for weights in kept:
+            rows.append(weights[torch.arange(len(ids), device=ids.device), :, position])
+            masses.append(weights.sum(2))
+            bare.append(_without_sink(weights))
+    found = {"target_row": rows, "column_mass": masses, "column_mass_no_sink": bare}
+    padded = {name: _padded(torch.stack(parts, 1), n_tokens) for name, parts in found.items()}
+    return {**padded, "length": np.full(len(targets), ids.shape[1], dtype=np.int32)}
+
+
+def _without_sink(weights: Tensor) -> Tensor:
+    """Column masses without the first token, which many heads use as a place to attend to nothing."""
+    inner = weights[:, :, 1:, 1:]
+    total = inner.sum(-1, keepdim=True)
+    shares = torch.where(total > 0, inner / total.clamp_min(torch.finfo(total.dtype).tiny), torch.zeros_like(inner))
+    mass = shares.sum(2)
+    return torch.cat([torch.full_like(mass[..., :1], torch.nan), mass], -1)
+
+
+def _padded(values: Tensor, n_tokens: int) -> NDArray[np.float16]:
+    full = np.full((*values.shape[:-1], n_tokens), np.nan, dtype=np.float16)
+    full[..., : values.shape[-1]] = values.cpu().numpy()
+    return full

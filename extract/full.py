@@ -1,0 +1,100 @@
+"""Path gradients the plain way: every row runs the whole prompt through the whole model.
+
+The oracle that proves :mod:`qloc.extract.growing` on each model, and the fallback where it does not hold. It knows
+of a model only its down-projections and its logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qloc.extract.architectures import Sites
+from qloc.extract.growing import PathGradients, Points
+from qloc.extract.hooks import hooked
+from qloc.extract.tokens import Target
+
+
+def full_rows(
+    model: Any, sites: Sites, target: Target, points: Points, weights: Tensor, layers: Sequence[int]
+) -> PathGradients:
+    """Path gradients of one target; parameters and result as for :func:`qloc.extract.growing.growing_rows`."""
+    device = next(iter(model.parameters())).device
+    ids = torch.tensor([target.ids], device=device)
+    base = _Patch(position=target.position)
+    with torch.no_grad(), hooked(forward_pre={down: base.read(layer) for layer, down in enumerate(sites.downs)}):
+        logits = _wide(model(input_ids=ids).logits[:, target.position])
+        hidden = _final_hidden(model, sites, ids, target.position)
+    wide = logits.dtype
+    n_nodes, n_layers = weights.shape[1], sites.n_layers
+    shape = (1, n_layers, sites.n_neurons)
+    mean = torch.zeros(len(weights), *shape, dtype=wide, device=device)
+    gradient = torch.zeros(shape, dtype=wide, device=device)
+    node = torch.zeros(n_nodes, 1, n_layers, dtype=wide, device=device)
+    for layer in layers:
+        activation = base.activation[layer]
+        rows = torch.cat([points(layer, activation)[:, 0], activation]).to(activation.dtype)
+        probability, change = _patched(model, sites.downs[layer], ids, target, rows)
+        gradient[0, layer] = change[-1].to(wide)
+        mean[:, 0, layer] = weights.to(wide) @ change[:-1].to(wide)
+        node[:, 0, layer] = probability[:-1]
+    return PathGradients(
+        activation=torch.stack([base.activation[layer] for layer in range(n_layers)], 1).to(wide),
+        gradient=gradient,
+        mean_gradient=mean,
+        probability=logits.softmax(-1)[:, target.token],
+        node_probability=node,
+        hidden=hidden,
+    )
+
+
+class _Patch:
+    """Reads down-projections' inputs at a position, or puts given rows there."""
+
+    def __init__(self, position: int, rows: Tensor | None = None) -> None:
+        self.position, self.rows = position, rows
+        self.activation: dict[int, Tensor] = {}
+
+    def read(self, layer: int) -> Any:
+        """A forward pre-hook that keeps the input, (1, neuron)."""
+
+        def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+            self.activation[layer] = args[0].view(1, -1, args[0].shape[-1])[:, self.position].detach()
+
+        return hook
+
+    def put(self, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """A forward pre-hook that replaces the input by the rows."""
+        if self.rows is None:
+            return args
+        given = args[0]
+        changed = given.view(len(self.rows), -1, given.shape[-1]).clone()
+        changed[:, self.position] = self.rows
+        return (changed.view(given.shape), *args[1:])
+
+
+def _patched(model: Any, down: nn.Module, ids: Tensor, target: Target, rows: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = rows.detach().requires_grad_(True)
+    with torch.enable_grad(), hooked(forward_pre={down: _Patch(target.position, leaf).put}):
+        logits = model(input_ids=ids.expand(len(rows), -1)).logits[:, target.position]
+        probability = _wide(logits).softmax(-1)[:, target.token]
+        (change,) = torch.autograd.grad(probability.sum(), leaf)
+    return probability.detach(), change
+
+
+def _final_hidden(model: Any, sites: Sites, ids: Tensor, position: int) -> Tensor:
+    kept: list[Tensor] = []
+
+    def keep(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        kept.append(args[0][:, position].detach())
+
+    with hooked(forward_pre={sites.head: keep}):
+        model(input_ids=ids)
+    return kept[0]
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

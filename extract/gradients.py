@@ -1,0 +1,173 @@
+"""The gradient engine: batches within a memory bound, by rows that grow, once these have proved themselves.
+
+Batch composition is a function of the targets and the bound alone, never of free memory or of what else runs, so
+that an extraction that is resumed or distributed gives the same bits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from qloc.extract.architectures import Sites
+from qloc.extract.full import full_rows
+from qloc.extract.growing import Join, PathGradients, Points, growing_rows
+from qloc.extract.head import Head
+from qloc.extract.tokens import Family, Target
+
+log = logging.getLogger(__name__)
+
+_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
+"""Largest difference from the oracle, relative to its largest value. float64: RMSNorm of transformers computes in
+float32 even then. Half precision: rounding of a single activation is 4e-3 already."""
+
+_MOST_ROWS = 2048
+"""Rows in flight beyond which a larger batch was not faster on two cores (benchmarks/extraction.py)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientEngine:
+    """Path gradients of any number of targets on one model.
+
+    Attributes
+    ----------
+    memory : bytes that the rows in flight may take.
+    kind : how rows join (``after`` or ``before`` their block), or ``full`` where growing rows did not hold.
+    """
+
+    model: Any
+    sites: Sites
+    family: Family
+    memory: int
+    kind: Literal["after", "before", "full"] = "after"
+
+    @property
+    def head(self) -> Head:
+        """The output embedding, with a quarter of the memory for its logits."""
+        return Head(model=self.model, module=self.sites.head, chunk_bytes=self.memory // 4)
+
+    def batches(
+        self, targets: Sequence[Target], points: Points, weights: Tensor
+    ) -> Iterator[tuple[list[int], PathGradients]]:
+        """Indices into ``targets`` and their path gradients, batch by batch.
+
+        Parameters
+        ----------
+        points : (layer, activation (query, neuron)) → (node, query, neuron).
+        weights : (rule, node).
+        """
+        for indices in self._plan(targets, weights.shape[1]):
+            chosen = [targets[index] for index in indices]
+            if self.kind == "full":
+                yield indices, _side_by_side([self._one(target, points, weights) for target in chosen])
+            else:
+                yield indices, self._grown(chosen, points, weights)
+
+    def _one(self, target: Target, points: Points, weights: Tensor) -> PathGradients:
+        return full_rows(self.model, self.sites, target, points, weights, range(self.sites.n_layers))
+
+    def _grown(self, targets: list[Target], points: Points, weights: Tensor) -> PathGradients:
+        parts = [
+            self.grown(targets, points, weights, layers)
+            for layers in self._layer_groups(len(targets[0].ids), weights.shape[1])
+        ]
+        mean, node = (sum(getattr(p, name) for p in parts) for name in ("mean_gradient", "node_probability"))
+        return replace(parts[0], mean_gradient=mean, node_probability=node)
+
+    def grown(self, targets: Sequence[Target], points: Points, weights: Tensor, layers: Sequence[int]) -> PathGradients:
+        """Path gradients of targets of equal length by rows that grow, in one batch."""
+        join: Join = "before" if self.kind == "before" else "after"
+        return growing_rows(
+            self.model, self.sites, self.head, self.family, targets, points, weights, layers, join
+        )
+
+    def _plan(self, targets: Sequence[Target], n_nodes: int) -> list[list[int]]:
+        """Targets of equal length together, as many as memory allows."""
+        by_length: dict[int, list[int]] = {}
+        for index, target in enumerate(targets):
+            by_length.setdefault(len(target.ids), []).append(index)
+        plan = []
+        for length, indices in sorted(by_length.items()):
+            layers = range(self.sites.n_layers)
+            rows = 1 + n_nodes * len(layers)
+            fit = min(self.memory // self._bytes(length, n_nodes, layers), _MOST_ROWS // rows)
+            size = max(1, fit)
+            plan += [indices[start : start + size] for start in range(0, len(indices), size)]
+        return plan
+
+    def _layer_groups(self, length: int, n_nodes: int) -> list[list[int]]:
+        """Runs of layers whose rows, of one query, fit into memory together; all of them where they do."""
+        groups: list[list[int]] = [[]]
+        for layer in range(self.sites.n_layers):
+            if groups[-1] and self._bytes(length, n_nodes, [*groups[-1], layer]) > self.memory:
+                groups.append([])
+            groups[-1].append(layer)
+        return groups
+
+    def _bytes(self, length: int, n_nodes: int, layers: Sequence[int]) -> int:
+        """What the rows of one query keep for the backward pass: an upper bound of what autograd saves."""
+        config = self.model.config.get_text_config()
+        width, read = int(config.hidden_size), length
+        positions = 1 if self.family == "causal" else length
+        a_token = 14 * width + 8 * self.sites.n_neurons + 2 * (read * width if self.family == "causal" else 0)
+        heads = int(config.num_attention_heads)
+        a_row_layer = positions * a_token + 4 * heads * positions * read
+        alive = sum(self.sites.n_layers - layer for layer in layers) * n_nodes + self.sites.n_layers
+        itemsize = next(iter(self.model.parameters())).element_size()
+        return max(1, alive * a_row_layer * itemsize)
+
+
+def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
+    """The engine in the quickest way that equals the oracle on two targets of this model.
+
+    Rows that join after their block, else before it, else (with a warning) the oracle itself.
+    """
+    first = targets[0]
+    second = next((t for t in targets[1:] if len(t.ids) == len(first.ids)), first)
+    layers = sorted({0, engine.sites.n_layers // 2, engine.sites.n_layers - 1})
+    weights = torch.tensor([[0.5, 0.5]])
+    oracle = _side_by_side(
+        [full_rows(engine.model, engine.sites, target, _halves, weights, layers) for target in (first, second)]
+    )
+    allowed = _TOLERANCE.get(next(iter(engine.model.parameters())).dtype, 1e-3)
+    for kind in ("after", "before"):
+        trial = replace(engine, kind=kind)
+        try:
+            worst = _difference(trial.grown([first, second], _halves, weights, layers), oracle, layers)
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
+            log.info("rows that join %s their block do not run on this model: %s", kind, error)
+            continue
+        if worst <= allowed:
+            return trial
+        log.info("rows that join %s their block differ from the oracle by %.1e (allowed %.0e)", kind, worst, allowed)
+    log.warning(
+        "growing rows do not hold on %s: every row runs the whole model, which takes about ten times longer",
+        engine.model.config.model_type,
+    )
+    return replace(engine, kind="full")
+
+
+def _halves(_: int, activation: Tensor) -> Tensor:
+    return torch.stack([activation * 0.25, activation * 0.75])
+
+
+def _difference(grown: PathGradients, oracle: PathGradients, layers: list[int]) -> float:
+    worst = 0.0
+    for name in ("activation", "gradient", "mean_gradient", "probability", "node_probability", "hidden"):
+        ours, theirs = getattr(grown, name).double(), getattr(oracle, name).double()
+        if name == "gradient":
+            ours, theirs = ours[:, layers], theirs[:, layers]
+        scale = theirs.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+        worst = max(worst, float((ours - theirs).abs().max() / scale))
+    return worst
+
+
+def _side_by_side(parts: Sequence[PathGradients]) -> PathGradients:
+    axis = {"mean_gradient": 1, "node_probability": 1}
+    names = ("activation", "gradient", "mean_gradient", "probability", "node_probability", "hidden")
+    return PathGradients(**{n: torch.cat([getattr(p, n) for p in parts], axis.get(n, 0)) for n in names})

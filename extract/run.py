@@ -1,0 +1,165 @@
+"""One extraction: facts and a model in, an Outline and then Blocks out, unit by unit.
+
+Everything a unit gives is a function of the plan and the unit alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from qloc.block import Block, Outline, Unit, units_of
+from qloc.errors import InputError, message
+from qloc.extract.answers import MOST_CANDIDATES, N_TOP
+from qloc.extract.asking import Asking, ask_facts
+from qloc.extract.attention import why_not_recorded
+from qloc.extract.datasets import read_facts
+from qloc.extract.gradients import GradientEngine, proved
+from qloc.extract.loading import LoadedModel, Source, source
+from qloc.extract.unit import UnitRun
+from qloc.facts import FactSet, candidates
+from qloc.plan import Plan
+
+SITE: Final = "mlp_post"
+"""The input of the MLP's down-projection, after the nonlinearity."""
+
+
+def prepare(plan: Plan) -> Extraction:
+    """Read facts, configuration and tokenizer; the weights wait until something is to be computed.
+
+    Raises
+    ------
+    InputError : a model or facts that cannot be read or asked, before any work is done.
+    """
+    facts = read_facts(plan.facts, relations=plan.relations, max_facts=plan.max_facts, seed=plan.seed)
+    return Extraction(plan=plan, source=source(plan.model, plan.revision), facts=facts)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """A planned extraction of phase ``signals``."""
+
+    plan: Plan
+    source: Source
+    facts: FactSet
+
+    @functools.cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What the phase's numbers depend on, nested; no paths, devices or clocks."""
+        return {
+            "phase": "signals",
+            "model": self.source.fingerprint(),
+            "tokenizer": self.source.tokenizer_fingerprint(),
+            "facts": self.facts.digest(),
+            "parameters": {**self.plan.signal_parameters(), "site": SITE},
+        }
+
+    @functools.cached_property
+    def asking(self) -> Asking:
+        """Which queries this model can be asked, and why not the others."""
+        asking = ask_facts(self.facts, self.source.encoder())
+        if not any(asking.asked):
+            reasons = ", ".join(f"{count} {reason}" for reason, count in asking.excluded.items()) or "none given"
+            rule = f"at least one query that {self.source.name} can be asked (left out: {reasons})"
+            raise InputError(message("facts", self.plan.facts, rule, "qloc extract --facts", "Give other facts or another model"))
+        return asking
+
+    @functools.cached_property
+    def loaded(self) -> LoadedModel:
+        """The model with its weights, read at the first need."""
+        return self.source.load(dtype=self.plan.dtype, device=self.plan.device)
+
+    @functools.cached_property
+    def engine(self) -> GradientEngine:
+        """The gradient engine, proved on this model and these facts."""
+        loaded, targets = self.loaded, self.asking.some_targets()
+        engine = GradientEngine(
+            model=loaded.model, sites=loaded.sites, family=loaded.family, memory=self.plan.memory
+        )
+        return proved(engine, targets)
+
+    @functools.cached_property
+    def attention_refused(self) -> str:
+        """Why attention cannot be recorded on this model; empty where it can."""
+        return why_not_recorded(self.loaded.model, self.asking.some_targets()[0], self.loaded.sites.n_layers)
+
+    @functools.cached_property
+    def outline(self) -> Outline:
+        """What is known before the model has run over the facts; loads the weights."""
+        asked, sites, config = self.asking.asked, self.loaded.sites, self.source.config.get_text_config()
+        counts = np.array([len(queries) for queries in asked], dtype=np.int64)
+        queries = [query for of_fact in asked for query in of_fact]
+        kept = {name: found[:MOST_CANDIDATES] for name, found in candidates(self.facts.facts).items()}
+        return Outline(
+            facts=self.asking.fact_columns(self.facts),
+            candidates=kept,
+            methods=self.plan.methods,
+            sizes={
+                "fact": len(self.facts),
+                "query": len(queries),
+                "layer": sites.n_layers,
+                "neuron": sites.n_neurons,
+                "head": 0 if self.attention_refused else int(config.num_attention_heads),
+                "token": max(len(query.targets[-1].ids) for query in queries),
+                "answer_token": max(len(query.targets) for query in queries),
+                "top": min(N_TOP, int(config.vocab_size)),
+                "candidate": max(map(len, kept.values())),
+                "query_of_fact": int(counts.max()),
+            },
+            units=units_of(counts, self.plan.unit_facts),
+            attrs=self._described(),
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What ran it: library versions and device; for the manifest, never for an array."""
+        import tokenizers
+        import transformers
+
+        device = self.loaded.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return {
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+            "device": name,
+            "threads": str(torch.get_num_threads()),
+        }
+
+    def extract(self, unit: Unit) -> Block:
+        """Run the model over one unit.
+
+        Raises
+        ------
+        ModelError : a number that is not finite, naming the query.
+        """
+        asked = [query for of_fact in self.asking.asked[unit.first_fact : unit.last_fact] for query in of_fact]
+        facts = self.facts.facts[unit.first_fact : unit.last_fact]
+        run = UnitRun(
+            unit=unit, facts=facts, asked=asked, outline=self.outline, engine=self.engine, loaded=self.loaded,
+            encoder=self.source.encoder(), plan=self.plan,
+        )
+        return run.block()
+
+    def _described(self) -> dict[str, Any]:
+        config, facts = self.source.config, self.facts
+        return {
+            "model": self.source.name,
+            "model_type": config.model_type,
+            "family": self.source.family,
+            "revision": self.plan.revision or "",
+            "dtype": str(next(iter(self.loaded.model.parameters())).dtype).removeprefix("torch."),
+            "facts": self.plan.facts,
+            "site": SITE,
+            "engine": self.engine.kind,
+            "attention": self.attention_refused or "recorded",
+            "excluded": dict(self.asking.excluded),
+            "skipped": dict(facts.skipped),
+            "merged": facts.merged,
+            **{name: value for name, value in self.plan.signal_parameters().items() if name not in ("dtype", "memory")},
+        }
+

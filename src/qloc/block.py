@@ -1,0 +1,121 @@
+"""What travels from extract to store: an Outline before the model runs, then a Block a unit.
+
+Plain arrays with fixed axes, so that extract knows no Zarr and store knows no model. A **unit** is a fixed run
+of whole facts: the grain of resuming, of distribution and of batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A run of whole facts, and the queries they have; half-open ranges into the study's facts and queries."""
+
+    number: int
+    first_fact: int
+    last_fact: int
+    first_query: int
+    last_query: int
+
+    @property
+    def n_facts(self) -> int:
+        """Number of facts in the unit."""
+        return self.last_fact - self.first_fact
+
+    @property
+    def n_queries(self) -> int:
+        """Number of queries in the unit; may be 0."""
+        return self.last_query - self.first_query
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """All that is known of an extraction before the model has run.
+
+    Attributes
+    ----------
+    facts : columns of ``/facts``, each of length n_facts, in input order: ``id, subject, relation, object,
+        feature`` (str), ``first_query, n_queries, n_objects`` (int32, -1 missing), ``leaks`` (int8), and one
+        column for each attribute of the facts.
+    candidates : the candidate answers of each relation, in the order of the ``candidate`` axis.
+    methods : attribution methods, in the order of the ``attribution_method`` axis.
+    sizes : length of every axis but slot: ``fact, query, layer, neuron, head, token, answer_token, top,
+        candidate, query_of_fact``; ``head`` is 0 where attention cannot be recorded.
+    units : a partition of facts and queries, in order.
+    attrs : what describes the study, JSON only: model, site, parameters, excluded queries by reason …
+    """
+
+    facts: Mapping[str, Array]
+    candidates: Mapping[str, tuple[str, ...]]
+    methods: tuple[str, ...]
+    sizes: Mapping[str, int]
+    units: tuple[Unit, ...]
+    attrs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """What extraction learned about one unit; axes are local to the unit.
+
+    Attributes
+    ----------
+    queries : columns of ``/queries``, leading axis query, under the names, dims and dtypes of store.md:
+        ``fact`` (int32, index into the study's facts), ``template, relation, prompt, answer, kind`` (str),
+        ``answer_token_id, target_position, token_log_probability, token_rank`` (query, answer_token),
+        ``log_probability, rank, argmax, known``, ``bad_log_probability`` (NaN but for pairs),
+        ``top_token_id, top_log_probability`` (query, top), ``candidate_log_probability`` (query, candidate).
+        ``answer_token`` and ``candidate`` are as long as the outline says.
+    attribution : float32 or float64, (attribution_method, query, layer, neuron)
+    activation, gradient : float32 or float64, (query, layer, neuron); gradient of the answer token's probability
+        at the activation itself (α = 1), mean over answer tokens.
+    completeness_gap : float32, (attribution_method, query, layer); NaN where not defined.
+    attention : ``target_row, column_mass, column_mass_no_sink`` float16 (query, layer, head, token),
+        ``length`` int32 (query); empty where attention cannot be recorded.
+    gram, null_gram : float64, (attribution_method, fact, query_of_fact, query_of_fact); NaN padded.
+    """
+
+    unit: Unit
+    queries: Mapping[str, Array]
+    attribution: Array
+    activation: Array
+    gradient: Array
+    completeness_gap: Array
+    gram: Array
+    null_gram: Array
+    attention: Mapping[str, Array] = field(default_factory=dict)
+
+
+def units_of(n_queries: Array, unit_facts: int) -> tuple[Unit, ...]:
+    """Cut facts with ``n_queries`` queries each into units of ``unit_facts`` facts.
+
+    Parameters
+    ----------
+    n_queries : int, (fact,)
+    unit_facts : facts a unit; the last unit may be shorter.
+
+    Examples
+    --------
+    >>> [(u.first_fact, u.last_fact, u.first_query, u.last_query) for u in units_of(np.array([3, 0, 2]), 2)]
+    [(0, 2, 0, 3), (2, 3, 3, 5)]
+    """
+    ends = np.concatenate([[0], np.cumsum(n_queries)])
+    starts = range(0, len(n_queries), unit_facts)
+    return tuple(
+        Unit(
+            number=number,
+            first_fact=first,
+            last_fact=min(first + unit_facts, len(n_queries)),
+            first_query=int(ends[first]),
+            last_query=int(ends[min(first + unit_facts, len(n_queries))]),
+        )
+        for number, first in enumerate(starts)
+    )

@@ -1,0 +1,135 @@
+"""Fact and Query: what is asked of a model, before any tokenizer has seen it.
+
+A fact is a triple ⟨subject, relation, object⟩ with the prompts that ask for its object; a minimal pair
+(BLiMP) is one fact with one query, a good and a bad continuation, its paradigm playing the relation's part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from qloc.canonical import digest
+
+SUBJECT_MARK = "[X]"
+ANSWER_MARK = "[Y]"
+
+Attribute = str | int | float
+"""What an attribute of a fact may be; it becomes a coordinate of ``/facts``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """One prompt that asks for a fact's object.
+
+    Attributes
+    ----------
+    template : id of the template; shared by the facts that it is asked of.
+    text : the prompt, subject filled in, with one ``[Y]`` where the answer stands.
+    """
+
+    template: str
+    text: str
+
+    @property
+    def head(self) -> str:
+        """What stands before the answer."""
+        return self.text.partition(ANSWER_MARK)[0]
+
+    @property
+    def tail(self) -> str:
+        """What stands behind the answer."""
+        return self.text.partition(ANSWER_MARK)[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A fact and its queries, or a minimal pair.
+
+    Attributes
+    ----------
+    object : the answer asked for; for a minimal pair the good continuation.
+    bad : the bad continuation of a minimal pair, else None.
+    feature : what a minimal pair is about, such as ``singular``; else empty.
+    objects : every right answer for this subject and relation, ``object`` among them.
+    attributes : free columns, such as a frequency.
+    cue_in_prefix : whether what decides a pair stands before ``[Y]``; a causal LM cannot be asked otherwise.
+    """
+
+    id: str
+    relation: str
+    subject: str
+    object: str
+    queries: tuple[Query, ...]
+    kind: Literal["fact", "minimal_pair"] = "fact"
+    bad: str | None = None
+    feature: str = ""
+    objects: tuple[str, ...] = ()
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    cue_in_prefix: bool = True
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the answer is contained in the subject (case folded), so that copying would answer it.
+
+        Examples
+        --------
+        >>> Fact(id="a", relation="made by", subject="Apple II", object="apple", queries=()).leaks
+        True
+        """
+        return self.kind == "fact" and self.object.casefold() in self.subject.casefold()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactSet:
+    """The facts of a study in their input order, with what reading them left out.
+
+    Attributes
+    ----------
+    source : what was read, as the user named it.
+    merged : number of facts dropped because an earlier one has the same subject, relation and object.
+    skipped : number of facts or queries that the reader could not use, by reason.
+    """
+
+    facts: tuple[Fact, ...]
+    source: str
+    merged: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Hex sha256 of all that a model could be asked, and of the attributes."""
+        return digest([_plain(fact) for fact in self.facts])
+
+    def relations(self) -> list[str]:
+        """Relations in order of first appearance."""
+        return list(dict.fromkeys(fact.relation for fact in self.facts))
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+
+def fill(text: str, subject: str) -> str:
+    """The prompt of a template for one subject.
+
+    Examples
+    --------
+    >>> fill("The capital of [X] is [Y].", "France")
+    'The capital of France is [Y].'
+    """
+    return text.replace(SUBJECT_MARK, subject)
+
+
+def candidates(facts: Sequence[Fact]) -> dict[str, tuple[str, ...]]:
+    """The answers that occur in each relation, most frequent first, ties in alphabetical order."""
+    counts: dict[str, dict[str, int]] = {}
+    for fact in facts:
+        of_relation = counts.setdefault(fact.relation, {})
+        of_relation[fact.object] = of_relation.get(fact.object, 0) + 1
+    return {relation: tuple(sorted(of, key=lambda o: (-of[o], o))) for relation, of in counts.items()}
+
+
+def _plain(fact: Fact) -> list[object]:
+    queries = [[q.template, q.text] for q in fact.queries]
+    return [fact.id, fact.relation, fact.subject, fact.object, queries, fact.kind, fact.bad, fact.feature,
+            list(fact.objects), dict(fact.attributes), fact.cue_in_prefix]

@@ -1,0 +1,152 @@
+"""Neuron sets: which neurons an attribution names for each query (methods.md §4).
+
+A set is a row of a sparse query × neuron matrix; a neuron's number is ``layer · n_neurons + index``. Counts over
+queries, facts, templates and answers are then sparse products, for one fact or for a quarter of a million queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from qloc.errors import FloorError, InputError, message
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronSets:
+    """The knowledge neurons N_i of every query, by one method and one rule.
+
+    Attributes
+    ----------
+    member : bool, CSR (query, layer · neuron); row i is N_i.
+    queries : columns with leading axis query: ``fact`` (int, row of ``facts``), ``template, relation, answer``
+        (str), ``known`` (bool), ``log_probability`` (float32).
+    facts : columns with leading axis fact: ``id, subject, relation, object`` (str), ``leaks`` (bool), attributes.
+    rule : how the sets were made, in words, such as ``threshold 0.2``.
+    """
+
+    member: sparse.csr_array
+    n_layers: int
+    n_neurons: int
+    method: str
+    rule: str
+    queries: Mapping[str, NDArray[Any]]
+    facts: Mapping[str, NDArray[Any]]
+
+    @property
+    def n_queries(self) -> int:
+        """Number of queries, one row of ``member`` each."""
+        return int(self.member.shape[0])
+
+    @property
+    def n_facts(self) -> int:
+        """Number of facts, those without a query here among them."""
+        return len(self.facts["id"])
+
+    def sizes(self) -> NDArray[np.int64]:
+        """|N_i|: int64, (query,)."""
+        return np.diff(self.member.indptr).astype(np.int64)
+
+    def of(self, query: int) -> NDArray[np.int64]:
+        """The neurons of one query, ascending: int64, (|N_i|,)."""
+        row = self.member.indices[self.member.indptr[query] : self.member.indptr[query + 1]]
+        return np.sort(row.astype(np.int64))
+
+    def select(self, keep: NDArray[np.bool_]) -> NeuronSets:
+        """The same sets for the queries where ``keep`` (bool, (query,)) holds; all facts stay."""
+        return replace(
+            self,
+            member=sparse.csr_array(self.member[keep]),
+            queries={name: column[keep] for name, column in self.queries.items()},
+        )
+
+    def known(self) -> NeuronSets:
+        """The sets of known queries of facts that do not leak: what headline figures are computed over."""
+        return self.select(self.queries["known"] & ~self.facts["leaks"][self.queries["fact"]])
+
+
+def threshold_rows(
+    values: NDArray[Any], panel: NDArray[np.integer[Any]], maximum: NDArray[Any], t: float
+) -> NDArray[np.bool_]:
+    """Which slots hold a neuron whose attribution is > 0 and > t · max, compared in float64.
+
+    Parameters
+    ----------
+    values : float, (query, slot), attribution at the panel's neurons; NaN where a slot is empty.
+    panel : int, (query, slot), neuron numbers; -1 where a slot is empty.
+    maximum : float, (query,), the query's largest attribution over the whole network.
+    t : the threshold, in [0, 1).
+
+    Returns
+    -------
+    bool, (query, slot)
+
+    References
+    ----------
+    Dai et al. 2022 (arXiv 2104.08696), §3.2; signed: a negative attribution is never a member.
+
+    Examples
+    --------
+    >>> threshold_rows(np.array([[1.0, 0.3, 0.2, -2.0]]), np.array([[5, 6, 7, 8]]), np.array([1.0]), 0.2)
+    array([[ True,  True, False, False]])
+    """
+    if not 0 <= t < 1:
+        raise InputError(message("threshold", t, "a number in [0, 1)", "neuron sets", "Give a share of the maximum"))
+    value = np.asarray(values, dtype=np.float64)
+    bar = t * np.asarray(maximum, dtype=np.float64)[:, None]
+    with np.errstate(invalid="ignore"):
+        return (panel >= 0) & (value > 0) & (value > bar)
+
+
+def top_rows(values: NDArray[Any], panel: NDArray[np.integer[Any]], b: int) -> NDArray[np.bool_]:
+    """Which slots hold one of a query's ``b`` largest positive attributions; ties go to the smaller neuron number.
+
+    Parameters
+    ----------
+    values, panel : as for :func:`threshold_rows`.
+    b : the budget, at least 1.
+
+    Examples
+    --------
+    >>> top_rows(np.array([[0.5, 0.9, 0.5, -1.0]]), np.array([[7, 3, 2, 1]]), 2)
+    array([[False,  True,  True, False]])
+    """
+    if b < 1:
+        raise InputError(message("b", b, "a whole number ≥ 1", "neuron sets", "Give a budget of neurons"))
+    value = np.where(panel >= 0, np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-np.inf), -np.inf)
+    order = np.lexsort((panel, -value), axis=1)[:, :b]
+    chosen = np.zeros(value.shape, dtype=bool)
+    np.put_along_axis(chosen, order, True, axis=1)
+    return chosen & (value > 0)
+
+
+def check_floor(t: float, floors: NDArray[np.float64], ids: NDArray[Any]) -> None:
+    """Refuse a threshold below what a panel keeps: exact at t ≥ floor, never approximated below.
+
+    Parameters
+    ----------
+    floors : float64, (fact,), effective floor of each fact's panel; NaN where it has no query.
+    ids : str, (fact,)
+
+    Raises
+    ------
+    FloorError : naming the first fact whose floor is above ``t``, and how many there are.
+    """
+    with np.errstate(invalid="ignore"):
+        above = np.flatnonzero(floors > t)
+    if len(above):
+        worst = above[np.argmax(floors[above])]
+        raise FloorError(
+            message(
+                "threshold",
+                t,
+                f"a number ≥ {floors[worst]:g}, the largest floor of the panels asked for",
+                f"fact {str(ids[worst])!r} (and {len(above) - 1} more)",
+                "Ask at or above the floor, or extract with a lower --floor or --tier dense",
+            )
+        )

@@ -1,0 +1,31 @@
+"""The words that all rooms share: dimension names, and what counts as missing.
+
+``attribution_method`` is not called ``method`` because a dimension of that name collides with
+``xarray.Dataset.sel(method=…)``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+METHOD: Final = "attribution_method"
+QUERY: Final = "query"
+FACT: Final = "fact"
+LAYER: Final = "layer"
+NEURON: Final = "neuron"
+SLOT: Final = "slot"
+HEAD: Final = "head"
+TOKEN: Final = "token"
+ANSWER_TOKEN: Final = "answer_token"
+TOP: Final = "top"
+CANDIDATE: Final = "candidate"
+QUERY_OF_FACT: Final = "query_of_fact"
+
+NO_INDEX: Final = -1
+"""Missing integer: no panel neuron in this slot, no such answer token."""
+
+DEFAULT_THRESHOLD: Final = 0.2
+"""KN threshold t of Dai et al. 2022: attribution > t · max over the whole network."""
+
+GAP_TOLERANCE: Final = 0.05
+"""Completeness gap above which reports flag a query (default of ours, unverified)."""
