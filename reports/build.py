@@ -1,0 +1,152 @@
+"""From results to a document: what stands where, and which table becomes which figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from qloc.analysis.results import Cell, Question, StudyResult, Table, TestResult, Verdict, plain
+from qloc.errors import InputError, message
+from qloc.reports.compare import compare
+from qloc.reports.document import (
+    ColumnKind,
+    Document,
+    Finding,
+    Part,
+    Provenance,
+    Section,
+    Summary,
+    TableBlock,
+)
+from qloc.reports.draft import figure
+from qloc.reports.recipes import heading, word
+from qloc.reports.rounding import available
+
+_COUNTED: Final[tuple[tuple[tuple[Verdict, ...], str, str], ...]] = (
+    (("holds",), "holds", "hold"),
+    (("does not hold",), "does not hold", "do not hold"),
+    (("undecided",), "is undecided", "are undecided"),
+    (("not identified",), "is not identified", "are not identified"),
+)
+
+
+def build(results: Sequence[StudyResult]) -> Document:
+    """The document of one study or of several.
+
+    Raises
+    ------
+    InputError : no results.
+    """
+    if not results:
+        rule = "at least one folder that `qloc analyze` wrote"
+        raise InputError(message("results", [], rule, "qloc report", "Run `qloc analyze` first"))
+    several = len(results) > 1
+    prefixes = [f"study-{n}-" if several else "" for n in range(1, len(results) + 1)]
+    parts = tuple(_part(result, prefix) for result, prefix in zip(results, prefixes, strict=True))
+    if not several:
+        return Document(title=results[0].title, parts=parts)
+    title = f"{len(results)} studies compared"
+    return Document(title=title, parts=parts, comparison=compare(parts))
+
+
+def _part(result: StudyResult, prefix: str) -> Part:
+    sections = tuple(_section(question, prefix) for question in result.questions)
+    return Part(
+        id=prefix.rstrip("-") or "study",
+        title=result.title,
+        model=result.model,
+        facts=result.facts,
+        synthetic=result.synthetic,
+        notes=tuple(note for note in result.notes if not (result.synthetic and note.startswith("Synthetic"))),
+        summary=summary(finding for section in sections for finding in section.findings),
+        sections=sections,
+        provenance=Provenance(
+            entries=tuple((str(name), str(value)) for name, value in result.provenance.items()),
+            counts=tuple((str(name), int(count)) for name, count in result.counts.items()),
+            plan=json.dumps(plain(result.plan), indent=2, ensure_ascii=False) if result.plan else "",
+        ),
+    )
+
+
+def _section(question: Question, prefix: str) -> Section:
+    id = f"{prefix}{question.id}"
+    drawn = (figure(table, f"{id}-{table.name}") for table in question.tables)
+    return Section(
+        id=id,
+        title=question.title,
+        sentence=question.answer or "The analysis gave no answer.",
+        findings=tuple(_finding(test, id) for test in question.tests),
+        figures=tuple(one for one in drawn if one),
+        tables=tuple(block(table) for table in question.tables),
+        method=question.method,
+        references=question.references,
+    )
+
+
+def _finding(test: TestResult, section: str) -> Finding:
+    """A p that is NaN is no p: it would print as one, and JSON has none."""
+    p, adjusted = (value if available(value) else None for value in (test.p, test.p_adjusted))
+    test = replace(test, p=p, p_adjusted=adjusted)
+    return Finding(test=test, sentence=test.sentence(), section=section)
+
+
+def summary(findings: Iterable[Finding]) -> Summary:
+    """Findings by verdict, confirmatory ones first, and the sentence that counts them."""
+    order = {"confirmatory": 0, "exploratory": 1, "descriptive": 2}
+    ranked = sorted(findings, key=lambda finding: order[finding.test.role])
+
+    def having(*verdicts: Verdict) -> tuple[Finding, ...]:
+        return tuple(finding for finding in ranked if finding.test.verdict in verdicts)
+
+    return Summary(
+        headline=_headline([finding.test for finding in ranked]),
+        held=having("holds"),
+        failed=having("does not hold"),
+        undecided=having("undecided", "not identified"),
+        measured=having("descriptive"),
+    )
+
+
+def _headline(tests: Sequence[TestResult]) -> str:
+    judged = [test for test in tests if test.verdict != "descriptive"]
+    if not judged:
+        return "This study measures; it gives no verdicts." if tests else "No test was made."
+    role = "confirmatory" if any(test.role == "confirmatory" for test in judged) else "exploratory"
+    counted = [test for test in judged if test.role == role]
+    parts = []
+    for verdicts, one, many in _COUNTED:
+        n = sum(test.verdict in verdicts for test in counted)
+        if n:
+            parts.append(f"{n} {one if n == 1 else many}")
+    noun = "test" if len(counted) == 1 else "tests"
+    rest = len(judged) - len(counted)
+    more = f" {rest} more {'is' if rest == 1 else 'are'} exploratory." if rest else ""
+    return f"Of {len(counted)} {role} {noun}, {_listed(parts)}.{more}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return ", ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def block(table: Table) -> TableBlock:
+    """An analysis' table as a document's, with headings and a way to write each column."""
+    names = tuple(table.columns)
+    return TableBlock(
+        name=table.name,
+        title=table.title,
+        heads=tuple(heading(table, name) for name in names),
+        columns=tuple(tuple(map(word, table.columns[name])) for name in names),
+        kinds=tuple(_kind(name, table.columns[name]) for name in names),
+        note=table.note,
+    )
+
+
+def _kind(name: str, cells: tuple[Cell, ...]) -> ColumnKind:
+    numbers = [cell for cell in cells if isinstance(cell, int | float) and not isinstance(cell, bool)]
+    if not numbers or any(isinstance(cell, str) for cell in cells):
+        return "number" if not any(cell is not None for cell in cells) else "text"
+    if name in ("p", "p_adjusted", "p_value") or name.startswith("p_"):
+        return "p"
+    return "count" if all(isinstance(cell, int) for cell in numbers) else "number"

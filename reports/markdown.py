@@ -1,0 +1,114 @@
+"""A document as Markdown (GitHub's dialect), for repositories and issues."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from qloc.reports import rounding
+from qloc.reports.document import SYNTHETIC, Document, Figure, Finding, Part, Section, Summary, TableBlock
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
+_LINE_START = re.compile(r"^(\s*)([-+=>]|\d+(?=[.)]\s))")
+
+
+def escape(text: str) -> str:
+    r"""Text that Markdown shows as it is: on one line, without markup, HTML, tables or headings of its own.
+
+    Examples
+    --------
+    >>> print(escape("<b> | *France*"))
+    \<b\> \| \*France\*
+    """
+    line = _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _LINE_START.sub(r"\1\\\2" if not line[:1].isdigit() else r"\1\2\\", line)
+
+
+def render(document: Document) -> str:
+    """A document as Markdown text."""
+    return "\n\n".join(_document(document)) + "\n"
+
+
+def _document(document: Document) -> Iterator[str]:
+    yield f"# {escape(document.title)}"
+    if document.comparison:
+        yield from _table(document.comparison.table)
+        if document.comparison.figure:
+            yield _figure(document.comparison.figure)
+    for part in document.parts:
+        yield from _part(part, document)
+    if document.references:
+        yield "## References"
+        yield "\n".join(f"{n}. {escape(text)}" for n, text in enumerate(document.references, start=1))
+
+
+def _part(part: Part, document: Document) -> Iterator[str]:
+    if len(document.parts) > 1:
+        yield f"## {escape(part.title)}"
+    if part.synthetic:
+        yield f"> **Synthetic.** {SYNTHETIC}"
+    yield f"**Model:** {escape(part.model)}  \n**Asked:** {escape(part.facts)}"
+    yield from (escape(note) for note in part.notes)
+    yield from _summary(part.summary)
+    for section in part.sections:
+        yield from _section(section, document)
+    yield "## Provenance"
+    counts = [(name, rounding.number(count)) for name, count in part.provenance.counts]
+    for head, pairs in (("entered or left out", counts), ("what", list(part.provenance.entries))):
+        if pairs:
+            yield _grid((head, ""), pairs, (False, head != "what"))
+    if part.provenance.plan:
+        fence = "`" * (3 + max((len(run) for run in re.findall("`+", part.provenance.plan)), default=0))
+        yield f"{fence}json\n{part.provenance.plan}\n{fence}"
+
+
+def _summary(summary: Summary) -> Iterator[str]:
+    yield f"**{escape(summary.headline)}**"
+    for title, findings in summary.groups():
+        yield f"**{title}**"
+        yield "\n".join(map(_line, findings))
+
+
+def _line(finding: Finding) -> str:
+    test = finding.test
+    return f"- **{escape(test.name)}** {escape(test.question)} {escape(rounding.outcome(test))}"
+
+
+def _section(section: Section, document: Document) -> Iterator[str]:
+    yield f"## {escape(section.title)}"
+    yield escape(section.sentence)
+    if section.findings:
+        yield "\n".join(f"- {escape(finding.sentence)}" for finding in section.findings)
+    checks = [(f.test.name, check) for f in section.findings for check in f.test.checks]
+    if checks:
+        yield "\n".join(f"- {escape(name)}, check: {escape(check)}" for name, check in checks)
+    yield from map(_figure, section.figures)
+    for table in section.tables:
+        yield from _table(table)
+    if section.method:
+        yield "### Method"
+        yield from (escape(paragraph) for paragraph in section.method.split("\n\n"))
+    if section.references:
+        places = (document.references.index(text) + 1 for text in section.references)
+        yield f"References: {', '.join(map(str, places))}."
+
+
+def _figure(figure: Figure) -> str:
+    caption = f" {escape(figure.caption)}" if figure.caption else ""
+    return f"*Figure.* {escape(figure.alt)}{caption}"
+
+
+def _table(table: TableBlock) -> Iterator[str]:
+    yield f"**{escape(table.title)}**"
+    if table.heads:
+        yield _grid(table.heads, rounding.rows(table), tuple(kind != "text" for kind in table.kinds))
+    if table.note:
+        yield f"*{escape(table.note)}*"
+
+
+def _grid(
+    heads: tuple[str, ...], rows: list[tuple[str, ...]] | list[tuple[str, str]], right: tuple[bool, ...]
+) -> str:
+    lines = [" | ".join(map(escape, heads)), " | ".join("---:" if flag else "---" for flag in right)]
+    lines += [" | ".join(map(escape, row)) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)

@@ -1,0 +1,51 @@
+"""Tables as figures need them, where a recipe's words do not reach: columns joined, rows put aside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from qloc.analysis.results import Cell, Table
+from qloc.reports.rounding import available, number
+
+
+def by_rule(table: Table) -> Table:
+    """K_I's table with columns ``panel`` (``CS2 < 0.1``) and ``counted`` (``in 3 queries``)."""
+
+    def panel(score: Cell, rule: Cell, threshold: Cell) -> str:
+        name = str(score).upper()
+        if rule == "otsu" or isinstance(threshold, str):
+            return f"{name} by Otsu"
+        return f"{name} < {number(threshold)}"
+
+    def counted(k0: Cell) -> str:
+        return f"in {k0:g} queries" if isinstance(k0, int | float) else "as published"
+
+    table = _with(table, "panel", panel, ("score", "rule", "score_threshold"))
+    return _with(table, "counted", counted, ("k0",))
+
+
+def drawable(table: Table, values: Sequence[str]) -> Table:
+    """A table without the rows that have nothing to draw."""
+    columns = [table.columns[name] for name in values]
+    rows = [n for n in range(len(columns[0])) if any(available(cells[n]) for cells in columns)]
+    return _kept(table, rows)
+
+
+def where(table: Table, column: str, value: str) -> Table:
+    """The rows in which a column reads so."""
+    return _kept(table, [n for n, cell in enumerate(table.columns[column]) if str(cell) == value])
+
+
+def _with(table: Table, name: str, join: Callable[..., str], parts: tuple[str, ...]) -> Table:
+    if not all(part in table.columns for part in parts):
+        return table
+    cells = (table.columns[part] for part in parts)
+    joined = tuple(join(*row) for row in zip(*cells, strict=True))
+    return replace(table, columns={**table.columns, name: joined})
+
+
+def _kept(table: Table, rows: list[int]) -> Table:
+    return replace(
+        table, columns={name: tuple(cells[n] for n in rows) for name, cells in table.columns.items()}
+    )

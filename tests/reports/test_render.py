@@ -1,0 +1,217 @@
+"""Every renderer: all sentences and numbers, nothing raw, nothing from outside, the same bytes each time."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qloc.analysis.results import load
+from qloc.errors import InputError, StorageError
+from qloc.reports import latex, markdown, rounding
+from qloc.reports.build import build
+from qloc.reports.render import RENDERERS, render, write
+
+FORMATS = tuple(RENDERERS)
+WRITTEN = {"html": lambda text: html.escape(text, quote=False), "md": markdown.escape, "latex": latex.escape,
+           "json": lambda text: json.dumps(text, ensure_ascii=False)[1:-1]}  # fmt: skip
+NASTY = "<script>alert('x')</script>"
+
+
+def folded(page: str) -> str:
+    """HTML's quotes as the standard library writes them, so that escaped texts compare."""
+    return page.replace("&#39;", "'").replace("&#34;", '"')
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_sentence_is_there(rendered, study, format):
+    page, written = folded(rendered[format, "rich"]), WRITTEN[format]
+    said = [study.model, study.facts, *study.notes, build([study]).parts[0].summary.headline]
+    for question in study.questions:
+        said += [question.title, question.answer, *question.references, *question.method.split("\n\n")]
+        said += [text for test in question.tests for text in (test.sentence(), test.question, *test.checks)]
+        said += [text for table in question.tables for text in (table.title, table.note)]
+    if format == "html":
+        said = [text for text in said if "arXiv" not in text]
+        assert page.count('<a href="https://arxiv.org/abs/2405.14117">arXiv:2405.14117</a>') == 1
+    missing = [text for text in said if written(text) not in page]
+    assert missing == []
+
+
+@pytest.mark.parametrize("format", ["html", "md", "latex"])
+def test_every_number_is_there_rounded(rendered, study, format):
+    page, written = rendered[format, "rich"], WRITTEN[format]
+    cells = [
+        cell
+        for section in build([study]).parts[0].sections
+        for table in section.tables
+        for row in rounding.rows(table)
+        for cell in row
+    ]
+    assert len(cells) > 300
+    assert [cell for cell in cells if written(cell) not in page] == []
+    for test in study.tests():
+        assert written(rounding.estimate(test)) in page
+        assert written(rounding.surety(test)) in page
+    for value in study.provenance.values():
+        assert written(value) in page
+    for count in study.counts.values():
+        assert written(f"{count:,}") in page
+
+
+def test_json_has_full_precision(rendered, study):
+    found = json.loads(rendered["json", "rich"])
+    part = found["parts"][0]
+    assert found["format"] == 1
+    assert part["sections"][0]["findings"][0]["test"]["estimate"] == 0.41234567
+    assert part["sections"][0]["tables"][0]["columns"][2] == list(
+        study.questions[0].tables[0].columns["kappa"]
+    )
+    assert json.loads(part["provenance"]["plan"]) == study.plan
+    assert part["synthetic"] is True
+
+
+@pytest.mark.parametrize("format", ["html", "md", "latex"])
+def test_synthetic_studies_say_so(rendered, format):
+    said = "made up for demonstration"
+    assert said in rendered[format, "rich"]
+    assert said not in rendered[format, "void"]
+
+
+def test_same_results_same_bytes_in_every_process(study, tmp_path):
+    dataclasses.replace(study, questions=study.questions[:1]).save(tmp_path)
+    program = (
+        "import sys, hashlib; from pathlib import Path; from qloc.analysis.results import load; "
+        "from qloc.reports.render import render; study = load(Path(sys.argv[1])); "
+        "[print(hashlib.sha256(render([study], f).encode()).hexdigest()) for f in sys.argv[2:]]"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path), *FORMATS],
+            env={**os.environ, "PYTHONHASHSEED": seed, "TZ": zone, "MATPLOTLIBRC": str(tmp_path)},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed, zone in (("1", "UTC"), ("2", "Asia/Tokyo"))
+        if (tmp_path / "matplotlibrc").write_text("font.size: " + ("30" if seed == "1" else "5"))
+    ]  # fmt: skip
+    assert said[0] == said[1]
+    assert len(set(said[0].split())) == 4
+
+
+def test_saved_and_loaded_results_render_alike(study, void, tmp_path):
+    for result in (study, void):
+        result.save(tmp_path)
+        assert render([load(tmp_path)], "md") == render([result], "md")
+
+
+def test_hostile_texts_stay_texts_in_html(rendered):
+    page = rendered["html", "hostile"]
+    assert "<script" not in page
+    assert "javascript:" not in re.sub(r">[^<]*<", "><", page).replace("[l](javascript:x)", "")
+    assert html.escape(NASTY, quote=False) in folded(page)
+    assert "{{ 7*7 }}" in page
+    assert "49" not in re.findall(r"<h1>(.*?)</h1>", page, re.S)[0]
+
+
+def test_hostile_texts_stay_texts_in_markdown(rendered):
+    page = rendered["md", "hostile"]
+    assert not re.search(r"(?<!\\)<(?=[a-z/])", re.sub(r"^(`{3,}).*?^\1$", "", page, flags=re.S | re.M))
+    rows = [line for line in page.splitlines() if line.startswith("|") and "alert" in line]
+    assert rows
+    grid = next(block for block in page.split("\n\n") if block.startswith("|") and "P30" in block)
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in grid.splitlines()}) == 1
+
+
+def test_hostile_texts_stay_texts_in_latex(rendered):
+    page = rendered["latex", "hostile"]
+    assert r"\alpha \{" not in page
+    assert r"\textbackslash{}alpha \{y\}" in page
+    assert r"5\% \#1" in page
+    assert r"\$x\textasciicircum{}2\$" in page
+
+
+@pytest.mark.parametrize("name", ["rich", "hostile", "bare", "void"])
+def test_latex_is_balanced(rendered, name):
+    page = re.sub(r"\\[\\{}$%#&_]", "", rendered["latex", name])
+    assert page.count("{") == page.count("}")
+    stack = []
+    for verb, environment in re.findall(r"\\(begin|end)\{(\w+)\}", page):
+        if verb == "begin":
+            stack.append(environment)
+        else:
+            assert stack.pop() == environment
+    assert stack == []
+    assert "$" not in page
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", ["bare", "void"])
+def test_nothing_reads_as_nan_or_none(rendered, format, name):
+    page = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", rendered[format, name], flags=re.S)
+    shown = page.replace(' "', "").replace('model":none', "")
+    assert not re.search(r"\b(nan|NaN|None|inf)\b", shown)
+    if format == "html":
+        assert ("asked no question" in page) == (name == "bare")
+        assert ("not available" in page) == (name == "void")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_several_studies_stand_side_by_side(rendered, study, format):
+    page = folded(rendered[format, "two"])
+    for text in (
+        "2 studies compared",
+        study.title,
+        "another",
+        study.tests()[0].question,
+        "0.412 [0.381, 0.442]",
+    ):
+        assert WRITTEN[format](text) in page
+
+
+def test_an_unknown_format_is_refused(study):
+    with pytest.raises(InputError) as raised:
+        render([study], "pdf")  # type: ignore[arg-type]
+    assert str(raised.value) == (
+        "format is 'pdf'; expected html or md or latex or json. At qloc report --format. Name one of these."
+    )
+
+
+def test_a_report_is_written_whole(tmp_path):
+    path = tmp_path / "new" / "report.html"
+    assert write("κ\n", path) == path
+    assert write("κ²\n", path) == path
+    assert path.read_bytes() == "κ²\n".encode()
+    assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_is_half_written_goes(tmp_path, monkeypatch, fault):
+    path = tmp_path / "report.html"
+    write("before", path)
+
+    def fail(_descriptor: int) -> None:
+        raise fault
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises((StorageError, KeyboardInterrupt)) as raised:
+        write("after", path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+    if isinstance(fault, OSError):
+        assert str(raised.value) == (
+            f"report is {str(path)!r}; expected a file that can be written. At No space left on device. "
+            "Choose another --out or make room."
+        )
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="Choose another --out"):
+        write("text", Path(tmp_path / "file" / "report.html"))
