@@ -98,10 +98,12 @@ def answers_scored(loaded: LoadedModel, head: Head, asked: Sequence[Asked]) -> l
 
 
 def candidate_tokens(encoder: Encoder, asked: Asked, answers: Sequence[str]) -> NDArray[np.int64]:
-    """The token that each candidate answer is in this prompt; -1 where it takes several, or cuts the prompt otherwise."""
+    """The one token that each candidate answer is in this prompt; -1 where it takes several."""
     first = asked.targets[0]
     found = np.full(len(answers), -1, dtype=np.int64)
-    for number, other in enumerate(encoder.ask_all([(asked.query, answer) for answer in answers], ignore_tail=True)):
+    for number, other in enumerate(
+        encoder.ask_all([(asked.query, answer) for answer in answers], ignore_tail=True)
+    ):
         if isinstance(other, Asked) and len(other.targets) == 1 and other.targets[0].ids == first.ids:
             found[number] = other.targets[0].token
     return found

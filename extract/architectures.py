@@ -1,8 +1,8 @@
 """Where an architecture keeps its blocks and its MLP down-projection: two module paths each.
 
-A **neuron** is one coordinate of the down-projection's input. ``model.layers`` + ``mlp.down_proj`` serves most
-decoders; the others are listed. Nothing here is trusted: :mod:`qloc.extract.gradients` proves a model's paths
-on one query before they are used.
+A **neuron** is one coordinate of the down-projection's input. ``model.layers`` + ``mlp.down_proj`` serves
+most decoders; the others are listed. Nothing here is trusted: :mod:`qloc.extract.gradients` proves a
+model's paths on one query before they are used.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def refuse_unsupported(config: Any) -> None:
     kind = getattr(config, "model_type", "unknown")
     place, action = "qloc extract --model", "Choose a decoder or a masked encoder with dense MLPs"
     if getattr(config, "is_encoder_decoder", False):
-        raise InputError(message("model type", kind, "a causal or masked language model, not both", place, action))
+        raise InputError(
+            message("model type", kind, "a causal or masked language model, not both", place, action)
+        )
     experts = next((name for name in _EXPERTS if (getattr(config, name, None) or 0) > 1), None)
     if experts:
         got = f"{kind} with {experts}={getattr(config, experts)}"
@@ -104,7 +106,13 @@ def sites(model: Any) -> Sites:
     except AttributeError as error:
         rule = f"one whose blocks are at {paths.blocks} and down-projections at {paths.down} ({error})"
         raise InputError(
-            message("model type", kind, rule, "qloc extract --model", f"Choose one of {', '.join(LISTED)}, or a LLaMA kind")
+            message(
+                "model type",
+                kind,
+                rule,
+                "qloc extract --model",
+                f"Choose one of {', '.join(LISTED)}, or a LLaMA kind",
+            )
         ) from None
     if not blocks or head is None or any(not hasattr(down, "weight") for down in downs):
         rule = "blocks, linear down-projections and an output embedding"
@@ -135,7 +143,7 @@ def logits_of(model: Any, head: nn.Module, hidden: Tensor) -> Tensor:
     -------
     (row, vocabulary), float32 at least.
     """
-    logits = head.forward(hidden)
+    logits: Tensor = head.forward(hidden)
     config = model.config
     if scale := getattr(config, "logit_scale", None):
         logits = logits * scale

@@ -50,7 +50,9 @@ class Asking:
             "leaks": np.array([fact.leaks for fact in facts.facts], dtype=np.int8),
         }
         names = dict.fromkeys(name for fact in facts.facts for name in fact.attributes)
-        return columns | {name: _column([fact.attributes.get(name) for fact in facts.facts]) for name in names}
+        return columns | {
+            name: _column([fact.attributes.get(name) for fact in facts.facts]) for name in names
+        }
 
 
 def ask_facts(facts: FactSet, encoder: Encoder) -> Asking:

@@ -1,14 +1,14 @@
 """Attention as a model computes it, recorded on the way: target row, and column masses.
 
-Through transformers' ``AttentionInterface``: one registered function that computes attention in the open and keeps
-its weights. Two silent traps: registered alone it is given no causal mask (so ``eager_mask`` is registered under
-the same name), and some families ignore it without a word. So it proves itself at load: one call a layer, and
-logits equal to ``eager``.
+Through transformers' ``AttentionInterface``: one registered function that computes attention in the open
+and keeps its weights. Two silent traps: registered alone it is given no causal mask (so ``eager_mask`` is
+registered under the same name), and some families ignore it without a word. So it proves itself at load:
+one call a layer, and logits equal to ``eager``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -20,6 +20,9 @@ from torch import Tensor
 from qloc.extract.tokens import Target
 
 _NAME: Final = "qloc_recorded"
+
+_BATCH_BYTES: Final = 256 * 2**20
+"""Attention weights of one batch, all layers."""
 
 
 def _recorder(kept: list[Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -90,25 +93,50 @@ def why_not_recorded(model: Any, target: Target, n_layers: int) -> str:
     finally:
         model.set_attn_implementation(before)
     if calls != n_layers or shapes != {(ids.shape[1], ids.shape[1])}:
-        return f"{model.config.model_type} called the registered attention function {calls} times for {n_layers} layers"
+        kind = model.config.model_type
+        return f"{kind} called the registered attention function {calls} times for {n_layers} layers"
     scale = expected.abs().max().clamp_min(1.0)
     allowed = 1e-4 if logits.dtype in (torch.float32, torch.float64) else 5e-2
     if float((logits - expected).abs().max() / scale) > allowed:
-        return f"{model.config.model_type} gives other logits with the registered attention function than with eager"
+        return f"{model.config.model_type} gives other logits with the registered attention function"
     return ""
 
 
-@torch.no_grad()
-def attention_of(
-    model: Any, targets: Sequence[Target], n_tokens: int
+def attention_of_all(
+    model: Any, targets: Sequence[Target], sizes: Mapping[str, int]
 ) -> dict[str, NDArray[Any]]:
+    """As :func:`attention_of`, for targets of any lengths, in batches of bounded memory.
+
+    Parameters
+    ----------
+    sizes : length of the axes ``layer``, ``head`` and ``token``.
+    """
+    n_layers, n_heads, n_tokens = sizes["layer"], sizes["head"], sizes["token"]
+    shape = (len(targets), n_layers, n_heads, n_tokens)
+    names = ("target_row", "column_mass", "column_mass_no_sink")
+    kept: dict[str, NDArray[Any]] = {name: np.full(shape, np.nan, dtype=np.float16) for name in names}
+    kept["length"] = np.full(len(targets), -1, dtype=np.int32)
+    by_length: dict[int, list[int]] = {}
+    for index, target in enumerate(targets):
+        by_length.setdefault(len(target.ids), []).append(index)
+    for length, indices in sorted(by_length.items()):
+        size = max(1, _BATCH_BYTES // (4 * n_layers * n_heads * length * length))
+        for start in range(0, len(indices), size):
+            chosen = indices[start : start + size]
+            for name, values in attention_of(model, [targets[index] for index in chosen], n_tokens).items():
+                kept[name][chosen] = values
+    return kept
+
+
+@torch.no_grad()
+def attention_of(model: Any, targets: Sequence[Target], n_tokens: int) -> dict[str, NDArray[Any]]:
     """What ``/attention`` keeps of targets of equal length.
 
     Returns
     -------
     ``target_row`` A[target, k]; ``column_mass`` c[k] = Σ_j A[j, k]; ``column_mass_no_sink``: the first token
-    dropped as row and column, rows renormalized, then summed; each float16, (query, layer, head, token), NaN beyond
-    the prompt. ``length`` int32, (query).
+    dropped as row and column, rows renormalized, then summed; each float16, (query, layer, head, token),
+    NaN beyond the prompt. ``length`` int32, (query).
     """
     ids = torch.tensor([target.ids for target in targets], device=next(iter(model.parameters())).device)
     position = torch.tensor([target.position for target in targets], device=ids.device)
@@ -128,7 +156,9 @@ def _without_sink(weights: Tensor) -> Tensor:
     """Column masses without the first token, which many heads use as a place to attend to nothing."""
     inner = weights[:, :, 1:, 1:]
     total = inner.sum(-1, keepdim=True)
-    shares = torch.where(total > 0, inner / total.clamp_min(torch.finfo(total.dtype).tiny), torch.zeros_like(inner))
+    shares = torch.where(
+        total > 0, inner / total.clamp_min(torch.finfo(total.dtype).tiny), torch.zeros_like(inner)
+    )
     mass = shares.sum(2)
     return torch.cat([torch.full_like(mass[..., :1], torch.nan), mass], -1)
 

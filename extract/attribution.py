@@ -1,7 +1,7 @@
 """Attribution methods: from path gradients to one score a neuron (methods.md §3).
 
-Each method reads the activations and gradients of one answer token and gives scores; a query's attribution is the
-mean over its answer tokens.
+Each method reads the activations and gradients of one answer token and gives scores; a query's attribution
+is the mean over its answer tokens.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from qloc.extract.quadrature import Quadrature
 class ScaledPath:
     """The straight path α · w̄ from zero to a layer's activation, all neurons of the layer together.
 
-    The node α = 1 is the unpatched pass, which costs nothing more; α = 0 is added where the rule lacks it, with no
-    weight, because the completeness gap needs P there.
+    The node α = 1 is the unpatched pass, which costs nothing more; α = 0 is added where the rule lacks it,
+    with no weight, because the completeness gap needs P there.
 
     Attributes
     ----------
@@ -46,7 +46,10 @@ class ScaledPath:
 
     def points(self, _: int, activation: Tensor) -> Tensor:
         """(node, query, neuron) of an activation, (query, neuron)."""
-        return torch.tensor(self.nodes, dtype=activation.dtype, device=activation.device)[:, None, None] * activation
+        return (
+            torch.tensor(self.nodes, dtype=activation.dtype, device=activation.device)[:, None, None]
+            * activation
+        )
 
     def weight_matrix(self) -> Tensor:
         """(rule, node): one rule."""

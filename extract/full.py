@@ -1,7 +1,7 @@
 """Path gradients the plain way: every row runs the whole prompt through the whole model.
 
-The oracle that proves :mod:`qloc.extract.growing` on each model, and the fallback where it does not hold. It knows
-of a model only its down-projections and its logits.
+The oracle that proves :mod:`qloc.extract.growing` on each model, and the fallback where it does not hold.
+It knows of a model only its down-projections and its logits.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from qloc.extract.tokens import Target
 def full_rows(
     model: Any, sites: Sites, target: Target, points: Points, weights: Tensor, layers: Sequence[int]
 ) -> PathGradients:
-    """Path gradients of one target; parameters and result as for :func:`qloc.extract.growing.growing_rows`."""
+    """Path gradients of one target; parameters and result as for ``growing_rows``."""
     device = next(iter(model.parameters())).device
     ids = torch.tensor([target.ids], device=device)
     base = _Patch(position=target.position)
-    with torch.no_grad(), hooked(forward_pre={down: base.read(layer) for layer, down in enumerate(sites.downs)}):
+    with (
+        torch.no_grad(),
+        hooked(forward_pre={down: base.read(layer) for layer, down in enumerate(sites.downs)}),
+    ):
         logits = _wide(model(input_ids=ids).logits[:, target.position])
         hidden = _final_hidden(model, sites, ids, target.position)
     wide = logits.dtype

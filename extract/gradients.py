@@ -1,7 +1,7 @@
 """The gradient engine: batches within a memory bound, by rows that grow, once these have proved themselves.
 
-Batch composition is a function of the targets and the bound alone, never of free memory or of what else runs, so
-that an extraction that is resumed or distributed gives the same bits.
+Batch composition is a function of the targets and the bound alone, never of free memory or of what else
+runs, so that an extraction that is resumed or distributed gives the same bits.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from qloc.extract.tokens import Family, Target
 log = logging.getLogger(__name__)
 
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
-"""Largest difference from the oracle, relative to its largest value. float64: RMSNorm of transformers computes in
-float32 even then. Half precision: rounding of a single activation is 4e-3 already."""
+"""Largest difference from the oracle, relative to its largest value. float64: transformers' RMSNorm computes
+in float32 even then. Half precision: rounding of a single activation is 4e-3 already."""
 
 _MOST_ROWS = 2048
 """Rows in flight beyond which a larger batch was not faster on two cores (benchmarks/extraction.py)."""
@@ -79,7 +79,9 @@ class GradientEngine:
         mean, node = (sum(getattr(p, name) for p in parts) for name in ("mean_gradient", "node_probability"))
         return replace(parts[0], mean_gradient=mean, node_probability=node)
 
-    def grown(self, targets: Sequence[Target], points: Points, weights: Tensor, layers: Sequence[int]) -> PathGradients:
+    def grown(
+        self, targets: Sequence[Target], points: Points, weights: Tensor, layers: Sequence[int]
+    ) -> PathGradients:
         """Path gradients of targets of equal length by rows that grow, in one batch."""
         join: Join = "before" if self.kind == "before" else "after"
         return growing_rows(
@@ -118,7 +120,7 @@ class GradientEngine:
         heads = int(config.num_attention_heads)
         a_row_layer = positions * a_token + 4 * heads * positions * read
         alive = sum(self.sites.n_layers - layer for layer in layers) * n_nodes + self.sites.n_layers
-        itemsize = next(iter(self.model.parameters())).element_size()
+        itemsize = int(next(iter(self.model.parameters())).element_size())
         return max(1, alive * a_row_layer * itemsize)
 
 
@@ -132,7 +134,10 @@ def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
     layers = sorted({0, engine.sites.n_layers // 2, engine.sites.n_layers - 1})
     weights = torch.tensor([[0.5, 0.5]])
     oracle = _side_by_side(
-        [full_rows(engine.model, engine.sites, target, _halves, weights, layers) for target in (first, second)]
+        [
+            full_rows(engine.model, engine.sites, target, _halves, weights, layers)
+            for target in (first, second)
+        ]
     )
     allowed = _TOLERANCE.get(next(iter(engine.model.parameters())).dtype, 1e-3)
     for kind in ("after", "before"):
@@ -144,7 +149,12 @@ def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
             continue
         if worst <= allowed:
             return trial
-        log.info("rows that join %s their block differ from the oracle by %.1e (allowed %.0e)", kind, worst, allowed)
+        log.info(
+            "rows that join %s their block differ from the oracle by %.1e (allowed %.0e)",
+            kind,
+            worst,
+            allowed,
+        )
     log.warning(
         "growing rows do not hold on %s: every row runs the whole model, which takes about ten times longer",
         engine.model.config.model_type,

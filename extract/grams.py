@@ -1,7 +1,7 @@
 """Inner products of full score vectors, for the localization level R1² (methods.md §8).
 
-A panel keeps a few neurons, which alone would err; a fact's k × k Gram of its queries' *full* vectors is enough,
-and small.
+A panel keeps a few neurons, which alone would err; a fact's k × k Gram of its queries' *full* vectors is
+enough, and small.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class GramRows:
     Attributes
     ----------
     own : rows (within the unit) of each fact's queries.
-    null : as many rows from different facts of the relation, with other answers, one for each template; None where
-        the unit has too few.
+    null : as many rows from different facts of the relation, with other answers, one for each template;
+        None where the unit has too few.
     """
 
     own: tuple[tuple[int, ...], ...]
@@ -29,7 +29,13 @@ class GramRows:
 
 
 def gram_rows(
-    facts: Sequence[int], relations: Sequence[str], templates: Sequence[str], answers: Sequence[str], *, seed: int, n_facts: int
+    facts: Sequence[int],
+    relations: Sequence[str],
+    templates: Sequence[str],
+    answers: Sequence[str],
+    *,
+    seed: int,
+    n_facts: int,
 ) -> GramRows:
     """Choose the rows of each Gram, seeded by the fact so that no other fact matters.
 
@@ -50,8 +56,10 @@ def gram_rows(
             fits = [
                 other
                 for other in range(len(facts))
-                if relations[other] == relations[row] and templates[other] == templates[row]
-                and facts[other] not in used and answers[other] not in taken
+                if relations[other] == relations[row]
+                and templates[other] == templates[row]
+                and facts[other] not in used
+                and answers[other] not in taken
             ]
             if not fits:
                 break
@@ -63,7 +71,9 @@ def gram_rows(
     return GramRows(own=own, null=tuple(null))
 
 
-def grams(scores: NDArray[np.floating], rows: Sequence[tuple[int, ...] | None], size: int) -> NDArray[np.float64]:
+def grams(
+    scores: NDArray[np.floating], rows: Sequence[tuple[int, ...] | None], size: int
+) -> NDArray[np.float64]:
     """Gram matrices of chosen rows of score vectors.
 
     Parameters

@@ -1,15 +1,16 @@
 """Exact path gradients at a fraction of the work: rows that exist only from their layer on.
 
-A path gradient at layer l needs forward passes in which one vector differs: the down-projection's input at the
-target position of layer l. Nothing below layer l changes then, and in a causal model nothing before the target
-does. So the prompt is run once; then one batch *grows*: the rows of layer l join as copies of the unpatched row, and
-layer l is given their points of the path. m rows a layer cost about m · L(L−1)/2 row-layers instead of m · L². In a
-causal model a row is one token, attending to the prompt's cached keys and values; in a masked model it is the
-whole sequence.
+A path gradient at layer l needs forward passes in which one vector differs: the down-projection's input at
+the target position of layer l. Nothing below layer l changes then, and in a causal model nothing before the
+target does. So the prompt is run once; then one batch *grows*: the rows of layer l join as copies of the
+unpatched row, and layer l is given their points of the path. m rows a layer cost about m · L(L−1)/2
+row-layers instead of m · L². In a causal model a row is one token, attending to the prompt's cached keys
+and values; in a masked model it is the whole sequence.
 
-Rows join ``after`` their block where its output is the down-projection's plus something that does not depend on
-it (most decoders), else ``before`` it. Gradients are taken for a zero added to the down-projection's *output* at
-the target position; one product with its weight then gives the neurons', after averaging over the path.
+Rows join ``after`` their block where its output is the down-projection's plus something that does not
+depend on it (most decoders), else ``before`` it. Gradients are taken for a zero added to the
+down-projection's *output* at the target position; one product with its weight then gives the neurons',
+after averaging over the path.
 """
 
 from __future__ import annotations
@@ -81,7 +82,12 @@ def growing_rows(
     token = torch.tensor([target.token for target in targets], device=device)
     place = torch.tensor([0 if family == "causal" else target.position for target in targets], device=device)
     batch = _GrowingBatch(
-        sites=sites, n_queries=len(targets), n_nodes=weights.shape[1], place=place, points=points, layers=frozenset(layers)
+        sites=sites,
+        n_queries=len(targets),
+        n_nodes=weights.shape[1],
+        place=place,
+        points=points,
+        layers=frozenset(layers),
     )
     inputs = last_token(model, ids, lambda: batch.query) if family == "causal" else {"input_ids": ids}
     with batch.hooks(join), without_head(sites.head) as given:
@@ -101,7 +107,8 @@ class _GrowingBatch:
     Attributes
     ----------
     query : int64, (row,), which query each row belongs to.
-    own_zeros, row_zeros : layer → the zeros added at the target, of the unpatched rows and of the layer's rows.
+    own_zeros, row_zeros : layer → the zeros added at the target, of the unpatched rows and of the layer's
+        rows.
     """
 
     sites: Sites
@@ -123,13 +130,17 @@ class _GrowingBatch:
         numbered = list(enumerate(zip(self.sites.blocks, self.sites.downs, strict=True)))
         before = {block: self._enter(layer, join) for layer, (block, _) in numbered}
         reading = {down: self._read(layer, join) for layer, (_, down) in numbered}
-        adding: dict[nn.Module, Callable[..., Any]] = {down: self._add_zeros(layer, join) for layer, (_, down) in numbered}
+        adding: dict[nn.Module, Callable[..., Any]] = {
+            down: self._add_zeros(layer, join) for layer, (_, down) in numbered
+        }
         if join == "after":
-            adding |= {block: self._join_after(layer) for layer, (block, _) in numbered if layer in self.layers}
+            adding |= {
+                block: self._join_after(layer) for layer, (block, _) in numbered if layer in self.layers
+            }
         return hooked(forward_pre_kwargs=before, forward_pre=reading, forward=adding)
 
     def _enter(self, layer: int, join: Join) -> Callable[..., Any]:
-        """Before block ``layer``: rows join where they join before it; what has one entry a query is indexed by row."""
+        """Before block ``layer``: rows may join; what has one entry a query is indexed by row."""
 
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
             named = "hidden_states" in kwargs
@@ -144,7 +155,7 @@ class _GrowingBatch:
         return hook
 
     def _copies(self, hidden: Tensor) -> Tensor:
-        """``n_nodes`` copies of the unpatched rows; detached, because a row's gradients are its own path's only."""
+        """``n_nodes`` copies of the unpatched rows; detached: a row's gradients are its own path's."""
         return hidden[: self.n_queries].detach().repeat(self.n_nodes, *[1] * (hidden.dim() - 1))
 
     def _grow(self, hidden: Tensor, new: Tensor) -> Tensor:
@@ -160,7 +171,7 @@ class _GrowingBatch:
         return value
 
     def _read(self, layer: int, join: Join) -> Callable[..., Any]:
-        """Before down-projection ``layer``: read the activation; put the rows that joined before on their path."""
+        """Before down-projection ``layer``: read the activation; put rows that joined on their path."""
 
         def hook(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
             given = args[0]
@@ -184,7 +195,9 @@ class _GrowingBatch:
             rows = rows.index_put((self._own(), self.place), self.own_zeros[layer], accumulate=True)
             if join == "before" and layer in self.layers:
                 zeros = self.row_zeros[layer] = _zeros(self.n_nodes * self.n_queries, rows)
-                rows = rows.index_put((self._new_rows(), self.place.repeat(self.n_nodes)), zeros, accumulate=True)
+                rows = rows.index_put(
+                    (self._new_rows(), self.place.repeat(self.n_nodes)), zeros, accumulate=True
+                )
             return rows.view(output.shape)
 
         return hook
@@ -211,13 +224,17 @@ class _GrowingBatch:
         n_rows = len(self.query)
         return torch.arange(n_rows - self.n_nodes * self.n_queries, n_rows, device=self.place.device)
 
-    def collected(self, found: Sequence[Tensor], weights: Tensor, probability: Tensor, hidden: Tensor) -> PathGradients:
+    def collected(
+        self, found: Sequence[Tensor], weights: Tensor, probability: Tensor, hidden: Tensor
+    ) -> PathGradients:
         """Average over nodes in the residual stream's width, then go to neurons by one product a layer."""
         n_layers, n_queries, wide = self.sites.n_layers, self.n_queries, probability.dtype
         shares, order = weights.to(probability), sorted(self.layers)
         matrices = [down_weight(down).to(wide) for down in self.sites.downs]
         own = [change.to(wide) @ matrix for change, matrix in zip(found[:n_layers], matrices, strict=True)]
-        mean = torch.zeros(len(shares), n_queries, n_layers, self.sites.n_neurons, dtype=wide, device=probability.device)
+        mean = torch.zeros(
+            len(shares), n_queries, n_layers, self.sites.n_neurons, dtype=wide, device=probability.device
+        )
         for layer, change in zip(order, found[n_layers:], strict=True):
             path = change.to(wide).view(self.n_nodes, n_queries, -1)
             mean[:, :, layer] = torch.einsum("rn,nqh->rqh", shares, path) @ matrices[layer]

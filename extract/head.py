@@ -1,7 +1,7 @@
-"""From final hidden states to the answer: its probability with an exact gradient, and its rank among all tokens.
+"""From final hidden states to the answer's probability, with an exact gradient.
 
-Logits over the vocabulary are half of a small model's remaining work and most of its memory, so they exist for
-one chunk of rows at a time and are never kept.
+Logits over the vocabulary are half of a small model's remaining work and most of its memory, so they exist
+for one chunk of rows at a time and are never kept.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Head:
     def probability_and_gradient(self, hidden: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
         """P(token), (row,), and ∂P(token)/∂hidden, (row, hidden).
 
-        For logits z = W h + b the gradient is P · (W_token − Σ_v softmax(z)_v W_v): one softmax in place and one more
-        product, where autograd would pass over the vocabulary six times.
+        For logits z = W h + b the gradient is P · (W_token − Σ_v softmax(z)_v W_v): one softmax in place
+        and one more product, where autograd would pass over the vocabulary six times.
         """
         if not self.plain:
             with torch.enable_grad():

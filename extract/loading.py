@@ -46,13 +46,15 @@ class Source:
     def encoder(self) -> Encoder:
         """What asks this model's tokenizer."""
         text = self.config.get_text_config()
-        longest = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or 2**31
+        longest = (
+            getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or 2**31
+        )
         if self.config.model_type in ("roberta", "xlm-roberta", "camembert"):
             longest -= (self.config.pad_token_id or 0) + 1  # their positions start behind the padding index
         return Encoder(tokenizer=self.tokenizer, family=self.family, longest=int(longest))
 
     def fingerprint(self) -> dict[str, str]:
-        """What identifies the numbers that this model gives; neither its path nor where it was downloaded to."""
+        """What identifies the numbers that this model gives; its path is no part of it."""
         described = {k: v for k, v in self.config.to_dict().items() if k not in _UNTOUCHED}
         config = digest(_jsonable(described))
         if self.folder is None:
@@ -85,9 +87,19 @@ class Source:
             except (OSError, ValueError, RuntimeError) as error:
                 raise _unreadable(self.name, "weights", error) from None
         if missing := sorted(report["missing_keys"]):
-            got = f"without {', '.join(missing[:3])}" + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+            got = f"without {', '.join(missing[:3])}" + (
+                f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            )
             rule = f"every weight of {type(model).__name__}; the missing ones would be random"
-            raise InputError(message("checkpoint", got, rule, self.name, "Give a checkpoint trained with its language-model head"))
+            raise InputError(
+                message(
+                    "checkpoint",
+                    got,
+                    rule,
+                    self.name,
+                    "Give a checkpoint trained with its language-model head",
+                )
+            )
         model = model.to(device_of(device)).eval().requires_grad_(False)
         return LoadedModel(model=model, sites=sites(model), family=self.family)
 
@@ -103,7 +115,8 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where its inputs go."""
-        return next(iter(self.model.parameters())).device
+        device: torch.device = next(iter(self.model.parameters())).device
+        return device
 
 
 def source(name: str, revision: str | None = None) -> Source:
@@ -113,7 +126,8 @@ def source(name: str, revision: str | None = None) -> Source:
     ------
     InputError : not a checkpoint, an unknown or unsupported model type, a tokenizer that cannot be read.
     """
-    place = str(checkpoint(name.removeprefix(_EMBEDDED))) if name.startswith(_EMBEDDED) else name
+    kind: Any = name.removeprefix(_EMBEDDED)
+    place = str(checkpoint(kind)) if name.startswith(_EMBEDDED) else name
     from transformers import AutoConfig, AutoTokenizer
 
     with _quiet():
@@ -127,7 +141,12 @@ def source(name: str, revision: str | None = None) -> Source:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(name, "tokenizer", error) from None
     return Source(
-        name=name, place=place, revision=revision, config=config, tokenizer=tokenizer, family=_family(name, config, tokenizer)
+        name=name,
+        place=place,
+        revision=revision,
+        config=config,
+        tokenizer=tokenizer,
+        family=_family(name, config, tokenizer),
     )
 
 
@@ -145,7 +164,9 @@ def device_of(device: str) -> torch.device:
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(message("device", device, f"one that torch has ({reason})", "--device", "Give auto or cpu")) from None
+        raise InputError(
+            message("device", device, f"one that torch has ({reason})", "--device", "Give auto or cpu")
+        ) from None
     return found
 
 
@@ -168,12 +189,24 @@ def _family(name: str, config: Any, tokenizer: Any) -> Family:
 
 def _unreadable(name: str, part: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split())
-    if "does not recognize this architecture" in reason or "Unrecognized model" in reason or isinstance(error, KeyError):
+    if (
+        "does not recognize this architecture" in reason
+        or "Unrecognized model" in reason
+        or isinstance(error, KeyError)
+    ):
         rule = "a folder or id whose config.json names a model type that the installed transformers knows"
     else:
         rule = f"an id or a folder with a {part} that transformers can load"
     shown = reason if len(reason) < 300 else reason[:297] + "…"
-    return InputError(message("model", name, rule, f"its {part}: {shown}", "Give a Hugging Face id, a checkpoint's folder, embedded:causal or embedded:masked"))
+    return InputError(
+        message(
+            "model",
+            name,
+            rule,
+            f"its {part}: {shown}",
+            "Give a Hugging Face id, a checkpoint's folder, embedded:causal or embedded:masked",
+        )
+    )
 
 
 def _digest_of(folder: Path, patterns: tuple[str, ...]) -> str:

@@ -26,7 +26,7 @@ def last_token(model: Any, ids: Tensor, query_of_row: Callable[[], Tensor]) -> d
     position = torch.full((1, 1), before, device=ids.device)  # one row, so that rotary tables broadcast
     if before == 0:
         return {"input_ids": ids, "position_ids": position, "use_cache": False}
-    cache = DynamicCache(config=model.config)
+    cache: Any = DynamicCache(config=model.config)
     with without_head(model.get_output_embeddings()):
         model(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True)
     for layer in cache.layers:
@@ -34,7 +34,9 @@ def last_token(model: Any, ids: Tensor, query_of_row: Callable[[], Tensor]) -> d
     return {"input_ids": ids[:, -1:], "position_ids": position, "past_key_values": cache, "use_cache": True}
 
 
-def _shared(keys: Tensor, values: Tensor, query_of_row: Callable[[], Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
+def _shared(
+    keys: Tensor, values: Tensor, query_of_row: Callable[[], Tensor]
+) -> Callable[..., tuple[Tensor, Tensor]]:
     """A cache layer's ``update`` that stores nothing: each row gets its query's prefix and its own token."""
 
     def update(key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:

@@ -26,9 +26,9 @@ def quadrature(rule: str, steps: int) -> Quadrature:
 
     Parameters
     ----------
-    rule : ``right`` α = k/m, k = 1..m, as published (Dai et al. 2022, eq. 4); ``left`` k = 0..m−1, their code;
-        ``endpoints`` linspace(0, 1, m), later code, which weighs both ends fully; ``midpoint`` (k − ½)/m, sixteen
-        times more accurate than ``right`` at its cost; ``gauss`` Gauss–Legendre.
+    rule : ``right`` α = k/m, k = 1..m, as published (Dai et al. 2022, eq. 4); ``left`` k = 0..m−1, their
+        code; ``endpoints`` linspace(0, 1, m), later code, which weighs both ends fully; ``midpoint`` (k −
+        ½)/m, sixteen times more accurate than ``right`` at its cost; ``gauss`` Gauss–Legendre.
     steps : number of nodes m.
 
     Examples

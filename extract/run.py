@@ -63,9 +63,19 @@ class Extraction:
         """Which queries this model can be asked, and why not the others."""
         asking = ask_facts(self.facts, self.source.encoder())
         if not any(asking.asked):
-            reasons = ", ".join(f"{count} {reason}" for reason, count in asking.excluded.items()) or "none given"
+            reasons = (
+                ", ".join(f"{count} {reason}" for reason, count in asking.excluded.items()) or "none given"
+            )
             rule = f"at least one query that {self.source.name} can be asked (left out: {reasons})"
-            raise InputError(message("facts", self.plan.facts, rule, "qloc extract --facts", "Give other facts or another model"))
+            raise InputError(
+                message(
+                    "facts",
+                    self.plan.facts,
+                    rule,
+                    "qloc extract --facts",
+                    "Give other facts or another model",
+                )
+            )
         return asking
 
     @functools.cached_property
@@ -137,11 +147,17 @@ class Extraction:
         ------
         ModelError : a number that is not finite, naming the query.
         """
-        asked = [query for of_fact in self.asking.asked[unit.first_fact : unit.last_fact] for query in of_fact]
-        facts = self.facts.facts[unit.first_fact : unit.last_fact]
+        of_facts = self.asking.asked[unit.first_fact : unit.last_fact]
         run = UnitRun(
-            unit=unit, facts=facts, asked=asked, outline=self.outline, engine=self.engine, loaded=self.loaded,
-            encoder=self.source.encoder(), plan=self.plan,
+            unit=unit,
+            facts=self.facts.facts[unit.first_fact : unit.last_fact],
+            asked=[query for queries in of_facts for query in queries],
+            index=[fact for fact, queries in enumerate(of_facts) for _ in queries],
+            outline=self.outline,
+            engine=self.engine,
+            loaded=self.loaded,
+            encoder=self.source.encoder(),
+            plan=self.plan,
         )
         return run.block()
 
@@ -160,6 +176,9 @@ class Extraction:
             "excluded": dict(self.asking.excluded),
             "skipped": dict(facts.skipped),
             "merged": facts.merged,
-            **{name: value for name, value in self.plan.signal_parameters().items() if name not in ("dtype", "memory")},
+            **{
+                name: value
+                for name, value in self.plan.signal_parameters().items()
+                if name not in ("dtype", "memory")
+            },
         }
-

@@ -1,7 +1,8 @@
 """From a prompt with ``[Y]`` to token ids and targets, by offsets; and what cannot be asked, by reason.
 
-Prompt and answer are tokenized *together* and cut where the answer's characters are, because a tokenizer may join
-what stands left and right of the seam. A token that straddles prompt and answer belongs to the answer.
+Prompt and answer are tokenized *together* and cut where the answer's characters are, because a tokenizer
+may join what stands left and right of the seam. A token that straddles prompt and answer belongs to the
+answer.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class Target:
 
     Attributes
     ----------
-    ids : what the model reads. Causal: the prompt and the gold answer up to here. Masked: the whole prompt, every
-        answer token masked.
+    ids : what the model reads. Causal: the prompt and the gold answer up to here. Masked: the whole prompt,
+        every answer token masked.
     position : where the token is predicted: the last position (causal), or that of its mask.
     token : id of the answer token.
     """
@@ -69,7 +70,9 @@ class Encoder:
             raise InputError(message("tokenizer", type(self.tokenizer).__name__, rule, place, action))
         if self.family == "masked" and self.tokenizer.mask_token_id is None:
             rule = "one with a mask token, as masked language models need"
-            raise InputError(message("tokenizer", type(self.tokenizer).__name__, rule, place, "Set its mask_token"))
+            raise InputError(
+                message("tokenizer", type(self.tokenizer).__name__, rule, place, "Set its mask_token")
+            )
 
     def ask(self, query: Query, answer: str, *, ignore_tail: bool = False) -> Asked | str:
         """The query with ``answer`` in its place, or the reason why this model cannot be asked it."""
@@ -85,7 +88,9 @@ class Encoder:
         encoded = self.tokenizer(texts, return_offsets_mapping=True)
         return [
             self._cut(query, answer, ids, spans, ignore_tail)
-            for (query, answer), ids, spans in zip(asked, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+            for (query, answer), ids, spans in zip(
+                asked, encoded["input_ids"], encoded["offset_mapping"], strict=True
+            )
         ]
 
     def _cut(
@@ -123,7 +128,8 @@ class Encoder:
 def askable(fact: Fact, encoder: Encoder) -> tuple[list[Asked], list[str]]:
     """The queries of a fact that this model can be asked, and a reason for each of the others.
 
-    For a minimal pair a causal LM reads up to ``[Y]`` and ignores what follows; both continuations must be askable.
+    For a minimal pair a causal LM reads up to ``[Y]`` and ignores what follows; both continuations must be
+    askable.
     """
     pair = fact.kind == "minimal_pair"
     if pair and encoder.family == "causal" and not fact.cue_in_prefix:
@@ -139,5 +145,3 @@ def askable(fact: Fact, encoder: Encoder) -> tuple[list[Asked], list[str]]:
         else:
             good.append(asked)
     return good, reasons
-
-

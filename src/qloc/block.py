@@ -1,7 +1,7 @@
 """What travels from extract to store: an Outline before the model runs, then a Block a unit.
 
-Plain arrays with fixed axes, so that extract knows no Zarr and store knows no model. A **unit** is a fixed run
-of whole facts: the grain of resuming, of distribution and of batches.
+Plain arrays with fixed axes, so that extract knows no Zarr and store knows no model. A **unit** is a fixed
+run of whole facts: the grain of resuming, of distribution and of batches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A run of whole facts, and the queries they have; half-open ranges into the study's facts and queries."""
+    """A run of whole facts and their queries; half-open ranges into the study's facts and queries."""
 
     number: int
     first_fact: int
@@ -75,8 +75,8 @@ class Block:
         ``top_token_id, top_log_probability`` (query, top), ``candidate_log_probability`` (query, candidate).
         ``answer_token`` and ``candidate`` are as long as the outline says.
     attribution : float32 or float64, (attribution_method, query, layer, neuron)
-    activation, gradient : float32 or float64, (query, layer, neuron); gradient of the answer token's probability
-        at the activation itself (α = 1), mean over answer tokens.
+    activation, gradient : float32 or float64, (query, layer, neuron); gradient of the answer token's
+        probability at the activation itself (α = 1), mean over answer tokens.
     completeness_gap : float32, (attribution_method, query, layer); NaN where not defined.
     attention : ``target_row, column_mass, column_mass_no_sink`` float16 (query, layer, head, token),
         ``length`` int32 (query); empty where attention cannot be recorded.

@@ -131,5 +131,16 @@ def candidates(facts: Sequence[Fact]) -> dict[str, tuple[str, ...]]:
 
 def _plain(fact: Fact) -> list[object]:
     queries = [[q.template, q.text] for q in fact.queries]
-    return [fact.id, fact.relation, fact.subject, fact.object, queries, fact.kind, fact.bad, fact.feature,
-            list(fact.objects), dict(fact.attributes), fact.cue_in_prefix]
+    return [
+        fact.id,
+        fact.relation,
+        fact.subject,
+        fact.object,
+        queries,
+        fact.kind,
+        fact.bad,
+        fact.feature,
+        list(fact.objects),
+        dict(fact.attributes),
+        fact.cue_in_prefix,
+    ]

@@ -1,7 +1,8 @@
 """Neuron sets: which neurons an attribution names for each query (methods.md §4).
 
-A set is a row of a sparse query × neuron matrix; a neuron's number is ``layer · n_neurons + index``. Counts over
-queries, facts, templates and answers are then sparse products, for one fact or for a quarter of a million queries.
+A set is a row of a sparse query × neuron matrix; a neuron's number is ``layer · n_neurons + index``. Counts
+over queries, facts, templates and answers are then sparse products, for one fact or for a quarter of a
+million queries.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ class NeuronSets:
     Attributes
     ----------
     member : bool, CSR (query, layer · neuron); row i is N_i.
-    queries : columns with leading axis query: ``fact`` (int, row of ``facts``), ``template, relation, answer``
-        (str), ``known`` (bool), ``log_probability`` (float32).
-    facts : columns with leading axis fact: ``id, subject, relation, object`` (str), ``leaks`` (bool), attributes.
+    queries : columns with leading axis query: ``fact`` (int, row of ``facts``), ``template, relation,
+        answer`` (str), ``known`` (bool), ``log_probability`` (float32).
+    facts : columns with leading axis fact: ``id, subject, relation, object`` (str), ``leaks`` (bool),
+        attributes.
     rule : how the sets were made, in words, such as ``threshold 0.2``.
     """
 
@@ -96,7 +98,9 @@ def threshold_rows(
     array([[ True,  True, False, False]])
     """
     if not 0 <= t < 1:
-        raise InputError(message("threshold", t, "a number in [0, 1)", "neuron sets", "Give a share of the maximum"))
+        raise InputError(
+            message("threshold", t, "a number in [0, 1)", "neuron sets", "Give a share of the maximum")
+        )
     value = np.asarray(values, dtype=np.float64)
     bar = t * np.asarray(maximum, dtype=np.float64)[:, None]
     with np.errstate(invalid="ignore"):
@@ -104,7 +108,9 @@ def threshold_rows(
 
 
 def top_rows(values: NDArray[Any], panel: NDArray[np.integer[Any]], b: int) -> NDArray[np.bool_]:
-    """Which slots hold one of a query's ``b`` largest positive attributions; ties go to the smaller neuron number.
+    """Which slots hold one of a query's ``b`` largest positive attributions.
+
+    Ties go to the smaller neuron number.
 
     Parameters
     ----------

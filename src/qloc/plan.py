@@ -22,7 +22,16 @@ Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 Phase = Literal["signals"]
 
-_UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_UNITS: Final = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+}
 
 
 def bytes_of(size: str | int) -> int:
@@ -35,7 +44,9 @@ def bytes_of(size: str | int) -> int:
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
     if not found or found[2].upper() not in _UNITS:
-        raise ValueError(f"{size!r} is no size; expected a number with B, KB, MB, GB, KiB, MiB or GiB, such as 8GB")
+        raise ValueError(
+            f"{size!r} is no size; expected a number with B, KB, MB, GB, KiB, MiB or GiB, such as 8GB"
+        )
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
@@ -65,7 +76,7 @@ class AnalysisPlan(_Strict):
 
 
 class Plan(_Strict):
-    """One study, from model to analysis; every field may be given in YAML, most as a flag of ``qloc extract``."""
+    """One study, model to analysis; every field may stand in YAML, most as a flag of ``qloc extract``."""
 
     model: str = "embedded:causal"
     facts: str = "embedded"
@@ -97,8 +108,22 @@ class Plan(_Strict):
 
     def signal_parameters(self) -> dict[str, Any]:
         """What bears on the numbers of phase ``signals``: part of its fingerprint."""
-        names = ("methods", "steps", "quadrature", "answer_tokens", "tier", "floor", "capacity", "unit_facts",
-                 "memory", "relations", "max_facts", "seed", "dtype", "store_dtype")
+        names = (
+            "methods",
+            "steps",
+            "quadrature",
+            "answer_tokens",
+            "tier",
+            "floor",
+            "capacity",
+            "unit_facts",
+            "memory",
+            "relations",
+            "max_facts",
+            "seed",
+            "dtype",
+            "store_dtype",
+        )
         values = self.model_dump(mode="json")
         return {name: values[name] for name in names}
 
@@ -122,9 +147,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(message("plan", str(path), "a readable file", str(error), "Give another path")) from None
+        raise InputError(
+            message("plan", str(path), "a readable file", str(error), "Give another path")
+        ) from None
     except yaml.YAMLError as error:
-        raise InputError(message("plan", str(path), "YAML", " ".join(str(error).split()), "Mend the file")) from None
+        raise InputError(
+            message("plan", str(path), "YAML", " ".join(str(error).split()), "Mend the file")
+        ) from None
     if found is None:
         return {}
     if not isinstance(found, dict):

@@ -1,4 +1,4 @@
-"""Tiny models of each architecture, built from config, with a tokenizer of their own; nothing is downloaded."""
+"""Tiny models of each architecture, built from config, with a tokenizer of their own."""
 
 from __future__ import annotations
 
@@ -26,9 +26,20 @@ from qloc.facts import Fact, FactSet, Query, fill
 
 torch.set_num_threads(1)  # tiny models: a second thread only waits, and may spin on a shared core
 
-WORDS = ("The capital of France is Paris.", "Kenya's capital, Nairobi", "Peru's capital city is Lima .", "A cat sits")
+WORDS = (
+    "The capital of France is Paris.",
+    "Kenya's capital, Nairobi",
+    "Peru's capital city is Lima .",
+    "A cat sits",
+)
 FACTS = (
-    ("f0", "capital", "France", "Paris", ("The capital of [X] is [Y].", "[X]'s capital, [Y]", "[X]'s capital city is [Y] .")),
+    (
+        "f0",
+        "capital",
+        "France",
+        "Paris",
+        ("The capital of [X] is [Y].", "[X]'s capital, [Y]", "[X]'s capital city is [Y] ."),
+    ),
     ("f1", "capital", "Kenya", "Nairobi", ("The capital of [X] is [Y].", "[X]'s capital, [Y]")),
     ("f2", "capital", "Peru", "Ouagadougou", ("The capital of [X] is [Y].", "[Y] is the capital of [X].")),
 )
@@ -39,7 +50,10 @@ def _tokenizer(masked: bool) -> PreTrainedTokenizerFast:
     cut.pre_tokenizer, cut.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     special = ["<pad>", "<s>", "</s>", "[CLS]", "[SEP]", "[MASK]"]
     trainer = trainers.BpeTrainer(
-        vocab_size=340, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=340,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     cut.train_from_iterator(list(WORDS) * 20, trainer)
     if not masked:
@@ -53,12 +67,18 @@ def _tokenizer(masked: bool) -> PreTrainedTokenizerFast:
 
 def _config(kind: str, vocabulary: int) -> Any:
     small = {
-        "hidden_size": 32, "intermediate_size": 72, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "max_position_embeddings": 64, "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 72,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 64,
+        "vocab_size": vocabulary,
     }
     grouped = {**small, "num_key_value_heads": 2}
     return {
-        "gpt2": lambda: GPT2Config(n_embd=32, n_layer=3, n_head=4, n_inner=72, n_positions=64, vocab_size=vocabulary),
+        "gpt2": lambda: GPT2Config(
+            n_embd=32, n_layer=3, n_head=4, n_inner=72, n_positions=64, vocab_size=vocabulary
+        ),
         "llama": lambda: LlamaConfig(**grouped),
         "qwen2": lambda: Qwen2Config(**grouped),
         "mistral": lambda: MistralConfig(**grouped, sliding_window=4),
@@ -110,7 +130,11 @@ def fact_set() -> FactSet:
         source="test",
         facts=tuple(
             Fact(
-                id=name, relation=relation, subject=subject, object=answer, objects=(answer,),
+                id=name,
+                relation=relation,
+                subject=subject,
+                object=answer,
+                objects=(answer,),
                 queries=tuple(Query(template=text, text=fill(text, subject)) for text in templates),
             )
             for name, relation, subject, answer, templates in FACTS

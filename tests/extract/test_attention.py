@@ -29,7 +29,9 @@ def _weights_of_eager(model: Any, target: Target) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "mistral", "gpt_neox", "bert"])
 def test_recorded_attention_is_that_of_eager(tiny: Callable[[str], Any], kind: str) -> None:
     loaded = source(str(tiny(kind).folder)).load(dtype="float32", device="cpu")
-    targets = [Target(ids=tuple(range(start, start + 7)), position=p, token=9) for start, p in ((10, 6), (40, 6))]
+    targets = [
+        Target(ids=tuple(range(start, start + 7)), position=p, token=9) for start, p in ((10, 6), (40, 6))
+    ]
     assert why_not_recorded(loaded.model, targets[0], 3) == ""
     found = attention_of(loaded.model, targets, n_tokens=9)
     for row, target in enumerate(targets):
@@ -41,7 +43,9 @@ def test_recorded_attention_is_that_of_eager(tiny: Callable[[str], Any], kind: s
         for name, values in expected.items():
             # float16 keeps three digits
             np.testing.assert_allclose(found[name][row, :, :, :7], values, rtol=2e-3, atol=1e-4)
-        np.testing.assert_allclose(found["column_mass_no_sink"][row, :, :, 1:7], no_sink, rtol=2e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            found["column_mass_no_sink"][row, :, :, 1:7], no_sink, rtol=2e-3, atol=1e-4
+        )
         assert np.isnan(found["column_mass_no_sink"][row, :, :, 0]).all()
         assert np.isnan(found["target_row"][row, :, :, 7:]).all()
     assert found["length"].tolist() == [7, 7]

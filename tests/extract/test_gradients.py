@@ -28,7 +28,9 @@ def _engine(tiny: Any, dtype: str, memory: int = 10**9) -> tuple[LoadedModel, Gr
     return loaded, proved(engine, targets), targets
 
 
-def _scores(engine: GradientEngine, targets: list[Target], path: ScaledPath) -> tuple[torch.Tensor, torch.Tensor]:
+def _scores(
+    engine: GradientEngine, targets: list[Target], path: ScaledPath
+) -> tuple[torch.Tensor, torch.Tensor]:
     rows: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     for indices, found in engine.batches(targets, path.points, path.weight_matrix()):
         scores = integrated_gradients(found, path)
@@ -93,7 +95,7 @@ def test_every_way_that_holds_gives_the_same(tiny: Callable[[str], Any], kind: s
 def test_results_do_not_depend_on_neighbors_order_or_memory(
     tiny: Callable[[str], Any], kind: str, dtype: str, tolerance: float
 ) -> None:
-    """Sums over other shapes round otherwise: 1e-9 and 1e-4 of the largest are far above that, far below any effect."""
+    """Sums over other shapes round otherwise: 1e-9 and 1e-4 of the largest are far above that."""
     _, engine, targets = _engine(tiny(kind), dtype)
     path, targets = ScaledPath.of(quadrature("midpoint", 3)), targets[::3]
     together, _ = _scores(engine, targets, path)
@@ -109,7 +111,10 @@ def test_results_do_not_depend_on_neighbors_order_or_memory(
 
 def test_completeness_gap_vanishes_with_nodes(tiny: Callable[[str], Any]) -> None:
     _, engine, targets = _engine(tiny("gpt2"), "float64")
-    gaps = [float(_scores(engine, targets, ScaledPath.of(quadrature("midpoint", m)))[1].max()) for m in (4, 32, 256)]
+    gaps = [
+        float(_scores(engine, targets, ScaledPath.of(quadrature("midpoint", m)))[1].max())
+        for m in (4, 32, 256)
+    ]
     assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] < 1e-4
 
@@ -119,7 +124,9 @@ def test_a_model_that_breaks_the_rules_falls_back_to_the_oracle(
 ) -> None:
     loaded, engine, targets = _engine(tiny("gpt2"), "float64")
     block = loaded.sites.blocks[1]
-    handle = block.register_forward_hook(lambda _, args, out: out + out.mean(0, keepdim=True))  # rows see each other
+    handle = block.register_forward_hook(
+        lambda _, args, out: out + out.mean(0, keepdim=True)
+    )  # rows see each other
     broken = proved(replace(engine, kind="after"), targets)
     handle.remove()
     assert broken.kind == "full"

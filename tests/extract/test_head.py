@@ -17,10 +17,14 @@ def _head(chunk_rows: int, **settings: float) -> Head:
     config.get_text_config = lambda: config
     torch.manual_seed(0)
     module = torch.nn.Linear(8, VOCABULARY, dtype=torch.float64).requires_grad_(False)
-    return Head(model=SimpleNamespace(config=config), module=module, chunk_bytes=4 * 8 * VOCABULARY * chunk_rows)
+    return Head(
+        model=SimpleNamespace(config=config), module=module, chunk_bytes=4 * 8 * VOCABULARY * chunk_rows
+    )
 
 
-@pytest.mark.parametrize("settings", [{}, {"final_logit_softcapping": 3.0}, {"logit_scale": 0.5}, {"logits_scaling": 4.0}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"final_logit_softcapping": 3.0}, {"logit_scale": 0.5}, {"logits_scaling": 4.0}]
+)
 @pytest.mark.parametrize("chunk_rows", [1, 3, 100])
 def test_probability_and_gradient_equal_autograd(settings: dict[str, float], chunk_rows: int) -> None:
     head = _head(chunk_rows, **settings)

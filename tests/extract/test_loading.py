@@ -31,8 +31,8 @@ def test_unknown_model_type(tiny: Callable[[str], Any], tmp_path: Path) -> None:
         source(str(folder))
     text = str(caught.value)
     assert text.startswith(
-        f"model is {str(folder)!r}; expected a folder or id whose config.json names a model type that the installed "
-        "transformers knows. At its configuration: "
+        f"model is {str(folder)!r}; expected a folder or id whose config.json names a model type that the "
+        "installed transformers knows. At its configuration: "
     )
     assert "no_such_model" in text
     assert text.endswith("Give a Hugging Face id, a checkpoint's folder, embedded:causal or embedded:masked.")
@@ -42,7 +42,9 @@ def test_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         source(str(tmp_path))
     assert str(caught.value).startswith(f"model is {str(tmp_path)!r}; expected ")
-    assert str(caught.value).endswith("Give a Hugging Face id, a checkpoint's folder, embedded:causal or embedded:masked.")
+    assert str(caught.value).endswith(
+        "Give a Hugging Face id, a checkpoint's folder, embedded:causal or embedded:masked."
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,18 +52,20 @@ def test_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
     [
         (
             MixtralConfig(num_local_experts=8),
-            "model type is 'mixtral with num_local_experts=8'; expected a dense MLP: which experts a token meets changes "
-            "along the path that attribution integrates. At qloc extract --model. Choose a decoder or a masked encoder "
-            "with dense MLPs.",
+            "model type is 'mixtral with num_local_experts=8'; expected a dense MLP: which experts a token meets "
+            "changes along the path that attribution integrates. At qloc extract --model. Choose a decoder or a "
+            "masked encoder with dense MLPs.",
         ),
         (
             T5Config(),
-            "model type is 't5'; expected a causal or masked language model, not both. At qloc extract --model. Choose a "
-            "decoder or a masked encoder with dense MLPs.",
+            "model type is 't5'; expected a causal or masked language model, not both. At qloc extract --model. "
+            "Choose a decoder or a masked encoder with dense MLPs.",
         ),
     ],
 )
-def test_what_cannot_be_done_exactly_is_refused_before_any_work(config: Any, words: str, tmp_path: Path) -> None:
+def test_what_cannot_be_done_exactly_is_refused_before_any_work(
+    config: Any, words: str, tmp_path: Path
+) -> None:
     config.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=f"^{re.escape(words)}$"):
         source(str(tmp_path))
@@ -75,8 +79,8 @@ def test_missing_weights_are_refused_not_made_up(tiny: Callable[[str], Any], tmp
     with pytest.raises(InputError) as caught:
         source(str(folder)).load(dtype="float32", device="cpu")
     assert str(caught.value) == (
-        "checkpoint is 'without lm_head.weight'; expected every weight of LlamaForCausalLM; the missing ones would be "
-        f"random. At {folder}. Give a checkpoint trained with its language-model head."
+        "checkpoint is 'without lm_head.weight'; expected every weight of LlamaForCausalLM; the missing ones would "
+        f"be random. At {folder}. Give a checkpoint trained with its language-model head."
     )
 
 
@@ -103,5 +107,7 @@ def test_dtype_auto_is_the_checkpoints(tiny: Callable[[str], Any]) -> None:
 
 
 def test_device_that_is_not_there() -> None:
-    with pytest.raises(InputError, match=r"^device is 'cuda:99'; expected one that torch has \(.*Give auto or cpu\.$"):
+    with pytest.raises(
+        InputError, match=r"^device is 'cuda:99'; expected one that torch has \(.*Give auto or cpu\.$"
+    ):
         device_of("cuda:99")

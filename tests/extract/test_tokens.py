@@ -44,7 +44,9 @@ def test_masked_hides_every_answer_token_at_once(tiny: Callable[[str], Any]) -> 
     assert isinstance(asked, Asked)
     mask = encoder.tokenizer.mask_token_id
     assert len({target.ids for target in asked.targets}) == 1
-    assert [n for n, id in enumerate(asked.targets[0].ids) if id == mask] == [t.position for t in asked.targets]
+    assert [n for n, id in enumerate(asked.targets[0].ids) if id == mask] == [
+        t.position for t in asked.targets
+    ]
     assert encoder.tokenizer.decode([t.token for t in asked.targets]) == "Ouagadougou"
 
 
@@ -57,13 +59,24 @@ def test_masked_hides_every_answer_token_at_once(tiny: Callable[[str], Any]) -> 
         ("bert", "Peru " * 70 + "[Y]", "longer than the model's context"),
     ],
 )
-def test_what_cannot_be_asked_is_given_a_reason(tiny: Callable[[str], Any], kind: str, text: str, reason: str) -> None:
+def test_what_cannot_be_asked_is_given_a_reason(
+    tiny: Callable[[str], Any], kind: str, text: str, reason: str
+) -> None:
     assert _encoder(tiny, kind).ask(Query(template="t", text=text), "Lima") == reason
 
 
-def test_minimal_pair_ignores_what_follows_and_needs_its_cue_before_the_answer(tiny: Callable[[str], Any]) -> None:
+def test_minimal_pair_ignores_what_follows_and_needs_its_cue_before_the_answer(
+    tiny: Callable[[str], Any],
+) -> None:
     encoder = _encoder(tiny, "gpt2")
-    pair = {"id": "p", "relation": "agreement", "subject": "cat", "object": "sits", "bad": "sit", "kind": "minimal_pair"}
+    pair = {
+        "id": "p",
+        "relation": "agreement",
+        "subject": "cat",
+        "object": "sits",
+        "bad": "sit",
+        "kind": "minimal_pair",
+    }
     query = Query(template="t", text="A cat [Y] on the mat.")
     good, reasons = askable(Fact(**pair, queries=(query,)), encoder)
     assert (len(good), reasons) == (1, [])
@@ -78,6 +91,6 @@ def test_slow_tokenizer_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         Encoder(tokenizer=Slow(), family="causal", longest=8)
     assert str(caught.value) == (
-        "tokenizer is 'Slow'; expected a fast tokenizer, the only kind that gives offsets. At the model's tokenizer. "
-        "Convert it with transformers' AutoTokenizer."
+        "tokenizer is 'Slow'; expected a fast tokenizer, the only kind that gives offsets. At the model's tokenizer"
+        ". Convert it with transformers' AutoTokenizer."
     )

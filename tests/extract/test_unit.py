@@ -33,7 +33,9 @@ def test_answers_are_what_the_model_says(tiny: Callable[[str], Any], kind: str) 
     block, model = _block(extraction), extraction.loaded.model
     asked = [one for of_fact in extraction.asking.asked for one in of_fact]
     for row, one in enumerate(asked):
-        logs = [model(input_ids=torch.tensor([t.ids])).logits[0, t.position].log_softmax(-1) for t in one.targets]
+        logs = [
+            model(input_ids=torch.tensor([t.ids])).logits[0, t.position].log_softmax(-1) for t in one.targets
+        ]
         each = [float(log[t.token]) for log, t in zip(logs, one.targets, strict=True)]
         ranks = [int((log > log[t.token]).sum()) + 1 for log, t in zip(logs, one.targets, strict=True)]
         assert block.queries["log_probability"][row] == pytest.approx(sum(each), rel=1e-6)  # kept as float32
@@ -56,7 +58,11 @@ def test_single_token_candidates_are_exact_and_others_missing(tiny: Callable[[st
         for number, answer in enumerate(names):
             other = encoder.ask(one.query, answer)
             got = block.queries["candidate_log_probability"][row, number]
-            if not isinstance(other, str) and len(other.targets) == 1 and other.targets[0].ids == one.targets[0].ids:
+            if (
+                not isinstance(other, str)
+                and len(other.targets) == 1
+                and other.targets[0].ids == one.targets[0].ids
+            ):
                 logits = extraction.loaded.model(input_ids=torch.tensor([one.targets[0].ids])).logits[0, -1]
                 assert got == pytest.approx(float(logits.log_softmax(-1)[other.targets[0].token]), rel=1e-6)
             else:
@@ -64,7 +70,9 @@ def test_single_token_candidates_are_exact_and_others_missing(tiny: Callable[[st
     assert np.isfinite(block.queries["candidate_log_probability"]).any()
 
 
-def test_attribution_is_the_mean_over_answer_tokens_and_the_gap_their_largest(tiny: Callable[[str], Any]) -> None:
+def test_attribution_is_the_mean_over_answer_tokens_and_the_gap_their_largest(
+    tiny: Callable[[str], Any],
+) -> None:
     every, first = (_block(_extraction(tiny("gpt2"), answer_tokens=which)) for which in ("all", "first"))
     tokens = (every.queries["answer_token_id"] >= 0).sum(1)
     single = tokens == 1
@@ -92,7 +100,9 @@ def test_grams_are_inner_products_of_full_vectors(tiny: Callable[[str], Any]) ->
         np.testing.assert_allclose(block.gram[:, fact, :k, :k], own @ own.transpose(0, 2, 1), rtol=1e-12)
         assert np.isnan(block.gram[:, fact, k:]).all()
         start += k
-    assert np.isfinite(block.null_gram[:, 2, 0, 0]).all()  # one query: any other fact with that template serves
+    assert np.isfinite(
+        block.null_gram[:, 2, 0, 0]
+    ).all()  # one query: any other fact with that template serves
     assert np.isnan(block.null_gram[:, 0]).all()  # three templates, two other facts: too few
 
 
@@ -100,7 +110,9 @@ def test_another_right_answer_makes_a_query_known(tiny: Callable[[str], Any]) ->
     plain = _extraction(tiny("gpt2"))
     best = plain.source.tokenizer.decode([int(_block(plain).queries["argmax"][0])])
     facts = tiny("gpt2").facts
-    fact = replace(facts.facts[0], queries=(Query(template="t", text="The capital of France is[Y]"),), object=" Paris")
+    fact = replace(
+        facts.facts[0], queries=(Query(template="t", text="The capital of France is[Y]"),), object=" Paris"
+    )
     for objects, known in (((" Paris",), 0), ((" Paris", best), 1)):
         study = replace(facts, facts=(replace(fact, objects=objects),))
         assert _block(_extraction(tiny("gpt2"), study)).queries["known"].tolist() == [known]
@@ -108,7 +120,9 @@ def test_another_right_answer_makes_a_query_known(tiny: Callable[[str], Any]) ->
 
 def test_minimal_pair_scores_its_bad_continuation(tiny: Callable[[str], Any]) -> None:
     query = Query(template="t", text="A cat [Y] on the mat.")
-    pair = Fact(id="p", relation="r", subject="cat", object="sits", bad="sit", kind="minimal_pair", queries=(query,))
+    pair = Fact(
+        id="p", relation="r", subject="cat", object="sits", bad="sit", kind="minimal_pair", queries=(query,)
+    )
     swapped = replace(pair, id="q", object="sit", bad="sits")
     block = _block(_extraction(tiny("gpt2"), FactSet(source="t", facts=(pair, swapped))))
     good, bad = block.queries["log_probability"], block.queries["bad_log_probability"]
@@ -126,8 +140,8 @@ def test_nan_is_named_by_query_not_hidden(tiny: Callable[[str], Any]) -> None:
     with pytest.raises(ModelError) as caught:
         _block(extraction)
     words = (
-        "the model's output is 'NaN or infinite'; expected finite numbers. At query {!r} of fact 'f1'. Try --dtype float32, "
-        "or leave the query out."
+        "the model's output is 'NaN or infinite'; expected finite numbers. At query {!r} of fact 'f1'. Try --dtype "
+        "float32, or leave the query out."
     )
     assert str(caught.value) in {words.format(one.prompt) for one in extraction.asking.asked[1]}
 
@@ -141,7 +155,9 @@ def test_excluded_queries_are_counted_by_reason_and_facts_stay(tiny: Callable[[s
 
 def test_facts_of_which_nothing_can_be_asked_are_refused(tiny: Callable[[str], Any]) -> None:
     query = Query(template="t", text="[Y] is a city.")
-    facts = FactSet(source="t", facts=(Fact(id="a", relation="r", subject="s", object="Paris", queries=(query,)),))
+    facts = FactSet(
+        source="t", facts=(Fact(id="a", relation="r", subject="s", object="Paris", queries=(query,)),)
+    )
     with pytest.raises(InputError, match=r"left out: 1 text after the answer \(causal\)"):
         _ = _extraction(tiny("gpt2"), facts).outline
 
@@ -153,4 +169,7 @@ def test_units_do_not_depend_on_each_other(tiny: Callable[[str], Any]) -> None:
     np.testing.assert_allclose(again.attribution, whole.attribution[:, 3:5], rtol=0, atol=1e-12)
     assert again.queries["fact"].tolist() == [1, 1]
     once_more = apart.extract(apart.outline.units[1])
-    assert all(np.array_equal(getattr(again, n), getattr(once_more, n)) for n in ("attribution", "activation", "gradient"))
+    assert all(
+        np.array_equal(getattr(again, n), getattr(once_more, n))
+        for n in ("attribution", "activation", "gradient")
+    )
