@@ -1,0 +1,145 @@
+"""Whether a path is a qloc store of a schema that this version reads; if not, all that speaks against it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from qloc.errors import SchemaError, message
+from qloc.store.layout import Layout
+from qloc.store.ledger import LEDGER
+from qloc.store.manifest import MANIFEST
+from qloc.store.schema import FACTS, SCHEMA_VERSION, Variable
+from qloc.vocabulary import SLOT
+
+_MARKS = ("schema_version", "fingerprint", "layout")
+_ACTION = "Give the path of a store that qloc extract wrote"
+
+
+def is_store(path: Path) -> bool:
+    """Whether the path is a folder with the root of a qloc store, of whatever schema."""
+    try:
+        return all(mark in _root(path)["attributes"] for mark in _MARKS)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def root_attributes(path: Path) -> dict[str, Any]:
+    """The root attributes of a store, read without Zarr, so that this works whatever else is broken.
+
+    Raises
+    ------
+    SchemaError : the path is not a qloc store, or one of another schema.
+    """
+    try:
+        root = _root(path)
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise SchemaError(
+            message("zarr.json", said, "the root of a Zarr v3 hierarchy", str(path), _ACTION)
+        ) from None
+    except ValueError as error:
+        said = f"no JSON: {error}"
+        raise SchemaError(
+            message("zarr.json", said, "the root of a Zarr v3 hierarchy", str(path), _ACTION)
+        ) from None
+    attributes = root.get("attributes") if isinstance(root, dict) else None
+    absent = [mark for mark in _MARKS if not isinstance(attributes, dict) or mark not in attributes]
+    if not isinstance(attributes, dict) or absent:
+        expected = f"root attributes {', '.join(_MARKS)}"
+        raise SchemaError(message("Zarr hierarchy", "another program's", expected, str(path), _ACTION))
+    if attributes["schema_version"] != SCHEMA_VERSION:
+        got, action = attributes["schema_version"], "Update qloc, or take the version that wrote it"
+        raise SchemaError(message("schema version", got, str(SCHEMA_VERSION), str(path), action))
+    return attributes
+
+
+def layout_of(path: str | Path) -> Layout:
+    """The layout of a store, complete or not.
+
+    Raises
+    ------
+    SchemaError : the path is not a qloc store, or one of another schema.
+    """
+    attributes = root_attributes(Path(path))
+    try:
+        return Layout.read(attributes["layout"])
+    except (TypeError, ValueError, LookupError) as error:
+        what = message("layout", str(error), "as qloc writes it", str(path), _ACTION)
+        raise SchemaError(what) from None
+
+
+def complete(path: Path) -> bool:
+    """Whether a store says that it is complete; False where it is being written.
+
+    Raises
+    ------
+    SchemaError : it has neither a manifest nor a ledger: parts were taken away.
+    """
+    if (path / MANIFEST).exists():
+        return True
+    if (path / LEDGER).is_dir() or (path / MANIFEST).exists():
+        return False
+    expected = "manifest.json (complete) or ledger/ (being written)"
+    raise SchemaError(
+        message("store", "without either", expected, str(path), "Take the store from its source again")
+    )
+
+
+def check(path: Path, layout: Layout, *, whole: bool) -> None:
+    """Compare every array of a store with the schema; of an unfinished one, those of /facts.
+
+    Raises
+    ------
+    SchemaError : all that is missing, or has other dims, dtype or shape.
+    """
+    variables = (*FACTS, *(layout.variables() if whole else ()))
+    if problems := list(_problems(path, layout, variables)):
+        raise SchemaError(problems)
+
+
+def _problems(path: Path, layout: Layout, variables: tuple[Variable, ...]) -> Iterator[str]:
+    found: dict[str, zarr.Array[Any]] = {}
+    for variable in variables:
+        try:
+            found[variable.path] = zarr.open_array(path / variable.path, mode="r", zarr_format=3)
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            there = (path / variable.path / "zarr.json").exists()
+            got = f"unreadable ({error})" if there else "missing"
+            yield message(f"array {variable.path}", got, "an array of the schema", str(path), _SOURCE)
+    slots = found.get("signals/panel_neuron")
+    n_slots = slots.shape[-1] if slots is not None and slots.ndim else 0
+    for variable in variables:
+        array = found.get(variable.path)
+        if array is None or (slots is None and SLOT in variable.dims):
+            continue
+        expected = (variable.dims, layout.dtype(variable), layout.shape(variable, n_slots))
+        found_here = (_dims(array), _name(array), array.shape)
+        if found_here != expected:
+            got = _words(*found_here)
+            yield message(f"array {variable.path}", got, _words(*expected), str(path), _SOURCE)
+
+
+_SOURCE = "Take the store from its source again"
+
+
+def _dims(array: zarr.Array[Any]) -> tuple[str | None, ...]:
+    names = array.metadata.to_dict().get("dimension_names")
+    return tuple(names) if isinstance(names, (tuple, list)) else (None,) * array.ndim
+
+
+def _words(dims: tuple[str | None, ...], dtype: str, shape: tuple[int, ...]) -> str:
+    axes = ", ".join(f"{dim} {size}" for dim, size in zip(dims, shape, strict=True))
+    return f"{dtype} ({axes})"
+
+
+def _name(array: zarr.Array[Any]) -> str:
+    return "string" if array.dtype.kind == "T" else str(array.dtype)
+
+
+def _root(path: Path) -> Any:
+    return json.loads((path / "zarr.json").read_bytes())

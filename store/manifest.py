@@ -1,0 +1,118 @@
+"""The manifest: what a complete store is made of. Only a store with a valid manifest is complete.
+
+``manifest.json`` is canonical JSON: the sha256 and size of every other object, what the numbers were made
+with and when, the notes of units, and at its end its own sha256, taken without that field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from qloc.canonical import canonical, digest, file_digest
+from qloc.errors import VerificationError, message
+from qloc.store.durable import write_bytes
+
+MANIFEST: Final = "manifest.json"
+_KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
+_LIBRARIES: Final = ("numpy", "zarr")
+
+
+def objects(store: Path, *, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every file of a store but the manifest, by its path inside, sorted.
+
+    Parameters
+    ----------
+    leave_out : names of folders at the top that are no part of the finished store.
+    """
+    for place, folders, names in os.walk(store):
+        inside = Path(place).relative_to(store)
+        if inside == Path("."):
+            folders[:] = [folder for folder in folders if folder not in leave_out]
+            names = [name for name in names if name != MANIFEST]
+        folders.sort()
+        links = [folder for folder in folders if Path(place, folder).is_symlink()]
+        yield from sorted((inside / name).as_posix() for name in [*names, *links])
+
+
+def write(
+    store: Path,
+    *,
+    schema_version: int,
+    run: Mapping[str, Any],
+    notes: Mapping[str, Any],
+    leave_out: tuple[str, ...],
+) -> None:
+    """Hash every object and write the manifest, durably and at once.
+
+    Parameters
+    ----------
+    run : what the command says of itself, JSON only: versions, device, times.
+    notes : what is to be known of single units, by their number.
+
+    Raises
+    ------
+    StorageError : the disk refused.
+    """
+    found = {
+        name: {"sha256": file_digest(store / name), "size": (store / name).stat().st_size}
+        for name in objects(store, leave_out=leave_out)
+    }
+    libraries = {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+    content: dict[str, Any] = {
+        "libraries": libraries,
+        "notes": dict(notes),
+        "objects": found,
+        "run": dict(run),
+        "schema_version": schema_version,
+    }
+    write_bytes(store / MANIFEST, canonical({**content, "sha256": digest(content)}))
+
+
+def read(store: Path) -> dict[str, Any]:
+    """The manifest of a complete store.
+
+    Raises
+    ------
+    VerificationError : it is missing, or not the canonical bytes of a manifest with its own sha256.
+    """
+    path = store / MANIFEST
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        expected = "a readable file, the last that an extraction writes"
+        action = "Run the extraction again to complete the store"
+        raise VerificationError(message("manifest", error.strerror, expected, str(path), action)) from None
+    try:
+        found = json.loads(raw)
+        canonical_bytes = canonical(found)
+    except ValueError as error:
+        raise VerificationError(_broken("manifest", type(error).__name__, "canonical JSON", path)) from None
+    if canonical_bytes != raw:
+        got = f"{len(raw)} bytes with sha256 {hashlib.sha256(raw).hexdigest()}"
+        raise VerificationError(_broken("manifest", got, "canonical JSON", path))
+    if not isinstance(found, dict) or set(found) != {*_KEYS, "sha256"} or not _lists(found["objects"]):
+        got = ", ".join(found) if isinstance(found, dict) else type(found).__name__
+        raise VerificationError(_broken("manifest", got, f"the keys {', '.join((*_KEYS, 'sha256'))}", path))
+    own = digest({key: found[key] for key in _KEYS})
+    if own != found["sha256"]:
+        raise VerificationError(
+            _broken("sha256 of the manifest", own, f"{found['sha256']}, as it says itself", path)
+        )
+    return found
+
+
+def _lists(found: Any) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(v, dict) and set(v) == {"sha256", "size"} for v in found.values()
+    )
+
+
+def _broken(what: str, got: object, expected: str, path: Path) -> str:
+    return message(what, got, expected, str(path), "Take the store from its source again")

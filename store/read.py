@@ -1,0 +1,115 @@
+"""StoredStudy: a store as xarray Datasets, read lazily, complete or not.
+
+A complete store is opened as anybody's Zarr; an unfinished one through :mod:`qloc.store.unfinished`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from qloc.block import Unit
+from qloc.store import check, unfinished, verify
+from qloc.store.layout import Layout
+from qloc.store.schema import FACTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredStudy:
+    """What one extraction cached.
+
+    Attributes
+    ----------
+    path : the store.
+    complete : whether every unit is in it; where not, only the queries of the units that are.
+    layout : tier, floor, methods, sizes and units of the extraction as planned.
+    attrs : root attributes: what describes the study (model, site, excluded queries …) and its fingerprint.
+    facts, queries, signals, grams : one Dataset a group, with the variables of docs/store.md; chunked,
+        and read when computed. Strings are objects. ``signals`` can be selected by relation:
+        ``.sel(relation="P36")``.
+    attention : likewise, or None where it could not be recorded.
+    missing : units that are planned but not in the store.
+    """
+
+    path: Path
+    complete: bool
+    layout: Layout
+    attrs: Mapping[str, Any]
+    facts: xr.Dataset
+    queries: xr.Dataset
+    signals: xr.Dataset
+    grams: xr.Dataset
+    attention: xr.Dataset | None
+    missing: tuple[Unit, ...]
+
+    @property
+    def floors(self) -> NDArray[np.float64]:
+        """Least exact threshold of each fact: float64, (fact,); 0 in the dense tier, NaN without queries."""
+        floors: NDArray[np.float64] = self.signals["panel_floor"].to_numpy()
+        return np.where(np.isnan(floors), np.nan, 0.0) if self.layout.tier == "dense" else floors
+
+    @property
+    def candidates(self) -> dict[str, tuple[str, ...]]:
+        """The candidate answers of each relation, in the order of the ``candidate`` axis."""
+        return {relation: tuple(answers) for relation, answers in self.facts.attrs["candidates"].items()}
+
+
+def open_store(path: str | Path) -> StoredStudy:
+    """Open a store lazily, complete or not.
+
+    Raises
+    ------
+    SchemaError : the path is no qloc store, one of another schema, or one with parts missing; every problem.
+    VerificationError : it is said to be complete, but objects are missing or of another size, each named: a
+        missing shard would be read as missing values.
+    """
+    path = Path(path)
+    layout = check.layout_of(path)
+    whole = check.complete(path)
+    check.check(path, layout, whole=whole)
+    facts = _group(path, "facts", [variable.name for variable in FACTS])
+    absent: tuple[Unit, ...] = ()
+    if whole:
+        verify.require_present(path)
+        groups = {"facts": facts, **_complete(path, layout)}
+    else:
+        groups, absent = unfinished.groups(path, layout, facts)
+    return StoredStudy(
+        path=path,
+        complete=whole,
+        layout=layout,
+        attrs=check.root_attributes(path),
+        facts=groups["facts"],
+        queries=groups["queries"],
+        signals=groups["signals"].set_xindex("relation"),
+        grams=groups["grams"],
+        attention=groups.get("attention"),
+        missing=absent,
+    )
+
+
+def _complete(path: Path, layout: Layout) -> dict[str, xr.Dataset]:
+    names = dict.fromkeys(variable.group for variable in layout.variables())
+    return {
+        name: _group(path, name, [v.name for v in layout.variables() if v.group == name]) for name in names
+    }
+
+
+def _group(path: Path, name: str, order: list[str]) -> xr.Dataset:
+    """One group of the hierarchy, in dask chunks as long as its shards; strings as objects."""
+    opened: xr.Dataset = xr.open_zarr(path, group=name, consolidated=False, chunks=None)
+    for key, variable in opened.variables.items():
+        if key in opened.indexes:
+            opened = opened.assign_coords({key: variable.to_numpy().astype(object)})
+            continue
+        blocks = variable.encoding.get("shards") or variable.encoding["chunks"]
+        chunked = variable.chunk(dict(zip(variable.dims, blocks, strict=True)))
+        opened[key] = chunked.astype(object) if variable.dtype.kind == "T" else chunked
+    others = sorted(str(key) for key in opened.data_vars if key not in order)
+    return opened[[key for key in [*order, *others] if key in opened.data_vars]]

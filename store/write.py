@@ -1,0 +1,175 @@
+"""Writer: makes a store's skeleton or resumes it, records its units, and finalizes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from qloc.block import Block, Outline, Unit
+from qloc.errors import InputError, message
+from qloc.store import ledger, manifest, skeleton
+from qloc.store.check import complete, is_store, layout_of
+from qloc.store.durable import storing
+from qloc.store.finalize import finalize, remove_working
+from qloc.store.layout import Layout
+from qloc.store.ledger import UnitRecord
+from qloc.store.lock import Lock
+from qloc.store.panel import unit_arrays
+from qloc.store.schema import Tier
+
+
+def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
+    """Write one unit's immutable file; may run in any process that sees the store, and needs no lock.
+
+    Parameters
+    ----------
+    path : the store, as given to :meth:`Writer.open`.
+    notes : what a reader should know of this unit, JSON only; kept in the manifest.
+
+    Returns
+    -------
+    UnitRecord : to be handed to :meth:`Writer.record`; until then the unit does not count.
+
+    Raises
+    ------
+    InputError : the block is not what the outline says; every problem.
+    ModelError : an attribution is not finite.
+    StorageError : the disk refused.
+    """
+    arrays = unit_arrays(block, layout_of(path))
+    return ledger.write_arrays(Path(path), block.unit.number, arrays, notes or {})
+
+
+class Writer:
+    """The coordinator's hold on a store; a context manager, since it holds a lock.
+
+    Attributes
+    ----------
+    path : the store.
+    layout : its tier, sizes and units.
+    complete : whether it has a valid manifest; then there is nothing left to write.
+    """
+
+    def __init__(self, path: Path, layout: Layout, lock: Lock | None, records: dict[int, UnitRecord]) -> None:
+        self.path, self.layout, self.complete = path, layout, lock is None
+        self._lock, self._records = lock, records
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        outline: Outline,
+        fingerprint: Mapping[str, Any],
+        *,
+        tier: Tier = "panel",
+        floor: float = 0.05,
+        capacity: int = 1024,
+        store_dtype: str = "float32",
+    ) -> Self:
+        """Make the skeleton of a store, or take up one of the same fingerprint where it was left.
+
+        Parameters
+        ----------
+        fingerprint : what the phase's digest is made from, nested, JSON only.
+
+        Raises
+        ------
+        InputError : the path is something else than a store, or a parameter is wrong.
+        FingerprintError : the store is of other parameters; shows where they differ.
+        LockedError : another process writes it.
+        VerificationError : it has a manifest that is broken.
+        StorageError : the disk refused.
+        """
+        path = Path(path)
+        layout = Layout.of(outline, tier=tier, floor=floor, capacity=capacity, store_dtype=store_dtype)
+        while True:
+            skeleton.refuse_other(path)
+            if not is_store(path):
+                lock = skeleton.make(path, outline, layout, fingerprint)
+            elif complete(path):
+                return cls._reopened(path, layout, fingerprint)
+            else:
+                lock = Lock.take(path / ledger.LEDGER / ledger.LOCK, path)
+            if lock is not None:
+                return cls._resumed(path, layout, fingerprint, lock)
+
+    @classmethod
+    def _reopened(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> Self:
+        manifest.read(path)
+        skeleton.compare(path, layout, fingerprint)
+        if (path / ledger.LEDGER).exists() and (lock := Lock.take(path / ledger.LEDGER / ledger.LOCK, path)):
+            with storing(path):
+                remove_working(path)
+            lock.release()
+        return cls(path, layout, None, {})
+
+    @classmethod
+    def _resumed(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any], lock: Lock) -> Self:
+        try:
+            skeleton.compare(path, layout, fingerprint)
+            return cls(path, layout, lock, ledger.sweep(path))
+        except BaseException:
+            lock.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def missing(self) -> tuple[Unit, ...]:
+        """The units still to be written, in order; none where the store is complete."""
+        if self.complete:
+            return ()
+        return tuple(unit for unit in self.layout.units if unit.number not in self._records)
+
+    def record(self, unit: UnitRecord) -> None:
+        """Write a unit's ledger record: from here on it survives whatever happens.
+
+        Raises
+        ------
+        InputError : its file is not there.
+        StorageError : the disk refused.
+        """
+        ledger.record(self.path, unit)
+        self._records[unit.number] = unit
+
+    def write(self, block: Block, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
+        """Write a unit and record it; raises what :func:`write_unit` and :meth:`record` raise."""
+        unit = write_unit(self.path, block, notes=notes)
+        self.record(unit)
+        return unit
+
+    def finalize(self, run: Mapping[str, Any] | None = None) -> None:
+        """Assemble the arrays and write the manifest; does nothing where the store is complete.
+
+        Parameters
+        ----------
+        run : versions, device, times …: JSON only, for the manifest; never for an array.
+
+        Raises
+        ------
+        InputError : units are missing.
+        VerificationError : unit files have changed since they were recorded.
+        StorageError : the disk refused; run again.
+        """
+        if self.complete:
+            return
+        if missing := self.missing():
+            what, expected = "number of missing units", "0"
+            raise InputError(
+                message(what, len(missing), expected, str(self.path), "Write them before finalizing")
+            )
+        finalize(self.path, self.layout, self._records, run or {})
+        self.complete = True
+        self.close()

@@ -1,0 +1,37 @@
+"""Fixtures of the store's tests: made-up studies, and a complete store to copy."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def _load(name):
+    """Make a module beside this one importable, by tests and by the processes they start."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+synthetic = _load("synthetic")
+
+
+@pytest.fixture(scope="session")
+def study():
+    return synthetic.Synthetic()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, study):
+    """Return a complete store that no test may change."""
+    return synthetic.write_store(tmp_path_factory.mktemp("finished") / "s.zarr", study)
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """Return a complete store of the test's own."""
+    return Path(shutil.copytree(finished, tmp_path / "s.zarr"))
