@@ -51,8 +51,7 @@ class TestResult:
 
     Attributes
     ----------
-    name : short name, such as ``H1a``.
-    question : what was asked, one line.
+    name, question : short name, such as ``H1a``; what was asked, one line.
     estimand : what ``estimate`` estimates, in words.
     unit : the unit of inference, such as ``fact``.
     n : how many at each level, such as ``{"relations": 9, "facts": 812, "queries": 6120}``.
@@ -218,9 +217,8 @@ class StudyResult:
         """Write ``study.json`` into ``folder`` (made if missing); returns the file's path."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
-        text = json.dumps(
-            {"format": FORMAT_VERSION, **plain(self)}, indent=1, ensure_ascii=False, allow_nan=False
-        )
+        content = {"format": FORMAT_VERSION, **plain(self)}
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8")
         return path
 
@@ -236,14 +234,11 @@ def load(folder: Path) -> StudyResult:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        rule = f"a folder that `qloc analyze` wrote, with {FILE} in it"
-        raise InputError(
-            message("results", str(folder), rule, str(path), "Run `qloc analyze` first")
-        ) from None
+        rule, action = f"a folder that `qloc analyze` wrote, with {FILE} in it", "Run `qloc analyze` first"
+        raise InputError(message("results", str(folder), rule, str(path), action)) from None
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT_VERSION:
-        raise InputError(
-            message("format", str(path), str(FORMAT_VERSION), "results", "Analyze again with this qloc")
-        )
+        rule, action = str(FORMAT_VERSION), "Analyze again with this qloc"
+        raise InputError(message("format", str(path), rule, "results", action))
     questions = tuple(_question(entry) for entry in found.pop("questions"))
     return StudyResult(questions=questions, **{**found, "notes": tuple(found["notes"])})
 
@@ -289,13 +284,10 @@ def _numbers(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Cell:
-    if hasattr(value, "item"):
-        value = value.item()
+    value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _short(number: float) -> str:
@@ -303,6 +295,4 @@ def _short(number: float) -> str:
 
 
 def _p(number: float) -> str:
-    if math.isnan(number):
-        return "not available"
-    return f"= {number:.2g}" if number >= 0.001 else "< 0.001"
+    return "not available" if math.isnan(number) else f"= {number:.2g}" if number >= 0.001 else "< 0.001"

@@ -1,0 +1,145 @@
+"""The analysis of one store: the questions, in order, each with a sentence, tests and full tables.
+
+=================  ==================================================================================
+question           tables (columns are documented where each is made)
+=================  ==================================================================================
+``counts``         ``counts_by_relation``, ``left_out``
+``consistency``    ``consistency_overall``, ``consistency_by_relation``, ``by_attribute`` (where facts
+                   have a categorical attribute)
+``ratio``          ``ki_by_threshold`` (CS2), ``ki_by_threshold_cs1``, ``rarefaction``, ``set_sizes``
+``overlap``        ``overlap_decomposition``, ``overlap_by_relation``; tests H1a, H1b
+``layers``         ``layer_profile``
+``welch``          ``welch``; the published test, descriptive
+``heatmap``        ``heatmap_most_consistent``, ``heatmap_typical``, ``heatmap_least_consistent``
+``quality``        ``completeness``, ``completeness_by_layer``, ``by_method``
+=================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy
+import statsmodels
+import xarray as xr
+
+from qloc import __version__
+from qloc.analysis.asked import Asked
+from qloc.analysis.question_consistency import consistency_question
+from qloc.analysis.question_counts import counts_of, counts_question
+from qloc.analysis.question_heatmap import heatmap_question
+from qloc.analysis.question_layers import layers_question
+from qloc.analysis.question_overlap import overlap_question
+from qloc.analysis.question_quality import quality_question
+from qloc.analysis.question_ratio import ratio_question
+from qloc.analysis.question_welch import welch_question
+from qloc.analysis.results import StudyResult
+from qloc.analysis.study import Study
+from qloc.plan import AnalysisPlan
+
+_SHOWN = ("model", "facts", "site", "fingerprint", "layout", "excluded", "synthetic")
+"""Attributes of a store that have a place of their own in a result."""
+
+QUESTIONS = (
+    counts_question,
+    consistency_question,
+    ratio_question,
+    overlap_question,
+    layers_question,
+    welch_question,
+    heatmap_question,
+    quality_question,
+)
+
+
+def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
+    """Answer every question about one study.
+
+    Parameters
+    ----------
+    study : Study
+    plan : what is asked, fixed before looking; the defaults where it is None.
+
+    Returns
+    -------
+    StudyResult : the same for the same study and plan.
+
+    Raises
+    ------
+    InputError : the store lacks the plan's method.
+    FloorError : the plan's attribution threshold is below what the store's panels keep.
+
+    Examples
+    --------
+    >>> from qloc.simulate import simulate
+    >>> study = simulate(facts=40, relations=2, templates=4, seed=1)
+    >>> result = analyze(study, AnalysisPlan(n_permutations=99, n_bootstrap=99))
+    >>> [question.id for question in result.questions]
+    ['counts', 'consistency', 'ratio', 'overlap', 'layers', 'welch', 'heatmap', 'quality']
+    """
+    asked = Asked(study, plan or AnalysisPlan())
+    model, facts = (
+        words(study.attrs.get("model", "unnamed model")),
+        words(study.attrs.get("facts", "unnamed facts")),
+    )
+    return StudyResult(
+        title=f"{model} on {facts}",
+        model=model,
+        facts=facts,
+        questions=tuple(question(asked) for question in QUESTIONS),
+        provenance=provenance(asked),
+        counts=counts_of(asked),
+        plan=asked.plan.model_dump(mode="json"),
+        synthetic=synthetic(study),
+        notes=notes(asked),
+    )
+
+
+def provenance(asked: Asked) -> dict[str, str]:
+    """Where every number comes from: store, method, rule, versions, seed."""
+    attrs, plan = asked.study.attrs, asked.plan
+    modules = (np, scipy, pd, xr, statsmodels)
+    return {
+        "store fingerprint": asked.study.fingerprint,
+        "site": words(attrs.get("site", "")),
+        "attribution methods in the store": ", ".join(asked.study.methods),
+        "tier": "dense" if asked.study.dense else "panel",
+        "knowledge neurons": f"{plan.method}, {asked.sets.rule}",
+        "extraction": words({name: value for name, value in attrs.items() if name not in _SHOWN}),
+        "draws": f"{plan.n_permutations} permutations, {plan.n_bootstrap} resamples, seed {plan.seed}",
+        "qloc": __version__,
+        "versions": ", ".join(f"{module.__name__} {module.__version__}" for module in modules),
+    }
+
+
+def notes(asked: Asked) -> tuple[str, ...]:
+    """What a reader must know before any figure."""
+    lines = []
+    if not asked.study.complete:
+        lines.append("The store is unfinished: these results are of the units that are in, and will change.")
+    if synthetic(asked.study):
+        lines.append(
+            "Synthetic: model or data are for demonstration and show nothing about other language models."
+        )
+    return tuple(lines)
+
+
+def synthetic(study: Study) -> bool:
+    """Whether model or facts are planted, or embedded in qloc for demonstration."""
+    names = (str(study.attrs.get(name, "")) for name in ("model", "facts"))
+    return bool(study.attrs.get("synthetic", False)) or any(name.startswith("embedded") for name in names)
+
+
+def words(value: Any) -> str:
+    """An attribute in words: a name where it has one, else its JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        for name in ("name", "id", "source"):
+            if isinstance(value.get(name), str):
+                return str(value[name])
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

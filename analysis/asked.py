@@ -1,0 +1,126 @@
+"""What every question of an analysis works on: the study, its plan, and the headline's sets and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from qloc.analysis.clustered import cluster_intervals
+from qloc.analysis.consistency import answer_codes, considered, consistency, filled, relation_codes
+from qloc.analysis.groups import Floats, Ints
+from qloc.analysis.hypotheses import Draws
+from qloc.analysis.study import Study
+from qloc.neurons import NeuronSets
+from qloc.plan import AnalysisPlan
+
+PAIR = "minimal_pair"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study and the plan it is analyzed by; what several questions need is computed once."""
+
+    study: Study
+    plan: AnalysisPlan
+
+    @cached_property
+    def sets(self) -> NeuronSets:
+        """The headline's sets, of all queries."""
+        return self.study.neurons(method=self.plan.method, threshold=self.plan.threshold)
+
+    @cached_property
+    def known(self) -> NeuronSets:
+        """Known queries of facts that do not leak."""
+        return self.sets.known()
+
+    @cached_property
+    def used(self) -> NeuronSets:
+        """Those of them with a non-empty set."""
+        return filled(self.known)
+
+    @cached_property
+    def scores(self) -> xr.Dataset:
+        """Consistency over known queries."""
+        return consistency(self.sets)
+
+    @cached_property
+    def scores_all(self) -> xr.Dataset:
+        """Consistency over all queries of facts that do not leak."""
+        return consistency(self.sets, known=False)
+
+    @cached_property
+    def relations(self) -> tuple[NDArray[Any], Ints]:
+        """Relations, sorted, and each fact's place among them."""
+        return relation_codes(self.sets)
+
+    @cached_property
+    def clusters(self) -> tuple[Ints, Ints]:
+        """What intervals resample: each fact's relation and answer."""
+        return self.relations[1], answer_codes(self.sets)
+
+    @cached_property
+    def kind_of_fact(self) -> NDArray[Any]:
+        """``fact`` or ``minimal_pair``; ``fact`` where nothing could be asked: str, (fact,)."""
+        kind = np.full(self.sets.n_facts, "fact", dtype="<U12")
+        kind[self.sets.queries["fact"]] = self.sets.queries["kind"]
+        return kind
+
+    @property
+    def draws(self) -> Draws:
+        """Numbers of draws, and the seed."""
+        p = self.plan
+        return Draws(
+            n_permutations=p.n_permutations,
+            confidence=p.confidence,
+            alpha=p.alpha,
+            seed=p.seed,
+        )
+
+    @cached_property
+    def floor(self) -> float:
+        """The largest floor of a panel: thresholds below it cannot be asked for; 0 where dense."""
+        floors = self.study.signals_of(self.plan.method).floors
+        return 0.0 if floors is None else float(np.nanmax(floors, initial=0.0))
+
+    def considered(self, known: bool = True) -> NeuronSets:
+        """The sets that scores run over."""
+        return self.known if known else considered(self.sets, known=False)
+
+    def intervals(self, values: Floats, clusters: tuple[Ints, ...] | None = None) -> tuple[Floats, Floats]:
+        """Cluster-robust intervals of the means of columns (fact, column)."""
+        low, high, _ = cluster_intervals(values, clusters or self.clusters, confidence=self.plan.confidence)
+        return low, high
+
+
+def mean(values: NDArray[Any]) -> float:
+    """Mean of what is defined; NaN where nothing is."""
+    found = np.asarray(values, dtype=np.float64)
+    found = found[~np.isnan(found)]
+    return float(found.mean()) if len(found) else float("nan")
+
+
+def percent(share: float) -> str:
+    """A share in words."""
+    return "an unknown share" if np.isnan(share) else f"{100 * share:.0f}%"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number of things in words.
+
+    Examples
+    --------
+    >>> counted(1, "fact"), counted(1200, "query")
+    ('1 fact', '1,200 queries')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else plural}"
+
+
+def number(value: float) -> str:
+    """A number in words."""
+    return "not defined" if np.isnan(value) else f"{value:.2f}"

@@ -1,0 +1,85 @@
+"""Corrections for testing several things, each applied to its whole family at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.stats.multitest import multipletests
+
+from qloc.analysis.results import TestResult, Verdict
+
+Correction = Literal["holm", "fdr_bh", "fdr_by"]
+
+_NAMES: Final[dict[str, str]] = {
+    "holm": "Holm",
+    "fdr_bh": "Benjamini–Hochberg",
+    "fdr_by": "Benjamini–Yekutieli",
+}
+
+
+def adjusted(p: NDArray[Any] | Sequence[float], correction: Correction = "holm") -> NDArray[np.float64]:
+    """Adjusted p-values of one family.
+
+    Parameters
+    ----------
+    p : float, (n,), every test of the family; NaN for one that could not be carried out, which counts as p =
+        1, so that the family is as large as it was planned.
+    correction : ``holm``, ``fdr_bh`` or ``fdr_by``.
+
+    Returns
+    -------
+    float64, (n,), NaN where ``p`` is.
+
+    References
+    ----------
+    Holm 1979; Benjamini & Hochberg 1995; Benjamini & Yekutieli 2001; through statsmodels.
+
+    Examples
+    --------
+    >>> adjusted([0.01, 0.04, 0.03]).round(3).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p, dtype=np.float64)
+    if not len(values):
+        return values
+    missing = np.isnan(values)
+    out = np.asarray(multipletests(np.where(missing, 1.0, values), method=correction)[1], dtype=np.float64)
+    return np.where(missing, np.nan, out)
+
+
+def correct(
+    tests: Sequence[TestResult], *, family: str, correction: Correction = "holm", alpha: float = 0.05
+) -> tuple[TestResult, ...]:
+    """The tests with adjusted p and the verdict that follows from it.
+
+    A test holds where its adjusted p is at most ``alpha``, else it is undecided: failing to reject shows
+    nothing. What was not identified stays so.
+
+    Parameters
+    ----------
+    tests : the whole family.
+    family : its name, such as ``confirmatory``.
+    """
+    p = adjusted([np.nan if test.p is None else test.p for test in tests], correction)
+    name = f"{family} ({_NAMES[correction]}, {len(tests)} test{'s' * (len(tests) != 1)})"
+    return tuple(
+        replace(
+            test,
+            p_adjusted=None if np.isnan(value) else float(value),
+            family=name,
+            alpha=alpha,
+            verdict=verdict_of(test, float(value), alpha),
+        )
+        for test, value in zip(tests, p, strict=True)
+    )
+
+
+def verdict_of(test: TestResult, p: float, alpha: float) -> Verdict:
+    """``holds`` at or below ``alpha``, else ``undecided``; descriptive and unidentified stay so."""
+    if test.verdict in ("descriptive", "not identified"):
+        return test.verdict
+    return "holds" if p <= alpha else "undecided"

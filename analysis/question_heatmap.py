@@ -1,0 +1,142 @@
+"""Question 7: what does it look like? Single facts across their paraphrases.
+
+The most and the least consistent fact are extremes of many: chosen on one half of their queries and shown on
+the other, beside a typical fact drawn by seed, so that the picture is not the noise it was chosen for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qloc.analysis import kernels
+from qloc.analysis.asked import Asked, mean
+from qloc.analysis.groups import Floats, Ints, counts_by
+from qloc.analysis.results import Question, Table
+from qloc.block import Array
+from qloc.neurons import NeuronSets
+from qloc.vocabulary import QUERY
+
+N_NEURONS = 16
+"""Neurons shown of each fact."""
+
+ROLES = ("most consistent", "typical", "least consistent")
+COLUMNS = ["row", "column", "value", "member", "query", "template", "layer", "index"]
+
+
+def heatmap_question(asked: Asked) -> Question:
+    """Attribution at the top neurons of three facts, across the queries that they were not chosen on."""
+    chosen_on, shown = halves(asked.used, asked.plan.seed)
+    d = _overlap(asked.used.select(chosen_on))
+    later = _overlap(asked.used.select(shown))
+    facts = choose(d, later, asked.plan.seed)
+    # `used` has lost the numbering of the store's queries: it is kept by position.
+    stored = np.flatnonzero(_used_mask(asked))[shown]
+    of_fact = asked.sets.queries["fact"][stored]
+    tables = tuple(_table(asked, role, fact, stored[of_fact == fact]) for role, fact in facts.items())
+    return Question(
+        id="heatmap",
+        title="What does it look like for single facts?",
+        answer=_answer(asked, facts, d, later),
+        tables=tables,
+        method=(
+            "Each fact's known queries are split in two by seed. The facts with the largest and the "
+            "smallest overlap D on one half are shown on the other half; the typical fact is drawn by "
+            "seed from the middle fifth."
+        ),
+    )
+
+
+def halves(sets: NeuronSets, seed: int) -> tuple[Array, Array]:
+    """Each fact's queries, split in two at random: bool, (query,) each; the second half gets the odd one."""
+    rng = np.random.default_rng([seed, 50])
+    fact = sets.queries["fact"]
+    order = np.lexsort((rng.random(len(fact)), fact))
+    place = np.empty(len(fact), dtype=np.int64)
+    place[order] = np.arange(len(fact)) - np.searchsorted(fact[order], fact[order])
+    k = np.bincount(fact, minlength=sets.n_facts)[fact]
+    first = place < k // 2
+    return first, ~first
+
+
+def choose(d: Floats, later: Floats, seed: int) -> dict[str, int]:
+    """Facts by role, of those with an overlap on both halves; ties go to the first fact."""
+    able = np.flatnonzero(~np.isnan(d) & ~np.isnan(later))
+    if not len(able):
+        return {}
+    order = able[np.argsort(d[able], kind="stable")]
+    middle = order[int(0.4 * len(order)) : max(int(0.6 * len(order)), int(0.4 * len(order)) + 1)]
+    typical = int(np.random.default_rng([seed, 51]).choice(middle))
+    most = int(able[np.argmax(d[able])])
+    found = {"most consistent": most, "typical": typical, "least consistent": int(order[0])}
+    return {role: fact for role, fact in found.items() if len(able) >= 3 or role == "typical"}
+
+
+def _overlap(sets: NeuronSets) -> Floats:
+    fact: Ints = sets.queries["fact"].astype(np.int64)
+    return kernels.dice(counts_by(sets.member, fact, sets.n_facts), np.bincount(fact, minlength=sets.n_facts))
+
+
+def _table(asked: Asked, role: str, fact: int, queries: Array) -> Table:
+    """Table ``heatmap_<role>``: one row a query shown, one column a neuron."""
+    of = {name: str(asked.sets.facts[name][fact]) for name in ("id", "subject", "relation", "object")}
+    return Table.from_frame(
+        pd.DataFrame(_cells(asked, queries), columns=COLUMNS),
+        name=f"heatmap_{role.replace(' ', '_')}",
+        title=f"{role.capitalize()} fact: {of['subject']} → {of['object']} ({of['relation']}, {of['id']})",
+        labels={
+            "row": "query",
+            "column": "neuron",
+            "value": "attribution / query's maximum",
+            "member": "in N_i",
+        },
+        note=f"The {N_NEURONS} strongest neurons of the queries shown; chosen on the fact's other queries.",
+    )
+
+
+def _used_mask(asked: Asked) -> Array:
+    sets = asked.sets
+    leaks = sets.facts["leaks"][sets.queries["fact"]]
+    return np.asarray(sets.queries["known"] & ~leaks & (sets.sizes() > 0))
+
+
+def _cells(asked: Asked, queries: Array) -> list[dict[str, Any]]:
+    signals = asked.study.signals_of(asked.plan.method)
+    _, values, panel = signals.rows(queries)
+    relative = np.where(panel >= 0, values / signals.maximum[queries][:, None], -np.inf)
+    top = np.argsort(-relative.mean(axis=0), kind="stable")[:N_NEURONS]
+    top = np.sort(top[panel[0, top] >= 0])
+    template = asked.sets.queries["template"]
+    prompts = np.asarray(asked.study.queries["prompt"].isel({QUERY: queries}).values).astype(str)
+    rows = []
+    for place, query in enumerate(queries):
+        members = set(asked.sets.of(int(query)).tolist())
+        for slot in top:
+            layer, index = divmod(int(panel[place, slot]), signals.n_neurons)
+            rows.append(
+                {
+                    "row": str(prompts[place]),
+                    "column": f"L{layer}.N{index}",
+                    "value": float(relative[place, slot]),
+                    "member": int(panel[place, slot]) in members,
+                    "query": int(query),
+                    "template": str(template[query]),
+                    "layer": layer,
+                    "index": index,
+                }
+            )
+    return rows
+
+
+def _answer(asked: Asked, facts: dict[str, int], d: Floats, later: Floats) -> str:
+    if not facts:
+        return "No fact has four known queries with knowledge neurons: none can be chosen and shown."
+    names = asked.sets.facts
+    told = [
+        f"{role}: {names['subject'][fact]} → {names['object'][fact]} (D = {d[fact]:.2f} where chosen, "
+        f"{later[fact]:.2f} where shown)"
+        for role, fact in facts.items()
+    ]
+    return f"{'; '.join(told)}. The mean over facts is {mean(later):.2f}."

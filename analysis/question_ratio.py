@@ -1,0 +1,143 @@
+"""Question 3, how many facts are inconsistent: as published, and as it can be compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qloc.analysis.asked import Asked, percent
+from qloc.analysis.question_consistency import CHEN
+from qloc.analysis.ratio import STATIC, ki_frame, rarefaction
+from qloc.analysis.results import Question, Table
+from qloc.neurons import NeuronSets
+
+OTSU = "Otsu 1979, A threshold selection method from gray-level histograms, IEEE Trans. SMC 9."
+
+
+def ratio_question(asked: Asked) -> Question:
+    """K_I by attribution threshold and rule, beside K_I(k₀) and rarefaction."""
+    able, skipped = thresholds(asked)
+    sizes: list[dict[str, Any]] = []
+    frames = []
+    for t in able:
+        sets = asked.sets if t == asked.plan.threshold else asked.study.neurons(asked.plan.method, t)
+        frames.append(_at(asked, sets, t))
+        sizes.append(_sizes(sets, t))
+    frame = pd.concat(frames, ignore_index=True)
+    return Question(
+        id="ratio",
+        title="How many facts are inconsistent?",
+        answer=_answer(asked, frame),
+        tables=(
+            _table(asked, frame, "cs2", skipped),
+            _table(asked, frame, "cs1", skipped),
+            _rarefaction(asked),
+            Table.from_frame(
+                pd.DataFrame(sizes), name="set_sizes", title="Knowledge neurons of a query, known queries"
+            ),
+        ),
+        method=(
+            "As published, K_I is the share of facts with CS < threshold, static or by Otsu's method; it "
+            "depends on the number k of paraphrases and on the threshold, and Otsu's threshold splits "
+            "even one homogeneous population. K_I(k₀) is the mean over facts with k ≥ k₀ of the share of "
+            "all k₀-subsets of their queries with CS < threshold, counted exactly: comparable between "
+            "facts, relations and models at one static threshold."
+        ),
+        references=(CHEN, OTSU),
+    )
+
+
+def thresholds(asked: Asked) -> tuple[list[float], list[float]]:
+    """Attribution thresholds of the plan that the store can answer, and those below its floor."""
+    wanted = sorted({*asked.plan.thresholds, asked.plan.threshold})
+    return [t for t in wanted if t >= asked.floor], [t for t in wanted if t < asked.floor]
+
+
+def _at(asked: Asked, sets: NeuronSets, t: float) -> pd.DataFrame:
+    """K_I at one attribution threshold; intervals at the headline's only."""
+    frame = ki_frame(
+        sets,
+        k0=asked.plan.k0,
+        thresholds=tuple(sorted({*STATIC, asked.plan.consistency_threshold})),
+        n_bootstrap=asked.plan.n_bootstrap if t == asked.plan.threshold else 0,
+        seed=asked.plan.seed,
+        confidence=asked.plan.confidence,
+    )
+    frame.insert(0, "threshold", t)
+    return frame
+
+
+def _table(asked: Asked, frame: pd.DataFrame, score: str, skipped: list[float]) -> Table:
+    """Table ``ki_by_threshold`` (CS2, the headline) or ``ki_by_threshold_cs1``."""
+    note = (
+        "Intervals at the headline's attribution threshold only, for new relations (low, high) and for "
+        "other answers of these relations; Otsu's threshold is estimated anew in each resample."
+    )
+    if skipped:
+        below = ", ".join(f"{t:g}" for t in skipped)
+        note += f" Below the panels' floor ({asked.floor:g}), this store cannot answer for {below}."
+    labels = {
+        "threshold": "attribution threshold",
+        "measure": "counted as inconsistent",
+        "ki": "share of facts",
+        "low_these": "low (these relations)",
+        "high_these": "high (these relations)",
+        "score_threshold": "threshold of the score",
+    }
+    return Table.from_frame(
+        frame[frame.score == score].reset_index(drop=True),
+        name="ki_by_threshold" if score == "cs2" else "ki_by_threshold_cs1",
+        title=f"Share of inconsistent facts by {score.upper()}, by thresholds",
+        labels=labels,
+        note=note,
+    )
+
+
+def _rarefaction(asked: Asked) -> Table:
+    at = asked.plan.consistency_threshold
+    return Table.from_frame(
+        rarefaction(asked.sets, threshold=at),
+        name="rarefaction",
+        title=f"The same facts with fewer paraphrases (threshold of the score {at:g})",
+        labels={
+            "k0": "queries in a subset, k₀",
+            "facts": "facts with k ≥ k₀",
+            "ki_cs2": "K_I(k₀) by CS2",
+            "ki_cs1": "K_I(k₀) by CS1",
+            "mean_cs2": "mean CS2",
+            "mean_cs1": "mean CS1",
+            "dice": "D of these facts, all their queries",
+        },
+        note="CS1 and CS2 move with k₀ by construction. D moves only with which facts have enough queries.",
+    )
+
+
+def _sizes(sets: NeuronSets, t: float) -> dict[str, Any]:
+    """Row of ``set_sizes``."""
+    size = sets.known().sizes()
+    low, middle, high = np.quantile(size, [0.05, 0.5, 0.95]) if len(size) else np.full(3, np.nan)
+    return {
+        "threshold": t,
+        "mean": float(size.mean()) if len(size) else np.nan,
+        "percentile_5": low,
+        "median": middle,
+        "percentile_95": high,
+        "queries": len(size),
+        "empty": int(np.sum(size == 0)),
+    }
+
+
+def _answer(asked: Asked, frame: pd.DataFrame) -> str:
+    at = asked.plan.consistency_threshold
+    here = frame[(frame.threshold == asked.plan.threshold) & (frame.score == "cs2")]
+    if not int(here.facts.max()):
+        return "No fact has two known queries with knowledge neurons: no share is defined."
+    static = here[here.score_threshold == at].set_index("rule").ki
+    return (
+        f"It depends on how one counts. As published, CS2 below {at:g} calls {percent(static['static'])} "
+        f"of the facts inconsistent, Otsu's threshold {percent(here.set_index('rule').ki['otsu'])}. With "
+        f"{asked.plan.k0} paraphrases for every fact, which is comparable between facts, relations and "
+        f"models, {percent(static['subsets'])} are below {at:g}."
+    )

@@ -1,0 +1,41 @@
+"""Question 6, the published test between consistent and inconsistent facts, which any data pass."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from qloc.analysis.asked import Asked
+from qloc.analysis.published import CIRCULAR, welch
+from qloc.analysis.question_consistency import CHEN
+from qloc.analysis.results import Question, Table
+
+
+def welch_question(asked: Asked) -> Question:
+    """Welch's t by score and split, descriptive."""
+    results, frames = [], []
+    for score in ("CS2", "CS1"):
+        for split in (None, asked.plan.consistency_threshold):
+            result, frame = welch(asked.sets, score=score, split=split, store=asked.study.fingerprint)
+            frames.append(frame)
+            results += [result] if score == "CS2" and split is None else []
+    table = pd.concat(frames, ignore_index=True)
+    return Question(
+        id="welch",
+        title="Do consistent and inconsistent facts differ, as published?",
+        answer=(
+            "The published comparison splits facts on their consistency score and then tests that score "
+            "between the halves. It finds a difference in any data, so it says nothing about these."
+        ),
+        tests=tuple(results),
+        tables=(
+            Table.from_frame(
+                table,
+                name="welch",
+                title="Welch's test between consistent and inconsistent facts, as published",
+                labels={"n_consistent": "K_C", "n_inconsistent": "K_I", "hedges_g": "Hedges' g"},
+                note=CIRCULAR,
+            ),
+        ),
+        method="Facts at or above the split are consistent (K_C), others inconsistent (K_I).",
+        references=(CHEN,),
+    )

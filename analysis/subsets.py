@@ -1,0 +1,209 @@
+"""Consistency over all k₀-subsets of a fact's queries, exactly: K_I(k₀) and the rarefaction curve.
+
+For every subset S of a fact's k sets at once: how many neurons are in none, in one, in all of S. A neuron's
+*pattern* is the set of queries that it is in, a k-bit number; the three counts for all 2^k subsets are
+Kronecker transforms of the histogram of patterns, one pass a bit (as in a fast zeta transform), k · 2^k
+additions a fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from qloc.analysis.groups import Floats, Ints
+
+LARGEST_TRANSFORM = 20
+"""Queries a fact up to which all 2^k subsets are transformed; ParaRel's largest k."""
+
+MOST_SUBSETS = 250_000
+"""Subsets of one size that are enumerated for facts with more queries than that."""
+
+_PIECE = 2**21
+"""Cells of one transform that are in memory at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubsetScores:
+    """Means over a fact's k₀-subsets, one row a fact, one column for each k₀ in ``sizes``.
+
+    Attributes
+    ----------
+    sizes : the k₀.
+    below_cs1, below_cs2 : float64, (fact, size), share of subsets with CS < threshold; NaN where k < k₀.
+    mean_cs1, mean_cs2 : float64, (fact, size), mean score over the subsets.
+    """
+
+    sizes: tuple[int, ...]
+    below_cs1: Floats
+    below_cs2: Floats
+    mean_cs1: Floats
+    mean_cs2: Floats
+
+
+def subset_scores(
+    member: sparse.csr_array, fact: Ints, n_facts: int, sizes: Sequence[int], threshold: float
+) -> SubsetScores:
+    """Scores of every k₀-subset of every fact's non-empty sets, by exact enumeration.
+
+    Parameters
+    ----------
+    member : bool, CSR (query, neuron)
+    fact : int64, (query,)
+    n_facts : number of facts, those without a query among them.
+    sizes : the k₀ asked for, each at least 2.
+    threshold : of CS1 and CS2.
+
+    Returns
+    -------
+    SubsetScores : NaN where a fact has fewer than k₀ non-empty sets, or more subsets than can be enumerated.
+
+    Examples
+    --------
+    >>> sets = sparse.csr_array(np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], dtype=bool))
+    >>> scores = subset_scores(sets, np.array([0, 0, 0]), 1, [2, 3], 0.3)
+    >>> scores.below_cs2.round(3).tolist(), scores.mean_cs2.round(3).tolist()
+    ([[0.667, 0.0]], [[0.167, 0.333]])
+    """
+    out = np.full((4, n_facts, len(sizes)), np.nan)
+    for k, facts, pattern in patterns(member, fact):
+        wanted = [place for place, size in enumerate(sizes) if size <= k]
+        if not wanted:
+            continue
+        for place, scores in _scores_of(k, pattern, [sizes[p] for p in wanted], threshold):
+            out[:, facts, wanted[place]] = scores
+    return SubsetScores(
+        sizes=tuple(sizes), below_cs1=out[0], below_cs2=out[1], mean_cs1=out[2], mean_cs2=out[3]
+    )
+
+
+def patterns(member: sparse.csr_array, fact: Ints) -> Iterator[tuple[int, Ints, list[NDArray[np.int64]]]]:
+    """Facts by their number k of non-empty sets, with their neurons' patterns.
+
+    Yields
+    ------
+    k : int
+    facts : int64, (fact,)
+    pattern : for each fact, int64, (neuron of its union,), bit i set where the neuron is in the fact's i-th
+        set; where k > 62, a bool matrix (neuron, k) in its place.
+    """
+    filled = np.flatnonzero(np.diff(member.indptr) > 0)
+    order = filled[np.argsort(fact[filled], kind="stable")]
+    owner = fact[order]
+    ids, start, k_of = np.unique(owner, return_index=True, return_counts=True)
+    for k in np.unique(k_of):
+        chosen = np.flatnonzero(k_of == k)
+        yield int(k), ids[chosen], [_pattern(member, order[start[n] : start[n] + k]) for n in chosen]
+
+
+def _pattern(member: sparse.csr_array, queries: Ints) -> NDArray[np.int64]:
+    runs = [member.indices[member.indptr[q] : member.indptr[q + 1]] for q in queries]
+    neuron, place = np.unique(np.concatenate(runs), return_inverse=True)
+    bit = np.repeat(np.arange(len(queries)), [len(run) for run in runs])
+    if len(queries) > 62:
+        wide = np.zeros((len(neuron), len(queries)), dtype=np.int64)
+        wide[place, bit] = 1
+        return wide
+    return np.bincount(place, weights=np.exp2(bit), minlength=len(neuron)).astype(np.int64)
+
+
+def _scores_of(
+    k: int, pattern: list[NDArray[np.int64]], sizes: list[int], threshold: float
+) -> Iterator[tuple[int, Floats]]:
+    """For each k₀: its place in ``sizes``, and the four means, float64 (4, fact)."""
+    few = max(comb(k, size) for size in sizes) << 6 < 1 << k
+    if k <= LARGEST_TRANSFORM and not few:
+        step = max(1, _PIECE >> k)
+        parts = [
+            _transformed(k, pattern[i : i + step], sizes, threshold) for i in range(0, len(pattern), step)
+        ]
+        joined = np.concatenate(parts, axis=2)
+        yield from ((place, joined[place]) for place in range(len(sizes)))
+        return
+    for place, size in enumerate(sizes):
+        if comb(k, size) <= MOST_SUBSETS:
+            yield place, np.stack([_enumerated(k, p, size, threshold) for p in pattern], axis=1)
+
+
+def _transformed(k: int, pattern: list[NDArray[np.int64]], sizes: list[int], threshold: float) -> Floats:
+    """Float64, (size, 4, fact): the four means over subsets of each size."""
+    histogram = np.stack([np.bincount(values, minlength=1 << k) for values in pattern], axis=1)
+    none, one, every = _transforms(
+        histogram.astype(np.int16 if histogram.sum(axis=0).max() < 2**15 else np.int32), k
+    )
+    n_bits = _popcounts(k)
+    order = np.argsort(n_bits, kind="stable")
+    edges = np.searchsorted(n_bits[order], [size + step for size in sizes for step in (0, 1)]).reshape(-1, 2)
+    total = histogram.sum(axis=0)
+    out = np.empty((len(sizes), 4, len(pattern)))
+    for place, (first, last) in enumerate(edges):
+        here = order[first:last]
+        union = total - none[here]
+        out[place] = _means(every[here] / union, (union - one[here]) / union, threshold)
+    return out
+
+
+def _popcounts(k: int) -> NDArray[np.uint8]:
+    """Size of each subset, in the order that :func:`_transforms` leaves them in."""
+    half = k // 2
+    low, high = (np.bitwise_count(np.arange(1 << n, dtype=np.uint32)) for n in (k - half, half))
+    return (low[:, None] + high[None, :]).ravel()
+
+
+def _transforms(histogram: NDArray[Any], k: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Neurons in none, in exactly one, and in all sets of every subset S: int, (2^k, fact) each.
+
+    The high half of the bits is transformed first; then the halves change places (see :func:`_popcounts`), so
+    that inner loops stay long.
+    """
+    n, half = histogram.shape[1], k // 2
+    none, one, every = histogram.copy(), np.zeros_like(histogram), histogram.copy()
+    _halve(none, one, every, bits=half)
+    none, one, every = (
+        np.ascontiguousarray(array.reshape(1 << half, 1 << (k - half), n).swapaxes(0, 1)).reshape(-1, n)
+        for array in (none, one, every)
+    )
+    _halve(none, one, every, bits=k - half)
+    return none, one, every
+
+
+def _halve(none: NDArray[Any], one: NDArray[Any], every: NDArray[Any], bits: int) -> None:
+    """Transform the leading bits in place.
+
+    With u the part of the patterns without a bit and v the part with it: where S lacks the bit, both count
+    alike (u + v); where S has it, v is no longer "none", and what of v was "none" becomes "one".
+    """
+    for bit in range(bits):
+        o, i, a = (array.reshape(1 << bit, 2, -1) for array in (none, one, every))
+        with_bit = i[:, 1].copy()
+        np.add(i[:, 0], o[:, 1], out=i[:, 1])
+        i[:, 0] += with_bit
+        without_bit = o[:, 0].copy()
+        o[:, 0] += o[:, 1]
+        o[:, 1] = without_bit
+        a[:, 0] += a[:, 1]
+
+
+def _enumerated(k: int, pattern: NDArray[np.int64], size: int, threshold: float) -> Floats:
+    """The same for one fact with many queries, subset by subset: float64, (4,)."""
+    wide = pattern if pattern.ndim == 2 else (pattern[:, None] >> np.arange(k)) & 1
+    subsets = np.array(list(combinations(range(k), size)))
+    step = max(1, _PIECE // max(1, wide.shape[0] * size))
+    hits = [wide[:, subsets[i : i + step]].sum(axis=2) for i in range(0, len(subsets), step)]
+    union = np.concatenate([(hit > 0).sum(axis=0) for hit in hits])
+    several = np.concatenate([(hit > 1).sum(axis=0) for hit in hits])
+    every = np.concatenate([(hit == size).sum(axis=0) for hit in hits])
+    return _means((every / union)[:, None], (several / union)[:, None], threshold)[:, 0]
+
+
+def _means(first: Floats, second: Floats, threshold: float) -> Floats:
+    """Share below the threshold and mean, of CS1 and CS2 (subset, fact): float64, (4, fact)."""
+    below = [(score < threshold).mean(axis=0) for score in (first, second)]
+    return np.stack([*below, first.mean(axis=0), second.mean(axis=0)])

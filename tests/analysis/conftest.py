@@ -1,0 +1,66 @@
+"""Small planted studies, and brute force by the definitions of methods.md."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from qloc.analysis.study import Study
+from qloc.neurons import NeuronSets
+from qloc.planted import plant
+from qloc.simulate import simulate
+
+SMALL = {"facts": 40, "relations": 4, "templates": 4, "one_to_one": 1, "n_neurons": 64}
+
+
+@pytest.fixture(scope="session")
+def planted() -> NeuronSets:
+    return plant(**SMALL, seed=1).sets()
+
+
+@pytest.fixture(scope="session")
+def study() -> Study:
+    return simulate(**SMALL, pairs=6, conflict=0.4, methods=("ig", "grad_x_act"), seed=2)
+
+
+@pytest.fixture(scope="session")
+def dense_study() -> Study:
+    return simulate(tier="dense", **SMALL, pairs=6, conflict=0.4, methods=("ig", "grad_x_act"), seed=2)
+
+
+@pytest.fixture
+def make_sets():
+    """NeuronSets from rows of (fact, template, answer, neurons); relation R, all known."""
+
+    def make(rows: Sequence[tuple[int, str, str, Sequence[int]]], relation: str = "R") -> NeuronSets:
+        n_facts = max(row[0] for row in rows) + 1
+        wide = np.zeros((len(rows), 32), dtype=bool)
+        for place, (_, _, _, neurons) in enumerate(rows):
+            wide[place, list(neurons)] = True
+        answer_of = {fact: answer for fact, _, answer, _ in rows}
+        return NeuronSets(
+            member=sparse.csr_array(wide),
+            n_layers=4,
+            n_neurons=8,
+            method="ig",
+            rule="by hand",
+            queries={
+                "fact": np.array([row[0] for row in rows]),
+                "template": np.array([row[1] for row in rows]),
+                "relation": np.array([relation] * len(rows)),
+                "answer": np.array([row[2] for row in rows]),
+                "kind": np.array(["fact"] * len(rows)),
+                "known": np.ones(len(rows), dtype=bool),
+                "log_probability": np.zeros(len(rows), dtype=np.float32),
+            },
+            facts={
+                "id": np.array([f"f{n}" for n in range(n_facts)]),
+                "subject": np.array([f"s{n}" for n in range(n_facts)]),
+                "relation": np.array([relation] * n_facts),
+                "object": np.array([answer_of.get(n, "") for n in range(n_facts)]),
+                "leaks": np.zeros(n_facts, dtype=bool),
+            },
+        )
+
+    return make

@@ -1,0 +1,114 @@
+"""Planted studies: nested as asked, the same by seed, blocks like extraction's, a store like memory."""
+
+import numpy as np
+import pytest
+
+from qloc.errors import InputError
+from qloc.planted import plant
+from qloc.simulate import simulate
+
+PLANTING = {"facts": 30, "relations": 3, "templates": 4, "one_to_one": 1, "n_neurons": 32, "pairs": 5}
+
+
+def test_same_seed_same_study():
+    first, again, other = (plant(**PLANTING, seed=s) for s in (1, 1, 2))
+    assert (first.member != again.member).nnz == 0
+    assert first.member.shape != other.member.shape or (first.member != other.member).nnz > 0
+    for a, b in zip(first.blocks(), again.blocks(), strict=True):
+        assert a.attribution.tobytes() == b.attribution.tobytes()
+
+
+def test_a_unit_does_not_depend_on_others():
+    planted = plant(**PLANTING, unit_facts=8, seed=1)
+    last = planted.outline.units[-1]
+    assert planted.block(last).attribution.tobytes() == list(planted.blocks())[-1].attribution.tobytes()
+
+
+def test_blocks_have_the_shapes_of_the_outline():
+    planted = plant(**PLANTING, unit_facts=8, methods=("ig", "grad_x_act"), seed=1)
+    sizes, n_queries = planted.outline.sizes, 0
+    for block in planted.blocks():
+        unit = block.unit
+        n, grid = unit.n_queries, (sizes["layer"], sizes["neuron"])
+        n_queries += n
+        assert block.attribution.shape == (2, n, *grid)
+        assert block.activation.shape == block.gradient.shape == (n, *grid)
+        assert block.completeness_gap.shape == (2, n, sizes["layer"])
+        width = sizes["query_of_fact"]
+        assert block.gram.shape == block.null_gram.shape == (2, unit.n_facts, width, width)
+        assert block.attention["target_row"].shape == (n, sizes["layer"], sizes["head"], sizes["token"])
+        assert block.queries["top_token_id"].shape == (n, sizes["top"])
+        assert block.queries["candidate_log_probability"].shape == (n, sizes["candidate"])
+        assert {len(column) for column in block.queries.values()} == {n}
+    assert n_queries == sizes["query"] == planted.sets().n_queries
+
+
+def test_columns_agree_with_each_other():
+    planted = plant(**PLANTING, seed=1)
+    facts = planted.outline.facts
+    for block in planted.blocks():
+        q = block.queries
+        assert (q["relation"] == facts["relation"][q["fact"]]).all()
+        assert (q["answer"] == facts["object"][q["fact"]]).all()
+        assert ((q["rank"] == 1) == (q["known"] == 1)).all()
+        assert np.isnan(q["bad_log_probability"][q["kind"] == "fact"]).all()
+    leaks = [o.casefold() in s.casefold() for o, s in zip(facts["object"], facts["subject"], strict=True)]
+    assert leaks == (facts["leaks"] == 1).tolist()
+    counted = np.bincount(np.concatenate([b.queries["fact"] for b in planted.blocks()]), minlength=35)
+    assert facts["n_queries"].tolist() == counted.tolist()
+
+
+def test_grams_are_of_full_vectors():
+    planted = plant(**PLANTING, seed=1)
+    block = planted.block(planted.outline.units[0])
+    own = block.queries["fact"] == 0
+    rows = block.attribution[0, own].reshape(own.sum(), -1).astype(float)
+    k = own.sum()
+    assert block.gram[0, 0, :k, :k] == pytest.approx(rows @ rows.T, rel=1e-4)
+    assert np.isnan(block.gram[0, 0, k:]).all()
+
+
+def test_answers_are_shared_as_asked():
+    facts = plant(
+        facts=100, relations=4, answers_per_relation=3, one_to_one=2, shared_answers=0.67, seed=1
+    ).outline.facts
+    answers = {r: set(facts["object"][facts["relation"] == r]) for r in np.unique(facts["relation"])}
+    assert [len(found) for found in answers.values()] == [3, 3, 25, 25]
+    assert {"common-0", "common-1"} <= answers["R01"] & answers["R02"]
+
+
+def test_every_problem_is_named_at_once():
+    with pytest.raises(InputError) as caught:
+        plant(facts=10, fact_strength=1.5, templates=0)
+    assert str(caught.value) == (
+        "fact_strength is 1.5; expected a share in [0, 1]. At planting. Correct it.\n"
+        "templates is 0; expected a whole number ≥ 1. At planting. Correct it."
+    )
+    with pytest.raises(InputError, match="unexpected keyword argument 'fact'"):
+        plant(fact=10)
+
+
+@pytest.mark.parametrize("tier", ["panel", "dense"])
+def test_a_store_holds_what_memory_holds(tmp_path, tier):
+    """Two implementations of the store's contract, compared variable by variable."""
+    pytest.importorskip("zarr")
+    planting = {
+        **PLANTING,
+        "tier": tier,
+        "capacity": 40,
+        "methods": ("ig", "grad_x_act"),
+        "unit_facts": 8,
+        "seed": 3,
+    }
+    stored, memory = simulate(tmp_path / "planted.zarr", **planting), simulate(**planting)
+    assert stored.complete
+    for name, group in memory.datasets.items():
+        for variable in group.variables:
+            ours, theirs = group[variable], stored.datasets[name][variable]
+            assert ours.dims == theirs.dims, variable
+            if ours.dtype.kind in "iufb":
+                assert ours.dtype == theirs.dtype or name == "facts", variable
+                np.testing.assert_array_equal(ours.values, theirs.values, err_msg=str(variable))
+            else:
+                assert theirs.values.astype(str).tolist() == ours.values.astype(str).tolist(), variable
+    assert (stored.neurons("ig", 0.8).member != memory.neurons("ig", 0.8).member).nnz == 0
