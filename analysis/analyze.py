@@ -29,14 +29,14 @@ import xarray as xr
 
 from qloc import __version__
 from qloc.analysis.asked import Asked
-from qloc.analysis.question_consistency import consistency_question
-from qloc.analysis.question_counts import counts_of, counts_question
-from qloc.analysis.question_heatmap import heatmap_question
-from qloc.analysis.question_layers import layers_question
-from qloc.analysis.question_overlap import overlap_question
-from qloc.analysis.question_quality import quality_question
-from qloc.analysis.question_ratio import ratio_question
-from qloc.analysis.question_welch import welch_question
+from qloc.analysis.questions.consistency import consistency_question
+from qloc.analysis.questions.counts import counts_of, counts_question
+from qloc.analysis.questions.heatmap import heatmap_question
+from qloc.analysis.questions.layers import layers_question
+from qloc.analysis.questions.overlap import overlap_question
+from qloc.analysis.questions.quality import quality_question
+from qloc.analysis.questions.ratio import ratio_question
+from qloc.analysis.questions.welch import welch_question
 from qloc.analysis.results import StudyResult
 from qloc.analysis.study import Study
 from qloc.plan import AnalysisPlan

@@ -13,7 +13,7 @@ from qloc.errors import StorageError, message
 from qloc.store.schema import STRING, Variable, missing
 from qloc.vocabulary import METHOD
 
-CHUNK_BYTES: Final = 2**19
+CHUNK_BYTES: Final = 2**18
 """What is read to see one fact; uncompressed."""
 
 SHARD_BYTES: Final = 2**25

@@ -91,16 +91,20 @@ def panel(attribution: Array, fact: NDArray[np.integer], n_facts: int, floor: fl
             kept, floors[row] = _strongest(values, whole[:, first:last].reshape(-1), floor, capacity)
             neurons = neurons[kept]
         chosen.append(neurons)
-    neuron = np.full((n_facts, max(map(len, chosen), default=0)), NO_INDEX, dtype=np.int32)
-    for row, neurons in enumerate(chosen):
-        neuron[row, : len(neurons)] = neurons
     return Panel(
-        neuron=neuron,
+        neuron=_side_by_side(chosen),
         floor=floors,
         maximum=maximum,
         total=attribution.sum(axis=-1, dtype=np.float64).astype(attribution.dtype),
         count_above_floor=np.count_nonzero(above, axis=-1).astype(np.int32),
     )
+
+
+def _side_by_side(chosen: list[NDArray[np.intp]]) -> NDArray[np.int32]:
+    neuron = np.full((len(chosen), max(map(len, chosen), default=0)), NO_INDEX, dtype=np.int32)
+    for row, neurons in enumerate(chosen):
+        neuron[row, : len(neurons)] = neurons
+    return neuron
 
 
 def _strongest(values: Array, maximum: Array, floor: float, capacity: int) -> tuple[NDArray[np.intp], float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qloc.analysis.analyze import analyze
-from qloc.analysis.question_heatmap import choose, halves
+from qloc.analysis.questions.heatmap import choose, halves
 from qloc.analysis.results import StudyResult, load
 from qloc.plan import AnalysisPlan
 from qloc.simulate import simulate

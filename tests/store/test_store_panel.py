@@ -100,6 +100,27 @@ def assert_same_sets(attribution, made, t):
         ]
 
 
+def first_where(rule):
+    """The first of seeded numbers in [1, 2) for which ``rule`` holds."""
+    return next(m for m in np.random.default_rng(0).uniform(1, 2, 100_000).tolist() if rule(m))
+
+
+def test_floor_over_capacity_is_rounded_up_where_the_quotient_is_rounded_down():
+    """Else the dropped neuron would be in the dense set at t = floor, and not in the panel's."""
+    value = 0.7
+    maximum = first_where(lambda m: value > (value / m) * m)
+    made = panel(np.array([maximum, value]).reshape(1, 1, 1, 2), np.array([0]), 1, floor=0.05, capacity=1)
+    assert made.neuron.tolist() == [[0]]
+    assert made.floor[0] == np.nextafter(value / maximum, 1)
+
+
+def test_floor_over_capacity_is_never_below_the_floor():
+    floor = 0.05
+    maximum = first_where(lambda m: (floor * m) / m < floor)
+    scores = np.array([maximum, floor * maximum]).reshape(1, 1, 1, 2)
+    assert panel(scores, np.array([0]), 1, floor=floor, capacity=1).floor[0] == floor
+
+
 @given(maximum=st.floats(0, 2.0**120, width=32), floor=shares)
 def test_bar_is_the_least_value_that_float64_lets_pass(maximum, floor):
     bar = bars(np.array([maximum], dtype=np.float32), floor)[0]

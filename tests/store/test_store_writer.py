@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from synthetic import FINGERPRINT, Synthetic, write_store
 
+from qloc.canonical import canonical
 from qloc.errors import (
     FingerprintError,
     InputError,
@@ -86,6 +87,8 @@ def test_nothing_run_dependent_is_outside_the_manifest(finished, tmp_path, study
     assert there["notes"] == {"2": {"shrunk": True}}
     assert there["run"]["device"] == "cuda:0"
     assert list(there)[-1] == "sha256"
+    root = (finished / "zarr.json").read_bytes()  # a file system's order of names is not in it
+    assert root == canonical(json.loads(root))
 
 
 @pytest.mark.parametrize(
@@ -162,6 +165,19 @@ def test_resuming_sweeps_litter_and_redoes_what_does_not_verify(tmp_path, study,
             writer.write(study.block(unit))
         writer.finalize({"device": "cpu"})
     assert objects(store) == objects(finished)
+
+
+def test_ledger_that_points_out_of_the_store_does_not_count(tmp_path, study):
+    store, elsewhere = tmp_path / "s.zarr", tmp_path / "elsewhere.npz"
+    with Writer.open(store, study.outline(), FINGERPRINT) as writer:
+        unit = writer.write(study.blocks()[0])
+    shutil.copy(store / "units" / unit.file, elsewhere)
+    record = store / "ledger" / "unit-000000.json"
+    record.write_bytes(record.read_bytes().replace(unit.file.encode(), b"../../elsewhere.npz"))
+    assert len(open_store(store).missing) == 4
+    with Writer.open(store, study.outline(), FINGERPRINT) as writer:
+        assert len(writer.missing()) == 4
+    assert elsewhere.exists()
 
 
 def test_unit_file_that_changes_before_finalizing_is_named(tmp_path, study):

@@ -6,7 +6,7 @@ import pandas as pd
 
 from qloc.analysis.asked import Asked
 from qloc.analysis.published import CIRCULAR, welch
-from qloc.analysis.question_consistency import CHEN
+from qloc.analysis.questions.consistency import CHEN
 from qloc.analysis.results import Question, Table
 
 

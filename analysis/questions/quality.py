@@ -9,7 +9,7 @@ import pandas as pd
 
 from qloc.analysis.asked import Asked, mean, number, percent
 from qloc.analysis.consistency import SCORES, consistency
-from qloc.analysis.question_consistency import NAMES
+from qloc.analysis.questions.consistency import NAMES
 from qloc.analysis.results import Question, Table
 from qloc.vocabulary import GAP_TOLERANCE, METHOD
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.asked import Asked, percent
-from qloc.analysis.question_consistency import CHEN
+from qloc.analysis.questions.consistency import CHEN
 from qloc.analysis.ratio import STATIC, ki_frame, rarefaction
 from qloc.analysis.results import Question, Table
 from qloc.neurons import NeuronSets
