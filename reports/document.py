@@ -7,6 +7,7 @@ Numbers stay at full precision here: renderers round them, all with :mod:`qloc.r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -157,6 +158,18 @@ class Section:
     tables: tuple[TableBlock, ...] = ()
     method: str = ""
     references: tuple[str, ...] = ()
+
+    @property
+    def lead(self) -> str:
+        """The first sentence of the answer: what a reader gets who reads no further.
+
+        Examples
+        --------
+        >>> Section(id="a", title="Do they?", sentence="By 0.4 at most. Yet not all.").lead
+        'By 0.4 at most.'
+        """
+        found = re.match(r".*?[.!?](?=\s|$)", self.sentence, re.DOTALL)
+        return found[0] if found else self.sentence
 
 
 @dataclass(frozen=True, kw_only=True)

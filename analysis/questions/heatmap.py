@@ -135,8 +135,9 @@ def _answer(asked: Asked, facts: dict[str, int], d: Floats, later: Floats) -> st
         return "No fact has four known queries with knowledge neurons: none can be chosen and shown."
     names = asked.sets.facts
     told = [
-        f"{role}: {names['subject'][fact]} → {names['object'][fact]} (D = {d[fact]:.2f} where chosen, "
+        f"{role} {names['subject'][fact]} → {names['object'][fact]} (D = {d[fact]:.2f} where chosen, "
         f"{later[fact]:.2f} where shown)"
         for role, fact in facts.items()
     ]
-    return f"{'; '.join(told)}. The mean over facts is {mean(later):.2f}."
+    extremes = f"Shown are the {', the '.join(told)}."
+    return f"{extremes} The mean over facts is {mean(later):.2f} where shown: extremes move towards it."

@@ -136,8 +136,8 @@ def _answer(asked: Asked, frame: pd.DataFrame) -> str:
         return "No fact has two known queries with knowledge neurons: no share is defined."
     static = here[here.score_threshold == at].set_index("rule").ki
     return (
-        f"It depends on how one counts. As published, CS2 below {at:g} calls {percent(static['static'])} "
-        f"of the facts inconsistent, Otsu's threshold {percent(here.set_index('rule').ki['otsu'])}. With "
+        f"As published, CS2 below {at:g} calls {percent(static['static'])} of the facts inconsistent, Otsu's "
+        f"threshold {percent(here.set_index('rule').ki['otsu'])}: it depends on how one counts. With "
         f"{asked.plan.k0} paraphrases for every fact, which is comparable between facts, relations and "
         f"models, {percent(static['subsets'])} are below {at:g}."
     )

@@ -23,8 +23,8 @@ def welch_question(asked: Asked) -> Question:
         id="welch",
         title="Do consistent and inconsistent facts differ, as published?",
         answer=(
-            "The published comparison splits facts on their consistency score and then tests that score "
-            "between the halves. It finds a difference in any data, so it says nothing about these."
+            "It cannot tell: the published comparison splits facts on their consistency score and then "
+            "tests that score between the halves. It finds a difference in any data."
         ),
         tests=tuple(results),
         tables=(
