@@ -88,8 +88,8 @@ def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
     )
     return StudyResult(
         title=f"{model} on {facts}",
-        model=model,
-        facts=facts,
+        model=f"{model} ({architecture(asked)})",
+        facts=f"{facts} ({size_of(asked)})",
         questions=tuple(question(asked) for question in QUESTIONS),
         provenance=provenance(asked),
         counts=counts_of(asked),
@@ -132,6 +132,18 @@ def synthetic(study: Study) -> bool:
     """Whether model or facts are planted, or embedded in qloc for demonstration."""
     names = (str(study.attrs.get(name, "")) for name in ("model", "facts"))
     return bool(study.attrs.get("synthetic", False)) or any(name.startswith("embedded") for name in names)
+
+
+def architecture(asked: Asked) -> str:
+    """Model type and size, such as ``gpt2, 12 layers of 3,072 neurons``."""
+    kind = asked.study.attrs.get("model_type", "")
+    return f"{kind}{', ' if kind else ''}{asked.sets.n_layers} layers of {asked.sets.n_neurons:,} neurons"
+
+
+def size_of(asked: Asked) -> str:
+    """How much was asked, such as ``260 facts of 11 relations, 1,772 queries``."""
+    n_relations = len(asked.relations[0])
+    return f"{asked.sets.n_facts:,} facts of {n_relations:,} relations, {asked.sets.n_queries:,} queries"
 
 
 def words(value: Any) -> str:
