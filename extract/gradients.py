@@ -26,8 +26,9 @@ _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, tor
 """Largest difference from the oracle, relative to its largest value. float64: transformers' RMSNorm computes
 in float32 even then. Half precision: rounding of a single activation is 4e-3 already."""
 
-_MOST_ROWS = 2048
-"""Rows in flight beyond which a larger batch was not faster on two cores (benchmarks/extraction.py)."""
+_MOST_POSITIONS = 2048
+"""Positions in flight (a row is one in a causal model, a whole prompt in a masked one) beyond which a larger batch
+was not faster on two cores, only larger (benchmarks/extraction.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,8 @@ class GradientEngine:
         for length, indices in sorted(by_length.items()):
             layers = range(self.sites.n_layers)
             rows = 1 + n_nodes * len(layers)
-            fit = min(self.memory // self._bytes(length, n_nodes, layers), _MOST_ROWS // rows)
+            positions = rows * (1 if self.family == "causal" else length)
+            fit = min(self.memory // self._bytes(length, n_nodes, layers), _MOST_POSITIONS // positions)
             size = max(1, fit)
             plan += [indices[start : start + size] for start in range(0, len(indices), size)]
         return plan
