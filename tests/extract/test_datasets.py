@@ -172,9 +172,9 @@ WRONG = {
         ["line is [1, 2]; expected a JSON object, {…}. " + LINE + ". Write one fact a line."],
     ),
     "unknown key": (
-        {**FRANCE, "objekt": "Paris"},
+        {**FRANCE, "answer": "Paris"},
         [
-            "key is 'objekt'; expected one of id, relation, subject, object, queries, kind, attributes. "
+            "key is 'answer'; expected one of id, relation, subject, object, queries, kind, attributes. "
             + LINE
             + ". Remove it, or put it into attributes."
         ],
@@ -303,9 +303,9 @@ def test_duplicate_ids_name_both_lines(tmp_path: Path) -> None:
 
 def test_text_that_is_not_utf8_names_the_byte(tmp_path: Path) -> None:
     path = tmp_path / "f.jsonl"
-    path.write_bytes(b'{"id": "caf\xe9"}\n')
+    path.write_bytes(b'{"id": "na\xefve"}\n')
     assert problems(path) == [
-        f"encoding is b'\\xe9'; expected UTF-8. At {path}, line 1, byte 12. Save the file as UTF-8."
+        f"encoding is b'\\xef'; expected UTF-8. At {path}, line 1, byte 11. Save the file as UTF-8."
     ]
 
 
@@ -341,7 +341,7 @@ def test_unknown_relations_and_sources_are_refused(tmp_path: Path) -> None:
         f"relation is '{name}'; expected one of P36. At facts {path}. Correct --relations."
         for name in ("P37", "P39")
     ]
-    for source in ("", "embeded:x", "counterfact:x.json"):
+    for source in ("", "builtin:x", "counterfact:x.json"):
         assert problems(source) == [
             f"facts is '{source}'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR or a facts.jsonl. "
             "At --facts. Give one of these."

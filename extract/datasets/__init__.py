@@ -1,0 +1,55 @@
+"""Readers of facts: qloc's own JSON lines, ParaRel, BLiMP, and the embedded facts.
+
+A reader gives a :class:`qloc.facts.FactSet`; it never loads torch.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from qloc.errors import InputError, message
+from qloc.extract.datasets.blimp import read_blimp
+from qloc.extract.datasets.jsonl import read_jsonl
+from qloc.extract.datasets.pararel import read_pararel
+from qloc.facts import FactSet
+
+__all__ = ["read_facts"]
+
+_READERS = {"pararel": read_pararel, "blimp": read_blimp}
+
+
+def read_facts(
+    source: str, *, relations: tuple[str, ...] = (), max_facts: int | None = None, seed: int = 0
+) -> FactSet:
+    """The facts that ``source`` names.
+
+    Parameters
+    ----------
+    source : ``embedded``, ``pararel:DIR``, ``blimp:FILE_OR_DIR``, or the path of a facts.jsonl.
+    relations : those to read; all, if empty.
+    max_facts : at most so many facts of each relation, drawn with ``seed``; all, if None.
+
+    Raises
+    ------
+    InputError : every problem of the input, with its file and line.
+
+    Examples
+    --------
+    >>> read_facts("zsre:zsre.json")
+    Traceback (most recent call last):
+    qloc.errors.InputError: facts is 'zsre:zsre.json'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR or a
+    facts.jsonl. At --facts. Give one of these.
+    """
+    prefix, _, place = source.partition(":")
+    if source == "embedded":
+        from qloc.extract.embedded import facts_path
+
+        return read_jsonl(facts_path(), source=source, relations=relations, max_facts=max_facts, seed=seed)
+    if prefix in _READERS and place:
+        reader = _READERS[prefix]
+        return reader(Path(place), source=source, relations=relations, max_facts=max_facts, seed=seed)
+    if not source or (re.fullmatch("[a-z]{2,}:.*", source) and not Path(source).exists()):
+        known = "embedded, pararel:DIR, blimp:FILE_OR_DIR or a facts.jsonl"
+        raise InputError(message("facts", source, known, "--facts", "Give one of these"))
+    return read_jsonl(Path(source), source=source, relations=relations, max_facts=max_facts, seed=seed)

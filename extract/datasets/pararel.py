@@ -1,0 +1,114 @@
+"""ParaRel: every fact of a relation asked with every pattern of the relation.
+
+References
+----------
+Elazar et al., "Measuring and Improving Consistency in Pretrained Language Models", TACL 2021. In its
+repository the patterns lie in ``graphs_json/``, the facts (of T-REx) in ``trex_lms_vocab/``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from qloc.errors import InputError, message
+from qloc.extract.datasets.lines import Problems, json_lines
+from qloc.extract.datasets.selection import require_relations, select
+from qloc.facts import ANSWER_MARK, SUBJECT_MARK, Fact, FactSet, Query, fill
+
+_PATTERNS: Final = ("patterns", "graphs_json", "pattern_data/graphs_json")
+_FACTS: Final = ("facts", "trex_lms_vocab")
+
+
+def read_pararel(
+    folder: Path,
+    *,
+    source: str,
+    relations: tuple[str, ...] = (),
+    max_facts: int | None = None,
+    seed: int = 0,
+) -> FactSet:
+    """The facts of ParaRel; see :func:`qloc.extract.datasets.read_facts`.
+
+    Relations with patterns and facts are read, in the order of their numbers; the others are counted. Line n
+    of the patterns of P36 is template ``P36-n``. Ids are T-REx's uuids.
+
+    Raises
+    ------
+    InputError : no such folders, or every problem of the files, each with its line.
+    """
+    patterns, facts_of = _files(folder, _PATTERNS), _files(folder, _FACTS)
+    both = [relation for relation in sorted(patterns, key=_number) if relation in facts_of]
+    if not both:
+        rule = f"relations with a file in {_PATTERNS[0]}/ and in {_FACTS[0]}/"
+        raise InputError(message("ParaRel", "without relations", rule, str(folder), "Check the folder"))
+    require_relations(relations, both, source)
+    problems, taken = Problems(), set[str]()
+    facts: list[Fact] = []
+    for relation in both:
+        if not relations or relation in relations:
+            templates = _templates(relation, patterns[relation], problems)
+            facts += _facts(relation, facts_of[relation], templates, taken, problems)
+    problems.stop()
+    missing = {
+        "relation without patterns": len(facts_of.keys() - patterns.keys()),
+        "relation without facts": len(patterns.keys() - facts_of.keys()),
+    }
+    skipped = {reason: count for reason, count in missing.items() if count}
+    return select(facts, source=source, skipped=skipped, max_facts=max_facts, seed=seed)
+
+
+def _files(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
+    """The files of the first of these folders that there is, by relation."""
+    for name in names:
+        if (folder / name).is_dir():
+            return {path.stem: path for path in (folder / name).glob("*.jsonl")}
+    raise InputError(message("ParaRel", str(folder), f"a folder with {names[0]}/ or {names[1]}/ in it",
+                             str(folder.absolute()), "Check the path"))  # fmt: skip
+
+
+def _number(relation: str) -> tuple[int, str]:
+    digits = re.search(r"\d+", relation)
+    return (int(digits[0]) if digits else 0, relation)
+
+
+def _templates(relation: str, path: Path, problems: Problems) -> list[Query]:
+    found = []
+    for number, entry in json_lines(path, problems):
+        at = f"{path}, line {number}"
+        text = _text(entry, "pattern", at, problems)
+        wrong = [mark for mark in (SUBJECT_MARK, ANSWER_MARK) if text.count(mark) != 1]
+        for mark in wrong if text else []:
+            problems.add("pattern", text, f"exactly one {mark}", at, "Correct it")
+        if text and not wrong:
+            found.append(Query(template=f"{relation}-{number}", text=text))
+    return found
+
+
+def _facts(
+    relation: str, path: Path, templates: list[Query], taken: set[str], problems: Problems
+) -> list[Fact]:
+    found = []
+    for number, entry in json_lines(path, problems):
+        at = f"{path}, line {number}"
+        subject, answer = (_text(entry, key, at, problems) for key in ("sub_label", "obj_label"))
+        if ANSWER_MARK in subject:
+            problems.add("sub_label", subject, f"text without {ANSWER_MARK}", at, "Correct it")
+        uuid = entry.get("uuid") or f"{relation}-{number}"
+        id = str(uuid) if str(uuid) not in taken else f"{uuid}-{relation}-{number}"
+        taken.add(id)
+        queries = tuple(Query(template=t.template, text=fill(t.text, subject)) for t in templates)
+        found.append(Fact(id=id, relation=relation, subject=subject, object=answer, queries=queries))
+    return found
+
+
+def _text(entry: dict[str, Any], key: str, at: str, problems: Problems) -> str:
+    if key not in entry:
+        problems.add("key", f"{key} missing", f"an object with {key}", at, "Add it")
+        return ""
+    value = entry[key]
+    if not isinstance(value, str) or not value.strip():
+        problems.add(key, value, "text that is not empty", at, "Correct it")
+        return ""
+    return value.strip()

@@ -1,0 +1,130 @@
+"""From facts as read to the facts of a study: duplicates merged, right answers gathered, a sample drawn."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from qloc.errors import InputError, message
+from qloc.facts import Fact, FactSet, Query
+
+REPEATED = "query with the prompt of another of its fact"
+"""Reason under which repeated prompts of one fact are counted."""
+
+
+def select(
+    facts: Sequence[Fact],
+    *,
+    source: str,
+    skipped: Mapping[str, int],
+    relations: tuple[str, ...] = (),
+    max_facts: int | None = None,
+    seed: int = 0,
+) -> FactSet:
+    """The facts of a study, in input order.
+
+    Right answers are gathered before the sample is drawn: an object is right though its fact is not drawn.
+
+    Parameters
+    ----------
+    skipped : what the reader left out, by reason.
+    relations : those to keep; all, if empty.
+    max_facts, seed : see :func:`sample`.
+    """
+    if relations:
+        require_relations(relations, dict.fromkeys(fact.relation for fact in facts), source)
+        facts = [fact for fact in facts if fact.relation in relations]
+    merged, repeated = merge(facts)
+    kept = with_objects(merged)
+    return FactSet(
+        facts=tuple(kept if max_facts is None else sample(kept, max_facts, seed)),
+        source=source,
+        merged=len(facts) - len(merged),
+        skipped={**skipped, **({REPEATED: repeated} if repeated else {})},
+    )
+
+
+def require_relations(asked: Iterable[str], known: Iterable[str], source: str) -> None:
+    """Refuse relations that the facts do not have.
+
+    Raises
+    ------
+    InputError : every unknown relation, one message each.
+    """
+    names = list(known)
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    unknown = [relation for relation in asked if relation not in names]
+    if unknown:
+        raise InputError(
+            message("relation", relation, f"one of {shown}", f"facts {source}", "Correct --relations")
+            for relation in unknown
+        )
+
+
+def merge(facts: Sequence[Fact]) -> tuple[list[Fact], int]:
+    """Facts with one subject, relation and object made one; and how many prompts repeated in a fact.
+
+    Queries are united; the first one's id and place stay; its attributes are completed by the others'. Pairs
+    are the same only if their prompts are.
+
+    Examples
+    --------
+    >>> one, two = Query(template="1", text="s [Y]"), Query(template="2", text="s: [Y]")
+    >>> fact = Fact(id="a", relation="r", subject="s", object="o", queries=(one,))
+    >>> more = replace(fact, id="b", queries=(one, two))
+    >>> merged, repeated = merge([fact, more])
+    >>> [(f.id, len(f.queries)) for f in merged], repeated
+    ([('a', 2)], 0)
+    """
+    groups: dict[tuple[object, ...], list[Fact]] = {}
+    for fact in facts:
+        pair = (fact.bad, fact.queries[0].text) if fact.kind == "minimal_pair" else None
+        groups.setdefault((fact.relation, fact.subject, fact.object, pair), []).append(fact)
+    merged, repeated = [], 0
+    for first, *others in groups.values():
+        queries = _distinct(first.queries)
+        repeated += len(first.queries) - len(queries)
+        for other in others:
+            own = _distinct(other.queries)
+            repeated += len(other.queries) - len(own)  # within a fact; what both ask is simply united
+            queries = _distinct((*queries, *own))
+        attributes = {key: value for fact in (*others[::-1], first) for key, value in fact.attributes.items()}
+        merged.append(replace(first, queries=queries, attributes=attributes))
+    return merged, repeated
+
+
+def with_objects(facts: Sequence[Fact]) -> list[Fact]:
+    """Facts with ``objects`` filled: all that are right for their subject and relation, in input order."""
+    right: dict[tuple[str, str], dict[str, None]] = {}
+    for fact in facts:
+        if fact.kind == "fact":
+            right.setdefault((fact.relation, fact.subject), {})[fact.object] = None
+    objects = (
+        tuple(right[fact.relation, fact.subject]) if fact.kind == "fact" else (fact.object,) for fact in facts
+    )
+    return [replace(fact, objects=of) for fact, of in zip(facts, objects, strict=True)]
+
+
+def sample(facts: Sequence[Fact], max_facts: int, seed: int) -> list[Fact]:
+    """At most ``max_facts`` facts of each relation, in input order.
+
+    The generator is keyed by seed and relation, so that what is drawn of one relation does not depend on the
+    others.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, fact in enumerate(facts):
+        rows.setdefault(fact.relation, []).append(row)
+    keep: set[int] = set()
+    for relation, members in rows.items():
+        rng = random.Random(f"{seed}/{relation}")  # noqa: S311  (a sample, not a secret)
+        keep.update(members if len(members) <= max_facts else rng.sample(members, max_facts))
+    return [facts[row] for row in sorted(keep)]
+
+
+def _distinct(queries: Sequence[Query]) -> tuple[Query, ...]:
+    """Queries with distinct prompts, the first of each."""
+    first: dict[str, Query] = {}
+    for query in queries:
+        first.setdefault(query.text, query)
+    return tuple(first.values())

@@ -1,0 +1,91 @@
+"""``qloc analyze``: what a store says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qloc.cli.shared import Log, Quiet, conclude, quoted
+from qloc.progress import Progress
+
+if TYPE_CHECKING:
+    from qloc.analysis.results import StudyResult
+
+
+def analyze(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE…", help="Stores, complete or unfinished.")],
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="A plan whose `analysis:` says what is asked, and how."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="RESULTS",
+            help="Folder for the results; of several stores, a folder in it for each. "
+            "[default: STORE's name with -results]",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    log: Log = None,
+) -> None:
+    """Analyze stores: consistency of neuron sets, and every test of the plan.
+
+    Needs neither the model nor torch. What was fixed before looking (thresholds, tests, seeds) belongs in a
+    plan; without one, the defaults are used. The same store and plan give the same results.
+
+    \b
+    Examples:
+      qloc analyze gpt2.zarr
+      qloc analyze gpt2.zarr --plan plan.yaml --out results
+
+    \b
+    A plan:
+      analysis:
+        threshold: 0.2
+        n_permutations: 999
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.pipeline import analyze as analyzed
+    from qloc.plan import plan_from
+
+    asked = plan_from(plan).analysis
+    folders = folders_of(stores, out)
+    with Progress(quiet=quiet, log=log) as progress:
+        for store, folder in zip(stores, folders, strict=True):
+            progress.say(f"Analyzing {store} …")
+            found = analyzed(store, asked, folder)
+            if not quiet:
+                _answers(found)
+    results = [out] if out else folders
+    shown = ", ".join(map(str, results))
+    conclude(f"Results: {shown}", quoted("qloc", "report", *results), quiet=quiet)
+
+
+def folders_of(stores: list[Path], out: Path | None) -> list[Path]:
+    """Where the results of each store go.
+
+    Examples
+    --------
+    >>> [str(folder) for folder in folders_of([Path("a/gpt2.zarr"), Path("b/gpt2.zarr")], Path("results"))]
+    ['results/gpt2', 'results/gpt2-2']
+    >>> [str(folder) for folder in folders_of([Path("a/gpt2.zarr")], None)]
+    ['gpt2-results']
+    """
+    if out and len(stores) == 1:
+        return [out]
+    names: list[str] = []
+    for store in stores:
+        stem = store.resolve().name.removesuffix(".zip").removesuffix(".zarr")
+        again = sum(name == stem or name.startswith(f"{stem}-") for name in names)
+        names.append(f"{stem}-{again + 1}" if stem in names else stem)
+    return [out / name if out else Path(f"{name}-results") for name in names]
+
+
+def _answers(found: StudyResult) -> None:
+    typer.echo(found.title)
+    for question in found.questions:
+        if question.answer:
+            typer.echo(f"  {question.title}\n    {question.answer}")

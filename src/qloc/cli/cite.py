@@ -1,0 +1,104 @@
+"""``qloc cite``: whom to cite for what was used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from qloc.errors import InputError, message
+
+REFERENCES: Final = {
+    "ig": (
+        "Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017. arXiv:1703.01365.",
+        "Dai, Dong, Hao, Sui, Chang, Wei. Knowledge Neurons in Pretrained Transformers. ACL 2022. "
+        "arXiv:2104.08696.",
+    ),
+    "grad_x_act": (
+        "Shrikumar, Greenside, Shcherbina, Kundaje. Not Just a Black Box: Learning Important Features "
+        "Through Propagating Activation Differences. 2016. arXiv:1605.01713.",
+    ),
+    "consistency": (
+        "Chen et al. Knowledge Localization: Mission Not Accomplished? Enter Query Localization! ICLR 2025. "
+        "arXiv:2405.14117.",
+    ),
+    "minimal_pair": (
+        "Niu, Liu, Zhu, Penn. What does the Knowledge Neuron Thesis Have to do with Knowledge? ICLR 2024. "
+        "arXiv:2405.02421.",
+    ),
+    "pararel": (
+        "Elazar et al. Measuring and Improving Consistency in Pretrained Language Models. TACL 2021. "
+        "arXiv:2102.01017.",
+        "Elsahar et al. T-REx: A Large Scale Alignment of Natural Language with Knowledge Base Triples. "
+        "LREC 2018.",
+    ),
+    "blimp": (
+        "Warstadt et al. BLiMP: The Benchmark of Linguistic Minimal Pairs for English. TACL 2020. "
+        "arXiv:1912.00582.",
+    ),
+}
+"""What is used → its sources."""
+
+
+def cite(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[STORE|RESULTS]…", help="What to cite for; without one, everything qloc uses."
+        ),
+    ] = None,
+) -> None:
+    """List the references of every method and data set that stores or results used.
+
+    \b
+    Examples:
+      qloc cite
+      qloc cite gpt2.zarr gpt2-results
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    found = references_of(paths) if paths else [line for lines in REFERENCES.values() for line in lines]
+    for line in dict.fromkeys(found):
+        typer.echo(line)
+
+
+def references_of(paths: Iterable[Path]) -> list[str]:
+    """The references of stores and results, each once.
+
+    Raises
+    ------
+    InputError : paths that are neither; every one.
+    """
+    found: dict[str, None] = {}
+    problems: list[str] = []
+    for path in paths:
+        if (path / "study.json").exists():
+            found.update(dict.fromkeys(_of_results(path)))
+        elif (path / "zarr.json").exists():
+            found.update(dict.fromkeys(_of_store(path)))
+        else:
+            rule, action = "a store, or a folder with results", "Give what qloc extract or qloc analyze wrote"
+            problems.append(message("path", str(path), rule, str(path.absolute()), action))
+    if problems:
+        raise InputError(problems)
+    return list(found)
+
+
+def _of_results(path: Path) -> list[str]:
+    from qloc.analysis.results import load
+
+    return [line for question in load(path).questions for line in question.references]
+
+
+def _of_store(path: Path) -> list[str]:
+    from qloc.pipeline import open_study
+
+    study = open_study(path)
+    kinds = set(study.column("queries", "kind").tolist())
+    facts = str(study.attrs.get("facts", "")).partition(":")[0]
+    used = [
+        *study.methods,
+        "consistency" if "fact" in kinds else "",
+        "minimal_pair" if "minimal_pair" in kinds else "",
+    ]
+    return [line for name in (*used, facts) for line in REFERENCES.get(name, ())]

@@ -1,0 +1,126 @@
+"""``qloc extract``: run a model over facts and keep what its neurons did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from qloc.cli import options as opt
+from qloc.cli.shared import Log, Quiet, conclude, counted, quoted
+from qloc.errors import InputError, message
+from qloc.progress import Progress, duration, size
+
+_NEEDED: Final = {"model": "embedded:causal", "facts": "embedded", "out": "study.zarr"}
+
+if TYPE_CHECKING:
+    from qloc.pipeline import Extracted
+    from qloc.plan import Plan
+
+
+def extract(
+    ctx: typer.Context,
+    out: opt.Out = None,
+    model: opt.Model = None,
+    facts: opt.Facts = None,
+    plan: opt.PlanFile = None,
+    revision: opt.Revision = None,
+    blocks: opt.Blocks = None,
+    down: opt.Down = None,
+    relations: opt.Relations = None,
+    max_facts: opt.MaxFacts = None,
+    seed: opt.Seed = None,
+    methods: opt.Methods = None,
+    steps: opt.Steps = None,
+    quadrature: opt.QuadratureRule = None,
+    answer_tokens: opt.AnswerTokens = None,
+    phases: opt.Phases = None,
+    tier: opt.TierName = None,
+    floor: opt.Floor = None,
+    capacity: opt.Capacity = None,
+    store_dtype: opt.StoreDtype = None,
+    device: opt.Device = None,
+    dtype: opt.DtypeName = None,
+    memory: opt.Memory = None,
+    unit_facts: opt.UnitFacts = None,
+    dry_run: opt.DryRun = False,
+    quiet: Quiet = False,
+    log: Log = None,
+) -> None:
+    """Run a model over facts, and keep what its neurons did in a store.
+
+    For every query of every fact: how much each neuron of the model's MLPs contributes to the answer's
+    probability, its activation, what the model answers, and where it attends. The store can then be analyzed
+    as often as you like, without the model.
+
+    Interrupted or killed at any moment, it goes on where it was when the same command is run again; the store
+    is then that of an uninterrupted run, bit for bit.
+
+    \b
+    Examples:
+      qloc extract --model embedded:causal --facts embedded --out causal.zarr
+      qloc extract --model gpt2 --facts facts.jsonl --out gpt2.zarr --dry-run
+      qloc extract --model ./llama --facts pararel:pararel --relations P36,P39 --out llama.zarr
+
+    \b
+    A line of facts.jsonl, [X] being the subject and [Y] the answer:
+      {"id": "1", "relation": "capital", "subject": "France", "object": "Paris",
+       "queries": ["The capital of [X] is [Y].", "[X]'s capital, [Y]"]}
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    study, path = planned(plan, ctx.params)
+    from qloc.pipeline import extract_study
+
+    with Progress(quiet=quiet, log=log) as progress:
+        found = extract_study(study, path, progress=progress, dry_run=dry_run)
+    if not quiet:
+        _conclude(found, dry_run)
+
+
+def planned(path: Path | None, given: Mapping[str, Any]) -> tuple[Plan, Path]:
+    """The plan of a command and its store; model and facts must be named, by flags or in the file.
+
+    Parameters
+    ----------
+    path : the plan's file, if there is one.
+    given : the command's parameters; those that are fields of a plan are its flags.
+
+    Raises
+    ------
+    InputError : everything that is wrong or missing.
+    """
+    from qloc.plan import Plan, plan_from
+
+    problems: list[str] = []
+    plan = None
+    try:
+        plan = plan_from(path, {name: value for name, value in given.items() if name in Plan.model_fields})
+    except InputError as error:
+        problems += error.problems
+    for name, example in _NEEDED.items():
+        in_file = path and name != "out" and (plan is None or name in plan.model_fields_set)
+        if given[name] is None and not in_file:
+            rule = f"a value of --{name}" if name == "out" else f"a value of --{name} or in the plan"
+            problems.append(message(name, None, rule, "qloc extract", f"Add one, such as --{name} {example}"))
+    if plan is None or problems:
+        raise InputError(problems)
+    return plan, Path(given["out"])
+
+
+def _conclude(found: Extracted, dry_run: bool) -> None:
+    if found.merged:
+        typer.echo(f"Merged: {counted(found.merged, 'fact')} with an earlier one.")
+    for reason, count in found.skipped.items():
+        typer.echo(f"Counted while reading facts: {count:,} × {reason}.")
+    for reason, count in found.excluded.items():
+        typer.echo(f"Left out: {counted(count, 'query')}, {reason}.")
+    work = ", ".join(
+        [counted(found.n_facts, "fact"), counted(found.n_queries, "query"), counted(found.n_units, "unit")]
+    )
+    if dry_run:
+        needs = f"about {size(found.n_bytes)}, in about {duration(found.seconds)}"
+        conclude(f"{found.path} would hold {work}: {needs}.", "the same command without --dry-run")
+    else:
+        told = f"Store: {found.path} ({work}, {size(found.n_bytes)})"
+        conclude(told, quoted("qloc", "analyze", found.path), quoted("qloc", "store", "info", found.path))

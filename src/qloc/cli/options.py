@@ -1,0 +1,135 @@
+"""The options of ``qloc extract``, with the headings that its help lists them under.
+
+All are texts here: the plan reads them, and says all that is wrong with them at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+_WHAT: Final = "Model, facts and store"
+_HOW: Final = "What is computed"
+_KEPT: Final = "What is kept"
+_RUN: Final = "How it runs"
+
+
+def _option(heading: str, flag: str, metavar: str | None, text: str) -> Any:
+    return typer.Option(flag, metavar=metavar, help=text, rich_help_panel=heading, show_default=False)
+
+
+Out = Annotated[Path | None, _option(_WHAT, "--out", "STORE", "The store to write or go on with. Required.")]
+Model = Annotated[
+    str | None,
+    _option(
+        _WHAT,
+        "--model",
+        "ID_OR_DIR",
+        "Hugging Face id, checkpoint's folder, embedded:causal or embedded:masked. Required.",
+    ),
+]
+Facts = Annotated[
+    str | None,
+    _option(
+        _WHAT, "--facts", "FACTS", "A facts.jsonl, pararel:DIR, blimp:FILE_OR_DIR or embedded. Required."
+    ),
+]
+PlanFile = Annotated[
+    Path | None,
+    _option(
+        _WHAT, "--plan", "FILE", "YAML with any of these options, such as `steps: 40`; flags override it."
+    ),
+]
+Revision = Annotated[
+    str | None, _option(_WHAT, "--revision", "NAME", "Branch, tag or commit of the model on the hub.")
+]
+Blocks = Annotated[
+    str | None,
+    _option(
+        _WHAT,
+        "--blocks",
+        "PATH",
+        "Where a model that qloc does not know keeps its list of blocks, such as transformer.h; with --down.",
+    ),
+]
+Down = Annotated[
+    str | None,
+    _option(_WHAT, "--down", "PATH", "The MLP's down-projection within a block, such as mlp.c_proj."),
+]
+Relations = Annotated[str | None, _option(_WHAT, "--relations", "P36,P39", "Only these relations.")]
+MaxFacts = Annotated[
+    str | None, _option(_WHAT, "--max-facts", "N", "At most N facts of each relation, drawn with --seed.")
+]
+Seed = Annotated[str | None, _option(_WHAT, "--seed", "N", "Of all that is drawn. [default: 0]")]
+
+Methods = Annotated[
+    str | None,
+    _option(_HOW, "--methods", "LIST", "Attribution, by commas: ig, grad_x_act. [default: ig]"),
+]
+Steps = Annotated[str | None, _option(_HOW, "--steps", "N", "Gradients along each path. [default: 20]")]
+QuadratureRule = Annotated[
+    str | None,
+    _option(
+        _HOW,
+        "--quadrature",
+        "RULE",
+        "midpoint, right (as published), left, endpoints, gauss. [default: midpoint]",
+    ),
+]
+AnswerTokens = Annotated[
+    str | None,
+    _option(_HOW, "--answer-tokens", "all|first", "Which tokens of an answer count. [default: all]"),
+]
+Phases = Annotated[
+    str | None, _option(_HOW, "--phases", "LIST", "What to extract, by commas: signals. [default: signals]")
+]
+
+TierName = Annotated[
+    str | None,
+    _option(
+        _KEPT,
+        "--tier",
+        "panel|dense",
+        "The neurons that matter to their fact, or all of the network (large). [default: panel]",
+    ),
+]
+Floor = Annotated[
+    str | None,
+    _option(
+        _KEPT,
+        "--floor",
+        "SHARE",
+        "Keep a neuron from this share of a query's maximum; analyses may use thresholds from here up. "
+        "[default: 0.05]",
+    ),
+]
+Capacity = Annotated[
+    str | None, _option(_KEPT, "--capacity", "N", "At most N neurons a fact. [default: 1024]")
+]
+StoreDtype = Annotated[
+    str | None,
+    _option(_KEPT, "--store-dtype", "DTYPE", "Of the signals: float32, float64. [default: float32]"),
+]
+
+Device = Annotated[str | None, _option(_RUN, "--device", "DEVICE", "auto, cpu, cuda:0 … [default: auto]")]
+DtypeName = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "--dtype",
+        "DTYPE",
+        "Of the model: auto (the checkpoint's), float32, float64, bfloat16, float16. [default: auto]",
+    ),
+]
+Memory = Annotated[
+    str | None,
+    _option(_RUN, "--memory", "SIZE", "What a batch may take; less, if it runs out. [default: 8GB]"),
+]
+UnitFacts = Annotated[
+    str | None, _option(_RUN, "--unit-facts", "N", "Facts between two saves. [default: 32]")
+]
+DryRun = Annotated[
+    bool, _option(_RUN, "--dry-run", None, "Write nothing; tell queries, units, bytes and time.")
+]

@@ -1,0 +1,41 @@
+"""``qloc report``: results as a page, a text or a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from qloc.cli.shared import conclude
+
+_SUFFIXES: Final = {"html": "html", "md": "md", "latex": "tex", "json": "json"}
+
+
+def report(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS…", help="Folders that `qloc analyze` wrote.")
+    ],
+    format: Annotated[
+        str, typer.Option("--format", metavar="html|md|latex|json", help="What to write.")
+    ] = "html",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The file. [default: report.html, .md, .tex or .json]"),
+    ] = None,
+) -> None:
+    """Render results: one page with every figure, number and reference.
+
+    The HTML page stands alone: it loads nothing from outside. The same results give the same bytes. Several
+    results are shown side by side.
+
+    \b
+    Examples:
+      qloc report gpt2-results
+      qloc report gpt2-results llama-results --format latex --out tables.tex
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.pipeline import report as reported
+
+    path = reported(results, format, out or Path(f"report.{_SUFFIXES.get(format, format)}"))
+    following = [f"open {path} in a browser"] if format == "html" else []
+    conclude(f"Report: {path}", *following)

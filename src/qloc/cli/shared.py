@@ -1,0 +1,108 @@
+"""What all commands share: options, how they say where a result lies, how errors end them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from qloc.errors import InputError, QlocError, VerificationError
+
+_SAID: Final = "What is said"
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=_SAID)]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        "--log",
+        metavar="FILE",
+        help="Append what happens to FILE, one JSON object a line.",
+        rich_help_panel=_SAID,
+    ),
+]
+
+INTERRUPTED: Final = 130
+_RESUMABLE: Final = ("extract", "demo")
+
+
+class Command(TyperCommand):
+    """A command whose help lists its options under headings."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a list of options for each heading, in the order of their first option."""
+        listed: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                argument = parameter.param_type_name == "argument"
+                heading = (
+                    "Arguments" if argument else getattr(parameter, "rich_help_panel", None) or "Options"
+                )
+                listed.setdefault(heading, []).append(record)
+        last = ("Arguments", *(name for name in listed if name not in ("Arguments", _SAID, "Options")))
+        for heading in (*last, _SAID, "Options"):
+            if heading in listed:
+                with formatter.section(heading):
+                    formatter.write_dl(listed[heading], col_max=28)
+
+
+class Commands(TyperGroup):
+    """The commands, and how what they raise ends the program (exit codes: ``qloc.errors``)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; errors raised on purpose become messages, without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except QlocError as error:
+            typer.echo(told(error), err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.echo(interrupted(ctx.invoked_subcommand), err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def told(error: QlocError) -> str:
+    """What an error says: its message, or its problems as a list."""
+    problems = error.problems if isinstance(error, InputError | VerificationError) else ()
+    if len(problems) < 2:
+        return f"Error: {error}"
+    return "\n".join(["Errors:", *(f"  - {problem}" for problem in problems)])
+
+
+def interrupted(command: str | None) -> str:
+    """What to say after Ctrl-C or SIGTERM."""
+    if command not in _RESUMABLE:
+        return "\nInterrupted. Nothing half-written is left."
+    again = shlex.join(["qloc", *sys.argv[1:]])
+    return f"\nInterrupted. What was extracted is kept; to go on, run again:\n  {again}"
+
+
+def conclude(result: str, *following: str, quiet: bool = False) -> None:
+    """Say where the result lies, and what to run next."""
+    if quiet:
+        return
+    typer.echo(result)
+    if following:
+        typer.echo("Next:")
+        for line in following:
+            typer.echo(f"  {line}")
+
+
+def counted(n: int, noun: str) -> str:
+    """How many, with the noun in its number.
+
+    Examples
+    --------
+    >>> counted(1, "query"), counted(2408, "query"), counted(0, "fact")
+    ('1 query', '2,408 queries', '0 facts')
+    """
+    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else several}"
+
+
+def quoted(*words: object) -> str:
+    """A command line that a shell takes as it stands."""
+    return shlex.join(str(word) for word in words)

@@ -1,0 +1,88 @@
+"""``qloc store`` for sharing: pack, unpack and diff."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qloc.canonical import canonical
+from qloc.cli.shared import conclude, quoted
+from qloc.progress import size
+from qloc.vocabulary import DEFAULT_THRESHOLD
+
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="A complete store.")]
+
+
+def pack(
+    path: Store,
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="[OUT.zarr.zip]", help="The file to write. [default: STORE.zip]"),
+    ] = None,
+) -> None:
+    """Pack a complete store into one file, which is read in place.
+
+    The store is verified first. Equal stores give equal bytes. What is packed opens as it is: with qloc.open,
+    every qloc command that reads stores, and xarray.open_zarr(zarr.storage.ZipStore(…)).
+
+    \b
+    Example:
+      qloc store pack gpt2.zarr
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.store.pack import pack as packed
+
+    made = packed(path, out)
+    following = [quoted("qloc", "store", command, made) for command in ("info", "unpack")]
+    conclude(f"Archive: {made} ({size(made.stat().st_size)})", *following)
+
+
+def unpack(
+    path: Annotated[Path, typer.Argument(metavar="STORE.zarr.zip", help="What qloc store pack wrote.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="[OUT]", help="The folder to write. [default: without .zip]")
+    ] = None,
+) -> None:
+    """Unpack a store into a folder, once every byte has been compared with its manifest.
+
+    Nothing in an archive is trusted or executed: what has other paths, sizes or contents than a store's is
+    refused with every problem, before anything is written.
+
+    \b
+    Example:
+      qloc store unpack gpt2.zarr.zip
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.store.pack import unpack as unpacked
+
+    made = unpacked(path, out)
+    following = [quoted("qloc", "analyze", made), quoted("qloc", "store", "info", made)]
+    conclude(f"Store: {made}, every byte as it was packed.", *following)
+
+
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A complete store.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another extraction of the same plan.")],
+    threshold: Annotated[
+        float, typer.Option("--threshold", metavar="T", help="Of the neuron sets.")
+    ] = DEFAULT_THRESHOLD,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Compare two extractions of one plan: on another GPU, in another dtype, by another version.
+
+    Tells for every array the share of unequal values and their largest difference, and how well the neuron sets
+    agree that the two lead to. Exit code 0, whatever the difference.
+
+    \b
+    Example:
+      qloc store diff gpt2-cpu.zarr gpt2-gpu.zarr
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.sharing import diff as compared
+    from qloc.store.diff import render
+
+    found = compared(first, second, threshold=threshold)
+    if json:
+        typer.echo(canonical(found))
+    else:
+        again = quoted("qloc", "store", "diff", first, second, "--json")
+        conclude(render(found), f"{again}      for every array")

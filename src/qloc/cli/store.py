@@ -1,0 +1,63 @@
+"""``qloc store``: look into stores, make sure of them, and share them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qloc.cli.shared import Command, conclude, quoted
+from qloc.cli.sharing import diff, pack, unpack
+
+store = typer.Typer(
+    name="store",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Look into stores; verify them; share them.",
+)
+
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="A store that qloc wrote, packed or not.")]
+
+
+@store.command(cls=Command)
+def info(path: StorePath) -> None:
+    """Tell what is in a store, how complete and how large it is, and which analyses it allows.
+
+    Works on unfinished stores too. To be sure that nothing is damaged, use `qloc store verify`.
+
+    \b
+    Example:
+      qloc store info gpt2.zarr
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.store.info import info as informed
+    from qloc.store.info import render
+
+    found = informed(path)
+    following = [quoted("qloc", "analyze", path), quoted("qloc", "store", "verify", path)]
+    if not found["complete"]:
+        following = ["the qloc extract command that began it, to complete it", following[0]]
+    conclude(render(found), *following)
+
+
+@store.command(cls=Command)
+def verify(path: StorePath) -> None:
+    """Compare every byte of a store with its manifest.
+
+    Finds any flipped bit, and any missing, extra or swapped object, and says which array and queries it hits.
+    Exit code 0: the store is what was written. 3: it is not; every problem is listed.
+
+    \b
+    Example:
+      qloc store verify gpt2.zarr
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.errors import VerificationError
+    from qloc.store.verify import verify as verified
+
+    if problems := verified(path):
+        raise VerificationError(problems)
+    conclude(f"{path}: every byte is as it was written.", quoted("qloc", "analyze", path))
+
+
+for command in (pack, unpack, diff):
+    store.command(cls=Command)(command)

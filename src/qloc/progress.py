@@ -1,0 +1,167 @@
+"""Where a command stands: a bar on a terminal, plain lines elsewhere, JSON lines in a log."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TextIO
+
+from tqdm import tqdm
+
+from qloc.errors import InputError, message
+
+LINE_EVERY: Final = 10.0
+"""Seconds between two lines, where there is no terminal."""
+
+Advance = Callable[[int], None]
+"""Told how much more is done."""
+
+
+class Progress:
+    """Says how far a command is, on ``stream`` and in a log; a context manager, since it holds the log open.
+
+    Parameters
+    ----------
+    quiet : say nothing on the stream; the log is written all the same.
+    log : file to append JSON lines to, each with ``time`` (UTC) and ``event``.
+    stream : where to say it; stderr, if None.
+
+    Raises
+    ------
+    InputError : the log cannot be written.
+
+    Examples
+    --------
+    >>> with Progress(stream=sys.stdout) as progress, progress.stage("extract", 2) as advance:
+    ...     advance(2)
+    extract: 2 of 2 queries, ...
+    """
+
+    def __init__(self, *, quiet: bool = False, log: Path | None = None, stream: TextIO | None = None) -> None:
+        self._stream = None if quiet else stream or sys.stderr
+        self._log = _opened(log) if log else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.note("failed", error=kind.__name__ if kind else "", message=str(error))
+        if self._log is not None:
+            self._log.close()
+
+    def say(self, text: str) -> None:
+        """One line."""
+        if self._stream is not None:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        self.note("message", text=text)
+
+    def note(self, event: str, **told: Any) -> None:
+        """One line in the log, if there is one."""
+        if self._log is not None:
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._log.write(json.dumps({"time": at, "event": event, **told}, ensure_ascii=False) + "\n")
+            self._log.flush()
+
+    @contextmanager
+    def stage(self, name: str, total: int, *, done: int = 0, unit: str = "queries") -> Iterator[Advance]:
+        """A part of the work that can be counted; gives the function to call as it gets on.
+
+        Parameters
+        ----------
+        total, done : how much there is, and how much of it earlier runs did.
+        """
+        self.note("start", stage=name, total=total, done=done, unit=unit)
+        reached = done
+        with self._shown(name, total, done, unit) as advance:
+
+            def and_log(more: int) -> None:
+                nonlocal reached
+                reached += more
+                advance(more)
+                self.note("progress", stage=name, total=total, done=reached)
+
+            yield and_log
+        self.note("end", stage=name, total=total, done=reached)
+
+    @contextmanager
+    def _shown(self, name: str, total: int, done: int, unit: str) -> Iterator[Callable[[int], object]]:
+        if self._stream is None:
+            yield lambda more: None
+        elif self._stream.isatty():
+            with tqdm(
+                total=total, initial=done, desc=name, unit=f" {unit}", file=self._stream, dynamic_ncols=True
+            ) as bar:
+                yield bar.update
+        else:
+            yield _Lines(self._stream, name, total, done, unit)
+
+
+class _Lines:
+    """A line every few seconds, and one at the end."""
+
+    def __init__(self, stream: TextIO, name: str, total: int, done: int, unit: str) -> None:
+        self._stream, self._name, self._unit = stream, name, unit
+        self._total, self._first, self._done = total, done, done
+        self._start = self._said = time.monotonic()
+
+    def __call__(self, more: int) -> None:
+        self._done += more
+        now = time.monotonic()
+        if now - self._said >= LINE_EVERY or self._done >= self._total:
+            self._said = now
+            self._stream.write(self._line(now - self._start) + "\n")
+            self._stream.flush()
+
+    def _line(self, seconds: float) -> str:
+        rate = (self._done - self._first) / seconds if seconds > 0 else 0.0
+        line = f"{self._name}: {self._done:,} of {self._total:,} {self._unit}, {rate:.3g} a second"
+        left = self._total - self._done
+        return f"{line}, {duration(left / rate)} left" if left > 0 and rate > 0 else line
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    Examples
+    --------
+    >>> duration(0.4), duration(75), duration(7384), duration(200_000)
+    ('1 s', '1 min 15 s', '2 h 3 min', '2 d 7 h')
+    """
+    whole = max(1, round(seconds))
+    parts = {"d": whole // 86400, "h": whole // 3600 % 24, "min": whole // 60 % 60, "s": whole % 60}
+    names = [name for name, count in parts.items() if count]
+    first = list(parts).index(names[0])
+    return " ".join(f"{parts[name]} {name}" for name in list(parts)[first : first + 2] if parts[name])
+
+
+def size(n_bytes: float) -> str:
+    """A number of bytes as people say it.
+
+    Examples
+    --------
+    >>> size(999), size(1_840_000), size(158e9)
+    ('999 B', '1.84 MB', '158 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 999.5:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        rule = f"a file that can be written ({error.strerror})"
+        raise InputError(message("log", str(path), rule, "--log", "Give another path")) from None

@@ -1,0 +1,124 @@
+"""A plan is read from YAML and flags alike, and says all that is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qloc.errors import InputError
+from qloc.plan import AnalysisPlan, Plan, bytes_of, plan_from
+
+
+def problems(path: Path | None = None, **flags: object) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        plan_from(path, flags)
+    assert caught.value.exit_code == 2
+    return list(caught.value.problems)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "plan.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_those_of_the_interface() -> None:
+    plan = plan_from()
+    assert (plan.methods, plan.steps, plan.quadrature, plan.answer_tokens) == (("ig",), 20, "midpoint", "all")
+    assert (plan.tier, plan.floor, plan.capacity, plan.unit_facts) == ("panel", 0.05, 1024, 32)
+    assert (plan.memory, plan.seed, plan.device, plan.dtype) == (8 * 10**9, 0, "auto", "auto")
+    assert (plan.store_dtype, plan.phases, plan.relations, plan.max_facts) == (
+        "float32",
+        ("signals",),
+        (),
+        None,
+    )
+
+
+def test_flags_override_the_file_and_absent_ones_do_not(tmp_path: Path) -> None:
+    path = written(tmp_path, "model: gpt2\nsteps: 40\nmethods: [ig, grad_x_act]\nanalysis:\n  k0: 4\n")
+    plan = plan_from(path, {"steps": 7, "model": None})
+    assert (plan.model, plan.steps, plan.methods, plan.analysis.k0) == ("gpt2", 7, ("ig", "grad_x_act"), 4)
+    assert plan.model_fields_set == {"model", "steps", "methods", "analysis"}
+
+
+def test_lists_and_sizes_read_alike_in_flags_and_yaml(tmp_path: Path) -> None:
+    path = written(tmp_path, "relations: [P36, P39]\nmemory: 2000000000\n")
+    assert plan_from(path) == plan_from(None, {"relations": "P36, P39", "memory": "2GB"})
+
+
+def test_an_empty_file_is_a_plan_of_defaults(tmp_path: Path) -> None:
+    assert plan_from(written(tmp_path, "# nothing yet\n")) == Plan()
+
+
+def test_unknown_keys_are_named_with_those_that_exist(tmp_path: Path) -> None:
+    path = written(tmp_path, "stepz: 20\nanalysis:\n  cutoff: 0.2\n")
+    plan_keys, analysis_keys = ", ".join(Plan.model_fields), ", ".join(AnalysisPlan.model_fields)
+    assert problems(path) == [
+        f"key is 'analysis.cutoff'; expected one of {analysis_keys}. At plan {path}. Remove or correct it.",
+        f"key is 'stepz'; expected one of {plan_keys}. At plan {path}. Remove or correct it.",
+    ]
+
+
+def test_every_wrong_value_is_named_with_its_place(tmp_path: Path) -> None:
+    path = written(tmp_path, "steps: 0\nfloor: 1.5\n")
+    assert problems(path, floor=2.0, tier="thick") == [
+        f"steps is 0; expected Input should be greater than or equal to 1. At plan {path}. Correct it.",
+        "tier is 'thick'; expected Input should be 'panel' or 'dense'. At flag --tier. Correct it.",
+        "floor is 2.0; expected Input should be less than 1. At flag --floor. Correct it.",
+    ]
+
+
+def test_a_method_twice_is_refused() -> None:
+    assert problems(methods="ig,ig") == [
+        "methods is 'ig,ig'; expected ig, ig names one twice; expected each once. At flag --methods. "
+        "Correct it."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- steps", "plan is 'list'; expected keys and values. At {path}. Mend the file."),
+        (
+            "a: [",
+            "plan is '{path}'; expected YAML. At while parsing a flow node expected the node content, but "
+            "found '<stream end>' in \"<unicode string>\", line 1, column 5: a: [ ^. Mend the file.",
+        ),
+    ],
+)
+def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    path = written(tmp_path, text)
+    assert problems(path) == [expected.format(path=path)]
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    (only,) = problems(tmp_path / "none.yaml")
+    assert only == (
+        f"plan is '{tmp_path}/none.yaml'; expected a readable file. At [Errno 2] No such file or directory: "
+        f"'{tmp_path}/none.yaml'. Give another path."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "n_bytes"), [("8GB", 8 * 10**9), ("1.5 MiB", 1572864), (100, 100), ("2kB", 2000), (" 7 b ", 7)]
+)
+def test_sizes(given: str | int, n_bytes: int) -> None:
+    assert bytes_of(given) == n_bytes
+
+
+@pytest.mark.parametrize("given", ["8 parsecs", "", "GB", "-1GB"])
+def test_what_is_no_size_is_refused(given: str) -> None:
+    assert problems(memory=given) == [
+        f"memory is {given!r}; expected {given!r} is no size; expected a number with B, KB, MB, GB, KiB, MiB "
+        "or GiB, such as 8GB. At flag --memory. Correct it."
+    ]
+
+
+def test_what_does_not_bear_on_numbers_is_in_no_fingerprint() -> None:
+    here = plan_from(None, {"model": "a", "facts": "b", "device": "cpu"})
+    there = plan_from(None, {"model": "c", "facts": "d", "device": "cuda:0", "analysis": {"k0": 4}})
+    assert here.signal_parameters() == there.signal_parameters()
+    for name, value in {"steps": 21, "quadrature": "right", "floor": 0.1, "unit_facts": 8, "seed": 1}.items():
+        assert plan_from(None, {name: value}).signal_parameters() != here.signal_parameters()
