@@ -1,0 +1,64 @@
+"""Two tiny trained models, the facts that they were taught, and held-out text, as files of the package.
+
+Synthetic, for demonstration: what each fact's queries were taught is known, so an analysis can be checked
+against it. Nothing here imports torch; `qloc.extract.embedded.train` makes the files again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from qloc.errors import InputError, message
+
+Kind = Literal["causal", "masked"]
+"""The two models: GPT-2 type and BERT type."""
+
+_HERE = Path(__file__).parent
+
+
+def checkpoint(kind: Kind) -> Path:
+    """Folder of an embedded model, for transformers' ``from_pretrained``.
+
+    Parameters
+    ----------
+    kind : ``"causal"`` (GPT-2 type) or ``"masked"`` (BERT type).
+
+    Raises
+    ------
+    InputError
+        For any other kind.
+
+    Examples
+    --------
+    >>> checkpoint("causal").name
+    'causal'
+    """
+    kinds = get_args(Kind)
+    if kind not in kinds:
+        raise InputError(
+            message("embedded model", kind, " or ".join(kinds), "embedded:KIND", f"Use embedded:{kinds[0]}")
+        )
+    return _HERE / kind
+
+
+def facts_path() -> Path:
+    """File of the facts and minimal pairs that both models were taught, in the format of ``facts.jsonl``.
+
+    Examples
+    --------
+    >>> facts_path().name
+    'facts.jsonl'
+    """
+    return _HERE / "facts.jsonl"
+
+
+def held_out_path() -> Path:
+    """File of sentences of the same language that neither model was trained on, one a line, for perplexity.
+
+    Examples
+    --------
+    >>> held_out_path().name
+    'held_out.txt'
+    """
+    return _HERE / "held_out.txt"
