@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from qloc.errors import InputError, message
+from qloc.files import write_text
 
 FORMAT_VERSION = 1  # 1: first form
 FILE = "study.json"
@@ -214,13 +215,10 @@ class StudyResult:
         return next((question for question in self.questions if question.id == id), None)
 
     def save(self, folder: Path) -> Path:
-        """Write ``study.json`` into ``folder`` (made if missing); returns the file's path."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / FILE
+        """Write ``study.json`` into ``folder`` (made if missing), whole or not at all; returns its path."""
         content = {"format": FORMAT_VERSION, **plain(self)}
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        path.write_text(text + "\n", encoding="utf-8")
-        return path
+        return write_text(text + "\n", folder / FILE, "results")
 
 
 def load(folder: Path) -> StudyResult:

@@ -53,11 +53,19 @@ def _table(tests: Sequence[Compared], parts: Sequence[Part]) -> TableBlock:
     return TableBlock(
         name="comparison",
         title="Every test, study by study",
-        heads=("test", *(part.title for part in parts)),
+        heads=("test", *names(parts)),
         columns=(tuple(f"{test.name}: {test.question}" for test in tests), *columns),
         kinds=tuple(kinds),
         note="A few studies that agree or differ support no claim about models in general.",
     )
+
+
+def names(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The studies' titles, without the `` on FACTS`` that all of them share."""
+    titles = tuple(part.title for part in parts)
+    ends = {title.partition(" on ")[2] for title in titles}
+    short = tuple(title.partition(" on ")[0] for title in titles)
+    return short if len(ends) == 1 and len(set(short)) == len(titles) else titles
 
 
 def _written(finding: Finding | None) -> str:
@@ -65,7 +73,7 @@ def _written(finding: Finding | None) -> str:
 
 
 def _figure(tests: Sequence[Compared], parts: Sequence[Part]) -> Figure | None:
-    titles = tuple(part.title for part in parts)
+    titles = names(parts)
     drawn = [test for test in tests if any(f and available(f.test.estimate) for f in test.findings)]
     panels = tuple(_panel(test, titles, place) for place, test in enumerate(drawn[:N_DRAWN]))
     if not panels:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 from qloc.analysis.results import StudyResult
-from qloc.errors import InputError, StorageError, message
+from qloc.errors import InputError, message
+from qloc.files import write_text
 from qloc.reports import html, latex, machine, markdown
 from qloc.reports.build import build
 from qloc.reports.document import Document
@@ -66,29 +66,4 @@ def write(text: str, path: Path) -> Path:
     ------
     StorageError : the disk refused; what was there before is still there, nothing half-written is left.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        rule = "a file that can be written"
-        raise StorageError(
-            message(
-                "report", str(path), rule, error.strerror or str(error), "Choose another --out or make room"
-            )
-        ) from error
-    finally:
-        _forget(part)
-    return path
-
-
-def _forget(part: Path) -> None:
-    """Remove what is left of a file that was not finished (also after Ctrl-C)."""
-    try:
-        part.unlink(missing_ok=True)
-    except OSError:
-        return  # the disk that refused the file may refuse this too; the first error is the one to tell
+    return write_text(text, path, "report")

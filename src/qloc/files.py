@@ -1,0 +1,48 @@
+"""Text files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from qloc.errors import StorageError, message
+
+
+def write_text(text: str, path: Path, what: str) -> Path:
+    """Write a file: to a neighbor of ``path`` first, which takes its place once it is complete.
+
+    Parameters
+    ----------
+    path : its folder is made if missing; a file of that name is replaced.
+    what : what is written, for the error, such as ``report``.
+
+    Returns
+    -------
+    Path : ``path``.
+
+    Raises
+    ------
+    StorageError : the disk refused; what was there before is still there, nothing half-written is left.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        rule, action = "a file that can be written", "Choose another --out or make room"
+        raise StorageError(message(what, str(path), rule, error.strerror or str(error), action)) from error
+    finally:
+        _forget(part)
+    return path
+
+
+def _forget(part: Path) -> None:
+    """Remove what is left of a file that was not finished (also after Ctrl-C)."""
+    try:
+        part.unlink(missing_ok=True)
+    except OSError:
+        return  # the disk that refused the file may refuse this too; the first error is the one to tell
