@@ -131,7 +131,9 @@ def notes(asked: Asked) -> tuple[str, ...]:
 def synthetic(study: Study) -> bool:
     """Whether model or facts are planted, or embedded in qloc for demonstration."""
     names = (str(study.attrs.get(name, "")) for name in ("model", "facts"))
-    return bool(study.attrs.get("synthetic", False)) or any(name.startswith("embedded") for name in names)
+    return bool(study.attrs.get("synthetic", False)) or any(
+        name == "embedded" or name.startswith("embedded:") for name in names
+    )
 
 
 def architecture(asked: Asked) -> str:

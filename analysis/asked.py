@@ -65,7 +65,9 @@ class Asked:
 
     @cached_property
     def kind_of_fact(self) -> NDArray[Any]:
-        """``fact`` or ``minimal_pair``; ``fact`` where nothing could be asked: str, (fact,)."""
+        """``fact`` or ``minimal_pair``: str, (fact,); from the queries where /facts does not say it."""
+        if "kind" in self.sets.facts:
+            return self.sets.facts["kind"]
         kind = np.full(self.sets.n_facts, "fact", dtype="<U12")
         kind[self.sets.queries["fact"]] = self.sets.queries["kind"]
         return kind
@@ -105,8 +107,20 @@ def mean(values: NDArray[Any]) -> float:
 
 
 def percent(share: float) -> str:
-    """A share in words."""
-    return "an unknown share" if np.isnan(share) else f"{100 * share:.0f}%"
+    """A share in words; one decimal where whole percents would hide it.
+
+    Examples
+    --------
+    >>> percent(0.45), percent(0.0048), percent(0.9996), percent(0.0)
+    ('45%', '0.5%', 'more than 99.9%', '0%')
+    """
+    if np.isnan(share):
+        return "an unknown share"
+    if 0 < share < 0.001:
+        return "less than 0.1%"
+    if 0.999 < share < 1:
+        return "more than 99.9%"
+    return f"{100 * share:.0f}%" if 0.1 <= share <= 0.9 or share in (0, 1) else f"{100 * share:.1f}%"
 
 
 def counted(n: int, noun: str) -> str:

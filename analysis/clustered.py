@@ -65,7 +65,7 @@ def cluster_intervals(
         if not ways:
             methods.append("one cluster: not available")
             continue
-        freedom = n_codes(ways[0]) - 1
+        freedom = min(n_codes(way) for way in ways) - 1
         half = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(cluster_variance(column[keep], ways))
         ends[:, place] = column[keep].mean() + half * np.array([-1, 1])
         kind = "two-way" if len(ways) > 1 else "one-way"

@@ -174,7 +174,7 @@ def result_of(sets: NeuronSets, excess: Excess, draws: Draws, store: str = "") -
         effect=effect,
         method=f"sets permuted within {strata}, one-sided, {len(excess.permuted)} permutations",
         p=None if np.isnan(p) else p,
-        role="confirmatory",
+        role="exploratory",
         verdict="not identified" if np.isnan(p) else "holds" if p <= draws.alpha else "undecided",
         alpha=draws.alpha,
         checks=_checks(sets, excess, relations),

@@ -1,7 +1,7 @@
 """The published contrast between consistent and inconsistent facts, kept for comparison: it tests nothing.
 
-Facts are split on a score, and the score is then compared between the halves. That rejects for any data (100%
-under a true null [docs/statistics.md]), so the result is descriptive whatever it says.
+Facts are split on a score, and the score is then compared between the halves. That rejects for any data, also
+under a true null, so the result is descriptive whatever it says.
 """
 
 from __future__ import annotations

@@ -237,8 +237,12 @@ def load(folder: Path) -> StudyResult:
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT_VERSION:
         rule, action = str(FORMAT_VERSION), "Analyze again with this qloc"
         raise InputError(message("format", str(path), rule, "results", action))
-    questions = tuple(_question(entry) for entry in found.pop("questions"))
-    return StudyResult(questions=questions, **{**found, "notes": tuple(found["notes"])})
+    try:
+        questions = tuple(_question(entry) for entry in found.pop("questions"))
+        return StudyResult(questions=questions, **{**found, "notes": tuple(found["notes"])})
+    except (KeyError, TypeError, AttributeError):
+        rule, action = f"a whole {FILE} as `qloc analyze` writes it", "Run `qloc analyze` again"
+        raise InputError(message("results", str(folder), rule, str(path), action)) from None
 
 
 def plain(value: Any) -> Any:

@@ -29,6 +29,7 @@ CORE_FACTS = (
     "n_queries",
     "n_objects",
     "leaks",
+    "kind",
 )
 """Columns of /facts that are not attributes given by the user."""
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qloc.extract.quiet import quiet
 from qloc.extract.tokens import Target
 
 _NAME: Final = "qloc_recorded"
@@ -74,6 +75,7 @@ def recording(model: Any) -> Iterator[list[Tensor]]:
         AttentionMaskInterface._global_mapping.pop(_NAME, None)
 
 
+@quiet()
 @torch.no_grad()
 def why_not_recorded(model: Any, target: Target, n_layers: int) -> str:
     """Empty where attention can be recorded on this model, else the reason.

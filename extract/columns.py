@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from qloc.block import Array, Outline, Unit
+from qloc.errors import ModelError, message
 from qloc.extract.answers import TokenScores, answers_scored, candidate_tokens, scored
 from qloc.extract.head import Head
 from qloc.extract.loading import LoadedModel
@@ -59,7 +60,10 @@ class QueryColumns:
     def finish(self, done: Iterable[Place]) -> dict[str, Array]:
         """Score what was not attributed, whole answers and bad continuations; gives the columns."""
         self._score_the_rest(set(done))
-        self.columns["log_probability"][:] = np.nansum(self.columns["token_log_probability"], axis=1)
+        within = self.columns["answer_token_id"] >= 0
+        self.columns["log_probability"][:] = np.sum(
+            self.columns["token_log_probability"], axis=1, where=within
+        )
         self.columns["rank"][:] = self.columns["token_rank"].max(axis=1, initial=-1)
         self.columns["known"][:] = self.columns["rank"] == 1
         self._score_bad_continuations()
@@ -72,7 +76,9 @@ class QueryColumns:
         }
         left = sorted(every - done)
         targets = [self.asked[query].targets[number] for query, number in left]
-        for place, (log_probability, rank) in zip(left, scored(self.loaded, self.head, targets), strict=True):
+        found = scored(self.loaded, self.head, targets)
+        self._refuse_nan([query for query, _ in left], found)
+        for place, (log_probability, rank) in zip(left, found, strict=True):
             self.columns["token_log_probability"][place] = log_probability
             self.columns["token_rank"][place] = rank
 
@@ -82,6 +88,7 @@ class QueryColumns:
         ]
         asked = [(query, one) for query, one in bad if one]
         found = answers_scored(self.loaded, self.head, [one for _, one in asked])
+        self._refuse_nan([query for query, _ in asked], found)
         for (query, _), (log_probability, _) in zip(asked, found, strict=True):
             self.columns["bad_log_probability"][query] = log_probability
 
@@ -94,13 +101,26 @@ class QueryColumns:
                 if asked and asked.targets[0].token == self.columns["argmax"][query]:
                     wondering.append((query, asked))
         found = answers_scored(self.loaded, self.head, [one for _, one in wondering])
+        self._refuse_nan([query for query, _ in wondering], found)
         for (query, _), (_, rank) in zip(wondering, found, strict=True):
             if rank == 1:
                 self.columns["known"][query] = 1
 
+    def _refuse_nan(self, queries: Sequence[int], found: Sequence[tuple[float, int]]) -> None:
+        for query, (log_probability, _) in zip(queries, found, strict=True):
+            if not np.isfinite(log_probability):
+                raise not_finite(self.asked[query], self.fact_of[query])
+
     def _ask_again(self, query: int, answer: str) -> Asked | None:
         asked = self.encoder.ask(self.asked[query].query, answer, ignore_tail=True)
         return asked if isinstance(asked, Asked) else None
+
+
+def not_finite(asked: Asked, fact: Fact) -> ModelError:
+    """The error of a query for which the model gives NaN or infinity."""
+    place = f"query {asked.prompt!r} of fact {fact.id!r}"
+    action = "Try --dtype float32, or leave the query out"
+    return ModelError(message("the model's output", "NaN or infinite", "finite numbers", place, action))
 
 
 def empty_columns(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from qloc.extract.architectures import Sites
 from qloc.extract.growing import PathGradients, Points
-from qloc.extract.hooks import hooked
+from qloc.extract.hooks import hooked, in_turn, nothing
 from qloc.extract.tokens import Target
 
 
@@ -27,7 +27,7 @@ def full_rows(
     base = _Patch(position=target.position)
     with (
         torch.no_grad(),
-        hooked(forward_pre={down: base.read(layer) for layer, down in enumerate(sites.downs)}),
+        hooked(forward_pre=in_turn((down, base.read(layer)) for layer, down in enumerate(sites.downs))),
     ):
         logits = _wide(model(input_ids=ids).logits[:, target.position])
         hidden = _final_hidden(model, sites, ids, target.position)
@@ -40,7 +40,7 @@ def full_rows(
     for layer in layers:
         activation = base.activation[layer]
         rows = torch.cat([points(layer, activation)[:, 0], activation]).to(activation.dtype)
-        probability, change = _patched(model, sites.downs[layer], ids, target, rows)
+        probability, change = _patched(model, sites, layer, ids, target, rows)
         gradient[0, layer] = change[-1].to(wide)
         mean[:, 0, layer] = weights.to(wide) @ change[:-1].to(wide)
         node[:, 0, layer] = probability[:-1]
@@ -79,9 +79,15 @@ class _Patch:
         return (changed.view(given.shape), *args[1:])
 
 
-def _patched(model: Any, down: nn.Module, ids: Tensor, target: Target, rows: Tensor) -> tuple[Tensor, Tensor]:
+def _patched(
+    model: Any, sites: Sites, layer: int, ids: Tensor, target: Target, rows: Tensor
+) -> tuple[Tensor, Tensor]:
     leaf = rows.detach().requires_grad_(True)
-    with torch.enable_grad(), hooked(forward_pre={down: _Patch(target.position, leaf).put}):
+    patch, shared = _Patch(target.position, leaf).put, sites.downs[layer]
+    turns = [
+        (shared, patch if n == layer else nothing) for n, down in enumerate(sites.downs) if down is shared
+    ]
+    with torch.enable_grad(), hooked(forward_pre=in_turn(turns)):
         logits = model(input_ids=ids.expand(len(rows), -1)).logits[:, target.position]
         probability = _wide(logits).softmax(-1)[:, target.token]
         (change,) = torch.autograd.grad(probability.sum(), leaf)

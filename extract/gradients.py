@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from qloc.extract.architectures import Sites
+from qloc.extract.carried import Carried, carried
 from qloc.extract.full import full_rows
 from qloc.extract.growing import Join, PathGradients, Points, growing_rows
 from qloc.extract.head import Head
+from qloc.extract.refusals import refuse_other_calls, refuse_other_logits
 from qloc.extract.tokens import Family, Target
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,8 @@ _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, tor
 in float32 even then. Half precision: rounding of a single activation is 4e-3 already."""
 
 _MOST_POSITIONS = 2048
-"""Positions in flight (a row is one in a causal model, a whole prompt in a masked one) beyond which a larger batch
-was not faster on two cores, only larger (benchmarks/extraction.py)."""
+"""Positions in flight (a row is one in a causal model, a whole prompt in a masked one) beyond which a larger
+batch was not faster on two cores, only larger (benchmarks/extraction.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class GradientEngine:
     ----------
     memory : bytes that the rows in flight may take.
     kind : how rows join (``after`` or ``before`` their block), or ``full`` where growing rows did not hold.
+    carried : which of the blocks' arguments have entries of each query; :func:`proved` finds out.
     """
 
     model: Any
@@ -46,6 +49,7 @@ class GradientEngine:
     family: Family
     memory: int
     kind: Literal["after", "before", "full"] = "after"
+    carried: Carried = field(default_factory=dict)
 
     @property
     def head(self) -> Head:
@@ -86,7 +90,16 @@ class GradientEngine:
         """Path gradients of targets of equal length by rows that grow, in one batch."""
         join: Join = "before" if self.kind == "before" else "after"
         return growing_rows(
-            self.model, self.sites, self.head, self.family, targets, points, weights, layers, join
+            self.model,
+            self.sites,
+            self.head,
+            self.family,
+            targets,
+            points,
+            weights,
+            layers,
+            join,
+            self.carried,
         )
 
     def _plan(self, targets: Sequence[Target], n_nodes: int) -> list[list[int]]:
@@ -126,42 +139,74 @@ class GradientEngine:
         return max(1, alive * a_row_layer * itemsize)
 
 
-def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
-    """The engine in the quickest way that equals the oracle on two targets of this model.
+_FAILURES = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError)
+"""What growing rows may raise in a model that was not made for them."""
 
-    Rows that join after their block, else before it, else (with a warning) the oracle itself.
+
+def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
+    """The engine in the quickest way that equals the oracle on this model.
+
+    Proved on two targets side by side, and on the longest one in every layer (layers may differ, and windows
+    of attention are shorter than long prompts). Rows that join after their block, else before it, else (with
+    a warning) the oracle itself.
+
+    Raises
+    ------
+    InputError : a model that even the oracle does not hold for: down-projections that are not called once a
+        pass, or logits that are not the output embedding's.
     """
-    first = targets[0]
-    second = next((t for t in targets[1:] if len(t.ids) == len(first.ids)), first)
-    layers = sorted({0, engine.sites.n_layers // 2, engine.sites.n_layers - 1})
-    weights = torch.tensor([[0.5, 0.5]])
-    oracle = _side_by_side(
-        [
-            full_rows(engine.model, engine.sites, target, _halves, weights, layers)
-            for target in (first, second)
-        ]
-    )
     allowed = _TOLERANCE.get(next(iter(engine.model.parameters())).dtype, 1e-3)
+    refuse_other_calls(engine.model, engine.sites.downs, targets[0].ids)
+    refuse_other_logits(engine.model, engine.head, targets[0].ids, allowed)
+    trials = _trials(engine, targets)
+    ends = [pick(targets, key=lambda target: len(target.ids)) for pick in (min, max)]
+    try:
+        engine = replace(engine, carried=carried(engine.model, engine.sites, engine.family, ends))
+    except _FAILURES as error:
+        log.info("blocks cannot be looked into on this model: %s", error)
     for kind in ("after", "before"):
         trial = replace(engine, kind=kind)
-        try:
-            worst = _difference(trial.grown([first, second], _halves, weights, layers), oracle, layers)
-        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
-            log.info("rows that join %s their block do not run on this model: %s", kind, error)
-            continue
-        if worst <= allowed:
+        if _holds(trial, trials, allowed):
             return trial
-        log.info(
-            "rows that join %s their block differ from the oracle by %.1e (allowed %.0e)",
-            kind,
-            worst,
-            allowed,
-        )
     log.warning(
         "growing rows do not hold on %s: every row runs the whole model, which takes about ten times longer",
         engine.model.config.model_type,
     )
     return replace(engine, kind="full")
+
+
+_Trial = tuple[list[Target], list[int], PathGradients]
+"""Targets of one length, layers, and what the oracle gives."""
+
+_NODES = torch.tensor([[0.5, 0.5]])
+
+
+def _trials(engine: GradientEngine, targets: Sequence[Target]) -> list[_Trial]:
+    first, n_layers = targets[0], engine.sites.n_layers
+    second = next((t for t in targets[1:] if len(t.ids) == len(first.ids)), first)
+    longest = max(targets, key=lambda target: len(target.ids))
+    some = sorted({0, n_layers // 2, n_layers - 1})
+    trials = []
+    for chosen, layers in (([first, second], some), ([longest], list(range(n_layers)))):
+        oracle = [full_rows(engine.model, engine.sites, t, _halves, _NODES, layers) for t in chosen]
+        trials.append((chosen, layers, _side_by_side(oracle)))
+    return trials
+
+
+def _holds(engine: GradientEngine, trials: Sequence[_Trial], allowed: float) -> bool:
+    try:
+        worst = max(_worst(engine, *trial) for trial in trials)
+    except _FAILURES as error:
+        log.info("rows that join %s their block do not run on this model: %s", engine.kind, error)
+        return False
+    if worst > allowed:
+        told = "rows that join %s their block differ from the oracle by %.1e (allowed %.0e)"
+        log.info(told, engine.kind, worst, allowed)
+    return worst <= allowed
+
+
+def _worst(engine: GradientEngine, targets: list[Target], layers: list[int], oracle: PathGradients) -> float:
+    return _difference(engine.grown(targets, _halves, _NODES, layers), oracle, layers)
 
 
 def _halves(_: int, activation: Tensor) -> Tensor:
@@ -175,7 +220,7 @@ def _difference(grown: PathGradients, oracle: PathGradients, layers: list[int]) 
         if name == "gradient":
             ours, theirs = ours[:, layers], theirs[:, layers]
         scale = theirs.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
-        worst = max(worst, float((ours - theirs).abs().max() / scale))
+        worst = max(worst, float(((ours - theirs).abs().max() / scale).nan_to_num(torch.inf)))
     return worst
 
 

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from qloc.extract.architectures import Sites, down_weight
+from qloc.extract.carried import Carried, Place, each_tensor, for_rows
 from qloc.extract.head import Head
-from qloc.extract.hooks import hooked, without_head
+from qloc.extract.hooks import hooked, in_turn, nothing, without_head
 from qloc.extract.prefix import last_token
 from qloc.extract.tokens import Family, Target
 
@@ -66,6 +67,7 @@ def growing_rows(
     weights: Tensor,
     layers: Sequence[int],
     join: Join,
+    carried: Carried,
 ) -> PathGradients:
     """Path gradients of targets of equal length, at ``layers``, in one growing batch.
 
@@ -76,11 +78,9 @@ def growing_rows(
     weights : (rule, node); 0 where a node only serves its probability.
     layers : ascending; other layers get no rows, and zeros in the result.
     join : when rows join; which one holds is for :mod:`qloc.extract.gradients` to prove.
+    carried : which of the blocks' arguments have entries of each query.
     """
-    device = next(iter(model.parameters())).device
-    ids = torch.tensor([target.ids for target in targets], device=device)
-    token = torch.tensor([target.token for target in targets], device=device)
-    place = torch.tensor([0 if family == "causal" else target.position for target in targets], device=device)
+    ids, token, place = _tensors(model, family, targets)
     batch = _GrowingBatch(
         sites=sites,
         n_queries=len(targets),
@@ -88,16 +88,26 @@ def growing_rows(
         place=place,
         points=points,
         layers=frozenset(layers),
+        carried=carried,
     )
     inputs = last_token(model, ids, lambda: batch.query) if family == "causal" else {"input_ids": ids}
     with batch.hooks(join), without_head(sites.head) as given:
         model(**inputs)
-    hidden = given[0][torch.arange(len(batch.query), device=device), place[batch.query]]
+    hidden = given[0][torch.arange(len(batch.query), device=ids.device), place[batch.query]]
     probability = head.probability(hidden, token[batch.query])
-    leaves = [batch.own_zeros[layer] for layer in range(sites.n_layers)]
-    leaves += [batch.row_zeros[layer] for layer in sorted(batch.layers)]
-    found = torch.autograd.grad(probability.sum(), leaves)
+    found = torch.autograd.grad(probability.sum(), batch.leaves())
     return batch.collected(found, weights, probability.detach(), hidden.detach())
+
+
+def _tensors(model: Any, family: Family, targets: Sequence[Target]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, (query, token); answer token, (query,); where it is predicted, (query,), in what the rows run."""
+    device = next(iter(model.parameters())).device
+    places = [0 if family == "causal" else target.position for target in targets]
+    return (
+        torch.tensor([target.ids for target in targets], device=device),
+        torch.tensor([target.token for target in targets], device=device),
+        torch.tensor(places, device=device),
+    )
 
 
 @dataclass(kw_only=True)
@@ -117,6 +127,7 @@ class _GrowingBatch:
     place: Tensor
     points: Points
     layers: frozenset[int]
+    carried: Carried
     query: Tensor = field(init=False)
     activation: dict[int, Tensor] = field(default_factory=dict)
     own_zeros: dict[int, Tensor] = field(default_factory=dict)
@@ -127,32 +138,34 @@ class _GrowingBatch:
 
     def hooks(self, join: Join) -> Any:
         """All hooks of one pass, as a context manager."""
-        numbered = list(enumerate(zip(self.sites.blocks, self.sites.downs, strict=True)))
-        before = {block: self._enter(layer, join) for layer, (block, _) in numbered}
-        reading = {down: self._read(layer, join) for layer, (_, down) in numbered}
-        adding: dict[nn.Module, Callable[..., Any]] = {
-            down: self._add_zeros(layer, join) for layer, (_, down) in numbered
-        }
+        blocks, downs = list(enumerate(self.sites.blocks)), list(enumerate(self.sites.downs))
+        before = in_turn((block, self._enter(layer, join)) for layer, block in blocks)
+        reading = in_turn((down, self._read(layer, join)) for layer, down in downs)
+        behind = in_turn((down, self._add_zeros(layer, join)) for layer, down in downs)
         if join == "after":
-            adding |= {
-                block: self._join_after(layer) for layer, (block, _) in numbered if layer in self.layers
-            }
-        return hooked(forward_pre_kwargs=before, forward_pre=reading, forward=adding)
+            behind |= in_turn(
+                (block, self._join_after(layer) if layer in self.layers else nothing)
+                for layer, block in blocks
+            )
+        return hooked(forward_pre_kwargs=before, forward_pre=reading, forward=behind)
 
     def _enter(self, layer: int, join: Join) -> Callable[..., Any]:
-        """Before block ``layer``: rows may join; what has one entry a query is indexed by row."""
+        """Before block ``layer``: rows may join; what has entries of each query is indexed by row."""
 
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
             named = "hidden_states" in kwargs
             hidden = kwargs["hidden_states"] if named else args[0]
             if join == "before" and layer in self.layers:
                 hidden = self._grow(hidden, self._copies(hidden))
-            rest = {name: self._by_row(value) for name, value in kwargs.items()}
+            args, kwargs = each_tensor((args, kwargs), self._by_row, (layer,))
             if named:
-                return tuple(map(self._by_row, args)), {**rest, "hidden_states": hidden}
-            return (hidden, *map(self._by_row, args[1:])), rest
+                return args, {**kwargs, "hidden_states": hidden}
+            return (hidden, *args[1:]), kwargs
 
         return hook
+
+    def _by_row(self, place: Place, value: Tensor) -> Tensor:
+        return for_rows(value, self.carried.get(place), self.n_queries, self.query)
 
     def _copies(self, hidden: Tensor) -> Tensor:
         """``n_nodes`` copies of the unpatched rows; detached: a row's gradients are its own path's."""
@@ -162,13 +175,6 @@ class _GrowingBatch:
         hidden = torch.cat([hidden, new])
         self.query = torch.arange(len(hidden), device=hidden.device) % self.n_queries
         return hidden
-
-    def _by_row(self, value: Any) -> Any:
-        if isinstance(value, Tensor) and value.dim() > 1 and 1 < len(value) == self.n_queries:
-            return value[self.query]
-        if isinstance(value, tuple) and value and all(isinstance(part, Tensor) for part in value):
-            return tuple(map(self._by_row, value))
-        return value
 
     def _read(self, layer: int, join: Join) -> Callable[..., Any]:
         """Before down-projection ``layer``: read the activation; put rows that joined on their path."""
@@ -223,6 +229,11 @@ class _GrowingBatch:
     def _new_rows(self) -> Tensor:
         n_rows = len(self.query)
         return torch.arange(n_rows - self.n_nodes * self.n_queries, n_rows, device=self.place.device)
+
+    def leaves(self) -> list[Tensor]:
+        """The zeros of the unpatched rows, layer by layer, then those of the layers' own rows."""
+        own = [self.own_zeros[layer] for layer in range(self.sites.n_layers)]
+        return own + [self.row_zeros[layer] for layer in sorted(self.layers)]
 
     def collected(
         self, found: Sequence[Tensor], weights: Tensor, probability: Tensor, hidden: Tensor

@@ -40,7 +40,8 @@ class Head:
     @property
     def plain(self) -> bool:
         """Whether logits are the output embedding's output as it is, without scale or cap."""
-        return not any(getattr(self.model.config, name, None) for name in AFTER_HEAD)
+        config = self.model.config.get_text_config()
+        return not any(getattr(config, name, None) for name in AFTER_HEAD)
 
     def probability_and_gradient(self, hidden: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
         """P(token), (row,), and ∂P(token)/∂hidden, (row, hidden).

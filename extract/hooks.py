@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,6 +42,32 @@ def hooked(
         for module, hook in (forward or {}).items():
             stack.callback(module.register_forward_hook(hook).remove)
         yield
+
+
+def in_turn(hooks: Iterable[tuple[nn.Module, Callable[..., Any]]]) -> dict[nn.Module, Callable[..., Any]]:
+    """One hook a module: where layers share a module, its hooks take turns, one a call.
+
+    >>> import torch
+    >>> shared, seen = torch.nn.Identity(), []
+    >>> hooks = in_turn((shared, lambda *_, n=n: seen.append(n)) for n in range(2))
+    >>> with hooked(forward=hooks):
+    ...     _ = shared(shared(torch.zeros(1)))
+    >>> seen
+    [0, 1]
+    """
+    of_module: dict[nn.Module, list[Callable[..., Any]]] = {}
+    for module, hook in hooks:
+        of_module.setdefault(module, []).append(hook)
+    return {module: own[0] if len(own) == 1 else _turns(own) for module, own in of_module.items()}
+
+
+def _turns(hooks: list[Callable[..., Any]]) -> Callable[..., Any]:
+    order = cycle(hooks)
+    return lambda *given: next(order)(*given)
+
+
+def nothing(*_: Any) -> None:
+    """A hook that changes nothing: the turn of a layer that has none."""
 
 
 @contextmanager

@@ -11,12 +11,15 @@ import torch
 
 from qloc.canonical import digest, file_digest
 from qloc.errors import InputError, message
-from qloc.extract.architectures import Sites, refuse_unsupported, sites
+from qloc.extract.architectures import Paths, Sites, sites
 from qloc.extract.embedded import checkpoint
+from qloc.extract.quiet import quiet
+from qloc.extract.refusals import refuse_unsupported
 from qloc.extract.tokens import Encoder, Family
 
 _EMBEDDED: Final = "embedded:"
 _WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
+_CONTEXT: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
 _UNTOUCHED: Final = ("_name_or_path", "transformers_version", "_commit_hash", "torch_dtype")
 
 
@@ -29,6 +32,7 @@ class Source:
     name : as the user gave it.
     place : id or folder that transformers is given.
     config, tokenizer : transformers' own.
+    paths : the module paths that the user named, if any.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Source:
     config: Any
     tokenizer: Any
     family: Family
+    paths: Paths | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -46,9 +51,8 @@ class Source:
     def encoder(self) -> Encoder:
         """What asks this model's tokenizer."""
         text = self.config.get_text_config()
-        longest = (
-            getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or 2**31
-        )
+        given = (getattr(text, name, None) for name in _CONTEXT)
+        longest = next((n for n in given if n), 2**31)
         if self.config.model_type in ("roberta", "xlm-roberta", "camembert"):
             longest -= (self.config.pad_token_id or 0) + 1  # their positions start behind the padding index
         return Encoder(tokenizer=self.tokenizer, family=self.family, longest=int(longest))
@@ -79,7 +83,7 @@ class Source:
 
         auto: Any = AutoModelForMaskedLM if self.family == "masked" else AutoModelForCausalLM
         wanted = dtype if dtype == "auto" else getattr(torch, dtype)
-        with _quiet():
+        with quiet():
             try:
                 model, report = auto.from_pretrained(
                     self.place, revision=self.revision, dtype=wanted, output_loading_info=True
@@ -101,7 +105,7 @@ class Source:
                 )
             )
         model = model.to(device_of(device)).eval().requires_grad_(False)
-        return LoadedModel(model=model, sites=sites(model), family=self.family)
+        return LoadedModel(model=model, sites=sites(model, self.paths), family=self.family)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +123,7 @@ class LoadedModel:
         return device
 
 
-def source(name: str, revision: str | None = None) -> Source:
+def source(name: str, revision: str | None = None, paths: Paths | None = None) -> Source:
     """Find a model by id, folder, or ``embedded:causal`` / ``embedded:masked``, and read all but its weights.
 
     Raises
@@ -130,7 +134,7 @@ def source(name: str, revision: str | None = None) -> Source:
     place = str(checkpoint(kind)) if name.startswith(_EMBEDDED) else name
     from transformers import AutoConfig, AutoTokenizer
 
-    with _quiet():
+    with quiet():
         try:
             config = AutoConfig.from_pretrained(place, revision=revision)
         except (OSError, ValueError, KeyError) as error:
@@ -147,6 +151,7 @@ def source(name: str, revision: str | None = None) -> Source:
         config=config,
         tokenizer=tokenizer,
         family=_family(name, config, tokenizer),
+        paths=paths,
     )
 
 
@@ -225,21 +230,3 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, list | tuple | set):
         return [_jsonable(part) for part in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-class _quiet:
-    """transformers speaks through its own logger and progress bars; a command has its own."""
-
-    def __enter__(self) -> None:
-        from transformers.utils import logging as theirs
-
-        self._level, self._bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
-        theirs.set_verbosity_error()
-        theirs.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        from transformers.utils import logging as theirs
-
-        theirs.set_verbosity(self._level)
-        if self._bars:
-            theirs.enable_progress_bar()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -24,14 +25,19 @@ def last_token(model: Any, ids: Tensor, query_of_row: Callable[[], Tensor]) -> d
 
     before = ids.shape[1] - 1
     position = torch.full((1, 1), before, device=ids.device)  # one row, so that rotary tables broadcast
+    where = {"position_ids": position} if "position_ids" in _parameters(model) else {}
     if before == 0:
-        return {"input_ids": ids, "position_ids": position, "use_cache": False}
+        return {"input_ids": ids, **where, "use_cache": False}
     cache: Any = DynamicCache(config=model.config)
     with without_head(model.get_output_embeddings()):
         model(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True)
     for layer in cache.layers:
         layer.update = _shared(layer.keys, layer.values, query_of_row)
-    return {"input_ids": ids[:, -1:], "position_ids": position, "past_key_values": cache, "use_cache": True}
+    return {"input_ids": ids[:, -1:], **where, "past_key_values": cache, "use_cache": True}
+
+
+def _parameters(model: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(model.forward).parameters)
 
 
 def _shared(

@@ -15,6 +15,7 @@ import torch
 from qloc.block import Block, Outline, Unit, units_of
 from qloc.errors import InputError, message
 from qloc.extract.answers import MOST_CANDIDATES, N_TOP
+from qloc.extract.architectures import Paths
 from qloc.extract.asking import Asking, ask_facts
 from qloc.extract.attention import why_not_recorded
 from qloc.extract.datasets import read_facts
@@ -36,7 +37,8 @@ def prepare(plan: Plan) -> Extraction:
     InputError : a model or facts that cannot be read or asked, before any work is done.
     """
     facts = read_facts(plan.facts, relations=plan.relations, max_facts=plan.max_facts, seed=plan.seed)
-    return Extraction(plan=plan, source=source(plan.model, plan.revision), facts=facts)
+    named = Paths(blocks=plan.blocks, down=plan.down) if plan.blocks and plan.down else None
+    return Extraction(plan=plan, source=source(plan.model, plan.revision, named), facts=facts)
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,13 @@ class Extraction:
     @functools.cached_property
     def engine(self) -> GradientEngine:
         """The gradient engine, proved on this model and these facts."""
-        loaded, targets = self.loaded, self.asking.some_targets()
+        loaded = self.loaded
+        every = (target for of_fact in self.asking.asked for one in of_fact for target in one.targets)
+        longest = max(every, key=lambda target: len(target.ids))
         engine = GradientEngine(
             model=loaded.model, sites=loaded.sites, family=loaded.family, memory=self.plan.memory
         )
-        return proved(engine, targets)
+        return proved(engine, [*self.asking.some_targets(), longest])
 
     @functools.cached_property
     def attention_refused(self) -> str:

@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from qloc.block import Block, Outline, Unit
-from qloc.errors import ModelError, message
 from qloc.extract.answers import token_scores
 from qloc.extract.attention import attention_of_all
 from qloc.extract.attribution import METHODS, ScaledPath
-from qloc.extract.columns import Place, QueryColumns, empty_columns
+from qloc.extract.columns import Place, QueryColumns, empty_columns, not_finite
 from qloc.extract.gradients import GradientEngine
 from qloc.extract.grams import GramRows, gram_rows, grams
 from qloc.extract.growing import PathGradients
@@ -92,11 +91,7 @@ class UnitRun:
         finite = torch.stack([part.flatten(1).isfinite().all(1) for part in parts]).all(0)
         if not bool(finite.all()):
             query = chosen[int((~finite).nonzero()[0])][0]
-            place = f"query {self.asked[query].prompt!r} of fact {self.facts[self.index[query]].id!r}"
-            action = "Try --dtype float32, or leave the query out"
-            raise ModelError(
-                message("the model's output", "NaN or infinite", "finite numbers", place, action)
-            )
+            raise not_finite(self.asked[query], self.facts[self.index[query]])
 
     def _columns(self) -> QueryColumns:
         return QueryColumns(

@@ -13,9 +13,19 @@ skeleton      the first thing written; fingerprints compared
 arrays        chunks, shards, codecs
 finalize      from unit files to arrays; the manifest last
 manifest      digests of every object
+card          the README.md inside a complete store
 unfinished    the units of an unfinished store as Datasets
+place         a folder or an archive, read alike
+archive       a packed store, looked through before it is read
+pack          ``pack``, ``unpack``: a store as one file and back
+hdf5          ``export``: a store as one HDF5 file
+hdf5_import   ``import_hdf5``: and back, bit for bit
+diff          ``compare``: two extractions of one plan, number by number
+merge         ``merge``: units of several stores into one
+metadata      what a stranger's metadata may say
 check         whether a path is a store, of this schema
 durable       fsync and rename
+aside         folders and files made aside, renamed when whole
 lock          one writer a store
 ============  ====================================================================
 """

@@ -13,6 +13,7 @@ from qloc.errors import SchemaError, message
 from qloc.store.layout import Layout
 from qloc.store.ledger import LEDGER
 from qloc.store.manifest import MANIFEST
+from qloc.store.place import Place, place_of
 from qloc.store.schema import FACTS, SCHEMA_VERSION, Variable
 from qloc.vocabulary import SLOT
 
@@ -23,27 +24,24 @@ _ACTION = "Give the path of a store that qloc extract wrote"
 def is_store(path: Path) -> bool:
     """Whether the path is a folder with the root of a qloc store, of whatever schema."""
     try:
-        return all(mark in _root(path)["attributes"] for mark in _MARKS)
+        return path.is_dir() and all(mark in _root(path)["attributes"] for mark in _MARKS)
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
 
-def root_attributes(path: Path) -> dict[str, Any]:
+def root_attributes(path: Path | Place) -> dict[str, Any]:
     """The root attributes of a store, read without Zarr, so that this works whatever else is broken.
 
     Raises
     ------
     SchemaError : the path is not a qloc store, or one of another schema.
     """
+    place = place_of(path)
+    path = place.path
     try:
-        root = _root(path)
-    except OSError as error:
-        said = error.strerror or str(error)
-        raise SchemaError(
-            message("zarr.json", said, "the root of a Zarr v3 hierarchy", str(path), _ACTION)
-        ) from None
-    except ValueError as error:
-        said = f"no JSON: {error}"
+        root = _root(place)
+    except (OSError, ValueError) as error:
+        said = error.strerror or str(error) if isinstance(error, OSError) else f"no JSON: {error}"
         raise SchemaError(
             message("zarr.json", said, "the root of a Zarr v3 hierarchy", str(path), _ACTION)
         ) from None
@@ -58,29 +56,32 @@ def root_attributes(path: Path) -> dict[str, Any]:
     return attributes
 
 
-def layout_of(path: str | Path) -> Layout:
+def layout_of(path: str | Path | Place) -> Layout:
     """The layout of a store, complete or not.
 
     Raises
     ------
     SchemaError : the path is not a qloc store, or one of another schema.
     """
-    attributes = root_attributes(Path(path))
+    place = place_of(path)
+    attributes = root_attributes(place)
     try:
         return Layout.read(attributes["layout"])
-    except (TypeError, ValueError, LookupError) as error:
-        what = message("layout", str(error), "as qloc writes it", str(path), _ACTION)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        what = message("layout", str(error), "as qloc writes it", str(place.path), _ACTION)
         raise SchemaError(what) from None
 
 
-def complete(path: Path) -> bool:
+def complete(path: Path | Place) -> bool:
     """Whether a store says that it is complete; False where it is being written.
 
     Raises
     ------
     SchemaError : it has neither a manifest nor a ledger: parts were taken away.
     """
-    if (path / MANIFEST).exists():
+    place = place_of(path)
+    path = place.path
+    if place.size(MANIFEST) is not None:
         return True
     if (path / LEDGER).is_dir() or (path / MANIFEST).exists():
         return False
@@ -90,7 +91,7 @@ def complete(path: Path) -> bool:
     )
 
 
-def check(path: Path, layout: Layout, *, whole: bool) -> None:
+def check(path: Path | Place, layout: Layout, *, whole: bool) -> None:
     """Compare every array of a store with the schema; of an unfinished one, those of /facts.
 
     Raises
@@ -98,17 +99,18 @@ def check(path: Path, layout: Layout, *, whole: bool) -> None:
     SchemaError : all that is missing, or has other dims, dtype or shape.
     """
     variables = (*FACTS, *(layout.variables() if whole else ()))
-    if problems := list(_problems(path, layout, variables)):
+    if problems := list(_problems(place_of(path), layout, variables)):
         raise SchemaError(problems)
 
 
-def _problems(path: Path, layout: Layout, variables: tuple[Variable, ...]) -> Iterator[str]:
+def _problems(place: Place, layout: Layout, variables: tuple[Variable, ...]) -> Iterator[str]:
     found: dict[str, zarr.Array[Any]] = {}
+    path, opened = place.path, place.zarr()
     for variable in variables:
         try:
-            found[variable.path] = zarr.open_array(path / variable.path, mode="r", zarr_format=3)
+            found[variable.path] = zarr.open_array(opened, path=variable.path, mode="r", zarr_format=3)
         except (OSError, ValueError, LookupError, TypeError) as error:
-            there = (path / variable.path / "zarr.json").exists()
+            there = place.size(f"{variable.path}/zarr.json") is not None
             got = f"unreadable ({error})" if there else "missing"
             yield message(f"array {variable.path}", got, "an array of the schema", str(path), _SOURCE)
     slots = found.get("signals/panel_neuron")
@@ -141,5 +143,5 @@ def _name(array: zarr.Array[Any]) -> str:
     return "string" if array.dtype.kind == "T" else str(array.dtype)
 
 
-def _root(path: Path) -> Any:
-    return json.loads((path / "zarr.json").read_bytes())
+def _root(path: Path | Place) -> Any:
+    return json.loads(place_of(path).read("zarr.json"))

@@ -18,7 +18,7 @@ import zarr
 from qloc.block import Array
 from qloc.canonical import canonical
 from qloc.errors import StorageError, VerificationError, message
-from qloc.store import ledger, manifest
+from qloc.store import card, ledger, manifest
 from qloc.store.arrays import create, put
 from qloc.store.durable import storing, sync_folder, sync_tree, write_bytes
 from qloc.store.layout import Layout
@@ -53,10 +53,11 @@ def finalize(
     with storing(store):
         _clear(store)
         _assemble(store, layout, units)
-        _consolidate(store)
+        consolidate(store)
         for name in ("facts", *_FILLED):
             if (store / name).is_dir():
                 sync_tree(store / name)
+        card.write(store, layout)
         sync_folder(store)
         notes = {str(unit.number): dict(unit.notes) for unit in units if unit.notes}
         working = (ledger.UNITS, ledger.LEDGER)
@@ -158,7 +159,7 @@ class _Rows:
             self._empty()
 
 
-def _consolidate(store: Path) -> None:
+def consolidate(store: Path) -> None:
     """Consolidated metadata in the root, in an order of keys that does not depend on the file system."""
     with warnings.catch_warnings():
         # Not in the Zarr v3 specification yet: other readers ignore it, and no reader warns.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from qloc.store import manifest
+from qloc.store.place import place_of
 from qloc.store.read import StoredStudy, open_store
 from qloc.store.schema import SCHEMA_VERSION
 from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
@@ -73,9 +74,10 @@ def _panel(study: StoredStudy) -> dict[str, Any]:
 
 def _bytes(study: StoredStudy) -> dict[str, int]:
     sizes: dict[str, int] = {}
-    for name in manifest.objects(study.path):
+    place = place_of(study.path)
+    for name in manifest.objects(place):
         group = name.split("/")[0] if "/" in name else "root"
-        sizes[group] = sizes.get(group, 0) + (study.path / name).stat().st_size
+        sizes[group] = sizes.get(group, 0) + (place.size(name) or 0)
     n_signals = len(study.layout.methods) + 2
     rows, itemsize = study.queries.sizes[QUERY], np.dtype(study.layout.store_dtype).itemsize
     return {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -18,27 +17,24 @@ from typing import Any, Final
 from qloc.canonical import canonical, digest, file_digest
 from qloc.errors import VerificationError, message
 from qloc.store.durable import write_bytes
+from qloc.store.place import Place, place_of
 
 MANIFEST: Final = "manifest.json"
 _KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
 _LIBRARIES: Final = ("numpy", "zarr")
 
 
-def objects(store: Path, *, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
+def objects(store: Path | Place, *, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
     """Every file of a store but the manifest, by its path inside, sorted.
 
     Parameters
     ----------
     leave_out : names of folders at the top that are no part of the finished store.
     """
-    for place, folders, names in os.walk(store):
-        inside = Path(place).relative_to(store)
-        if inside == Path("."):
-            folders[:] = [folder for folder in folders if folder not in leave_out]
-            names = [name for name in names if name != MANIFEST]
-        folders.sort()
-        links = [folder for folder in folders if Path(place, folder).is_symlink()]
-        yield from sorted((inside / name).as_posix() for name in [*names, *links])
+    for name in place_of(store).names():
+        top, _, inside = name.partition("/")
+        if name != MANIFEST and not (inside and top in leave_out):
+            yield name
 
 
 def write(
@@ -75,20 +71,35 @@ def write(
     write_bytes(store / MANIFEST, canonical({**content, "sha256": digest(content)}))
 
 
-def read(store: Path) -> dict[str, Any]:
+def read(store: Path | Place) -> dict[str, Any]:
     """The manifest of a complete store.
 
     Raises
     ------
     VerificationError : it is missing, or not the canonical bytes of a manifest with its own sha256.
     """
-    path = store / MANIFEST
+    place = place_of(store)
+    path = place.path / MANIFEST
     try:
-        raw = path.read_bytes()
+        raw = place.read(MANIFEST)
     except OSError as error:
         expected = "a readable file, the last that an extraction writes"
         action = "Run the extraction again to complete the store"
         raise VerificationError(message("manifest", error.strerror, expected, str(path), action)) from None
+    return parsed(raw, path)
+
+
+def parsed(raw: bytes, path: Path) -> dict[str, Any]:
+    """The manifest that bytes are.
+
+    Parameters
+    ----------
+    path : where they were found, for the error.
+
+    Raises
+    ------
+    VerificationError : they are not the canonical bytes of a manifest with its own sha256.
+    """
     try:
         found = json.loads(raw)
         canonical_bytes = canonical(found)

@@ -15,8 +15,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from qloc.block import Unit
-from qloc.store import check, unfinished, verify
+from qloc.errors import VerificationError
+from qloc.store import check, metadata, unfinished, verify
+from qloc.store.archive import Archive
 from qloc.store.layout import Layout
+from qloc.store.place import Place, place_of
 from qloc.store.schema import FACTS
 
 
@@ -26,7 +29,7 @@ class StoredStudy:
 
     Attributes
     ----------
-    path : the store.
+    path : the store, a folder or an archive of one.
     complete : whether every unit is in it; where not, only the queries of the units that are.
     layout : tier, floor, methods, sizes and units of the extraction as planned.
     attrs : root attributes: what describes the study (model, site, excluded queries …) and its fingerprint.
@@ -61,30 +64,34 @@ class StoredStudy:
 
 
 def open_store(path: str | Path) -> StoredStudy:
-    """Open a store lazily, complete or not.
+    """Open a store lazily, complete or not; a packed one in place.
 
     Raises
     ------
     SchemaError : the path is no qloc store, one of another schema, or one with parts missing; every problem.
     VerificationError : it is said to be complete, but objects are missing or of another size, each named: a
-        missing shard would be read as missing values.
+        missing shard would be read as missing values. Or an archive has what no store has.
     """
-    path = Path(path)
-    layout = check.layout_of(path)
-    whole = check.complete(path)
-    check.check(path, layout, whole=whole)
-    facts = _group(path, "facts", [variable.name for variable in FACTS])
+    place = place_of(path)
+    path = place.path
+    layout = check.layout_of(place)
+    whole = check.complete(place)
+    if isinstance(place, Archive) and (problems := metadata.problems(place)):
+        raise VerificationError(problems)
+    check.check(place, layout, whole=whole)
+    if whole:
+        verify.require_present(place)
+    facts = _group(place, "facts", [variable.name for variable in FACTS])
     absent: tuple[Unit, ...] = ()
     if whole:
-        verify.require_present(path)
-        groups = {"facts": facts, **_complete(path, layout)}
+        groups = {"facts": facts, **_complete(place, layout)}
     else:
         groups, absent = unfinished.groups(path, layout, facts)
     return StoredStudy(
         path=path,
         complete=whole,
         layout=layout,
-        attrs=check.root_attributes(path),
+        attrs=check.root_attributes(place),
         facts=groups["facts"],
         queries=groups["queries"],
         signals=groups["signals"].set_xindex("relation"),
@@ -94,16 +101,16 @@ def open_store(path: str | Path) -> StoredStudy:
     )
 
 
-def _complete(path: Path, layout: Layout) -> dict[str, xr.Dataset]:
+def _complete(place: Place, layout: Layout) -> dict[str, xr.Dataset]:
     names = dict.fromkeys(variable.group for variable in layout.variables())
     return {
-        name: _group(path, name, [v.name for v in layout.variables() if v.group == name]) for name in names
+        name: _group(place, name, [v.name for v in layout.variables() if v.group == name]) for name in names
     }
 
 
-def _group(path: Path, name: str, order: list[str]) -> xr.Dataset:
+def _group(place: Place, name: str, order: list[str]) -> xr.Dataset:
     """One group of the hierarchy, in dask chunks as long as its shards; strings as objects."""
-    opened: xr.Dataset = xr.open_zarr(path, group=name, consolidated=False, chunks=None)
+    opened: xr.Dataset = xr.open_zarr(place.zarr(), group=name, consolidated=False, chunks=None)
     for key, variable in opened.variables.items():
         if key in opened.indexes:
             opened = opened.assign_coords({key: variable.to_numpy().astype(object)})

@@ -7,75 +7,80 @@ swapped object is found; what an object holds (array, rows, units) is said in wo
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from qloc.canonical import file_digest
 from qloc.errors import SchemaError, VerificationError, message
-from qloc.store import check, ledger, manifest
+from qloc.store import check, ledger, manifest, metadata
+from qloc.store.card import CARD
 from qloc.store.layout import Layout
+from qloc.store.place import Place, place_of
 from qloc.store.schema import Variable
 from qloc.vocabulary import FACT
 
 _ACTION = "Take this object from the store's source again, or extract again"
 
 
-def verify(path: str | Path) -> list[str]:
+def verify(path: str | Path | Place) -> list[str]:
     """Every way in which a store is not what its manifest says; empty where there is none.
 
     Parameters
     ----------
-    path : a complete store; of an unfinished one it is said that it is.
+    path : a complete store, packed or not; of an unfinished one it is said that it is.
 
     Raises
     ------
     SchemaError : the path is not a qloc store at all.
     """
-    path = Path(path)
-    if not (path / manifest.MANIFEST).exists():
-        check.root_attributes(path)
+    place = place_of(path)
+    if place.size(manifest.MANIFEST) is None:
+        check.root_attributes(place)
     try:
-        said = manifest.read(path)
+        said = manifest.read(place)
     except VerificationError as error:
         return list(error.problems)
-    problems = list(_problems(path, said["objects"]))
+    problems = list(_problems(place, said["objects"])) or metadata.problems(place)
     if not problems:
         try:
-            check.check(path, check.layout_of(path), whole=True)
+            layout = check.layout_of(place)
+            problems += metadata.layout_problems(layout, str(place.path))
+            check.check(place, layout, whole=True)
         except SchemaError as error:
             problems += error.problems
     return problems
 
 
-def require_present(path: Path) -> None:
+def require_present(path: Path | Place) -> None:
     """Look, without reading them, whether all objects are there at their size.
 
     Raises
     ------
     VerificationError : some are not, each named; or the manifest is broken.
     """
-    said = manifest.read(path)["objects"]
-    states = {name: _state(path / name) for name in said}
+    place = place_of(path)
+    said = manifest.read(place)["objects"]
+    states = {name: _state(place.size(name)) for name in said}
     if wrong := [name for name, state in states.items() if state != _bytes(said[name]["size"])]:
-        places = _Places(path)
+        places = _Places(place)
         raise VerificationError(
-            message(places.of(name), states[name], _bytes(said[name]["size"]), str(path / name), _ACTION)
+            message(
+                places.of(name), states[name], _bytes(said[name]["size"]), str(place.path / name), _ACTION
+            )
             for name in wrong
         )
 
 
-def _problems(path: Path, said: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    places = _Places(path)
-    for name in sorted({*said, *manifest.objects(path)}):
-        where = str(path / name)
+def _problems(place: Place, said: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    places = _Places(place)
+    for name in sorted({*said, *manifest.objects(place)}):
+        where = str(place.path / name)
         if name not in said:
-            yield _extra(path, name)
+            yield _extra(place.path, name)
             continue
-        expected, got = _bytes(said[name]["size"]), _state(path / name)
+        expected, got = _bytes(said[name]["size"]), _state(place.size(name))
         if got == expected:
-            expected, got = f"sha256 {said[name]['sha256']}", f"sha256 {file_digest(path / name)}"
+            expected, got = f"sha256 {said[name]['sha256']}", f"sha256 {place.digest(name)}"
         if got != expected:
             yield message(places.of(name), got, expected, where, _ACTION)
 
@@ -84,12 +89,10 @@ def _bytes(size: object) -> str:
     return f"{size} bytes"
 
 
-def _state(path: Path) -> str:
-    try:
-        found = path.lstat()
-    except OSError:
+def _state(size: int | None) -> str:
+    if size is None:
         return "missing"
-    return _bytes(found.st_size) if stat.S_ISREG(found.st_mode) else "no ordinary file"
+    return _bytes(size) if size >= 0 else "no ordinary file"
 
 
 def _extra(path: Path, name: str) -> str:
@@ -103,16 +106,18 @@ def _extra(path: Path, name: str) -> str:
 class _Places:
     """What an object holds, in words, as far as the metadata can still be read."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, place: Place) -> None:
+        self.place = place
         try:
-            self.layout: Layout | None = check.layout_of(path)
+            self.layout: Layout | None = check.layout_of(place)
         except SchemaError:
             self.layout = None
 
     def of(self, name: str) -> str:
         """Such as ``array signals/attribution, queries 4096 to 8191 (units 12 to 25)``."""
         array, _, chunk = name.partition("/c/")
+        if name == CARD:
+            return "the card"
         if not chunk:
             return f"metadata of {name.removesuffix('zarr.json').strip('/') or 'the root'}"
         rows = self._rows(array, chunk)
@@ -123,7 +128,7 @@ class _Places:
         if self.layout is None or variable is None or variable.row is None:
             return None
         try:
-            grid = json.loads((self.path / array / "zarr.json").read_bytes())["chunk_grid"]
+            grid = json.loads(self.place.read(f"{array}/zarr.json"))["chunk_grid"]
             step = int(grid["configuration"]["chunk_shape"][variable.row])
             first = int(chunk.split("/")[variable.row]) * step
         except (OSError, ValueError, LookupError, TypeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,12 +57,8 @@ def _corrected(tests: tuple[TestResult, ...], asked: Asked) -> tuple[TestResult,
     confirmatory = correct([t for t in tests if t.name in wanted], family="confirmatory", alpha=alpha)
     rest = [t for t in tests if t.name not in wanted]
     explored = correct(rest, family="exploratory", correction="fdr_bh", alpha=alpha)
-    by_name = {t.name: t for t in confirmatory} | {t.name: _exploratory(t) for t in explored}
+    by_name = {t.name: replace(t, role="confirmatory") for t in confirmatory} | {t.name: t for t in explored}
     return tuple(by_name[t.name] for t in tests)
-
-
-def _exploratory(test: TestResult) -> TestResult:
-    return TestResult(**{**vars(test), "role": "exploratory"})
 
 
 def _parts(by_template: Floats, by_answer: Floats, within: Floats) -> Floats:
@@ -147,10 +144,11 @@ def _answer(parts: Floats, beyond: Floats) -> str:
             "identified."
         )
     total = sum(means)
+    n, n_all = int(np.sum(~np.isnan(parts[:, 0]))), int(np.sum(~np.isnan(beyond)))
     text = (
-        f"Of a within-fact overlap of {total:.2f}, {means[0]:.2f} is shared by any two facts asked with "
-        f"the same templates, {means[1]:.2f} more by facts with the same answer, and {means[2]:.2f} is the "
-        "fact's own."
+        f"Over the {n:,} of {n_all:,} facts whose answer another fact has: of a within-fact overlap of "
+        f"{total:.2f}, {means[0]:.2f} is shared by any two facts asked with the same templates, "
+        f"{means[1]:.2f} more by facts with the same answer, and {means[2]:.2f} is the fact's own."
     )
     above = means[1] + means[2]
     if above > 0 and means[1] >= 0:

@@ -3,7 +3,8 @@
 References
 ----------
 Elazar et al., "Measuring and Improving Consistency in Pretrained Language Models", TACL 2021. In its
-repository the patterns lie in ``graphs_json/``, the facts (of T-REx) in ``trex_lms_vocab/``.
+repository the patterns lie in ``data/pattern_data/graphs_json/``, the facts (of T-REx) in
+``data/trex_lms_vocab/``: its clone, or its folder ``data``, is read as it is.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from qloc.extract.datasets.lines import Problems, json_lines
 from qloc.extract.datasets.selection import require_relations, select
 from qloc.facts import ANSWER_MARK, SUBJECT_MARK, Fact, FactSet, Query, fill
 
-_PATTERNS: Final = ("patterns", "graphs_json", "pattern_data/graphs_json")
-_FACTS: Final = ("facts", "trex_lms_vocab")
+_PATTERNS: Final = ("patterns", "graphs_json", "pattern_data/graphs_json", "data/pattern_data/graphs_json")
+_FACTS: Final = ("facts", "trex_lms_vocab", "data/trex_lms_vocab")
 
 
 def read_pararel(

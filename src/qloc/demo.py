@@ -10,8 +10,8 @@ from qloc.plan import Plan
 from qloc.progress import Progress
 
 KINDS: Final = ("causal", "masked")
-FACTS_OF_A_RELATION: Final = 64
-"""Enough for the tests to have power, and few enough for two cores to extract in a minute or two."""
+FACTS_OF_A_RELATION: Final = 24
+"""Enough for the tests to have power, and few enough for two cores to extract in a few minutes."""
 
 
 def demo(out: str | Path, *, progress: Progress | None = None) -> Path:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qloc.errors import InputError, MissingDependencyError, StorageError, message
+from qloc.errors import InputError, MissingDependencyError, message
 from qloc.plan import AnalysisPlan, Plan
 from qloc.progress import Progress
 
@@ -116,12 +116,7 @@ def analyze(store: str | Path, plan: AnalysisPlan | None, out: str | Path) -> St
     from qloc.analysis.analyze import analyze as analyzed
 
     result = analyzed(open_study(store), plan or AnalysisPlan())
-    try:
-        result.save(Path(out))
-    except OSError as error:
-        rule, reason = "a folder that can be written", error.strerror or str(error)
-        text = message("results", str(out), rule, reason, "Give another --out, or make room")
-        raise StorageError(text) from error
+    result.save(Path(out))
     return result
 
 
@@ -176,7 +171,7 @@ def _prepared(plan: Plan) -> Extraction:
         name = (error.name or "").partition(".")[0]
         if name not in _EXTRACT_NEEDS:
             raise
-        what, action = f"package {name}", "Run: pip install 'qloc[extract]'"
+        what, action = f"package {name}", "In the clone, run: pip install -c constraints.txt '.[extract]'"
         rule = "installed; qloc[extract] brings it"
         raise MissingDependencyError(message(what, "missing", rule, "qloc extract", action)) from None
 

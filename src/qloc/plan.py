@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from qloc.errors import InputError, message
 
@@ -21,6 +29,7 @@ Quadrature = Literal["midpoint", "right", "left", "endpoints", "gauss"]
 Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 Phase = Literal["signals"]
+Hypothesis = Literal["H1a", "H1b"]
 
 _UNITS: Final = {
     "": 1,
@@ -64,14 +73,14 @@ class AnalysisPlan(_Strict):
 
     method: str = "ig"
     threshold: float = Field(0.2, gt=0, lt=1)
-    thresholds: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+    thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
     consistency_threshold: float = Field(0.1, gt=0, lt=1)
     k0: int = Field(3, ge=2)
     n_permutations: int = Field(999, ge=99)
     n_bootstrap: int = Field(999, ge=99)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     alpha: float = Field(0.05, gt=0, lt=0.5)
-    confirmatory: tuple[str, ...] = ("H1a", "H1b")
+    confirmatory: tuple[Hypothesis, ...] = ("H1a", "H1b")
     seed: int = Field(0, ge=0)
 
 
@@ -81,6 +90,8 @@ class Plan(_Strict):
     model: str = "embedded:causal"
     facts: str = "embedded"
     revision: str | None = None
+    blocks: str | None = None
+    down: str | None = Field(None, validate_default=True)
     methods: Annotated[tuple[Method, ...], BeforeValidator(_listed)] = Field(("ig",), min_length=1)
     steps: int = Field(20, ge=1, le=1000)
     quadrature: Quadrature = "midpoint"
@@ -106,6 +117,13 @@ class Plan(_Strict):
             raise ValueError(f"{', '.join(names)} names one twice; expected each once")
         return names
 
+    @field_validator("down")
+    @classmethod
+    def _both_or_neither(cls, down: str | None, info: ValidationInfo) -> str | None:
+        if (down is None) != (info.data.get("blocks") is None):
+            raise ValueError("both module paths, blocks and down, or neither")
+        return down
+
     def signal_parameters(self) -> dict[str, Any]:
         """What bears on the numbers of phase ``signals``: part of its fingerprint."""
         names = (
@@ -125,7 +143,8 @@ class Plan(_Strict):
             "store_dtype",
         )
         values = self.model_dump(mode="json")
-        return {name: values[name] for name in names}
+        named = tuple(name for name in ("blocks", "down") if values[name] is not None)
+        return {name: values[name] for name in names + named}
 
 
 def plan_from(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Plan:
@@ -146,7 +165,7 @@ def plan_from(path: Path | None = None, flags: Mapping[str, Any] | None = None) 
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             message("plan", str(path), "a readable file", str(error), "Give another path")
         ) from None
@@ -171,6 +190,6 @@ def _problems(error: ValidationError, path: Path | None, flags: Mapping[str, Any
             known = AnalysisPlan.model_fields if top == "analysis" else Plan.model_fields
             lines.append(message("key", key, f"one of {', '.join(known)}", place, "Remove or correct it"))
         else:
-            rule = problem["msg"].removeprefix("Value error, ")
+            rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             lines.append(message(key, problem["input"], rule, place, "Correct it"))
     return lines

@@ -21,7 +21,7 @@ class Planting:
     ----------
     facts, relations, templates : numbers; facts are dealt to relations evenly; templates are per relation.
     answers_per_relation : facts of a relation share so many answers.
-    one_to_one : so many relations give each fact an answer of its own.
+    one_to_one : so many relations give each fact an answer of its own; a quarter, 2 at most, where None.
     shared_answers : share of answers that are the same string in every relation (and the same neurons).
     template_strength, answer_strength, fact_strength : probability of each neuron of the pool.
     conflict : share of facts that answer half of their templates with another answer's neurons.
@@ -38,7 +38,7 @@ class Planting:
     relations: int = 20
     templates: int = 8
     answers_per_relation: int = 5
-    one_to_one: int = 2
+    one_to_one: int | None = None
     shared_answers: float = 0.0
     template_strength: float = 0.5
     answer_strength: float = 0.4
@@ -61,6 +61,11 @@ class Planting:
     seed: int = 0
 
     @property
+    def n_one_to_one(self) -> int:
+        """Relations whose facts have an answer of their own each."""
+        return min(2, self.relations // 4) if self.one_to_one is None else self.one_to_one
+
+    @property
     def n_total(self) -> int:
         """Neurons of the whole network."""
         return self.n_layers * self.n_neurons
@@ -74,11 +79,14 @@ class Planting:
             if not 0 <= value <= top:
                 rule = "a number ≥ 0" if top > 1 else "a share in [0, 1]"
                 problems.append(message(name, value, rule, "planting", "Correct it"))
-        least = {"one_to_one": 0, "pairs": 0, "n_heads": 0, "seed": 0, "facts": 0}
+        least = {"pairs": 0, "n_heads": 0, "seed": 0, "facts": 0}
         for name in (f.name for f in fields(self) if f.type == "int"):
             value, low = getattr(self, name), least.get(name, 1)
             if value < low:
                 problems.append(message(name, value, f"a whole number ≥ {low}", "planting", "Correct it"))
+        if not 0 <= self.n_one_to_one <= self.relations:
+            rule = f"a whole number from 0 to the number of relations, {self.relations}"
+            problems.append(message("one_to_one", self.one_to_one, rule, "planting", "Correct it"))
         if problems:
             raise InputError(problems)
 
@@ -206,7 +214,7 @@ def _answers(p: Planting, relation: Ints, is_pair: Array, rng: np.random.Generat
     name = np.where(
         common, np.char.add("common-", place.astype(str)), np.char.add("answer-", code.astype(str))
     )
-    own = (relation >= p.relations - p.one_to_one) & ~is_pair
+    own = (relation >= p.relations - p.n_one_to_one) & ~is_pair
     base = (p.relations + 1) * p.answers_per_relation
     code = np.where(own, base + np.arange(len(relation)), code)
     name = np.where(own, np.char.add("only-", np.arange(len(relation)).astype(str)), name)

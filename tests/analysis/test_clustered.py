@@ -140,3 +140,11 @@ def test_effects_of_nothing():
 def test_hedges_g_golden():
     # By hand: means 2 and 4, pooled variance (2·1 + 2·4)/4 = 2.5, J = 1 − 3/15.
     assert hedges_g(np.array([1.0, 2, 3]), np.array([2.0, 4, 6])) == pytest.approx(-2 / np.sqrt(2.5) * 0.8)
+
+
+def test_the_way_with_fewer_clusters_gives_the_degrees_of_freedom():
+    rng = np.random.default_rng(0)
+    values, many, few = rng.normal(size=(120, 1)), np.repeat(np.arange(30), 4), np.arange(120) % 3
+    for ways in ((many, few), (few, many)):
+        _, _, methods = cluster_intervals(values, ways, confidence=0.95)
+        assert methods[0].endswith("t(2)")

@@ -22,6 +22,10 @@ from transformers import (
     Qwen2Config,
 )
 
+from qloc.extract.attribution import ScaledPath, integrated_gradients
+from qloc.extract.gradients import GradientEngine
+from qloc.extract.loading import LoadedModel
+from qloc.extract.tokens import Target
 from qloc.facts import Fact, FactSet, Query, fill
 
 torch.set_num_threads(1)  # tiny models: a second thread only waits, and may spin on a shared core
@@ -122,6 +126,60 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tiny]:
         return built[kind]
 
     return build
+
+
+@pytest.fixture(scope="session")
+def brute_force() -> Callable[[LoadedModel, Target, list[float]], torch.Tensor]:
+    """w̄ ⊙ mean of ∇P, (layer, neuron), one node at a time, whole model, logits at every position."""
+    return _brute_force
+
+
+def _brute_force(loaded: LoadedModel, target: Target, alphas: list[float]) -> torch.Tensor:
+    ids, rows, downs = torch.tensor([target.ids]), [], loaded.sites.downs
+    for layer, down in enumerate(downs):
+        kept: dict[str, Any] = {}
+        turn = sum(other is down for other in downs[:layer])  # of a module that layers share
+
+        def patch(_: Any, args: Any, kept: dict[str, Any] = kept, turn: int = turn) -> Any:
+            kept["calls"] = kept.get("calls", -1) + 1
+            if kept["calls"] != turn:
+                return None
+            given = args[0].view(1, -1, args[0].shape[-1])  # OPT's are flat
+            if "activation" not in kept:
+                kept["activation"] = given[0, target.position].detach().clone()
+                return None
+            changed = given.clone()
+            changed[0, target.position] = kept["leaf"]
+            return (changed.view(args[0].shape), *args[1:])
+
+        handle = down.register_forward_pre_hook(patch)
+        with torch.no_grad():
+            loaded.model(input_ids=ids)
+        total = torch.zeros_like(kept["activation"])
+        for alpha in alphas:
+            kept |= {"leaf": (alpha * kept["activation"]).requires_grad_(True), "calls": -1}
+            probability = loaded.model(input_ids=ids).logits[0, target.position].softmax(-1)[target.token]
+            total += torch.autograd.grad(probability, kept["leaf"])[0]
+        handle.remove()
+        rows.append(kept["activation"] * total / len(alphas))
+    return torch.stack(rows)
+
+
+@pytest.fixture(scope="session")
+def scores_of() -> Callable[[GradientEngine, list[Target], ScaledPath], tuple[torch.Tensor, torch.Tensor]]:
+    """Integrated gradients, (target, layer, neuron), and their gaps, targets in the order given."""
+    return _scores
+
+
+def _scores(
+    engine: GradientEngine, targets: list[Target], path: ScaledPath
+) -> tuple[torch.Tensor, torch.Tensor]:
+    rows: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    for indices, found in engine.batches(targets, path.points, path.weight_matrix()):
+        scores = integrated_gradients(found, path)
+        rows |= {index: (scores.attribution[n], scores.gap[n]) for n, index in enumerate(indices)}
+    attribution, gap = zip(*(rows[index] for index in range(len(targets))), strict=True)
+    return torch.stack(attribution), torch.stack(gap)
 
 
 def fact_set() -> FactSet:

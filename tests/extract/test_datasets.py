@@ -418,7 +418,8 @@ def pararel(folder: Path, patterns: str = "patterns", triples: str = "facts") ->
 
 
 @pytest.mark.parametrize("names", [("patterns", "facts"), ("graphs_json", "trex_lms_vocab"),
-                                   ("pattern_data/graphs_json", "trex_lms_vocab")])  # fmt: skip
+                                   ("pattern_data/graphs_json", "trex_lms_vocab"),
+                                   ("data/pattern_data/graphs_json", "data/trex_lms_vocab")])  # fmt: skip
 def test_pararel_is_read_in_all_its_layouts(tmp_path: Path, names: tuple[str, str]) -> None:
     found = read_facts(f"pararel:{pararel(tmp_path, *names)}")
     assert found.relations() == ["P9", "P36"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from qloc.extract.attribution import ScaledPath, integrated_gradients
+from qloc.extract.attribution import ScaledPath
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel, source
 from qloc.extract.quadrature import quadrature
@@ -28,62 +28,29 @@ def _engine(tiny: Any, dtype: str, memory: int = 10**9) -> tuple[LoadedModel, Gr
     return loaded, proved(engine, targets), targets
 
 
-def _scores(
-    engine: GradientEngine, targets: list[Target], path: ScaledPath
-) -> tuple[torch.Tensor, torch.Tensor]:
-    rows: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    for indices, found in engine.batches(targets, path.points, path.weight_matrix()):
-        scores = integrated_gradients(found, path)
-        rows |= {index: (scores.attribution[n], scores.gap[n]) for n, index in enumerate(indices)}
-    attribution, gap = zip(*(rows[index] for index in range(len(targets))), strict=True)
-    return torch.stack(attribution), torch.stack(gap)
-
-
-def _brute_force(loaded: LoadedModel, target: Target, alphas: list[float]) -> torch.Tensor:
-    """w̄ ⊙ mean of ∇P, (layer, neuron), one node at a time, whole model, logits at every position."""
-    ids, rows = torch.tensor([target.ids]), []
-    for down in loaded.sites.downs:
-        kept: dict[str, torch.Tensor] = {}
-
-        def patch(_: Any, args: Any, kept: dict[str, torch.Tensor] = kept) -> Any:
-            if "activation" not in kept:
-                kept["activation"] = args[0][0, target.position].detach()
-                return None
-            changed = args[0].clone()
-            changed[0, target.position] = kept["leaf"]
-            return (changed, *args[1:])
-
-        handle = down.register_forward_pre_hook(patch)
-        loaded.model(input_ids=ids)
-        total = torch.zeros_like(kept["activation"])
-        for alpha in alphas:
-            kept["leaf"] = (alpha * kept["activation"]).requires_grad_(True)
-            probability = loaded.model(input_ids=ids).logits[0, target.position].softmax(-1)[target.token]
-            total += torch.autograd.grad(probability, kept["leaf"])[0]
-        handle.remove()
-        rows.append(kept["activation"] * total / len(alphas))
-    return torch.stack(rows)
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_attribution_equals_brute_force(tiny: Callable[[str], Any], kind: str) -> None:
+def test_attribution_equals_brute_force(
+    tiny: Callable[[str], Any], scores_of: Any, brute_force: Any, kind: str
+) -> None:
     loaded, engine, targets = _engine(tiny(kind), "float64")
     assert engine.kind == JOINS.get(kind, "after")
     rule = quadrature("right", 3)  # its last node is the unpatched pass
-    ours, _ = _scores(engine, targets, ScaledPath.of(rule))
+    ours, _ = scores_of(engine, targets, ScaledPath.of(rule))
     for target, found in list(zip(targets, ours, strict=True))[::3]:
-        expected = _brute_force(loaded, target, rule.nodes.tolist())
+        expected = brute_force(loaded, target, rule.nodes.tolist())
         # float64 rounding over three layers; RMSNorm of transformers computes in float32, in both ways alike
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
 @pytest.mark.parametrize("join", ["after", "before", "full"])
-def test_every_way_that_holds_gives_the_same(tiny: Callable[[str], Any], kind: str, join: Any) -> None:
+def test_every_way_that_holds_gives_the_same(
+    tiny: Callable[[str], Any], scores_of: Any, kind: str, join: Any
+) -> None:
     _, engine, targets = _engine(tiny(kind), "float64")
     path = ScaledPath.of(quadrature("midpoint", 2))
-    expected, _ = _scores(replace(engine, kind="full"), targets[:4], path)
-    ours, _ = _scores(replace(engine, kind=join), targets[:4], path)
+    expected, _ = scores_of(replace(engine, kind="full"), targets[:4], path)
+    ours, _ = scores_of(replace(engine, kind=join), targets[:4], path)
     if (kind, join) == ("bert", "after"):  # its layer norm stands behind the residual sum: not affine
         assert not torch.allclose(ours, expected, rtol=1e-3)
     else:
@@ -93,26 +60,26 @@ def test_every_way_that_holds_gives_the_same(tiny: Callable[[str], Any], kind: s
 @pytest.mark.parametrize("kind", ["llama", "bert"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-4)])
 def test_results_do_not_depend_on_neighbors_order_or_memory(
-    tiny: Callable[[str], Any], kind: str, dtype: str, tolerance: float
+    tiny: Callable[[str], Any], scores_of: Any, kind: str, dtype: str, tolerance: float
 ) -> None:
     """Sums over other shapes round otherwise: 1e-9 and 1e-4 of the largest are far above that."""
     _, engine, targets = _engine(tiny(kind), dtype)
     path, targets = ScaledPath.of(quadrature("midpoint", 3)), targets[::3]
-    together, _ = _scores(engine, targets, path)
+    together, _ = scores_of(engine, targets, path)
     scale = tolerance * float(together.abs().max())
-    alone = torch.cat([_scores(engine, [target], path)[0] for target in targets])
-    backwards, _ = _scores(engine, targets[::-1], path)
+    alone = torch.cat([scores_of(engine, [target], path)[0] for target in targets])
+    backwards, _ = scores_of(engine, targets[::-1], path)
     tight = replace(engine, memory=40_000)
     assert len(tight._layer_groups(8, 4)) > 1
-    split, _ = _scores(tight, targets, path)
+    split, _ = scores_of(tight, targets, path)
     for other in (alone, backwards.flip(0), split):
         torch.testing.assert_close(other, together, rtol=0, atol=scale)
 
 
-def test_completeness_gap_vanishes_with_nodes(tiny: Callable[[str], Any]) -> None:
+def test_completeness_gap_vanishes_with_nodes(tiny: Callable[[str], Any], scores_of: Any) -> None:
     _, engine, targets = _engine(tiny("gpt2"), "float64")
     gaps = [
-        float(_scores(engine, targets, ScaledPath.of(quadrature("midpoint", m)))[1].max())
+        float(scores_of(engine, targets, ScaledPath.of(quadrature("midpoint", m)))[1].max())
         for m in (4, 32, 256)
     ]
     assert gaps[0] > gaps[1] > gaps[2]
@@ -135,10 +102,10 @@ def test_a_model_that_breaks_the_rules_falls_back_to_the_oracle(
     ]
 
 
-def test_nothing_is_left_behind(tiny: Callable[[str], Any]) -> None:
+def test_nothing_is_left_behind(tiny: Callable[[str], Any], scores_of: Any) -> None:
     loaded, engine, targets = _engine(tiny("llama"), "float32")
     before = {name: weight.clone() for name, weight in loaded.model.state_dict().items()}
-    _scores(engine, targets, ScaledPath.of(quadrature("midpoint", 2)))
+    scores_of(engine, targets, ScaledPath.of(quadrature("midpoint", 2)))
     assert all(torch.equal(before[name], weight) for name, weight in loaded.model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in loaded.model.modules())
     assert all(weight.grad is None for weight in loaded.model.parameters())

@@ -146,6 +146,24 @@ def test_nan_is_named_by_query_not_hidden(tiny: Callable[[str], Any]) -> None:
     assert str(caught.value) in {words.format(one.prompt) for one in extraction.asking.asked[1]}
 
 
+def test_nan_at_an_answer_token_that_is_only_scored_is_named_too(tiny: Callable[[str], Any]) -> None:
+    extraction = _extraction(tiny("llama"), answer_tokens="first")
+    asked = extraction.asking.asked[2][0]
+    assert len(asked.targets) > 1
+    with torch.no_grad():
+        extraction.loaded.model.model.embed_tokens.weight[asked.targets[0].token] = torch.nan
+    assert all(
+        asked.targets[0].token not in one.targets[0].ids for of in extraction.asking.asked for one in of
+    )
+    with pytest.raises(
+        ModelError,
+        match=f"^the model's output is 'NaN or infinite'; .* query {asked.prompt!r} of fact 'f2'".replace(
+            "[", r"\["
+        ).replace("]", r"\]"),
+    ):
+        _block(extraction)
+
+
 def test_excluded_queries_are_counted_by_reason_and_facts_stay(tiny: Callable[[str], Any]) -> None:
     extraction = _extraction(tiny("gpt2"))
     assert extraction.outline.attrs["excluded"] == {"text after the answer (causal)": 1}

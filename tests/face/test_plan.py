@@ -64,9 +64,9 @@ def test_unknown_keys_are_named_with_those_that_exist(tmp_path: Path) -> None:
 def test_every_wrong_value_is_named_with_its_place(tmp_path: Path) -> None:
     path = written(tmp_path, "steps: 0\nfloor: 1.5\n")
     assert problems(path, floor=2.0, tier="thick") == [
-        f"steps is 0; expected Input should be greater than or equal to 1. At plan {path}. Correct it.",
-        "tier is 'thick'; expected Input should be 'panel' or 'dense'. At flag --tier. Correct it.",
-        "floor is 2.0; expected Input should be less than 1. At flag --floor. Correct it.",
+        f"steps is 0; expected greater than or equal to 1. At plan {path}. Correct it.",
+        "tier is 'thick'; expected 'panel' or 'dense'. At flag --tier. Correct it.",
+        "floor is 2.0; expected less than 1. At flag --floor. Correct it.",
     ]
 
 
@@ -122,3 +122,23 @@ def test_what_does_not_bear_on_numbers_is_in_no_fingerprint() -> None:
     assert here.signal_parameters() == there.signal_parameters()
     for name, value in {"steps": 21, "quadrature": "right", "floor": 0.1, "unit_facts": 8, "seed": 1}.items():
         assert plan_from(None, {name: value}).signal_parameters() != here.signal_parameters()
+
+
+def test_a_misspelt_hypothesis_is_refused_not_demoted(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("analysis: {confirmatory: [h1a], thresholds: [0.2, 7]}\n")
+    with pytest.raises(InputError) as caught:
+        plan_from(path)
+    assert caught.value.problems == (
+        f"analysis.thresholds.1 is 7; expected less than 1. At plan {path}. Correct it.",
+        f"analysis.confirmatory.0 is 'h1a'; expected 'H1a' or 'H1b'. At plan {path}. Correct it.",
+    )
+
+
+def test_a_plan_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(
+        InputError, match=r"^plan is .*; expected a readable file\. At .*\. Give another path\.$"
+    ):
+        plan_from(path)

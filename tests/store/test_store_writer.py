@@ -66,7 +66,7 @@ def test_round_trip(finished, study):
 
 def test_finished_store_holds_no_working_files_and_is_not_written_again(copy, study):
     assert sorted(p.name for p in copy.iterdir()) == [
-        "attention", "facts", "grams", "manifest.json", "queries", "signals", "zarr.json",
+        "README.md", "attention", "facts", "grams", "manifest.json", "queries", "signals", "zarr.json",
     ]  # fmt: skip
     before = (copy / "manifest.json").read_bytes()
     with Writer.open(copy, study.outline(), FINGERPRINT) as writer:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from qloc.errors import InputError, message
+from qloc.errors import InputError, SchemaError, message
 
 REFERENCES: Final = {
     "ig": (
@@ -74,9 +74,10 @@ def references_of(paths: Iterable[Path]) -> list[str]:
     for path in paths:
         if (path / "study.json").exists():
             found.update(dict.fromkeys(_of_results(path)))
-        elif (path / "zarr.json").exists():
+            continue
+        try:
             found.update(dict.fromkeys(_of_store(path)))
-        else:
+        except SchemaError:
             rule, action = "a store, or a folder with results", "Give what qloc extract or qloc analyze wrote"
             problems.append(message("path", str(path), rule, str(path.absolute()), action))
     if problems:

@@ -125,7 +125,7 @@ DtypeName = Annotated[
 ]
 Memory = Annotated[
     str | None,
-    _option(_RUN, "--memory", "SIZE", "What a batch may take; less, if it runs out. [default: 8GB]"),
+    _option(_RUN, "--memory", "SIZE", "What a batch may take; part of the fingerprint. [default: 8GB]"),
 ]
 UnitFacts = Annotated[
     str | None, _option(_RUN, "--unit-facts", "N", "Facts between two saves. [default: 32]")

@@ -1,4 +1,4 @@
-"""``qloc store`` for sharing: pack, unpack and diff."""
+"""``qloc store`` for sharing: pack, unpack, merge and diff."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pack(
     path: Store,
     out: Annotated[
         Path | None,
-        typer.Argument(metavar="[OUT.zarr.zip]", help="The file to write. [default: STORE.zip]"),
+        typer.Argument(metavar="OUT.zarr.zip", help="The file to write. [default: STORE.zip]"),
     ] = None,
 ) -> None:
     """Pack a complete store into one file, which is read in place.
@@ -41,7 +41,7 @@ def pack(
 def unpack(
     path: Annotated[Path, typer.Argument(metavar="STORE.zarr.zip", help="What qloc store pack wrote.")],
     out: Annotated[
-        Path | None, typer.Argument(metavar="[OUT]", help="The folder to write. [default: without .zip]")
+        Path | None, typer.Argument(metavar="OUT", help="The folder to write. [default: without .zip]")
     ] = None,
 ) -> None:
     """Unpack a store into a folder, once every byte has been compared with its manifest.
@@ -70,8 +70,8 @@ def diff(
 ) -> None:
     """Compare two extractions of one plan: on another GPU, in another dtype, by another version.
 
-    Tells for every array the share of unequal values and their largest difference, and how well the neuron sets
-    agree that the two lead to. Exit code 0, whatever the difference.
+    Tells for every array the share of unequal values and their largest difference, and how well the neuron
+    sets agree that the two lead to. Exit code 0, whatever the difference.
 
     \b
     Example:
@@ -86,3 +86,29 @@ def diff(
     else:
         again = quoted("qloc", "store", "diff", first, second, "--json")
         conclude(render(found), f"{again}      for every array")
+
+
+def merge(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="A B … OUT", help="Unfinished stores, and the store to write.")
+    ],
+) -> None:
+    """Put the units of unfinished stores of one plan into a new store.
+
+    For a plan whose units were extracted on several machines. The stores must have one fingerprint; a unit
+    may be in several only where its bytes are the same. Where no unit is missing, OUT is complete; else go on
+    with `qloc extract --out OUT`, or merge again. The stores stay as they are.
+
+    \b
+    Example:
+      qloc store merge one.zarr other.zarr gpt2.zarr
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.store.merge import merge as merged
+
+    *stores, out = paths
+    made = merged(stores, out)
+    following = [quoted("qloc", "analyze", made.path), quoted("qloc", "store", "info", made.path)]
+    if not made.complete:
+        following = [f"the qloc extract command of these stores with --out {quoted(made.path)}", following[1]]
+    state = "complete" if made.complete else f"{made.units} of {made.planned} units"
+    conclude(f"Store: {made.path} ({state})", *following)

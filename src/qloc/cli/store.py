@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from qloc.cli.interchange import export, import_
 from qloc.cli.shared import Command, conclude, quoted
-from qloc.cli.sharing import diff, pack, unpack
+from qloc.cli.sharing import diff, merge, pack, unpack
 
 store = typer.Typer(
     name="store",
@@ -59,5 +60,5 @@ def verify(path: StorePath) -> None:
     conclude(f"{path}: every byte is as it was written.", quoted("qloc", "analyze", path))
 
 
-for command in (pack, unpack, diff):
-    store.command(cls=Command)(command)
+for command in (pack, unpack, export, import_, diff, merge):
+    store.command(command.__name__.rstrip("_"), cls=Command)(command)

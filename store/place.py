@@ -1,0 +1,98 @@
+"""Where a store lies: a folder, or one file that a folder was packed into, read in place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from zarr.storage import StoreLike
+
+from qloc.canonical import file_digest
+from qloc.store.archive import Archive
+
+
+class Place(Protocol):
+    """Named objects, to be read; what a folder and an archive have in common."""
+
+    @property
+    def path(self) -> Path:
+        """The folder or the file."""
+        ...
+
+    def names(self) -> Iterator[str]:
+        """Every object by its path inside, sorted."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """A whole object; raises OSError where it cannot be read."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Bytes of an object; None where it is missing, -1 where it is no ordinary file."""
+        ...
+
+    def digest(self, name: str) -> str:
+        """Hex sha256 of an object, read in pieces."""
+        ...
+
+    def zarr(self) -> StoreLike:
+        """What zarr and xarray open."""
+        ...
+
+
+class Folder:
+    """A store as a folder.
+
+    Attributes
+    ----------
+    path : the folder; need not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> Iterator[str]:
+        """Every file and link in it, sorted."""
+        found: list[str] = []
+        for place, folders, names in os.walk(self.path):
+            links = [folder for folder in folders if Path(place, folder).is_symlink()]
+            inside = Path(place).relative_to(self.path)
+            found += [(inside / name).as_posix() for name in (*names, *links)]
+        yield from sorted(found)
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        return (self.path / name).read_bytes()
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None where it is missing, -1 where it is a link or the like."""
+        try:
+            found = (self.path / name).lstat()
+        except OSError:
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else -1
+
+    def digest(self, name: str) -> str:
+        """Hex sha256 of a file."""
+        return file_digest(self.path / name)
+
+    def zarr(self) -> StoreLike:
+        """The path."""
+        return self.path
+
+
+def place_of(path: str | Path | Place) -> Place:
+    """The folder or the archive at a path.
+
+    Raises
+    ------
+    SchemaError : a file that is no archive.
+    VerificationError : an archive with members that no store has; every problem.
+    """
+    if not isinstance(path, (str, Path)):
+        return path
+    path = Path(path)
+    return Archive.open(path) if path.is_file() else Folder(path)
