@@ -10,7 +10,8 @@ question           tables (columns are documented where each is made)
 ``overlap``        ``overlap_decomposition``, ``overlap_by_relation``; tests H1a, H1b
 ``layers``         ``layer_profile``
 ``welch``          ``welch``; the published test, descriptive
-``heatmap``        ``heatmap_most_consistent``, ``heatmap_typical``, ``heatmap_least_consistent``
+``heatmap``        ``heatmap_most_consistent``, ``heatmap_typical``, ``heatmap_least_consistent``,
+                   ``activation_typical``
 ``quality``        ``completeness``, ``completeness_by_layer``, ``by_method``
 =================  ==================================================================================
 """

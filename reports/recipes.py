@@ -89,6 +89,10 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="heatmap", over="column", values=("value",), split="row", ticked="member", limits=(0.0, 1.0),
         caption="Darker: more, of the query's maximum. Dot: the neuron is in the query's set.",
     ),
+    "activation": Recipe(
+        kind="heatmap", over="column", values=("value",), split="row", ticked="member",
+        caption="Darker: more active. Dot: the neuron is in the query's set.",
+    ),
     "completeness_by_layer": Recipe(
         kind="profile", over="layer", values=("over",), split="method", axis="share",
         value_label="queries over the tolerance",

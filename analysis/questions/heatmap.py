@@ -22,7 +22,7 @@ from qloc.vocabulary import QUERY
 N_NEURONS = 16
 """Neurons shown of each fact."""
 
-ROLES = ("most consistent", "typical", "least consistent")
+TYPICAL = "typical"
 COLUMNS = ["row", "column", "value", "member", "query", "template", "layer", "index"]
 
 
@@ -35,16 +35,19 @@ def heatmap_question(asked: Asked) -> Question:
     # `used` has lost the numbering of the store's queries: it is kept by position.
     stored = np.flatnonzero(_used_mask(asked))[shown]
     of_fact = asked.sets.queries["fact"][stored]
-    tables = tuple(_table(asked, role, fact, stored[of_fact == fact]) for role, fact in facts.items())
+    tables = [_table(asked, role, fact, stored[of_fact == fact]) for role, fact in facts.items()]
+    if TYPICAL in facts:
+        tables += _activation_table(asked, facts[TYPICAL], stored[of_fact == facts[TYPICAL]])
     return Question(
         id="heatmap",
         title="What does it look like for single facts?",
         answer=_answer(asked, facts, d, later),
-        tables=tables,
+        tables=tuple(tables),
         method=(
             "Each fact's known queries are split in two by seed. The facts with the largest and the "
             "smallest overlap D on one half are shown on the other half; the typical fact is drawn by "
-            "seed from the middle fifth."
+            "seed from the middle fifth. Of the typical fact the activations of the same neurons are shown "
+            "too: a neuron may be as active without moving the answer."
         ),
     )
 
@@ -102,12 +105,32 @@ def _used_mask(asked: Asked) -> Array:
     return np.asarray(sets.queries["known"] & ~leaks & (sets.sizes() > 0))
 
 
-def _cells(asked: Asked, queries: Array) -> list[dict[str, Any]]:
+def _activation_table(asked: Asked, fact: int, queries: Array) -> list[Table]:
+    """Table ``activation_typical``: the same cells, ``value`` the activation; none where it was not kept."""
+    activation = asked.study.signals["activation"].isel({QUERY: queries}).values
+    if not np.isfinite(activation).any():
+        return []
+    cells = _cells(asked, queries, activation.reshape(len(queries), -1))
+    shown = _table(asked, TYPICAL, fact, queries)
+    return [
+        Table.from_frame(
+            pd.DataFrame(cells, columns=COLUMNS),
+            name="activation_typical",
+            title=f"{shown.title}: activation of the same neurons",
+            labels={**shown.labels, "value": "activation"},
+            note="Mean over the answer's tokens, at the target position.",
+        )
+    ]
+
+
+def _cells(asked: Asked, queries: Array, shown: Array | None = None) -> list[dict[str, Any]]:
+    """One cell a query and neuron: ``shown`` (query, slot), or the attribution relative to its maximum."""
     signals = asked.study.signals_of(asked.plan.method)
     _, values, panel = signals.rows(queries)
     relative = np.where(panel >= 0, values / signals.maximum[queries][:, None], -np.inf)
     top = np.argsort(-relative.mean(axis=0), kind="stable")[:N_NEURONS]
     top = np.sort(top[panel[0, top] >= 0])
+    value = relative if shown is None else shown
     template = asked.sets.queries["template"]
     prompts = np.asarray(asked.study.queries["prompt"].isel({QUERY: queries}).values).astype(str)
     rows = []
@@ -119,7 +142,7 @@ def _cells(asked: Asked, queries: Array) -> list[dict[str, Any]]:
                 {
                     "row": str(prompts[place]),
                     "column": f"L{layer}.N{index}",
-                    "value": float(relative[place, slot]),
+                    "value": float(value[place, slot]),
                     "member": int(panel[place, slot]) in members,
                     "query": int(query),
                     "template": str(template[query]),

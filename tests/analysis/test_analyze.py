@@ -21,7 +21,12 @@ TABLES = {
     "overlap": ["overlap_decomposition", "overlap_by_relation"],
     "layers": ["layer_profile"],
     "welch": ["welch"],
-    "heatmap": ["heatmap_most_consistent", "heatmap_typical", "heatmap_least_consistent"],
+    "heatmap": [
+        "heatmap_most_consistent",
+        "heatmap_typical",
+        "heatmap_least_consistent",
+        "activation_typical",
+    ],
     "quality": ["completeness", "completeness_by_layer", "by_method"],
 }
 
@@ -136,6 +141,17 @@ def test_attributes_with_few_words_make_a_table(result):
     assert set(zip(table.attribute, table.level, strict=True)) == {("class", "conflict"), ("class", "wide")}
     by = table.set_index("level").kappa
     assert by["conflict"] < by["wide"]
+
+
+def test_activations_shown_are_the_stores(study, result):
+    table = result.question("heatmap").table("activation_typical").to_frame()
+    kept = study.signals["activation"].values
+    panel = study.signals["panel_neuron"].values
+    fact = study.column("queries", "fact")
+    n_neurons = study.neurons().n_neurons
+    for cell in table.itertuples():
+        (slot,) = np.flatnonzero(panel[fact[cell.query]] == cell.layer * n_neurons + cell.index)
+        assert cell.value == kept[cell.query, slot]
 
 
 def test_heatmaps_show_queries_the_fact_was_not_chosen_on(study, result):
