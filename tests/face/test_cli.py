@@ -441,11 +441,21 @@ def test_flags_override_the_plan(tmp_path: Path, embedded: None) -> None:
 # What ends a command from outside
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(folder: Path, number: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Send a signal to an extraction that has just saved a unit."""
     before = len(list(folder.glob("s.zarr/ledger/unit-*.json")))
     command = process(*extraction(folder, "--unit-facts", 1))
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_interrupts,  # a shell's background job is told to ignore Ctrl-C, and so are its children
+    )
     deadline = time.monotonic() + 240
     while len(list(folder.glob("s.zarr/ledger/unit-*.json"))) <= before and running.poll() is None:
         assert time.monotonic() < deadline, "no progress"
