@@ -28,7 +28,7 @@ _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, tor
 """Largest difference from the oracle, relative to its largest value. float64: transformers' RMSNorm computes
 in float32 even then. Half precision: rounding of a single activation is 4e-3 already."""
 
-_MOST_POSITIONS = 2048
+_MOST_POSITIONS = 1024
 """Positions in flight (a row is one in a causal model, a whole prompt in a masked one) beyond which a larger
 batch was not faster on two cores, only larger (benchmarks/extraction.py)."""
 
