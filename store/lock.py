@@ -45,7 +45,8 @@ class Lock:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return lock
         except FileNotFoundError:
-            pass
+            lock.release()
+            return None
         except BlockingIOError:
             lock.release()
             action = "Wait for it to end, or stop it"
