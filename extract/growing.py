@@ -157,10 +157,11 @@ class _GrowingBatch:
             hidden = kwargs["hidden_states"] if named else args[0]
             if join == "before" and layer in self.layers:
                 hidden = self._grow(hidden, self._copies(hidden))
-            args, kwargs = each_tensor((args, kwargs), self._by_row, (layer,))
-            if named:
-                return args, {**kwargs, "hidden_states": hidden}
-            return (hidden, *args[1:]), kwargs
+            if named:  # hidden states are rows already
+                args, rest = each_tensor((args, {**kwargs, "hidden_states": None}), self._by_row, (layer,))
+                return args, {**rest, "hidden_states": hidden}
+            args, rest = each_tensor(((None, *args[1:]), kwargs), self._by_row, (layer,))
+            return (hidden, *args[1:]), rest
 
         return hook
 
