@@ -34,7 +34,8 @@ VIOLATIONS = [
 PACKAGE = {
     "__init__.py": "def __getattr__(name):\n    from qloc import pipeline",
     "facts.py": "",
-    "pipeline.py": "import qloc.extract.run, qloc.store.write, qloc.analysis.results, qloc.reports.build",
+    "extracting.py": "import qloc.extract.run, qloc.store.write",
+    "pipeline.py": "import qloc.store.read, qloc.analysis.results, qloc.reports.build",
     "sharing.py": "import qloc.pipeline, qloc.store.read",
     "simulate.py": "import qloc.store.write",
     "demo.py": "import qloc.pipeline",

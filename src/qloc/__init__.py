@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qloc.analysis import hypotheses as hypotheses
     from qloc.analysis.consistency import consistency as consistency
+    from qloc.extracting import extract_study as extract_study
     from qloc.neurons import NeuronSets as NeuronSets
     from qloc.pipeline import analyze as analyze
-    from qloc.pipeline import extract_study as extract_study
     from qloc.pipeline import open_study as open  # noqa: F401
     from qloc.pipeline import report as report
     from qloc.plan import Plan as Plan
@@ -30,7 +30,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "open": ("qloc.pipeline", "open_study"),
-    "extract_study": ("qloc.pipeline", "extract_study"),
+    "extract_study": ("qloc.extracting", "extract_study"),
     "analyze": ("qloc.pipeline", "analyze"),
     "report": ("qloc.pipeline", "report"),
     "Plan": ("qloc.plan", "Plan"),

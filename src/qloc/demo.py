@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from qloc.pipeline import analyze, extract_study, report
+from qloc.extracting import extract_study
+from qloc.pipeline import analyze, report
 from qloc.plan import Plan
 from qloc.progress import Progress
 

@@ -1,55 +1,17 @@
-"""The rooms joined: extract → store → analysis → reports, as functions of plans and paths."""
+"""The rooms joined: store → analysis → reports, as functions of plans and paths."""
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from qloc.errors import InputError, MissingDependencyError, message
-from qloc.plan import AnalysisPlan, Plan
-from qloc.progress import Progress
+from qloc.errors import InputError, message
+from qloc.plan import AnalysisPlan
 
 if TYPE_CHECKING:
     from qloc.analysis.results import StudyResult
     from qloc.analysis.study import Study
-    from qloc.block import Outline, Unit
-    from qloc.extract.run import Extraction
-    from qloc.store.write import Writer
-
-_EXTRACT_NEEDS: Final = ("torch", "transformers", "tokenizers", "safetensors")
-_PROBED_QUERIES: Final = 24
-"""Queries that a dry run extracts to tell time and size."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extracted:
-    """What an extraction did, or in a dry run would do.
-
-    Attributes
-    ----------
-    n_facts, n_queries, n_units : of the whole store.
-    n_done : units that were in the store already.
-    n_bytes, seconds : size on disk, this run's time; in a dry run estimated from a few queries.
-    excluded : queries that the model cannot be asked, by reason.
-    skipped : facts and queries that reading them left out, or marks, by reason.
-    merged : facts that repeated an earlier one.
-    """
-
-    path: Path
-    n_facts: int
-    n_queries: int
-    n_units: int
-    n_done: int
-    n_bytes: int
-    seconds: float
-    excluded: Mapping[str, int] = field(default_factory=dict)
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    merged: int = 0
 
 
 def open_study(path: str | Path) -> Study:
@@ -75,33 +37,6 @@ def open_study(path: str | Path) -> Study:
         {**stored.attrs, "fingerprint": digests},
         complete=stored.complete,
     )
-
-
-def extract_study(
-    plan: Plan, out: str | Path, *, progress: Progress | None = None, dry_run: bool = False
-) -> Extracted:
-    """Run a plan's model over its facts into a store, or go on where an earlier run of the plan was stopped.
-
-    Parameters
-    ----------
-    out : the store: nothing yet, or one of the same fingerprint.
-    dry_run : write nothing; extract a few queries, to tell how much and how long it would be.
-
-    Raises
-    ------
-    MissingDependencyError : torch or its kin are not installed.
-    InputError : model, facts or path; every problem. FingerprintError, if the store holds another extraction.
-    LockedError : another process writes the store.
-    ModelError : the model gave something that is not finite.
-    StorageError : the disk refused.
-    """
-    out, progress = Path(out), progress or Progress(quiet=True)
-    extraction = _prepared(plan)
-    if not dry_run and _finished(out, extraction.fingerprint):
-        progress.say(f"{out} holds this extraction already.")
-        return _of_store(out)
-    progress.say(f"Loading {plan.model} …")
-    return _estimated(extraction, out) if dry_run else _run(extraction, extraction.outline, out, progress)
 
 
 def analyze(store: str | Path, plan: AnalysisPlan | None, out: str | Path) -> StudyResult:
@@ -160,136 +95,3 @@ def result_folders(given: Sequence[str | Path]) -> list[Path]:
     if problems:
         raise InputError(problems)
     return list(dict.fromkeys(found))
-
-
-def _prepared(plan: Plan) -> Extraction:
-    try:
-        from qloc.extract.run import prepare
-
-        return prepare(plan)
-    except ModuleNotFoundError as error:
-        name = (error.name or "").partition(".")[0]
-        if name not in _EXTRACT_NEEDS:
-            raise
-        what, action = f"package {name}", "In the clone, run: pip install -c constraints.txt '.[extract]'"
-        rule = "installed; qloc[extract] brings it"
-        raise MissingDependencyError(message(what, "missing", rule, "qloc extract", action)) from None
-
-
-def _finished(out: Path, fingerprint: Mapping[str, Any]) -> bool:
-    """Whether this extraction is in ``out`` already, and nothing is left to tidy; refuses another's store.
-
-    Asked before the weights are read, so that neither answer has to wait for them.
-    """
-    from qloc.store import manifest
-    from qloc.store.check import complete, is_store, layout_of
-    from qloc.store.ledger import LEDGER
-    from qloc.store.skeleton import compare, refuse_other
-
-    refuse_other(out)
-    if not is_store(out):
-        return False
-    compare(out, layout_of(out), fingerprint)
-    if not complete(out) or (out / LEDGER).exists():
-        return False
-    manifest.read(out)
-    return True
-
-
-def _opened(extraction: Extraction, outline: Outline, out: Path) -> Writer:
-    from qloc.store.write import Writer
-
-    kept = extraction.plan.model_dump(include={"tier", "floor", "capacity", "store_dtype"})
-    return Writer.open(out, outline, extraction.fingerprint, **kept)
-
-
-def _run(extraction: Extraction, outline: Outline, out: Path, progress: Progress) -> Extracted:
-    started, clock = datetime.now(UTC), time.monotonic()
-    with _opened(extraction, outline, out) as writer:
-        missing = writer.missing()
-        n_done = len(outline.units) - len(missing)
-        if n_done:
-            progress.say(f"{n_done:,} of {len(outline.units):,} units are in {out} already.")
-        total, left = outline.sizes["query"], sum(unit.n_queries for unit in missing)
-        with progress.stage("extract", total, done=total - left) as advance:
-            for unit in missing:
-                writer.write(extraction.extract(unit))
-                advance(unit.n_queries)
-        progress.say(f"Assembling {out} …")
-        writer.finalize(_described(extraction, started))
-    found = _of_store(out)
-    return replace(found, n_done=n_done, seconds=time.monotonic() - clock)
-
-
-def _described(extraction: Extraction, started: datetime) -> dict[str, Any]:
-    """What the manifest says of the run that completed the store."""
-    from qloc import __version__
-
-    return {
-        "qloc": __version__,
-        "environment": dict(extraction.environment),
-        "plan": extraction.plan.model_dump(mode="json", exclude={"analysis"}),
-        "started": started.isoformat(timespec="seconds"),
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _of_store(path: Path) -> Extracted:
-    from qloc.store.check import layout_of, root_attributes
-
-    layout = layout_of(path)
-    return Extracted(
-        path=path,
-        n_facts=layout.sizes["fact"],
-        n_queries=layout.sizes["query"],
-        n_units=len(layout.units),
-        n_done=len(layout.units),
-        n_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        seconds=0.0,
-        **_left_out(root_attributes(path)),
-    )
-
-
-def _left_out(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: attrs[name] for name in ("excluded", "skipped", "merged") if name in attrs}
-
-
-def _estimated(extraction: Extraction, out: Path) -> Extracted:
-    """Time and size of the first few queries, for all of them."""
-    outline = extraction.outline
-    extraction.extract(_first(outline, 1))  # what is done once is not timed
-    probe = _first(outline, _PROBED_QUERIES)
-    clock = time.monotonic()
-    block = extraction.extract(probe)
-    seconds = time.monotonic() - clock
-    few = replace(
-        outline,
-        facts={name: column[: probe.last_fact] for name, column in outline.facts.items()},
-        sizes={**outline.sizes, "fact": probe.n_facts, "query": probe.n_queries},
-        units=(probe,),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        with _opened(extraction, few, Path(folder) / "probe.zarr") as writer:
-            writer.write(block)
-            writer.finalize()
-        n_bytes = sum(path.stat().st_size for path in Path(folder).glob("*.zarr/**/c/**/*") if path.is_file())
-    share = outline.sizes["query"] / probe.n_queries
-    return Extracted(
-        path=out,
-        n_facts=outline.sizes["fact"],
-        n_queries=outline.sizes["query"],
-        n_units=len(outline.units),
-        n_done=0,
-        n_bytes=round(share * n_bytes),
-        seconds=share * seconds,
-        **_left_out(outline.attrs),
-    )
-
-
-def _first(outline: Outline, n_queries: int) -> Unit:
-    """The first facts that have ``n_queries`` queries between them, as a unit."""
-    from qloc.block import Unit
-
-    ends = outline.facts["n_queries"].cumsum()
-    last = int(ends.searchsorted(min(n_queries, ends[-1])))
-    return Unit(number=0, first_fact=0, last_fact=last + 1, first_query=0, last_query=int(ends[last]))

@@ -14,7 +14,8 @@ import pytest
 import qloc
 from qloc import progress as progress_module
 from qloc.errors import FloorError, InputError, SchemaError
-from qloc.pipeline import analyze, extract_study, open_study, report, result_folders
+from qloc.extracting import extract_study
+from qloc.pipeline import analyze, open_study, report, result_folders
 from qloc.plan import AnalysisPlan, Plan
 from qloc.progress import Progress, duration, size
 from qloc.simulate import simulate

@@ -16,7 +16,7 @@ from qloc.progress import Progress, duration, size
 _NEEDED: Final = {"model": "embedded:causal", "facts": "embedded", "out": "study.zarr"}
 
 if TYPE_CHECKING:
-    from qloc.pipeline import Extracted
+    from qloc.extracting import Extracted
     from qloc.plan import Plan
 
 
@@ -70,7 +70,7 @@ def extract(
        "queries": ["The capital of [X] is [Y].", "[X]'s capital, [Y]"]}
     """  # noqa: D301  (typer keeps what follows \b as it is)
     study, path = planned(plan, ctx.params)
-    from qloc.pipeline import extract_study
+    from qloc.extracting import extract_study
 
     with Progress(quiet=quiet, log=log) as progress:
         found = extract_study(study, path, progress=progress, dry_run=dry_run)
