@@ -164,7 +164,9 @@ class Chooser:
             here, there = np.setdiff1d(mine, theirs), np.setdiff1d(theirs, mine)
             if other < 0:
                 here = there = np.zeros(0, dtype=np.int64)
-            layers = [np.bincount(s // self.sets.n_neurons, minlength=self.sets.n_layers) for s in (here, there)]
+            layers = [
+                np.bincount(s // self.sets.n_neurons, minlength=self.sets.n_layers) for s in (here, there)
+            ]
             counts = np.minimum(*layers)
             first.append(self._cut(here, stored.strength(query, here), counts))
             second.append(self._cut(there, stored.strength(other, there), counts))

@@ -21,7 +21,7 @@ from qloc.errors import ModelError, message
 from qloc.extract.matched import matched, output_norms
 from qloc.extract.outcomes import OutcomeColumns, outcomes
 from qloc.extract.rows import Cells, Ints, RowEngine
-from qloc.extract.tokens import Asked, Target
+from qloc.extract.tokens import Asked, Tokens
 
 FACTOR: Final = {"suppress": 0.0, "enhance": 2.0, "mean": 0.0, "resample": 0.0}
 """What each operation multiplies an activation by, before it adds the mean's or the other fact's."""
@@ -33,36 +33,6 @@ Floats = NDArray[np.float64]
 
 Totals = Callable[[str], tuple[Array, int]]
 """relation → Σ of its queries' activations, (layer, neuron), and how many queries these are."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """Every answer token of some queries; arrays are (token,).
-
-    Attributes
-    ----------
-    query : whose token it is.
-    first : whether it is its answer's first.
-    share : one by the number of its answer's tokens.
-    """
-
-    targets: Sequence[Target]
-    query: Ints
-    first: NDArray[np.bool_]
-    share: Floats
-
-    @classmethod
-    def of(cls, asked: Sequence[Asked]) -> Tokens:
-        """The tokens of these queries, in order."""
-        numbers = [(q, n, len(one.targets)) for q, one in enumerate(asked) for n in range(len(one.targets))]
-        query, number, count = np.array(numbers, dtype=np.int64).reshape(-1, 3).T
-        targets = [target for one in asked for target in one.targets]
-        return cls(targets=targets, query=query, first=number == 0, share=1 / count)
-
-    @property
-    def answers(self) -> Ints:
-        """The answer tokens' ids."""
-        return np.array([target.token for target in self.targets], dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +90,10 @@ class InterventionRun:
     def _activations(self, asked: Sequence[Asked], base: OutcomeColumns | None = None) -> Floats:
         """Unchanged activations at the target, mean over answer tokens: (query, layer, neuron)."""
         tokens, sites = Tokens.of(asked), self.engine.sites
-        found = np.zeros((len(asked), sites.n_layers, sites.n_neurons), dtype=np.float64 if self.engine.wide.itemsize == 8 else np.float32)
+        found = np.zeros(
+            (len(asked), sites.n_layers, sites.n_neurons),
+            dtype=np.float64 if self.engine.wide.itemsize == 8 else np.float32,
+        )
         every = np.arange(len(tokens.targets))
         for done in self.engine.passes(tokens.targets, every, Cells.none(), read=True):
             if done.activation is None:

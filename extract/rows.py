@@ -166,9 +166,7 @@ class RowEngine:
         activation = torch.stack([kept[layer] for layer in range(self.sites.n_layers)], 1) if read else None
         return Pass(rows=rows, hidden=hidden, activation=activation)
 
-    def _plan(
-        self, targets: Sequence[Target], row_target: Ints, shared: bool, read: bool
-    ) -> Iterator[Ints]:
+    def _plan(self, targets: Sequence[Target], row_target: Ints, shared: bool, read: bool) -> Iterator[Ints]:
         """Rows of prompts of equal length together, as many as the bound allows."""
         lengths = np.array([len(targets[index].ids) for index in row_target], dtype=np.int64)
         for length in np.unique(lengths):

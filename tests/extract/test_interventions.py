@@ -14,11 +14,11 @@ from scipy import sparse
 from qloc.arms import Arms
 from qloc.block import Unit
 from qloc.extract.asking import ask_facts
-from qloc.extract.interventions import InterventionRun, Tokens
+from qloc.extract.interventions import InterventionRun
 from qloc.extract.loading import LoadedModel, source
 from qloc.extract.matched import matched, output_norms
 from qloc.extract.rows import Cells, RowEngine, sharing
-from qloc.extract.tokens import Asked
+from qloc.extract.tokens import Asked, Tokens
 
 SETS = ("own", "neighbor", "matched")
 OPERATIONS = ("suppress", "enhance", "mean", "resample")
@@ -200,9 +200,7 @@ def test_a_hook_is_gone_after_an_error(tiny: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         run.block()
     handle.remove()
-    assert not any(
-        m._forward_pre_hooks or m._forward_hooks for m in run.engine.model.modules()
-    )
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in run.engine.model.modules())
 
 
 def _fail(*_: Any) -> None:
