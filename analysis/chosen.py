@@ -20,6 +20,7 @@ from qloc.analysis.study import Study
 from qloc.arms import Arms
 from qloc.block import Array, Unit
 from qloc.neurons import NeuronSets, top_rows
+from qloc.phase_plan import InterventionPlan
 
 SETS: Final = (
     "own",
@@ -88,12 +89,32 @@ class Chooser:
             found.setdefault(key, []).append(number)
         return {key: np.array(numbers) for key, numbers in found.items()}
 
+    @classmethod
+    def of(
+        cls, study: Study, part: InterventionPlan, *, seed: int, own: Mapping[str, Mapping[str, Array]]
+    ) -> Chooser:
+        """The chooser of a plan's part.
+
+        Parameters
+        ----------
+        own : users' sets, as :func:`qloc.own_sets.read_own_sets` gives them.
+        """
+        return cls(
+            study=study,
+            method=part.method or study.methods[0],
+            threshold=part.threshold,
+            top=part.top,
+            share=part.refined,
+            own_sets=own,
+            seed=seed,
+        )
+
     def arms(self, unit: Unit) -> Arms:
         """The sets of a unit's queries, their neighbors, and the facts that lend theirs."""
         numbers = np.arange(unit.first_query, unit.last_query)
-        own = [self.sets.of(query) for query in numbers]
-        neighbor = np.array([self._neighbor(query) for query in numbers], dtype=np.int64)
-        other = np.array([self._other_fact(query) for query in numbers], dtype=np.int64)
+        own = [self.sets.of(query) for query in range(unit.first_query, unit.last_query)]
+        neighbor = np.array([self._neighbor(query) for query in numbers.tolist()], dtype=np.int64)
+        other = np.array([self._other_fact(query) for query in numbers.tolist()], dtype=np.int64)
         fact = self.sets.queries["fact"][numbers]
         nothing = np.zeros(0, dtype=np.int64)
         near = [self.sets.of(query) if query >= 0 else nothing for query in neighbor]
@@ -164,13 +185,13 @@ class Chooser:
             here, there = np.setdiff1d(mine, theirs), np.setdiff1d(theirs, mine)
             if other < 0:
                 here = there = np.zeros(0, dtype=np.int64)
-            layers = [
-                np.bincount(s // self.sets.n_neurons, minlength=self.sets.n_layers) for s in (here, there)
-            ]
-            counts = np.minimum(*layers)
+            counts = np.minimum(self._by_layer(here), self._by_layer(there))
             first.append(self._cut(here, stored.strength(query, here), counts))
             second.append(self._cut(there, stored.strength(other, there), counts))
         return first, second
+
+    def _by_layer(self, neurons: Array) -> Array:
+        return np.bincount(neurons // self.sets.n_neurons, minlength=self.sets.n_layers)
 
     def _cut(self, neurons: Array, strength: Array, counts: Array) -> Array:
         """The strongest of each layer, as many as ``counts`` says."""

@@ -1,4 +1,7 @@
-"""Refined neurons: those in enough of a fact's sets, how many is enough set for each relation (methods.md §4)."""
+"""Refined neurons: those in enough of a fact's sets; how many is enough is set for each relation.
+
+Source: methods.md §4.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Attention as a model computes it, recorded or changed on the way: target row, and column masses.
 
 Through transformers' ``AttentionInterface``: one registered function that computes attention in the open
-and hands its weights to whoever asks. Two silent traps: registered alone it is given no causal mask (so ``eager_mask`` is
-registered under the same name), and some families ignore it without a word. So it proves itself at load:
-one call a layer, and logits equal to ``eager``.
+and hands its weights to whoever asks. Two silent traps: registered alone it is given no causal mask (so
+``eager_mask`` is registered under the same name), and some families ignore it without a word. So it proves
+itself at load: one call a layer, and logits equal to ``eager``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from qloc.arms import Arms
-from qloc.block import Array, PhaseBlock, Unit
+from qloc.block import Array, Unit
 from qloc.errors import ModelError, message
 from qloc.extract.matched import matched, output_norms
 from qloc.extract.outcomes import OutcomeColumns, outcomes
@@ -37,7 +37,7 @@ Totals = Callable[[str], tuple[Array, int]]
 
 @dataclass(frozen=True, kw_only=True)
 class InterventionRun:
-    """What is needed to run the arms of one unit; :meth:`block` runs them.
+    """What is needed to run the arms of one unit; :meth:`arrays` runs them.
 
     Attributes
     ----------
@@ -60,28 +60,37 @@ class InterventionRun:
     engine: RowEngine
     seed: int
 
-    def block(self) -> PhaseBlock:
-        """Run every arm.
+    def arrays(self) -> dict[str, Array]:
+        """Run every arm: every array of group ``interventions``, queries in order.
 
         Raises
         ------
         ModelError : a number that is not finite, naming the query.
         """
-        n, unit = len(self.asked), self.unit
-        base = OutcomeColumns.empty(n)
-        activation = self._activations(self.asked, base)
-        sets = self._sets(activation)
-        after = self._after(sets, activation)
+        activation, base = self._unchanged
+        after = self._after(activation)
         self._refuse_nan(base, after)
         chosen = {"neighbor": self.arms.neighbor, "other_fact": self.arms.other_fact}
-        sizes = np.array([np.diff(sets[name].indptr) for name in self.names]).reshape(len(self.names), n)
-        arrays: dict[str, Array] = {
+        sizes = np.array([np.diff(self.sets[name].indptr) for name in self.names], dtype=np.int32)
+        return {
             **{name: values.astype(np.int32) for name, values in chosen.items()},
-            "n_neurons": sizes.astype(np.int32),
+            "n_neurons": sizes.reshape(len(self.names), len(self.asked)),
             **after.stored(),
             **{f"base_{name}": values for name, values in base.stored().items()},
         }
-        return PhaseBlock(unit=unit, arrays={f"interventions/{name}": v for name, v in arrays.items()})
+
+    @cached_property
+    def sets(self) -> dict[str, sparse.csr_array]:
+        """Every neuron set, that which is drawn here among them."""
+        activation, _ = self._unchanged
+        strength = np.abs(activation) * output_norms(self.engine.sites)
+        seeds = [[self.seed, self.unit.first_query + query] for query in range(len(self.asked))]
+        return {**self.arms.sets, MATCHED: matched(self.arms.sets["own"], strength, seeds)}
+
+    @cached_property
+    def _unchanged(self) -> tuple[Floats, OutcomeColumns]:
+        base = OutcomeColumns.empty(len(self.asked))
+        return self._activations(self.asked, base), base
 
     @cached_property
     def _tokens(self) -> Tokens:
@@ -106,17 +115,9 @@ class InterventionRun:
                 base.add(of, tokens.first[done.rows], share, said)
         return found
 
-    def _sets(self, activation: Floats) -> dict[str, sparse.csr_array]:
-        sets = dict(self.arms.sets)
-        if MATCHED in self.names:
-            strength = np.abs(activation) * output_norms(self.engine.sites)
-            seeds = [[self.seed, self.unit.first_query + query] for query in range(len(self.asked))]
-            sets[MATCHED] = matched(sets["own"], strength, seeds)
-        return sets
-
-    def _after(self, sets: Mapping[str, sparse.csr_array], activation: Floats) -> OutcomeColumns:
+    def _after(self, activation: Floats) -> OutcomeColumns:
         columns = OutcomeColumns.empty(len(self.operations), len(self.names), len(self.asked))
-        offsets = self._offsets(activation)
+        offsets, sets = self._offsets(activation), self.sets
         plan = [
             (query, token, operation, name)
             for token, query in enumerate(self._tokens.query.tolist())
@@ -129,7 +130,7 @@ class InterventionRun:
             return columns
         query, token, operation, name = np.array(plan, dtype=np.int64).T
         place = np.ravel_multi_index((operation, name, query), columns.shape)
-        cells = self._cells(plan, sets, offsets)
+        cells = self._cells(plan, offsets)
         for done in self.engine.passes(self._tokens.targets, token, cells):
             of = token[done.rows]
             said = outcomes(self.engine.head, done.hidden, self._tokens.answers[of])
@@ -163,12 +164,11 @@ class InterventionRun:
     def _cells(
         self,
         plan: Sequence[tuple[int, int, int, int]],
-        sets: Mapping[str, sparse.csr_array],
         offsets: Mapping[str, Mapping[int, Floats]],
     ) -> Cells:
         rows, neurons, factors, added = [], [], [], []
         for row, (query, _, operation, name) in enumerate(plan):
-            member, label = sets[self.names[name]], self.operations[operation]
+            member, label = self.sets[self.names[name]], self.operations[operation]
             chosen = member.indices[member.indptr[query] : member.indptr[query + 1]].astype(np.int64)
             rows.append(np.full(len(chosen), row))
             neurons.append(chosen)

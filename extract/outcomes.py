@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from qloc.vocabulary import NO_INDEX
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+_DTYPES: Final = {"log_probability": "f8", "logit": "f8", "margin": "f8", "rank": "i8", "argmax": "i8"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,25 +45,19 @@ class Outcomes:
 def outcomes(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) -> Outcomes:
     """Outcomes from final hidden states, (row, hidden), of the answer tokens, (row,); logits in chunks."""
     wanted = torch.as_tensor(np.asarray(tokens, dtype=np.int64), device=hidden.device)
-    parts: list[list[Tensor]] = [[] for _ in range(5)]
+    parts: dict[str, list[Tensor]] = {name: [] for name in _DTYPES}
     size = head.rows_a_chunk()
     for piece, token in zip(hidden.split(size), wanted.split(size), strict=True):
         logits = head.logits(piece)
         own = logits.gather(1, token[:, None])
-        argmax, rank = logits.argmax(1), (logits > own).sum(1) + 1
-        total = logits.logsumexp(1)
         other = logits.scatter(1, token[:, None], -torch.inf).amax(1)
-        found = (own[:, 0] - total, own[:, 0], own[:, 0] - other, rank, argmax)
-        for part, value in zip(parts, found, strict=True):
-            part.append(value)
-    log_probability, logit, margin, rank, argmax = (torch.cat(part).cpu().numpy() for part in parts)
-    return Outcomes(
-        log_probability=log_probability.astype(np.float64),
-        logit=logit.astype(np.float64),
-        margin=margin.astype(np.float64),
-        rank=rank.astype(np.int64),
-        argmax=argmax.astype(np.int64),
-    )
+        parts["log_probability"].append(own[:, 0] - logits.logsumexp(1))
+        parts["logit"].append(own[:, 0])
+        parts["margin"].append(own[:, 0] - other)
+        parts["rank"].append((logits > own).sum(1) + 1)
+        parts["argmax"].append(logits.argmax(1))
+    found = {name: torch.cat(part).cpu().numpy() for name, part in parts.items()}
+    return Outcomes(**{name: value.astype(_DTYPES[name]) for name, value in found.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +83,11 @@ class OutcomeColumns:
     def empty(cls, *shape: int) -> OutcomeColumns:
         """Columns without a value: NaN and -1."""
         size = int(np.prod(shape))
-        missing = {name: np.full(size, np.nan) for name in ("log_probability", "logit", "margin")}
-        none = {name: np.full(size, NO_INDEX, dtype=np.int64) for name in ("rank", "argmax")}
-        return cls(shape=shape, **missing, **none)
+        made: dict[str, Any] = {
+            name: np.full(size, np.nan if dtype == "f8" else NO_INDEX, dtype=dtype)
+            for name, dtype in _DTYPES.items()
+        }
+        return cls(shape=shape, **made)
 
     def add(self, place: Ints, first: NDArray[np.bool_], share: Floats, found: Outcomes) -> None:
         """Add answer tokens.

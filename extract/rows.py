@@ -84,7 +84,7 @@ class Pass:
     ----------
     rows : int64, (row,), which of the rows asked for these are.
     hidden : (row, hidden), final hidden states at each row's target.
-    activation : (row, layer, neuron), the down-projections' inputs at the target before they are changed; None
+    activation : (row, layer, neuron), down-projections' inputs at the target before they are changed; None
         where they were not asked for.
     """
 

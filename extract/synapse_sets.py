@@ -1,4 +1,4 @@
-"""Knowledge synapses: which columns of attention a query leans on, and controls of equal mass (methods.md §6).
+"""Knowledge synapses: the columns of attention that a query leans on, and controls of equal mass.
 
 Attention A[l, h, j, k] goes from token j to token k; a column's mass is c[l, h, k] = Σ_j A[l, h, j, k]. A set
 of columns is a weight in [0, 1] for each (layer, head, token): the share of the column that an arm takes, so

@@ -185,17 +185,15 @@ def _change(shares: Sequence[Floats | None], again: Sequence[bool]) -> Change:
     shares : of each row, (layer, head, token), to be added to each column as a share of it; None: unchanged.
     again : whether each row's attention is to sum to 1 again.
     """
-    shape = next((share.shape for share in shares if share is not None), None)
-    factor = (
-        None if shape is None else np.stack([1 + (0 if s is None else s) * np.ones(shape) for s in shares])
-    )
+    shapes = [share.shape for share in shares if share is not None]
+    if not shapes:
+        return lambda weights: weights
+    factor = np.stack([np.ones(shapes[0]) if share is None else 1 + share for share in shares])
     layer = -1
 
     def change(weights: Tensor) -> Tensor:
         nonlocal layer
         layer += 1
-        if factor is None:
-            return weights
         here = torch.as_tensor(factor[:, layer], device=weights.device).to(weights.dtype)
         changed = weights * here[:, :, None, :]
         total = changed.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)

@@ -150,7 +150,7 @@ def test_every_arm_equals_brute_force(tiny: Any, kind: str) -> None:
     """float64; 1e-5 relative: transformers' RMSNorm computes in float32, LayerNorm models reach 1e-10."""
     run = _run(tiny, kind)
     assert run.engine.shared == (kind != "bert")
-    arrays = {path.split("/")[1]: values for path, values in run.block().arrays.items()}
+    arrays = run.arrays()
     strength = np.stack([_mean_activation(run, q) for q in range(len(run.asked))])
     strength = np.abs(strength) * output_norms(run.engine.sites)
     sets = dict(run.arms.sets)
@@ -174,7 +174,7 @@ def test_every_arm_equals_brute_force(tiny: Any, kind: str) -> None:
 def test_unchanged_rows_are_the_base_and_nothing_is_left_behind(tiny: Any) -> None:
     run = _run(tiny, "gpt2")
     weights = {name: value.clone() for name, value in run.engine.model.state_dict().items()}
-    arrays = {path.split("/")[1]: values for path, values in run.block().arrays.items()}
+    arrays = run.arrays()
     for query, one in enumerate(run.asked):
         logs = [
             _plain(_Loaded(run.engine), t, lambda _, given: given).log_softmax(0)[t.token]
@@ -186,9 +186,9 @@ def test_unchanged_rows_are_the_base_and_nothing_is_left_behind(tiny: Any) -> No
 
 
 def test_results_do_not_depend_on_the_batch(tiny: Any) -> None:
-    whole = _run(tiny, "gpt2").block().arrays
+    whole = _run(tiny, "gpt2").arrays()
     single = _run(tiny, "gpt2")
-    narrow = replace(single, engine=replace(single.engine, memory=1)).block().arrays  # one row a batch
+    narrow = replace(single, engine=replace(single.engine, memory=1)).arrays()  # one row a batch
     for path, values in whole.items():
         np.testing.assert_allclose(values, narrow[path], rtol=1e-6, atol=1e-7, err_msg=path)
 
@@ -198,7 +198,7 @@ def test_a_hook_is_gone_after_an_error(tiny: Any) -> None:
     down = run.engine.sites.downs[1]
     handle = down.register_forward_pre_hook(_fail)
     with pytest.raises(ZeroDivisionError):
-        run.block()
+        run.arrays()
     handle.remove()
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in run.engine.model.modules())
 
