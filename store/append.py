@@ -166,7 +166,7 @@ def finalize(
     StorageError : the disk refused, or gave back something else.
     """
     folder = folder_of(store, phase)
-    units = verified(folder, layout, records)
+    units = verified(folder, layout, records) if layout.phases[phase].groups else []
     with storing(folder):
         made = folder / _ASSEMBLED
         if made.exists():
@@ -213,7 +213,7 @@ def _root(store: Path, made: Path, phase: str, said: Mapping[str, Any]) -> bytes
     root, own = (json.loads((top / _ROOT).read_bytes()) for top in (store, made))
     attributes = root["attributes"]
     attributes["fingerprint"] = {**attributes["fingerprint"], phase: said["fingerprint"]}
-    attributes["phases"] = {**attributes.get("phases", {}), phase: said["layout"]}
+    attributes["phases"] = {**attributes.get("phases", {}), phase: {**said["layout"], "attrs": said["attrs"]}}
     root["consolidated_metadata"]["metadata"] |= own["consolidated_metadata"]["metadata"]
     return canonical(root)
 

@@ -44,11 +44,12 @@ class PhaseLayout:
         """
         if problems := _problems(outline, store_sizes):
             raise InputError(problems)
+        needed = _axes(outline, store_sizes)
         return cls(
             phase=outline.phase,
-            labels={dim: tuple(labels) for dim, labels in outline.labels.items()},
-            sizes={dim: int(size) for dim, size in outline.sizes.items()},
-            absent=tuple(outline.absent),
+            labels={dim: tuple(labels) for dim, labels in outline.labels.items() if dim in needed},
+            sizes={dim: int(size) for dim, size in outline.sizes.items() if dim in needed},
+            absent=tuple(sorted(outline.absent)),
         )
 
     @classmethod
@@ -78,24 +79,28 @@ class PhaseLayout:
         return {**{dim: len(labels) for dim, labels in self.labels.items()}, **self.sizes}
 
 
+def _axes(outline: PhaseOutline, store_sizes: Collection[str]) -> set[str]:
+    """The axes of the phase's own that the groups which are not absent have."""
+    present = (variable for variable in PHASES[outline.phase] if variable.group not in outline.absent)
+    return {dim for variable in present for dim in variable.dims if dim not in store_sizes}
+
+
 def _problems(outline: PhaseOutline, store_sizes: Collection[str]) -> list[str]:
     where = f"the outline of phase {outline.phase}"
     if outline.phase not in PHASES:
         return [message("phase", outline.phase, f"one of {', '.join(PHASES)}", where, _ACTION)]
     groups = {variable.group for variable in PHASES[outline.phase]}
-    present = [variable for variable in PHASES[outline.phase] if variable.group not in outline.absent]
-    dims = {dim for variable in present for dim in variable.dims if dim not in store_sizes}
+    needed = _axes(outline, store_sizes)
     problems = []
-    if not present or not groups.issuperset(outline.absent):
-        rule = f"some, not all, of {', '.join(sorted(groups))}"
+    if not groups.issuperset(outline.absent):
+        rule = f"some of {', '.join(sorted(groups))}"
         problems.append(message("absent groups", list(outline.absent), rule, where, _ACTION))
     for what, got, expected in (
-        ("labelled axes", set(outline.labels), dims.intersection(LABELLED)),
-        ("axes with a size", set(outline.sizes), dims.difference(LABELLED)),
+        ("labelled axes", set(outline.labels), needed.intersection(LABELLED)),
+        ("axes with a size", set(outline.sizes), needed.difference(LABELLED)),
     ):
-        if got != expected:
-            rule = ", ".join(sorted(expected)) or "none"
-            problems.append(message(what, sorted(got), rule, where, _ACTION))
+        if not got >= expected:
+            problems.append(message(what, sorted(got), ", ".join(sorted(expected)), where, _ACTION))
     for dim, labels in outline.labels.items():
         if not labels or len(set(labels)) < len(labels) or not all(labels):
             rule = "one or more, each once, none empty"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from qloc.block import Block, Outline
-from qloc.store import ledger, manifest, skeleton
+from qloc.store import append, ledger, manifest, skeleton
 from qloc.store.check import complete, is_store, layout_of
 from qloc.store.coordinator import Coordinator
 from qloc.store.durable import storing
@@ -99,6 +99,7 @@ class Writer(Coordinator):
     def _reopened(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> Self:
         manifest.read(path)
         skeleton.compare(path, layout, fingerprint)
+        append.tidy(path)
         if (path / ledger.LEDGER).exists() and (lock := Lock.take(path / ledger.LEDGER / ledger.LOCK, path)):
             with storing(path):
                 remove_working(path)

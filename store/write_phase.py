@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from qloc.block import Array, PhaseBlock, PhaseOutline
+from qloc.block import Array, PhaseBlock, PhaseOutline, Unit
 from qloc.errors import FingerprintError, InputError, message
 from qloc.store import append, ledger, manifest, skeleton
 from qloc.store.check import complete, layout_of, root_attributes
@@ -110,6 +110,10 @@ class PhaseWriter(Coordinator):
             append.give_back(path, lock)
             raise
 
+    def missing(self) -> tuple[Unit, ...]:
+        """The units still to be written, in order; none where all groups are absent."""
+        return super().missing() if self.layout.phases[self.phase].groups else ()
+
     def close(self) -> None:
         """Give the lock back."""
         if self._lock is not None:
@@ -190,6 +194,7 @@ def refuse_other_phase(
         action = f"Give {parameters}, or remove {append.folder_of(path, phase)}, what was begun with them"
     else:
         return
+    kept = {name: value for name, value in kept.items() if name != "attrs"}
     asked = layout.attrs() if layout else kept
     skeleton.refuse_different(path, phase, held, fingerprint, (kept, asked), action)
 
