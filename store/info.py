@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from qloc.store import manifest
+from qloc.store.check import OURS
 from qloc.store.place import place_of
 from qloc.store.read import StoredStudy, open_store
 from qloc.store.schema import SCHEMA_VERSION
@@ -33,7 +34,6 @@ def info(path: str | Path) -> dict[str, Any]:
     study = open_store(path)
     layout = study.layout
     known = study.queries["known"].to_numpy()
-    ours = ("schema_version", "fingerprint", "layout")
     return {
         "path": str(path),
         "schema_version": SCHEMA_VERSION,
@@ -52,7 +52,7 @@ def info(path: str | Path) -> dict[str, Any]:
         "bytes": _bytes(study),
         "allows": _allows(study),
         "fingerprint": {phase: made["digest"] for phase, made in study.attrs["fingerprint"].items()},
-        "attributes": {name: study.attrs[name] for name in sorted(study.attrs) if name not in ours},
+        "attributes": {name: study.attrs[name] for name in sorted(study.attrs) if name not in OURS},
         "run": manifest.read(path)["run"] if study.complete else {},
     }
 

@@ -199,8 +199,9 @@ def typed(values: Array, dtype: str) -> Array:
     (array(['a', ''], dtype=object), array([1, 0], dtype=int8))
     """
     if dtype == STRING:
-        texts = ["" if value is None else str(value) for value in values]
-        return np.array([*texts, None], dtype=object)[:-1]
+        flat = np.asarray(values, dtype=object).reshape(-1)
+        texts = ["" if value is None else str(value) for value in flat]
+        return np.array([*texts, None], dtype=object)[:-1].reshape(np.shape(values))
     return np.ascontiguousarray(values, dtype=dtype)
 
 

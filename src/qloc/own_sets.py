@@ -11,7 +11,7 @@ from qloc.errors import InputError, message
 from qloc.phase_plan import NEURON_SETS, InterventionPlan
 
 OwnSets = Mapping[str, Mapping[str, tuple[tuple[int, int], ...]]]
-"""By name and fact id, (layer, index) of each neuron."""
+"""By name and fact id, (layer, index) of each neuron; the empty id stands for all facts not named."""
 
 _RULE: Final = "JSON of the form {name: {fact id: [[layer, index], …]}}"
 
