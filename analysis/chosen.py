@@ -114,7 +114,8 @@ class Chooser:
         near = [self.sets.of(query) if query >= 0 else nothing for query in neighbor]
         _, values, panel = self._signals.rows(numbers)
         stored = _Stored(values=values, panel=panel)
-        only_own, only_near = self._differences(stored, neighbor - unit.first_query, own, near)
+        row = np.where(neighbor < 0, -1, neighbor - unit.first_query)
+        only_own, only_near = self._differences(stored, row, own, near)
         every, some = self._shared(fact, own)
         chosen: dict[str, Rows] = {
             "own": own,
@@ -158,7 +159,7 @@ class Chooser:
 
         Parameters
         ----------
-        neighbor : rows of ``stored``; negative where there is none.
+        neighbor : rows of ``stored``; -1 where there is none.
         """
         first, second = [], []
         for query, (other, mine, theirs) in enumerate(zip(neighbor.tolist(), own, near, strict=True)):
