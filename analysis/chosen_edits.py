@@ -22,7 +22,7 @@ from qloc.block import Array, Unit
 from qloc.neurons import NeuronSets
 from qloc.phase_plan import EditPlan
 
-_EDITED, _HELD_OUT, _NEW, _PROBES = 11, 12, 13, 14
+_EDITED, _HELD_OUT, _NEW, _PROBES, _BUDGET = 11, 12, 13, 14, 15
 """What a draw's seed ends with, so that one draw does not tell of another."""
 
 WITHOUT_SLOTS: Final = ("in_context", "matched")
@@ -61,7 +61,22 @@ class EditChooser:
             numbers = numbers[queries["kind"][numbers] == "fact"]
             known = numbers[queries["known"][numbers]]
             found[fact] = drawn(known if len(known) else numbers, (self.seed, fact, _EDITED))
-        return found
+        return self._within_budget(found)
+
+    def _within_budget(self, edited: Array) -> Array:
+        """At most ``max_facts`` of a relation, drawn, those that are known first."""
+        most = self.part.max_facts
+        if most is None:
+            return edited
+        relation = np.asarray(self.sets.facts["relation"]).astype(str)
+        kept = np.full_like(edited, -1)
+        for number, name in enumerate(np.unique(relation)):
+            facts = np.flatnonzero((relation == name) & (edited >= 0))
+            facts = np.random.default_rng([self.seed, number, _BUDGET]).permutation(facts)
+            known = self.sets.queries["known"][edited[facts]]
+            chosen = facts[np.argsort(~known, kind="stable")][:most]
+            kept[chosen] = edited[chosen]
+        return kept
 
     @cached_property
     def used(self) -> Array:

@@ -17,6 +17,7 @@ from torch import Tensor
 from qloc.extract.edits import Edit, edited
 from qloc.extract.hooks import without_head
 from qloc.extract.outcomes import Ints, OutcomeColumns, outcomes
+from qloc.extract.quiet import quiet
 from qloc.extract.rows import Cells, RowEngine
 from qloc.extract.tokens import Asked, Target, Tokens
 from qloc.vocabulary import NO_INDEX
@@ -110,7 +111,7 @@ class EditTests:
         for rows in self._runs(len(prompt) + n_tokens):
             ids = torch.tensor([list(prompt)] * len(rows), device=device)
             cache: Any = DynamicCache(config=model.config)
-            with torch.no_grad(), edited(self.engine.sites, self.edits, rows):
+            with torch.no_grad(), quiet(), edited(self.engine.sites, self.edits, rows):
                 for step in range(min(n_tokens, longest - len(prompt))):
                     with without_head(self.engine.sites.head) as given:
                         model(input_ids=ids, past_key_values=cache, use_cache=True)

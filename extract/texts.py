@@ -34,7 +34,7 @@ def windows(tokenizer: Any, family: Family, text: str, n_tokens: int, longest: i
     """
     if n_tokens == 0:
         return []
-    encoded = tokenizer(text, return_special_tokens_mask=True)
+    encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
     ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
     first = special.index(0)
     last = len(special) - special[::-1].index(0)

@@ -100,6 +100,18 @@ def test_edits_do_not_depend_on_the_unit(study: Study) -> None:
         assert (whole.sets[name][7:12] != member).nnz == 0
 
 
+def test_a_budget_of_facts_takes_known_ones_first(study: Study) -> None:
+    every = EditChooser(study=study, part=EditPlan()).arms(_unit(study, 0, 24))
+    some = EditChooser(study=study, part=EditPlan(max_facts=3)).arms(_unit(study, 0, 24))
+    chosen, relation = some.edited_query >= 0, study.column("facts", "relation")
+    np.testing.assert_array_equal(some.edited_query[chosen], every.edited_query[chosen])
+    known = study.neurons("ig", 0.2).queries["known"][every.edited_query]
+    for name in np.unique(relation):
+        here = relation == name
+        assert chosen[here].sum() == min(3, here.sum())
+        assert not known[here & ~chosen].any() or known[here & chosen].all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.05, 0.1, 0.2]))
 def test_a_certified_set_is_that_of_the_whole_network(seed: int, floor: float) -> None:
