@@ -10,6 +10,7 @@ import numpy as np
 
 from qloc.store import append, ledger, manifest
 from qloc.store.check import OURS
+from qloc.store.phase_schema import LABELLED
 from qloc.store.place import place_of
 from qloc.store.read import StoredStudy, open_store
 from qloc.store.schema import SCHEMA_VERSION
@@ -53,7 +54,7 @@ def info(path: str | Path) -> dict[str, Any]:
         "bytes": _bytes(study),
         "allows": _allows(study),
         "phases": {
-            name: {dim: list(labels) for dim, labels in phase.labels.items()}
+            name: {dim: list(phase.labels[dim]) for dim in LABELLED if dim in phase.labels}
             for name, phase in layout.phases.items()
         },
         "appending": _appending(path, len(layout.units)),
