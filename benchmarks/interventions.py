@@ -19,10 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from qloc.extract.architectures import down_weight, sites
+from qloc.extract.changed_rows import Cells, RowEngine, sharing
 from qloc.extract.edit_tests import EditTests
 from qloc.extract.edits import Edit, erasure
 from qloc.extract.outcomes import outcomes
-from qloc.extract.rows import Cells, RowEngine, sharing
 from qloc.extract.tokens import Asked, Target
 from qloc.facts import Query
 

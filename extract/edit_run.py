@@ -14,12 +14,12 @@ from scipy import sparse
 from torch import Tensor
 
 from qloc.block import Array
+from qloc.extract.changed_rows import RowEngine
 from qloc.extract.edit_columns import EditColumns, Tested
 from qloc.extract.edit_tests import EditTests
 from qloc.extract.edits import Edit, erasure, update
 from qloc.extract.matched import matched
 from qloc.extract.outcomes import OutcomeColumns
-from qloc.extract.rows import RowEngine
 from qloc.extract.tokens import Asked, Encoder, Target
 from qloc.extract.unchanged import unchanged
 from qloc.facts import ANSWER_MARK, Query

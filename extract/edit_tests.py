@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qloc.extract.changed_rows import Cells, RowEngine
 from qloc.extract.edits import Edit, edited
 from qloc.extract.hooks import without_head
 from qloc.extract.outcomes import Ints, OutcomeColumns, outcomes
 from qloc.extract.quiet import quiet
-from qloc.extract.rows import Cells, RowEngine
 from qloc.extract.tokens import Asked, Target, Tokens
 from qloc.vocabulary import NO_INDEX
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from qloc.arms import EditArms
 from qloc.block import PhaseBlock, PhaseOutline, Unit
 from qloc.extract.architectures import down_weight
+from qloc.extract.changed_rows import RowEngine
 from qloc.extract.edit_columns import EditColumns
 from qloc.extract.edit_run import EditRun
 from qloc.extract.matched import output_norms
-from qloc.extract.rows import RowEngine
 from qloc.extract.run import Extraction
 from qloc.extract.texts import held_out_text, windows
 from qloc.extract.tokens import Asked, Target

@@ -10,8 +10,8 @@ import numpy as np
 
 from qloc.arms import Arms, RelationSums
 from qloc.block import Array, PhaseBlock, PhaseOutline, Unit
+from qloc.extract.changed_rows import RowEngine, sharing
 from qloc.extract.interventions import InterventionRun
-from qloc.extract.rows import RowEngine, sharing
 from qloc.extract.run import Extraction
 from qloc.extract.synapses import SynapseRun
 from qloc.extract.tokens import Asked, Target, Tokens

@@ -18,9 +18,9 @@ from scipy import sparse
 from qloc.arms import Arms
 from qloc.block import Array, Unit
 from qloc.errors import ModelError, message
+from qloc.extract.changed_rows import Cells, Ints, RowEngine
 from qloc.extract.matched import matched, output_norms
 from qloc.extract.outcomes import OutcomeColumns, outcomes
-from qloc.extract.rows import Cells, Ints, RowEngine
 from qloc.extract.tokens import Asked, Tokens
 from qloc.extract.unchanged import unchanged
 

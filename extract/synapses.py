@@ -20,8 +20,8 @@ from torch import Tensor
 from qloc.block import Array
 from qloc.extract import synapse_sets
 from qloc.extract.attention import Change, attending, mass_without_sink, recording
+from qloc.extract.changed_rows import Cells, Ints, Pass, RowEngine
 from qloc.extract.outcomes import OutcomeColumns, outcomes
-from qloc.extract.rows import Cells, Ints, Pass, RowEngine
 from qloc.extract.tokens import Target, Tokens
 
 FACTOR: Final = {

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from qloc.block import Array
+from qloc.extract.changed_rows import Cells, RowEngine
 from qloc.extract.outcomes import OutcomeColumns, outcomes
-from qloc.extract.rows import Cells, RowEngine
 from qloc.extract.tokens import Asked, Tokens
 
 

@@ -13,11 +13,11 @@ import torch
 from qloc.arms import EditArms
 from qloc.extract.architectures import down_weight
 from qloc.extract.asking import ask_facts
+from qloc.extract.changed_rows import RowEngine
 from qloc.extract.edit_columns import EditColumns
 from qloc.extract.edit_run import EditRun
 from qloc.extract.loading import source
 from qloc.extract.matched import output_norms
-from qloc.extract.rows import RowEngine
 from qloc.extract.texts import held_out_text, windows
 from qloc.extract.tokens import Asked, Encoder, Target
 from qloc.facts import ANSWER_MARK, Query

@@ -14,10 +14,10 @@ from scipy import sparse
 from qloc.arms import Arms
 from qloc.block import Unit
 from qloc.extract.asking import ask_facts
+from qloc.extract.changed_rows import Cells, RowEngine, sharing
 from qloc.extract.interventions import InterventionRun
 from qloc.extract.loading import LoadedModel, source
 from qloc.extract.matched import matched, output_norms
-from qloc.extract.rows import Cells, RowEngine, sharing
 from qloc.extract.tokens import Asked, Tokens
 
 SETS = ("own", "neighbor", "matched")

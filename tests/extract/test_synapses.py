@@ -14,8 +14,8 @@ from scipy import sparse
 from qloc.extract import synapse_sets
 from qloc.extract.asking import ask_facts
 from qloc.extract.attention import _NAME
+from qloc.extract.changed_rows import RowEngine
 from qloc.extract.loading import source
-from qloc.extract.rows import RowEngine
 from qloc.extract.synapses import FACTOR, RENORMALIZED, SynapseRun
 from qloc.extract.tokens import Tokens
 
