@@ -35,7 +35,7 @@ SETS: Final = (
 )
 """The sets that are chosen here, in the order of the store; users' own and the matched control follow."""
 
-_NEIGHBOR, _OTHER = 1, 2
+_NEIGHBOR, OTHER = 1, 2
 """What a draw's seed ends with, so that one draw does not tell of the other."""
 
 Rows = list[Array]
@@ -81,13 +81,7 @@ class Chooser:
 
     @cached_property
     def _strata(self) -> dict[tuple[str, str], Array]:
-        """Queries of each relation and template."""
-        queries = self.sets.queries
-        keys = list(zip(queries["relation"].tolist(), queries["template"].tolist(), strict=True))
-        found: dict[tuple[str, str], list[int]] = {}
-        for number, key in enumerate(keys):
-            found.setdefault(key, []).append(number)
-        return {key: np.array(numbers) for key, numbers in found.items()}
+        return strata(self.sets)
 
     @classmethod
     def of(
@@ -120,7 +114,8 @@ class Chooser:
         near = [self.sets.of(query) if query >= 0 else nothing for query in neighbor]
         _, values, panel = self._signals.rows(numbers)
         stored = _Stored(values=values, panel=panel)
-        only_own, only_near = self._differences(stored, neighbor - unit.first_query, own, near)
+        row = np.where(neighbor < 0, -1, neighbor - unit.first_query)
+        only_own, only_near = self._differences(stored, row, own, near)
         every, some = self._shared(fact, own)
         chosen: dict[str, Rows] = {
             "own": own,
@@ -129,7 +124,7 @@ class Chooser:
             "neighbor_minus_own": only_near,
             "intersection": every,
             "union": some,
-            "refined": [_row(self.refined.member, number) for number in fact],
+            "refined": [row_of(self.refined.member, number) for number in fact],
             "top": self._strongest(numbers, stored),
             "other_fact": [self.sets.of(query) if query >= 0 else nothing for query in other],
         }
@@ -139,7 +134,7 @@ class Chooser:
             chosen[name] = [np.unique(of_fact.get(str(ids[number]), everywhere)) for number in fact]
         width = self.sets.n_layers * self.sets.n_neurons
         return Arms(
-            sets={name: _matrix(rows, width) for name, rows in chosen.items()},
+            sets={name: matrix(rows, width) for name, rows in chosen.items()},
             neighbor=neighbor,
             other_fact=other,
         )
@@ -150,24 +145,10 @@ class Chooser:
         first, last = np.searchsorted(fact, [fact[query], fact[query] + 1])
         others = np.arange(first, last)
         others = others[(others != query) & (self._sizes[first:last] > 0)]
-        return self._drawn(others, query, _NEIGHBOR)
+        return drawn(others, (self.seed, query, _NEIGHBOR))
 
     def _other_fact(self, query: int) -> int:
-        """A query of another fact with the same template and another answer; one that is known, if any is."""
-        queries = self.sets.queries
-        same = self._strata[queries["relation"][query], queries["template"][query]]
-        same = same[
-            (queries["fact"][same] != queries["fact"][query])
-            & (queries["answer"][same] != queries["answer"][query])
-            & (self._sizes[same] > 0)
-        ]
-        known = same[queries["known"][same]]
-        return self._drawn(known if len(known) else same, query, _OTHER)
-
-    def _drawn(self, among: Array, query: int, purpose: int) -> int:
-        if not len(among):
-            return -1
-        return int(np.random.default_rng([self.seed, int(query), purpose]).choice(among))
+        return drawn(other_fact(self.sets, self._strata, query), (self.seed, query, OTHER))
 
     @cached_property
     def _sizes(self) -> Array:
@@ -178,7 +159,7 @@ class Chooser:
 
         Parameters
         ----------
-        neighbor : rows of ``stored``; negative where there is none.
+        neighbor : rows of ``stored``; -1 where there is none.
         """
         first, second = [], []
         for query, (other, mine, theirs) in enumerate(zip(neighbor.tolist(), own, near, strict=True)):
@@ -234,11 +215,41 @@ class _Stored:
         return np.asarray(self.values[query][at], dtype=np.float64)
 
 
-def _row(member: sparse.csr_array, row: int) -> Array:
+def strata(sets: NeuronSets) -> dict[tuple[str, str], Array]:
+    """Queries with a set, by relation and template."""
+    names = zip(sets.queries["relation"].tolist(), sets.queries["template"].tolist(), strict=True)
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, (key, size) in enumerate(zip(names, sets.sizes().tolist(), strict=True)):
+        if size:
+            found.setdefault(key, []).append(number)
+    return {key: np.array(numbers) for key, numbers in found.items()}
+
+
+def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int) -> Array:
+    """Queries of other facts with the query's template and another answer; known ones, if any is known."""
+    queries = sets.queries
+    same = of.get((queries["relation"][query], queries["template"][query]), np.zeros(0, dtype=np.int64))
+    same = same[
+        (queries["fact"][same] != queries["fact"][query])
+        & (queries["answer"][same] != queries["answer"][query])
+    ]
+    known = same[queries["known"][same]]
+    found: Array = known if len(known) else same
+    return found
+
+
+def drawn(among: Array, seed: tuple[int, ...]) -> int:
+    """One of them; -1 where there is none."""
+    return int(np.random.default_rng(seed).choice(among)) if len(among) else -1
+
+
+def row_of(member: sparse.csr_array, row: int) -> Array:
+    """One row's neurons."""
     return member.indices[member.indptr[row] : member.indptr[row + 1]].astype(np.int64)
 
 
-def _matrix(rows: Rows, width: int) -> sparse.csr_array:
+def matrix(rows: Rows, width: int) -> sparse.csr_array:
+    """Rows of ascending neuron numbers as bool, CSR (row, layer · neuron)."""
     neuron = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     return sparse.csr_array((np.ones(len(neuron), dtype=bool), neuron, indptr), shape=(len(rows), width))

@@ -22,6 +22,7 @@ from qloc.extract.matched import matched, output_norms
 from qloc.extract.outcomes import OutcomeColumns, outcomes
 from qloc.extract.rows import Cells, Ints, RowEngine
 from qloc.extract.tokens import Asked, Tokens
+from qloc.extract.unchanged import unchanged
 
 FACTOR: Final = {"suppress": 0.0, "enhance": 2.0, "mean": 0.0, "resample": 0.0}
 """What each operation multiplies an activation by, before it adds the mean's or the other fact's."""
@@ -90,30 +91,11 @@ class InterventionRun:
     @cached_property
     def _unchanged(self) -> tuple[Floats, OutcomeColumns]:
         base = OutcomeColumns.empty(len(self.asked))
-        return self._activations(self.asked, base), base
+        return unchanged(self.engine, self.asked, base), base
 
     @cached_property
     def _tokens(self) -> Tokens:
         return Tokens.of(self.asked)
-
-    def _activations(self, asked: Sequence[Asked], base: OutcomeColumns | None = None) -> Floats:
-        """Unchanged activations at the target, mean over answer tokens: (query, layer, neuron)."""
-        tokens, sites = Tokens.of(asked), self.engine.sites
-        found = np.zeros(
-            (len(asked), sites.n_layers, sites.n_neurons),
-            dtype=np.float64 if self.engine.wide.itemsize == 8 else np.float32,
-        )
-        every = np.arange(len(tokens.targets))
-        for done in self.engine.passes(tokens.targets, every, Cells.none(), read=True):
-            if done.activation is None:
-                raise AssertionError("activations were asked for")
-            of, share = tokens.query[done.rows], tokens.share[done.rows]
-            given = done.activation.to(self.engine.wide).cpu().numpy()
-            np.add.at(found, of, share[:, None, None].astype(found.dtype) * given)
-            if base is not None:
-                said = outcomes(self.engine.head, done.hidden, tokens.answers[done.rows])
-                base.add(of, tokens.first[done.rows], share, said)
-        return found
 
     def _after(self, activation: Floats) -> OutcomeColumns:
         columns = OutcomeColumns.empty(len(self.operations), len(self.names), len(self.asked))
@@ -144,7 +126,7 @@ class InterventionRun:
             found["mean"] = self._means(activation)
         if "resample" in self.operations:
             numbers = sorted({int(number) for number in self.arms.other_fact if number >= 0})
-            lent = self._activations([self.donors[number] for number in numbers])
+            lent = unchanged(self.engine, [self.donors[number] for number in numbers])
             of = dict(zip(numbers, lent, strict=True))
             pairs = enumerate(self.arms.other_fact.tolist())
             found["resample"] = {query: of[number] for query, number in pairs if number >= 0}

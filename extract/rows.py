@@ -171,11 +171,15 @@ class RowEngine:
         lengths = np.array([len(targets[index].ids) for index in row_target], dtype=np.int64)
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)
-            positions = 1 if shared else int(length)
-            fit = min(self.memory // self._bytes(int(length), positions, read), _MOST_POSITIONS // positions)
-            size = max(1, fit)
+            size = self.rows_a_batch(int(length), shared=shared, read=read)
             for start in range(0, len(rows), size):
                 yield rows[start : start + size]
+
+    def rows_a_batch(self, length: int, *, shared: bool = False, read: bool = False) -> int:
+        """How many rows of a prompt of ``length`` tokens go together; at least 1."""
+        positions = 1 if shared else length
+        fit = self.memory // self._bytes(length, positions, read)
+        return max(1, min(fit, _MOST_POSITIONS // positions))
 
     def _bytes(self, length: int, positions: int, read: bool) -> int:
         """What one row takes while it is in a block, and what is kept of it."""

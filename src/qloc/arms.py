@@ -46,3 +46,29 @@ class RelationSums:
 
     n_queries: Mapping[str, int]
     activation_sum: Callable[[str], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditArms:
+    """What is to be edited for each fact of one unit, and what the edits are tested on.
+
+    Attributes
+    ----------
+    sets : by label of the ``edit_set`` axis, in its order; bool, CSR (fact in the unit, layer · neuron). An
+        empty row is an edit that the fact does not have.
+    edited_query, other_fact : int64, (fact,): study-wide queries; the one that is edited, and one of another
+        fact with the same template; -1 where there is none.
+    held_out : int8, (fact, query_of_fact): 1 where a query's template was not used for the sets, 0 where it
+        was, -1 where there is no query.
+    new_object : o′ of each fact; empty where there is none.
+    probe_query : int64, (fact, probe): study-wide queries; -1 where there are fewer.
+    probe_kind : str, (fact, probe), such as ``other_answer_same_relation``; empty where there is none.
+    """
+
+    sets: Mapping[str, sparse.csr_array]
+    edited_query: NDArray[np.int64]
+    other_fact: NDArray[np.int64]
+    held_out: NDArray[np.int8]
+    new_object: tuple[str, ...]
+    probe_query: NDArray[np.int64]
+    probe_kind: NDArray[np.object_]

@@ -98,7 +98,9 @@ class EditPlan(_SetPlan):
     beta2: float = Field(0.3, ge=0)
     cas_threshold: float = Field(0.3, gt=0, lt=1)
     n_probes: int = Field(8, ge=0)
-    text_tokens: int = Field(512, ge=0)
+    text_tokens: int = Field(128, ge=0)
     """Tokens of held-out text that Δ nats are taken over."""
 
     greedy_tokens: int = Field(20, ge=0)
+    max_facts: int | None = Field(None, ge=1)
+    """Facts of a relation that are edited, seeded, those with known queries first; all where None."""

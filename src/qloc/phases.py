@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,11 +54,12 @@ def _interventions(extraction: Extraction, study: Study) -> Steps:
 
 
 def _edits(extraction: Extraction, study: Study) -> Steps:
+    from qloc.analysis.chosen_edits import EditChooser
+    from qloc.extract.editing import prepare
+
     plan = extraction.plan
     part = plan.edit_plan()
-    chosen = importlib.import_module("qloc.analysis.chosen_edits")
-    editing = importlib.import_module("qloc.extract.editing")
-    return chosen.EditChooser.of(study, part, seed=plan.seed).arms, editing.prepare(extraction, part)
+    return EditChooser(study=study, part=part, seed=plan.seed).arms, prepare(extraction, part)
 
 
 STEPS: Final[Mapping[str, Callable[[Extraction, Study], Steps]]] = {

@@ -134,3 +134,16 @@ def test_refined_neurons_against_counting(study: Study) -> None:
             sizes.setdefault(str(relation[number]), []).append(len(expected))
     for name, given in sizes.items():
         assert found.converged[name] == (2 <= np.mean(given) <= 5)
+
+
+def test_a_query_without_a_neighbor_has_no_differences(study: Study) -> None:
+    """Wherever its unit begins."""
+    chooser = _chooser(study)
+    sizes = study.neurons("ig", THRESHOLD).sizes().copy()
+    unit = _unit(study, 20, 24)
+    sizes[unit.first_query + 1 : unit.last_query] = 0  # the first query's fact has no other set
+    chooser.__dict__["_sizes"] = sizes
+    arms = chooser.arms(unit)
+    assert arms.neighbor[0] == -1
+    for name in ("neighbor", "own_minus_neighbor", "neighbor_minus_own"):
+        assert _set(arms, name, 0) == set()
