@@ -29,10 +29,6 @@ _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, tor
 """Largest difference from the oracle, relative to its largest value. float64: transformers' RMSNorm computes
 in float32 even then. Half precision: rounding of a single activation is 4e-3 already."""
 
-_MOST_POSITIONS = 1024
-"""Positions in flight (a row is one in a causal model, a whole prompt in a masked one) beyond which a larger
-batch was not faster on two cores, only larger (benchmarks/extraction.py)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class GradientEngine:
@@ -45,6 +41,8 @@ class GradientEngine:
         growing rows did not hold.
     cut : whether the last block runs at the target alone; a matter of masked models.
     carried : which of the blocks' arguments have entries of each query; :func:`proved` finds out.
+    most_positions : in flight: a row is one in a causal model, a whole prompt in a masked one. A larger batch
+        than the default was not faster on two cores, only larger (benchmarks/extraction.py).
     """
 
     model: Any
@@ -54,6 +52,7 @@ class GradientEngine:
     kind: Literal["after", "token", "before", "full"] = "after"
     cut: bool = False
     carried: Carried = field(default_factory=dict)
+    most_positions: int = 1024
 
     @property
     def head(self) -> Head:
@@ -117,7 +116,7 @@ class GradientEngine:
             layers = range(self.sites.n_layers)
             rows = 1 + n_nodes * len(layers)
             positions = rows * (1 if self.family == "causal" else length)
-            fit = min(self.memory // self._bytes(length, n_nodes, layers), _MOST_POSITIONS // positions)
+            fit = min(self.memory // self._bytes(length, n_nodes, layers), self.most_positions // positions)
             size = max(1, fit)
             plan += [indices[start : start + size] for start in range(0, len(indices), size)]
         return plan
