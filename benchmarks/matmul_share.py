@@ -47,7 +47,7 @@ def rate(rows: int, config: Any, weight: dict[str, torch.Tensor]) -> dict[str, f
 
 def share(kind: str, args: argparse.Namespace) -> dict[str, Any]:
     """One row: rates of the engine and of plain products, in turn."""
-    config, family = shape(kind)
+    config, family = shape(kind, num_hidden_layers=args.layers)
     model, asked = build(config, family), targets(args.queries, args.tokens, family, config.vocab_size)
     engine = engine_of(model, family, asked)
     width, inner = config.hidden_size, 4 * config.hidden_size
@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=12)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rows", type=int, default=1024, help="of the plain products")
+    parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     notes = f"Plain products: float32, {args.rows} rows, in the same threads, in turn with the engine."

@@ -51,7 +51,7 @@ def against_peers(kind: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     from _measuring import attribution, build, costs, engine_of, shape, table, targets
     from _peers import Captum, Package
 
-    config, family = shape(kind)
+    config, family = shape(kind, num_hidden_layers=args.layers)
     model, asked = build(config, family), targets(args.queries, args.tokens, family, config.vocab_size)
     engine, package = engine_of(model, family, asked), Package(model, family)
     captum = Captum(model, engine.sites)
@@ -125,7 +125,7 @@ def jaccard(found: Any, best: Any) -> float:
 
 
 def main() -> None:
-    """Measure what was asked for, and write it to ``results/peers.json`` and ``.md``."""
+    """Measure what was asked for, and write it to ``results/peers-PART.json`` and ``.md``."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=8, help="queries in one batch of qloc's")
     parser.add_argument("--tokens", type=int, default=12)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--facts", type=int, default=100, help="facts of the part accuracy")
     args = parser.parse_args()
@@ -140,20 +141,19 @@ def main() -> None:
         enter()
     from _measuring import write
 
-    parts = {
-        f"{kind}'s shape, {args.tokens} tokens, {args.steps} nodes, a query": against_peers(kind, args)
-        for kind in ("gpt2", "bert")
-        if kind in args.parts
-    }
+    for kind in ("gpt2", "bert"):
+        if kind in args.parts:
+            title = f"{kind}'s shape, {args.layers} layers, {args.tokens} tokens, {args.steps} nodes, a query"
+            write(f"peers-{kind}", {title: against_peers(kind, args)}, EQUAL_NODES)
     if "accuracy" in args.parts:
-        for kind in ("causal", "masked"):
-            parts[f"equal accuracy, embedded:{kind}, a query"] = equal_accuracy(kind, args)
-    write("peers", parts, NOTES)
+        titles = {kind: f"equal accuracy, embedded:{kind}, a query" for kind in ("causal", "masked")}
+        write("peers-accuracy", {t: equal_accuracy(kind, args) for kind, t in titles.items()}, EQUAL_ACCURACY)
 
 
-NOTES = """The package's quadrature is `endpoints`; its Jaccard is that of qloc's attribution by that rule,
-its cost what the package itself takes, which is linear in nodes. Of GPT-2 the package attributes to the
-*input* of the activation function, so its numbers are others, and only its cost is compared."""
+EQUAL_NODES = """`times` are medians of ratios of runs in turn. Of GPT-2 the package attributes to the *input*
+of the activation function, so its numbers are others, and only its cost is compared."""
+EQUAL_ACCURACY = """The package's quadrature is `endpoints`; its Jaccard is that of qloc's attribution by
+that rule, its cost what the package itself takes, which is linear in nodes."""
 
 if __name__ == "__main__":
     main()
