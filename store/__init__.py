@@ -4,6 +4,8 @@
 write         ``Writer``, ``write_unit``: from an Outline and Blocks to a store
 read          ``open_store``: a store's groups as Datasets
 verify        ``verify``: whether a store is what its manifest says
+repair        ``Repair``: a store made again what its manifest says
+completing    ``roll_forward``: an interrupted assembling, ended without the model
 info          ``info``, ``render``: what is in a store
 schema        the contract: groups, variables, dims, dtypes (docs/store.md)
 layout        the sizes and units of one store
@@ -13,6 +15,9 @@ skeleton      the first thing written; fingerprints compared
 arrays        chunks, shards, codecs
 finalize      from unit files to arrays; the manifest last
 manifest      digests of every object
+contents      which array, rows and units an object holds
+damage        how a store differs from its manifest
+rebuilding    one object of an array, from unit files
 card          the README.md inside a complete store
 unfinished    the units of an unfinished store as Datasets
 place         a folder or an archive, read alike

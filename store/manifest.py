@@ -1,7 +1,8 @@
 """The manifest: what a complete store is made of. Only a store with a valid manifest is complete.
 
-``manifest.json`` is canonical JSON: the sha256 and size of every other object, what the numbers were made
-with and when, the notes of units, and at its end its own sha256, taken without that field.
+``manifest.json`` is canonical JSON: the sha256 and size of every other object, all metadata once more (so
+that any can be rebuilt), what the numbers were made with and when, the notes of units, and at its end its own
+sha256, taken without that field.
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from typing import Any, Final
 from qloc.canonical import canonical, digest, file_digest
 from qloc.errors import VerificationError, message
 from qloc.store.durable import write_bytes
+from qloc.store.metadata import ROOT
 from qloc.store.place import Place, place_of
 
 MANIFEST: Final = "manifest.json"
 _KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
+METADATA: Final = "metadata"
+"""The root's zarr.json with the consolidated metadata; the first manifests had none."""
+
+_OWN: Final = "sha256"
 _LIBRARIES: Final = ("numpy", "zarr")
 
 
@@ -61,14 +67,26 @@ def write(
         for name in objects(store, leave_out=leave_out)
     }
     libraries = {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
-    content: dict[str, Any] = {
+    content = {
         "libraries": libraries,
+        METADATA: json.loads((store / ROOT).read_bytes()),
         "notes": dict(notes),
         "objects": found,
         "run": dict(run),
         "schema_version": schema_version,
     }
-    write_bytes(store / MANIFEST, canonical({**content, "sha256": digest(content)}))
+    replace(store, content)
+
+
+def replace(store: Path, content: Mapping[str, Any]) -> None:
+    """Write a manifest of this content, durably and at once, with its own sha256.
+
+    Raises
+    ------
+    StorageError : the disk refused; the one there was still is.
+    """
+    own = {key: value for key, value in content.items() if key != _OWN}
+    write_bytes(store / MANIFEST, canonical({**own, _OWN: digest(own)}))
 
 
 def read(store: Path | Place) -> dict[str, Any]:
@@ -108,15 +126,21 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
     if canonical_bytes != raw:
         got = f"{len(raw)} bytes with sha256 {hashlib.sha256(raw).hexdigest()}"
         raise VerificationError(_broken("manifest", got, "canonical JSON", path))
-    if not isinstance(found, dict) or set(found) != {*_KEYS, "sha256"} or not _lists(found["objects"]):
+    if not _is_manifest(found):
         got = ", ".join(found) if isinstance(found, dict) else type(found).__name__
-        raise VerificationError(_broken("manifest", got, f"the keys {', '.join((*_KEYS, 'sha256'))}", path))
-    own = digest({key: found[key] for key in _KEYS})
-    if own != found["sha256"]:
+        raise VerificationError(_broken("manifest", got, f"the keys {', '.join((*_KEYS, _OWN))}", path))
+    own = digest({key: value for key, value in found.items() if key != _OWN})
+    if own != found[_OWN]:
         raise VerificationError(
-            _broken("sha256 of the manifest", own, f"{found['sha256']}, as it says itself", path)
+            _broken("sha256 of the manifest", own, f"{found[_OWN]}, as it says itself", path)
         )
-    return found
+    return dict(found)
+
+
+def _is_manifest(found: Any) -> bool:
+    if not isinstance(found, dict) or set(found) - {METADATA} != {*_KEYS, _OWN}:
+        return False
+    return _lists(found["objects"]) and isinstance(found.get(METADATA, {}), dict)
 
 
 def _lists(found: Any) -> bool:

@@ -36,6 +36,7 @@ PACKAGE = {
     "facts.py": "",
     "extracting.py": "import qloc.extract.run, qloc.store.write",
     "pipeline.py": "import qloc.store.read, qloc.analysis.results, qloc.reports.build",
+    "repairing.py": "import qloc.extracting, qloc.extract.run, qloc.store.repair",
     "sharing.py": "import qloc.pipeline, qloc.store.read",
     "simulate.py": "import qloc.store.write",
     "demo.py": "import qloc.pipeline",

@@ -69,7 +69,7 @@ def extract_study(
     StorageError : the disk refused.
     """
     out, progress = Path(out), progress or Progress(quiet=True)
-    extraction = _prepared(plan)
+    extraction = prepared(plan)
     if not dry_run and _finished(out, extraction.fingerprint):
         progress.say(f"{out} holds this extraction already.")
         return _of_store(out)
@@ -77,7 +77,14 @@ def extract_study(
     return _estimated(extraction, out) if dry_run else _run(extraction, extraction.outline, out, progress)
 
 
-def _prepared(plan: Plan) -> Extraction:
+def prepared(plan: Plan) -> Extraction:
+    """An extraction whose weights are not read yet.
+
+    Raises
+    ------
+    MissingDependencyError : torch or its kin are not installed.
+    InputError : model or facts cannot be read.
+    """
     try:
         from qloc.extract.run import prepare
 
