@@ -8,6 +8,7 @@ repair        ``Repair``: a store made again what its manifest says
 completing    ``roll_forward``: an interrupted assembling, ended without the model
 info          ``info``, ``render``: what is in a store
 schema        the contract: groups, variables, dims, dtypes (docs/store.md)
+versions      schemas of the past are read, those of the future refused
 layout        the sizes and units of one store
 panel         which neurons of a Block are kept
 ledger        unit files and the records that make them count

@@ -8,9 +8,11 @@ from typing import Any
 
 from qloc.errors import InputError, message
 from qloc.store import ledger
-from qloc.store.check import layout_of
+from qloc.store.check import layout_of, root_attributes
 from qloc.store.finalize import finalize
 from qloc.store.lock import Lock
+from qloc.store.place import Folder
+from qloc.store.versions import require_present
 
 
 def roll_forward(path: Path, run: Mapping[str, Any]) -> None:
@@ -22,12 +24,13 @@ def roll_forward(path: Path, run: Mapping[str, Any]) -> None:
 
     Raises
     ------
-    SchemaError : the path is no store.
+    SchemaError : the path is no store, or one of another schema.
     InputError : units are missing: these only an extraction can give.
     LockedError : another process writes it.
     StorageError : the disk refused; run again.
     """
     layout = layout_of(path)
+    require_present(root_attributes(path), Folder(path))
     lock = Lock.take(path / ledger.LEDGER / ledger.LOCK, path)
     try:
         records = {unit.number: unit for unit in ledger.records(path)}

@@ -11,7 +11,6 @@ import numpy as np
 from qloc.store import manifest
 from qloc.store.place import place_of
 from qloc.store.read import StoredStudy, open_store
-from qloc.store.schema import SCHEMA_VERSION
 from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
 
 
@@ -36,7 +35,7 @@ def info(path: str | Path) -> dict[str, Any]:
     ours = ("schema_version", "fingerprint", "layout")
     return {
         "path": str(path),
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": study.attrs["schema_version"],
         "complete": study.complete,
         "units": {"planned": len(layout.units), "written": len(layout.units) - len(study.missing)},
         "facts": {

@@ -20,6 +20,7 @@ from qloc.errors import VerificationError, message
 from qloc.store.durable import write_bytes
 from qloc.store.metadata import ROOT
 from qloc.store.place import Place, place_of
+from qloc.store.versions import refuse_newer
 
 MANIFEST: Final = "manifest.json"
 _KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
@@ -85,8 +86,7 @@ def replace(store: Path, content: Mapping[str, Any]) -> None:
     ------
     StorageError : the disk refused; the one there was still is.
     """
-    own = {key: value for key, value in content.items() if key != _OWN}
-    write_bytes(store / MANIFEST, canonical({**own, _OWN: digest(own)}))
+    write_bytes(store / MANIFEST, canonical({**content, _OWN: _digest(content)}))
 
 
 def read(store: Path | Place) -> dict[str, Any]:
@@ -94,6 +94,7 @@ def read(store: Path | Place) -> dict[str, Any]:
 
     Raises
     ------
+    SchemaError : it is of a newer schema.
     VerificationError : it is missing, or not the canonical bytes of a manifest with its own sha256.
     """
     place = place_of(store)
@@ -116,6 +117,7 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    SchemaError : they are of a newer schema.
     VerificationError : they are not the canonical bytes of a manifest with its own sha256.
     """
     try:
@@ -126,10 +128,11 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
     if canonical_bytes != raw:
         got = f"{len(raw)} bytes with sha256 {hashlib.sha256(raw).hexdigest()}"
         raise VerificationError(_broken("manifest", got, "canonical JSON", path))
+    _refuse_newer(found, path)
     if not _is_manifest(found):
         got = ", ".join(found) if isinstance(found, dict) else type(found).__name__
         raise VerificationError(_broken("manifest", got, f"the keys {', '.join((*_KEYS, _OWN))}", path))
-    own = digest({key: value for key, value in found.items() if key != _OWN})
+    own = _digest(found)
     if own != found[_OWN]:
         raise VerificationError(
             _broken("sha256 of the manifest", own, f"{found[_OWN]}, as it says itself", path)
@@ -137,10 +140,22 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
     return dict(found)
 
 
+def _refuse_newer(found: Any, path: Path) -> None:
+    """Refuse what a later version wrote, whatever else is in it; a damaged number is no version."""
+    if isinstance(found, dict) and found.get(_OWN) == _digest(found):
+        run = found.get("run")
+        writer = run.get("qloc") if isinstance(run, dict) else None
+        refuse_newer(found.get("schema_version"), path.parent, writer)
+
+
 def _is_manifest(found: Any) -> bool:
     if not isinstance(found, dict) or set(found) - {METADATA} != {*_KEYS, _OWN}:
         return False
     return _lists(found["objects"]) and isinstance(found.get(METADATA, {}), dict)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return digest({key: value for key, value in content.items() if key != _OWN})
 
 
 def _lists(found: Any) -> bool:

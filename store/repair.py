@@ -86,7 +86,7 @@ class Repair:
         Raises
         ------
         InputError : the store is a file.
-        SchemaError : it is of another schema.
+        SchemaError : it is of a newer schema.
         LockedError : another process repairs or writes it.
         VerificationError : the manifest is not readable, so that nothing says what the objects were; or
             metadata are damaged that it does not have.

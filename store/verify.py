@@ -13,9 +13,10 @@ from typing import Any
 from qloc.errors import SchemaError, VerificationError, message
 from qloc.store import check, ledger, manifest, metadata
 from qloc.store.contents import Contents
-from qloc.store.place import Place, place_of
+from qloc.store.place import Folder, Place, place_of
 
-_ACTION = "Take this object from the store's source again, or extract again"
+_REPAIR = "Run qloc store repair on the store"
+_SOURCE = "Take the archive from its source again"
 
 
 def verify(path: str | Path | Place) -> list[str]:
@@ -27,7 +28,7 @@ def verify(path: str | Path | Place) -> list[str]:
 
     Raises
     ------
-    SchemaError : the path is not a qloc store at all.
+    SchemaError : the path is not a qloc store at all, or one of a newer schema.
     """
     place = place_of(path)
     if place.size(manifest.MANIFEST) is None:
@@ -65,7 +66,7 @@ def require_present(path: Path | Place) -> None:
                 states[name],
                 _bytes(said[name]["size"]),
                 str(place.path / name),
-                _ACTION,
+                _action(place),
             )
             for name in wrong
         )
@@ -82,7 +83,11 @@ def _problems(place: Place, said: Mapping[str, Mapping[str, Any]]) -> Iterator[s
         if got == expected:
             expected, got = f"sha256 {said[name]['sha256']}", f"sha256 {place.digest(name)}"
         if got != expected:
-            yield message(contents.words(name), got, expected, where, _ACTION)
+            yield message(contents.words(name), got, expected, where, _action(place))
+
+
+def _action(place: Place) -> str:
+    return _REPAIR if isinstance(place, Folder) else _SOURCE
 
 
 def _bytes(size: object) -> str:

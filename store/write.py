@@ -10,14 +10,16 @@ from typing import Any, Self
 from qloc.block import Block, Outline, Unit
 from qloc.errors import InputError, message
 from qloc.store import ledger, manifest, skeleton
-from qloc.store.check import complete, is_store, layout_of
+from qloc.store.check import complete, is_store, layout_of, root_attributes
 from qloc.store.durable import storing
 from qloc.store.finalize import finalize, remove_working
 from qloc.store.layout import Layout
 from qloc.store.ledger import UnitRecord
 from qloc.store.lock import Lock
 from qloc.store.panel import unit_arrays
+from qloc.store.place import Folder
 from qloc.store.schema import Tier
+from qloc.store.versions import require_present
 
 
 def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
@@ -77,6 +79,7 @@ class Writer:
         Raises
         ------
         InputError : the path is something else than a store, or a parameter is wrong.
+        SchemaError : the store is of a newer schema, or an unfinished one of an older.
         FingerprintError : the store is of other parameters; shows where they differ.
         LockedError : another process writes it.
         VerificationError : it has a manifest that is broken.
@@ -108,6 +111,7 @@ class Writer:
     @classmethod
     def _resumed(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any], lock: Lock) -> Self:
         try:
+            require_present(root_attributes(path), Folder(path))
             skeleton.compare(path, layout, fingerprint)
             return cls(path, layout, lock, ledger.sweep(path))
         except BaseException:
