@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -105,6 +106,8 @@ class Repair:
             with storing(path):
                 return cls(path, Damage.repaired(path, said), aside, lock)
         except BaseException:
+            with suppress(OSError):  # where units are in it, they are kept
+                aside.rmdir()
             lock.release()
             raise
 
@@ -114,6 +117,8 @@ class Repair:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._records:
+            shutil.rmtree(self._aside, ignore_errors=True)
         self._lock.release()
 
     @property
@@ -160,9 +165,9 @@ class Repair:
                 self._agree()
             if not self._other or accept is not None:
                 self._settle_card(changed=bool(self._other))
-            shutil.rmtree(self._aside)
             if self._other and accept is not None:
                 self._seal(accept)
+            shutil.rmtree(self._aside)
         if self._lost or (self._other and accept is None):
             raise VerificationError(self._refusals())
         return Repaired(

@@ -140,6 +140,7 @@ def test_other_facts_are_refused_with_the_difference(damaged: Path, extracted: P
     assert result.stderr.startswith("Error: fingerprint of signals is ")
     assert "(facts: " in result.stderr
     assert contents(damaged) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.jsonl", "s.zarr"]
     moved = shutil.copy(extracted / "facts.jsonl", tmp_path / "moved.jsonl")
     assert run(damaged, "--facts", moved, "--device", "cpu", "--quiet").output == ""
     assert contents(damaged) == contents(extracted / "s.zarr")

@@ -338,6 +338,7 @@ def test_an_early_manifest_has_no_metadata(damaged, cut, study):
         f"expected one with sha256 {found['objects']['zarr.json']['sha256']}. At {damaged / 'zarr.json'}. "
         "Take this object from the store's source again."
     )
+    assert [path.name for path in damaged.parent.iterdir()] == ["s.zarr"]
 
 
 def test_the_manifest_has_all_metadata(cut):
