@@ -49,7 +49,7 @@ def cells_of_units(
     units: Mapping[Unit, ledger.UnitRecord],
     *,
     keep: bool,
-) -> Array:
+) -> Array | None:
     """The cells of an object that come from units, the rest as the store has them.
 
     Parameters
@@ -57,6 +57,10 @@ def cells_of_units(
     aside : where the units' files are.
     units : those with rows in the region that were extracted again.
     keep : whether the store's own cells are sound; else what no unit fills is missing.
+
+    Returns
+    -------
+    The cells, or None where a unit's file does not have the variable.
     """
     array: zarr.Array[Any] = zarr.open_array(store / variable.path, mode="r", zarr_format=3)
     dtype = object if array.dtype.kind == "T" else array.dtype
@@ -67,6 +71,8 @@ def cells_of_units(
         of_facts = variable.dims[axis] == FACT
         first = unit.first_fact if of_facts else unit.first_query
         with ledger.open_unit(aside, record) as opened:
+            if variable.path not in opened:
+                return None
             values = ledger.member(opened, variable)
         source, target = _overlap(region, axis, first, values.shape)
         if keep:

@@ -29,6 +29,7 @@ from qloc.store.durable import storing
 from qloc.store.lock import Lock
 from qloc.store.panel import unit_arrays
 from qloc.store.schema import FACTS, fact_column, typed
+from qloc.vocabulary import METHOD
 
 _MADE_FOR: Final = "made-for"
 _FACTS: Final = FACTS[0].group
@@ -196,10 +197,10 @@ class Repair:
             raise
 
     def _settle_labels(self) -> None:
-        """Rebuild arrays that have no rows: the names along an axis, which the layout has."""
+        """Rebuild the names of the attribution methods, which the layout has."""
         for name in tuple(self._damage.objects):
             variable = self._contents.variable(name)
-            if variable is not None and variable.row is None:
+            if variable is not None and variable.dims == (METHOD,):
                 self._settle(name)
 
     def _settle(self, name: str, *, anew: set[Unit] | None = None, any_bytes: bool = False) -> None:
@@ -238,10 +239,10 @@ class Repair:
                 return None
             values = self._columns[column]
             return typed(values, fact_column(column, values).dtype)[region]
-        if variable is None:
-            return None
-        if variable.row is None:
+        if variable is not None and variable.dims == (METHOD,):
             return np.array(self.layout.methods, dtype=object)[region]
+        if variable is None or variable.row is None:
+            return None
         units = {
             unit: self._records[unit.number]
             for unit in self._contents.units(name)

@@ -307,6 +307,26 @@ def test_panels_that_do_not_fit_are_refused_untouched(damaged, cut):
     assert contents(damaged) == before
 
 
+def test_an_array_that_no_unit_has_is_named_as_lost(damaged, study, monkeypatch):
+    """A later version's array: nothing here can make it; what can be rebuilt is."""
+    from qloc.store import ledger
+
+    member = ledger.NpzFile.__contains__
+    monkeypatch.setattr(
+        ledger.NpzFile, "__contains__", lambda self, path: path != "queries/rank" and member(self, path)
+    )
+    for name in ("queries/rank/c/0", "queries/argmax/c/0"):
+        flip(damaged / name)
+    said = manifest.read(damaged)["objects"]["queries/rank/c/0"]["sha256"]
+    with pytest.raises(VerificationError) as caught:
+        repaired(damaged, study)
+    assert str(caught.value) == (
+        f"array queries/rank, queries 0 to 15 (units 0 to 3) is 'lost'; expected sha256 {said}. "
+        f"At {damaged}/queries/rank/c/0. Take this object from the store's source again, or extract again."
+    )
+    assert len(verify(damaged)) == 1
+
+
 def test_without_a_manifest_nothing_is_touched(damaged):
     flip(damaged / "manifest.json")
     flip(damaged / "queries/rank/c/0")
