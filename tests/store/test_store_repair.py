@@ -322,7 +322,7 @@ def test_an_array_that_no_unit_has_is_named_as_lost(damaged, study, monkeypatch)
         repaired(damaged, study)
     assert str(caught.value) == (
         f"array queries/rank, queries 0 to 15 (units 0 to 3) is 'lost'; expected sha256 {said}. "
-        f"At {damaged}/queries/rank/c/0. Take this object from the store's source again, or extract again."
+        f"At {damaged}/queries/rank/c/0. Take it from the store's source again, or extract into another --out."
     )
     assert len(verify(damaged)) == 1
 
