@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qloc.store import manifest
-from qloc.store.place import place_of
+from qloc.store.place import Place, place_of
 from qloc.store.read import StoredStudy, open_store
 from qloc.store.schema import SCHEMA_VERSION
 from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
@@ -29,13 +29,13 @@ def info(path: str | Path) -> dict[str, Any]:
     SchemaError : the path is not a qloc store.
     VerificationError : its manifest is broken.
     """
-    path = Path(path)
-    study = open_store(path)
+    place = place_of(path)
+    study = open_store(place)
     layout = study.layout
     known = study.queries["known"].to_numpy()
     ours = ("schema_version", "fingerprint", "layout")
     return {
-        "path": str(path),
+        "path": str(place.path),
         "schema_version": SCHEMA_VERSION,
         "complete": study.complete,
         "units": {"planned": len(layout.units), "written": len(layout.units) - len(study.missing)},
@@ -49,11 +49,11 @@ def info(path: str | Path) -> dict[str, Any]:
         "network": {"layers": layout.sizes[LAYER], "neurons of a layer": layout.sizes[NEURON]},
         "tier": layout.tier,
         "panel": _panel(study),
-        "bytes": _bytes(study),
+        "bytes": _bytes(study, place),
         "allows": _allows(study),
         "fingerprint": {phase: made["digest"] for phase, made in study.attrs["fingerprint"].items()},
         "attributes": {name: study.attrs[name] for name in sorted(study.attrs) if name not in ours},
-        "run": manifest.read(path)["run"] if study.complete else {},
+        "run": manifest.read(place)["run"] if study.complete else {},
     }
 
 
@@ -72,9 +72,8 @@ def _panel(study: StoredStudy) -> dict[str, Any]:
     }
 
 
-def _bytes(study: StoredStudy) -> dict[str, int]:
+def _bytes(study: StoredStudy, place: Place) -> dict[str, int]:
     sizes: dict[str, int] = {}
-    place = place_of(study.path)
     for name in manifest.objects(place):
         group = name.split("/")[0] if "/" in name else "root"
         sizes[group] = sizes.get(group, 0) + (place.size(name) or 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,12 +17,18 @@ from typing import Any, Final
 
 from qloc.canonical import canonical, digest, file_digest
 from qloc.errors import VerificationError, message
+from qloc.store.archive import is_inside
 from qloc.store.durable import write_bytes
 from qloc.store.place import Place, place_of
+from qloc.store.url import Url
 
 MANIFEST: Final = "manifest.json"
 _KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
 _LIBRARIES: Final = ("numpy", "zarr")
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+
+MOST_BYTES: Final = 2**48
+"""Of an object."""
 
 
 def objects(store: Path | Place, *, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
@@ -89,7 +96,7 @@ def read(store: Path | Place) -> dict[str, Any]:
     return parsed(raw, path)
 
 
-def parsed(raw: bytes, path: Path) -> dict[str, Any]:
+def parsed(raw: bytes, path: Path | Url) -> dict[str, Any]:
     """The manifest that bytes are.
 
     Parameters
@@ -108,7 +115,7 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
     if canonical_bytes != raw:
         got = f"{len(raw)} bytes with sha256 {hashlib.sha256(raw).hexdigest()}"
         raise VerificationError(_broken("manifest", got, "canonical JSON", path))
-    if not isinstance(found, dict) or set(found) != {*_KEYS, "sha256"} or not _lists(found["objects"]):
+    if not isinstance(found, dict) or set(found) != {*_KEYS, "sha256"}:
         got = ", ".join(found) if isinstance(found, dict) else type(found).__name__
         raise VerificationError(_broken("manifest", got, f"the keys {', '.join((*_KEYS, 'sha256'))}", path))
     own = digest({key: found[key] for key in _KEYS})
@@ -116,14 +123,39 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
         raise VerificationError(
             _broken("sha256 of the manifest", own, f"{found['sha256']}, as it says itself", path)
         )
+    if problems := list(_listed(found["objects"], path)):
+        raise VerificationError(problems)
     return found
 
 
-def _lists(found: Any) -> bool:
-    return isinstance(found, dict) and all(
-        isinstance(v, dict) and set(v) == {"sha256", "size"} for v in found.values()
+def _listed(found: Any, path: Path | Url) -> Iterator[str]:
+    """What the list of objects says that no store's would: nothing of it may be used as a path before."""
+    at, action = str(path), "Do not use this store; take it from its source again"
+    if not isinstance(found, dict):
+        yield message("objects of the manifest", type(found).__name__, "an object's size by name", at, action)
+        return
+    folders = {"/".join(name.split("/")[:n]) for name in found for n in range(1, name.count("/") + 1)}
+    for name, said in found.items():
+        if not is_inside(name) or name == MANIFEST:
+            yield message("name of an object", name, "a path inside the store", at, action)
+        elif name in folders:
+            yield message(f"object {name!r}", "a file and a folder", "one of them", at, action)
+        if not _is_entry(said):
+            rule = f"its sha256 in hex, and its size, at most {MOST_BYTES} bytes"
+            yield message(f"object {name!r}", said, rule, at, action)
+
+
+def _is_entry(said: Any) -> bool:
+    if not isinstance(said, dict) or set(said) != {"sha256", "size"}:
+        return False
+    size, made = said["size"], said["sha256"]
+    return (
+        type(size) is int
+        and 0 <= size <= MOST_BYTES
+        and isinstance(made, str)
+        and _SHA256.fullmatch(made) is not None
     )
 
 
-def _broken(what: str, got: object, expected: str, path: Path) -> str:
+def _broken(what: str, got: object, expected: str, path: Path | Url) -> str:
     return message(what, got, expected, str(path), "Take the store from its source again")

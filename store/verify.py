@@ -17,6 +17,7 @@ from qloc.store.card import CARD
 from qloc.store.layout import Layout
 from qloc.store.place import Place, place_of
 from qloc.store.schema import Variable
+from qloc.store.url import Url
 from qloc.vocabulary import FACT
 
 _ACTION = "Take this object from the store's source again, or extract again"
@@ -95,7 +96,7 @@ def _state(size: int | None) -> str:
     return _bytes(size) if size >= 0 else "no ordinary file"
 
 
-def _extra(path: Path, name: str) -> str:
+def _extra(path: Path | Url, name: str) -> str:
     if name.split("/")[0] in (ledger.UNITS, ledger.LEDGER):
         action = "Run the extraction once more, which removes what it has left, or remove it"
     else:
