@@ -131,7 +131,7 @@ def _object(source: Remote | RemoteArchive, name: str, said: Mapping[str, Any], 
                 for piece in _pieces(source, name):
                     made.update(piece)
                     written.write(piece)
-        except RemoteError:
+        except (RemoteError, VerificationError):
             target.unlink()
             raise
     if made.hexdigest() != said["sha256"]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from zarr.storage import StoreLike
 
-from qloc.errors import RemoteError, SchemaError, VerificationError, message
+from qloc.errors import SchemaError, VerificationError, message
 from qloc.store import manifest
 from qloc.store.archive import SUFFIX, UNREADABLE, Archive
 from qloc.store.metadata import ROOT
@@ -71,7 +71,7 @@ class Remote:
         for piece in self._objects.pieces(name):
             if (left := left - len(piece)) < 0:
                 rule, action = "as many bytes as its manifest says", "Do not use this store"
-                raise RemoteError(message("object", "longer", rule, self.path / name, action))
+                raise VerificationError(message("object", "longer", rule, self.path / name, action))
             yield piece
 
     def size(self, name: str) -> int | None:
@@ -84,13 +84,15 @@ class Remote:
         return self._listed[name].size if name in self._listed else None
 
     def digest(self, name: str) -> str:
-        """Hex sha256 of an object; where there is none, that."""
+        """Hex sha256 of an object; where it is missing or too long, that."""
         made = hashlib.sha256()
         try:
             for piece in self.pieces(name):
                 made.update(piece)
         except FileNotFoundError:
             return "unreadable (missing)"
+        except VerificationError:
+            return "of more bytes than the manifest says"
         return made.hexdigest()
 
     def zarr(self) -> StoreLike:
