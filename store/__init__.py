@@ -28,9 +28,16 @@ damage        how a store differs from its manifest
 rebuilding    one object of an array, from unit files
 card          the README.md inside a complete store
 unfinished    the units of an unfinished store as Datasets
-place         a folder or an archive, read alike
+place         a folder, an archive or a URL, read alike
 archive       a packed store, looked through before it is read
 pack          ``pack``, ``unpack``: a store as one file and back
+url           addresses of remote stores
+objects       objects at a URL, through obstore
+objects_fsspec … and through fsspec, the Hugging Face Hub among it
+told          what a manifest tells, as zarr reads it
+remote        a store at a URL, packed or not, read in place
+push          ``push``: a store to a URL
+pull          ``pull``: a store from a URL
 hdf5          ``export``: a store as one HDF5 file
 hdf5_import   ``import_hdf5``: and back, bit for bit
 diff          ``compare``: two extractions of one plan, number by number

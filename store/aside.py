@@ -32,14 +32,18 @@ def refuse_present(path: Path) -> None:
 
 
 @contextmanager
-def folder_aside(path: Path) -> Iterator[Path]:
+def folder_aside(path: Path, *, keep: bool = False) -> Iterator[Path]:
     """A folder to fill; at the end it is fsynced, and renamed to ``path``.
+
+    Parameters
+    ----------
+    keep : what was filled in stays where the rest fails, and is there the next time.
 
     Raises
     ------
     InputError : something is at the path.
     LockedError : another process is making it.
-    StorageError : the disk refused; nothing is left.
+    StorageError : the disk refused; without ``keep``, nothing is left.
     """
     refuse_present(path)
     aside = path.absolute().parent / f".{path.name}.partial"
@@ -48,13 +52,15 @@ def folder_aside(path: Path) -> Iterator[Path]:
         lock = hold(aside, path)
     try:
         with storing(path):
-            empty(aside)
+            if not keep:
+                empty(aside)
             yield aside
             sync_tree(aside)
             aside.rename(path)
             sync_folder(path.absolute().parent)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(aside, ignore_errors=True)
         raise
     finally:
         lock.release()

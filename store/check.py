@@ -45,19 +45,19 @@ def root_attributes(path: Path | Place) -> dict[str, Any]:
     SchemaError : the path is not a qloc store, or one of a newer schema.
     """
     place = place_of(path)
-    path = place.path
+    at = str(place.path)
     try:
         root = _root(place)
     except (OSError, ValueError) as error:
         said = error.strerror or str(error) if isinstance(error, OSError) else f"no JSON: {error}"
         raise SchemaError(
-            message("zarr.json", said, "the root of a Zarr v3 hierarchy", str(path), _ACTION)
+            message("zarr.json", said, "the root of a Zarr v3 hierarchy", at, _ACTION)
         ) from None
     attributes = root.get("attributes") if isinstance(root, dict) else None
     absent = [mark for mark in _MARKS if not isinstance(attributes, dict) or mark not in attributes]
     if not isinstance(attributes, dict) or absent:
         expected = f"root attributes {', '.join(_MARKS)}"
-        raise SchemaError(message("Zarr hierarchy", "another program's", expected, str(path), _ACTION))
+        raise SchemaError(message("Zarr hierarchy", "another program's", expected, at, _ACTION))
     return upgraded(attributes, place)
 
 
@@ -85,14 +85,14 @@ def complete(path: Path | Place) -> bool:
     SchemaError : it has neither a manifest nor a ledger: parts were taken away.
     """
     place = place_of(path)
-    path = place.path
+    at = place.path
     if place.size(MANIFEST) is not None:
         return True
-    if (path / LEDGER).is_dir() or (path / MANIFEST).exists():
+    if isinstance(at, Path) and ((at / LEDGER).is_dir() or (at / MANIFEST).exists()):
         return False
     expected = "manifest.json (complete) or ledger/ (being written)"
     raise SchemaError(
-        message("store", "without either", expected, str(path), "Take the store from its source again")
+        message("store", "without either", expected, str(at), "Take the store from its source again")
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any, Final
 
 from qloc.canonical import canonical, digest, file_digest
 from qloc.errors import VerificationError, message
+from qloc.store.archive import is_inside
 from qloc.store.durable import write_bytes
 from qloc.store.metadata import ROOT
 from qloc.store.place import Place, place_of
+from qloc.store.url import Url
 from qloc.store.versions import refuse_newer
 
 MANIFEST: Final = "manifest.json"
@@ -29,6 +32,10 @@ METADATA: Final = "metadata"
 
 _OWN: Final = "sha256"
 _LIBRARIES: Final = ("numpy", "zarr")
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+
+MOST_BYTES: Final = 2**48
+"""Of an object."""
 
 
 def objects(store: Path | Place, *, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
@@ -149,7 +156,7 @@ def read(store: Path | Place) -> dict[str, Any]:
     return parsed(raw, path)
 
 
-def parsed(raw: bytes, path: Path) -> dict[str, Any]:
+def parsed(raw: bytes, path: Path | Url) -> dict[str, Any]:
     """The manifest that bytes are.
 
     Parameters
@@ -178,10 +185,12 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
         raise VerificationError(
             _broken("sha256 of the manifest", own, f"{found[_OWN]}, as it says itself", path)
         )
+    if problems := list(_listed(found["objects"], path)):
+        raise VerificationError(problems)
     return dict(found)
 
 
-def _refuse_newer(found: Any, path: Path) -> None:
+def _refuse_newer(found: Any, path: Path | Url) -> None:
     """Refuse what a later version wrote, whatever else is in it; a damaged number is no version."""
     if isinstance(found, dict) and found.get(_OWN) == _digest(found):
         run = found.get("run")
@@ -192,18 +201,41 @@ def _refuse_newer(found: Any, path: Path) -> None:
 def _is_manifest(found: Any) -> bool:
     if not isinstance(found, dict) or set(found) - {METADATA} != {*_KEYS, _OWN}:
         return False
-    return _lists(found["objects"]) and isinstance(found.get(METADATA, {}), dict)
+    return isinstance(found.get(METADATA, {}), dict)
 
 
 def _digest(content: Mapping[str, Any]) -> str:
     return digest({key: value for key, value in content.items() if key != _OWN})
 
 
-def _lists(found: Any) -> bool:
-    return isinstance(found, dict) and all(
-        isinstance(v, dict) and set(v) == {"sha256", "size"} for v in found.values()
+def _listed(found: Any, path: Path | Url) -> Iterator[str]:
+    """What the list of objects says that no store's would: nothing of it may be used as a path before."""
+    at, action = str(path), "Do not use this store; take it from its source again"
+    if not isinstance(found, dict):
+        yield message("objects of the manifest", type(found).__name__, "an object's size by name", at, action)
+        return
+    folders = {"/".join(name.split("/")[:n]) for name in found for n in range(1, name.count("/") + 1)}
+    for name, said in found.items():
+        if not is_inside(name) or name == MANIFEST:
+            yield message("name of an object", name, "a path inside the store", at, action)
+        elif name in folders:
+            yield message(f"object {name!r}", "a file and a folder", "one of them", at, action)
+        if not _is_entry(said):
+            rule = f"its sha256 in hex, and its size, at most {MOST_BYTES} bytes"
+            yield message(f"object {name!r}", said, rule, at, action)
+
+
+def _is_entry(said: Any) -> bool:
+    if not isinstance(said, dict) or set(said) != {"sha256", "size"}:
+        return False
+    size, made = said["size"], said["sha256"]
+    return (
+        type(size) is int
+        and 0 <= size <= MOST_BYTES
+        and isinstance(made, str)
+        and _SHA256.fullmatch(made) is not None
     )
 
 
-def _broken(what: str, got: object, expected: str, path: Path) -> str:
+def _broken(what: str, got: object, expected: str, path: Path | Url) -> str:
     return message(what, got, expected, str(path), "Take the store from its source again")

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from qloc.block import Unit
 from qloc.errors import VerificationError
 from qloc.store import check, metadata, unfinished, verify
-from qloc.store.archive import Archive
 from qloc.store.layout import Layout
-from qloc.store.place import Place, place_of
+from qloc.store.place import Folder, Place, place_of
 from qloc.store.schema import FACTS
+from qloc.store.url import Url
 from qloc.vocabulary import RELATION
 
 GROUPS: Final = (
@@ -36,7 +36,7 @@ class StoredStudy:
 
     Attributes
     ----------
-    path : the store, a folder or an archive of one.
+    path : the store: a folder, an archive of one, or the URL of either.
     complete : whether every unit is in it; where not, only the queries of the units that are.
     layout : tier, floor, methods, sizes and units of the extraction as planned.
     attrs : root attributes: what describes the study (model, site, excluded queries …) and its fingerprint.
@@ -49,7 +49,7 @@ class StoredStudy:
     missing : units that are planned but not in the store.
     """
 
-    path: Path
+    path: Path | Url
     complete: bool
     layout: Layout
     attrs: Mapping[str, Any]
@@ -76,20 +76,21 @@ class StoredStudy:
         return {relation: tuple(answers) for relation, answers in self.facts.attrs["candidates"].items()}
 
 
-def open_store(path: str | Path) -> StoredStudy:
-    """Open a store lazily, complete or not; a packed one in place.
+def open_store(path: str | Path | Place) -> StoredStudy:
+    """Open a store lazily, complete or not; a packed one in place, a complete one also by its URL.
 
     Raises
     ------
     SchemaError : the path is no qloc store, one of another schema, or one with parts missing; every problem.
     VerificationError : it is said to be complete, but objects are missing or of another size, each named: a
-        missing shard would be read as missing values. Or an archive has what no store has.
+        missing shard would be read as missing values. Or an archive or a URL has what no store has.
+    InputError, MissingDependencyError, RemoteError : a URL that cannot be read.
     """
     place = place_of(path)
     path = place.path
     layout = check.layout_of(place)
     whole = check.complete(place)
-    if isinstance(place, Archive) and (problems := metadata.problems(place)):
+    if not isinstance(place, Folder) and (problems := metadata.problems(place)):
         raise VerificationError(problems)
     check.check(place, layout, whole=whole)
     if whole:
@@ -99,7 +100,7 @@ def open_store(path: str | Path) -> StoredStudy:
     if whole:
         groups = {"facts": facts, **_complete(place, layout)}
     else:
-        groups, absent = unfinished.groups(path, layout, facts)
+        groups, absent = unfinished.groups(Path(path), layout, facts)
     found = {name: _by_relation(groups[name]) if name in groups else None for name in GROUPS}
     return StoredStudy(
         path=path,

@@ -14,6 +14,7 @@ from qloc.errors import SchemaError, VerificationError, message
 from qloc.store import check, ledger, manifest, metadata
 from qloc.store.contents import Contents
 from qloc.store.place import Folder, Place, place_of
+from qloc.store.url import Url
 
 _REPAIR = "Run qloc store repair on the store"
 _SOURCE = "Take the archive from its source again"
@@ -100,7 +101,7 @@ def _state(size: int | None) -> str:
     return _bytes(size) if size >= 0 else "no ordinary file"
 
 
-def _extra(path: Path, name: str) -> str:
+def _extra(path: Path | Url, name: str) -> str:
     if name.split("/")[0] in (ledger.UNITS, ledger.LEDGER):
         action = "Run the extraction once more, which removes what it has left, or remove it"
     else:

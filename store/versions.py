@@ -16,6 +16,7 @@ from typing import Any, Final
 from qloc.errors import SchemaError, message
 from qloc.store import schema
 from qloc.store.place import Place
+from qloc.store.url import Url
 
 Upgrade = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -23,7 +24,7 @@ UPGRADES: Final[dict[int, Upgrade]] = {}
 """By version n: the root attributes of version n + 1 that a store of version n would have had."""
 
 
-def refuse_newer(version: object, path: Path, writer: str | None) -> None:
+def refuse_newer(version: object, path: Path | Url, writer: str | None) -> None:
     """Refuse a store of a schema that this version of qloc does not know.
 
     Parameters

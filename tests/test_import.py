@@ -12,9 +12,12 @@ TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 HEAVY = TORCH | {
     "dask",
     "distributed",
+    "fsspec",
     "h5py",
+    "huggingface_hub",
     "jinja2",
     "matplotlib",
+    "obstore",
     "pandas",
     "scipy",
     "statsmodels",
