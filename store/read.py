@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -21,6 +21,9 @@ from qloc.store.archive import Archive
 from qloc.store.layout import Layout
 from qloc.store.place import Place, place_of
 from qloc.store.schema import FACTS
+
+_INDEXED: Final = ("signals", "relation")
+"""Group and coordinate that can be selected by label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +97,7 @@ def open_store(path: str | Path) -> StoredStudy:
         attrs=check.root_attributes(place),
         facts=groups["facts"],
         queries=groups["queries"],
-        signals=groups["signals"].set_xindex("relation"),
+        signals=groups["signals"].set_xindex(_INDEXED[1]),
         grams=groups["grams"],
         attention=groups.get("attention"),
         missing=absent,
@@ -109,11 +112,14 @@ def _complete(place: Place, layout: Layout) -> dict[str, xr.Dataset]:
 
 
 def _group(place: Place, name: str, order: list[str]) -> xr.Dataset:
-    """One group of the hierarchy, in dask chunks as long as its shards; strings as objects."""
+    """One group of the hierarchy, in dask chunks as long as its shards; strings as objects.
+
+    What an index is made of is in memory at once, without dask.
+    """
     opened: xr.Dataset = xr.open_zarr(place.zarr(), group=name, consolidated=False, chunks=None)
     for key, variable in opened.variables.items():
-        if key in opened.indexes:
-            opened = opened.assign_coords({key: variable.to_numpy().astype(object)})
+        if key in opened.indexes or (name, key) == _INDEXED:
+            opened = opened.assign_coords({key: (variable.dims, variable.to_numpy().astype(object))})
             continue
         blocks = variable.encoding.get("shards") or variable.encoding["chunks"]
         chunked = variable.chunk(dict(zip(variable.dims, blocks, strict=True)))
