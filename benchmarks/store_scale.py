@@ -67,7 +67,12 @@ def report(scale: float, store: Path, folder: Path) -> str:
     opened, scored, fact = (fresh(what, store) for what in ("open", "scores", "fact"))
     rows = [
         ("panel store on disk", gigabytes(size), f"≤ {gigabytes(4e9 * scale)}", size <= 4e9 * scale),
-        ("open", f"{opened['cold']:.2f} s ({opened['warm']:.2f} s again)", "≤ 1 s", opened["cold"] <= 1),
+        (
+            "open",
+            f"{opened['cold'][0]:.2f} s ({opened['cold'][1]:.2f} s CPU); again {opened['warm'][0]:.2f} s",
+            "≤ 1 s",
+            opened["cold"][0] <= 1,
+        ),
         (
             "CS1, CS2, D, κ, K_I, K_I(3) by relation, 10 thresholds",
             f"{scored['seconds']:.1f} s ({scored['cpu']:.1f} s CPU)",
@@ -77,12 +82,18 @@ def report(scale: float, store: Path, folder: Path) -> str:
         ("its peak memory", gigabytes(scored["peak"]), "≤ 4.00 GB", scored["peak"] <= 4e9),
         (
             "one fact's panel",
-            f"{1e3 * fact['median']:.1f} ms (95th percentile {1e3 * fact['high']:.1f} ms)",
+            f"{1e3 * fact['median'][0]:.1f} ms ({1e3 * fact['median'][1]:.1f} ms CPU); "
+            f"95th percentile {1e3 * fact['high'][0]:.1f} ms",
             "≤ 20 ms",
-            fact["median"] <= 0.02,
+            fact["median"][0] <= 0.02,
         ),
-        ("dense units written", rate(dense, "write"), "≥ 200 MB/s", dense["bytes"] / dense["write"] >= 2e8),
-        ("dense units written and assembled", rate(dense, "all"), "–", None),
+        (
+            "dense units written",
+            rate(dense, "write"),
+            "≥ 200 MB/s",
+            dense["bytes"] / dense["write"][0] >= 2e8,
+        ),
+        ("dense arrays assembled, read back, hashed", rate(dense, "finalize"), "–", None),
         ("the disk alone: write and fsync", rate(dense, "disk"), "–", None),
     ]
     lines = [
@@ -103,49 +114,50 @@ def report(scale: float, store: Path, folder: Path) -> str:
     if written:
         lines += [
             "",
-            f"Units written in {written['write']:.0f} s (made in {written['make']:.0f} s), assembled in "
-            f"{written['finalize']:.0f} s; peak memory of both {gigabytes(written['peak'])}.",
+            "Units written in {:.0f} s ({:.0f} s CPU), ".format(*written["write"])
+            + "assembled in {:.0f} s ({:.0f} s CPU)".format(*written["finalize"])
+            + f"; peak memory of both, and of making them, {gigabytes(written['peak'])}.",
         ]
     return "\n".join(lines)
 
 
-def write(writer: Writer, study: HeavyTailed) -> dict[str, float]:
-    """Seconds of making, writing and assembling the panel store; nothing where it is there already."""
+def write(writer: Writer, study: HeavyTailed) -> dict[str, Any]:
+    """Seconds of writing and assembling the panel store; nothing where it is there already."""
     if writer.complete:
         return {}
-    make = put = 0.0
+    put = np.zeros(2)
     for unit in writer.missing():
-        at = time.perf_counter()
         arrays = study.arrays(unit, writer.layout)
-        make += (between := time.perf_counter()) - at
-        writer.record(ledger.write_arrays(writer.path, unit.number, arrays, {}))
-        put += time.perf_counter() - between
-    at = time.perf_counter()
-    writer.finalize()
-    return {"make": make, "write": put, "finalize": time.perf_counter() - at, "peak": peak()}
+        put += timed(
+            lambda unit=unit, arrays=arrays: writer.record(
+                ledger.write_arrays(writer.path, unit.number, arrays, {})
+            )
+        )
+    return {"write": put, "finalize": timed(writer.finalize), "peak": peak()}
 
 
-def measure_dense(path: str) -> dict[str, float]:
+def measure_dense(path: str) -> dict[str, Any]:
     """Seconds and bytes of dense units, written and assembled; and of as many bytes by the disk alone."""
     study = HeavyTailed(n_facts=DENSE_FACTS, n_queries=DENSE_QUERIES, unit_facts=4)
-    seconds, total = {"write": 0.0, "all": 0.0, "disk": 0.0}, 0
+    write, disk, total = np.zeros(2), np.zeros(2), 0
     with Writer.open(path, study.outline(), asdict(study), tier="dense") as writer:
         for unit in writer.missing():
             block = study.block(unit, noise=1e-5)
             total += block.attribution.nbytes + block.activation.nbytes + block.gradient.nbytes
-            seconds["write"] += timed(lambda block=block: writer.write(block))
+            write += timed(lambda block=block: writer.write(block))
             raw, values = Path(path).with_suffix(".raw"), block.attribution
-            seconds["disk"] += timed(lambda raw=raw, values=values: durable(raw, values)) * 5 / 3
-        seconds["all"] = seconds["write"] + timed(writer.finalize)
-    return {**seconds, "bytes": total, "peak": peak()}
+            disk += timed(lambda raw=raw, values=values: durable(raw, values)) * 5 / 3
+        finalize = timed(writer.finalize)
+    rates = {"write": write, "finalize": finalize, "disk": disk}
+    return {**{name: seconds.tolist() for name, seconds in rates.items()}, "bytes": total}
 
 
-def measure_open(path: str) -> dict[str, float]:
+def measure_open(path: str) -> dict[str, Any]:
     """Seconds to open a store with nothing of it in memory, and again."""
     from qloc.pipeline import open_study
 
     evict(path)
-    return {"cold": timed(lambda: open_study(path)), "warm": timed(lambda: open_study(path))}
+    return {name: timed(lambda: open_study(path)).tolist() for name in ("cold", "warm")}
 
 
 def measure_scores(path: str) -> dict[str, float]:
@@ -173,7 +185,7 @@ def measure_scores(path: str) -> dict[str, float]:
     return {"seconds": seconds, "cpu": cpu, "peak": peak(), "set_size": set_size}
 
 
-def measure_fact(path: str, n: int = 40) -> dict[str, float]:
+def measure_fact(path: str, n: int = 60) -> dict[str, Any]:
     """Seconds to read one fact's panel: its neurons, and all three signals of all its queries and methods."""
     from qloc.pipeline import open_study
 
@@ -187,8 +199,8 @@ def measure_fact(path: str, n: int = 40) -> dict[str, float]:
         seconds.append(timed(lambda s=signals, f=int(fact), r=rows: s.isel(fact=f, query=r).load()))
     slots = (study.signals["panel_neuron"].values >= 0).sum(axis=1)
     return {
-        "median": float(np.median(seconds)),
-        "high": float(np.quantile(seconds, 0.95)),
+        "median": np.median(seconds, axis=0).tolist(),
+        "high": np.quantile(seconds, 0.95, axis=0).tolist(),
         "slots": int(slots.max()),
         "mean_slots": float(slots.mean()),
     }
@@ -207,11 +219,11 @@ def fresh(what: str, path: Path) -> dict[str, Any]:
     return found
 
 
-def timed(do: Any) -> float:
-    """Seconds that something takes."""
-    at = time.perf_counter()
+def timed(do: Any) -> Any:
+    """Seconds that something takes, by the clock and of the processor: float64, (2,)."""
+    at = np.array([time.perf_counter(), time.process_time()])
     do()
-    return time.perf_counter() - at
+    return np.array([time.perf_counter(), time.process_time()]) - at
 
 
 def durable(path: Path, values: Any) -> None:
@@ -247,9 +259,10 @@ def gigabytes(size: float) -> str:
     return f"{size / 1e9:.2f} GB"
 
 
-def rate(dense: dict[str, float], step: str) -> str:
+def rate(dense: dict[str, Any], step: str) -> str:
     """Megabytes a second of the dense signals, in words."""
-    return f"{dense['bytes'] / dense[step] / 1e6:.0f} MB/s"
+    wall, cpu = dense["bytes"] / 1e6 / np.array(dense[step])
+    return f"{wall:.0f} MB/s ({cpu:.0f} MB a second of CPU)"
 
 
 def machine() -> str:
