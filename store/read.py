@@ -5,7 +5,7 @@ A complete store is opened as anybody's Zarr; an unfinished one through :mod:`ql
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -117,12 +117,15 @@ def _group(place: Place, name: str, order: list[str]) -> xr.Dataset:
     What an index is made of is in memory at once, without dask.
     """
     opened: xr.Dataset = xr.open_zarr(place.zarr(), group=name, consolidated=False, chunks=None)
+    values: dict[Hashable, xr.Variable] = {}
     for key, variable in opened.variables.items():
         if key in opened.indexes or (name, key) == _INDEXED:
-            opened = opened.assign_coords({key: (variable.dims, variable.to_numpy().astype(object))})
+            values[key] = xr.Variable(variable.dims, variable.to_numpy().astype(object), variable.attrs)
             continue
         blocks = variable.encoding.get("shards") or variable.encoding["chunks"]
         chunked = variable.chunk(dict(zip(variable.dims, blocks, strict=True)))
-        opened[key] = chunked.astype(object) if variable.dtype.kind == "T" else chunked
+        values[key] = chunked.astype(object) if variable.dtype.kind == "T" else chunked
+    coords = {key: values.pop(key) for key in opened.coords}
+    opened = opened.assign_coords(coords).assign(values)
     others = sorted(str(key) for key in opened.data_vars if key not in order)
     return opened[[key for key in [*order, *others] if key in opened.data_vars]]
