@@ -93,8 +93,9 @@ def same(got: Array, expected: Array) -> bool:
         return got.shape == expected.shape and bool((got.astype(object) == expected).all())
     if got.dtype != expected.dtype or got.shape != expected.shape:
         return False
-    return np.array_equal(_bytes(got), _bytes(expected))
+    return np.array_equal(_bits(got), _bits(expected))
 
 
-def _bytes(values: Array) -> Array:
-    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+def _bits(values: Array) -> Array:
+    """The bits of numbers, as whole numbers of the same width."""
+    return np.ascontiguousarray(values).reshape(-1).view(f"u{values.dtype.itemsize}")

@@ -5,7 +5,7 @@ A complete store is opened as anybody's Zarr; an unfinished one through :mod:`ql
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -125,14 +125,20 @@ def _complete(place: Place, layout: Layout) -> dict[str, xr.Dataset]:
 
 
 def _group(place: Place, name: str, order: list[str]) -> xr.Dataset:
-    """One group of the hierarchy, in dask chunks as long as its shards; strings as objects."""
+    """One group of the hierarchy, in dask chunks as long as its shards; strings as objects.
+
+    What an index is made of is in memory at once, without dask.
+    """
     opened: xr.Dataset = xr.open_zarr(place.zarr(), group=name, consolidated=False, chunks=None)
+    values: dict[Hashable, xr.Variable] = {}
     for key, variable in opened.variables.items():
-        if key in opened.indexes:
-            opened = opened.assign_coords({key: variable.to_numpy().astype(object)})
+        if key in opened.indexes or (key == RELATION and key in opened.coords):
+            values[key] = xr.Variable(variable.dims, variable.to_numpy().astype(object), variable.attrs)
             continue
         blocks = variable.encoding.get("shards") or variable.encoding["chunks"]
         chunked = variable.chunk(dict(zip(variable.dims, blocks, strict=True)))
-        opened[key] = chunked.astype(object) if variable.dtype.kind == "T" else chunked
+        values[key] = chunked.astype(object) if variable.dtype.kind == "T" else chunked
+    coords = {key: values.pop(key) for key in opened.coords}
+    opened = opened.assign_coords(coords).assign(values)
     others = sorted(str(key) for key in opened.data_vars if key not in order)
     return opened[[key for key in [*order, *others] if key in opened.data_vars]]

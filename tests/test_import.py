@@ -66,6 +66,10 @@ def test_face_is_torch_free():
     )
 
 
+def test_shipped_extraction_is_light():
+    assert loaded_by("qloc.shipped") & HEAVY == set()
+
+
 @pytest.mark.parametrize("room", ["store", "analysis", "reports"])
 def test_room_is_torch_free(room):
     assert loaded_by(*modules_of(room)) & TORCH == set()

@@ -21,8 +21,7 @@ def ratio_question(asked: Asked) -> Question:
     able, skipped = thresholds(asked)
     sizes: list[dict[str, Any]] = []
     frames = []
-    for t in able:
-        sets = asked.sets if t == asked.plan.threshold else asked.study.neurons(asked.plan.method, t)
+    for t, sets in zip(able, asked.study.neurons_at(able, asked.plan.method), strict=True):
         frames.append(_at(asked, sets, t))
         sizes.append(_sizes(sets, t))
     frame = pd.concat(frames, ignore_index=True)
