@@ -59,6 +59,8 @@ class TestResult:
     estimate : in the estimand's own unit; NaN where it cannot be had.
     method : how p was made, such as ``permutation within relation × template, 999``.
     p, p_adjusted : None for descriptive results; adjusted within ``family``.
+    margin, p_equivalence : what counts as no difference, in the unit of the estimate or of the effect size
+        (``checks`` say which); p that the difference is within ±margin, adjusted like p. None where not asked.
     family : the tests corrected together, and how, such as ``confirmatory (Holm)``.
     verdict : what follows at level ``alpha``; the only word a summary may use.
     checks : assumption checks and caveats, one sentence each.
@@ -82,6 +84,8 @@ class TestResult:
     verdict: Verdict
     alpha: float = 0.05
     p_adjusted: float | None = None
+    margin: float | None = None
+    p_equivalence: float | None = None
     family: str = ""
     checks: tuple[str, ...] = ()
     seed: int | None = None
@@ -99,6 +103,8 @@ class TestResult:
             parts.append(f"; p {_p(self.p)}")
         if self.p_adjusted is not None:
             parts.append(f", adjusted p {_p(self.p_adjusted)}")
+        if self.margin is not None and self.p_equivalence is not None and self.verdict == "does not hold":
+            parts.append(f"; within ±{self.margin:g}, p {_p(self.p_equivalence)}")
         return "".join(parts) + f". {self.verdict.capitalize()}."
 
     def __str__(self) -> str:
