@@ -1,7 +1,8 @@
-"""H9: do attribution methods agree more than paraphrases do?
+"""H9, whether attribution methods agree more than paraphrases do.
 
-Of one fact, the sets that several methods name for one query are compared with the sets that one method names for
-several queries. If methods agree no better than paraphrases, "inconsistent" may be the method's doing.
+Of one fact, the sets that several methods name for one query are compared with the sets that one method
+names for several queries. If methods agree no better than paraphrases, "inconsistent" may be the method's
+doing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from qloc.analysis.equivalence import mean_tost_p
 from qloc.analysis.groups import Floats
 from qloc.analysis.pairs import pairs_of
 from qloc.analysis.resampling import sign_flip_p
-from qloc.analysis.results import TestResult
+from qloc.analysis.results import TestResult, Verdict
 from qloc.analysis.rowwise import dice_of_rows, mean_by
 from qloc.analysis.study import Study
 from qloc.neurons import NeuronSets
@@ -52,7 +53,8 @@ class Agreement:
     @property
     def difference(self) -> Floats:
         """Between methods less across paraphrases: float64, (fact,); NaN where either is not defined."""
-        return np.mean([*self.between.values()], axis=0) - np.mean([*self.across.values()], axis=0)
+        between, across = (np.stack([*one.values()]) for one in (self.between, self.across))
+        return np.asarray(between.mean(axis=0) - across.mean(axis=0))
 
 
 def agreement(methods: Sequence[NeuronSets], *, known: bool = True) -> Agreement:
@@ -74,9 +76,7 @@ def agreement(methods: Sequence[NeuronSets], *, known: bool = True) -> Agreement
         for a, b in combinations(used, 2)
     }
     across = {
-        sets.method: mean_by(
-            dice_of_rows(sets.member, sets.member, pairs.first, pairs.second), pairs.fact, n
-        )
+        sets.method: mean_by(dice_of_rows(sets.member, sets.member, pairs.first, pairs.second), pairs.fact, n)
         for sets in used
     }
     sizes = {sets.method: float(sets.sizes().mean()) if sets.n_queries else np.nan for sets in used}
@@ -103,8 +103,8 @@ def methods_agree(
         mean over queries and pairs of methods of Dice(N_i by m, N_i by m')
           − mean over methods and pairs of queries of Dice(N_i by m, N_j by m)
 
-    Two-sided: signs of whole relations are flipped. Where that does not reject, two one-sided tests may show that
-    the difference is within ±``margin`` ("does not hold": they agree equally).
+    Two-sided: signs of whole relations are flipped. Where that does not reject, two one-sided tests may show
+    that the difference is within ±``margin`` ("does not hold": they agree equally).
 
     Parameters
     ----------
@@ -125,8 +125,8 @@ def methods_agree(
     if not isinstance(study, Study):
         return agreement_test(study, known=known, margin=margin, draws=draws)
     names = study.methods if methods is None else tuple(methods)
-    rule = {"top": top} if top is not None else {"threshold": threshold}
-    sets = [study.neurons(method=name, **rule) for name in names]  # type: ignore[arg-type]  # one of the two
+    share = threshold if top is None else None
+    sets = [study.neurons(method=name, threshold=share, top=top) for name in names]
     return agreement_test(sets, known=known, margin=margin, draws=draws, store=study.fingerprint)
 
 
@@ -173,13 +173,13 @@ def _result(
             checks = (*checks, f"With {n['relations']} relations no flip of signs can reach p ≤ 0.05.")
         checks = (*checks, f"Equivalence: no difference is one within ±{margin:g} in Dice.")
     p = p if n["relations"] > 1 else None
-    verdict = "holds" if p is not None and p <= draws.alpha else "undecided"
+    verdict: Verdict = "holds" if p is not None and p <= draws.alpha else "undecided"
     if verdict == "undecided" and none is not None and none <= draws.alpha:
         verdict = "does not hold"
     return TestResult(
         name="H9",
         question=QUESTION,
-        estimand="mean Dice overlap between methods for the same query, less that between paraphrases by one method",
+        estimand="mean Dice overlap of two methods on one query, less that of two paraphrases by one method",
         unit="fact",
         n=n,
         estimate=float(x[facts].mean()) if len(facts) else float("nan"),
@@ -188,7 +188,7 @@ def _result(
         method=f"signs of whole relations flipped, two-sided, {draws.n_permutations} flips (all where fewer)",
         p=p,
         role="exploratory",
-        verdict=verdict if p is not None else "not identified",  # type: ignore[arg-type]  # of Verdict's words
+        verdict=verdict if p is not None else "not identified",
         alpha=draws.alpha,
         margin=margin,
         p_equivalence=none if p is not None else None,

@@ -36,15 +36,15 @@ import xarray as xr
 from qloc import __version__
 from qloc.analysis.asked import Asked
 from qloc.analysis.families import in_families
+from qloc.analysis.questions.behaviour import behaviour_question
 from qloc.analysis.questions.consistency import consistency_question
 from qloc.analysis.questions.counts import counts_of, counts_question
 from qloc.analysis.questions.heatmap import heatmap_question
 from qloc.analysis.questions.layers import layers_question
+from qloc.analysis.questions.methods import methods_question
 from qloc.analysis.questions.overlap import overlap_question
 from qloc.analysis.questions.quality import quality_question
 from qloc.analysis.questions.ratio import ratio_question
-from qloc.analysis.questions.behaviour import behaviour_question
-from qloc.analysis.questions.methods import methods_question
 from qloc.analysis.questions.sensitivity import sensitivity_question
 from qloc.analysis.questions.stability import stability_question
 from qloc.analysis.questions.welch import welch_question

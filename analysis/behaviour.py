@@ -1,4 +1,4 @@
-"""H10: does the consistency of a fact's neurons predict how the model answers it?"""
+"""H10, whether the consistency of a fact's neurons predicts how the model answers it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qloc.analysis.equivalence import tost_p
 from qloc.analysis.fact_columns import fact_columns
 from qloc.analysis.groups import Floats, Ints, codes, n_codes
 from qloc.analysis.regression import Slope, clustered_slopes, independent, within
-from qloc.analysis.results import TestResult
+from qloc.analysis.results import TestResult, Verdict
 from qloc.analysis.study import Study
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
@@ -23,13 +23,22 @@ Outcome = Literal["agreement", "candidate_agreement", "log_probability"]
 MARGIN = 0.1
 """Standardized slope that counts as none."""
 
-_TEXT: Final[dict[Outcome, tuple[str, str]]] = {
-    "agreement": ("H10a", "share of pairs of a fact's queries with the same most likely answer"),
+_TEXT: Final[dict[Outcome, tuple[str, str, str]]] = {
+    "agreement": (
+        "H10a",
+        "Do facts with a higher κ get the same most likely answer more often?",
+        "share of pairs of queries with the same most likely answer",
+    ),
     "candidate_agreement": (
         "H10b",
-        "probability that two of a fact's queries give the same one of the candidate answers",
+        "Do facts with a higher κ get the same candidate answer more often?",
+        "probability that two queries give the same one of the candidate answers",
     ),
-    "log_probability": ("H10c", "mean log P(answer) of a fact's queries"),
+    "log_probability": (
+        "H10c",
+        "Do facts with a higher κ get their answer with more probability?",
+        "mean log P(answer)",
+    ),
 }
 OUTCOMES: tuple[Outcome, ...] = ("agreement", "candidate_agreement", "log_probability")
 COVARIATES: Final = ("log_probability", "log_mean_size", "n_tokens", "log_answer_count")
@@ -49,9 +58,10 @@ def predicts_behaviour(
 ) -> TestResult:
     """H10: facts with more consistent neurons are answered more alike across paraphrases, or more surely.
 
-    Estimate: slope of the outcome on κ over facts, within relations, with mean log P (unless it is the outcome), log
-    size of the sets, tokens of the answer and log number of the relation's facts with the answer as covariates. κ and
-    outcomes are over *all* queries: known ones all have the same answer. Two-sided; errors clustered by relation.
+    Estimate: slope of the outcome on κ over facts, within relations, with mean log P (unless it is the
+    outcome), log size of the sets, tokens of the answer and log number of the relation's facts with the
+    answer as covariates. κ and outcomes are over *all* queries: known ones all have the same answer.
+    Two-sided; errors clustered by relation.
 
     Parameters
     ----------
@@ -78,15 +88,20 @@ def behaviour_test(
     margin: float = MARGIN,
     draws: Draws | None = None,
     store: str = "",
+    second_opinion: bool = True,
 ) -> TestResult:
-    """H10 of the columns of :func:`qloc.analysis.fact_columns.fact_columns`, over all queries."""
+    """H10 of the columns of :func:`qloc.analysis.fact_columns.fact_columns`, over all queries.
+
+    ``second_opinion``: tell in ``checks`` what a linear mixed model says.
+    """
     given = draws or Draws()
     names = ["kappa", *(name for name in COVARIATES if name != outcome and name in frame)]
     rows = frame[["relation", outcome, *names]].replace([np.inf, -np.inf], np.nan).dropna()
     values = rows[[outcome, *names]].to_numpy(dtype=np.float64)
     group = codes(rows["relation"].to_numpy()) if len(rows) else np.zeros(0, dtype=np.int64)
-    inside = within(values, group) if len(rows) else values
-    inside[:, np.abs(inside).max(axis=0, initial=0.0) < 1e-9] = 0.0  # constant within relations, but for rounding
+    inside = within(values, group) if len(rows) else values.copy()
+    # What is constant within relations is 0 here, but for rounding.
+    inside[:, np.abs(inside).max(axis=0, initial=0.0) < 1e-9] = 0.0
     y, kept = inside[:, 0], independent(inside[:, 1:])
     able = n_codes(group) >= 3 and kept[:1] == [0] and y.any() and len(y) > n_codes(group) + len(kept)
     checks = [f"Covariates, within relations: {', '.join(names[place] for place in kept[1:]) or 'none'}."]
@@ -94,8 +109,9 @@ def behaviour_test(
     if dropped:
         checks.append(f"Left out, constant within relations: {', '.join(dropped)}.")
     slope = clustered_slopes(y, inside[:, 1:][:, kept], group, [0], given)[0] if able else None
-    if slope:
+    if slope and second_opinion:
         checks.append(_mixed(values[:, 0], values[:, 1:][:, kept], group))
+    if slope:
         checks.append(f"Equivalence: no association is a standardized slope within ±{margin:g}.")
     n = {"relations": n_codes(group), "facts": len(rows)}
     return _result(outcome, slope, n, tuple(checks), given, store, margin)
@@ -110,17 +126,19 @@ def _result(
     store: str,
     margin: float,
 ) -> TestResult:
-    name, words = _TEXT[outcome]
+    name, question, words = _TEXT[outcome]
     none = float("nan")
     if slope and slope.effect:
         scale = slope.effect.value / slope.estimate if slope.estimate else 0.0
         none = tost_p(slope.effect.value, slope.error * scale, slope.freedom, margin)
     p = slope.p if slope else float("nan")
-    verdict = "holds" if p <= draws.alpha else "does not hold" if none <= draws.alpha else "undecided"
+    verdict: Verdict = (
+        "holds" if p <= draws.alpha else "does not hold" if none <= draws.alpha else "undecided"
+    )
     return TestResult(
         name=name,
-        question=f"Does κ predict the {words}?",
-        estimand=f"slope, within relations, on κ of the {words}",
+        question=question,
+        estimand=f"slope on κ, within relations, of a fact's {words}",
         unit="fact",
         n=n,
         estimate=slope.estimate if slope else float("nan"),
@@ -129,7 +147,7 @@ def _result(
         method=slope.method if slope else "least squares, cluster-robust: not possible",
         p=None if np.isnan(p) else p,
         role="exploratory",
-        verdict="not identified" if np.isnan(p) else verdict,  # type: ignore[arg-type]  # of Verdict's words
+        verdict="not identified" if np.isnan(p) else verdict,
         alpha=draws.alpha,
         margin=margin,
         p_equivalence=None if np.isnan(none) else none,

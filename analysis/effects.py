@@ -101,9 +101,13 @@ def hedges_g_interval(first: Floats, second: Floats, confidence: float = 0.95) -
 
 
 def odds_ratio(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], clusters: tuple[Ints, ...], *, confidence: float = 0.95
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    clusters: tuple[Ints, ...],
+    *,
+    confidence: float = 0.95,
 ) -> EffectSize:
-    """Odds ratio of two binary labels of the same facts, half a fact added to each cell; cluster-robust interval.
+    """Odds ratio of two labels of the same facts, half a fact added to each cell; cluster-robust interval.
 
     Parameters
     ----------
@@ -112,8 +116,8 @@ def odds_ratio(
 
     References
     ----------
-    Haldane 1956, Annals of Human Genetics 20, for the halves; Woolf 1955 for the variance that the interval is
-    the cluster-robust form of.
+    Haldane 1956, Annals of Human Genetics 20, for the halves; Woolf 1955 for the variance that the interval
+    is the cluster-robust form of.
 
     Examples
     --------

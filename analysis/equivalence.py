@@ -11,7 +11,7 @@ from qloc.analysis.resampling import distinct
 
 
 def tost_p(estimate: float, error: float, freedom: float, margin: float) -> float:
-    """p of two one-sided t-tests: the larger of those against −margin and +margin.
+    """P of two one-sided t-tests: the larger of those against −margin and +margin.
 
     Parameters
     ----------

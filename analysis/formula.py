@@ -13,7 +13,7 @@ from qloc.analysis.draws import Draws
 from qloc.analysis.fact_columns import fact_columns
 from qloc.analysis.groups import codes, n_codes
 from qloc.analysis.regression import clustered_slopes, independent
-from qloc.analysis.results import TestResult
+from qloc.analysis.results import TestResult, Verdict
 from qloc.analysis.study import Study
 from qloc.errors import InputError, message
 from qloc.vocabulary import DEFAULT_THRESHOLD
@@ -76,8 +76,8 @@ def fit(
 
     Returns
     -------
-    Fit : prints as sentences; one TestResult a term, exploratory, not adjusted. Intervals are those of t(G − 1); p
-        under 40 clusters is that of the wild cluster bootstrap.
+    Fit : prints as sentences; one TestResult a term, exploratory, not adjusted. Intervals are those of t(G −
+        1); p under 40 clusters is that of the wild cluster bootstrap.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def fit_frame(
         y, x = patsy.dmatrices(formula, frame.reset_index(drop=True), return_type="dataframe")
     except (patsy.PatsyError, SyntaxError, TypeError, ValueError) as error:
         said = " ".join(str(error).split())
-        rule = f"a formula over {', '.join(frame)}"
+        rule = f"a formula over {', '.join(map(str, frame))}"
         raise InputError(message("formula", formula, rule, f"qloc.fit ({said})", "Correct it")) from None
     code = codes(frame[cluster].astype(str).to_numpy()[x.index])
     if n_codes(code) < 3 or y.shape[1] != 1:
@@ -136,7 +136,7 @@ def fit_frame(
             method=slope.method,
             p=None if np.isnan(slope.p) else slope.p,
             role="exploratory",
-            verdict="not identified" if np.isnan(slope.p) else "holds" if slope.p <= given.alpha else "undecided",
+            verdict=_verdict(slope.p, given.alpha),
             alpha=given.alpha,
             checks=checks,
             seed=given.seed,
@@ -157,6 +157,10 @@ def fit_frame(
     )
 
 
+def _verdict(p: float, alpha: float) -> Verdict:
+    return "not identified" if np.isnan(p) else "holds" if p <= alpha else "undecided"
+
+
 def _estimand(outcome: str, name: str) -> str:
     if name == "Intercept":
         return f"{outcome} where all other terms are 0"
@@ -167,6 +171,6 @@ def _check(frame: pd.DataFrame, formula: str, cluster: str) -> None:
     """Refuse names that are no column (functions such as C(…) and np.log(…) aside), all at once."""
     words = re.findall(r"(?<![\w.])[A-Za-z_]\w*(?!\w|\s*[.(])", re.sub(r"(['\"]).*?\1", "", formula))
     unknown = [word for word in dict.fromkeys([*words, cluster]) if word not in frame]
-    rule = f"one of {', '.join(frame)}"
+    rule = f"one of {', '.join(map(str, frame))}"
     if unknown:
         raise InputError([message("column", word, rule, "qloc.fit", "Correct the name") for word in unknown])

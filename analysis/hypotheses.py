@@ -118,9 +118,10 @@ def inconsistent_share(
 ) -> TestResult:
     """H2: how much knowledge is inconsistent, as K_I(k₀): descriptive.
 
-    Estimate: mean over facts with k ≥ ``k0`` queries of the share of their ``k0``-subsets with CS2 < ``cut``, counted
-    exactly: comparable between facts, relations and models. The interval is for new relations; that for these
-    relations stands in ``checks``. The published ratios: :func:`qloc.analysis.ratio.ki_frame`.
+    Estimate: mean over facts with k ≥ ``k0`` queries of the share of their ``k0``-subsets with CS2 <
+    ``cut``, counted exactly: comparable between facts, relations and models. The interval is for new
+    relations; that for these relations stands in ``checks``. The published ratios:
+    :func:`qloc.analysis.ratio.ki_frame`.
 
     Parameters
     ----------

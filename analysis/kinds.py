@@ -1,12 +1,12 @@
-"""H4: are there two kinds of facts, consistent and inconsistent, or a continuum?
+"""H4, whether there are two kinds of facts, consistent and inconsistent, or a continuum.
 
-Every fact's counts c_n (in how many of its k sets a neuron of their union is) are taken for draws from the counts of
-its relation at this k, tilted by the fact::
+Every fact's counts c_n (in how many of its k sets a neuron of their union is) are taken for draws from the
+counts of its relation at this k, tilted by the fact::
 
     P(c | fact f) ∝ p(c | relation, k) · exp(θ_f (c − 1)),    c = 1 … k,  once for each of the |∪ N_i| neurons
 
-θ_f > 0 where its neurons recur more than is usual for facts of its relation asked as often. Neither k nor the size of the
-sets moves θ. What is asked is how θ is spread over facts: one normal component, or two.
+θ_f > 0 where its neurons recur more than is usual for facts of its relation asked as often. Neither k nor
+the size of the sets moves θ. What is asked is how θ is spread over facts: one normal component, or two.
 """
 
 from __future__ import annotations
@@ -63,12 +63,10 @@ class Counts:
         pooled = np.stack(
             [np.bincount(self.stratum, weights=column, minlength=n) for column in self.histogram.T], axis=1
         )
-        pooled = pooled + 0.5 * (np.arange(pooled.shape[1]) <= self._most(pooled)[:, None])
-        return np.asarray(pooled / pooled.sum(axis=1, keepdims=True))
-
-    def _most(self, pooled: Floats) -> Ints:
-        """The largest count seen in each stratum, from 0: beyond it there is nothing to smooth."""
-        return np.asarray(pooled.shape[1] - 1 - (pooled[:, ::-1] > 0).argmax(axis=1))
+        # Beyond the largest count seen there is nothing to smooth.
+        most = pooled.shape[1] - 1 - (pooled[:, ::-1] > 0).argmax(axis=1)
+        smooth = pooled + 0.5 * (np.arange(pooled.shape[1]) <= most[:, None])
+        return np.asarray(smooth / smooth.sum(axis=1, keepdims=True))
 
 
 def counts_of(sets: NeuronSets) -> Counts:
@@ -79,9 +77,8 @@ def counts_of(sets: NeuronSets) -> Counts:
     stratum = codes(relation_codes(sets)[1], k)
     size = np.bincount(stratum[k >= 2], minlength=int(stratum.max(initial=0)) + 1)
     facts = np.flatnonzero((k >= 2) & (size[stratum] >= LEAST))
-    histogram = np.stack(
-        [row_sums(counts, counts.data == c) for c in range(1, int(k.max(initial=0)) + 1)] or [k * 0.0], axis=1
-    )
+    most = max(int(k.max(initial=0)), 1)
+    histogram = np.stack([row_sums(counts, counts.data == c) for c in range(1, most + 1)], axis=1)
     of_stratum = codes(stratum[facts]) if len(facts) else np.zeros(0, dtype=np.int64)
     return Counts(facts=facts, stratum=of_stratum, histogram=histogram[facts].astype(np.int64))
 
@@ -105,7 +102,7 @@ def _normal(mean: Floats, spread: Floats) -> Floats:
 
 
 def _components() -> tuple[Floats, Floats]:
-    """All one- and two-component distributions that are tried, with their total mean on the same few values."""
+    """All one- and two-component distributions that are tried, with the same few total means."""
     mean, spread = np.meshgrid(_MEANS, _SPREADS, indexing="ij")
     one = _normal(mean, spread)
     m, share, apart, s = (
@@ -119,7 +116,7 @@ _ONE, _TWO = _components()
 
 
 def likelihood_ratio(counts: Counts) -> tuple[float, Floats]:
-    """Log-likelihood ratio of the best two- against the best one-component distribution, and the latter's weights.
+    """Log-likelihood ratio of the best two components against the best one, and the weights of the latter.
 
     Both are the best of fixed lists (77 and 630), so that thousands of bootstrap samples are affordable; a
     two-component distribution that is no better than one component counts as 0.
@@ -131,7 +128,7 @@ def likelihood_ratio(counts: Counts) -> tuple[float, Floats]:
 
 
 def bootstrapped(counts: Counts, weights: Floats, n: int, rng: np.random.Generator) -> Floats:
-    """The same ratio in samples from one component, with every fact's k and number of neurons: float64, (n,)."""
+    """The same ratio in samples from one component, each fact's k and number of neurons kept: (n,)."""
     step = np.arange(counts.histogram.shape[1])
     usual, n_neurons = counts.usual(), counts.histogram.sum(axis=1)
     ratios = np.empty(n)
@@ -180,11 +177,11 @@ def kinds_of_facts(
     n_bootstrap: int = 99,
     seed: int = 0,
 ) -> TestResult:
-    """H4: are there two kinds of facts, or a continuum? How consistency is spread over facts, without a verdict.
+    """H4: how consistency is spread over facts, in two kinds or as a continuum; without a verdict.
 
-    One against two components, by a parametric bootstrap of the log-likelihood ratio, is given in ``checks``; it has
-    no verdict, since it calls a skewed continuum two kinds (docs/statistics.md). The dip test of unimodality is
-    not given: no library with a permissive licence has it.
+    One against two components, by a parametric bootstrap of the log-likelihood ratio, is given in
+    ``checks``; it has no verdict, since it calls a skewed continuum two kinds (docs/statistics.md). The dip
+    test of unimodality is not given: no library with a permissive licence has it.
 
     Parameters
     ----------
@@ -210,18 +207,20 @@ def kinds_test(sets: NeuronSets, *, draws: Draws | None = None, store: str = "")
         ratio, p = components_p(counts, given)
         spread = spread_of(deconvolved(counts))
         said = (
-            f"Two components against one: p = {p:.2g} by parametric bootstrap, {given.n_bootstrap} samples. No "
-            "verdict: a skewed continuum, too, passes for two kinds (docs/statistics.md)."
+            f"Two components against one: p = {p:.2g} by parametric bootstrap, {given.n_bootstrap} samples. "
+            "No verdict: a skewed continuum, too, passes for two kinds (docs/statistics.md)."
         )
     return TestResult(
         name="H4",
         question="Are there two kinds of facts, consistent and inconsistent, or a continuum?",
-        estimand="spread of consistency over facts (standard deviation of θ) within relation × k, free of noise",
+        estimand="spread of consistency over facts (standard deviation of θ) within relation × k, less noise",
         unit="fact",
         n={"strata": len(np.unique(counts.stratum)), "facts": len(counts.facts)},
         estimate=spread,
         interval=None,
-        effect=EffectSize(name="log-likelihood ratio of two components against one", value=ratio),
+        effect=None
+        if np.isnan(ratio)
+        else EffectSize(name="log-likelihood ratio of two components against one", value=ratio),
         method="deconvolution of the counts c_n, given k and the number of neurons",
         p=None,
         role="descriptive",
@@ -241,7 +240,7 @@ def components_p(counts: Counts, draws: Draws) -> tuple[float, float]:
 
 def spread_of(weights: Floats) -> float:
     """Standard deviation of θ under weights on :data:`GRID`."""
-    return float(np.sqrt(max(weights @ GRID**2 - (weights @ GRID) ** 2, 0.0)))
+    return float(np.sqrt(max(float(weights @ GRID**2 - (weights @ GRID) ** 2), 0.0)))
 
 
 def sampled(counts: Counts, seed: int) -> Counts:

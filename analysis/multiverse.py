@@ -1,4 +1,4 @@
-"""The headline under every choice that could have been made otherwise: methods × thresholds × queries considered."""
+"""The headline under every choice that could have been made otherwise: methods × thresholds × queries."""
 
 from __future__ import annotations
 
@@ -64,14 +64,15 @@ def multiverse(
 
     Returns
     -------
-    DataFrame : one row a choice and measure: ``method, threshold, queries`` (known, all), ``measure`` (kappa, ki,
-        beyond_template, beyond_answer), ``value, low, high, facts``; intervals are cluster-robust by relation and
-        answer. Descriptive: choices share their data, so that many agreeing rows are no more evidence than one.
+    DataFrame : one row a choice and measure: ``method, threshold, queries`` (known, all), ``measure``
+        (kappa, ki, beyond_template, beyond_answer), ``value, low, high, facts``; intervals are
+        cluster-robust by relation and answer. Descriptive: choices share their data, so that many agreeing
+        rows are no more evidence than one.
 
     References
     ----------
-    Steegen et al. 2016, "Increasing transparency through a multiverse analysis", Perspectives on Psychological
-    Science 11.
+    Steegen et al. 2016, "Increasing transparency through a multiverse analysis", Perspectives on
+    Psychological Science 11.
     """
     rows: list[dict[str, Any]] = []
     for method, threshold, sets in universes:

@@ -36,9 +36,9 @@ class Slope:
 def clustered_slopes(y: Floats, x: Floats, cluster: Ints, places: list[int], draws: Draws) -> list[Slope]:
     """Ordinary least squares with cluster-robust inference, of the columns in ``places``.
 
-    β = (X'X)⁻¹X'y; V = c (X'X)⁻¹ (Σ_g X_g'u_g u_g'X_g) (X'X)⁻¹ with c = G/(G − 1) · (n − 1)/(n − K); intervals
-    are those of t(G − 1). p is that of t(G − 1) from 40 clusters on, and under 40 that of the wild cluster
-    bootstrap, ``draws.n_bootstrap`` resamples.
+    β = (X'X)⁻¹X'y; V = c (X'X)⁻¹ (Σ_g X_g'u_g u_g'X_g) (X'X)⁻¹ with c = G/(G − 1) · (n − 1)/(n − K);
+    intervals are those of t(G − 1). p is that of t(G − 1) from 40 clusters on, and under 40 that of the wild
+    cluster bootstrap, ``draws.n_bootstrap`` resamples.
 
     Parameters
     ----------

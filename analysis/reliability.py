@@ -1,8 +1,9 @@
-"""H3: is consistency a stable property of a fact? Split-half reliability of κ_f.
+"""H3, whether consistency is a stable property of a fact: split-half reliability of κ_f.
 
-A fact's queries are split in two at random, κ_f is computed on each half, and the halves are correlated over facts of
-one relation, answer and number of queries k. Groups made by splitting facts *on* their score would differ in it
-whatever the data; halves of queries agree only if there is something about the fact to agree on.
+A fact's queries are split in two at random, κ_f is computed on each half, and the halves are correlated over
+facts of one relation, answer and number of queries k. Groups made by splitting facts *on* their score would
+differ in it whatever the data; halves of queries agree only if there is something about the fact to agree
+on.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ class Halves:
 def halves_of(sets: NeuronSets, *, n_splits: int = N_SPLITS, seed: int = 0) -> Halves:
     """Score each half of each fact's queries, split at random ``n_splits`` times.
 
-    A half's κ is the mean over its pairs of queries of (S − m)/(1 − D_0), S the Dice overlap of the pair and m its
-    mean over the relation's facts for the same two templates: facts asked with templates that are alike do not
-    pass for consistent ones.
+    A half's κ is the mean over its pairs of queries of (S − m)/(1 − D_0), S the Dice overlap of the pair and
+    m its mean over the relation's facts for the same two templates: facts asked with templates that are
+    alike do not pass for consistent ones.
 
     Parameters
     ----------
@@ -108,7 +109,8 @@ def _side(fact: Ints, k: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
 def reliability(halves: Halves) -> tuple[float, Floats]:
     """Spearman–Brown reliability over all splits, and a value a fact whose mean it is.
 
-    With c_f the mean over splits of the product of a fact's halves, v_f that of half the sum of their squares::
+    With c_f the mean over splits of the product of a fact's halves, v_f that of half the sum of their
+    squares::
 
         r = Σ c_f / Σ v_f,    ρ = 2r/(1 + r) = 2 Σ c_f / Σ (v_f + c_f)
 
@@ -131,7 +133,7 @@ def reliability(halves: Halves) -> tuple[float, Floats]:
 
 
 def split_p(halves: Halves, *, n_permutations: int, seed: int = 0) -> float:
-    """One p: the mean over splits of that of Σ_f (first half · second half), second halves permuted in strata."""
+    """One p, the mean over splits of that of Σ_f (first half · second half), halves permuted in strata."""
     n = len(halves.facts)
     if not n:
         return float("nan")
@@ -160,9 +162,10 @@ def stable_consistency(
 ) -> TestResult:
     """H3: how consistent a fact's neurons are is a stable property of the fact.
 
-    Estimate: split-half reliability of κ_f, Spearman–Brown, within relation × answer × k, averaged over splits: 0
-    where facts differ by chance alone, 1 where a fact's κ is the same on any of its queries. Null: within a
-    stratum, halves of different facts are exchangeable. One-sided; p is the mean over splits, never the least.
+    Estimate: split-half reliability of κ_f, Spearman–Brown, within relation × answer × k, averaged over
+    splits: 0 where facts differ by chance alone, 1 where a fact's κ is the same on any of its queries. Null:
+    within a stratum, halves of different facts are exchangeable. One-sided; p is the mean over splits, never
+    the least.
 
     Parameters
     ----------
@@ -216,7 +219,7 @@ def reliability_of(sets: NeuronSets, halves: Halves, given: Draws, store: str = 
         n={"relations": n_clusters, "strata": len(np.unique(halves.stratum)), "facts": len(halves.facts)},
         estimate=value,
         interval=interval,
-        effect=_correlation(value, interval),
+        effect=None if np.isnan(value) else _correlation(value, interval),
         method=(
             f"halves permuted within relation × answer × k, one-sided, {given.n_permutations} permutations; "
             f"p is the mean over {len(halves.first)} splits"

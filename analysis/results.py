@@ -60,7 +60,8 @@ class TestResult:
     method : how p was made, such as ``permutation within relation × template, 999``.
     p, p_adjusted : None for descriptive results; adjusted within ``family``.
     margin, p_equivalence : what counts as no difference, in the unit of the estimate or of the effect size
-        (``checks`` say which); p that the difference is within ±margin, adjusted like p. None where not asked.
+        (``checks`` say which); p that the difference is within ±margin, adjusted like p. None where not
+        asked.
     family : the tests corrected together, and how, such as ``confirmatory (Holm)``.
     verdict : what follows at level ``alpha``; the only word a summary may use.
     checks : assumption checks and caveats, one sentence each.

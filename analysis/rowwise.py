@@ -13,7 +13,9 @@ _PIECE = 2**17
 
 
 def dice_of_rows(first: sparse.csr_array, second: sparse.csr_array, rows: Ints, columns: Ints) -> Floats:
-    """2|N_i ∩ M_j| / (|N_i| + |M_j|) for pairs (rows[p], columns[p]): float64, (pair,); NaN where both are empty.
+    """2|N_i ∩ M_j| / (|N_i| + |M_j|) for pairs (rows[p], columns[p]): float64, (pair,).
+
+    NaN where both are empty.
 
     Parameters
     ----------
@@ -38,6 +40,4 @@ def mean_by(values: Floats, group: NDArray[np.integer], n: int) -> Floats:
     [1.0, nan, 4.0]
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(
-            np.bincount(group, weights=values, minlength=n) / np.bincount(group, minlength=n)
-        )
+        return np.asarray(np.bincount(group, weights=values, minlength=n) / np.bincount(group, minlength=n))

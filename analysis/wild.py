@@ -77,8 +77,8 @@ def _studentized(weights: Floats, pull: Floats, moved: Floats, leverage: Floats)
 
 def _weights(n: int, n_resamples: int, rng: np.random.Generator) -> Floats:
     if n < _RADEMACHER_FROM:
-        return rng.choice(_WEBB, size=(n_resamples, n))
-    return rng.integers(2, size=(n_resamples, n)) * 2.0 - 1.0
+        return np.asarray(rng.choice(_WEBB, size=(n_resamples, n)), dtype=np.float64)
+    return np.where(rng.random((n_resamples, n)) < 0.5, -1.0, 1.0)
 
 
 def _by_cluster(rows: Floats, code: Ints, n: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Question on behaviour (H10): do consistent neurons go with consistent answers?"""
+"""Question 7, whether consistent neurons go with consistent answers (H10)."""
 
 from __future__ import annotations
 
@@ -58,12 +58,13 @@ def behaviour_question(asked: Asked) -> Question:
             ),
         ),
         method=(
-            "Over all queries of a fact (known ones have the same answer): the share of pairs of queries with the same "
-            "most likely token; the probability Σ p_i·p_j that two queries, answering by their distributions over "
-            "the relation's candidate answers, say the same; mean log P(answer). Each is regressed on κ within "
-            "relations, with mean log P, log set size, tokens of the answer and log number of facts with the answer "
-            "as covariates; errors clustered by relation, under 40 relations by the wild cluster bootstrap. An "
-            "association, not an effect: nothing was changed in the model."
+            "Over all queries of a fact (known ones have the same answer): the share of pairs of queries "
+            "with the same most likely token; the probability Σ p_i·p_j that two queries, answering by "
+            "their distributions over the relation's candidate answers, say the same; mean log P(answer). "
+            "Each is regressed on κ within relations, with mean log P, log set size, tokens of the answer "
+            "and log number of facts with the answer as covariates; errors clustered by relation, under 40 "
+            "relations by the wild cluster bootstrap. An association, not an effect: nothing was changed "
+            "in the model."
         ),
         references=(
             "Cameron & Miller 2015, A practitioner's guide to cluster-robust inference, JHR 50.",
@@ -98,7 +99,10 @@ def by_fifth(frame: pd.DataFrame, confidence: float) -> pd.DataFrame:
             values = here[name].to_numpy(dtype=np.float64)
             ends = cluster_interval(values, (codes(here["relation"].to_numpy()),), confidence=confidence)
             row[name] = mean(values)
-            row |= {f"{name}_low": ends.low if ends else np.nan, f"{name}_high": ends.high if ends else np.nan}
+            row |= {
+                f"{name}_low": ends.low if ends else np.nan,
+                f"{name}_high": ends.high if ends else np.nan,
+            }
         rows.append({**row, "facts": len(here)})
     return pd.DataFrame(rows, columns=None if rows else ["fifth", "kappa", *OUTCOMES, "facts"])
 

@@ -1,4 +1,4 @@
-"""Question on methods (H9): do attribution methods agree more than paraphrases do?"""
+"""Question 6, whether attribution methods agree more than paraphrases do (H9)."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def methods_question(asked: Asked) -> Question:
             ),
         ),
         method=(
-            "Of every fact, the mean Dice overlap of the sets that two methods name for one query, against that of "
-            "the sets that one method names for two of its queries (templates differing): paired by fact, signs of "
-            "whole relations flipped."
+            "Of every fact, the mean Dice overlap of the sets that two methods name for one query, against "
+            "that of the sets that one method names for two of its queries (templates differing): paired "
+            "by fact, signs of whole relations flipped."
         ),
     )
 

@@ -32,8 +32,15 @@ def ratio_question(asked: Asked) -> Question:
         id="ratio",
         title="How many facts are inconsistent?",
         answer=_answer(asked, frame) + said_across(asked, across),
-        tests=(share_test(asked.sets, k0=asked.plan.k0, cut=asked.plan.consistency_threshold, draws=asked.draws,
-                          store=asked.study.fingerprint),),
+        tests=(
+            share_test(
+                asked.sets,
+                k0=asked.plan.k0,
+                cut=asked.plan.consistency_threshold,
+                draws=asked.draws,
+                store=asked.study.fingerprint,
+            ),
+        ),
         tables=(
             _table(asked, frame, "cs2", skipped),
             _table(asked, frame, "cs1", skipped),

@@ -56,9 +56,10 @@ def across_tables(asked: Asked) -> list[Table]:
     at = asked.plan.consistency_threshold
     confidence = asked.plan.confidence
     names = ", ".join(scores)
+    k = np.bincount(asked.known.queries["fact"], minlength=asked.sets.n_facts)
     return [
         Table.from_frame(
-            across_methods(scores, at, asked.clusters, confidence=confidence),
+            across_methods(scores, at, k, asked.clusters, confidence=confidence),
             name="ki_across_methods",
             title=f"Facts inconsistent (CS2 < {at:g}) under all methods and under any",
             labels={
@@ -67,7 +68,7 @@ def across_tables(asked: Asked) -> list[Table]:
                 "expected": "expected of independent methods",
                 "excess": "more than expected",
             },
-            note=f"Methods: {names}. Independent within each relation. The interval is of the excess.",
+            note=f"{names}; independent within relation × number of known queries. Interval: of the excess.",
         ),
         Table.from_frame(
             method_pairs(scores, at, asked.clusters, confidence=confidence),
@@ -82,9 +83,9 @@ def across_tables(asked: Asked) -> list[Table]:
 def _scores(asked: Asked) -> dict[str, Any]:
     t = asked.plan.threshold
     return {
-        method: (
-            asked.scores if method == asked.plan.method else consistency(asked.neurons(method, t))
-        )["CS2"].values
+        method: (asked.scores if method == asked.plan.method else consistency(asked.neurons(method, t)))[
+            "CS2"
+        ].values
         for method in asked.study.methods
     }
 
@@ -97,8 +98,9 @@ def said_across(asked: Asked, tables: list[Table]) -> str:
     under, expected = both.ki["under all methods"], both.expected["under all methods"]
     if not both.facts.iloc[0]:
         return " No fact has a score by every method."
-    n = len(asked.study.methods)
+    n, at = len(asked.study.methods), asked.plan.consistency_threshold
+    every = "Both" if n == 2 else f"All {n}"
     return (
-        f" All {n} attribution methods call {percent(under)} of the facts inconsistent (CS2 < "
-        f"{asked.plan.consistency_threshold:g}); {percent(expected)} were to be expected of independent ones."
+        f" {every} attribution methods call {percent(under)} of the facts inconsistent (CS2 < {at:g}); "
+        f"{percent(expected)} were to be expected of independent ones."
     )

@@ -1,4 +1,4 @@
-"""Question on choices: does the headline hang on how it was computed?"""
+"""Question 8, whether the headline hangs on how it was computed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.asked import Asked, counted, mean, number
-from qloc.analysis.consistency import answer_codes, consistency, relation_codes
+from qloc.analysis.clustered import cluster_intervals
+from qloc.analysis.consistency import answer_codes, relation_codes
 from qloc.analysis.multiverse import MEASURES, MOST_FACTS, cell_of, multiverse, sample_of
 from qloc.analysis.results import Question, Table
-from qloc.analysis.clustered import cluster_intervals
 from qloc.errors import FloorError
 
 HEADINGS = {
@@ -56,17 +56,14 @@ def sensitivity_question(asked: Asked) -> Question:
                 name="by_budget",
                 title="The b strongest neurons of every query, in place of a threshold",
                 labels={"b": "neurons a query, b", "panel": "measure"},
-                note=(
-                    f"{plan.method}, known queries: every query has the same budget (fewer where fewer are positive)."
-                    + (f" This store's panels cannot fill b = {', '.join(map(str, refused))}." if refused else "")
-                ),
+                note=_budget_note(plan.method, refused),
             ),
         ),
         method=(
-            "κ, K_I(k₀) by CS2, and the overlap beyond template and answer, as defined above, for every attribution "
-            "method in the store, every attribution threshold of the plan, and over known and all queries. A store has "
-            "one quadrature: another takes another extraction. How scores move with k₀ is under “How many facts are "
-            "inconsistent?”."
+            "κ, K_I(k₀) by CS2, and the overlap beyond template and answer, as defined above, for every "
+            "attribution method in the store, every attribution threshold of the plan, and over known and "
+            "all queries. A store has one quadrature: another takes another extraction. How scores move "
+            "with k₀ is under “How many facts are inconsistent?”."
         ),
         references=(
             "Steegen et al. 2016, Increasing transparency through a multiverse analysis, Perspectives on "
@@ -96,6 +93,13 @@ def _by_budget(asked: Asked) -> tuple[pd.DataFrame, list[int]]:
     return pd.DataFrame(rows, columns=["panel", "b", "value", "low", "high", "facts"]), refused
 
 
+def _budget_note(method: str, refused: list[int]) -> str:
+    note = f"{method}, known queries; every query has the same budget, less where fewer are positive."
+    if refused:
+        note += f" This store's panels cannot fill b = {', '.join(map(str, refused))}."
+    return note
+
+
 def _answer(asked: Asked, frame: pd.DataFrame) -> str:
     found = frame[frame.value.notna()]
     if not len(found):
@@ -105,8 +109,8 @@ def _answer(asked: Asked, frame: pd.DataFrame) -> str:
     for measure, words in (("kappa", "κ"), ("ki", f"K_I({asked.plan.k0})")):
         values = found[found.measure == measure].value
         if len(values):
-            parts.append(f"{words} runs from {number(values.min())} to {number(values.max())}")
-    text = f"Over {counted(n, 'choice')} of method, threshold and queries, {' and '.join(parts)}."
+            parts.append(f"{words} from {number(values.min())} to {number(values.max())}")
+    text = f"Over {counted(n, 'choice')} of method, threshold and queries: {' and '.join(parts)}."
     for measure, words in (("beyond_template", "template (H1a)"), ("beyond_answer", "answer (H1b)")):
         rows = found[found.measure == measure]
         if len(rows):

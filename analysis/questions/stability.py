@@ -54,12 +54,13 @@ def stability_question(asked: Asked) -> Question:
             ),
         ),
         method=(
-            "H3: each fact's known queries are split in two at random, κ is computed on each half (each pair of "
-            "queries less what its two templates have on average), and halves are correlated over facts of one "
-            "relation, answer and number of queries; p by permuting halves there, the mean over splits. H4: the "
-            "counts c_n of a fact's neurons are taken for those usual for its relation and k, tilted by exp(θ(c − "
-            "1)); the distribution of θ over facts is deconvolved (Efron's g-model). It has no verdict: one "
-            "component against two passes a skewed continuum for two kinds."
+            "H3: each fact's known queries are split in two at random, κ is computed on each half (each "
+            "pair of queries less what its two templates have on average), and halves are correlated over "
+            "facts of one relation, answer and number of queries; p by permuting halves there, the mean "
+            "over splits. H4: the counts c_n of a fact's neurons are taken for those usual for its "
+            "relation and k, tilted by exp(θ(c − 1)); the distribution of θ over facts is deconvolved "
+            "(Efron's g-model). It has no verdict: one component against two passes a skewed continuum for "
+            "two kinds."
         ),
         references=(
             "Spearman 1910; Brown 1910, British Journal of Psychology 3.",
@@ -96,16 +97,16 @@ def _distribution(asked: Asked) -> pd.DataFrame:
 def _answer(stable: TestResult, kinds: TestResult) -> str:
     if np.isnan(stable.estimate):
         text = (
-            "Whether consistency is a property of a fact cannot be told: no two facts of one relation and answer "
-            "have the same number of known queries, four at least."
+            "Whether consistency is a property of a fact cannot be told: no two facts of one relation and "
+            "answer have the same number of known queries, four at least."
         )
     else:
         ends = stable.interval
         around = f" ({number(ends.low)} to {number(ends.high)})" if ends else ""
         text = (
-            f"κ on one half of a fact's queries predicts κ on the other with a reliability of "
-            f"{number(stable.estimate)}{around}, among {stable.n['facts']:,} facts of the same relation, answer and "
-            "number of queries: 0 is chance, 1 a fixed property of the fact."
+            "κ on one half of a fact's queries predicts κ on the other with a reliability of "
+            f"{number(stable.estimate)}{around}, among {stable.n['facts']:,} facts of the same relation, "
+            "answer and number of queries: 0 is chance, 1 a fixed property of the fact."
         )
     if not np.isnan(kinds.estimate):
         text += (

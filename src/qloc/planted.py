@@ -163,7 +163,7 @@ def _varied(
         return strength
     rng = np.random.default_rng(seed)
     factor = np.exp(spread * rng.standard_normal(int(group.max(initial=0)) + 1) - spread**2 / 2)
-    return np.clip(strength * factor[group], 0.0, 1.0)
+    return np.asarray(np.clip(strength * factor[group], 0.0, 1.0))
 
 
 def _pools(p: Planting, n_groups: int, rng: np.random.Generator) -> NDArray[np.int64]:
