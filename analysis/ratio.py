@@ -156,11 +156,21 @@ def ratio_interval(
 
 
 def share_interval(share: Floats, clusters: tuple[Ints, ...], confidence: float) -> Interval | None:
-    """Cluster-robust interval of a mean share, within [0, 1]."""
+    """Cluster-robust interval of a mean share on the log-odds scale: logit p ± t s / (p (1 − p)).
+
+    Shares of relations are skewed near 0 and 1, where the plain interval covers too little
+    (docs/statistics.md). The plain one, cut at 0 and 1, where the share is 0 or 1 itself.
+    """
     found = cluster_interval(share, clusters, confidence=confidence)
     if found is None:
         return None
-    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    p = float(np.nanmean(share))
+    half = found.high - p
+    if not 0 < p < 1:
+        return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    centre, reach = np.log(p / (1 - p)), half / (p * (1 - p))
+    low, high = (float(1 / (1 + np.exp(-end))) for end in (centre - reach, centre + reach))
+    return replace(found, low=low, high=high, method=f"{found.method}, on the log-odds scale")
 
 
 def rarefaction(

@@ -82,9 +82,9 @@ def overlap(level: Any, planting: dict[str, Any], seed: int) -> Outcome:
 # H2: shares of inconsistent facts -----------------------------------------------------------------
 
 
-def share(planting: dict[str, Any], seed: int) -> Outcome:
+def share(cut: float, planting: dict[str, Any], seed: int) -> Outcome:
     """K_I(3) with its interval for new relations."""
-    return _of(share_test(plant(**{**SIZE, **planting}).sets(), cut=0.3, draws=_draws(seed)))
+    return _of(share_test(plant(**{**SIZE, **planting}).sets(), cut=cut, draws=_draws(seed)))
 
 
 def by_otsu(planting: dict[str, Any], seed: int, fixed: bool = False) -> Outcome:
@@ -238,9 +238,14 @@ CELLS = {
     "H1a, 8 relations that differ": Cell(H1A, "planted", {"spread": 0.3}),
     "H1b, 8 relations that differ": Cell(H1B, "planted", {"spread": 0.3}),
     "H1b, 8 relations, very unequal": Cell(H1B, "planted", {"spread": 0.6}),
-    "H2, K_I(3)": Cell(share, "planted"),
-    "H2, K_I(3), relations differ": Cell(share, "planted", {"spread": 0.3}),
-    "H2, K_I(3), 20 relations that differ": Cell(share, "planted", {**MANY, "spread": 0.3}),
+    "H2, K_I(3) at 0.1": Cell(partial(share, 0.1), "planted"),
+    "H2, K_I(3) at 0.1, relations differ": Cell(partial(share, 0.1), "planted", {"spread": 0.3}),
+    "H2, K_I(3) at 0.1, 20 relations that differ": Cell(
+        partial(share, 0.1), "planted", {**MANY, "spread": 0.3}
+    ),
+    "H2, K_I(3) at 0.3, 20 relations that differ": Cell(
+        partial(share, 0.3), "planted", {**MANY, "spread": 0.3}
+    ),
     "H2, K_I by Otsu": Cell(by_otsu, "planted", MANY),
     "H2, K_I by Otsu, relations differ": Cell(by_otsu, "planted", {**MANY, "spread": 0.3}),
     "H2 practice, Otsu's threshold held": Cell(partial(by_otsu, fixed=True), "planted", MANY),
