@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from qloc.analysis.draws import Draws
 from qloc.analysis.groups import Floats, Ints, codes, n_codes
 from qloc.analysis.results import EffectSize, Interval
-from qloc.analysis.wild import FEW, wild_cluster_p
+from qloc.analysis.wild import FEW, wild_test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ def clustered_slopes(y: Floats, x: Floats, cluster: Ints, places: list[int], dra
     """Ordinary least squares with cluster-robust inference, of the columns in ``places``.
 
     β = (X'X)⁻¹X'y; V = c (X'X)⁻¹ (Σ_g X_g'u_g u_g'X_g) (X'X)⁻¹ with c = G/(G − 1) · (n − 1)/(n − K);
-    intervals are those of t(G − 1). p is that of t(G − 1) from 40 clusters on, and under 40 that of the wild
-    cluster bootstrap, ``draws.n_bootstrap`` resamples.
+    intervals and p are those of t(G − 1) from 40 clusters on, and under 40 those of the wild cluster
+    bootstrap, ``draws.n_bootstrap`` resamples; where it gives no end, of t(G − 1).
 
     Parameters
     ----------
@@ -58,18 +58,22 @@ def clustered_slopes(y: Floats, x: Floats, cluster: Ints, places: list[int], dra
     found = []
     for place in places:
         method, p = name, float(fit.pvalues[place])
+        low, high = (float(end) for end in ends[place])
         if n < FEW:
             rng = np.random.default_rng([draws.seed, 60, place])
-            p = wild_cluster_p(y, x, code, place, n_resamples=draws.n_bootstrap, rng=rng)
-            method = f"{name}; p by wild cluster bootstrap, {draws.n_bootstrap} resamples"
-        low, high = (float(end) for end in ends[place])
+            test = wild_test(y, x, code, place, n_resamples=draws.n_bootstrap, rng=rng)
+            p = test.p() if test else float("nan")
+            wild = test.interval(draws.confidence) if test else (np.nan, np.nan)
+            by = f"wild cluster bootstrap over {n} clusters, {draws.n_bootstrap} resamples"
+            method = f"least squares; {by}" if np.isfinite(wild).all() else f"{name}; p by {by}"
+            low, high = wild if np.isfinite(wild).all() else (low, high)
         found.append(
             Slope(
                 estimate=float(fit.params[place]),
                 error=float(fit.bse[place]),
                 freedom=n - 1,
-                interval=Interval(low=low, high=high, confidence=draws.confidence, method=name),
-                effect=_standardized(y, x[:, place], float(fit.params[place]), (low, high), draws, name),
+                interval=Interval(low=low, high=high, confidence=draws.confidence, method=method),
+                effect=_standardized(y, x[:, place], float(fit.params[place]), (low, high), draws, method),
                 p=p,
                 method=method,
             )

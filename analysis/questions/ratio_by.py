@@ -22,17 +22,17 @@ def by_relation(asked: Asked) -> Table:
     at = plan.consistency_threshold
     share = subset_scores(asked.used.member, fact, asked.sets.n_facts, [plan.k0], at).below_cs2[:, 0]
     score, kappa = asked.scores["CS2"].values, asked.scores["kappa"].values
-    statics = sorted({*STATIC, at})
+    cuts = sorted({*STATIC, at})
     rows: list[dict[str, Any]] = []
     for r, name in enumerate(names):
         here = code == r
         ends = asked.intervals(np.where(here, share, np.nan)[:, None], asked.clusters[1:])
         row: dict[str, Any] = {"relation": str(name), "facts": int(np.sum(~np.isnan(score[here])))}
-        row |= {f"below_{t:g}": ratio(score[here], t) for t in statics}
+        row |= {f"below_{t:g}": ratio(score[here], t) for t in cuts}
         row |= {"otsu": ratio(score[here], None), "subsets": mean(share[here])}
         row |= {"subsets_low": max(ends[0][0], 0.0), "subsets_high": min(ends[1][0], 1.0)}
         rows.append({**row, "facts_subsets": int(np.sum(~np.isnan(share[here]))), "kappa": mean(kappa[here])})
-    labels = {f"below_{t:g}": f"CS2 < {t:g}, as published" for t in statics}
+    labels = {f"below_{t:g}": f"CS2 < {t:g}, as published" for t in cuts}
     labels |= {
         "facts": "facts with two queries",
         "otsu": "by Otsu, as published",

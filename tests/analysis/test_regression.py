@@ -17,7 +17,7 @@ from qloc.analysis.formula import fit_frame
 from qloc.analysis.multiplicity import correct
 from qloc.analysis.regression import clustered_slopes, independent, within
 from qloc.analysis.results import TestResult
-from qloc.analysis.wild import wild_cluster_p
+from qloc.analysis.wild import wild_test
 from qloc.errors import InputError
 from qloc.simulate import simulate
 
@@ -39,12 +39,9 @@ def test_formulas_are_those_of_statsmodels(frame):
     )
     assert [test.name for test in ours.tests] == list(theirs.params.index)
     assert [test.estimate for test in ours.tests] == pytest.approx(theirs.params.tolist())
-    ends = theirs.conf_int()
-    assert [test.interval.low for test in ours.tests] == pytest.approx(ends[0].tolist())
-    assert [test.interval.high for test in ours.tests] == pytest.approx(ends[1].tolist())
     assert ours.r_squared == pytest.approx(theirs.rsquared)
     assert (ours.n, ours.left_out) == (199, 1)
-    assert ours["x"].interval.method == "least squares, cluster-robust over 15 clusters, t(14)"
+    assert ours["x"].interval.method == "least squares; wild cluster bootstrap over 15 clusters, 99 resamples"
     assert str(ours).startswith("y ~ x + z + C(w), 199 facts, clustered by g, R² ")
     assert len(ours.to_frame()) == 4
 
@@ -55,6 +52,8 @@ def test_forty_clusters_need_no_bootstrap(rng):
     ours = fit_frame(frame, "y ~ x", "g")["x"]
     theirs = smf.ols("y ~ x", frame).fit(cov_type="cluster", cov_kwds={"groups": g}, use_t=True)
     assert ours.p == pytest.approx(theirs.pvalues["x"])
+    assert (ours.interval.low, ours.interval.high) == pytest.approx(tuple(theirs.conf_int().loc["x"]))
+    assert ours.interval.method == "least squares, cluster-robust over 40 clusters, t(39)"
 
 
 def test_standardized_slope_of_one_regressor_is_the_correlation(frame):
@@ -70,7 +69,7 @@ def test_wild_bootstrap_by_refitting(frame):
     x = np.column_stack([np.ones(len(small)), small.x, small.z])
     y, g = small.y.to_numpy(), small.g.to_numpy()
     seed, n = 5, 40
-    p = wild_cluster_p(y, x, g, 1, n_resamples=n, rng=np.random.default_rng(seed))
+    p = wild_test(y, x, g, 1, n_resamples=n, rng=np.random.default_rng(seed)).p()
     assert len(np.unique(g)) == 12
 
     def t(target):
@@ -94,13 +93,27 @@ def test_wild_bootstrap_tends_to_all_sign_flips():
         return np.abs(mean / np.sqrt(((values - mean[..., None]) ** 2).sum(axis=-1)))
 
     exact = np.mean(t(signs * sums) >= t(sums) - 1e-12)
-    p = wild_cluster_p(sums, np.ones((12, 1)), np.arange(12), 0, n_resamples=9999, rng=rng)
+    p = wild_test(sums, np.ones((12, 1)), np.arange(12), 0, n_resamples=9999, rng=rng).p()
     assert abs(p - exact) < 4 * np.sqrt(exact * (1 - exact) / 9999)  # four standard errors of 9,999 draws
 
 
-def test_two_clusters_are_too_few(frame):
-    assert np.isnan(wild_cluster_p(np.ones(4), np.ones((4, 1)), np.array([0, 0, 1, 1]), 0, n_resamples=9,
-                                   rng=np.random.default_rng(0)))  # fmt: skip
+def test_wild_interval_holds_what_is_not_rejected(frame):
+    """p is over 5% inside, not outside; of a value b, p is that of y − b x being unrelated to x."""
+    x = np.column_stack([np.ones(200), frame.x, frame.z])
+    y, g = frame.y.to_numpy(), frame.g.to_numpy()
+    given = {"n_resamples": 199, "rng": np.random.default_rng(1)}
+    test = wild_test(y, x, g, 1, **given)
+    low, high = test.interval(0.95)
+    assert low < test.estimate < high
+    for end, inside in ((low, 1), (high, -1)):
+        assert test.p(end + inside * 1e-3) > 0.05 >= test.p(end - inside * 1e-3)
+    moved = wild_test(y - 0.2 * x[:, 1], x, g, 1, n_resamples=199, rng=np.random.default_rng(1))
+    assert moved.p() == test.p(0.2)
+    assert test.estimate == pytest.approx(smf.ols("y ~ x + z", frame).fit().params["x"])
+
+
+def test_two_clusters_are_too_few(frame, rng):
+    assert wild_test(np.ones(4), np.ones((4, 1)), np.array([0, 0, 1, 1]), 0, n_resamples=9, rng=rng) is None
     with pytest.raises(InputError, match="cluster is 'w'; expected a column with at least three values"):
         fit_frame(frame, "y ~ x", "w")
 
