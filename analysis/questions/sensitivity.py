@@ -33,8 +33,8 @@ def sensitivity_question(asked: Asked) -> Question:
         seed=plan.seed,
     )
     budgets, refused = _by_budget(asked)
-    shown = frame.assign(
-        choice=frame.method + ", " + frame.queries + " queries", panel=frame.measure.map(HEADINGS)
+    shown = wide(
+        frame.assign(choice=frame.method + ", " + frame.queries + " queries"), ["choice", "threshold"]
     )
     note = "Intervals are cluster-robust by relation and answer. Choices share their data: no test."
     if asked.sets.n_facts > MOST_FACTS:
@@ -45,17 +45,17 @@ def sensitivity_question(asked: Asked) -> Question:
         answer=_answer(asked, frame),
         tables=(
             Table.from_frame(
-                shown[["panel", "choice", "threshold", "value", "low", "high", "facts"]],
+                shown,
                 name="multiverse",
                 title="The headline under every choice: method × threshold × queries",
-                labels={"panel": "measure", "threshold": "attribution threshold t"},
+                labels={"threshold": "attribution threshold t", **HEADINGS},
                 note=note,
             ),
             Table.from_frame(
                 budgets,
                 name="by_budget",
                 title="The b strongest neurons of every query, in place of a threshold",
-                labels={"b": "neurons a query, b", "panel": "measure"},
+                labels={"b": "neurons a query, b", **HEADINGS},
                 note=_budget_note(plan.method, refused),
             ),
         ),
@@ -72,8 +72,17 @@ def sensitivity_question(asked: Asked) -> Question:
     )
 
 
+def wide(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """One row a choice: each measure with ``_low`` and ``_high``, and ``facts``, those with a κ."""
+    parts = [frame[frame.measure == "kappa"][[*keys, "facts"]].set_index(keys)]
+    for measure in MEASURES:
+        part = frame[frame.measure == measure].set_index(keys)[["value", "low", "high"]]
+        parts.append(part.set_axis([measure, f"{measure}_low", f"{measure}_high"], axis=1))
+    return pd.concat(parts, axis=1).reset_index()
+
+
 def _by_budget(asked: Asked) -> tuple[pd.DataFrame, list[int]]:
-    """``panel, b, value, low, high, facts``, and the budgets that the panels cannot fill."""
+    """``b`` and the columns of :func:`wide`, and the budgets that the panels cannot fill."""
     rows: list[dict[str, Any]] = []
     refused = []
     for b in sorted(asked.plan.budgets):
@@ -87,10 +96,11 @@ def _by_budget(asked: Asked) -> tuple[pd.DataFrame, list[int]]:
         low, high, _ = cluster_intervals(values, clusters, confidence=asked.plan.confidence)
         for place, measure in enumerate(MEASURES):
             column = values[:, place]
-            row: dict[str, Any] = {"panel": HEADINGS[measure], "b": b, "value": mean(column)}
+            row: dict[str, Any] = {"measure": measure, "b": b, "value": mean(column)}
             row |= {"low": low[place], "high": high[place]}
             rows.append({**row, "facts": int(np.sum(~np.isnan(column)))})
-    return pd.DataFrame(rows, columns=["panel", "b", "value", "low", "high", "facts"]), refused
+    columns = ["measure", "b", "value", "low", "high", "facts"]
+    return wide(pd.DataFrame(rows, columns=columns), ["b"]), refused
 
 
 def _budget_note(method: str, refused: list[int]) -> str:
