@@ -39,6 +39,8 @@ def sensitivity_question(asked: Asked) -> Question:
     note = "Intervals are cluster-robust by relation and answer. Choices share their data: no test."
     if asked.sets.n_facts > MOST_FACTS:
         note += f" Over a seeded sample of {MOST_FACTS:,} facts."
+    if not len(budgets):
+        note += _refused(refused)
     return Question(
         id="sensitivity",
         title="Does it hang on how it is computed?",
@@ -51,13 +53,7 @@ def sensitivity_question(asked: Asked) -> Question:
                 labels={"threshold": "attribution threshold t", **HEADINGS},
                 note=note,
             ),
-            Table.from_frame(
-                budgets,
-                name="by_budget",
-                title="The b strongest neurons of every query, in place of a threshold",
-                labels={"b": "neurons a query, b", **HEADINGS},
-                note=_budget_note(plan.method, refused),
-            ),
+            *([_budget_table(budgets, refused, plan.method)] if len(budgets) else []),
         ),
         method=(
             "κ, K_I(k₀) by CS2, and the overlap beyond template and answer, as defined above, for every "
@@ -103,11 +99,20 @@ def _by_budget(asked: Asked) -> tuple[pd.DataFrame, list[int]]:
     return wide(pd.DataFrame(rows, columns=columns), ["b"]), refused
 
 
-def _budget_note(method: str, refused: list[int]) -> str:
+def _budget_table(frame: pd.DataFrame, refused: list[int], method: str) -> Table:
+    """Table ``by_budget``."""
     note = f"{method}, known queries; every query has the same budget, less where fewer are positive."
-    if refused:
-        note += f" This store's panels cannot fill b = {', '.join(map(str, refused))}."
-    return note
+    return Table.from_frame(
+        frame,
+        name="by_budget",
+        title="The b strongest neurons of every query, in place of a threshold",
+        labels={"b": "neurons a query, b", **HEADINGS},
+        note=note + _refused(refused),
+    )
+
+
+def _refused(budgets: list[int]) -> str:
+    return f" The store's panels cannot fill b = {', '.join(map(str, budgets))}." if budgets else ""
 
 
 def _answer(asked: Asked, frame: pd.DataFrame) -> str:
