@@ -27,17 +27,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 from qloc.extract.architectures import sites
-from qloc.extract.attribution import ScaledPath, integrated_gradients
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.hooks import hooked, without_head
+from qloc.extract.paths import ScaledPath, integrals
 from qloc.extract.quadrature import quadrature
 from qloc.extract.tokens import Target
 
 
 def naive(engine: GradientEngine, target: Target, steps: int, *, every_position: bool) -> Tensor:
     """Attribution, (layer, neuron): each layer's path by whole prompts through the whole model."""
-    path = ScaledPath.of(quadrature("midpoint", steps))
-    alphas = torch.tensor(path.nodes[1:])
+    alphas = torch.tensor(quadrature("midpoint", steps).nodes)
     ids, scores = torch.tensor([target.ids]), []
     for down in engine.sites.downs:
         kept: dict[str, Tensor] = {}
@@ -69,12 +68,10 @@ def naive(engine: GradientEngine, target: Target, steps: int, *, every_position:
 
 def grown(engine: GradientEngine, targets: list[Target], steps: int) -> Tensor:
     """Attribution, (query, layer, neuron), by qloc's engine."""
-    path = ScaledPath.of(quadrature("midpoint", steps))
-    found = engine.batches(targets, path.points, path.weight_matrix())
     scores = {
         i: row
-        for batch, result in found
-        for i, row in zip(batch, integrated_gradients(result, path).attribution, strict=True)
+        for batch, found in integrals(engine, targets, ScaledPath.of(quadrature("midpoint", steps)))
+        for i, row in zip(batch, found.step * found.mean_gradient, strict=True)
     }
     return torch.stack([scores[i] for i in range(len(targets))])
 

@@ -1,7 +1,7 @@
 """Path gradients the plain way: every row runs the whole prompt through the whole model.
 
 The oracle that proves :mod:`qloc.extract.growing` on each model, and the fallback where it does not hold.
-It knows of a model only its down-projections and its logits.
+It knows of a model only the modules whose input is attributed, and its logits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def full_rows(
     base = _Patch(position=target.position)
     with (
         torch.no_grad(),
-        hooked(forward_pre=in_turn((down, base.read(layer)) for layer, down in enumerate(sites.downs))),
+        hooked(forward_pre=in_turn((module, base.read(layer)) for layer, module in enumerate(sites.inputs))),
     ):
         logits = _wide(model(input_ids=ids).logits[:, target.position])
         hidden = _final_hidden(model, sites, ids, target.position)
@@ -48,14 +48,14 @@ def full_rows(
         activation=torch.stack([base.activation[layer] for layer in range(n_layers)], 1).to(wide),
         gradient=gradient,
         mean_gradient=mean,
-        probability=logits.softmax(-1)[:, target.token],
+        probability=_asked_for(logits, target),
         node_probability=node,
         hidden=hidden,
     )
 
 
 class _Patch:
-    """Reads down-projections' inputs at a position, or puts given rows there."""
+    """Reads the inputs that are attributed, at a position, or puts given rows there."""
 
     def __init__(self, position: int, rows: Tensor | None = None) -> None:
         self.position, self.rows = position, rows
@@ -83,15 +83,22 @@ def _patched(
     model: Any, sites: Sites, layer: int, ids: Tensor, target: Target, rows: Tensor
 ) -> tuple[Tensor, Tensor]:
     leaf = rows.detach().requires_grad_(True)
-    patch, shared = _Patch(target.position, leaf).put, sites.downs[layer]
+    patch, shared = _Patch(target.position, leaf).put, sites.inputs[layer]
     turns = [
-        (shared, patch if n == layer else nothing) for n, down in enumerate(sites.downs) if down is shared
+        (shared, patch if n == layer else nothing) for n, other in enumerate(sites.inputs) if other is shared
     ]
     with torch.enable_grad(), hooked(forward_pre=in_turn(turns)):
         logits = model(input_ids=ids.expand(len(rows), -1)).logits[:, target.position]
-        probability = _wide(logits).softmax(-1)[:, target.token]
+        probability = _asked_for(_wide(logits), target)
         (change,) = torch.autograd.grad(probability.sum(), leaf)
     return probability.detach(), change
+
+
+def _asked_for(logits: Tensor, target: Target) -> Tensor:
+    """P of the target's token, less that of the token it is contrasted with."""
+    shares = logits.softmax(-1)
+    found = shares[:, target.token]
+    return found if target.against is None else found - shares[:, target.against]
 
 
 def _final_hidden(model: Any, sites: Sites, ids: Tensor, position: int) -> Tensor:

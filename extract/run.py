@@ -6,8 +6,8 @@ Everything a unit gives is a function of the plan and the unit alone.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +18,14 @@ from qloc.extract.answers import MOST_CANDIDATES, N_TOP
 from qloc.extract.architectures import Paths
 from qloc.extract.asking import Asking, ask_facts
 from qloc.extract.attention import why_not_recorded
+from qloc.extract.continuations import refuse_contrast_of_facts
 from qloc.extract.datasets import read_facts
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel, Source, source
+from qloc.extract.sites import before_activation
 from qloc.extract.unit import UnitRun
 from qloc.facts import FactSet, candidates
 from qloc.plan import Plan
-
-SITE: Final = "mlp_post"
-"""The input of the MLP's down-projection, after the nonlinearity."""
 
 
 def prepare(plan: Plan) -> Extraction:
@@ -57,12 +56,13 @@ class Extraction:
             "model": self.source.fingerprint(),
             "tokenizer": self.source.tokenizer_fingerprint(),
             "facts": self.facts.digest(),
-            "parameters": {**self.plan.signal_parameters(), "site": SITE},
+            "parameters": {**self.plan.signal_parameters(), "site": self.plan.site},
         }
 
     @functools.cached_property
     def asking(self) -> Asking:
         """Which queries this model can be asked, and why not the others."""
+        refuse_contrast_of_facts(self.plan, self.facts)
         asking = ask_facts(self.facts, self.source.encoder())
         if not any(asking.asked):
             reasons = (
@@ -83,7 +83,11 @@ class Extraction:
     @functools.cached_property
     def loaded(self) -> LoadedModel:
         """The model with its weights, read at the first need."""
-        return self.source.load(dtype=self.plan.dtype, device=self.plan.device)
+        loaded = self.source.load(dtype=self.plan.dtype, device=self.plan.device)
+        if self.plan.site == "mlp_post":
+            return loaded
+        one = self.asking.some_targets()[0]
+        return replace(loaded, sites=before_activation(loaded.model, loaded.sites, one.ids))
 
     @functools.cached_property
     def engine(self) -> GradientEngine:
@@ -174,7 +178,7 @@ class Extraction:
             "revision": self.plan.revision or "",
             "dtype": str(next(iter(self.loaded.model.parameters())).dtype).removeprefix("torch."),
             "facts": self.plan.facts,
-            "site": SITE,
+            "site": self.plan.site,
             "engine": self.engine.kind,
             "attention": self.attention_refused or "recorded",
             "excluded": dict(self.asking.excluded),
