@@ -74,18 +74,11 @@ class Sites:
     blocks : one a layer, in order; the same one again where layers share their weights (ALBERT).
     downs : their down-projections.
     head : the output embedding; what it is given is the final hidden state.
-    activations : the activation functions, where their input is what is attributed (site ``mlp_pre``).
     """
 
     blocks: tuple[nn.Module, ...]
     downs: tuple[nn.Module, ...]
     head: nn.Module
-    activations: tuple[nn.Module, ...] = ()
-
-    @property
-    def inputs(self) -> tuple[nn.Module, ...]:
-        """The modules whose input is the vector that is attributed, one a layer."""
-        return self.activations or self.downs
 
     @property
     def n_layers(self) -> int:

@@ -7,7 +7,7 @@ are the rows of one forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from qloc.errors import InputError, message
 from qloc.extract.gradients import GradientEngine
 from qloc.extract.hooks import hooked, in_turn, without_head
-from qloc.extract.tokens import Family, Target
+from qloc.extract.tokens import Asked, Family, Target
 
 _MOST_POSITIONS: Final = 2048
 """Positions of one forward pass beyond which a larger one is not faster, only larger."""
@@ -76,25 +76,19 @@ class Replacing:
         ]
 
 
-def refuse_without_baseline(replacing: Replacing, targets: Sequence[Target], prompts: Sequence[str]) -> None:
+def refuse_without_baseline(replacing: Replacing, asked: Iterable[Asked]) -> None:
     """Refuse prompts in which nothing can be replaced.
-
-    Parameters
-    ----------
-    prompts : the text of each target.
 
     Raises
     ------
     InputError : every such prompt.
     """
-    rule, action = (
-        "at least one token that is not special, for amig and sig",
-        "Leave it out, or these methods",
-    )
+    rule = "at least one token that is not special, for amig and sig"
     bare = dict.fromkeys(
-        p for p, target in zip(prompts, targets, strict=True) if not replacing.places(target)
+        one.prompt for one in asked if not all(replacing.places(target) for target in one.targets)
     )
     if bare:
+        action = "Leave it out, or these methods"
         raise InputError([message("prompt", prompt, rule, "facts", action) for prompt in bare])
 
 
@@ -134,7 +128,7 @@ def _vectors(engine: GradientEngine, variants: list[Target]) -> Tensor:
 
         return hook
 
-    reading = in_turn((module, read(layer)) for layer, module in enumerate(engine.sites.inputs))
+    reading = in_turn((module, read(layer)) for layer, module in enumerate(engine.inputs))
     with hooked(forward_pre=reading), without_head(engine.sites.head):
         engine.model(input_ids=ids)
     return torch.stack([seen[layer] for layer in range(engine.sites.n_layers)], 1)

@@ -1,7 +1,7 @@
 """Path gradients the plain way: every row runs the whole prompt through the whole model.
 
 The oracle that proves :mod:`qloc.extract.growing` on each model, and the fallback where it does not hold.
-It knows of a model only the modules whose input is attributed, and its logits.
+It knows of a model only its down-projections and its logits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def full_rows(
     base = _Patch(position=target.position)
     with (
         torch.no_grad(),
-        hooked(forward_pre=in_turn((module, base.read(layer)) for layer, module in enumerate(sites.inputs))),
+        hooked(forward_pre=in_turn((down, base.read(layer)) for layer, down in enumerate(sites.downs))),
     ):
         logits = _wide(model(input_ids=ids).logits[:, target.position])
         hidden = _final_hidden(model, sites, ids, target.position)
@@ -55,7 +55,7 @@ def full_rows(
 
 
 class _Patch:
-    """Reads the inputs that are attributed, at a position, or puts given rows there."""
+    """Reads down-projections' inputs at a position, or puts given rows there."""
 
     def __init__(self, position: int, rows: Tensor | None = None) -> None:
         self.position, self.rows = position, rows
@@ -83,9 +83,9 @@ def _patched(
     model: Any, sites: Sites, layer: int, ids: Tensor, target: Target, rows: Tensor
 ) -> tuple[Tensor, Tensor]:
     leaf = rows.detach().requires_grad_(True)
-    patch, shared = _Patch(target.position, leaf).put, sites.inputs[layer]
+    patch, shared = _Patch(target.position, leaf).put, sites.downs[layer]
     turns = [
-        (shared, patch if n == layer else nothing) for n, other in enumerate(sites.inputs) if other is shared
+        (shared, patch if n == layer else nothing) for n, down in enumerate(sites.downs) if down is shared
     ]
     with torch.enable_grad(), hooked(forward_pre=in_turn(turns)):
         logits = model(input_ids=ids.expand(len(rows), -1)).logits[:, target.position]

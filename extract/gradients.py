@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qloc.extract.architectures import Sites
 from qloc.extract.carried import Carried, carried
@@ -58,6 +58,11 @@ class GradientEngine:
         return device
 
     @property
+    def inputs(self) -> tuple[nn.Module, ...]:
+        """The modules whose input is the vector that is attributed, one a layer."""
+        return self.sites.downs
+
+    @property
     def itemsize(self) -> int:
         """Bytes of one of the model's numbers."""
         return int(next(iter(self.model.parameters())).element_size())
@@ -88,9 +93,10 @@ class GradientEngine:
             return _side_by_side(
                 [full_rows(self.model, self.sites, target, own, weights, layers) for target, own in each]
             )
+        n_nodes = weights.shape[1]
         parts = [
             self.grown(targets, points, weights, group)
-            for group in self._layer_groups(len(targets[0].ids), weights.shape[1], layers)
+            for group in self._layer_groups(len(targets[0].ids), n_nodes, layers if n_nodes else ())
         ]
         mean, node = (sum(getattr(p, name) for p in parts) for name in ("mean_gradient", "node_probability"))
         return replace(parts[0], mean_gradient=mean, node_probability=node)

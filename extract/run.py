@@ -6,7 +6,7 @@ Everything a unit gives is a function of the plan and the unit alone.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from qloc.extract.answers import MOST_CANDIDATES, N_TOP
 from qloc.extract.architectures import Paths
 from qloc.extract.asking import Asking, ask_facts
 from qloc.extract.attention import why_not_recorded
+from qloc.extract.baselines import Replacing, refuse_without_baseline
 from qloc.extract.continuations import refuse_contrast_of_facts
 from qloc.extract.datasets import read_facts
 from qloc.extract.gradients import GradientEngine, proved
@@ -25,6 +26,7 @@ from qloc.extract.loading import LoadedModel, Source, source
 from qloc.extract.sites import before_activation
 from qloc.extract.unit import UnitRun
 from qloc.facts import FactSet, candidates
+from qloc.methods import method
 from qloc.plan import Plan
 
 
@@ -78,16 +80,15 @@ class Extraction:
                     "Give other facts or another model",
                 )
             )
+        if any(method(name).path in ("mean", "token") for name in self.plan.methods):
+            replacing = Replacing.of(self.source.tokenizer, self.source.family)
+            refuse_without_baseline(replacing, (one for of_fact in asking.asked for one in of_fact))
         return asking
 
     @functools.cached_property
     def loaded(self) -> LoadedModel:
         """The model with its weights, read at the first need."""
-        loaded = self.source.load(dtype=self.plan.dtype, device=self.plan.device)
-        if self.plan.site == "mlp_post":
-            return loaded
-        one = self.asking.some_targets()[0]
-        return replace(loaded, sites=before_activation(loaded.model, loaded.sites, one.ids))
+        return self.source.load(dtype=self.plan.dtype, device=self.plan.device)
 
     @functools.cached_property
     def engine(self) -> GradientEngine:
@@ -98,7 +99,8 @@ class Extraction:
         engine = GradientEngine(
             model=loaded.model, sites=loaded.sites, family=loaded.family, memory=self.plan.memory
         )
-        return proved(engine, [*self.asking.some_targets(), longest])
+        engine = proved(engine, [*self.asking.some_targets(), longest])
+        return engine if self.plan.site == "mlp_post" else before_activation(engine, longest)
 
     @functools.cached_property
     def attention_refused(self) -> str:

@@ -13,7 +13,7 @@ from qloc.block import Block, Outline, Unit
 from qloc.extract.answers import token_scores
 from qloc.extract.attention import attention_of_all
 from qloc.extract.attribution import scores, scores_from_baselines
-from qloc.extract.baselines import Replacing, refuse_without_baseline
+from qloc.extract.baselines import Replacing
 from qloc.extract.columns import QueryColumns, empty_columns, not_finite
 from qloc.extract.continuations import Attributed, attributed
 from qloc.extract.gradients import GradientEngine
@@ -96,7 +96,6 @@ class UnitRun:
             return
         targets = [one.target for one in passes]
         replacing = Replacing.of(self.encoder.tokenizer, self.encoder.family)
-        refuse_without_baseline(replacing, targets, [self.asked[one.query].prompt for one in passes])
         methods = [method for method in self._methods() if method.name in number_of]
         for method, indices, found in scores_from_baselines(
             self.engine, targets, methods, self._path(), replacing
