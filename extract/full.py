@@ -42,7 +42,7 @@ def full_rows(
         rows = torch.cat([points(layer, activation)[:, 0], activation]).to(activation.dtype)
         probability, change = _patched(model, sites, layer, ids, target, rows)
         gradient[0, layer] = change[-1].to(wide)
-        mean[:, 0, layer] = weights.to(wide) @ change[:-1].to(wide)
+        mean[:, 0, layer] = weights.to(mean) @ change[:-1].to(wide)
         node[:, 0, layer] = probability[:-1]
     return PathGradients(
         activation=torch.stack([base.activation[layer] for layer in range(n_layers)], 1).to(wide),

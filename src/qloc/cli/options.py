@@ -80,7 +80,7 @@ Steps = Annotated[
         _HOW,
         "--steps",
         "N",
-        "Gradients along each path; under adaptive those it starts with. [default: 20; adaptive 8]",
+        "Gradients along each path; of adaptive those it starts with, 8 unless told. [default: 20]",
     ),
 ]
 QuadratureRule = Annotated[
