@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from qloc.extract.gradients import GradientEngine
-from qloc.extract.growing import Points
 from qloc.extract.quadrature import Quadrature, clenshaw_curtis
+from qloc.extract.rows import Points
 from qloc.extract.tokens import Target
 
 MOST_DOUBLINGS: Final = 3

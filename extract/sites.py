@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from qloc.errors import InputError, message
 from qloc.extract.gradients import GradientEngine
-from qloc.extract.growing import PathGradients, Points
+from qloc.extract.growing import PathGradients
 from qloc.extract.hooks import hooked, in_turn, without_head
+from qloc.extract.rows import Points
 from qloc.extract.tokens import Target
 
 

@@ -2,16 +2,23 @@
 
 ============  ====================================================================
 write         ``Writer``, ``write_unit``: from an Outline and Blocks to a store
+write_phase   ``PhaseWriter``: a further phase into a complete store
 read          ``open_store``: a store's groups as Datasets
 verify        ``verify``: whether a store is what its manifest says
 info          ``info``, ``render``: what is in a store
 schema        the contract: groups, variables, dims, dtypes (docs/store.md)
+phase_schema  the contract of statistics, interventions, edits
 layout        the sizes and units of one store
+phase_layout  the labels and sizes of one phase
+coordinator   who holds the lock, and knows which units count
 panel         which neurons of a Block are kept
 ledger        unit files and the records that make them count
+statistics    sums of activations by relation, streamed
 skeleton      the first thing written; fingerprints compared
 arrays        chunks, shards, codecs
-finalize      from unit files to arrays; the manifest last
+assemble      from unit files to arrays
+finalize      arrays, card, and the manifest last
+append        a phase made beside the groups, moved in by renames
 manifest      digests of every object
 card          the README.md inside a complete store
 unfinished    the units of an unfinished store as Datasets

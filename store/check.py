@@ -18,6 +18,9 @@ from qloc.store.schema import FACTS, SCHEMA_VERSION, Variable
 from qloc.vocabulary import SLOT
 
 _MARKS = ("schema_version", "fingerprint", "layout")
+OURS = (*_MARKS, "phases")
+"""Root attributes that the store writes; the others describe the study."""
+
 _ACTION = "Give the path of a store that qloc extract wrote"
 
 
@@ -66,7 +69,7 @@ def layout_of(path: str | Path | Place) -> Layout:
     place = place_of(path)
     attributes = root_attributes(place)
     try:
-        return Layout.read(attributes["layout"])
+        return Layout.read(attributes["layout"], attributes.get("phases", {}))
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         what = message("layout", str(error), "as qloc writes it", str(place.path), _ACTION)
         raise SchemaError(what) from None

@@ -60,15 +60,55 @@ def write(
         name: {"sha256": file_digest(store / name), "size": (store / name).stat().st_size}
         for name in objects(store, leave_out=leave_out)
     }
-    libraries = {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
     content: dict[str, Any] = {
-        "libraries": libraries,
+        "libraries": libraries(),
         "notes": dict(notes),
         "objects": found,
         "run": dict(run),
         "schema_version": schema_version,
     }
-    write_bytes(store / MANIFEST, canonical({**content, "sha256": digest(content)}))
+    write_bytes(store / MANIFEST, _sealed(content))
+
+
+def _sealed(content: Mapping[str, Any]) -> bytes:
+    return canonical({**content, "sha256": digest(content)})
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what writes arrays."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+
+
+def appended(
+    store: Path, added: Path, phase: str, *, run: Mapping[str, Any], notes: Mapping[str, Any]
+) -> bytes:
+    """The manifest of a complete store once the objects in ``added`` are in it too, or in place of its own.
+
+    What the manifest says of the other objects stays as it is, unread: a bit that was flipped since is still
+    told.
+
+    Parameters
+    ----------
+    run : what the command says of itself; kept with the library versions under ``phases`` of the store's.
+    notes : of the phase's units, by their number; kept as ``PHASE/NUMBER``.
+
+    Raises
+    ------
+    VerificationError : the store has no valid manifest.
+    """
+    said = read(store)
+    found = {
+        name: {"sha256": file_digest(added / name), "size": (added / name).stat().st_size}
+        for name in objects(added)
+    }
+    phases = {**said["run"].get("phases", {}), phase: {**run, "libraries": libraries()}}
+    content = {
+        **{key: said[key] for key in _KEYS},
+        "notes": {**said["notes"], **{f"{phase}/{number}": note for number, note in notes.items()}},
+        "objects": {**said["objects"], **found},
+        "run": {**said["run"], "phases": phases},
+    }
+    return _sealed(content)
 
 
 def read(store: Path | Place) -> dict[str, Any]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from qloc.block import Block, Outline, Unit
-from qloc.errors import InputError, message
-from qloc.store import ledger, manifest, skeleton
+from qloc.block import Block, Outline
+from qloc.store import append, ledger, manifest, skeleton
 from qloc.store.check import complete, is_store, layout_of
+from qloc.store.coordinator import Coordinator
 from qloc.store.durable import storing
 from qloc.store.finalize import finalize, remove_working
 from qloc.store.layout import Layout
@@ -18,6 +17,7 @@ from qloc.store.ledger import UnitRecord
 from qloc.store.lock import Lock
 from qloc.store.panel import unit_arrays
 from qloc.store.schema import Tier
+from qloc.store.statistics import unit_sums
 
 
 def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
@@ -38,11 +38,12 @@ def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | Non
     ModelError : an attribution is not finite.
     StorageError : the disk refused.
     """
-    arrays = unit_arrays(block, layout_of(path))
+    layout = layout_of(path)
+    arrays = {**unit_arrays(block, layout), **unit_sums(block, layout)}
     return ledger.write_arrays(Path(path), block.unit.number, arrays, notes or {})
 
 
-class Writer:
+class Writer(Coordinator):
     """The coordinator's hold on a store; a context manager, since it holds a lock.
 
     Attributes
@@ -53,8 +54,7 @@ class Writer:
     """
 
     def __init__(self, path: Path, layout: Layout, lock: Lock | None, records: dict[int, UnitRecord]) -> None:
-        self.path, self.layout, self.complete = path, layout, lock is None
-        self._lock, self._records = lock, records
+        super().__init__(path, path, layout, lock, records)
 
     @classmethod
     def open(
@@ -99,50 +99,21 @@ class Writer:
     def _reopened(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> Self:
         manifest.read(path)
         skeleton.compare(path, layout, fingerprint)
+        append.tidy(path)
         if (path / ledger.LEDGER).exists() and (lock := Lock.take(path / ledger.LEDGER / ledger.LOCK, path)):
             with storing(path):
                 remove_working(path)
             lock.release()
-        return cls(path, layout, None, {})
+        return cls(path, layout_of(path), None, {})
 
     @classmethod
     def _resumed(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any], lock: Lock) -> Self:
         try:
             skeleton.compare(path, layout, fingerprint)
-            return cls(path, layout, lock, ledger.sweep(path))
+            return cls(path, layout_of(path), lock, ledger.sweep(path))
         except BaseException:
             lock.release()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the lock back."""
-        if self._lock is not None:
-            self._lock.release()
-
-    def missing(self) -> tuple[Unit, ...]:
-        """The units still to be written, in order; none where the store is complete."""
-        if self.complete:
-            return ()
-        return tuple(unit for unit in self.layout.units if unit.number not in self._records)
-
-    def record(self, unit: UnitRecord) -> None:
-        """Write a unit's ledger record: from here on it survives whatever happens.
-
-        Raises
-        ------
-        InputError : its file is not there.
-        StorageError : the disk refused.
-        """
-        ledger.record(self.path, unit)
-        self._records[unit.number] = unit
 
     def write(self, block: Block, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
         """Write a unit and record it; raises what :func:`write_unit` and :meth:`record` raise."""
@@ -165,11 +136,7 @@ class Writer:
         """
         if self.complete:
             return
-        if missing := self.missing():
-            what, expected = "number of missing units", "0"
-            raise InputError(
-                message(what, len(missing), expected, str(self.path), "Write them before finalizing")
-            )
+        self.require_all()
         finalize(self.path, self.layout, self._records, run or {})
         self.complete = True
         self.close()

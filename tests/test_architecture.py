@@ -35,6 +35,7 @@ PACKAGE = {
     "__init__.py": "def __getattr__(name):\n    from qloc import pipeline",
     "facts.py": "",
     "extracting.py": "import qloc.extract.run, qloc.store.write",
+    "phases.py": "import qloc.extract.run, qloc.analysis.study, qloc.store.write",
     "pipeline.py": "import qloc.store.read, qloc.analysis.results, qloc.reports.build",
     "sharing.py": "import qloc.pipeline, qloc.store.read",
     "simulate.py": "import qloc.store.write",

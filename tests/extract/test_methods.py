@@ -501,3 +501,12 @@ def test_every_method_has_its_references() -> None:
     for one in BUILT_IN:
         assert any("arXiv" in line for line in REFERENCES[one.name])
         assert "arXiv" in _SOURCES[one.name]
+
+
+def test_what_is_before_the_activation_is_not_intervened_on() -> None:
+    with pytest.raises(InputError) as caught:
+        plan_from(None, {"site": "mlp_pre", "phases": "signals,interventions"})
+    assert caught.value.problems == (
+        "phases is 'signals,interventions'; expected signals alone where site is mlp_pre: other phases change what "
+        "mlp_post reads. At flag --phases. Correct it.",
+    )

@@ -40,6 +40,7 @@ def extract(
     target: opt.PairTargetName = None,
     answer_tokens: opt.AnswerTokens = None,
     phases: opt.Phases = None,
+    sets: opt.Sets = None,
     tier: opt.TierName = None,
     floor: opt.Floor = None,
     capacity: opt.Capacity = None,
