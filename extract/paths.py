@@ -37,7 +37,7 @@ class Nodes:
     weights: tuple[tuple[float, ...], ...]
 
     def points(self, start: Tensor | None) -> Points:
-        """The path of each layer: (layer, activation (target, neuron)) → (node, target, neuron).
+        """Each layer's path: (layer, activation (target, neuron)) → (node, target, neuron), float32 at least.
 
         Parameters
         ----------
@@ -45,12 +45,12 @@ class Nodes:
         """
 
         def at(layer: int, activation: Tensor) -> Tensor:
-            alphas = torch.tensor(self.alphas, dtype=activation.dtype, device=activation.device)[
-                :, None, None
-            ]
+            wide = torch.promote_types(activation.dtype, torch.float32)
+            alphas = torch.tensor(self.alphas, dtype=wide, device=activation.device)[:, None, None]
             if start is None:
                 return alphas * activation
-            return start[:, layer] + alphas * (activation - start[:, layer])
+            first = start[:, layer].to(wide)
+            return first + alphas * (activation - first)
 
         return at
 
