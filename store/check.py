@@ -14,7 +14,8 @@ from qloc.store.layout import Layout
 from qloc.store.ledger import LEDGER
 from qloc.store.manifest import MANIFEST
 from qloc.store.place import Place, place_of
-from qloc.store.schema import FACTS, SCHEMA_VERSION, Variable
+from qloc.store.schema import FACTS, Variable
+from qloc.store.versions import upgraded
 from qloc.vocabulary import SLOT
 
 _MARKS = ("schema_version", "fingerprint", "layout")
@@ -35,9 +36,13 @@ def is_store(path: Path) -> bool:
 def root_attributes(path: Path | Place) -> dict[str, Any]:
     """The root attributes of a store, read without Zarr, so that this works whatever else is broken.
 
+    Returns
+    -------
+    dict : as the present schema has them, but for ``schema_version``, which is the store's.
+
     Raises
     ------
-    SchemaError : the path is not a qloc store, or one of another schema.
+    SchemaError : the path is not a qloc store, or one of a newer schema.
     """
     place = place_of(path)
     path = place.path
@@ -53,10 +58,7 @@ def root_attributes(path: Path | Place) -> dict[str, Any]:
     if not isinstance(attributes, dict) or absent:
         expected = f"root attributes {', '.join(_MARKS)}"
         raise SchemaError(message("Zarr hierarchy", "another program's", expected, str(path), _ACTION))
-    if attributes["schema_version"] != SCHEMA_VERSION:
-        got, action = attributes["schema_version"], "Update qloc, or take the version that wrote it"
-        raise SchemaError(message("schema version", got, str(SCHEMA_VERSION), str(path), action))
-    return attributes
+    return upgraded(attributes, place)
 
 
 def layout_of(path: str | Path | Place) -> Layout:
@@ -64,7 +66,7 @@ def layout_of(path: str | Path | Place) -> Layout:
 
     Raises
     ------
-    SchemaError : the path is not a qloc store, or one of another schema.
+    SchemaError : the path is not a qloc store, or one of a newer schema.
     """
     place = place_of(path)
     attributes = root_attributes(place)

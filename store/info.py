@@ -13,7 +13,6 @@ from qloc.store.check import OURS
 from qloc.store.phase_schema import LABELLED
 from qloc.store.place import place_of
 from qloc.store.read import StoredStudy, open_store
-from qloc.store.schema import SCHEMA_VERSION
 from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
 
 
@@ -38,7 +37,7 @@ def info(path: str | Path) -> dict[str, Any]:
     known = study.queries["known"].to_numpy()
     return {
         "path": str(path),
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": study.attrs["schema_version"],
         "complete": study.complete,
         "units": {"planned": len(layout.units), "written": len(layout.units) - len(study.missing)},
         "facts": {

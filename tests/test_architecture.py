@@ -37,6 +37,7 @@ PACKAGE = {
     "extracting.py": "import qloc.extract.run, qloc.store.write",
     "phases.py": "import qloc.extract.run, qloc.analysis.study, qloc.store.write",
     "pipeline.py": "import qloc.store.read, qloc.analysis.results, qloc.reports.build",
+    "repairing.py": "import qloc.extracting, qloc.extract.run, qloc.store.repair",
     "sharing.py": "import qloc.pipeline, qloc.store.read",
     "simulate.py": "import qloc.store.write",
     "demo.py": "import qloc.pipeline",
