@@ -34,7 +34,7 @@ class Asked:
         return self.neurons(self.plan.method, self.plan.threshold)
 
     def neurons(self, method: str, threshold: float) -> NeuronSets:
-        """The sets of all queries by a method and a threshold; those of the plan's are read together, once."""
+        """The sets of all queries by a method and a threshold; the plan's are read together, once."""
         if (method, threshold) not in self._read:
             able = self.thresholds[0]
             together = able if threshold in able else [threshold]

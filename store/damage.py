@@ -124,3 +124,19 @@ def _entry(root: Any, name: str) -> bytes:
     found: dict[str, Any] = root.get("consolidated_metadata", {}).get("metadata", {})
     entry = found.get(name.removesuffix(f"/{ROOT}"), {})
     return canonical({key: value for key, value in entry.items() if key != "consolidated_metadata"})
+
+
+def manifest_of(path: Path) -> dict[str, Any]:
+    """The manifest that a repair goes by.
+
+    Raises
+    ------
+    VerificationError : it is not readable.
+    """
+    try:
+        return manifest.read(path)
+    except VerificationError as error:
+        rule = "readable: it alone says what the other objects were, so nothing can be repaired without it"
+        action = "Take manifest.json from a copy, an archive or an export of this store, or extract again"
+        text = message("manifest", "damaged", rule, str(path / manifest.MANIFEST), action)
+        raise VerificationError((*error.problems, text)) from None

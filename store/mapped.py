@@ -51,6 +51,9 @@ class MappedUnit:
         mapped = np.memmap(self._path, member.dtype, "r", member.offset, member.shape, order)  # type: ignore[call-overload]
         return np.asarray(mapped)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
     def __enter__(self) -> Self:
         return self
 

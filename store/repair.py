@@ -24,7 +24,7 @@ from qloc.errors import InputError, VerificationError, message
 from qloc.store import card, check, ledger, manifest, rebuilding
 from qloc.store.aside import empty, hold
 from qloc.store.contents import Contents, Region
-from qloc.store.damage import Damage
+from qloc.store.damage import Damage, manifest_of
 from qloc.store.durable import storing
 from qloc.store.lock import Lock
 from qloc.store.panel import unit_arrays
@@ -102,7 +102,7 @@ class Repair:
         if path.is_file():
             action = "Take the archive from its source again, or unzip it and repair the folder"
             raise InputError(message("store", "packed", "a folder", str(path), action))
-        said = _manifest(path)
+        said = manifest_of(path)
         aside = path.absolute().parent / f".{path.absolute().name}.repair"
         with storing(path):
             aside.mkdir(exist_ok=True)
@@ -300,13 +300,3 @@ class Repair:
         entry = {**accepted, "objects": sorted(found), "units": units}
         run = {**said["run"], "repairs": [*said["run"].get("repairs", ()), entry]}
         manifest.replace(self.path, {**said, "objects": {**said["objects"], **found}, "run": run})
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        return manifest.read(path)
-    except VerificationError as error:
-        rule = "readable: it alone says what the other objects were, so nothing can be repaired without it"
-        action = "Take manifest.json from a copy, an archive or an export of this store, or extract again"
-        text = message("manifest", "damaged", rule, str(path / manifest.MANIFEST), action)
-        raise VerificationError((*error.problems, text)) from None

@@ -311,11 +311,11 @@ def test_panels_that_do_not_fit_are_refused_untouched(damaged, cut):
 
 def test_an_array_that_no_unit_has_is_named_as_lost(damaged, study, monkeypatch):
     """A later version's array: nothing here can make it; what can be rebuilt is."""
-    from qloc.store import ledger
+    from qloc.store.mapped import MappedUnit
 
-    member = ledger.NpzFile.__contains__
+    member = MappedUnit.__contains__
     monkeypatch.setattr(
-        ledger.NpzFile, "__contains__", lambda self, path: path != "queries/rank" and member(self, path)
+        MappedUnit, "__contains__", lambda self, path: path != "queries/rank" and member(self, path)
     )
     for name in ("queries/rank/c/0", "queries/argmax/c/0"):
         flip(damaged / name)
