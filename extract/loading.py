@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -173,6 +174,14 @@ def device_of(device: str) -> torch.device:
             message("device", device, f"one that torch has ({reason})", "--device", "Give auto or cpu")
         ) from None
     return found
+
+
+def visible_gpus(device: str) -> tuple[str, ...]:
+    """The GPUs that processes can be pinned to by CUDA_VISIBLE_DEVICES; none where a device was named."""
+    if device != "auto" or not torch.cuda.is_available():
+        return ()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return tuple(given.split(",")) if given else tuple(map(str, range(torch.cuda.device_count())))
 
 
 def _family(name: str, config: Any, tokenizer: Any) -> Family:

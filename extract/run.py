@@ -6,6 +6,8 @@ Everything a unit gives is a function of the plan and the unit alone.
 from __future__ import annotations
 
 import functools
+import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +15,7 @@ import numpy as np
 import torch
 
 from qloc.block import Block, Outline, Unit, units_of
+from qloc.canonical import digest
 from qloc.errors import InputError, message
 from qloc.extract.answers import MOST_CANDIDATES, N_TOP
 from qloc.extract.architectures import Paths
@@ -21,6 +24,7 @@ from qloc.extract.attention import why_not_recorded
 from qloc.extract.datasets import read_facts
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel, Source, source
+from qloc.extract.threads import threads
 from qloc.extract.unit import UnitRun
 from qloc.facts import FactSet, candidates
 from qloc.plan import Plan
@@ -41,13 +45,39 @@ def prepare(plan: Plan) -> Extraction:
     return Extraction(plan=plan, source=source(plan.model, plan.revision, named), facts=facts)
 
 
+@functools.lru_cache(maxsize=1)
+def _prepared_again(plan: Plan, expected: str) -> Extraction:
+    """An extraction that another process planned: prepared once a process, and only what it planned.
+
+    Raises
+    ------
+    InputError : what is at the plan's paths here is another model or other facts.
+    """
+    extraction = prepare(plan)
+    if (found := digest(extraction.fingerprint)) != expected:
+        got, rule = f"of fingerprint {found[:12]}", f"those of fingerprint {expected[:12]}, as planned"
+        place, action = (
+            f"{plan.model} and {plan.facts} on {platform.node()}",
+            "Give every worker the same files",
+        )
+        raise InputError(message("model or facts", got, rule, place, action))
+    return extraction
+
+
 @dataclass(frozen=True)
 class Extraction:
-    """A planned extraction of phase ``signals``."""
+    """A planned extraction of phase ``signals``.
+
+    Pickled, it is its plan: the process that gets it prepares it anew, once, and keeps it with its weights.
+    """
 
     plan: Plan
     source: Source
     facts: FactSet
+
+    def __reduce__(self) -> tuple[Callable[[Plan, str], Extraction], tuple[Plan, str]]:
+        """Travel to a worker as the plan, and the digest of what it led to here."""
+        return _prepared_again, (self.plan, digest(self.fingerprint))
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -94,7 +124,8 @@ class Extraction:
         engine = GradientEngine(
             model=loaded.model, sites=loaded.sites, family=loaded.family, memory=self.plan.memory
         )
-        return proved(engine, [*self.asking.some_targets(), longest])
+        with threads(self.plan.threads):
+            return proved(engine, [*self.asking.some_targets(), longest])
 
     @functools.cached_property
     def attention_refused(self) -> str:
@@ -141,7 +172,7 @@ class Extraction:
             "transformers": transformers.__version__,
             "tokenizers": tokenizers.__version__,
             "device": name,
-            "threads": str(torch.get_num_threads()),
+            "threads": str(self.plan.threads),
         }
 
     def extract(self, unit: Unit) -> Block:
@@ -163,7 +194,8 @@ class Extraction:
             encoder=self.source.encoder(),
             plan=self.plan,
         )
-        return run.block()
+        with threads(self.plan.threads):
+            return run.block()
 
     def _described(self) -> dict[str, Any]:
         config, facts = self.source.config, self.facts
@@ -183,6 +215,6 @@ class Extraction:
             **{
                 name: value
                 for name, value in self.plan.signal_parameters().items()
-                if name not in ("dtype", "memory")
+                if name not in ("dtype", "memory", "threads")
             },
         }

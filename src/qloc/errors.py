@@ -9,6 +9,7 @@
     ├── MissingDependencyError (ImportError)  2  an extra is not installed
     ├── ModelError (RuntimeError)   1  the model gave something no study can use
     ├── StorageError (OSError)      1  the disk refused
+    ├── WorkerError (RuntimeError)  1  worker processes died, or their scheduler did
     └── VerificationError (ValueError)  3  a store is not what its manifest says
 
 A message reads ``<what> is <got>; expected <rule>. At <place>. <one action>.``
@@ -17,7 +18,7 @@ A message reads ``<what> is <got>; expected <rule>. At <place>. <one action>.``
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class QlocError(Exception):
@@ -34,6 +35,10 @@ class InputError(QlocError, ValueError):
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...]]]:
+        """Keep the problems apart when a worker hands the error over."""
+        return type(self), (self.problems,)
 
 
 class FingerprintError(InputError):
@@ -68,6 +73,10 @@ class StorageError(QlocError, OSError):
     """The disk refused to keep what was to be written."""
 
 
+class WorkerError(QlocError, RuntimeError):
+    """Worker processes died, or the scheduler that they belong to did."""
+
+
 class VerificationError(QlocError, ValueError):
     """A store is not what its manifest says; every problem in ``problems``."""
 
@@ -76,6 +85,10 @@ class VerificationError(QlocError, ValueError):
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...]]]:
+        """Keep the problems apart when a worker hands the error over."""
+        return type(self), (self.problems,)
 
 
 def message(what: str, got: object, expected: str, at: str, action: str) -> str:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import platform
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qloc.errors import MissingDependencyError, message
+from qloc.distributed import Runner, runner
+from qloc.errors import InputError, MissingDependencyError, message
 from qloc.plan import Plan
 from qloc.progress import Progress
 
 if TYPE_CHECKING:
     from qloc.block import Outline, Unit
     from qloc.extract.run import Extraction
+    from qloc.store.ledger import UnitRecord
     from qloc.store.write import Writer
 
 _EXTRACT_NEEDS: Final = ("torch", "transformers", "tokenizers", "safetensors")
@@ -66,6 +71,7 @@ def extract_study(
     InputError : model, facts or path; every problem. FingerprintError, if the store holds another extraction.
     LockedError : another process writes the store.
     ModelError : the model gave something that is not finite.
+    WorkerError : worker processes died of a unit, or their scheduler did; what was recorded is kept.
     StorageError : the disk refused.
     """
     out, progress = Path(out), progress or Progress(quiet=True)
@@ -74,7 +80,7 @@ def extract_study(
         progress.say(f"{out} holds this extraction already.")
         return _of_store(out)
     progress.say(f"Loading {plan.model} …")
-    return _estimated(extraction, out) if dry_run else _run(extraction, extraction.outline, out, progress)
+    return _estimated(extraction, out) if dry_run else _run(extraction, out, progress)
 
 
 def _prepared(plan: Plan) -> Extraction:
@@ -118,31 +124,61 @@ def _opened(extraction: Extraction, outline: Outline, out: Path) -> Writer:
     return Writer.open(out, outline, extraction.fingerprint, **kept)
 
 
-def _run(extraction: Extraction, outline: Outline, out: Path, progress: Progress) -> Extracted:
+def _run(extraction: Extraction, out: Path, progress: Progress) -> Extracted:
     started, clock = datetime.now(UTC), time.monotonic()
-    with _opened(extraction, outline, out) as writer:
-        missing = writer.missing()
-        n_done = len(outline.units) - len(missing)
-        if n_done:
-            progress.say(f"{n_done:,} of {len(outline.units):,} units are in {out} already.")
-        total, left = outline.sizes["query"], sum(unit.n_queries for unit in missing)
-        with progress.stage("extract", total, done=total - left) as advance:
-            for unit in missing:
-                writer.write(extraction.extract(unit))
-                advance(unit.n_queries)
-        progress.say(f"Assembling {out} …")
-        writer.finalize(_described(extraction, started))
+    with _runner(extraction, progress) as run:
+        outline = run.call(partial(getattr, extraction, "outline"))
+        with _opened(extraction, outline, out) as writer:
+            missing = writer.missing()
+            n_done = len(outline.units) - len(missing)
+            if n_done:
+                progress.say(f"{n_done:,} of {len(outline.units):,} units are in {out} already.")
+            total, left = outline.sizes["query"], sum(unit.n_queries for unit in missing)
+            with progress.stage("extract", total, done=total - left) as advance:
+                for unit, record in run.each(_SignalUnits(extraction, out.absolute()), missing):
+                    writer.record(record)
+                    advance(unit.n_queries)
+            progress.say(f"Assembling {out} …")
+            environment = run.call(partial(getattr, extraction, "environment"))
+            writer.finalize(_described(extraction, environment, started))
     found = _of_store(out)
     return replace(found, n_done=n_done, seconds=time.monotonic() - clock)
 
 
-def _described(extraction: Extraction, started: datetime) -> dict[str, Any]:
+def _runner(extraction: Extraction, progress: Progress) -> AbstractContextManager[Runner]:
+    """What runs the units: this process, or workers, which then alone load the weights."""
+    from qloc.extract.loading import visible_gpus
+
+    plan = extraction.plan
+    gpus = visible_gpus(plan.device) if plan.workers else ()
+    return runner(plan.workers, plan.cluster, gpus=gpus, say=progress.say)
+
+
+@dataclass(frozen=True)
+class _SignalUnits:
+    """Extracts units of phase ``signals`` and writes their files; called wherever units are run."""
+
+    extraction: Extraction
+    store: Path
+
+    def __call__(self, unit: Unit) -> UnitRecord:
+        from qloc.store.check import is_store
+        from qloc.store.write import write_unit
+
+        if not is_store(self.store):
+            place, action = platform.node(), "Put --out on a file system that all workers share"
+            rule = "a folder that every worker sees, at one path"
+            raise InputError(message("store", str(self.store), rule, place, action))
+        return write_unit(self.store, self.extraction.extract(unit))
+
+
+def _described(extraction: Extraction, environment: Mapping[str, str], started: datetime) -> dict[str, Any]:
     """What the manifest says of the run that completed the store."""
     from qloc import __version__
 
     return {
         "qloc": __version__,
-        "environment": dict(extraction.environment),
+        "environment": dict(environment),
         "plan": extraction.plan.model_dump(mode="json", exclude={"analysis"}),
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),

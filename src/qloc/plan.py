@@ -104,7 +104,10 @@ class Plan(_Strict):
     relations: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     max_facts: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
+    threads: int = Field(2, ge=1)
     device: str = "auto"
+    workers: int | None = Field(None, ge=1)
+    cluster: str | None = Field(None, validate_default=True)
     dtype: Dtype = "auto"
     store_dtype: Literal["float32", "float64"] = "float32"
     phases: Annotated[tuple[Phase, ...], BeforeValidator(_listed)] = ("signals",)
@@ -124,6 +127,13 @@ class Plan(_Strict):
             raise ValueError("both module paths, blocks and down, or neither")
         return down
 
+    @field_validator("cluster")
+    @classmethod
+    def _one_or_the_other(cls, cluster: str | None, info: ValidationInfo) -> str | None:
+        if cluster is not None and info.data.get("workers") is not None:
+            raise ValueError("workers of this machine or a cluster, not both")
+        return cluster
+
     def signal_parameters(self) -> dict[str, Any]:
         """What bears on the numbers of phase ``signals``: part of its fingerprint."""
         names = (
@@ -136,6 +146,7 @@ class Plan(_Strict):
             "capacity",
             "unit_facts",
             "memory",
+            "threads",
             "relations",
             "max_facts",
             "seed",

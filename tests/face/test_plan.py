@@ -36,6 +36,16 @@ def test_defaults_are_those_of_the_interface() -> None:
     )
 
 
+def test_workers_or_a_cluster_and_neither_bears_on_the_numbers() -> None:
+    assert problems(workers=2, cluster="tcp://h:1") == [
+        "cluster is 'tcp://h:1'; expected workers of this machine or a cluster, not both. At flag --cluster. Correct it."
+    ]
+    plain, many = Plan(), Plan(workers=8, cluster=None, device="cpu")
+    assert plain.signal_parameters() == many.signal_parameters()
+    assert Plan(threads=3).signal_parameters() != plain.signal_parameters()
+    assert problems(workers=0)[0].startswith("workers is 0; expected greater than or equal to 1.")
+
+
 def test_flags_override_the_file_and_absent_ones_do_not(tmp_path: Path) -> None:
     path = written(tmp_path, "model: gpt2\nsteps: 40\nmethods: [ig, grad_x_act]\nanalysis:\n  k0: 4\n")
     plan = plan_from(path, {"steps": 7, "model": None})
