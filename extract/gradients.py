@@ -20,6 +20,7 @@ from qloc.extract.full import full_rows
 from qloc.extract.growing import Join, PathGradients, Points, growing_rows
 from qloc.extract.head import Head
 from qloc.extract.refusals import refuse_other_calls, refuse_other_logits
+from qloc.extract.shrinking import in_halves, out_of_memory
 from qloc.extract.tokens import Family, Target
 
 log = logging.getLogger(__name__)
@@ -66,20 +67,29 @@ class GradientEngine:
         points : (layer, activation (query, neuron)) → (node, query, neuron).
         weights : (rule, node).
         """
-        for indices in self._plan(targets, weights.shape[1]):
-            chosen = [targets[index] for index in indices]
-            if self.kind == "full":
-                yield indices, _side_by_side([self._one(target, points, weights) for target in chosen])
-            else:
-                yield indices, self._grown(chosen, points, weights)
+        way = self._one_by_one if self.kind == "full" else self._grown
 
-    def _one(self, target: Target, points: Points, weights: Tensor) -> PathGradients:
-        return full_rows(self.model, self.sites, target, points, weights, range(self.sites.n_layers))
+        def run(chosen: list[tuple[int, Target]]) -> PathGradients:
+            return way([target for _, target in chosen], points, weights)
+
+        for indices in self._plan(targets, weights.shape[1]):
+            chosen = [(index, targets[index]) for index in indices]
+            for some, found in in_halves("targets", chosen, run):
+                yield [index for index, _ in some], found
+
+    def _one_by_one(self, targets: list[Target], points: Points, weights: Tensor) -> PathGradients:
+        every = range(self.sites.n_layers)
+        return _side_by_side(
+            [full_rows(self.model, self.sites, target, points, weights, every) for target in targets]
+        )
 
     def _grown(self, targets: list[Target], points: Points, weights: Tensor) -> PathGradients:
         parts = [
-            self.grown(targets, points, weights, layers)
+            part
             for layers in self._layer_groups(len(targets[0].ids), weights.shape[1])
+            for _, part in in_halves(
+                "layers", layers, lambda some: self.grown(targets, points, weights, some)
+            )
         ]
         mean, node = (sum(getattr(p, name) for p in parts) for name in ("mean_gradient", "node_probability"))
         return replace(parts[0], mean_gradient=mean, node_probability=node)
@@ -163,6 +173,7 @@ def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
     try:
         engine = replace(engine, carried=carried(engine.model, engine.sites, engine.family, ends))
     except _FAILURES as error:
+        _raise_if_out_of_memory(error)
         log.info("blocks cannot be looked into on this model: %s", error)
     for kind in ("after", "before"):
         trial = replace(engine, kind=kind)
@@ -197,12 +208,18 @@ def _holds(engine: GradientEngine, trials: Sequence[_Trial], allowed: float) -> 
     try:
         worst = max(_worst(engine, *trial) for trial in trials)
     except _FAILURES as error:
+        _raise_if_out_of_memory(error)
         log.info("rows that join %s their block do not run on this model: %s", engine.kind, error)
         return False
     if worst > allowed:
         told = "rows that join %s their block differ from the oracle by %.1e (allowed %.0e)"
         log.info(told, engine.kind, worst, allowed)
     return worst <= allowed
+
+
+def _raise_if_out_of_memory(error: Exception) -> None:
+    if out_of_memory(error):  # tells of the machine, not of the model
+        raise error
 
 
 def _worst(engine: GradientEngine, targets: list[Target], layers: list[int], oracle: PathGradients) -> float:

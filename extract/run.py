@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +25,9 @@ from qloc.extract.attention import why_not_recorded
 from qloc.extract.datasets import read_facts
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel, Source, source
+from qloc.extract.shrinking import DoesNotFit, noting_what_shrinks, out_of_memory, too_large
 from qloc.extract.threads import threads
+from qloc.extract.tokens import Asked
 from qloc.extract.unit import UnitRun
 from qloc.facts import FactSet, candidates
 from qloc.plan import Plan
@@ -112,8 +115,14 @@ class Extraction:
 
     @functools.cached_property
     def loaded(self) -> LoadedModel:
-        """The model with its weights, read at the first need."""
-        return self.source.load(dtype=self.plan.dtype, device=self.plan.device)
+        """The model with its weights, read at the first need.
+
+        Raises
+        ------
+        ModelError : they do not fit into memory.
+        """
+        with _memory_for(f"the weights of {self.source.name}"):
+            return self.source.load(dtype=self.plan.dtype, device=self.plan.device)
 
     @functools.cached_property
     def engine(self) -> GradientEngine:
@@ -124,13 +133,15 @@ class Extraction:
         engine = GradientEngine(
             model=loaded.model, sites=loaded.sites, family=loaded.family, memory=self.plan.memory
         )
-        with threads(self.plan.threads):
+        with threads(self.plan.threads), _memory_for(f"trying {self.source.name} on one query"):
             return proved(engine, [*self.asking.some_targets(), longest])
 
     @functools.cached_property
     def attention_refused(self) -> str:
         """Why attention cannot be recorded on this model; empty where it can."""
-        return why_not_recorded(self.loaded.model, self.asking.some_targets()[0], self.loaded.sites.n_layers)
+        loaded, target = self.loaded, self.asking.some_targets()[0]
+        with _memory_for(f"trying the attention of {self.source.name} on one query"):
+            return why_not_recorded(loaded.model, target, loaded.sites.n_layers)
 
     @functools.cached_property
     def outline(self) -> Outline:
@@ -180,7 +191,7 @@ class Extraction:
 
         Raises
         ------
-        ModelError : a number that is not finite, naming the query.
+        ModelError : a number that is not finite, or too little memory for one query at one layer, naming it.
         """
         of_facts = self.asking.asked[unit.first_fact : unit.last_fact]
         run = UnitRun(
@@ -194,8 +205,12 @@ class Extraction:
             encoder=self.source.encoder(),
             plan=self.plan,
         )
-        with threads(self.plan.threads):
-            return run.block()
+        with threads(self.plan.threads), noting_what_shrinks() as shrunk:
+            try:
+                block = run.block()
+            except DoesNotFit as error:
+                raise too_large(_named(error.item, run.asked), error) from None
+        return replace(block, notes={"shrunk": dict(shrunk)}) if shrunk else block
 
     def _described(self) -> dict[str, Any]:
         config, facts = self.source.config, self.facts
@@ -218,3 +233,20 @@ class Extraction:
                 if name not in ("dtype", "memory", "threads")
             },
         }
+
+
+@contextmanager
+def _memory_for(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if out_of_memory(error):
+            raise too_large(what, error) from None
+        raise
+
+
+def _named(item: Any, asked: Sequence[Asked]) -> str:
+    """The query of a numbered target."""
+    _, target = item
+    own = next((one.prompt for one in asked if target in one.targets), "another right answer's")
+    return f"query {own!r}"
