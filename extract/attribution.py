@@ -45,11 +45,9 @@ class ScaledPath:
         return cls(nodes=tuple(a for a, _ in inner), weights=tuple(w for _, w in inner), at_one=at_one)
 
     def points(self, _: int, activation: Tensor) -> Tensor:
-        """(node, query, neuron) of an activation, (query, neuron)."""
-        return (
-            torch.tensor(self.nodes, dtype=activation.dtype, device=activation.device)[:, None, None]
-            * activation
-        )
+        """(node, query, neuron), float32 at least, of an activation, (query, neuron)."""
+        wide = torch.promote_types(activation.dtype, torch.float32)
+        return torch.tensor(self.nodes, dtype=wide, device=activation.device)[:, None, None] * activation
 
     def weight_matrix(self) -> Tensor:
         """(rule, node): one rule."""

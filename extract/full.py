@@ -89,9 +89,10 @@ def _patched(
     ]
     with torch.enable_grad(), hooked(forward_pre=in_turn(turns)):
         logits = model(input_ids=ids.expand(len(rows), -1)).logits[:, target.position]
-        probability = _wide(logits).softmax(-1)[:, target.token]
-        (change,) = torch.autograd.grad(probability.sum(), leaf)
-    return probability.detach(), change
+        logs = _wide(logits).log_softmax(-1)[:, target.token]
+        (change,) = torch.autograd.grad(logs.sum(), leaf)  # of P itself, it may vanish in half precision
+    probability = logs.detach().exp()
+    return probability, probability[:, None] * change
 
 
 def _final_hidden(model: Any, sites: Sites, ids: Tensor, position: int) -> Tensor:
