@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qloc.errors import InputError
-from qloc.plan import AnalysisPlan, Plan, bytes_of, plan_from
+from qloc.plan import AnalysisPlan, Plan, bytes_of, each_revision, plan_from
 
 
 def problems(path: Path | None = None, **flags: object) -> list[str]:
@@ -34,6 +34,22 @@ def test_defaults_are_those_of_the_interface() -> None:
         (),
         None,
     )
+
+
+def test_several_revisions_are_a_store_each(tmp_path: Path) -> None:
+    path = written(tmp_path, "revision: [step1000, step2000]\n")
+    assert plan_from(path) == plan_from(None, {"revision": ["step1000,step2000"]})
+    several = each_revision(plan_from(path), tmp_path)
+    assert [one.revision for one, _ in several] == ["step1000", "step2000"]
+    assert [store for _, store in several] == [tmp_path / "step1000.zarr", tmp_path / "step2000.zarr"]
+    alone = Plan(revision="step1000")
+    assert each_revision(alone, tmp_path) == [(alone, tmp_path)]
+    assert each_revision(Plan(), tmp_path) == [(Plan(), tmp_path)]
+    assert problems(revision=["a", "b,a"]) == [
+        "revision is ['a', 'b,a']; expected a, b, a names one twice; expected each once. At flag --revision. Correct it."
+    ]
+    with pytest.raises(InputError, match="names that differ by more than / and -"):
+        each_revision(Plan(revision="a/b,a-b"), tmp_path)
 
 
 def test_workers_or_a_cluster_and_neither_bears_on_the_numbers() -> None:

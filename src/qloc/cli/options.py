@@ -43,7 +43,14 @@ PlanFile = Annotated[
     ),
 ]
 Revision = Annotated[
-    str | None, _option(_WHAT, "--revision", "NAME", "Branch, tag or commit of the model on the hub.")
+    list[str] | None,
+    _option(
+        _WHAT,
+        "--revision",
+        "NAME",
+        "Branch, tag or commit of the model on the hub; several, by commas or repeated, give a store each: "
+        "--out is their folder then, and the stores are NAME.zarr in it.",
+    ),
 ]
 Blocks = Annotated[
     str | None,
