@@ -8,6 +8,7 @@ queries. So one prompt is run twice and thrice side by side, and what grew with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -97,3 +98,25 @@ def for_rows(value: Tensor, entries: int | None, n_queries: int, query: Tensor) 
     if entries == 0 or value.dim() == 0 or len(value) != entries * n_queries:
         return value
     return value.reshape(n_queries, entries, *value.shape[1:])[query].flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class BlockCall:
+    """What a block is called with."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def hidden(self) -> Tensor:
+        """Its hidden states: the first argument, or the one of that name."""
+        found: Tensor = self.kwargs["hidden_states"] if "hidden_states" in self.kwargs else self.args[0]
+        return found
+
+    def changed(self, hidden: Tensor, change: Callable[[Place, Tensor], Tensor]) -> BlockCall:
+        """With other hidden states, and every other tensor changed; its place is without the layer."""
+        if "hidden_states" in self.kwargs:
+            args, rest = each_tensor((self.args, {**self.kwargs, "hidden_states": None}), change, ())
+            return BlockCall(args, {**rest, "hidden_states": hidden})
+        args, rest = each_tensor(((None, *self.args[1:]), self.kwargs), change, ())
+        return BlockCall((hidden, *args[1:]), rest)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from qloc.extract.architectures import Sites
-from qloc.extract.growing import PathGradients, Points
+from qloc.extract.growing import PathGradients
 from qloc.extract.hooks import hooked, in_turn, nothing
+from qloc.extract.rows import Points
 from qloc.extract.tokens import Target
 
 

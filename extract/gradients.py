@@ -7,9 +7,9 @@ runs, so that an extraction that is resumed or distributed gives the same bits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
@@ -17,9 +17,10 @@ from torch import Tensor
 from qloc.extract.architectures import Sites
 from qloc.extract.carried import Carried, carried
 from qloc.extract.full import full_rows
-from qloc.extract.growing import Join, PathGradients, Points, growing_rows
+from qloc.extract.growing import PathGradients, growing_rows
 from qloc.extract.head import Head
 from qloc.extract.refusals import refuse_other_calls, refuse_other_logits
+from qloc.extract.rows import Join, Points
 from qloc.extract.shrinking import in_halves, out_of_memory
 from qloc.extract.tokens import Family, Target
 
@@ -29,10 +30,6 @@ _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, tor
 """Largest difference from the oracle, relative to its largest value. float64: transformers' RMSNorm computes
 in float32 even then. Half precision: rounding of a single activation is 4e-3 already."""
 
-_MOST_POSITIONS = 1024
-"""Positions in flight (a row is one in a causal model, a whole prompt in a masked one) beyond which a larger
-batch was not faster on two cores, only larger (benchmarks/extraction.py)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class GradientEngine:
@@ -41,16 +38,22 @@ class GradientEngine:
     Attributes
     ----------
     memory : bytes that the rows in flight may take.
-    kind : how rows join (``after`` or ``before`` their block), or ``full`` where growing rows did not hold.
+    kind : how rows join (``after`` or ``before`` their block, or as one ``token`` of it), or ``full`` where
+        growing rows did not hold.
+    cut : whether the last block runs at the target alone; a matter of masked models.
     carried : which of the blocks' arguments have entries of each query; :func:`proved` finds out.
+    most_positions : in flight: a row is one in a causal model, a whole prompt in a masked one. A larger batch
+        than the default was not faster on two cores, only larger (benchmarks/extraction.py).
     """
 
     model: Any
     sites: Sites
     family: Family
     memory: int
-    kind: Literal["after", "before", "full"] = "after"
+    kind: Literal["after", "token", "before", "full"] = "after"
+    cut: bool = False
     carried: Carried = field(default_factory=dict)
+    most_positions: int = 1024
 
     @property
     def head(self) -> Head:
@@ -98,7 +101,7 @@ class GradientEngine:
         self, targets: Sequence[Target], points: Points, weights: Tensor, layers: Sequence[int]
     ) -> PathGradients:
         """Path gradients of targets of equal length by rows that grow, in one batch."""
-        join: Join = "before" if self.kind == "before" else "after"
+        join: Join = "after" if self.kind == "full" else self.kind
         return growing_rows(
             self.model,
             self.sites,
@@ -110,6 +113,7 @@ class GradientEngine:
             layers,
             join,
             self.carried,
+            self.cut,
         )
 
     def _plan(self, targets: Sequence[Target], n_nodes: int) -> list[list[int]]:
@@ -122,7 +126,7 @@ class GradientEngine:
             layers = range(self.sites.n_layers)
             rows = 1 + n_nodes * len(layers)
             positions = rows * (1 if self.family == "causal" else length)
-            fit = min(self.memory // self._bytes(length, n_nodes, layers), _MOST_POSITIONS // positions)
+            fit = min(self.memory // self._bytes(length, n_nodes, layers), self.most_positions // positions)
             size = max(1, fit)
             plan += [indices[start : start + size] for start in range(0, len(indices), size)]
         return plan
@@ -149,6 +153,12 @@ class GradientEngine:
         return max(1, alive * a_row_layer * itemsize)
 
 
+_WAYS: Final[Mapping[Family, Sequence[tuple[Join, bool]]]] = {
+    "causal": (("after", False), ("before", False)),
+    "masked": (("after", True), ("token", True), ("after", False), ("before", False)),
+}
+"""How rows may join, and whether the last block is cut; the quickest first."""
+
 _FAILURES = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError)
 """What growing rows may raise in a model that was not made for them."""
 
@@ -157,8 +167,9 @@ def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
     """The engine in the quickest way that equals the oracle on this model.
 
     Proved on two targets side by side, and on the longest one in every layer (layers may differ, and windows
-    of attention are shorter than long prompts). Rows that join after their block, else before it, else (with
-    a warning) the oracle itself.
+    of attention are shorter than long prompts). In a masked model the last block is cut to the target if
+    that holds. Rows join after their block; else, where the last one is cut, as one token of it; else before
+    it; else, with a warning, the oracle itself.
 
     Raises
     ------
@@ -175,15 +186,15 @@ def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
     except _FAILURES as error:
         _raise_if_out_of_memory(error)
         log.info("blocks cannot be looked into on this model: %s", error)
-    for kind in ("after", "before"):
-        trial = replace(engine, kind=kind)
+    for kind, cut in _WAYS[engine.family]:
+        trial = replace(engine, kind=kind, cut=cut)
         if _holds(trial, trials, allowed):
             return trial
     log.warning(
         "growing rows do not hold on %s: every row runs the whole model, which takes about ten times longer",
         engine.model.config.model_type,
     )
-    return replace(engine, kind="full")
+    return replace(engine, kind="full", cut=False)
 
 
 _Trial = tuple[list[Target], list[int], PathGradients]
@@ -209,10 +220,10 @@ def _holds(engine: GradientEngine, trials: Sequence[_Trial], allowed: float) -> 
         worst = max(_worst(engine, *trial) for trial in trials)
     except _FAILURES as error:
         _raise_if_out_of_memory(error)
-        log.info("rows that join %s their block do not run on this model: %s", engine.kind, error)
+        log.info("rows that join in the way '%s' do not run on this model: %s", engine.kind, error)
         return False
     if worst > allowed:
-        told = "rows that join %s their block differ from the oracle by %.1e (allowed %.0e)"
+        told = "rows that join in the way '%s' differ from the oracle by %.1e (allowed %.0e)"
         log.info(told, engine.kind, worst, allowed)
     return worst <= allowed
 

@@ -44,13 +44,30 @@ def _shared(
     keys: Tensor, values: Tensor, query_of_row: Callable[[], Tensor]
 ) -> Callable[..., tuple[Tensor, Tensor]]:
     """A cache layer's ``update`` that stores nothing: each row gets its query's prefix and its own token."""
+    prefixes = [torch.cat([part, part[:, :, -1:]], dim=-2) for part in (keys, values)]
 
     def update(key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        if len(keys) == 1:
-            prefix = keys.expand(len(key), -1, -1, -1), values.expand(len(key), -1, -1, -1)
-        else:
-            rows = query_of_row()
-            prefix = keys[rows], values[rows]
-        return torch.cat([prefix[0], key], dim=-2), torch.cat([prefix[1], value], dim=-2)
+        rows = query_of_row()
+        found: tuple[Tensor, Tensor] = tuple(
+            _Behind.apply(own, prefix, rows)  # type: ignore[no-untyped-call]
+            for own, prefix in zip((key, value), prefixes, strict=True)
+        )
+        return found
 
     return update
+
+
+class _Behind(torch.autograd.Function):
+    """A token behind its query's prefix, in one copy: (row, head, 1, width) → (row, head, token, width)."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, prefix: Tensor, rows: Tensor) -> Tensor:
+        """``prefix``, (query, head, position, width), has room for the token at its end."""
+        found = prefix.index_select(0, rows)
+        found[:, :, -1:] = own
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        """The prefix is the same whatever the row; only the token's gradient is wanted."""
+        return upstream[0][:, :, -1:], None, None

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from qloc import phases
 from qloc.distributed import Runner, runner
 from qloc.errors import InputError, MissingDependencyError, message
 from qloc.plan import Plan
@@ -75,15 +76,36 @@ def extract_study(
     StorageError : the disk refused.
     """
     out, progress = Path(out), progress or Progress(quiet=True)
-    extraction = _prepared(plan)
-    if not dry_run and _finished(out, extraction.fingerprint):
-        progress.say(f"{out} holds this extraction already.")
-        return _of_store(out)
+    extraction = prepared(plan)
+    further = [phase for phase in plan.phases if phase != "signals"]
+    signals_held = not dry_run and _finished(out, extraction.fingerprint)
+    if signals_held:
+        further = [phase for phase in further if not phases.is_held(extraction, out, phase)]
+        if not further:
+            progress.say(f"{out} holds this extraction already.")
+            return _of_store(out)
     progress.say(f"Loading {plan.model} …")
-    return _estimated(extraction, out) if dry_run else _run(extraction, out, progress)
+    if dry_run:
+        if further:
+            progress.say(f"Not in the estimate: {', '.join(further)}.")
+        return _estimated(extraction, out)
+    clock = time.monotonic()
+    with _runner(extraction, progress) as run:
+        found = _of_store(out) if signals_held else _run(extraction, out, progress, run)
+        for phase in further:
+            phases.append_phase(extraction, out, phase, progress, run)
+    whole = _of_store(out)
+    return replace(whole, n_done=found.n_done, seconds=time.monotonic() - clock)
 
 
-def _prepared(plan: Plan) -> Extraction:
+def prepared(plan: Plan) -> Extraction:
+    """An extraction whose weights are not read yet.
+
+    Raises
+    ------
+    MissingDependencyError : torch or its kin are not installed.
+    InputError : model or facts cannot be read.
+    """
     try:
         from qloc.extract.run import prepare
 
@@ -102,7 +124,7 @@ def _finished(out: Path, fingerprint: Mapping[str, Any]) -> bool:
 
     Asked before the weights are read, so that neither answer has to wait for them.
     """
-    from qloc.store import manifest
+    from qloc.store import append, manifest
     from qloc.store.check import complete, is_store, layout_of
     from qloc.store.ledger import LEDGER
     from qloc.store.skeleton import compare, refuse_other
@@ -114,6 +136,7 @@ def _finished(out: Path, fingerprint: Mapping[str, Any]) -> bool:
     if not complete(out) or (out / LEDGER).exists():
         return False
     manifest.read(out)
+    append.tidy(out)
     return True
 
 
@@ -124,23 +147,22 @@ def _opened(extraction: Extraction, outline: Outline, out: Path) -> Writer:
     return Writer.open(out, outline, extraction.fingerprint, **kept)
 
 
-def _run(extraction: Extraction, out: Path, progress: Progress) -> Extracted:
+def _run(extraction: Extraction, out: Path, progress: Progress, run: Runner) -> Extracted:
     started, clock = datetime.now(UTC), time.monotonic()
-    with _runner(extraction, progress) as run:
-        outline = run.call(partial(getattr, extraction, "outline"))
-        with _opened(extraction, outline, out) as writer:
-            missing = writer.missing()
-            n_done = len(outline.units) - len(missing)
-            if n_done:
-                progress.say(f"{n_done:,} of {len(outline.units):,} units are in {out} already.")
-            total, left = outline.sizes["query"], sum(unit.n_queries for unit in missing)
-            with progress.stage("extract", total, done=total - left) as advance:
-                for unit, record in run.each(_SignalUnits(extraction, out.absolute()), missing):
-                    writer.record(record)
-                    advance(unit.n_queries)
-            progress.say(f"Assembling {out} …")
-            environment = run.call(partial(getattr, extraction, "environment"))
-            writer.finalize(_described(extraction, environment, started))
+    outline = run.call(partial(getattr, extraction, "outline"))
+    with _opened(extraction, outline, out) as writer:
+        missing = writer.missing()
+        n_done = len(outline.units) - len(missing)
+        if n_done:
+            progress.say(f"{n_done:,} of {len(outline.units):,} units are in {out} already.")
+        total, left = outline.sizes["query"], sum(unit.n_queries for unit in missing)
+        with progress.stage("extract", total, done=total - left) as advance:
+            for unit, record in run.each(_SignalUnits(extraction, out.absolute()), missing):
+                writer.record(record)
+                advance(unit.n_queries)
+        progress.say(f"Assembling {out} …")
+        environment = run.call(partial(getattr, extraction, "environment"))
+        writer.finalize(phases.described(extraction, environment, started))
     found = _of_store(out)
     return replace(found, n_done=n_done, seconds=time.monotonic() - clock)
 
@@ -170,19 +192,6 @@ class _SignalUnits:
             rule = "a folder that every worker sees, at one path"
             raise InputError(message("store", str(self.store), rule, place, action))
         return write_unit(self.store, self.extraction.extract(unit))
-
-
-def _described(extraction: Extraction, environment: Mapping[str, str], started: datetime) -> dict[str, Any]:
-    """What the manifest says of the run that completed the store."""
-    from qloc import __version__
-
-    return {
-        "qloc": __version__,
-        "environment": dict(environment),
-        "plan": extraction.plan.model_dump(mode="json", exclude={"analysis"}),
-        "started": started.isoformat(timespec="seconds"),
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def _of_store(path: Path) -> Extracted:

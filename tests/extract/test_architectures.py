@@ -183,10 +183,10 @@ KINDS = {
         attention=False,
         paths=Paths(blocks="gpt_neox_japanese.layers", down="mlp.dense_4h_to_h"),
     ),
-    "bert": Kind(lambda: hf.BertConfig(**NAMED), "before", masked=True),
-    "roberta": Kind(lambda: hf.RobertaConfig(**NAMED), "before", masked=True),
-    "xlm-roberta": Kind(lambda: hf.XLMRobertaConfig(**NAMED), "before", masked=True),
-    "camembert": Kind(lambda: hf.CamembertConfig(**NAMED), "before", masked=True),
+    "bert": Kind(lambda: hf.BertConfig(**NAMED), "token", masked=True),
+    "roberta": Kind(lambda: hf.RobertaConfig(**NAMED), "token", masked=True),
+    "xlm-roberta": Kind(lambda: hf.XLMRobertaConfig(**NAMED), "token", masked=True),
+    "camembert": Kind(lambda: hf.CamembertConfig(**NAMED), "token", masked=True),
     "roberta-prelayernorm": Kind(lambda: hf.RobertaPreLayerNormConfig(**NAMED), masked=True),
     "megatron-bert": Kind(lambda: hf.MegatronBertConfig(**NAMED), attention=False, masked=True),
     "distilbert": Kind(
@@ -198,17 +198,17 @@ KINDS = {
             max_position_embeddings=64,
             vocab_size=VOCABULARY,
         ),
-        "before",
+        "token",
         masked=True,
     ),
-    "electra": Kind(lambda: hf.ElectraConfig(**NAMED, embedding_size=24), "before", masked=True),
-    "albert": Kind(lambda: hf.AlbertConfig(**NAMED, embedding_size=24), "before", masked=True),
+    "electra": Kind(lambda: hf.ElectraConfig(**NAMED, embedding_size=24), "token", masked=True),
+    "albert": Kind(lambda: hf.AlbertConfig(**NAMED, embedding_size=24), "token", masked=True),
     "albert groups": Kind(
         lambda: hf.AlbertConfig(**{**NAMED, "num_hidden_layers": 4}, embedding_size=24, num_hidden_groups=2),
-        "before",
+        "token",
         masked=True,
     ),
-    "ernie": Kind(lambda: hf.ErnieConfig(**NAMED), "before", masked=True),
+    "ernie": Kind(lambda: hf.ErnieConfig(**NAMED), "token", masked=True),
     "mpnet": Kind(lambda: hf.MPNetConfig(**NAMED), "before", attention=False, masked=True),
     "deberta": Kind(lambda: hf.DebertaConfig(**NAMED), "before", attention=False, masked=True),
     "deberta-v2": Kind(lambda: hf.DebertaV2Config(**NAMED), "before", attention=False, masked=True),
@@ -267,6 +267,7 @@ def test_attribution_equals_brute_force(
     caplog.clear()  # what transformers says of a tiny configuration
     targets, engine = targets_of(loaded), engine_of(loaded)
     assert engine.kind == KINDS[kind].join
+    assert engine.cut == (KINDS[kind].masked and KINDS[kind].attention)  # what is recorded can be cut
     assert bool(caplog.messages) == (engine.kind == "full")  # a fallback is said, nothing else is
     rule = quadrature("right", 2)  # its last node is the unpatched pass
     path = ScaledPath.of(rule)
@@ -322,7 +323,9 @@ def test_every_listed_family_is_tested() -> None:
 
 def test_the_table_in_the_docs_is_what_is_tested() -> None:
     page = (Path(__file__).parents[2] / "docs" / "extraction.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (.*`.*?) \| (after|before|full) \| (recorded|left out) \|$", page, re.MULTILINE)
+    rows = re.findall(
+        r"^\| (.*`.*?) \| (after|token|before|full) \| (recorded|left out) \|$", page, re.MULTILINE
+    )
     told = {
         (name, join, attention) for names, join, attention in rows for name in re.findall("`([^`]+)`", names)
     }

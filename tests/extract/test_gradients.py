@@ -16,7 +16,7 @@ from qloc.extract.quadrature import quadrature
 from qloc.extract.tokens import Target
 
 KINDS = ("gpt2", "llama", "qwen2", "mistral", "gpt_neox", "bert")
-JOINS = {"bert": "before"}
+JOINS = {"bert": "token"}
 
 
 def _engine(tiny: Any, dtype: str, memory: int = 10**9) -> tuple[LoadedModel, GradientEngine, list[Target]]:
@@ -42,15 +42,24 @@ def test_attribution_equals_brute_force(
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "bert"])
-@pytest.mark.parametrize("join", ["after", "before", "full"])
+@pytest.mark.parametrize(
+    ("kind", "join", "cut"),
+    [
+        ("gpt2", "after", False),
+        ("gpt2", "before", False),
+        ("bert", "after", True),
+        ("bert", "token", True),
+        ("bert", "before", True),
+        ("bert", "before", False),
+    ],
+)
 def test_every_way_that_holds_gives_the_same(
-    tiny: Callable[[str], Any], scores_of: Any, kind: str, join: Any
+    tiny: Callable[[str], Any], scores_of: Any, kind: str, join: Any, cut: bool
 ) -> None:
     _, engine, targets = _engine(tiny(kind), "float64")
     path = ScaledPath.of(quadrature("midpoint", 2))
     expected, _ = scores_of(replace(engine, kind="full"), targets[:4], path)
-    ours, _ = scores_of(replace(engine, kind=join), targets[:4], path)
+    ours, _ = scores_of(replace(engine, kind=join, cut=cut), targets[:4], path)
     if (kind, join) == ("bert", "after"):  # its layer norm stands behind the residual sum: not affine
         assert not torch.allclose(ours, expected, rtol=1e-3)
     else:
@@ -74,6 +83,27 @@ def test_results_do_not_depend_on_neighbors_order_or_memory(
     split, _ = scores_of(tight, targets, path)
     for other in (alone, backwards.flip(0), split):
         torch.testing.assert_close(other, together, rtol=0, atol=scale)
+
+
+def test_what_runs_at_the_target_alone_is_not_computed_elsewhere(tiny: Callable[[str], Any]) -> None:
+    """Products of the last block, (rows · positions) and of all others: counted, not timed."""
+    _, engine, targets = _engine(tiny("bert"), "float32")
+    path = ScaledPath.of(quadrature("midpoint", 4))
+    rows = {}
+    for cut, join in ((True, "token"), (False, "before")):
+        seen: list[int] = []
+        handles = [
+            down.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0][..., 0].numel()))
+            for down in engine.sites.downs
+        ]
+        list(replace(engine, kind=join, cut=cut).batches(targets[:1], path.points, path.weight_matrix()))
+        for handle in handles:
+            handle.remove()
+        rows[join] = seen
+    length, new = len(targets[0].ids), len(path.nodes)
+    # Three layers. Each but the last: the rows there are as whole sequences, then those that join as tokens.
+    assert rows["token"] == [length, new, (1 + new) * length, new, 1 + 3 * new]
+    assert rows["before"] == [(1 + layers * new) * length for layers in (1, 2, 3)]
 
 
 def test_completeness_gap_vanishes_with_nodes(tiny: Callable[[str], Any], scores_of: Any) -> None:
