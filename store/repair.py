@@ -29,11 +29,14 @@ from qloc.store.durable import storing
 from qloc.store.lock import Lock
 from qloc.store.panel import unit_arrays
 from qloc.store.schema import FACTS, fact_column, typed
+from qloc.store.statistics import summed, unit_sums
 
 _MADE_FOR: Final = "made-for"
 _FACTS: Final = FACTS[0].group
 _OF_UNITS: Final = ("queries", "signals", "attention", "grams")
-"""Groups whose rows come from one unit of the signals each; sums over units and later phases do not."""
+"""Groups whose rows come from one unit of the signals each; those of later phases do not."""
+_SUMS: Final = "statistics"
+"""Of all units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +142,7 @@ class Repair:
         ------
         InputError, ModelError, StorageError : as for :func:`qloc.store.write.write_unit`.
         """
-        arrays = unit_arrays(block, self.layout)
+        arrays = {**unit_arrays(block, self.layout), **unit_sums(block, self.layout)}
         record = ledger.write_arrays(self._aside, block.unit.number, arrays, {})
         ledger.record(self._aside, record)
         self._records[record.number] = record
@@ -206,7 +209,10 @@ class Repair:
 
     def _units(self, name: str) -> tuple[Unit, ...]:
         """The units that an object is rebuilt from."""
-        return self._contents.units(name) if name.partition("/")[0] in _OF_UNITS else ()
+        group, variable = name.partition("/")[0], self._contents.variable(name)
+        if group == _SUMS and variable is not None and self.layout.labels(variable) is None:
+            return self.layout.units
+        return self._contents.units(name) if group in _OF_UNITS else ()
 
     def _settle(self, name: str, *, anew: set[Unit] | None = None, any_bytes: bool = False) -> None:
         """Rebuild a piece of an array, and put it in its place if it has the bytes that it should have.
@@ -247,6 +253,9 @@ class Repair:
         labels = None if variable is None else self.layout.labels(variable)
         if labels is not None:
             return np.array([*labels, None], dtype=object)[:-1][region]
+        if variable is not None and variable.group == _SUMS:
+            every = [self._records[unit.number] for unit in self.layout.units]
+            return summed(variable, region, self._aside, every).astype(self.layout.dtype(variable))
         if variable is None or variable.row is None or variable.group not in _OF_UNITS:
             return None
         units = {
@@ -261,7 +270,7 @@ class Repair:
         for name in self._damage.said["objects"]:
             if name in self._other:
                 self._settle(name, any_bytes=True)
-            elif units.intersection(self._units(name)):
+            elif units.intersection(self._contents.units(name)):
                 self._settle(name, anew=units, any_bytes=True)
 
     def _settle_card(self, *, changed: bool) -> None:
