@@ -6,8 +6,13 @@ question           tables (columns are documented where each is made)
 ``counts``         ``counts_by_relation``, ``left_out``
 ``consistency``    ``consistency_overall``, ``consistency_by_relation``, ``by_attribute`` (where facts
                    have a categorical attribute)
-``ratio``          ``ki_by_threshold`` (CS2), ``ki_by_threshold_cs1``, ``rarefaction``, ``set_sizes``
+``ratio``          ``ki_by_threshold`` (CS2), ``ki_by_threshold_cs1``, ``ki_by_relation``, ``rarefaction``,
+                   ``set_sizes``; with two methods ``ki_across_methods``, ``ki_method_pairs``; H2
 ``overlap``        ``overlap_decomposition``, ``overlap_by_relation``; tests H1a, H1b
+``stability``      ``reliability_by_relation``, ``tilt_distribution``; tests H3, H4
+``methods``        ``method_agreement``; test H9; with two methods only, unless the plan confirms H9
+``behaviour``      ``behaviour_slopes``, ``behaviour_by_kappa``; tests H10a, H10b, H10c
+``sensitivity``    ``multiverse``, ``by_budget``
 ``layers``         ``layer_profile``
 ``welch``          ``welch``; the published test, descriptive
 ``heatmap``        ``heatmap_most_consistent``, ``heatmap_typical``, ``heatmap_least_consistent``,
@@ -19,7 +24,7 @@ question           tables (columns are documented where each is made)
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,15 +35,20 @@ import xarray as xr
 
 from qloc import __version__
 from qloc.analysis.asked import Asked
+from qloc.analysis.families import in_families
+from qloc.analysis.questions.behaviour import behaviour_question
 from qloc.analysis.questions.consistency import consistency_question
 from qloc.analysis.questions.counts import counts_of, counts_question
 from qloc.analysis.questions.heatmap import heatmap_question
 from qloc.analysis.questions.layers import layers_question
+from qloc.analysis.questions.methods import methods_question
 from qloc.analysis.questions.overlap import overlap_question
 from qloc.analysis.questions.quality import quality_question
 from qloc.analysis.questions.ratio import ratio_question
+from qloc.analysis.questions.sensitivity import sensitivity_question
+from qloc.analysis.questions.stability import stability_question
 from qloc.analysis.questions.welch import welch_question
-from qloc.analysis.results import StudyResult
+from qloc.analysis.results import Question, StudyResult
 from qloc.analysis.study import Study
 from qloc.plan import AnalysisPlan
 
@@ -50,6 +60,10 @@ QUESTIONS = (
     consistency_question,
     ratio_question,
     overlap_question,
+    stability_question,
+    methods_question,
+    behaviour_question,
+    sensitivity_question,
     layers_question,
     welch_question,
     heatmap_question,
@@ -80,7 +94,8 @@ def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
     >>> study = simulate(facts=40, relations=2, templates=4, seed=1)
     >>> result = analyze(study, AnalysisPlan(n_permutations=99, n_bootstrap=99))
     >>> [question.id for question in result.questions]
-    ['counts', 'consistency', 'ratio', 'overlap', 'layers', 'welch', 'heatmap', 'quality']
+    ['counts', 'consistency', 'ratio', 'overlap', 'stability', 'behaviour', 'sensitivity', 'layers', 'welch',
+    'heatmap', 'quality']
     """
     asked = Asked(study, plan or AnalysisPlan())
     model, facts = (
@@ -91,13 +106,20 @@ def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
         title=f"{model} on {facts}",
         model=f"{model} ({architecture(asked)})",
         facts=f"{facts} ({size_of(asked)})",
-        questions=tuple(question(asked) for question in QUESTIONS),
+        questions=in_families([question(asked) for question in questions_of(asked)], asked.plan),
         provenance=provenance(asked),
         counts=counts_of(asked),
         plan=asked.plan.model_dump(mode="json"),
         synthetic=synthetic(study),
         notes=notes(asked),
     )
+
+
+def questions_of(asked: Asked) -> tuple[Callable[[Asked], Question], ...]:
+    """What is asked of this store: that on methods takes two of them, or a plan that confirms it."""
+    if len(asked.study.methods) > 1 or "H9" in asked.plan.confirmatory:
+        return QUESTIONS
+    return tuple(question for question in QUESTIONS if question is not methods_question)
 
 
 def provenance(asked: Asked) -> dict[str, str]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from qloc.analysis.clustered import cluster_intervals
 from qloc.analysis.consistency import answer_codes, considered, consistency, filled, relation_codes
+from qloc.analysis.draws import Draws
 from qloc.analysis.groups import Floats, Ints
-from qloc.analysis.hypotheses import Draws
 from qloc.analysis.study import Study
 from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
@@ -31,7 +31,23 @@ class Asked:
     @cached_property
     def sets(self) -> NeuronSets:
         """The headline's sets, of all queries."""
-        return self.study.neurons(method=self.plan.method, threshold=self.plan.threshold)
+        return self.neurons(self.plan.method, self.plan.threshold)
+
+    def neurons(self, method: str, threshold: float) -> NeuronSets:
+        """The sets of all queries by a method and a threshold, read once."""
+        if (method, threshold) not in self._read:
+            self._read[method, threshold] = self.study.neurons(method=method, threshold=threshold)
+        return self._read[method, threshold]
+
+    @cached_property
+    def _read(self) -> dict[tuple[str, float], NeuronSets]:
+        return {}
+
+    @cached_property
+    def thresholds(self) -> tuple[list[float], list[float]]:
+        """Attribution thresholds of the plan that the store can answer, and those below its floor."""
+        wanted = sorted({*self.plan.thresholds, self.plan.threshold})
+        return [t for t in wanted if t >= self.floor], [t for t in wanted if t < self.floor]
 
     @cached_property
     def known(self) -> NeuronSets:
@@ -78,6 +94,7 @@ class Asked:
         p = self.plan
         return Draws(
             n_permutations=p.n_permutations,
+            n_bootstrap=p.n_bootstrap,
             confidence=p.confidence,
             alpha=p.alpha,
             seed=p.seed,

@@ -11,34 +11,40 @@ Examples
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from qloc.analysis.agreement import methods_agree
+from qloc.analysis.behaviour import predicts_behaviour
 from qloc.analysis.clustered import cluster_interval
 from qloc.analysis.consistency import answer_codes, considered, filled, relation_codes
+from qloc.analysis.draws import Draws, sets_and_store
 from qloc.analysis.effects import rank_biserial
+from qloc.analysis.kinds import kinds_of_facts
 from qloc.analysis.overlap import Excess, excesses
 from qloc.analysis.pairs import Level
 from qloc.analysis.published import welch as _welch
+from qloc.analysis.ratio import share_test
+from qloc.analysis.reliability import stable_consistency
 from qloc.analysis.resampling import permutation_p
 from qloc.analysis.results import EffectSize, Interval, TestResult
 from qloc.analysis.study import Study
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
-__all__ = ["Draws", "beyond_answer", "beyond_template", "overlap_tests", "published_welch"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draws:
-    """How much is drawn, and from which seed; as in an analysis plan."""
-
-    n_permutations: int = 999
-    confidence: float = 0.95
-    alpha: float = 0.05
-    seed: int = 0
+__all__ = [
+    "Draws",
+    "beyond_answer",
+    "beyond_template",
+    "inconsistent_share",
+    "kinds_of_facts",
+    "methods_agree",
+    "overlap_tests",
+    "predicts_behaviour",
+    "published_welch",
+    "stable_consistency",
+]
 
 
 def beyond_template(
@@ -72,7 +78,7 @@ def beyond_template(
     docs/statistics.md §1. Phipson & Smyth 2010 for p; Cameron, Gelbach & Miller 2011 for the interval.
     """
     draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
-    sets, store = _sets(study, method, threshold)
+    sets, store = sets_and_store(study, method, threshold)
     return overlap_tests(sets, ("template",), known=known, draws=draws, store=store)[0]
 
 
@@ -96,8 +102,38 @@ def beyond_answer(
     Parameters and Returns are those of :func:`beyond_template`; the result is ``H1b``.
     """
     draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
-    sets, store = _sets(study, method, threshold)
+    sets, store = sets_and_store(study, method, threshold)
     return overlap_tests(sets, ("answer",), known=known, draws=draws, store=store)[0]
+
+
+def inconsistent_share(
+    study: Study | NeuronSets,
+    *,
+    method: str = "ig",
+    threshold: float = DEFAULT_THRESHOLD,
+    known: bool = True,
+    k0: int = 3,
+    cut: float = 0.1,
+    confidence: float = 0.95,
+) -> TestResult:
+    """H2: how much knowledge is inconsistent, as K_I(k₀): descriptive.
+
+    Estimate: mean over facts with k ≥ ``k0`` queries of the share of their ``k0``-subsets with CS2 <
+    ``cut``, counted exactly: comparable between facts, relations and models. The interval is for new
+    relations; that for these relations stands in ``checks``. The published ratios:
+    :func:`qloc.analysis.ratio.ki_frame`.
+
+    Parameters
+    ----------
+    study : Study, or NeuronSets (``method`` and ``threshold`` are then theirs).
+    known : over known queries only.
+
+    References
+    ----------
+    docs/methods.md, "Consistency across paraphrases".
+    """
+    sets, store = sets_and_store(study, method, threshold)
+    return share_test(sets, k0=k0, cut=cut, known=known, draws=Draws(confidence=confidence), store=store)
 
 
 def published_welch(
@@ -120,7 +156,7 @@ def published_welch(
     ----------
     Chen et al. 2025 (arXiv 2405.14117), §2.
     """
-    sets, store = _sets(study, method, threshold)
+    sets, store = sets_and_store(study, method, threshold)
     return _welch(sets, known=known, score=score, split=split, store=store)[0]
 
 
@@ -220,9 +256,3 @@ def _checks(sets: NeuronSets, excess: Excess, relations: np.ndarray) -> tuple[st
     if 0 < n_clusters < 10:
         lines.append(f"{n_clusters} relations: the interval speaks for few clusters.")
     return tuple(lines)
-
-
-def _sets(study: Study | NeuronSets, method: str, threshold: float) -> tuple[NeuronSets, str]:
-    if isinstance(study, NeuronSets):
-        return study, ""
-    return study.neurons(method=method, threshold=threshold), study.fingerprint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -56,30 +57,40 @@ def correct(
 ) -> tuple[TestResult, ...]:
     """The tests with adjusted p and the verdict that follows from it.
 
-    A test holds where its adjusted p is at most ``alpha``, else it is undecided: failing to reject shows
-    nothing. What was not identified stays so.
+    A test holds where its adjusted p is at most ``alpha``; it does not hold where the adjusted p of its
+    equivalence test is (no difference beyond a margin fixed beforehand); else it is undecided: failing to
+    reject shows nothing. What was not identified stays so.
 
     Parameters
     ----------
     tests : the whole family.
     family : its name, such as ``confirmatory``.
     """
-    p = adjusted([np.nan if test.p is None else test.p for test in tests], correction)
+    p = adjusted([_or_nan(test.p) for test in tests], correction)
+    none = adjusted([_or_nan(test.p_equivalence) for test in tests], correction)
     name = f"{family} ({_NAMES[correction]}, {len(tests)} test{'s' * (len(tests) != 1)})"
     return tuple(
         replace(
             test,
             p_adjusted=None if np.isnan(value) else float(value),
+            p_equivalence=None if np.isnan(small) else float(small),
             family=name,
             alpha=alpha,
-            verdict=verdict_of(test, float(value), alpha),
+            verdict=verdict_of(test, float(value), alpha, float(small)),
         )
-        for test, value in zip(tests, p, strict=True)
+        for test, value, small in zip(tests, p, none, strict=True)
     )
 
 
-def verdict_of(test: TestResult, p: float, alpha: float) -> Verdict:
-    """``holds`` at or below ``alpha``, else ``undecided``; descriptive and unidentified stay so."""
+def verdict_of(test: TestResult, p: float, alpha: float, p_equivalence: float = math.nan) -> Verdict:
+    """``holds`` where p, else ``does not hold`` where p of equivalence, is at or below ``alpha``.
+
+    Otherwise ``undecided``; descriptive and unidentified stay so.
+    """
     if test.verdict in ("descriptive", "not identified"):
         return test.verdict
-    return "holds" if p <= alpha else "undecided"
+    return "holds" if p <= alpha else "does not hold" if p_equivalence <= alpha else "undecided"
+
+
+def _or_nan(p: float | None) -> float:
+    return math.nan if p is None else p

@@ -129,6 +129,8 @@ def _exchange(
     place = np.full(len(pairs.template), -1, dtype=np.int64)
     place[queries] = np.arange(len(queries))
     order = np.tile(queries.astype(np.int32), (n, 1))
+    if not n:
+        return _Exchange(order, place)
     by_stratum = queries[np.argsort(design.stratum[queries], kind="stable")]
     starts = np.flatnonzero(np.diff(design.stratum[by_stratum], prepend=-1))
     for members in np.split(by_stratum, starts[1:]):

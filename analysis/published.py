@@ -13,10 +13,10 @@ import pandas as pd
 from scipy import stats
 
 from qloc.analysis.consistency import consistency
-from qloc.analysis.effects import hedges_g
+from qloc.analysis.effects import hedges_g, hedges_g_interval
 from qloc.analysis.groups import Floats
 from qloc.analysis.kernels import otsu
-from qloc.analysis.results import EffectSize, TestResult
+from qloc.analysis.results import EffectSize, Interval, TestResult
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
 
@@ -54,7 +54,8 @@ def welch(
     cut = float(otsu(values)) if split is None else split
     high, low = values[values >= cut], values[values < cut]
     row = _row(high, low, score, "otsu" if split is None else "static", cut)
-    return _result(row, len(values), store), pd.DataFrame([row])
+    interval = hedges_g_interval(high, low)
+    return _result(row, interval, len(values), store), pd.DataFrame([row])
 
 
 def _row(high: Floats, low: Floats, score: str, rule: str, cut: float) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def _row(high: Floats, low: Floats, score: str, rule: str, cut: float) -> dict[s
     }
 
 
-def _result(row: dict[str, Any], n: int, store: str) -> TestResult:
+def _result(row: dict[str, Any], interval: Interval | None, n: int, store: str) -> TestResult:
     undefined = np.isnan(row["t"])
     said = (
         "As published: not defined, one class has fewer than two facts."
@@ -92,7 +93,7 @@ def _result(row: dict[str, Any], n: int, store: str) -> TestResult:
         n={"facts": n, "consistent": row["n_consistent"], "inconsistent": row["n_inconsistent"]},
         estimate=row["mean_consistent"] - row["mean_inconsistent"],
         interval=None,
-        effect=EffectSize(name="Hedges' g", value=row["hedges_g"]),
+        effect=EffectSize(name="Hedges' g", value=row["hedges_g"], interval=interval),
         method=f"Welch's t, split at {row['rule']} threshold",
         p=None,
         role="descriptive",

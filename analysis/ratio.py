@@ -15,10 +15,11 @@ import pandas as pd
 
 from qloc.analysis.clustered import cluster_interval
 from qloc.analysis.consistency import answer_codes, considered, consistency, filled, relation_codes
+from qloc.analysis.draws import Draws
 from qloc.analysis.groups import Floats, Ints, codes
 from qloc.analysis.kernels import otsu
 from qloc.analysis.resampling import bootstrap_interval, distinct
-from qloc.analysis.results import Interval
+from qloc.analysis.results import Interval, TestResult
 from qloc.analysis.subsets import subset_scores
 from qloc.neurons import NeuronSets
 
@@ -155,11 +156,21 @@ def ratio_interval(
 
 
 def share_interval(share: Floats, clusters: tuple[Ints, ...], confidence: float) -> Interval | None:
-    """Cluster-robust interval of a mean share, within [0, 1]."""
+    """Cluster-robust interval of a mean share on the log-odds scale: logit p ± t s / (p (1 − p)).
+
+    Shares of relations are skewed near 0 and 1, where the plain interval covers too little
+    (docs/statistics.md). The plain one, cut at 0 and 1, where the share is 0 or 1 itself.
+    """
     found = cluster_interval(share, clusters, confidence=confidence)
     if found is None:
         return None
-    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    p = float(np.nanmean(share))
+    half = found.high - p
+    if not 0 < p < 1:
+        return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    centre, reach = np.log(p / (1 - p)), half / (p * (1 - p))
+    low, high = (float(1 / (1 + np.exp(-end))) for end in (centre - reach, centre + reach))
+    return replace(found, low=low, high=high, method=f"{found.method}, on the log-odds scale")
 
 
 def rarefaction(
@@ -191,3 +202,46 @@ def rarefaction(
         row |= {name: float(values[here, place].mean()) for name, values in columns.items()}
         rows.append({**row, "dice": float(d[here].mean())})
     return pd.DataFrame(rows, columns=["k0", "facts", "ki_cs2", "ki_cs1", "mean_cs2", "mean_cs1", "dice"])
+
+
+def share_test(
+    sets: NeuronSets,
+    *,
+    k0: int = 3,
+    cut: float = 0.1,
+    known: bool = True,
+    draws: Draws | None = None,
+    store: str = "",
+) -> TestResult:
+    """H2: K_I(k₀) by CS2, with its interval for new relations; descriptive."""
+    given = draws or Draws()
+    used = filled(considered(sets, known))
+    fact = used.queries["fact"].astype(np.int64)
+    share = subset_scores(used.member, fact, sets.n_facts, [k0], cut).below_cs2[:, 0]
+    relation, answer = relation_codes(sets)[1], answer_codes(sets)
+    defined = ~np.isnan(share)
+    interval = share_interval(share, (relation, answer), given.confidence)
+    n = {"relations": len(np.unique(relation[defined])), "facts": int(defined.sum())}
+    few = int(np.sum(np.bincount(fact, minlength=sets.n_facts)[~defined] >= 2))
+    these = share_interval(share, (answer,), given.confidence)
+    checks = [f"{few:,} facts with two queries or more have fewer than {k0}: left out."] if few else []
+    if these:
+        checks.append(f"For these relations alone: {these.low:.3g} to {these.high:.3g} ({these.method}).")
+    return TestResult(
+        name="H2",
+        question="How much knowledge is inconsistent?",
+        estimand=f"K_I({k0}), mean share of a fact's {k0}-subsets of queries with CS2 < {cut:g}",
+        unit="fact",
+        n=n,
+        estimate=float(share[defined].mean()) if defined.any() else float("nan"),
+        interval=interval,
+        effect=None,
+        method=interval.method if interval else "one cluster: no interval",
+        p=None,
+        role="descriptive",
+        verdict="descriptive",
+        alpha=given.alpha,
+        checks=tuple(checks),
+        seed=given.seed,
+        store=store,
+    )

@@ -53,17 +53,17 @@ class TestResult:
     Attributes
     ----------
     name, question : short name, such as ``H1a``; what was asked, one line.
-    estimand : what ``estimate`` estimates, in words.
-    unit : the unit of inference, such as ``fact``.
+    estimand, unit : what ``estimate`` estimates, in words; the unit of inference, such as ``fact``.
     n : how many at each level, such as ``{"relations": 9, "facts": 812, "queries": 6120}``.
     estimate : in the estimand's own unit; NaN where it cannot be had.
     method : how p was made, such as ``permutation within relation × template, 999``.
     p, p_adjusted : None for descriptive results; adjusted within ``family``.
+    margin, p_equivalence : what counts as no difference, of the estimate or effect size (``checks`` say
+        which); p of lying within ±margin, adjusted like p.
     family : the tests corrected together, and how, such as ``confirmatory (Holm)``.
     verdict : what follows at level ``alpha``; the only word a summary may use.
     checks : assumption checks and caveats, one sentence each.
-    seed : of every random draw behind this result; None where there was none.
-    store : fingerprint of the store that it was computed from.
+    seed, store : of every random draw behind it, None where there was none; the store's fingerprint.
     """
 
     __test__ = False
@@ -82,6 +82,8 @@ class TestResult:
     verdict: Verdict
     alpha: float = 0.05
     p_adjusted: float | None = None
+    margin: float | None = None
+    p_equivalence: float | None = None
     family: str = ""
     checks: tuple[str, ...] = ()
     seed: int | None = None
@@ -99,6 +101,8 @@ class TestResult:
             parts.append(f"; p {_p(self.p)}")
         if self.p_adjusted is not None:
             parts.append(f", adjusted p {_p(self.p_adjusted)}")
+        if self.margin is not None and self.p_equivalence is not None and self.verdict == "does not hold":
+            parts.append(f"; within ±{self.margin:g}, p {_p(self.p_equivalence)}")
         return "".join(parts) + f". {self.verdict.capitalize()}."
 
     def __str__(self) -> str:
@@ -124,8 +128,7 @@ class Table:
 
     Attributes
     ----------
-    name : identifier within the study, such as ``consistency_by_relation``.
-    title : one line.
+    name, title : identifier within the study, such as ``consistency_by_relation``; one line.
     columns : column name → cells; None where there is no value.
     labels : column name → heading with unit, where the name is not enough.
     note : what a reader must know to read it.
@@ -162,8 +165,7 @@ class Question:
 
     Attributes
     ----------
-    id : anchor, such as ``consistency``.
-    title : the question, as a reader would put it.
+    id, title : anchor, such as ``consistency``; the question, as a reader would put it.
     answer : what came out, one or two sentences with figures.
     method : how, with formulas in plain text, and what it does not show.
     references : the sources, one citation each.
@@ -188,12 +190,10 @@ class StudyResult:
 
     Attributes
     ----------
-    title : such as ``embedded:causal on embedded facts``.
-    model, facts : what was asked of which model, in words.
+    title, model, facts : ``embedded:causal on embedded facts``; what was asked of which model, in words.
     provenance : name → value, shown as it is: store fingerprint, versions, parameters, seeds.
     counts : what entered and what was left out, by reason.
-    plan : the analysis plan, as JSON.
-    synthetic : whether model or data are for demonstration only.
+    plan, synthetic : the analysis plan, as JSON; whether model or data are for demonstration only.
     """
 
     title: str

@@ -67,6 +67,36 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="lines", over="threshold", values=("ki",), split="counted", panel="panel",
         prepare=reshape.by_rule, axis="share", limits=(0.0, 1.0), value_label="inconsistent facts",
     ),
+    "ki_by_relation": Recipe(
+        kind="dots", over="relation", values=("subsets", "below_0.1"), axis="share", order="down",
+        value_label="inconsistent facts",
+    ),
+    "ki_across_methods": Recipe(
+        kind="bars", over="called", values=("ki", "expected"), axis="share", value_label="inconsistent facts"
+    ),
+    "ki_method_pairs": Recipe(kind="dots", over="methods", values=("odds_ratio",), reference=1.0),
+    "reliability_by_relation": Recipe(
+        kind="dots", over="relation", values=("reliability",), reference=0.0,
+        value_label="reliability of κ: 0 is chance, 1 a fixed property of the fact",
+    ),
+    "tilt_distribution": Recipe(
+        kind="lines", over="theta", values=("share",), axis="share", value_label="share of facts"
+    ),
+    "method_agreement": Recipe(
+        kind="dots", over="what", values=("overlap",), panel="kind", value_label="mean overlap (Dice)"
+    ),
+    "behaviour_slopes": Recipe(kind="dots", over="outcome", values=("slope",), reference=0.0),
+    "behaviour_by_kappa": Recipe(
+        kind="lines", over="fifth", values=(),
+        facets=(
+            ("Same answer", ("agreement", "candidate_agreement"), "share"),
+            ("log P(answer)", ("log_probability",), "number"),
+        ),
+    ),
+    "multiverse": Recipe(
+        kind="lines", over="threshold", values=("value",), split="choice", panel="panel",
+    ),
+    "by_budget": Recipe(kind="lines", over="b", values=("value",), panel="panel"),
     "rarefaction": Recipe(
         kind="lines", over="k0", values=(), axis="share", limits=(0.0, 1.0),
         facets=(

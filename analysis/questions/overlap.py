@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,8 @@ import pandas as pd
 from qloc.analysis.asked import Asked, mean
 from qloc.analysis.groups import Floats, Ints
 from qloc.analysis.hypotheses import result_of
-from qloc.analysis.multiplicity import correct
 from qloc.analysis.overlap import excesses
-from qloc.analysis.results import Question, Table, TestResult
+from qloc.analysis.results import Question, Table
 
 ALL = "All relations"
 PARTS = ("template", "answer", "fact")
@@ -33,7 +31,7 @@ def overlap_question(asked: Asked) -> Question:
         id="overlap",
         title="What do a fact's paraphrases share?",
         answer=_answer(parts, beyond),
-        tests=_corrected(tests, asked),
+        tests=tests,
         tables=(_decomposition(asked, parts), _by_relation(asked, parts, beyond)),
         method=(
             "Mean Dice overlap of a fact's queries, pair of templates by pair of templates, against the "
@@ -48,17 +46,6 @@ def overlap_question(asked: Asked) -> Question:
             "Cameron, Gelbach & Miller 2011, Robust inference with multiway clustering, JBES 29.",
         ),
     )
-
-
-def _corrected(tests: tuple[TestResult, ...], asked: Asked) -> tuple[TestResult, ...]:
-    """Holm over the plan's confirmatory tests; the others are exploratory, Benjamini–Hochberg."""
-    wanted = set(asked.plan.confirmatory)
-    alpha = asked.plan.alpha
-    confirmatory = correct([t for t in tests if t.name in wanted], family="confirmatory", alpha=alpha)
-    rest = [t for t in tests if t.name not in wanted]
-    explored = correct(rest, family="exploratory", correction="fdr_bh", alpha=alpha)
-    by_name = {t.name: replace(t, role="confirmatory") for t in confirmatory} | {t.name: t for t in explored}
-    return tuple(by_name[t.name] for t in tests)
 
 
 def _parts(by_template: Floats, by_answer: Floats, within: Floats) -> Floats:

@@ -9,7 +9,8 @@ import pandas as pd
 
 from qloc.analysis.asked import Asked, percent
 from qloc.analysis.questions.consistency import CHEN
-from qloc.analysis.ratio import STATIC, ki_frame, rarefaction
+from qloc.analysis.questions.ratio_by import across_tables, by_relation, said_across
+from qloc.analysis.ratio import STATIC, ki_frame, rarefaction, share_test
 from qloc.analysis.results import Question, Table
 from qloc.neurons import NeuronSets
 
@@ -18,21 +19,33 @@ OTSU = "Otsu 1979, A threshold selection method from gray-level histograms, IEEE
 
 def ratio_question(asked: Asked) -> Question:
     """K_I by attribution threshold and rule, beside K_I(k₀) and rarefaction."""
-    able, skipped = thresholds(asked)
+    able, skipped = asked.thresholds
     sizes: list[dict[str, Any]] = []
     frames = []
     for t in able:
-        sets = asked.sets if t == asked.plan.threshold else asked.study.neurons(asked.plan.method, t)
+        sets = asked.neurons(asked.plan.method, t)
         frames.append(_at(asked, sets, t))
         sizes.append(_sizes(sets, t))
     frame = pd.concat(frames, ignore_index=True)
+    across = across_tables(asked)
     return Question(
         id="ratio",
         title="How many facts are inconsistent?",
-        answer=_answer(asked, frame),
+        answer=_answer(asked, frame) + said_across(asked, across),
+        tests=(
+            share_test(
+                asked.sets,
+                k0=asked.plan.k0,
+                cut=asked.plan.consistency_threshold,
+                draws=asked.draws,
+                store=asked.study.fingerprint,
+            ),
+        ),
         tables=(
             _table(asked, frame, "cs2", skipped),
             _table(asked, frame, "cs1", skipped),
+            by_relation(asked),
+            *across,
             _rarefaction(asked),
             Table.from_frame(
                 pd.DataFrame(sizes), name="set_sizes", title="Knowledge neurons of a query, known queries"
@@ -47,12 +60,6 @@ def ratio_question(asked: Asked) -> Question:
         ),
         references=(CHEN, OTSU),
     )
-
-
-def thresholds(asked: Asked) -> tuple[list[float], list[float]]:
-    """Attribution thresholds of the plan that the store can answer, and those below its floor."""
-    wanted = sorted({*asked.plan.thresholds, asked.plan.threshold})
-    return [t for t in wanted if t >= asked.floor], [t for t in wanted if t < asked.floor]
 
 
 def _at(asked: Asked, sets: NeuronSets, t: float) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qloc.analysis import hypotheses as hypotheses
     from qloc.analysis.consistency import consistency as consistency
+    from qloc.analysis.formula import fit as fit
     from qloc.extracting import extract_study as extract_study
     from qloc.neurons import NeuronSets as NeuronSets
     from qloc.pipeline import analyze as analyze
@@ -36,6 +37,7 @@ _HOME = {
     "Plan": ("qloc.plan", "Plan"),
     "NeuronSets": ("qloc.neurons", "NeuronSets"),
     "consistency": ("qloc.analysis.consistency", "consistency"),
+    "fit": ("qloc.analysis.formula", "fit"),
     "hypotheses": ("qloc.analysis.hypotheses", None),
     "simulate": ("qloc.simulate", "simulate"),
 }

@@ -30,7 +30,7 @@ Quadrature = Literal["midpoint", "right", "left", "endpoints", "gauss"]
 Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 Phase = Literal["signals", "interventions", "edits"]
-Hypothesis = Literal["H1a", "H1b"]
+Hypothesis = Literal["H1a", "H1b", "H3", "H9", "H10a", "H10b", "H10c"]
 
 _UNITS: Final = {
     "": 1,
@@ -82,6 +82,10 @@ class AnalysisPlan(_Strict):
     confidence: float = Field(0.95, gt=0.5, lt=1)
     alpha: float = Field(0.05, gt=0, lt=0.5)
     confirmatory: tuple[Hypothesis, ...] = ("H1a", "H1b")
+    budgets: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 40, 80)
+    agreement_margin: float = Field(0.05, gt=0)
+    behaviour_margin: float = Field(0.1, gt=0)
+    n_splits: int = Field(20, ge=1)
     seed: int = Field(0, ge=0)
 
 

@@ -120,9 +120,9 @@ def plant(planting: Planting | None = None, **parameters: Any) -> Planted:
 def _member(p: Planting, c: Columns, rng: np.random.Generator) -> sparse.csr_array:
     """Union of the draws from every pool: bool, CSR (query, layer · neuron)."""
     sources = [
-        (_template_pools(p, c, rng), c.template_code, np.full(c.n_queries, p.template_strength)),
+        (_template_pools(p, c, rng), c.template_code, _template_strength(p, c)),
         (_pools(p, c.n_answers, rng), c.answer_code, _strength(p, c, p.answer_strength, rng)),
-        (_pools(p, c.n_facts, rng), c.fact.astype(np.int64), _strength(p, c, p.fact_strength, rng)),
+        (_pools(p, c.n_facts, rng), c.fact.astype(np.int64), _fact_strength(p, c, rng)),
     ]
     rows, neurons = [], []
     for pools, group, strength in sources:
@@ -145,6 +145,25 @@ def _strength(p: Planting, c: Columns, mean: float, rng: np.random.Generator) ->
     """Probability of each query's pool neurons; relations differ by ``spread``."""
     by_relation = mean * np.exp(p.spread * rng.standard_normal(c.n_relations) - p.spread**2 / 2)
     return np.clip(by_relation[c.relation_code], 0.0, 1.0)
+
+
+def _template_strength(p: Planting, c: Columns) -> NDArray[np.float64]:
+    return _varied(np.full(c.n_queries, p.template_strength), c.template_code, p.template_spread, [p.seed, 2])
+
+
+def _fact_strength(p: Planting, c: Columns, rng: np.random.Generator) -> NDArray[np.float64]:
+    return _varied(_strength(p, c, p.fact_strength, rng), c.fact, p.fact_spread, [p.seed, 3])
+
+
+def _varied(
+    strength: NDArray[np.float64], group: NDArray[np.integer[Any]], spread: float, seed: list[int]
+) -> NDArray[np.float64]:
+    """Strengths that differ over groups, by draws of their own: other draws are the same with and without."""
+    if not spread:
+        return strength
+    rng = np.random.default_rng(seed)
+    factor = np.exp(spread * rng.standard_normal(int(group.max(initial=0)) + 1) - spread**2 / 2)
+    return np.asarray(np.clip(strength * factor[group], 0.0, 1.0))
 
 
 def _pools(p: Planting, n_groups: int, rng: np.random.Generator) -> NDArray[np.int64]:

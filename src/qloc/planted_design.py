@@ -28,6 +28,7 @@ class Planting:
     pool : neurons in each pool.
     noise : mean number of other neurons in a set.
     spread : standard deviation over relations of the log strength of answers and facts.
+    fact_spread, template_spread : the same over facts, of their own; over templates, of theirs.
     missing : share of queries that cannot be asked.
     known, leaking, empty : shares of known queries, of leaking facts, of queries with an empty set.
     pairs : number of minimal pairs, in two paradigms.
@@ -47,6 +48,8 @@ class Planting:
     pool: int = 8
     noise: float = 4.0
     spread: float = 0.0
+    fact_spread: float = 0.0
+    template_spread: float = 0.0
     missing: float = 0.1
     known: float = 0.85
     leaking: float = 0.03
@@ -75,7 +78,7 @@ class Planting:
         problems = []
         for name in (f.name for f in fields(self) if f.type == "float"):
             value = getattr(self, name)
-            top = np.inf if name in ("noise", "spread") else 1.0
+            top = np.inf if name in ("noise", "spread", "fact_spread", "template_spread") else 1.0
             if not 0 <= value <= top:
                 rule = "a number ≥ 0" if top > 1 else "a share in [0, 1]"
                 problems.append(message(name, value, rule, "planting", "Correct it"))

@@ -1,11 +1,15 @@
-"""H1a and H1b keep their level where nothing is planted; in full: benchmarks/calibration.py."""
+"""Tests keep their level where nothing is planted; in full: benchmarks/calibration.py."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
+from qloc.analysis.behaviour import behaviour_test
 from qloc.analysis.consistency import considered, filled
+from qloc.analysis.draws import Draws
 from qloc.analysis.overlap import excesses
+from qloc.analysis.reliability import reliability_test
 from qloc.analysis.resampling import permutation_p
 from qloc.planted import plant
 
@@ -52,3 +56,51 @@ def test_free_permutation_of_facts_would_not_keep_it():
         found = excesses(filled(considered(sets)), ("template",), n_permutations=99, seed=seed)["template"]
         p.append(permutation_p(found.estimate, found.permuted))
     assert max(p) <= 0.05
+
+
+def kept(p):
+    """5% is within, or above, the exact 99% interval of the rejection rate."""
+    rejected = int(np.sum(np.array(p) <= 0.05))
+    return stats.binomtest(rejected, len(p), 0.05).proportion_ci(0.99).low <= 0.05
+
+
+DEEP = {"facts": 96, "relations": 4, "templates": 6, "answers_per_relation": 2, "n_neurons": 64, "n_layers": 2,
+        "one_to_one": 0, "known": 0.95, "missing": 0.03}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "planting", [{"fact_strength": 0.0}, {}, {"template_spread": 0.8}, {"spread": 0.5}], ids=str
+)
+def test_reliability_keeps_its_level(planting):
+    p = []
+    for seed in range(60):
+        sets = filled(considered(plant(**{**DEEP, **planting}, seed=seed).sets()))
+        p.append(reliability_test(sets, n_splits=5, draws=Draws(n_permutations=59, seed=seed)).p)
+    assert kept(p)
+
+
+@pytest.mark.slow
+def test_reliability_finds_facts_that_differ():
+    found = []
+    for seed in range(20):
+        planting = {**DEEP, "fact_strength": 0.3, "fact_spread": 1.0}
+        sets = filled(considered(plant(**planting, seed=seed).sets()))
+        found.append(reliability_test(sets, n_splits=5, draws=Draws(n_permutations=59, seed=seed)).p <= 0.05)
+    assert np.mean(found) > 0.6
+
+
+@pytest.mark.slow
+def test_behaviour_keeps_its_level_where_relations_differ():
+    """Slopes on κ differ over 8 relations about 0: the relation, not the fact, is what is new."""
+    p = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        relation = np.repeat(np.arange(8), 12)
+        kappa = rng.normal(size=96)
+        frame = pd.DataFrame({"relation": relation, "kappa": kappa})
+        frame["agreement"] = rng.normal(size=96) + rng.normal(size=8)[relation] * kappa
+        draws = Draws(n_bootstrap=99, seed=seed)
+        p.append(behaviour_test(frame, "agreement", draws=draws, second_opinion=False).p)
+    assert kept(p)
+    assert np.mean(np.array(p) <= 0.5) > 0.3  # not by never rejecting

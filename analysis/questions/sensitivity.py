@@ -1,0 +1,119 @@
+"""Question 8, whether the headline hangs on how it was computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qloc.analysis.asked import Asked, counted, mean, number
+from qloc.analysis.clustered import cluster_intervals
+from qloc.analysis.consistency import answer_codes, relation_codes
+from qloc.analysis.multiverse import MEASURES, MOST_FACTS, cell_of, multiverse, sample_of
+from qloc.analysis.results import Question, Table
+from qloc.errors import FloorError
+
+HEADINGS = {
+    "kappa": "κ",
+    "ki": "K_I(k₀)",
+    "beyond_template": "Beyond the template (H1a)",
+    "beyond_answer": "Beyond the answer (H1b)",
+}
+
+
+def sensitivity_question(asked: Asked) -> Question:
+    """The headline over methods × thresholds × known or all queries, and over budgets b."""
+    plan = asked.plan
+    frame = multiverse(
+        ((m, t, asked.neurons(m, t)) for m in asked.study.methods for t in asked.thresholds[0]),
+        k0=plan.k0,
+        cut=plan.consistency_threshold,
+        confidence=plan.confidence,
+        seed=plan.seed,
+    )
+    budgets, refused = _by_budget(asked)
+    shown = frame.assign(
+        choice=frame.method + ", " + frame.queries + " queries", panel=frame.measure.map(HEADINGS)
+    )
+    note = "Intervals are cluster-robust by relation and answer. Choices share their data: no test."
+    if asked.sets.n_facts > MOST_FACTS:
+        note += f" Over a seeded sample of {MOST_FACTS:,} facts."
+    return Question(
+        id="sensitivity",
+        title="Does it hang on how it is computed?",
+        answer=_answer(asked, frame),
+        tables=(
+            Table.from_frame(
+                shown[["panel", "choice", "threshold", "value", "low", "high", "facts"]],
+                name="multiverse",
+                title="The headline under every choice: method × threshold × queries",
+                labels={"panel": "measure", "threshold": "attribution threshold t"},
+                note=note,
+            ),
+            Table.from_frame(
+                budgets,
+                name="by_budget",
+                title="The b strongest neurons of every query, in place of a threshold",
+                labels={"b": "neurons a query, b", "panel": "measure"},
+                note=_budget_note(plan.method, refused),
+            ),
+        ),
+        method=(
+            "κ, K_I(k₀) by CS2, and the overlap beyond template and answer, as defined above, for every "
+            "attribution method in the store, every attribution threshold of the plan, and over known and "
+            "all queries. A store has one quadrature: another takes another extraction. How scores move "
+            "with k₀ is under “How many facts are inconsistent?”."
+        ),
+        references=(
+            "Steegen et al. 2016, Increasing transparency through a multiverse analysis, Perspectives on "
+            "Psychological Science 11.",
+        ),
+    )
+
+
+def _by_budget(asked: Asked) -> tuple[pd.DataFrame, list[int]]:
+    """``panel, b, value, low, high, facts``, and the budgets that the panels cannot fill."""
+    rows: list[dict[str, Any]] = []
+    refused = []
+    for b in sorted(asked.plan.budgets):
+        try:
+            sets = sample_of(asked.study.neurons(asked.plan.method, top=b), asked.plan.seed)
+        except FloorError:
+            refused.append(b)
+            continue
+        values = cell_of(sets, known=True, k0=asked.plan.k0, cut=asked.plan.consistency_threshold)
+        clusters = (relation_codes(sets)[1], answer_codes(sets))
+        low, high, _ = cluster_intervals(values, clusters, confidence=asked.plan.confidence)
+        for place, measure in enumerate(MEASURES):
+            column = values[:, place]
+            row: dict[str, Any] = {"panel": HEADINGS[measure], "b": b, "value": mean(column)}
+            row |= {"low": low[place], "high": high[place]}
+            rows.append({**row, "facts": int(np.sum(~np.isnan(column)))})
+    return pd.DataFrame(rows, columns=["panel", "b", "value", "low", "high", "facts"]), refused
+
+
+def _budget_note(method: str, refused: list[int]) -> str:
+    note = f"{method}, known queries; every query has the same budget, less where fewer are positive."
+    if refused:
+        note += f" This store's panels cannot fill b = {', '.join(map(str, refused))}."
+    return note
+
+
+def _answer(asked: Asked, frame: pd.DataFrame) -> str:
+    found = frame[frame.value.notna()]
+    if not len(found):
+        return "No choice leaves a fact to compare."
+    n = len(found[["method", "threshold", "queries"]].drop_duplicates())
+    parts = []
+    for measure, words in (("kappa", "κ"), ("ki", f"K_I({asked.plan.k0})")):
+        values = found[found.measure == measure].value
+        if len(values):
+            parts.append(f"{words} from {number(values.min())} to {number(values.max())}")
+    text = f"Over {counted(n, 'choice')} of method, threshold and queries: {' and '.join(parts)}."
+    for measure, words in (("beyond_template", "template (H1a)"), ("beyond_answer", "answer (H1b)")):
+        rows = found[found.measure == measure]
+        if len(rows):
+            above = int((rows.low > 0).sum())
+            text += f" Overlap beyond the {words} is above 0 with its interval in {above} of {len(rows)}."
+    return text

@@ -1,0 +1,116 @@
+"""Question 5, whether consistency is a property of a fact (H3), and whether facts come in two kinds (H4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qloc.analysis.asked import Asked, number
+from qloc.analysis.clustered import cluster_interval
+from qloc.analysis.consistency import answer_codes, relation_codes
+from qloc.analysis.draws import Draws
+from qloc.analysis.kinds import GRID, counts_of, deconvolved, kinds_test, sampled
+from qloc.analysis.reliability import Halves, halves_of, reliability, reliability_of
+from qloc.analysis.results import Question, Table, TestResult
+from qloc.neurons import NeuronSets
+
+ALL = "All relations"
+MOST_SAMPLES = 99
+"""Samples of the parametric bootstrap, whose p is only told."""
+
+
+def stability_question(asked: Asked) -> Question:
+    """Split-half reliability of κ, and the distribution of consistency over facts."""
+    plan = asked.plan
+    halves = halves_of(asked.used, n_splits=plan.n_splits, seed=plan.seed)
+    stable = reliability_of(asked.used, halves, asked.draws, asked.study.fingerprint)
+    few = Draws(n_bootstrap=min(plan.n_bootstrap, MOST_SAMPLES), seed=plan.seed)
+    kinds = kinds_test(asked.used, draws=few, store=asked.study.fingerprint)
+    return Question(
+        id="stability",
+        title="Is consistency a property of a fact, and are there two kinds of facts?",
+        answer=_answer(stable, kinds),
+        tests=(stable, kinds),
+        tables=(
+            Table.from_frame(
+                by_relation(asked.used, halves, plan.confidence),
+                name="reliability_by_relation",
+                title="Split-half reliability of κ, by relation",
+                labels={"reliability": "reliability of κ (Spearman–Brown)"},
+                note="0: facts differ by chance alone; 1: a fact's κ is the same on any of its queries.",
+            ),
+            Table.from_frame(
+                _distribution(asked),
+                name="tilt_distribution",
+                title="How consistency is spread over facts, free of the noise of few counts",
+                labels={
+                    "theta": "θ: 0 is usual for the relation and k; above, neurons recur more",
+                    "share": "share of facts",
+                },
+                note="Deconvolved; two peaks would suggest two kinds, but are no proof of them.",
+            ),
+        ),
+        method=(
+            "H3: each fact's known queries are split in two at random, κ is computed on each half (each "
+            "pair of queries less what its two templates have on average), and halves are correlated over "
+            "facts of one relation, answer and number of queries; p by permuting halves there, the mean "
+            "over splits. H4: the counts c_n of a fact's neurons are taken for those usual for its "
+            "relation and k, tilted by exp(θ(c − 1)); the distribution of θ over facts is deconvolved "
+            "(Efron's g-model). It has no verdict: one component against two passes a skewed continuum for "
+            "two kinds."
+        ),
+        references=(
+            "Spearman 1910; Brown 1910, British Journal of Psychology 3.",
+            "Efron 2016, Empirical Bayes deconvolution estimates, Biometrika 103.",
+        ),
+    )
+
+
+def by_relation(sets: NeuronSets, halves: Halves, confidence: float) -> pd.DataFrame:
+    """``relation, reliability, low, high, facts``; intervals are cluster-robust by answer."""
+    names, code = relation_codes(sets)
+    relation, answer = code[halves.facts], answer_codes(sets)[halves.facts]
+    rows: list[dict[str, Any]] = []
+    for r, name in [(-1, ALL), *enumerate(names)]:
+        here = relation == r if r >= 0 else np.ones(len(relation), dtype=bool)
+        if here.any():
+            part = replace(halves, first=halves.first[:, here], second=halves.second[:, here])
+            value, parts = reliability(part)
+            ways = (answer[here],) if r >= 0 else (relation, answer)
+            ends = cluster_interval(parts, ways, confidence=confidence)
+            low, high = (ends.low, min(ends.high, 1.0)) if ends else (np.nan, np.nan)
+            row = {"relation": str(name), "reliability": value, "low": low, "high": high}
+            rows.append({**row, "facts": int(here.sum())})
+    return pd.DataFrame(rows, columns=["relation", "reliability", "low", "high", "facts"])
+
+
+def _distribution(asked: Asked) -> pd.DataFrame:
+    counts = sampled(counts_of(asked.used), asked.plan.seed)
+    if not len(counts.facts):
+        return pd.DataFrame(columns=["theta", "share"])
+    return pd.DataFrame({"theta": GRID, "share": deconvolved(counts)})
+
+
+def _answer(stable: TestResult, kinds: TestResult) -> str:
+    if np.isnan(stable.estimate):
+        text = (
+            "Whether consistency is a property of a fact cannot be told: no two facts of one relation and "
+            "answer have the same number of known queries, four at least."
+        )
+    else:
+        ends = stable.interval
+        around = f" ({number(ends.low)} to {number(ends.high)})" if ends else ""
+        text = (
+            "κ on one half of a fact's queries predicts κ on the other with a reliability of "
+            f"{number(stable.estimate)}{around}, among {stable.n['facts']:,} facts of the same relation, "
+            "answer and number of queries: 0 is chance, 1 a fixed property of the fact."
+        )
+    if not np.isnan(kinds.estimate):
+        text += (
+            f" Freed of noise, consistency is spread over facts with a standard deviation of θ of "
+            f"{number(kinds.estimate)}; whether in two kinds or as a continuum is not decided here."
+        )
+    return text
