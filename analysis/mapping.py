@@ -133,8 +133,8 @@ def query_kn_mapping(
 
     Estimate: slope, over facts within relations, of the gap in log-odds lost under N_i∖N_j and under N_j∖N_i
     (as many neurons of the same layers), on κ of the fact over templates other than i and j; numbers of
-    neurons changed and log-odds before as covariates. Query localization says < 0. Two-sided; clustered by
-    relation.
+    neurons changed and log-odds before as covariates. Query localization says < 0: one-sided; clustered
+    by relation.
 
     Returns
     -------
@@ -190,6 +190,6 @@ def mapping_test(
         estimand=f"slope, within relations, on κ over templates other than i and j, of the log-odds lost "
         f"under {operation} of N_i∖N_j less those under {operation} of N_j∖N_i",
         draws=draws,
-        checks=("Query localization says below 0.",),
+        direction="below",
         store=store,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -26,10 +26,11 @@ def slope_test(
     estimand: str,
     draws: Draws,
     inside: bool = True,
+    direction: Literal["above", "below", "any"] = "any",
     checks: tuple[str, ...] = (),
     store: str = "",
 ) -> TestResult:
-    """The coefficient of the first of ``columns``, the others held: two-sided, clustered by relation.
+    """The coefficient of the first of ``columns``, the others held, clustered by relation.
 
     Parameters
     ----------
@@ -38,6 +39,8 @@ def slope_test(
     relation : int64, (fact,); under 40 of them by the wild cluster bootstrap.
     inside : slopes within relations (each with an intercept of its own); else the columns are the whole
         design: give a column of ones where there is to be an intercept.
+    direction : what the hypothesis says of the coefficient; p is one-sided where it says one (half of the
+        two-sided p, or 1 less that).
 
     Returns
     -------
@@ -63,6 +66,9 @@ def slope_test(
     if dropped and able:
         told.append(f"Left out, without spread of their own: {', '.join(dropped)}.")
     p = slope.p if slope else float("nan")
+    if slope and direction != "any":
+        p = p / 2 if (slope.estimate > 0) == (direction == "above") else 1 - p / 2
+    side = "two-sided" if direction == "any" else f"one-sided ({direction} 0)"
     return TestResult(
         name=name,
         question=question,
@@ -72,7 +78,7 @@ def slope_test(
         estimate=slope.estimate if slope else float("nan"),
         interval=slope.interval if slope else None,
         effect=slope.effect if slope else None,
-        method=slope.method if slope else "least squares, cluster-robust: not possible",
+        method=f"{slope.method}; {side}" if slope else "least squares, cluster-robust: not possible",
         p=None if np.isnan(p) else p,
         role="exploratory",
         verdict="not identified" if np.isnan(p) else "holds" if p <= draws.alpha else "undecided",
