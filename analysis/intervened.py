@@ -110,9 +110,7 @@ def needed(study: Study, group: Literal["interventions", "synapses", "edits"]) -
         raise InputError(message("store", ", ".join(study.datasets), rule, group, action))
 
 
-def intervention_effects(
-    study: Study, *, measure: Measure = "log_odds", known: bool = True
-) -> xr.DataArray:
+def intervention_effects(study: Study, *, measure: Measure = "log_odds", known: bool = True) -> xr.DataArray:
     """Mean change of the answer over each fact's queries, under every operation and neuron set.
 
     Parameters
@@ -200,8 +198,8 @@ def control_test(
         changed.rows.clusters,
         name=name,
         question=f"Do a query's knowledge neurons matter more to its answer than {words}?",
-        estimand=f"log-odds of the answer {gone} under {operation} of N_i, less those {gone} under {operation} "
-        f"of {words}",
+        estimand=f"log-odds of the answer {gone} under {operation} of N_i, less those {gone} under "
+        f"{operation} of {words}",
         draws=draws,
         margin=margin,
         n_queries=int(np.sum(changed.rows.used & ~np.isnan(x))),

@@ -32,7 +32,7 @@ _CLOSEST: Final = -(2.0**-24)
 
 
 def log_odds(log_p: NDArray[np.floating]) -> Floats:
-    """log P − log(1 − P), of log P in nats: float64, of the same shape.
+    """Log-odds of probabilities, log P − log(1 − P), of log P in nats: float64, of the same shape.
 
     P is stored in float32: what is nearer to 1 than 2⁻²⁴ is taken for that, so that log-odds stay finite.
 
@@ -97,7 +97,10 @@ def flip_clusters(relation: Ints, answer: Ints) -> tuple[Ints, str]:
     if n >= FEWEST:
         return relation, f"signs of whole relations flipped ({n})"
     cell = codes(relation, answer)
-    return cell, f"signs of whole answers within relations flipped ({n_codes(cell)}), for these relations only"
+    return (
+        cell,
+        f"signs of whole answers within relations flipped ({n_codes(cell)}), for these relations only",
+    )
 
 
 def paired_test(

@@ -30,7 +30,10 @@ Quadrature = Literal["midpoint", "right", "left", "endpoints", "gauss"]
 Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 Phase = Literal["signals", "interventions", "edits"]
-Hypothesis = Literal["H1a", "H1b", "H3", "H9", "H10a", "H10b", "H10c"]
+_OF_SIGNALS = Literal["H1a", "H1b", "H3", "H9", "H10a", "H10b", "H10c"]
+_OF_INTERVENTIONS = Literal["H5a", "H5b", "H5c", "H6a", "H6b"]
+_OF_EDITS = Literal["H7a", "H7b", "H8a", "H8b", "H8c", "H8d", "H8e", "H10d"]
+Hypothesis = Literal[_OF_SIGNALS, _OF_INTERVENTIONS, _OF_EDITS]
 
 _UNITS: Final = {
     "": 1,
@@ -85,6 +88,12 @@ class AnalysisPlan(_Strict):
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 40, 80)
     agreement_margin: float = Field(0.05, gt=0)
     behaviour_margin: float = Field(0.1, gt=0)
+    effect_margin: float = Field(0.1, gt=0)
+    """Log-odds that count as no difference (H5–H8)."""
+
+    activation_margin: float = Field(0.01, gt=0)
+    """Relative activation that counts as no difference (H6a)."""
+
     n_splits: int = Field(20, ge=1)
     seed: int = Field(0, ge=0)
 
