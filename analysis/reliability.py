@@ -200,7 +200,7 @@ def reliability_of(sets: NeuronSets, halves: Halves, given: Draws, store: str = 
     p = split_p(halves, n_permutations=given.n_permutations, seed=given.seed)
     relation, answer = relation_codes(sets)[1][halves.facts], answer_codes(sets)[halves.facts]
     interval = cluster_interval(parts, (relation, answer), confidence=given.confidence)
-    interval = interval and replace(interval, high=min(interval.high, 1.0))
+    interval = interval and replace(interval, low=max(interval.low, -1.0), high=min(interval.high, 1.0))
     p = float("nan") if np.isnan(value) else p
     checks = [SPEARMAN_BROWN]
     if halves.n_alone:

@@ -162,8 +162,9 @@ class RowEngine:
         hooks = in_turn((down, change.hook(layer)) for layer, down in enumerate(self.sites.downs))
         with hooked(forward_pre=hooks), without_head(self.sites.head) as given:
             self.model(**inputs)
-        hidden = given[0][torch.arange(len(rows), device=device), place]
-        activation = torch.stack([kept[layer] for layer in range(self.sites.n_layers)], 1) if read else None
+        final = given[0]
+        hidden = final[torch.arange(len(rows), device=final.device), place.to(final.device)]
+        activation = torch.stack([kept[layer].to(device) for layer in sorted(kept)], 1) if read else None
         return Pass(rows=rows, hidden=hidden, activation=activation)
 
     def _plan(self, targets: Sequence[Target], row_target: Ints, shared: bool, read: bool) -> Iterator[Ints]:
@@ -206,16 +207,16 @@ class _Change:
 
         def change(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
             given = args[0]
-            rows = given.view(n, -1, given.shape[-1])
+            rows, place = given.view(n, -1, given.shape[-1]), self.place.to(given.device)
             if self.kept is not None:
-                self.kept[layer] = rows[torch.arange(n, device=rows.device), self.place].clone()
+                self.kept[layer] = rows[torch.arange(n, device=rows.device), place].clone()
             if len(cells.row) == 0:
                 return None
             row, neuron = (torch.as_tensor(v, device=rows.device) for v in (cells.row, cells.neuron))
             factor, offset = (
                 torch.as_tensor(v, device=rows.device).to(rows.dtype) for v in (cells.factor, cells.offset)
             )
-            where = (row, self.place[row], neuron)
+            where = (row, place[row], neuron)
             changed = rows.clone()
             changed[where] = factor * rows[where] + offset
             return (changed.view(given.shape), *args[1:])

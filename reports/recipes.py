@@ -47,6 +47,13 @@ class Recipe:
 
 _KAPPA: Final = "κ: 0 is chance, 1 the same neurons every time"
 
+_MEASURES: Final[tuple[tuple[str, tuple[str, ...], AxisKind], ...]] = (
+    ("κ", ("kappa",), "number"),
+    ("K_I(k₀)", ("ki",), "share"),
+    ("Beyond the template (H1a)", ("beyond_template",), "number"),
+    ("Beyond the answer (H1b)", ("beyond_answer",), "number"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = {
     "counts_by_relation": Recipe(
         kind="bars", over="relation", values=("queries", "known"), axis="count", value_label="queries"
@@ -83,7 +90,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="lines", over="theta", values=("share",), axis="share", value_label="share of facts"
     ),
     "method_agreement": Recipe(
-        kind="dots", over="what", values=("overlap",), panel="kind", value_label="mean overlap (Dice)"
+        kind="dots", over="what", values=("overlap",), split="kind", value_label="mean overlap (Dice)"
     ),
     "behaviour_slopes": Recipe(kind="dots", over="outcome", values=("slope",), reference=0.0),
     "behaviour_by_kappa": Recipe(
@@ -129,9 +136,9 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         value_label="difference in log-odds moved",
     ),
     "multiverse": Recipe(
-        kind="lines", over="threshold", values=("value",), split="choice", panel="panel",
+        kind="lines", over="threshold", values=(), split="choice", facets=_MEASURES
     ),
-    "by_budget": Recipe(kind="lines", over="b", values=("value",), panel="panel"),
+    "by_budget": Recipe(kind="lines", over="b", values=(), facets=_MEASURES),
     "rarefaction": Recipe(
         kind="lines", over="k0", values=(), axis="share", limits=(0.0, 1.0),
         facets=(

@@ -113,11 +113,12 @@ def _answer(tests: tuple[TestResult, ...]) -> str:
         if test.effect and test.effect.interval:
             ends = test.effect.interval
             told.append(
-                f"{WORDS[outcome]} {number(test.effect.value)} ({number(ends.low)} to {number(ends.high)})"
+                f"{number(test.effect.value)} ({number(ends.low)} to {number(ends.high)}) in "
+                f"“{WORDS[outcome]}”"
             )
     if not told:
         return "It cannot be told: it takes three relations with facts whose κ and answers differ."
     return (
-        f"A standard deviation of κ more goes, within relations, with so many standard deviations more of: "
-        f"{'; '.join(told)}."
+        f"Within relations, a κ higher by one standard deviation goes with a change, in standard deviations, "
+        f"of {', '.join(told)}."
     )

@@ -33,31 +33,27 @@ def sensitivity_question(asked: Asked) -> Question:
         seed=plan.seed,
     )
     budgets, refused = _by_budget(asked)
-    shown = frame.assign(
-        choice=frame.method + ", " + frame.queries + " queries", panel=frame.measure.map(HEADINGS)
+    shown = wide(
+        frame.assign(choice=frame.method + ", " + frame.queries + " queries"), ["choice", "threshold"]
     )
     note = "Intervals are cluster-robust by relation and answer. Choices share their data: no test."
     if asked.sets.n_facts > MOST_FACTS:
         note += f" Over a seeded sample of {MOST_FACTS:,} facts."
+    if not len(budgets):
+        note += _refused(refused)
     return Question(
         id="sensitivity",
         title="Does it hang on how it is computed?",
         answer=_answer(asked, frame),
         tables=(
             Table.from_frame(
-                shown[["panel", "choice", "threshold", "value", "low", "high", "facts"]],
+                shown,
                 name="multiverse",
                 title="The headline under every choice: method × threshold × queries",
-                labels={"panel": "measure", "threshold": "attribution threshold t"},
+                labels={"threshold": "attribution threshold t", **HEADINGS},
                 note=note,
             ),
-            Table.from_frame(
-                budgets,
-                name="by_budget",
-                title="The b strongest neurons of every query, in place of a threshold",
-                labels={"b": "neurons a query, b", "panel": "measure"},
-                note=_budget_note(plan.method, refused),
-            ),
+            *([_budget_table(budgets, refused, plan.method)] if len(budgets) else []),
         ),
         method=(
             "κ, K_I(k₀) by CS2, and the overlap beyond template and answer, as defined above, for every "
@@ -72,8 +68,17 @@ def sensitivity_question(asked: Asked) -> Question:
     )
 
 
+def wide(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """One row a choice: each measure with ``_low`` and ``_high``, and ``facts``, those with a κ."""
+    parts = [frame[frame.measure == "kappa"][[*keys, "facts"]].set_index(keys)]
+    for measure in MEASURES:
+        part = frame[frame.measure == measure].set_index(keys)[["value", "low", "high"]]
+        parts.append(part.set_axis([measure, f"{measure}_low", f"{measure}_high"], axis=1))
+    return pd.concat(parts, axis=1).reset_index()
+
+
 def _by_budget(asked: Asked) -> tuple[pd.DataFrame, list[int]]:
-    """``panel, b, value, low, high, facts``, and the budgets that the panels cannot fill."""
+    """``b`` and the columns of :func:`wide`, and the budgets that the panels cannot fill."""
     rows: list[dict[str, Any]] = []
     refused = []
     for b in sorted(asked.plan.budgets):
@@ -87,17 +92,27 @@ def _by_budget(asked: Asked) -> tuple[pd.DataFrame, list[int]]:
         low, high, _ = cluster_intervals(values, clusters, confidence=asked.plan.confidence)
         for place, measure in enumerate(MEASURES):
             column = values[:, place]
-            row: dict[str, Any] = {"panel": HEADINGS[measure], "b": b, "value": mean(column)}
+            row: dict[str, Any] = {"measure": measure, "b": b, "value": mean(column)}
             row |= {"low": low[place], "high": high[place]}
             rows.append({**row, "facts": int(np.sum(~np.isnan(column)))})
-    return pd.DataFrame(rows, columns=["panel", "b", "value", "low", "high", "facts"]), refused
+    columns = ["measure", "b", "value", "low", "high", "facts"]
+    return wide(pd.DataFrame(rows, columns=columns), ["b"]), refused
 
 
-def _budget_note(method: str, refused: list[int]) -> str:
+def _budget_table(frame: pd.DataFrame, refused: list[int], method: str) -> Table:
+    """Table ``by_budget``."""
     note = f"{method}, known queries; every query has the same budget, less where fewer are positive."
-    if refused:
-        note += f" This store's panels cannot fill b = {', '.join(map(str, refused))}."
-    return note
+    return Table.from_frame(
+        frame,
+        name="by_budget",
+        title="The b strongest neurons of every query, in place of a threshold",
+        labels={"b": "neurons a query, b", **HEADINGS},
+        note=note + _refused(refused),
+    )
+
+
+def _refused(budgets: list[int]) -> str:
+    return f" The store's panels cannot fill b = {', '.join(map(str, budgets))}." if budgets else ""
 
 
 def _answer(asked: Asked, frame: pd.DataFrame) -> str:

@@ -18,6 +18,7 @@ from qloc.analysis.results import Question, Table, TestResult
 from qloc.neurons import NeuronSets
 
 ALL = "All relations"
+_NEGLIGIBLE = 0.001
 MOST_SAMPLES = 99
 """Samples of the parametric bootstrap, whose p is only told."""
 
@@ -81,7 +82,7 @@ def by_relation(sets: NeuronSets, halves: Halves, confidence: float) -> pd.DataF
             value, parts = reliability(part)
             ways = (answer[here],) if r >= 0 else (relation, answer)
             ends = cluster_interval(parts, ways, confidence=confidence)
-            low, high = (ends.low, min(ends.high, 1.0)) if ends else (np.nan, np.nan)
+            low, high = (max(ends.low, -1.0), min(ends.high, 1.0)) if ends else (np.nan, np.nan)
             row = {"relation": str(name), "reliability": value, "low": low, "high": high}
             rows.append({**row, "facts": int(here.sum())})
     return pd.DataFrame(rows, columns=["relation", "reliability", "low", "high", "facts"])
@@ -91,7 +92,10 @@ def _distribution(asked: Asked) -> pd.DataFrame:
     counts = sampled(counts_of(asked.used), asked.plan.seed)
     if not len(counts.facts):
         return pd.DataFrame(columns=["theta", "share"])
-    return pd.DataFrame({"theta": GRID, "share": deconvolved(counts)})
+    share = deconvolved(counts)
+    held = np.flatnonzero(share > _NEGLIGIBLE)
+    shown = slice(max(held[0] - 1, 0), held[-1] + 2)
+    return pd.DataFrame({"theta": GRID[shown], "share": share[shown]})
 
 
 def _answer(stable: TestResult, kinds: TestResult) -> str:

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 def open_study(path: str | Path) -> Study:
     """A store, opened for analysis: Datasets that are read when they are needed.
 
+    Parameters
+    ----------
+    path : a store, packed or not, or the URL of a complete one: s3, gs, az, http, https, hf, or any other
+        scheme of fsspec. Of a URL only what is computed is fetched.
+
     Raises
     ------
+    MissingDependencyError, RemoteError : a URL that cannot be read.
     SchemaError : the path is not a store, or not of a schema that this version reads; every problem.
 
     Examples

@@ -257,3 +257,17 @@ print(len(result.questions), name, not ABSENT & set(sys.modules))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["11", "H1a", "True"]
+
+
+def test_budgets_that_no_panel_can_fill_are_said(study, dense_study, result):
+    table = result.question("sensitivity").table("by_budget")
+    assert table.columns["b"] == (5,)
+    assert table.note.endswith("The store's panels cannot fill b = 10, 20, 40, 80.")
+    few = analyze(study, PLAN.model_copy(update={"thresholds": (0.2,), "budgets": (80,)}))
+    (only,) = few.question("sensitivity").tables
+    assert only.note.endswith("The store's panels cannot fill b = 80.")
+    plan = PLAN.model_copy(update={"thresholds": (0.2,), "budgets": (5, 10)})
+    found = frame(analyze(dense_study, plan), "sensitivity", "by_budget")
+    assert found.b.tolist() == [5, 10]
+    assert found.ki.iloc[0] >= found.ki.iloc[1]  # fewer neurons, fewer shared
+    assert (found.kappa_low <= found.kappa).all()

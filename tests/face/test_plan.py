@@ -133,7 +133,7 @@ def test_a_misspelt_hypothesis_is_refused_not_demoted(tmp_path: Path) -> None:
         plan_from(path)
     assert caught.value.problems == (
         f"analysis.thresholds.1 is 7; expected less than 1. At plan {path}. Correct it.",
-        f"analysis.confirmatory.0 is 'h1a'; expected 'H1a' or 'H1b'. At plan {path}. Correct it.",
+        f"analysis.confirmatory.0 is 'h1a'; expected 'H1a', 'H1b', 'H3', 'H9', 'H10a', 'H10b' or 'H10c'. At plan {path}. Correct it.",
     )
 
 
