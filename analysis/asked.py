@@ -39,7 +39,7 @@ class Asked:
             able = self.thresholds[0]
             together = able if threshold in able else [threshold]
             found = self.study.neurons_at(together, method)
-            self._read |= {(method, t): sets for t, sets in zip(together, found, strict=True)}
+            self._read.update({(method, t): sets for t, sets in zip(together, found, strict=True)})
         return self._read[method, threshold]
 
     @cached_property
