@@ -83,11 +83,14 @@ def mapping(
     differ: float,
     planting: dict[str, Any],
     seed: int,
+    given: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """H5c: N_i∖N_j moves ``per_neuron`` n + ``root`` √n + ``slope`` κ more (of other templates)."""
     planted = plant(**{**SIZE, **planting})
     names = "own_minus_neighbor", "neighbor_minus_own"
-    found = interventions_of(planted, effects_of(seed, dict.fromkeys(names, EQUAL), {}), SUPPRESS, names)
+    found = interventions_of(
+        planted, effects_of(seed, dict.fromkeys(names, EQUAL), given or {}), SUPPRESS, names
+    )
     other = others(planted.sets(), found["neighbor"].values.astype(np.int64))
     n = found["n_neurons"].values[0].astype(np.float64)
     by_relation = slope + differ * np.random.default_rng([seed, 7]).standard_normal(8)
@@ -149,19 +152,23 @@ def edits(test: str, more: float, given: Mapping[str, Any], planting: dict[str, 
     return _of(matched_test(found, operation, _draws(seed)))
 
 
-def at_equal_damage(more: float, per_nat: float, planting: dict[str, Any], seed: int) -> Outcome:
+def at_equal_damage(
+    more: float, per_nat: float, planting: dict[str, Any], seed: int, given: Mapping[str, Any] | None = None
+) -> Outcome:
     """H8c: CAS moves ``more`` at equal damage, damages half a nat less, and each nat moves ``per_nat``."""
     planted = plant(**{**SIZE, **planting})
-    effects = effects_of(seed, {"cas": EQUAL + more, "own": EQUAL}, {})
+    effects = effects_of(seed, {"cas": EQUAL + more, "own": EQUAL}, given or {})
     damage = {"cas": 0.5, "own": 1.0}
     made = edits_of(planted, effects, ("update",), ("cas", "own"), per_nat=per_nat, damage=damage)
     return _of(damage_test(edited(planted, made), "own", _draws(seed)))
 
 
-def carries(slope: float, differ: float, planting: dict[str, Any], seed: int) -> Outcome:
+def carries(
+    slope: float, differ: float, planting: dict[str, Any], seed: int, given: Mapping[str, Any] | None = None
+) -> Outcome:
     """H10d: o′ gains ``slope`` κ more, κ by used templates."""
     planted = plant(**{**SIZE, **planting})
-    made = edits_of(planted, effects_of(seed, {"own": EQUAL}, {}), ("update",), ("own",))
+    made = edits_of(planted, effects_of(seed, {"own": EQUAL}, given or {}), ("update",), ("own",))
     sets = planted.sets()
     fact = sets.queries["fact"].astype(np.int64)
     place = np.arange(len(fact)) - np.searchsorted(fact, fact)
@@ -182,6 +189,7 @@ CELLS = {
     "H5a null, facts alone differ": Cell(partial(control, 0.0, PLAIN), "null"),
     "H5a null, relations differ": Cell(partial(control, 0.0, DIFFER), "null"),
     "H5a null, answers shared by relations": Cell(partial(control, 0.0, {"answer": 1.0}), "null", SHARED),
+    "H5a null, answers shared by relations, a little": Cell(partial(control, 0.0, {}), "null", SHARED),
     "H5a null, skewed": Cell(partial(control, 0.0, {"skewed": True, "fact": 1.0}), "null"),
     "H5a null, 4 relations that do not differ": Cell(partial(control, 0.0, {"relation": 0.0}), "null", FEW),
     "H5a practice, 4 relations that differ, taken for new ones": Cell(
@@ -196,6 +204,9 @@ CELLS = {
     "H5c null, gap by neurons": Cell(partial(mapping, 0.0, 0.2, 0.0, 0.0), "null"),
     "H5c null, gap by the root of neurons": Cell(partial(mapping, 0.0, 0.0, 1.0, 0.0), "null"),
     "H5c null, relations differ": Cell(partial(mapping, 0.0, 0.2, 0.0, 4.0), "null"),
+    "H5c null, answers shared by relations": Cell(
+        partial(mapping, 0.0, 0.2, 0.0, 0.0, given={"answer": 1.0}), "null", SHARED
+    ),
     "H5c, slope -4": Cell(partial(mapping, -4.0, 0.2, 0.0, 0.0), "planted"),
     "H6a null": Cell(partial(synapses, "activation", 0.0, {}), "null"),
     "H6a null, relations differ": Cell(partial(synapses, "activation", 0.0, DIFFER), "null"),
@@ -212,8 +223,15 @@ CELLS = {
     "H8a, 1": Cell(partial(edits, "H8a", 1.0, {}), "planted"),
     "H8c null": Cell(partial(at_equal_damage, 0.0, 0.0), "null"),
     "H8c null, damage moves": Cell(partial(at_equal_damage, 0.0, 1.0), "null"),
+    "H8c null, relations differ": Cell(partial(at_equal_damage, 0.0, 1.0, given=DIFFER), "null"),
+    "H8c null, answers shared by relations": Cell(
+        partial(at_equal_damage, 0.0, 1.0, given={"answer": 1.0}), "null", SHARED
+    ),
     "H8c, 1": Cell(partial(at_equal_damage, 1.0, 1.0), "planted"),
     "H10d null": Cell(partial(carries, 0.0, 0.0), "null"),
     "H10d null, relations differ": Cell(partial(carries, 0.0, 4.0), "null"),
+    "H10d null, answers shared by relations": Cell(
+        partial(carries, 0.0, 0.0, given={"answer": 1.0}), "null", SHARED
+    ),
     "H10d, slope 4": Cell(partial(carries, 4.0, 0.0), "planted"),
 }  # fmt: skip
