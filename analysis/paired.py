@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from qloc.analysis.clustered import cluster_interval, cluster_variance
+from qloc.analysis.clustered import cluster_interval
+from qloc.analysis.crossing import crossed, crossed_error
 from qloc.analysis.draws import Draws
 from qloc.analysis.effects import rank_biserial
 from qloc.analysis.equivalence import mean_tost_p
 from qloc.analysis.groups import Floats, Ints, codes, n_codes
-from qloc.analysis.resampling import Alternative, distinct, sign_flip_p
+from qloc.analysis.resampling import Alternative, sign_flip_p
 from qloc.analysis.results import TestResult, Verdict
 from qloc.analysis.rowwise import mean_by
 from qloc.analysis.study import Study
@@ -104,19 +105,6 @@ def flip_clusters(relation: Ints, answer: Ints) -> tuple[Ints, str]:
     )
 
 
-def crossed(relation: Ints, answer: Ints) -> bool:
-    """Whether some answer is in several of several relations.
-
-    Examples
-    --------
-    >>> crossed(np.array([0, 0, 1]), np.array([0, 1, 1])), crossed(np.array([0, 0, 1]), np.array([0, 1, 2]))
-    (True, False)
-    """
-    if not len(relation):
-        return False
-    return n_codes(codes(relation)) > 1 and n_codes(codes(relation, answer)) > n_codes(codes(answer))
-
-
 def paired_p(
     x: Floats,
     clusters: tuple[Ints, Ints],
@@ -143,12 +131,10 @@ def paired_p(
     p = sign_flip_p(x, flipped, n_permutations=n_permutations, rng=rng, alternative=alternative)
     if not crossed(relation, answer):
         return p, words
-    ways = tuple(distinct([codes(relation), codes(answer)]))
-    error = float(np.sqrt(cluster_variance(x, ways)))
+    error, freedom = crossed_error(x, relation, answer)
     t = float(x.mean()) / error if error > 0 else np.inf * np.sign(x.mean())
-    freedom = min(n_codes(way) for way in ways) - 1
     crossing = stats.t.sf(t, freedom) if alternative == "greater" else 2 * stats.t.sf(abs(t), freedom)
-    words += f"; answers cross relations: p no less than of the two-way cluster-robust t({freedom})"
+    words += f"; answers cross relations: p no less than of the two-way cluster-robust t({freedom:.1f})"
     return max(p, float(crossing)), words
 
 

@@ -9,10 +9,9 @@ from typing import Final, Literal
 import numpy as np
 from scipy import stats
 
-from qloc.analysis.clustered import cluster_interval
+from qloc.analysis.crossing import crossed, crossed_error
 from qloc.analysis.draws import Draws
 from qloc.analysis.groups import Floats, Ints, codes, n_codes
-from qloc.analysis.paired import crossed
 from qloc.analysis.regression import Slope, clustered_slopes, independent, within
 from qloc.analysis.results import Interval, TestResult
 
@@ -104,18 +103,22 @@ def _two_way(slope: Slope, y: Floats, x: Floats, clusters: tuple[Ints, Ints], dr
     Linearized, fact i adds n · [(X'X)⁻¹ x_i]_0 u_i to it, whose mean has a two-way cluster-robust variance.
     """
     score = np.linalg.solve(x.T @ x, x.T)[0] * (y - x @ np.linalg.lstsq(x, y, rcond=None)[0])
-    parts = slope.estimate + len(y) * score
-    wide = cluster_interval(parts, clusters, confidence=draws.confidence)
-    if wide is None:
+    error, freedom = crossed_error(slope.estimate + len(y) * score, *clusters)
+    if not error > 0:
         return slope
-    freedom = min(n_codes(way) for way in clusters) - 1
-    error = (wide.high - wide.low) / 2 / stats.t.ppf((1 + draws.confidence) / 2, freedom)
-    crossing = 2 * float(stats.t.sf(abs(slope.estimate) / error, freedom)) if error > 0 else 0.0
-    method = f"{slope.method}; answers cross relations: no less wide than {wide.method}"
-    low, high = min(slope.interval.low, wide.low), max(slope.interval.high, wide.high)
+    half = float(stats.t.ppf((1 + draws.confidence) / 2, freedom)) * error
+    method = f"{slope.method}; answers cross relations: no less wide than two-way, t({freedom:.1f})"
+    low = min(slope.interval.low, slope.estimate - half)
+    high = max(slope.interval.high, slope.estimate + half)
+    interval = Interval(low=low, high=high, confidence=draws.confidence, method=method)
+    effect = slope.effect
+    if effect and slope.estimate:
+        scale = effect.value / slope.estimate
+        effect = replace(effect, interval=replace(interval, low=scale * low, high=scale * high))
     return replace(
         slope,
-        interval=Interval(low=low, high=high, confidence=draws.confidence, method=method),
-        p=max(slope.p, crossing),
+        interval=interval,
+        effect=effect,
+        p=max(slope.p, 2 * float(stats.t.sf(abs(slope.estimate) / error, freedom))),
         method=method,
     )
