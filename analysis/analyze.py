@@ -29,7 +29,7 @@ question           tables (columns are documented where each is made)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -120,16 +120,17 @@ def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
         words(study.attrs.get("model", "unnamed model")),
         words(study.attrs.get("facts", "unnamed facts")),
     )
+    questions = in_families([question(asked) for question in questions_of(asked)], asked.plan)
     return StudyResult(
         title=f"{model} on {facts}",
         model=f"{model} ({architecture(asked)})",
         facts=f"{facts} ({size_of(asked)})",
-        questions=in_families([question(asked) for question in questions_of(asked)], asked.plan),
+        questions=questions,
         provenance=provenance(asked),
         counts=counts_of(asked),
         plan=asked.plan.model_dump(mode="json"),
         synthetic=synthetic(study),
-        notes=notes(asked),
+        notes=notes(asked, questions),
     )
 
 
@@ -161,7 +162,7 @@ def provenance(asked: Asked) -> dict[str, str]:
     }
 
 
-def notes(asked: Asked) -> tuple[str, ...]:
+def notes(asked: Asked, questions: Sequence[Question]) -> tuple[str, ...]:
     """What a reader must know before any figure."""
     lines = []
     if not asked.study.complete:
@@ -169,6 +170,13 @@ def notes(asked: Asked) -> tuple[str, ...]:
     if synthetic(asked.study):
         lines.append(
             "Synthetic: model or data are for demonstration and show nothing about other language models."
+        )
+    tested = {test.name for question in questions for test in question.tests}
+    missing = [name for name in asked.plan.confirmatory if name not in tested]
+    if missing:
+        lines.append(
+            f"The plan confirms {', '.join(missing)}, which this store cannot tell: "
+            "it lacks their phase or arms."
         )
     return tuple(lines)
 

@@ -65,7 +65,7 @@ def edits_question(asked: Asked) -> Question:
                 _by_class(asked, edited, consistency.cs2),
                 name="edit_by_class",
                 title="Edits of consistent and of inconsistent facts",
-                labels=_LABELS,
+                labels={name: words for name, words in _LABELS.items() if name != "empty"},
                 note=f"Consistent: CS2 ≥ {asked.plan.consistency_threshold:g} over the used known queries. "
                 "By what ranks first. Descriptive: the classes differ in more than consistency.",
             ),
@@ -153,7 +153,7 @@ def _scores(asked: Asked, edited: Edited, criterion: str) -> pd.DataFrame:
                 **_row(asked, edited, operation, name, criterion, nothing),
             }
             rows.append({**row, "empty": edited.empty(name)})
-    return pd.DataFrame([row for row in rows if row["facts"]], columns=None if rows else ["operation", "set"])
+    return _some(rows)
 
 
 def _row(
@@ -175,6 +175,12 @@ def _row(
     before = mean(edited.found["base_text_nats"].values[among & ~np.isnan(damage)])
     row["perplexity"] = float(np.exp(before) * np.expm1(row["nats"]))
     return {**row, "facts": int(np.sum(~np.isnan(by["reliability"]) & among))}
+
+
+def _some(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows of edits that were made; the columns stay where none was."""
+    frame = pd.DataFrame(rows)
+    return frame[frame["facts"] > 0] if len(frame) else pd.DataFrame(columns=["set", "operation", *_LABELS])
 
 
 def harmonic(values: list[float]) -> float:
@@ -204,7 +210,7 @@ def _by_class(asked: Asked, edited: Edited, cs2: Floats) -> pd.DataFrame:
         if edited.has(operation, name)
         for label, among in classes.items()
     ]
-    return pd.DataFrame([row for row in rows if row["facts"]], columns=None if rows else ["set", "operation"])
+    return _some(rows)
 
 
 def _contrasts(asked: Asked, edited: Edited) -> pd.DataFrame:
