@@ -14,7 +14,8 @@ question           tables (columns are documented where each is made)
 ``behaviour``      ``behaviour_slopes``, ``behaviour_by_kappa``; tests H10a, H10b, H10c
 ``interventions``  ``intervention_effects``, ``intervention_contrasts``, ``query_kn_mapping``,
                    ``dose_response``; tests H5a, H5b, H5c, and H5, descriptive
-``synapses``       ``synapse_effects``, ``synapse_contrasts``; tests H6a, H6b
+``synapses``       ``synapse_effects``, ``synapse_contrasts``, ``synapse_contrasts_activation``;
+                   tests H6a, H6b
 ``edits``          ``edit_scores``, ``edit_scores_probability``, ``edit_by_class``, ``edit_contrasts``; tests
                    H7a, H7b, H8a–e, H10d; as the two above only where the store has it
 ``sensitivity``    ``multiverse``, ``by_budget``

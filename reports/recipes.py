@@ -120,8 +120,8 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         value_label="Δ log-odds of the answer",
     ),
     "synapse_contrasts": Recipe(
-        kind="dots", over="operation", values=("difference",), split="control", panel="outcome",
-        reference=0.0, value_label="knowledge synapses less the control",
+        kind="dots", over="operation", values=("difference",), split="control", reference=0.0,
+        value_label="knowledge synapses less the control",
     ),
     "edit_scores": Recipe(
         kind="dots", over="set", values=("reliability", "generalization", "locality"), panel="operation",

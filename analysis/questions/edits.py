@@ -153,7 +153,7 @@ def _scores(asked: Asked, edited: Edited, criterion: str) -> pd.DataFrame:
                 **_row(asked, edited, operation, name, criterion, nothing),
             }
             rows.append({**row, "empty": edited.empty(name)})
-    return _some(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["set", "operation"])
 
 
 def _row(
@@ -175,12 +175,6 @@ def _row(
     before = mean(edited.found["base_text_nats"].values[among & ~np.isnan(damage)])
     row["perplexity"] = float(np.exp(before) * np.expm1(row["nats"]))
     return {**row, "facts": int(np.sum(~np.isnan(by["reliability"]) & among))}
-
-
-def _some(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The rows of edits that were made; the columns stay where none was."""
-    frame = pd.DataFrame(rows)
-    return frame[frame["facts"] > 0] if len(frame) else pd.DataFrame(columns=["set", "operation", *_LABELS])
 
 
 def harmonic(values: list[float]) -> float:
@@ -210,7 +204,7 @@ def _by_class(asked: Asked, edited: Edited, cs2: Floats) -> pd.DataFrame:
         if edited.has(operation, name)
         for label, among in classes.items()
     ]
-    return _some(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["set", "operation"])
 
 
 def _contrasts(asked: Asked, edited: Edited) -> pd.DataFrame:
