@@ -195,6 +195,7 @@ def recipe_of(table: Table) -> Recipe | None:
 _WORDS: Final = {
     "kappa": "κ", "kappa_same_answer": "κ, same answer", "cs1": "CS1", "cs2": "CS2", "dice": "D", "d0": "D₀",
     "ki": "K_I", "k0": "k₀", "hedges_g": "Hedges' g", "p_adjusted": "adjusted p", "otsu": "Otsu",
+    "cas_no_penalty": "cas, β2 = 0",
 }  # fmt: skip
 
 

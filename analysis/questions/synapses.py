@@ -16,10 +16,14 @@ from qloc.analysis.synapse_effects import (
     KNOWLEDGE,
     NAMES,
     Attended,
+    Outcome,
     synapse_test,
 )
 
-_WHAT: Final = {"answer": "log-odds of the answer", "activation": "relative activation of N_i"}
+_WHAT: Final[dict[Outcome, str]] = {
+    "answer": "log-odds of the answer",
+    "activation": "relative activation of N_i",
+}
 
 
 def synapses_question(asked: Asked) -> Question:
@@ -92,7 +96,7 @@ def _contrast_tables(asked: Asked, attended: Attended) -> list[Table]:
         Table.from_frame(
             frame[frame["outcome"] == words].drop(columns="outcome"),
             name="synapse_contrasts" if outcome == "answer" else f"synapse_contrasts_{outcome}",
-            title=f"Knowledge synapses against other attention of equal mass: {words}",
+            title=f"Knowledge synapses against equal attention: {words}",
             labels={"difference": "knowledge synapses less the control, as lost (gained, under enhance)"},
             note=f"Queries whose removed masses are equal within {100 * EQUAL_MASS:g}%. {SCREEN_NOTE} Answer "
             "and activation are one family.",
