@@ -234,13 +234,17 @@ def _answer(edited: Edited, tests: tuple[TestResult, ...]) -> str:
         shares = [mean(edited.mean(success, on)) for on in ("edited", "held_out")]
         stays = mean(edited.unchanged(UPDATE, "own"))
         parts.append(
-            f"Of {counted(n, 'fact')}, an update of N_i makes o′ the answer to {_share(shares[0])} of edited "
-            f"queries and {_share(shares[1])} of held-out paraphrases, and leaves {_share(stays)} of "
-            "unrelated prompts as they were."
+            f"Of {counted(n, 'fact')}, an update of N_i leaves {_share(stays)} of unrelated prompts as they "
+            f"were, and makes o′ the answer to {_share(shares[0])} of edited queries and {_share(shares[1])} "
+            "of held-out paraphrases."
         )
     test = found.get("H7b")
     if test and not np.isnan(test.estimate):
-        parts.append(f"Matched neurons do {number(test.estimate)} less in log-odds on held-out paraphrases.")
+        than = "more" if test.estimate >= 0 else "less"
+        parts.append(
+            f"There it moves o′ by {number(abs(test.estimate))} {than} in log-odds than an update of as many "
+            "matched neurons."
+        )
     return " ".join(parts) or f"{counted(n, 'fact')} were edited."
 
 

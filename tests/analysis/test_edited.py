@@ -145,6 +145,11 @@ def test_more_of_the_same_damage_is_not_better():
     assert found[0.0].verdict == "undecided"
     assert found[3.0].verdict == "holds"
     assert found[3.0].interval.low < 4.5 < found[3.0].interval.high
+    assert found[3.0].checks[0].startswith("Log-odds that o′ gains, mean: ")
+    worse = study.edits.assign(text_nats=study.edits["text_nats"] + [[[0.0], [9.0]]])
+    apart = cas_at_equal_damage(replace(study, datasets={**study.datasets, "edits": worse}), n_bootstrap=99)
+    assert (apart.verdict, apart.p) == ("not identified", None)
+    assert "One of them damages more in every fact" in " ".join(apart.checks)
     with pytest.raises(InputError, match="expected sets cas and union under update"):
         cas_at_equal_damage(study, against="union")
 
