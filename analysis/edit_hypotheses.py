@@ -170,8 +170,8 @@ def cas_at_equal_damage(
 
     Returns
     -------
-    TestResult : "not identified" with fewer than three relations, without a text, or where one of both damages
-        more in every fact.
+    TestResult : "not identified" with fewer than three relations, without a text, or where one of both
+        damages more in every fact.
 
     Raises
     ------

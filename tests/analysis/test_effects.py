@@ -1,6 +1,7 @@
 """Effects of interventions and attention against brute force; verdicts on planted outcomes."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -10,7 +11,15 @@ from scipy import special, stats
 from qloc.analysis.consistency import consistency
 from qloc.analysis.crossing import crossed_error
 from qloc.analysis.draws import Draws
-from qloc.analysis.hypotheses import dynamic_selection, own_against_control, query_kn_mapping
+from qloc.analysis.hypotheses import (
+    cas_at_equal_budget,
+    cas_at_equal_damage,
+    dynamic_selection,
+    edit_against_matched,
+    own_against_control,
+    predicts_generalization,
+    query_kn_mapping,
+)
 from qloc.analysis.intervened import Changed, intervention_effects
 from qloc.analysis.mapping import gap_test, others_of
 from qloc.analysis.paired import flip_clusters, log_odds, paired_p, paired_test
@@ -18,7 +27,9 @@ from qloc.analysis.regressed import slope_test
 from qloc.analysis.resampling import sign_flip_p
 from qloc.analysis.synapse_effects import synapse_effects
 from qloc.errors import InputError
-from qloc.planted_effects import Effects
+from qloc.phase_plan import EDIT_SETS, NEURON_SETS, SYNAPSE_SETS
+from qloc.planted import plant
+from qloc.planted_effects import Effects, interventions_of
 from qloc.simulate import simulate
 
 SIZE = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
@@ -116,13 +127,36 @@ def test_no_difference_is_shown_by_equivalence_only(rng):
 
 def test_level_and_power_in_small():
     """Null: all sets move the same but for noise; 40 simulations, at most 7 at 5% (binomial, 1 in 500)."""
-    rejected = {0.0: 0, 2.0: 0}
-    for seed, more in product(range(40), rejected):
-        same = Effects(mean={"own": 1 + more, "matched": 1.0}, seed=seed)
-        found = own_against_control(simulate(effects=same, **SIZE, seed=seed), **FEW)
-        rejected[more] += found.p <= 0.05
-    assert rejected[0.0] <= 7
-    assert rejected[2.0] >= 36
+    few = {"n_permutations": 99}
+    slopes = {"n_bootstrap": 99}
+    asked = {
+        "H5a": partial(own_against_control, **few),
+        "H5b": partial(own_against_control, control="other_fact", **few),
+        "H5c": partial(query_kn_mapping, **slopes),
+        "H6a": partial(dynamic_selection, **few),
+        "H6b": partial(dynamic_selection, outcome="answer", **few),
+        "H7a": partial(edit_against_matched, operation="erase", **few),
+        "H7b": partial(edit_against_matched, **few),
+        "H8a": partial(cas_at_equal_budget, **few),
+        "H8c": partial(cas_at_equal_damage, **slopes),
+        "H10d": partial(predicts_generalization, **slopes),
+    }
+    names = {*NEURON_SETS, *SYNAPSE_SETS, *EDIT_SETS}
+    rejected = dict.fromkeys([*asked, "power"], 0)
+    for seed in range(40):
+        same = Effects(mean=dict.fromkeys(names, 1.0), seed=seed)
+        study = simulate(effects=same, **SIZE, seed=seed)
+        for name, test in asked.items():
+            found = test(study)
+            assert found.name == name
+            rejected[name] += found.p <= 0.05
+        planted = plant(**SIZE, seed=seed)
+        more = replace(same, mean={"own": 3.0, "matched": 1.0})
+        arms = interventions_of(planted, more, ("suppress",), ("own", "matched"))
+        groups = {**study.datasets, "interventions": arms}
+        rejected["power"] += own_against_control(replace(study, datasets=groups), **few).p <= 0.05
+    assert rejected.pop("power") >= 36
+    assert max(rejected.values()) <= 7, rejected
 
 
 def test_own_against_neighbor_gets_no_verdict(study):
