@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from qloc.analysis_plan import AnalysisPlan as AnalysisPlan
 from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
 from qloc.phase_plan import EditPlan, InterventionPlan
@@ -34,7 +35,6 @@ AnswerTokens = Literal["all", "first"]
 Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 Phase = Literal["signals", "interventions", "edits"]
-Hypothesis = Literal["H1a", "H1b", "H3", "H9", "H10a", "H10b", "H10c"]
 
 ADAPTIVE_STEPS: Final = 8
 """Nodes that ``adaptive`` starts with where none are given: benchmarks/quadrature.py."""
@@ -85,26 +85,6 @@ def _joined(value: Any) -> Any:
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AnalysisPlan(_Strict):
-    """What is asked of a store, fixed before looking: methods.md §4–5, statistics.md §12."""
-
-    method: str = "ig"
-    threshold: float = Field(0.2, gt=0, lt=1)
-    thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-    consistency_threshold: float = Field(0.1, gt=0, lt=1)
-    k0: int = Field(3, ge=2)
-    n_permutations: int = Field(999, ge=99)
-    n_bootstrap: int = Field(999, ge=99)
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    alpha: float = Field(0.05, gt=0, lt=0.5)
-    confirmatory: tuple[Hypothesis, ...] = ("H1a", "H1b")
-    budgets: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 40, 80)
-    agreement_margin: float = Field(0.05, gt=0)
-    behaviour_margin: float = Field(0.1, gt=0)
-    n_splits: int = Field(20, ge=1)
-    seed: int = Field(0, ge=0)
 
 
 class Plan(_Strict):
