@@ -43,12 +43,19 @@ def build(results: Sequence[StudyResult]) -> Document:
         rule = "at least one folder that `qloc analyze` wrote"
         raise InputError(message("results", [], rule, "qloc report", "Run `qloc analyze` first"))
     several = len(results) > 1
+    ordered = sorted(results, key=lambda result: not _compares(result))
     prefixes = [f"study-{n}-" if several else "" for n in range(1, len(results) + 1)]
-    parts = tuple(_part(result, prefix) for result, prefix in zip(results, prefixes, strict=True))
-    if not several:
-        return Document(title=results[0].title, parts=parts)
-    title = f"{len(results)} studies compared"
-    return Document(title=title, parts=parts, comparison=compare(parts))
+    parts = tuple(_part(result, prefix) for result, prefix in zip(ordered, prefixes, strict=True))
+    studies = parts[sum(map(_compares, results)) :]
+    if len(studies) < 2:
+        return Document(title=ordered[0].title, parts=parts)
+    title = f"{len(studies)} studies compared"
+    return Document(title=title, parts=parts, comparison=compare(studies))
+
+
+def _compares(result: StudyResult) -> bool:
+    """Whether a result compares models: it then comes first, and is no study beside the others."""
+    return result.question("models") is not None
 
 
 def _part(result: StudyResult, prefix: str) -> Part:
