@@ -1,4 +1,4 @@
-# make demo | test | lint | models | bench | clean
+# make demo | test | lint | models | shipped | bench | clean
 #
 # Needs python3 >= 3.11 with venv, and nothing else; everything else goes into $(VENV), pinned by constraints.txt.
 #   PYTHON=python3.12   another interpreter           VENV=/tmp/env    another environment
@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint ruff ruff-format mypy codespell import-linter format models bench clean
+.PHONY: help demo test lint ruff ruff-format mypy codespell import-linter format models shipped bench clean
 
 help:
 	@sed -n '1,9s/^# \{0,1\}//p' Makefile
@@ -71,6 +71,9 @@ format: $(VENV)/.dev
 
 models: $(VENV)/.extract
 	$(BIN)/python -m qloc.extract.embedded.train
+
+shipped: $(VENV)/.extract
+	$(BIN)/python -m qloc.shipped
 
 bench: $(VENV)/.dev
 	@for program in benchmarks/[a-z]*.py; do echo "== $$program"; $(BIN)/python "$$program" $(ARGS) || exit 1; done

@@ -12,6 +12,11 @@ question           tables (columns are documented where each is made)
 ``stability``      ``reliability_by_relation``, ``tilt_distribution``; tests H3, H4
 ``methods``        ``method_agreement``; test H9; with two methods only, unless the plan confirms H9
 ``behaviour``      ``behaviour_slopes``, ``behaviour_by_kappa``; tests H10a, H10b, H10c
+``interventions``  ``intervention_effects``, ``intervention_contrasts``, ``query_kn_mapping``,
+                   ``dose_response``; tests H5a, H5b, H5c, and H5, descriptive
+``synapses``       ``synapse_effects``, ``synapse_contrasts``; tests H6a, H6b
+``edits``          ``edit_scores``, ``edit_scores_probability``, ``edit_by_class``, ``edit_contrasts``; tests
+                   H7a, H7b, H8a–e, H10d; as the two above only where the store has it
 ``sensitivity``    ``multiverse``, ``by_budget``
 ``layers``         ``layer_profile``
 ``welch``          ``welch``; the published test, descriptive
@@ -25,7 +30,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -39,7 +44,9 @@ from qloc.analysis.families import in_families
 from qloc.analysis.questions.behaviour import behaviour_question
 from qloc.analysis.questions.consistency import consistency_question
 from qloc.analysis.questions.counts import counts_of, counts_question
+from qloc.analysis.questions.edits import edits_question
 from qloc.analysis.questions.heatmap import heatmap_question
+from qloc.analysis.questions.interventions import interventions_question
 from qloc.analysis.questions.layers import layers_question
 from qloc.analysis.questions.methods import methods_question
 from qloc.analysis.questions.overlap import overlap_question
@@ -47,6 +54,7 @@ from qloc.analysis.questions.quality import quality_question
 from qloc.analysis.questions.ratio import ratio_question
 from qloc.analysis.questions.sensitivity import sensitivity_question
 from qloc.analysis.questions.stability import stability_question
+from qloc.analysis.questions.synapses import synapses_question
 from qloc.analysis.questions.welch import welch_question
 from qloc.analysis.results import Question, StudyResult
 from qloc.analysis.study import Study
@@ -67,12 +75,22 @@ QUESTIONS = (
     stability_question,
     methods_question,
     behaviour_question,
+    interventions_question,
+    synapses_question,
+    edits_question,
     sensitivity_question,
     layers_question,
     welch_question,
     heatmap_question,
     quality_question,
 )
+
+OF_PHASES: Final[Mapping[Callable[[Asked], Question], str]] = {
+    interventions_question: "interventions",
+    synapses_question: "synapses",
+    edits_question: "edits",
+}
+"""Questions that take more than signals, and the group of the store that they read."""
 
 
 def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
@@ -120,10 +138,14 @@ def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
 
 
 def questions_of(asked: Asked) -> tuple[Callable[[Asked], Question], ...]:
-    """What is asked of this store: that on methods takes two of them, or a plan that confirms it."""
-    if len(asked.study.methods) > 1 or "H9" in asked.plan.confirmatory:
-        return QUESTIONS
-    return tuple(question for question in QUESTIONS if question is not methods_question)
+    """What is asked of this store.
+
+    That on methods takes two of them, or a plan that confirms it; those on a phase take the phase.
+    """
+    dropped = {question for question, group in OF_PHASES.items() if not asked.study.datasets.get(group)}
+    if len(asked.study.methods) < 2 and "H9" not in asked.plan.confirmatory:
+        dropped.add(methods_question)
+    return tuple(question for question in QUESTIONS if question not in dropped)
 
 
 def provenance(asked: Asked) -> dict[str, str]:

@@ -34,9 +34,12 @@ class Asked:
         return self.neurons(self.plan.method, self.plan.threshold)
 
     def neurons(self, method: str, threshold: float) -> NeuronSets:
-        """The sets of all queries by a method and a threshold, read once."""
+        """The sets of all queries by a method and a threshold; the plan's are read together, once."""
         if (method, threshold) not in self._read:
-            self._read[method, threshold] = self.study.neurons(method=method, threshold=threshold)
+            able = self.thresholds[0]
+            together = able if threshold in able else [threshold]
+            found = self.study.neurons_at(together, method)
+            self._read.update({(method, t): sets for t, sets in zip(together, found, strict=True)})
         return self._read[method, threshold]
 
     @cached_property

@@ -20,8 +20,12 @@ from qloc.analysis.behaviour import predicts_behaviour
 from qloc.analysis.clustered import cluster_interval
 from qloc.analysis.consistency import answer_codes, considered, filled, relation_codes
 from qloc.analysis.draws import Draws, sets_and_store
+from qloc.analysis.edit_consistency import predicts_generalization
+from qloc.analysis.edit_hypotheses import cas_at_equal_budget, cas_at_equal_damage, edit_against_matched
 from qloc.analysis.effects import rank_biserial
+from qloc.analysis.intervened import own_against_control
 from qloc.analysis.kinds import kinds_of_facts
+from qloc.analysis.mapping import query_kn_mapping
 from qloc.analysis.overlap import Excess, excesses
 from qloc.analysis.pairs import Level
 from qloc.analysis.published import welch as _welch
@@ -30,6 +34,7 @@ from qloc.analysis.reliability import stable_consistency
 from qloc.analysis.resampling import permutation_p
 from qloc.analysis.results import EffectSize, Interval, TestResult
 from qloc.analysis.study import Study
+from qloc.analysis.synapse_effects import dynamic_selection
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
@@ -37,12 +42,19 @@ __all__ = [
     "Draws",
     "beyond_answer",
     "beyond_template",
+    "cas_at_equal_budget",
+    "cas_at_equal_damage",
+    "dynamic_selection",
+    "edit_against_matched",
     "inconsistent_share",
     "kinds_of_facts",
     "methods_agree",
     "overlap_tests",
+    "own_against_control",
     "predicts_behaviour",
+    "predicts_generalization",
     "published_welch",
+    "query_kn_mapping",
     "stable_consistency",
 ]
 

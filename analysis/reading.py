@@ -6,7 +6,8 @@ at or above the floor is exact; below it, and for budgets that reach below it, r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from scipy import sparse
 
 from qloc.block import Array
 from qloc.errors import FloorError, InputError, message
-from qloc.neurons import check_floor, threshold_rows, top_rows
+from qloc.neurons import check_floor, exceeds, top_rows
 from qloc.vocabulary import LAYER, METHOD, NEURON, QUERY, SLOT
 
 PIECE_BYTES = 2**26
@@ -32,7 +33,7 @@ class Signals:
     Attributes
     ----------
     values : lazy; float, (query, slot) of a panel or (query, layer, neuron).
-    panel : int64, (fact, slot) neuron numbers, -1 in empty slots; None where dense.
+    panel : int32, (fact, slot) neuron numbers, -1 in empty slots; None where dense.
     floors : float64, (fact,), effective floor of each panel, NaN without queries; None where dense.
     maximum : float64, (query,), over the whole network.
     n_above_floor : int64, (query,), neurons of the network at or above the nominal floor; None where dense.
@@ -71,7 +72,7 @@ class Signals:
         above = signals["count_above_floor"].isel({METHOD: methods.index(method)}).sum(LAYER)
         return replace(
             found,
-            panel=np.asarray(signals["panel_neuron"].values, dtype=np.int64),
+            panel=np.asarray(signals["panel_neuron"].values),
             floors=floors,
             n_above_floor=np.asarray(above.values, dtype=np.int64),
             floor=float(given if given is not None else np.nanmin(floors, initial=1.0)),
@@ -82,20 +83,26 @@ class Signals:
         """Number of queries."""
         return len(self.fact)
 
-    def pieces(self) -> Iterator[tuple[Array, Array, Array]]:
-        """Queries, their values and the neurons these belong to: (query,), (query, slot), (query, slot)."""
+    def pieces(self) -> Iterator[tuple[Array, Array]]:
+        """Queries and their values, a run at a time: (query,), (query, slot)."""
         for first, last in runs(self.values):
-            yield self.rows(np.arange(first, last))
+            yield np.arange(first, last), self._read(slice(first, last))
 
     def rows(self, queries: Array) -> tuple[Array, Array, Array]:
-        """The same for chosen queries."""
+        """Chosen queries, their values and the neurons these belong to: (query,), (query, slot) twice."""
         run = len(queries) > 0 and bool(np.all(np.diff(queries) == 1))
-        index = slice(int(queries[0]), int(queries[-1]) + 1) if run else queries
-        values = np.asarray(self.values.isel({QUERY: index}).values)
-        if self.panel is not None:
-            return queries, values, self.panel[self.fact[queries]]
-        values = values.reshape(len(queries), self.n_layers * self.n_neurons)
-        return queries, values, np.broadcast_to(np.arange(values.shape[1]), values.shape)
+        values = self._read(slice(int(queries[0]), int(queries[-1]) + 1) if run else queries)
+        neurons = self.neurons(queries[:, None], np.arange(values.shape[1])[None, :])
+        return queries, values, np.broadcast_to(neurons, values.shape)
+
+    def _read(self, queries: slice | Array) -> Array:
+        """Float, (query, slot); every neuron is a slot where dense."""
+        values = np.asarray(self.values.isel({QUERY: queries}).values)
+        return values.reshape(len(values), math.prod(values.shape[1:]))
+
+    def neurons(self, queries: Array, slot: Array) -> Array:
+        """The neurons in slots of queries, -1 in empty ones; broadcast."""
+        return slot if self.panel is None else self.panel[self.fact[queries], slot]
 
 
 def sets_of(signals: Signals, threshold: float, top: int | None, ids: Array) -> sparse.csr_array:
@@ -105,20 +112,50 @@ def sets_of(signals: Signals, threshold: float, top: int | None, ids: Array) -> 
     ------
     FloorError : below what a panel keeps.
     """
-    if top is None and signals.floors is not None:
-        check_floor(threshold, signals.floors, ids)
-    indptr, indices = [np.zeros(1, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for queries, values, panel in signals.pieces():
-        if top is None:
-            chosen = threshold_rows(values, panel, signals.maximum[queries], threshold)
-        else:
-            _check_budget(signals, queries, values, top, ids)
-            chosen = top_rows(values, panel, top)
-        indptr.append(indptr[-1][-1] + np.cumsum(chosen.sum(axis=1, dtype=np.int64)))
-        indices.append(panel[chosen])
-    neuron = np.concatenate(indices)
+    if top is None:
+        return next(sets_at(signals, (threshold,), ids))
+    return _top(signals, top, ids)
+
+
+def sets_at(signals: Signals, thresholds: Sequence[float], ids: Array) -> Iterator[sparse.csr_array]:
+    """The member matrix at each of several thresholds, in their order; the values are read once.
+
+    Raises
+    ------
+    FloorError : one is below what a panel keeps.
+    """
+    least = min(thresholds)
+    if signals.floors is not None:
+        check_floor(least, signals.floors, ids)
+    found = []
+    for queries, values in signals.pieces():
+        row, slot = np.nonzero(exceeds(values, signals.maximum[queries], least))
+        found.append((queries[row], signals.neurons(queries[row], slot), values[row, slot]))
+    query, neuron, value = (np.concatenate(of) for of in zip(*found, strict=True)) if found else _NOTHING
+    for t in thresholds:
+        keep = (neuron >= 0) & exceeds(value, signals.maximum[query], t)
+        yield _matrix(signals, query[keep], neuron[keep])
+
+
+_NOTHING = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+def _top(signals: Signals, b: int, ids: Array) -> sparse.csr_array:
+    query, neuron = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for queries, values in signals.pieces():
+        _check_budget(signals, queries, values, b, ids)
+        panel = signals.neurons(queries[:, None], np.arange(values.shape[1])[None, :])
+        row, slot = np.nonzero(top_rows(values, np.broadcast_to(panel, values.shape), b))
+        query.append(queries[row])
+        neuron.append(signals.neurons(queries[row], slot))
+    return _matrix(signals, np.concatenate(query), np.concatenate(neuron))
+
+
+def _matrix(signals: Signals, query: Array, neuron: Array) -> sparse.csr_array:
+    """Bool, CSR (query, layer · neuron), of members in the order of queries."""
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=signals.n_queries))])
     shape = (signals.n_queries, signals.n_layers * signals.n_neurons)
-    member = sparse.csr_array((np.ones(len(neuron), dtype=bool), neuron, np.concatenate(indptr)), shape=shape)
+    member = sparse.csr_array((np.ones(len(neuron), dtype=bool), neuron, indptr), shape=shape)
     member.sort_indices()
     return member
 
@@ -170,7 +207,7 @@ def runs(values: xr.DataArray) -> Iterator[tuple[int, int]]:
     """Runs of queries to be read at a time: whole chunks of the store, about :data:`PIECE_BYTES` of them."""
     n, width = values.sizes[QUERY], max(1, values.size // max(1, values.sizes[QUERY]))
     step = max(1, PIECE_BYTES // (8 * width))
-    chunks = values.chunksizes.get(QUERY) or (step,) * -(-n // step)
+    chunks = values.variable.chunksizes.get(QUERY) or (step,) * -(-n // step)
     first = last = 0
     for size in chunks:
         if last > first and last + size - first > step:

@@ -53,7 +53,7 @@ def refined(sets: NeuronSets, share: float = 0.7) -> Refined:
     >>> from qloc.simulate import simulate
     >>> found = refined(simulate(facts=12, relations=2, templates=4, seed=1).neurons())
     >>> found.member.shape[0], sorted(found.share)
-    (12, ['R00', 'R01'])
+    (12, ['R01', 'R02'])
     """
     filled = sets.sizes() > 0
     fact, n_queries = sets.queries["fact"], sets.n_queries

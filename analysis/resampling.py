@@ -10,7 +10,7 @@ conservative.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,8 +200,15 @@ def bca_interval(
     return Interval(low=float(low), high=float(high), confidence=confidence, method=method)
 
 
-def sign_flip_p(effects: Floats, cluster: Ints, *, n_permutations: int, rng: np.random.Generator) -> float:
-    """Two-sided p of a mean paired effect, flipping the signs of whole clusters.
+def sign_flip_p(
+    effects: Floats,
+    cluster: Ints,
+    *,
+    n_permutations: int,
+    rng: np.random.Generator,
+    alternative: Literal["two-sided", "greater"] = "two-sided",
+) -> float:
+    """P of a mean paired effect, flipping the signs of whole clusters.
 
     With few clusters (2^G ≤ ``n_permutations``) every flip is enumerated, and p is exact.
 
@@ -209,11 +216,15 @@ def sign_flip_p(effects: Floats, cluster: Ints, *, n_permutations: int, rng: np.
     ----------
     effects : float64, (n,); NaN left out.
     cluster : int64, (n,)
+    alternative : against a mean that is not 0, or one that is above 0.
 
     Examples
     --------
-    >>> sign_flip_p(np.array([1.0, 2, 3]), np.arange(3), n_permutations=99, rng=np.random.default_rng(0))
+    >>> x, each, rng = np.array([1.0, 2, 3]), np.arange(3), np.random.default_rng(0)
+    >>> sign_flip_p(x, each, n_permutations=99, rng=rng)
     0.25
+    >>> sign_flip_p(x, each, n_permutations=99, rng=rng, alternative="greater")
+    0.125
     """
     keep = ~np.isnan(effects)
     if not keep.any():
@@ -221,9 +232,14 @@ def sign_flip_p(effects: Floats, cluster: Ints, *, n_permutations: int, rng: np.
     code = codes(cluster[keep])
     sums = np.bincount(code, weights=effects[keep])
     n = len(sums)
-    if n < 60 and 1 << n <= n_permutations:
+    all_of_them = n < 60 and 1 << n <= n_permutations
+    if all_of_them:
         signs = 1 - 2 * ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1)
-        totals = np.abs(signs @ sums)
-        return float(np.mean(totals >= abs(sums.sum()) * (1 - 1e-12)))
-    signs = rng.integers(2, size=(n_permutations, n)) * 2 - 1
-    return permutation_p(abs(float(sums.sum())), np.abs(signs @ sums))
+    else:
+        signs = rng.integers(2, size=(n_permutations, n)) * 2 - 1
+    observed, totals = float(sums.sum()), signs @ sums
+    if alternative == "two-sided":
+        observed, totals = abs(observed), np.abs(totals)
+    if all_of_them:
+        return float(np.mean(totals >= observed - 1e-12 * float(np.abs(sums).sum())))
+    return permutation_p(observed, totals)

@@ -5,15 +5,16 @@ The analysis knows no Zarr: it takes xarray Datasets, from a store, from a test 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy import sparse
 
-from qloc.analysis.reading import Signals, sets_of
+from qloc.analysis.reading import Signals, sets_at, sets_of
 from qloc.block import Array
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
@@ -174,12 +175,37 @@ class Study:
         signals = self.signals_of(method)
         t = DEFAULT_THRESHOLD if threshold is None else threshold
         member = sets_of(signals, t, top, self.column("facts", "id"))
+        return self._sets(signals, member, f"threshold {t:g}" if top is None else f"top {top}")
+
+    def neurons_at(self, thresholds: Sequence[float], method: str = "ig") -> Iterator[NeuronSets]:
+        """The knowledge neurons of every query at each of several thresholds; the store is read once.
+
+        Parameters
+        ----------
+        thresholds, method : as for :meth:`neurons`.
+
+        Yields
+        ------
+        NeuronSets : what :meth:`neurons` gives at that threshold, in the order asked.
+
+        Raises
+        ------
+        InputError : an unknown method, or no number in [0, 1).
+        FloorError : a threshold below a panel's floor.
+        """
+        signals = self.signals_of(method)
+        if len(thresholds):
+            members = sets_at(signals, thresholds, self.column("facts", "id"))
+            for t, member in zip(thresholds, members, strict=True):
+                yield self._sets(signals, member, f"threshold {t:g}")
+
+    def _sets(self, signals: Signals, member: sparse.csr_array, rule: str) -> NeuronSets:
         return NeuronSets(
             member=member,
             n_layers=signals.n_layers,
             n_neurons=signals.n_neurons,
-            method=method,
-            rule=f"threshold {t:g}" if top is None else f"top {top}",
+            method=signals.method,
+            rule=rule,
             queries=self._query_columns,
             facts=self._fact_columns,
         )

@@ -26,6 +26,9 @@ LARGEST_TRANSFORM = 20
 MOST_SUBSETS = 250_000
 """Subsets of one size that are enumerated for facts with more queries than that."""
 
+MOST_BITS = 62
+"""Bits of an int64 that a pattern may have."""
+
 _PIECE = 2**21
 """Cells of one transform that are in memory at a time."""
 
@@ -92,26 +95,33 @@ def patterns(member: sparse.csr_array, fact: Ints) -> Iterator[tuple[int, Ints, 
     k : int
     facts : int64, (fact,)
     pattern : for each fact, int64, (neuron of its union,), bit i set where the neuron is in the fact's i-th
-        set; where k > 62, a bool matrix (neuron, k) in its place.
+        set; where k > 62, a matrix of 0 and 1 (neuron, k) in its place.
     """
     filled = np.flatnonzero(np.diff(member.indptr) > 0)
     order = filled[np.argsort(fact[filled], kind="stable")]
-    owner = fact[order]
-    ids, start, k_of = np.unique(owner, return_index=True, return_counts=True)
+    ids, start, place, k_of = np.unique(
+        fact[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    bit = np.arange(len(order)) - start[place]
     for k in np.unique(k_of):
         chosen = np.flatnonzero(k_of == k)
-        yield int(k), ids[chosen], [_pattern(member, order[start[n] : start[n] + k]) for n in chosen]
+        here = k_of[place] == k
+        of_bits = _of_bits if k <= MOST_BITS else _wide
+        yield int(k), ids[chosen], of_bits(member[order[here]], int(k), bit[here])
 
 
-def _pattern(member: sparse.csr_array, queries: Ints) -> NDArray[np.int64]:
-    runs = [member.indices[member.indptr[q] : member.indptr[q + 1]] for q in queries]
-    neuron, place = np.unique(np.concatenate(runs), return_inverse=True)
-    bit = np.repeat(np.arange(len(queries)), [len(run) for run in runs])
-    if len(queries) > 62:
-        wide = np.zeros((len(neuron), len(queries)), dtype=np.int64)
-        wide[place, bit] = 1
-        return wide
-    return np.bincount(place, weights=np.exp2(bit), minlength=len(neuron)).astype(np.int64)
+def _of_bits(member: sparse.csr_array, k: int, bit: Ints) -> list[NDArray[np.int64]]:
+    """Patterns of facts with k sets each, whose rows follow each other: a product with powers of two."""
+    n = len(bit)
+    powers = sparse.csr_array((1 << bit, np.arange(n), np.arange(0, n + 1, k)), shape=(n // k, n))
+    found = powers @ member.astype(np.int64)
+    return np.split(found.data, found.indptr[1:-1])
+
+
+def _wide(member: sparse.csr_array, k: int, bit: Ints) -> list[NDArray[np.int64]]:
+    """The same as matrices, a column a set."""
+    rows = (member[first : first + k] for first in range(0, len(bit), k))
+    return [of[:, np.unique(of.indices)].toarray().T.astype(np.int64) for of in rows]
 
 
 def _scores_of(

@@ -29,8 +29,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertConfig, GPT2Config
 
 from qloc.extract.architectures import sites
-from qloc.extract.attribution import ScaledPath, integrated_gradients
 from qloc.extract.gradients import GradientEngine, proved
+from qloc.extract.paths import ScaledPath, integrals
 from qloc.extract.quadrature import quadrature
 from qloc.extract.tokens import Family, Target
 
@@ -73,8 +73,8 @@ def engine_of(model: Any, family: Family, asked: Sequence[Target], memory: int =
 def attribution(engine: GradientEngine, asked: Sequence[Target], rule: str, steps: int) -> Tensor:
     """Integrated gradients by qloc, (query, layer, neuron)."""
     path, scores = ScaledPath.of(quadrature(rule, steps)), {}
-    for indices, found in engine.batches(asked, path.points, path.weight_matrix()):
-        scores |= dict(zip(indices, integrated_gradients(found, path).attribution, strict=True))
+    for indices, found in integrals(engine, asked, path):
+        scores |= dict(zip(indices, found.step * found.mean_gradient, strict=True))
     return torch.stack([scores[index] for index in range(len(asked))])
 
 

@@ -17,7 +17,6 @@ import torch
 from _measuring import attribution, build, costs, engine_of, shape, table, targets, write
 from torch import Tensor
 
-from qloc.extract.attribution import ScaledPath
 from qloc.extract.gradients import GradientEngine
 from qloc.extract.hooks import hooked, without_head
 from qloc.extract.quadrature import quadrature
@@ -26,8 +25,7 @@ from qloc.extract.tokens import Target
 
 def naive(engine: GradientEngine, target: Target, steps: int, *, every_position: bool) -> Tensor:
     """Attribution, (layer, neuron): each layer's path by whole prompts through the whole model."""
-    path = ScaledPath.of(quadrature("midpoint", steps))
-    alphas = torch.tensor(path.nodes[1:])
+    alphas = torch.tensor(quadrature("midpoint", steps).nodes)
     ids, scores = torch.tensor([target.ids]), []
     for down in engine.sites.downs:
         kept: dict[str, Tensor] = {}

@@ -1,59 +1,23 @@
-"""Attribution methods: from path gradients to one score a neuron (methods.md §3).
+"""From path integrals to scores, method by method (methods.md §3).
 
-Each method reads the activations and gradients of one answer token and gives scores; a query's attribution
-is the mean over its answer tokens.
+Each method reads what the path of one answer token gives and makes scores of it; a query's attribution is the
+mean over its answer tokens. What methods are there stands in :mod:`qloc.methods`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from torch import Tensor
 
-from qloc.extract.growing import PathGradients
-from qloc.extract.quadrature import Quadrature
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScaledPath:
-    """The straight path α · w̄ from zero to a layer's activation, all neurons of the layer together.
-
-    The node α = 1 is the unpatched pass, which costs nothing more; α = 0 is added where the rule lacks it,
-    with no weight, because the completeness gap needs P there.
-
-    Attributes
-    ----------
-    nodes : float64, (node,), without α = 1; the last or only 0 among them gives P(0).
-    weights : float64, (node,).
-    at_one : weight of the node α = 1.
-    """
-
-    nodes: tuple[float, ...]
-    weights: tuple[float, ...]
-    at_one: float
-
-    @classmethod
-    def of(cls, rule: Quadrature) -> ScaledPath:
-        """The path's nodes for a quadrature rule."""
-        inner = [(float(a), float(w)) for a, w in zip(rule.nodes, rule.weights, strict=True) if a != 1.0]
-        if not any(alpha == 0.0 for alpha, _ in inner):
-            inner.insert(0, (0.0, 0.0))
-        at_one = float(rule.weights[rule.nodes == 1.0].sum())
-        return cls(nodes=tuple(a for a, _ in inner), weights=tuple(w for _, w in inner), at_one=at_one)
-
-    def points(self, _: int, activation: Tensor) -> Tensor:
-        """(node, query, neuron) of an activation, (query, neuron)."""
-        return (
-            torch.tensor(self.nodes, dtype=activation.dtype, device=activation.device)[:, None, None]
-            * activation
-        )
-
-    def weight_matrix(self) -> Tensor:
-        """(rule, node): one rule."""
-        return torch.tensor([self.weights], dtype=torch.float64)
+from qloc.errors import InputError, message
+from qloc.extract.baselines import Replacing, baselines
+from qloc.extract.gradients import GradientEngine
+from qloc.extract.paths import PathIntegral, ScaledPath, completeness_gap, integrals
+from qloc.extract.tokens import Target
+from qloc.methods import AttributionMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,33 +34,99 @@ class Scores:
     gap: Tensor
 
 
-def integrated_gradients(found: PathGradients, path: ScaledPath) -> Scores:
-    """w̄ ⊙ ∫₀¹ ∇P(α w̄) dα, one layer at a time, baseline zero.
+def scores(method: AttributionMethod, found: PathIntegral) -> Scores:
+    """What a method makes of a path.
 
-    The completeness gap is |ΣA − ΔP| / max(Σ|A|, |ΔP|) with ΔP = P(w̄) − P(0); 0/0 is 0.
-
-    References
-    ----------
-    Dai et al. 2022 (arXiv 2104.08696), eq. 3–4; Sundararajan et al. 2017 (arXiv 1703.01365), eq. 1.
+    Raises
+    ------
+    InputError : a user's method whose scores have another shape than the activations.
     """
-    mean = found.mean_gradient[0] + path.at_one * found.gradient
-    attribution = found.activation * mean
-    at_zero = found.node_probability[path.nodes.index(0.0)]
-    change = found.probability[:, None] - at_zero
-    total, size = attribution.sum(-1), attribution.abs().sum(-1)
-    largest = torch.maximum(size, change.abs())
-    gap = torch.where(largest > 0, (total - change).abs() / largest, torch.zeros_like(total))
-    return Scores(attribution=attribution, gap=gap)
+    return _finished(method, _raw(method, found), found.change)
 
 
-def gradient_times_activation(found: PathGradients, path: ScaledPath) -> Scores:
-    """w̄ ⊙ ∇P(w̄): the cheap comparison; no completeness gap."""
-    attribution = found.activation * found.gradient
-    return Scores(attribution=attribution, gap=torch.full(attribution.shape[:2], torch.nan))
+def _raw(method: AttributionMethod, found: PathIntegral) -> Tensor:
+    raw: Tensor = method.score(found)
+    got = tuple(getattr(raw, "shape", ()))
+    if got != tuple(found.activation.shape):
+        rule = f"scores of the activations' shape, {tuple(found.activation.shape)}"
+        raise InputError(message("attribution method", method.name, rule, f"its shape {got}", "Mend it"))
+    return raw.detach()
 
 
-METHODS: Final[Mapping[str, Callable[[PathGradients, ScaledPath], Scores]]] = {
-    "ig": integrated_gradients,
-    "grad_x_act": gradient_times_activation,
-}
-"""Every attribution method; a new one is one more function here."""
+def _finished(method: AttributionMethod, attribution: Tensor, change: Tensor) -> Scores:
+    if method.complete:
+        gap = completeness_gap(attribution, change)
+    else:
+        gap = torch.full(attribution.shape[:2], torch.nan)
+    return Scores(attribution=_unit_length(attribution) if method.normalized else attribution, gap=gap)
+
+
+def _unit_length(attribution: Tensor) -> Tensor:
+    """Divided by the L2 norm over the network, in float64, where squares do not vanish; zeros stay zeros."""
+    norm = attribution.double().flatten(1).norm(dim=1)[:, None, None]
+    return torch.where(norm > 0, attribution / norm, torch.zeros_like(norm)).to(attribution.dtype)
+
+
+def scores_from_baselines(
+    engine: GradientEngine,
+    targets: Sequence[Target],
+    methods: Sequence[AttributionMethod],
+    path: ScaledPath,
+    replacing: Replacing,
+) -> Iterator[tuple[AttributionMethod, list[int], Scores]]:
+    """Methods whose paths start at baselines: a method, indices into ``targets``, and their scores.
+
+    Baselines are computed once for all methods, and each path once for the methods that share it.
+    """
+    of_mean = [method for method in methods if method.path == "mean"]
+    of_token = [method for method in methods if method.path == "token"]
+    for indices in _chunks(engine, targets, replacing):
+        chosen = [targets[index] for index in indices]
+        starts = baselines(engine, chosen, replacing)
+        if of_mean:
+            mean = torch.stack([start.mean(0) for start in starts])
+            for part, found in integrals(engine, chosen, path, mean):
+                for method in of_mean:
+                    yield method, [indices[n] for n in part], scores(method, found)
+        if of_token:
+            for method, part_scores in _summed(engine, chosen, of_token, path, starts):
+                yield method, indices, part_scores
+
+
+def _summed(
+    engine: GradientEngine,
+    targets: list[Target],
+    methods: list[AttributionMethod],
+    path: ScaledPath,
+    starts: list[Tensor],
+) -> Iterator[tuple[AttributionMethod, Scores]]:
+    """Scores summed over the paths from every baseline of each target."""
+    owner = [n for n, start in enumerate(starts) for _ in start]
+    change: dict[int, Tensor] = {}
+    total: dict[tuple[str, int], Tensor] = {}
+    for part, found in integrals(engine, [targets[n] for n in owner], path, torch.cat(starts)):
+        raw = [(method.name, _raw(method, found)) for method in methods]
+        for row, pair in enumerate(part):
+            n = owner[pair]
+            change[n] = change.get(n, 0) + found.change[row]
+            for name, rows in raw:
+                total[name, n] = total.get((name, n), 0) + rows[row]
+    changes = torch.stack([change[n] for n in range(len(targets))])
+    for method in methods:
+        summed = torch.stack([total[method.name, n] for n in range(len(targets))])
+        yield method, _finished(method, summed, changes)
+
+
+def _chunks(engine: GradientEngine, targets: Sequence[Target], replacing: Replacing) -> list[list[int]]:
+    """Targets whose baselines fit into a quarter of the memory together, equal lengths beside each other."""
+    a_vector = engine.sites.n_layers * engine.sites.n_neurons * engine.itemsize
+    found: list[list[int]] = []
+    room = 0
+    for index in sorted(range(len(targets)), key=lambda n: len(targets[n].ids)):
+        needed = a_vector * len(replacing.places(targets[index]))
+        if not found or needed > room:
+            found.append([])
+            room = engine.memory // 4
+        found[-1].append(index)
+        room -= needed
+    return found

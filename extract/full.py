@@ -43,13 +43,13 @@ def full_rows(
         rows = torch.cat([points(layer, activation)[:, 0], activation]).to(activation.dtype)
         probability, change = _patched(model, sites, layer, ids, target, rows)
         gradient[0, layer] = change[-1].to(wide)
-        mean[:, 0, layer] = weights.to(wide) @ change[:-1].to(wide)
+        mean[:, 0, layer] = weights.to(mean) @ change[:-1].to(wide)
         node[:, 0, layer] = probability[:-1]
     return PathGradients(
         activation=torch.stack([base.activation[layer] for layer in range(n_layers)], 1).to(wide),
         gradient=gradient,
         mean_gradient=mean,
-        probability=logits.softmax(-1)[:, target.token],
+        probability=_asked_for(logits, target),
         node_probability=node,
         hidden=hidden,
     )
@@ -90,9 +90,16 @@ def _patched(
     ]
     with torch.enable_grad(), hooked(forward_pre=in_turn(turns)):
         logits = model(input_ids=ids.expand(len(rows), -1)).logits[:, target.position]
-        probability = _wide(logits).softmax(-1)[:, target.token]
+        probability = _asked_for(_wide(logits), target)
         (change,) = torch.autograd.grad(probability.sum(), leaf)
     return probability.detach(), change
+
+
+def _asked_for(logits: Tensor, target: Target) -> Tensor:
+    """P of the target's token, less that of the token it is contrasted with."""
+    shares = logits.softmax(-1)
+    found = shares[:, target.token]
+    return found if target.against is None else found - shares[:, target.against]
 
 
 def _final_hidden(model: Any, sites: Sites, ids: Tensor, position: int) -> Tensor:

@@ -7,12 +7,12 @@ runs, so that an extraction that is resumed or distributed gives the same bits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qloc.extract.architectures import Sites
 from qloc.extract.carried import Carried, carried
@@ -55,34 +55,51 @@ class GradientEngine:
     most_positions: int = 1024
 
     @property
+    def device(self) -> torch.device:
+        """Where the model's inputs go."""
+        device: torch.device = next(iter(self.model.parameters())).device
+        return device
+
+    @property
+    def inputs(self) -> tuple[nn.Module, ...]:
+        """The modules whose input is the vector that is attributed, one a layer."""
+        return self.sites.downs
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one of the model's numbers."""
+        return int(next(iter(self.model.parameters())).element_size())
+
+    @property
     def head(self) -> Head:
         """The output embedding, with a quarter of the memory for its logits."""
         return Head(model=self.model, module=self.sites.head, chunk_bytes=self.memory // 4)
 
-    def batches(
-        self, targets: Sequence[Target], points: Points, weights: Tensor
-    ) -> Iterator[tuple[list[int], PathGradients]]:
-        """Indices into ``targets`` and their path gradients, batch by batch.
+    def paths(
+        self,
+        targets: Sequence[Target],
+        points: Points,
+        weights: Tensor,
+        layers: Sequence[int] | None = None,
+    ) -> PathGradients:
+        """Path gradients of targets of equal length, one batch of :meth:`plan`; all layers unless told.
 
         Parameters
         ----------
-        points : (layer, activation (query, neuron)) → (node, query, neuron).
+        points : (layer, activation (query, neuron)) → (node, query, neuron); given all of the batch's
+            activations, so that each target may have a path of its own.
         weights : (rule, node).
         """
-        for indices in self._plan(targets, weights.shape[1]):
-            chosen = [targets[index] for index in indices]
-            if self.kind == "full":
-                yield indices, _side_by_side([self._one(target, points, weights) for target in chosen])
-            else:
-                yield indices, self._grown(chosen, points, weights)
-
-    def _one(self, target: Target, points: Points, weights: Tensor) -> PathGradients:
-        return full_rows(self.model, self.sites, target, points, weights, range(self.sites.n_layers))
-
-    def _grown(self, targets: list[Target], points: Points, weights: Tensor) -> PathGradients:
+        layers = range(self.sites.n_layers) if layers is None else layers
+        if self.kind == "full":
+            each = [(target, _only(n, len(targets), points)) for n, target in enumerate(targets)]
+            return _side_by_side(
+                [full_rows(self.model, self.sites, target, own, weights, layers) for target, own in each]
+            )
+        n_nodes = weights.shape[1]
         parts = [
-            self.grown(targets, points, weights, layers)
-            for layers in self._layer_groups(len(targets[0].ids), weights.shape[1])
+            self.grown(targets, points, weights, group)
+            for group in self._layer_groups(len(targets[0].ids), n_nodes, layers if n_nodes else ())
         ]
         mean, node = (sum(getattr(p, name) for p in parts) for name in ("mean_gradient", "node_probability"))
         return replace(parts[0], mean_gradient=mean, node_probability=node)
@@ -106,7 +123,7 @@ class GradientEngine:
             self.cut,
         )
 
-    def _plan(self, targets: Sequence[Target], n_nodes: int) -> list[list[int]]:
+    def plan(self, targets: Sequence[Target], n_nodes: int) -> list[list[int]]:
         """Targets of equal length together, as many as memory allows."""
         by_length: dict[int, list[int]] = {}
         for index, target in enumerate(targets):
@@ -121,10 +138,10 @@ class GradientEngine:
             plan += [indices[start : start + size] for start in range(0, len(indices), size)]
         return plan
 
-    def _layer_groups(self, length: int, n_nodes: int) -> list[list[int]]:
+    def _layer_groups(self, length: int, n_nodes: int, layers: Sequence[int]) -> list[list[int]]:
         """Runs of layers whose rows, of one query, fit into memory together; all of them where they do."""
         groups: list[list[int]] = [[]]
-        for layer in range(self.sites.n_layers):
+        for layer in layers:
             if groups[-1] and self._bytes(length, n_nodes, [*groups[-1], layer]) > self.memory:
                 groups.append([])
             groups[-1].append(layer)
@@ -139,8 +156,7 @@ class GradientEngine:
         heads = int(config.num_attention_heads)
         a_row_layer = positions * a_token + 4 * heads * positions * read
         alive = sum(self.sites.n_layers - layer for layer in layers) * n_nodes + self.sites.n_layers
-        itemsize = int(next(iter(self.model.parameters())).element_size())
-        return max(1, alive * a_row_layer * itemsize)
+        return max(1, alive * a_row_layer * self.itemsize)
 
 
 _WAYS: Final[Mapping[Family, Sequence[tuple[Join, bool]]]] = {
@@ -220,6 +236,11 @@ def _worst(engine: GradientEngine, targets: list[Target], layers: list[int], ora
     return _difference(engine.grown(targets, _halves, _NODES, layers), oracle, layers)
 
 
+def _only(n: int, n_targets: int, points: Points) -> Points:
+    """The path of a batch's target ``n``, given its own activation alone."""
+    return lambda layer, activation: points(layer, activation.expand(n_targets, -1))[:, [n]]
+
+
 def _halves(_: int, activation: Tensor) -> Tensor:
     return torch.stack([activation * 0.25, activation * 0.75])
 
@@ -230,7 +251,10 @@ def _difference(grown: PathGradients, oracle: PathGradients, layers: list[int]) 
         ours, theirs = getattr(grown, name).double(), getattr(oracle, name).double()
         if name == "gradient":
             ours, theirs = ours[:, layers], theirs[:, layers]
-        scale = theirs.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+        # one scale for both gradients: where P is almost 1, that at α = 1 is all rounding
+        alike = oracle.mean_gradient if name == "gradient" else theirs
+        scale = torch.maximum(theirs.abs().max(), alike.double().abs().max())
+        scale = scale.clamp_min(torch.finfo(torch.float32).tiny)
         worst = max(worst, float(((ours - theirs).abs().max() / scale).nan_to_num(torch.inf)))
     return worst
 

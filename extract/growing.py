@@ -81,7 +81,7 @@ def growing_rows(
     carried : which of the blocks' arguments have entries of each query.
     cut : run the last block, and what follows, at the target alone (masked models).
     """
-    ids, token, place = _tensors(model, family, targets)
+    ids, token, against, place = _tensors(model, family, targets)
     with attention_of(model) if cut else nullcontext() as attention:
         batch = GrowingBatch(
             sites=sites,
@@ -99,18 +99,23 @@ def growing_rows(
             model(**inputs)
     rows = torch.arange(len(batch.query), device=ids.device)
     hidden = given[0][rows, batch.place[batch.query]]
-    probability = head.probability(hidden, token[batch.query])
+    contrast = None if against is None else against[batch.query]
+    probability = head.probability(hidden, token[batch.query], contrast)
     found = torch.autograd.grad(probability.sum(), batch.leaves())
     return _collected(batch, found, weights, probability.detach(), hidden.detach())
 
 
-def _tensors(model: Any, family: Family, targets: Sequence[Target]) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, (query, token); answer token, (query,); where it is predicted, (query,), in what the rows run."""
+def _tensors(
+    model: Any, family: Family, targets: Sequence[Target]
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Ids, (query, token); answer token, (query,); what it is contrasted with; its place in what rows run."""
     device = next(iter(model.parameters())).device
     places = [0 if family == "causal" else target.position for target in targets]
+    against = [-1 if target.against is None else target.against for target in targets]
     return (
         torch.tensor([target.ids for target in targets], device=device),
         torch.tensor([target.token for target in targets], device=device),
+        torch.tensor(against, device=device) if max(against) >= 0 else None,
         torch.tensor(places, device=device),
     )
 

@@ -62,20 +62,24 @@ class Head:
         mean = shares.to(weight.dtype) @ weight
         return probability, probability[:, None].to(weight.dtype) * (weight[token] - mean)
 
-    def probability(self, hidden: Tensor, token: Tensor) -> Tensor:
-        """P(token) of each row, differentiable in ``hidden``.
+    def probability(self, hidden: Tensor, token: Tensor, against: Tensor | None = None) -> Tensor:
+        """P(token) of each row, less P(against), differentiable in ``hidden``.
 
         Parameters
         ----------
         hidden : (row, hidden)
         token : int64, (row,)
+        against : int64, (row,); -1 where nothing is subtracted.
 
         Returns
         -------
         (row,), float32 at least.
         """
         found: Tensor = _AnswerProbability.apply(hidden, token, self)  # type: ignore[no-untyped-call]
-        return found
+        if against is None:
+            return found
+        less = self.probability(hidden, against.clamp_min(0))
+        return torch.where(against < 0, found, found - less)
 
 
 class _AnswerProbability(torch.autograd.Function):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +18,16 @@ from qloc.extract.answers import MOST_CANDIDATES, N_TOP
 from qloc.extract.architectures import Paths
 from qloc.extract.asking import Asking, ask_facts
 from qloc.extract.attention import why_not_recorded
+from qloc.extract.baselines import Replacing, refuse_without_baseline
+from qloc.extract.continuations import refuse_contrast_of_facts
 from qloc.extract.datasets import read_facts
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel, Source, source
+from qloc.extract.sites import before_activation
 from qloc.extract.unit import UnitRun
 from qloc.facts import FactSet, candidates
+from qloc.methods import method
 from qloc.plan import Plan
-
-SITE: Final = "mlp_post"
-"""The input of the MLP's down-projection, after the nonlinearity."""
 
 
 def prepare(plan: Plan) -> Extraction:
@@ -57,12 +58,13 @@ class Extraction:
             "model": self.source.fingerprint(),
             "tokenizer": self.source.tokenizer_fingerprint(),
             "facts": self.facts.digest(),
-            "parameters": {**self.plan.signal_parameters(), "site": SITE},
+            "parameters": {**self.plan.signal_parameters(), "site": self.plan.site},
         }
 
     @functools.cached_property
     def asking(self) -> Asking:
         """Which queries this model can be asked, and why not the others."""
+        refuse_contrast_of_facts(self.plan, self.facts)
         asking = ask_facts(self.facts, self.source.encoder())
         if not any(asking.asked):
             reasons = (
@@ -78,6 +80,9 @@ class Extraction:
                     "Give other facts or another model",
                 )
             )
+        if any(method(name).path in ("mean", "token") for name in self.plan.methods):
+            replacing = Replacing.of(self.source.tokenizer, self.source.family)
+            refuse_without_baseline(replacing, (one for of_fact in asking.asked for one in of_fact))
         return asking
 
     @functools.cached_property
@@ -94,7 +99,8 @@ class Extraction:
         engine = GradientEngine(
             model=loaded.model, sites=loaded.sites, family=loaded.family, memory=self.plan.memory
         )
-        return proved(engine, [*self.asking.some_targets(), longest])
+        engine = proved(engine, [*self.asking.some_targets(), longest])
+        return engine if self.plan.site == "mlp_post" else before_activation(engine, longest)
 
     @functools.cached_property
     def attention_refused(self) -> str:
@@ -174,7 +180,7 @@ class Extraction:
             "revision": self.plan.revision or "",
             "dtype": str(next(iter(self.loaded.model.parameters())).dtype).removeprefix("torch."),
             "facts": self.plan.facts,
-            "site": SITE,
+            "site": self.plan.site,
             "engine": self.engine.kind,
             "attention": self.attention_refused or "recorded",
             "excluded": dict(self.asking.excluded),

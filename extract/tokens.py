@@ -30,11 +30,13 @@ class Target:
         every answer token masked.
     position : where the token is predicted: the last position (causal), or that of its mask.
     token : id of the answer token.
+    against : id of a token whose probability is subtracted, for contrasts; else None.
     """
 
     ids: tuple[int, ...]
     position: int
     token: int
+    against: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from qloc.block import Block, Outline, Unit
 from qloc.extract.answers import token_scores
 from qloc.extract.attention import attention_of_all
-from qloc.extract.attribution import METHODS, ScaledPath
-from qloc.extract.columns import Place, QueryColumns, empty_columns, not_finite
+from qloc.extract.attribution import scores, scores_from_baselines
+from qloc.extract.baselines import Replacing
+from qloc.extract.columns import QueryColumns, empty_columns, not_finite
+from qloc.extract.continuations import Attributed, attributed
 from qloc.extract.gradients import GradientEngine
 from qloc.extract.grams import GramRows, gram_rows, grams
-from qloc.extract.growing import PathGradients
 from qloc.extract.loading import LoadedModel
+from qloc.extract.paths import PathIntegral, ScaledPath, integrals
 from qloc.extract.quadrature import quadrature
+from qloc.extract.signals import Signals
 from qloc.extract.tokens import Asked, Encoder
 from qloc.facts import Fact
+from qloc.methods import AttributionMethod
+from qloc.methods import method as method_named
 from qloc.plan import Plan
 
 
@@ -53,21 +57,18 @@ class UnitRun:
         ------
         ModelError : a number that is not finite, naming the query.
         """
+        passes = attributed(
+            self.asked, self._fact_of(), self.encoder, self.plan.answer_tokens, self.plan.target
+        )
         signals, columns = self._signals(), self._columns()
-        path = ScaledPath.of(quadrature(self.plan.quadrature, self.plan.steps))
-        places = self._attributed()
-        targets = [self.asked[query].targets[number] for query, number in places]
-        for indices, found in self.engine.batches(targets, path.points, path.weight_matrix()):
-            chosen = [places[index] for index in indices]
-            self._refuse_nan(chosen, found)
-            signals.add(chosen, found, path, self.plan.methods)
-            tokens = [targets[index].token for index in indices]
-            columns.keep(chosen, token_scores(self.engine.head, found.hidden, tokens))
+        self._attribute_from_zero(passes, signals, columns)
+        self._attribute_from_baselines(passes, signals)
+        answered = [*passes, *self._answer_the_rest(passes, columns)]
         rows, size = self._gram_rows(), self.outline.sizes["query_of_fact"]
         n_heads, last = self.outline.sizes["head"], [one.targets[-1] for one in self.asked]
         return Block(
             unit=self.unit,
-            queries=columns.finish(places),
+            queries=columns.finish((one.query, one.number) for one in answered if one.number >= 0),
             attribution=signals.attribution,
             activation=signals.activation,
             gradient=signals.gradient,
@@ -77,26 +78,75 @@ class UnitRun:
             attention=attention_of_all(self.loaded.model, last, self.outline.sizes) if n_heads else {},
         )
 
-    def _attributed(self) -> list[Place]:
-        """Every answer token that is attributed."""
-        first_only = self.plan.answer_tokens == "first"
-        return [
-            (query, number)
-            for query, one in enumerate(self.asked)
-            for number in range(1 if first_only else len(one.targets))
-        ]
+    def _attribute_from_zero(self, passes: list[Attributed], signals: Signals, columns: QueryColumns) -> None:
+        """Methods whose path starts at zero or that need none, activations, gradients, and the answers."""
+        own = [(n, m) for n, m in enumerate(self._methods()) if m.path in ("zero", "none")]
+        path = self._path() if any(m.path == "zero" for _, m in own) else ScaledPath.none()
+        for indices, found in integrals(self.engine, [one.target for one in passes], path):
+            chosen = [passes[index] for index in indices]
+            self._refuse_nan(chosen, found)
+            signals.add(chosen, found)
+            for number, method in own:
+                signals.add_scores(number, chosen, scores(method, found))
+            self._keep_answers(chosen, found.hidden, columns)
 
-    def _refuse_nan(self, chosen: list[Place], found: PathGradients) -> None:
-        parts = (found.activation, found.gradient, found.mean_gradient.sum(0), found.hidden)
+    def _attribute_from_baselines(self, passes: list[Attributed], signals: Signals) -> None:
+        number_of = {m.name: n for n, m in enumerate(self._methods()) if m.path in ("mean", "token")}
+        if not number_of:
+            return
+        targets = [one.target for one in passes]
+        replacing = Replacing.of(self.encoder.tokenizer, self.encoder.family)
+        methods = [method for method in self._methods() if method.name in number_of]
+        for method, indices, found in scores_from_baselines(
+            self.engine, targets, methods, self._path(), replacing
+        ):
+            signals.add_scores(number_of[method.name], [passes[index] for index in indices], found)
+
+    def _keep_answers(self, passes: list[Attributed], hidden: Tensor, columns: QueryColumns) -> None:
+        """Keep what the model answers in those passes that ask for the query's own answer."""
+        rows = [row for row, one in enumerate(passes) if one.number >= 0]
+        places = [(passes[row].query, passes[row].number) for row in rows]
+        if places:
+            tokens = [self.asked[query].targets[number].token for query, number in places]
+            columns.keep(places, token_scores(self.engine.head, hidden[rows], tokens))
+
+    def _answer_the_rest(self, passes: list[Attributed], columns: QueryColumns) -> list[Attributed]:
+        """Ask for first answer tokens that no pass asked for: where another continuation is attributed."""
+        done = {one.query for one in passes if one.number == 0}
+        left = [
+            Attributed(query=query, target=one.targets[0], number=0, weight=0, share=0)
+            for query, one in enumerate(self.asked)
+            if query not in done
+        ]
+        for indices, found in integrals(self.engine, [one.target for one in left], ScaledPath.none()):
+            chosen = [left[index] for index in indices]
+            self._refuse_nan(chosen, found)
+            self._keep_answers(chosen, found.hidden, columns)
+        return left
+
+    def _methods(self) -> list[AttributionMethod]:
+        return [method_named(name) for name in self.plan.methods]
+
+    def _path(self) -> ScaledPath:
+        if self.plan.quadrature != "adaptive":
+            return ScaledPath.of(quadrature(self.plan.quadrature, self.plan.steps))
+        rounding = 4 * torch.finfo(next(iter(self.loaded.model.parameters())).dtype).eps
+        return ScaledPath.doubling(self.plan.steps, max(self.plan.gap_tolerance, rounding))
+
+    def _fact_of(self) -> list[Fact]:
+        return [self.facts[fact] for fact in self.index]
+
+    def _refuse_nan(self, chosen: list[Attributed], found: PathIntegral) -> None:
+        parts = (found.activation, found.gradient, found.mean_gradient, found.hidden)
         finite = torch.stack([part.flatten(1).isfinite().all(1) for part in parts]).all(0)
         if not bool(finite.all()):
-            query = chosen[int((~finite).nonzero()[0])][0]
+            query = chosen[int((~finite).nonzero()[0])].query
             raise not_finite(self.asked[query], self.facts[self.index[query]])
 
     def _columns(self) -> QueryColumns:
         return QueryColumns(
             asked=self.asked,
-            fact_of=[self.facts[fact] for fact in self.index],
+            fact_of=self._fact_of(),
             outline=self.outline,
             encoder=self.encoder,
             loaded=self.loaded,
@@ -114,45 +164,8 @@ class UnitRun:
             n_facts=self.unit.n_facts,
         )
 
-    def _signals(self) -> _Signals:
-        sizes, n = self.outline.sizes, len(self.asked)
+    def _signals(self) -> Signals:
+        sizes = self.outline.sizes
         wide = next(iter(self.loaded.model.parameters())).dtype == torch.float64
-        dtype = np.float64 if wide else np.float32
-        shape = (n, sizes["layer"], sizes["neuron"])
-        first_only = self.plan.answer_tokens == "first"
-        return _Signals(
-            attribution=np.zeros((len(self.plan.methods), *shape), dtype),
-            activation=np.zeros(shape, dtype),
-            gradient=np.zeros(shape, dtype),
-            gap=np.full((len(self.plan.methods), *shape[:2]), np.nan, dtype),
-            share=np.array([1 if first_only else 1 / len(one.targets) for one in self.asked]),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Signals:
-    """Attributions, activations and gradients of a unit, filled batch by batch.
-
-    Attributes
-    ----------
-    share : (query,), weight of each of a query's answer tokens in its mean.
-    """
-
-    attribution: NDArray[Any]
-    activation: NDArray[Any]
-    gradient: NDArray[Any]
-    gap: NDArray[Any]
-    share: NDArray[np.float64]
-
-    def add(
-        self, chosen: list[Place], found: PathGradients, path: ScaledPath, methods: Sequence[str]
-    ) -> None:
-        """Add a batch: the mean over a query's answer tokens, the largest of their gaps."""
-        queries = np.array([query for query, _ in chosen])
-        weigh = self.share[queries][:, None, None]
-        np.add.at(self.activation, queries, weigh * found.activation.cpu().numpy())
-        np.add.at(self.gradient, queries, weigh * found.gradient.cpu().numpy())
-        for number, method in enumerate(methods):
-            scores = METHODS[method](found, path)
-            np.add.at(self.attribution[number], queries, weigh * scores.attribution.cpu().numpy())
-            np.fmax.at(self.gap[number], queries, scores.gap.cpu().numpy())
+        shape = (len(self.asked), sizes["layer"], sizes["neuron"])
+        return Signals.empty(len(self.plan.methods), shape, np.float64 if wide else np.float32)

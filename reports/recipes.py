@@ -100,6 +100,41 @@ RECIPES: Final[Mapping[str, Recipe]] = {
             ("log P(answer)", ("log_probability",), "number"),
         ),
     ),
+    "intervention_effects": Recipe(
+        kind="dots", over="neuron_set", values=("log_odds",), panel="operation", reference=0.0,
+        value_label="Δ log-odds of the answer",
+    ),
+    "intervention_contrasts": Recipe(
+        kind="dots", over="operation", values=("difference",), split="control", panel="outcome",
+        reference=0.0, value_label="N_i less the control",
+    ),
+    "query_kn_mapping": Recipe(
+        kind="dots", over="class", values=("own_minus_neighbor", "neighbor_minus_own"), panel="operation",
+        reference=0.0, value_label="log-odds of the answer to i",
+    ),
+    "dose_response": Recipe(
+        kind="lines", over="fifth", values=("own", "matched"), value_label="Δ log-odds of the answer"
+    ),
+    "synapse_effects": Recipe(
+        kind="dots", over="synapse_set", values=("log_odds",), panel="operation", reference=0.0,
+        value_label="Δ log-odds of the answer",
+    ),
+    "synapse_contrasts": Recipe(
+        kind="dots", over="operation", values=("difference",), split="control", panel="outcome",
+        reference=0.0, value_label="knowledge synapses less the control",
+    ),
+    "edit_scores": Recipe(
+        kind="dots", over="set", values=("reliability", "generalization", "locality"), panel="operation",
+        axis="share", limits=(0.0, 1.0),
+    ),
+    "edit_by_class": Recipe(
+        kind="dots", over="set", values=("reliability", "generalization", "locality"), panel="operation",
+        axis="share", limits=(0.0, 1.0),
+    ),
+    "edit_contrasts": Recipe(
+        kind="dots", over="contrast", values=("difference",), panel="operation", reference=0.0,
+        value_label="difference in log-odds moved",
+    ),
     "multiverse": Recipe(
         kind="lines", over="threshold", values=(), split="choice", facets=_MEASURES
     ),

@@ -5,9 +5,12 @@ write         ``Writer``, ``write_unit``: from an Outline and Blocks to a store
 write_phase   ``PhaseWriter``: a further phase into a complete store
 read          ``open_store``: a store's groups as Datasets
 verify        ``verify``: whether a store is what its manifest says
+repair        ``Repair``: a store made again what its manifest says
+completing    ``roll_forward``: an interrupted assembling, ended without the model
 info          ``info``, ``render``: what is in a store
 schema        the contract: groups, variables, dims, dtypes (docs/store.md)
 phase_schema  the contract of statistics, interventions, edits
+versions      schemas of the past are read, those of the future refused
 layout        the sizes and units of one store
 phase_layout  the labels and sizes of one phase
 coordinator   who holds the lock, and knows which units count
@@ -20,11 +23,21 @@ assemble      from unit files to arrays
 finalize      arrays, card, and the manifest last
 append        a phase made beside the groups, moved in by renames
 manifest      digests of every object
+contents      which array, rows and units an object holds
+damage        how a store differs from its manifest
+rebuilding    one object of an array, from unit files
 card          the README.md inside a complete store
 unfinished    the units of an unfinished store as Datasets
-place         a folder or an archive, read alike
+place         a folder, an archive or a URL, read alike
 archive       a packed store, looked through before it is read
 pack          ``pack``, ``unpack``: a store as one file and back
+url           addresses of remote stores
+objects       objects at a URL, through obstore
+objects_fsspec … and through fsspec, the Hugging Face Hub among it
+told          what a manifest tells, as zarr reads it
+remote        a store at a URL, packed or not, read in place
+push          ``push``: a store to a URL
+pull          ``pull``: a store from a URL
 hdf5          ``export``: a store as one HDF5 file
 hdf5_import   ``import_hdf5``: and back, bit for bit
 diff          ``compare``: two extractions of one plan, number by number

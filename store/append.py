@@ -110,9 +110,11 @@ def tidy(store: Path) -> None:
     ------
     LockedError : another process appends to the store. StorageError : the disk refused.
     """
+    if not (store / APPENDING).is_dir():
+        return
     held = root_attributes(store)["fingerprint"]
     begun = [phase for phase in PHASES if folder_of(store, phase).is_dir()]
-    if not (store / APPENDING).is_dir() or (begun and not _decided(store) and held.keys().isdisjoint(begun)):
+    if begun and not _decided(store) and held.keys().isdisjoint(begun):
         return
     while (lock := take_lock(store)) is None:
         pass

@@ -20,12 +20,13 @@ from typing import Any, Final
 from zarr.storage import StoreLike, ZipStore
 
 from qloc.errors import SchemaError, VerificationError, message
+from qloc.store.url import Url
 
 SUFFIX: Final = ".zip"
 _PIECE: Final = 2**20
 _LOCAL_HEADER: Final = 30
 _ACTION: Final = "Do not use this archive; take it from its source again"
-_UNREADABLE: Final = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError)
+UNREADABLE: Final = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
 class Archive:
@@ -33,11 +34,14 @@ class Archive:
 
     Attributes
     ----------
-    path : the file.
+    path : the file, or its URL.
     problems : what its directory says that no store's would.
     """
 
-    def __init__(self, path: Path, source: zipfile.ZipFile) -> None:
+    path: Path | Url
+    consolidated = False
+
+    def __init__(self, path: Path | Url, source: zipfile.ZipFile) -> None:
         self.path, self._source = path, source
         infos = source.infolist()
         self._members = {info.filename: info for info in infos}
@@ -53,7 +57,7 @@ class Archive:
         """
         try:
             return cls(path, zipfile.ZipFile(path))
-        except (OSError, *_UNREADABLE) as error:
+        except (OSError, *UNREADABLE) as error:
             rule = "a store's folder, or a .zarr.zip that qloc store pack wrote"
             text = message("file", str(error), rule, str(path), "Give the path of one of these")
             raise SchemaError(text) from None
@@ -104,12 +108,12 @@ class Archive:
             with self._source.open(info) as member:
                 while piece := member.read(_PIECE):
                     yield piece
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise OSError(errno.EIO, str(error), name) from None
 
     def zarr(self) -> StoreLike:
         """A ZipStore of its own, read only."""
-        return ZipStore(self.path, mode="r")
+        return ZipStore(str(self.path), mode="r")
 
 
 def is_inside(name: str) -> bool:
@@ -125,7 +129,7 @@ def is_inside(name: str) -> bool:
     return not odd and all(part not in ("", ".", "..") for part in parts)
 
 
-def _problems(path: Path, infos: list[zipfile.ZipInfo], end: int) -> Iterator[str]:
+def _problems(path: Path | Url, infos: list[zipfile.ZipInfo], end: int) -> Iterator[str]:
     at = str(path)
     for info in infos:
         name = info.orig_filename

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +11,9 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from qloc.block import Array
+from qloc.canonical import canonical
 from qloc.errors import StorageError, message
+from qloc.store.metadata import ROOT
 from qloc.store.schema import STRING, Variable, missing
 from qloc.vocabulary import METHOD
 
@@ -61,6 +65,19 @@ def grid(
     return tuple(chunk), tuple(n * (per_shard if d == axis else 1) for d, n in enumerate(chunk))
 
 
+def settle_metadata(folder: Path) -> None:
+    """Write metadata as canonical JSON, so that its bytes depend on no version of zarr; but for the root's.
+
+    Parameters
+    ----------
+    folder : files that are not canonical are written in place: it is made anew after an interruption.
+    """
+    for path in folder.glob(f"*/**/{ROOT}"):
+        found = path.read_bytes()
+        if (settled := canonical(json.loads(found))) != found:
+            path.write_bytes(settled)
+
+
 def put(array: zarr.Array[Any], region: tuple[slice, ...], values: Array) -> None:
     """Write, and read back what was written."""
     array[region] = values
@@ -76,8 +93,9 @@ def same(got: Array, expected: Array) -> bool:
         return got.shape == expected.shape and bool((got.astype(object) == expected).all())
     if got.dtype != expected.dtype or got.shape != expected.shape:
         return False
-    return np.array_equal(_bytes(got), _bytes(expected))
+    return np.array_equal(_bits(got), _bits(expected))
 
 
-def _bytes(values: Array) -> Array:
-    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+def _bits(values: Array) -> Array:
+    """The bits of numbers, as whole numbers of the same width."""
+    return np.ascontiguousarray(values).reshape(-1).view(f"u{values.dtype.itemsize}")

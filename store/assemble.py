@@ -18,7 +18,7 @@ from qloc.block import Array
 from qloc.canonical import canonical
 from qloc.errors import StorageError, VerificationError, message
 from qloc.store import ledger
-from qloc.store.arrays import create, put
+from qloc.store.arrays import create, put, settle_metadata
 from qloc.store.durable import write_bytes
 from qloc.store.layout import Layout
 from qloc.store.phase_schema import PHASE_COORDINATES
@@ -154,6 +154,7 @@ class _Rows:
 
 def consolidate(store: Path) -> None:
     """Consolidated metadata in the root, in an order of keys that does not depend on the file system."""
+    settle_metadata(store)
     with warnings.catch_warnings():
         # Not in the Zarr v3 specification yet: other readers ignore it, and no reader warns.
         warnings.filterwarnings("ignore", category=zarr.errors.ZarrUserWarning)

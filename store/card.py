@@ -32,6 +32,9 @@ _GROUPS: Final = {
 }
 _SOURCES: Final = {
     "ig": "Sundararajan et al. 2017 (arXiv:1703.01365); Dai et al. 2022 (arXiv:2104.08696)",
+    "amig": "Chen et al. 2024 (arXiv:2308.13198)",
+    "amig_as_coded": "Chen et al. 2024 (arXiv:2308.13198), as its code has it",
+    "sig": "Enguehard 2023 (arXiv:2305.15853), carried to neurons: our reading, unverified",
     "grad_x_act": "Shrikumar et al. 2016 (arXiv:1605.01713)",
 }
 _PAGE: Final = """\

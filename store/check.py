@@ -14,7 +14,8 @@ from qloc.store.layout import Layout
 from qloc.store.ledger import LEDGER
 from qloc.store.manifest import MANIFEST
 from qloc.store.place import Place, place_of
-from qloc.store.schema import FACTS, SCHEMA_VERSION, Variable
+from qloc.store.schema import FACTS, Variable
+from qloc.store.versions import upgraded
 from qloc.vocabulary import SLOT
 
 _MARKS = ("schema_version", "fingerprint", "layout")
@@ -35,28 +36,29 @@ def is_store(path: Path) -> bool:
 def root_attributes(path: Path | Place) -> dict[str, Any]:
     """The root attributes of a store, read without Zarr, so that this works whatever else is broken.
 
+    Returns
+    -------
+    dict : as the present schema has them, but for ``schema_version``, which is the store's.
+
     Raises
     ------
-    SchemaError : the path is not a qloc store, or one of another schema.
+    SchemaError : the path is not a qloc store, or one of a newer schema.
     """
     place = place_of(path)
-    path = place.path
+    at = str(place.path)
     try:
         root = _root(place)
     except (OSError, ValueError) as error:
         said = error.strerror or str(error) if isinstance(error, OSError) else f"no JSON: {error}"
         raise SchemaError(
-            message("zarr.json", said, "the root of a Zarr v3 hierarchy", str(path), _ACTION)
+            message("zarr.json", said, "the root of a Zarr v3 hierarchy", at, _ACTION)
         ) from None
     attributes = root.get("attributes") if isinstance(root, dict) else None
     absent = [mark for mark in _MARKS if not isinstance(attributes, dict) or mark not in attributes]
     if not isinstance(attributes, dict) or absent:
         expected = f"root attributes {', '.join(_MARKS)}"
-        raise SchemaError(message("Zarr hierarchy", "another program's", expected, str(path), _ACTION))
-    if attributes["schema_version"] != SCHEMA_VERSION:
-        got, action = attributes["schema_version"], "Update qloc, or take the version that wrote it"
-        raise SchemaError(message("schema version", got, str(SCHEMA_VERSION), str(path), action))
-    return attributes
+        raise SchemaError(message("Zarr hierarchy", "another program's", expected, at, _ACTION))
+    return upgraded(attributes, place)
 
 
 def layout_of(path: str | Path | Place) -> Layout:
@@ -64,7 +66,7 @@ def layout_of(path: str | Path | Place) -> Layout:
 
     Raises
     ------
-    SchemaError : the path is not a qloc store, or one of another schema.
+    SchemaError : the path is not a qloc store, or one of a newer schema.
     """
     place = place_of(path)
     attributes = root_attributes(place)
@@ -83,14 +85,14 @@ def complete(path: Path | Place) -> bool:
     SchemaError : it has neither a manifest nor a ledger: parts were taken away.
     """
     place = place_of(path)
-    path = place.path
+    at = place.path
     if place.size(MANIFEST) is not None:
         return True
-    if (path / LEDGER).is_dir() or (path / MANIFEST).exists():
+    if isinstance(at, Path) and ((at / LEDGER).is_dir() or (at / MANIFEST).exists()):
         return False
     expected = "manifest.json (complete) or ledger/ (being written)"
     raise SchemaError(
-        message("store", "without either", expected, str(path), "Take the store from its source again")
+        message("store", "without either", expected, str(at), "Take the store from its source again")
     )
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from qloc.errors import StorageError, message
+from qloc.errors import RemoteError, StorageError, message
 
 PARTIAL: Final = ".partial"
 """Suffix of a file that is being written; one found later is litter."""
@@ -31,7 +31,7 @@ def storing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except StorageError:
+    except (StorageError, RemoteError):
         raise
     except OSError as error:
         said = error.strerror or str(error)

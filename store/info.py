@@ -11,9 +11,8 @@ import numpy as np
 from qloc.store import append, ledger, manifest
 from qloc.store.check import OURS
 from qloc.store.phase_schema import LABELLED
-from qloc.store.place import place_of
+from qloc.store.place import Folder, Place, place_of
 from qloc.store.read import StoredStudy, open_store
-from qloc.store.schema import SCHEMA_VERSION
 from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
 
 
@@ -32,13 +31,13 @@ def info(path: str | Path) -> dict[str, Any]:
     SchemaError : the path is not a qloc store.
     VerificationError : its manifest is broken.
     """
-    path = Path(path)
-    study = open_store(path)
+    place = place_of(path)
+    study = open_store(place)
     layout = study.layout
     known = study.queries["known"].to_numpy()
     return {
-        "path": str(path),
-        "schema_version": SCHEMA_VERSION,
+        "path": str(place.path),
+        "schema_version": study.attrs["schema_version"],
         "complete": study.complete,
         "units": {"planned": len(layout.units), "written": len(layout.units) - len(study.missing)},
         "facts": {
@@ -51,16 +50,16 @@ def info(path: str | Path) -> dict[str, Any]:
         "network": {"layers": layout.sizes[LAYER], "neurons of a layer": layout.sizes[NEURON]},
         "tier": layout.tier,
         "panel": _panel(study),
-        "bytes": _bytes(study),
+        "bytes": _bytes(study, place),
         "allows": _allows(study),
         "phases": {
             name: {dim: list(phase.labels[dim]) for dim in LABELLED if dim in phase.labels}
             for name, phase in layout.phases.items()
         },
-        "appending": _appending(path, len(layout.units)),
+        "appending": _appending(place.path, len(layout.units)) if isinstance(place, Folder) else {},
         "fingerprint": {phase: made["digest"] for phase, made in study.attrs["fingerprint"].items()},
         "attributes": {name: study.attrs[name] for name in sorted(study.attrs) if name not in OURS},
-        "run": manifest.read(path)["run"] if study.complete else {},
+        "run": manifest.read(place)["run"] if study.complete else {},
     }
 
 
@@ -90,9 +89,8 @@ def _panel(study: StoredStudy) -> dict[str, Any]:
     }
 
 
-def _bytes(study: StoredStudy) -> dict[str, int]:
+def _bytes(study: StoredStudy, place: Place) -> dict[str, int]:
     sizes: dict[str, int] = {}
-    place = place_of(study.path)
     for name in manifest.objects(place):
         group = name.split("/")[0] if "/" in name else "root"
         sizes[group] = sizes.get(group, 0) + (place.size(name) or 0)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from qloc.block import Array
 from qloc.canonical import canonical, file_digest
 from qloc.errors import InputError, message
 from qloc.store.durable import storing, sync_folder, write_aside, write_bytes
+from qloc.store.mapped import MappedUnit
 from qloc.store.schema import STRING, Variable
 
 UNITS: Final = "units"
@@ -130,13 +130,12 @@ def sweep(store: Path) -> dict[int, UnitRecord]:
     return kept
 
 
-def open_unit(store: Path, unit: UnitRecord) -> NpzFile:
-    """A unit's file, to be closed by the caller; each member is read when asked for, none is unpickled."""
-    opened: NpzFile = np.load(store / UNITS / unit.file, allow_pickle=False)
-    return opened
+def open_unit(store: Path, unit: UnitRecord) -> MappedUnit:
+    """A unit's file, which verifies; what is used of a member is read when it is, none is unpickled."""
+    return MappedUnit(store / UNITS / unit.file)
 
 
-def member(opened: NpzFile, variable: Variable) -> Array:
+def member(opened: MappedUnit, variable: Variable) -> Array:
     """One variable of an open unit, strings as an object array of str."""
     values: Array = opened[variable.path]
     if variable.dtype != STRING:

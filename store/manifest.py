@@ -1,7 +1,8 @@
 """The manifest: what a complete store is made of. Only a store with a valid manifest is complete.
 
-``manifest.json`` is canonical JSON: the sha256 and size of every other object, what the numbers were made
-with and when, the notes of units, and at its end its own sha256, taken without that field.
+``manifest.json`` is canonical JSON: the sha256 and size of every other object, all metadata once more (so
+that any can be rebuilt), what the numbers were made with and when, the notes of units, and at its end its own
+sha256, taken without that field.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,12 +18,24 @@ from typing import Any, Final
 
 from qloc.canonical import canonical, digest, file_digest
 from qloc.errors import VerificationError, message
+from qloc.store.archive import is_inside
 from qloc.store.durable import write_bytes
+from qloc.store.metadata import ROOT
 from qloc.store.place import Place, place_of
+from qloc.store.url import Url
+from qloc.store.versions import refuse_newer
 
 MANIFEST: Final = "manifest.json"
 _KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
+METADATA: Final = "metadata"
+"""The root's zarr.json with the consolidated metadata; the first manifests had none."""
+
+_OWN: Final = "sha256"
 _LIBRARIES: Final = ("numpy", "zarr")
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+
+MOST_BYTES: Final = 2**48
+"""Of an object."""
 
 
 def objects(store: Path | Place, *, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
@@ -62,16 +76,27 @@ def write(
     }
     content: dict[str, Any] = {
         "libraries": libraries(),
+        METADATA: json.loads((store / ROOT).read_bytes()),
         "notes": dict(notes),
         "objects": found,
         "run": dict(run),
         "schema_version": schema_version,
     }
+    replace(store, content)
+
+
+def replace(store: Path, content: Mapping[str, Any]) -> None:
+    """Write a manifest of this content, durably and at once, with its own sha256.
+
+    Raises
+    ------
+    StorageError : the disk refused; the one there was still is.
+    """
     write_bytes(store / MANIFEST, _sealed(content))
 
 
 def _sealed(content: Mapping[str, Any]) -> bytes:
-    return canonical({**content, "sha256": digest(content)})
+    return canonical({**content, _OWN: _digest(content)})
 
 
 def libraries() -> dict[str, str]:
@@ -104,6 +129,7 @@ def appended(
     phases = {**said["run"].get("phases", {}), phase: {**run, "libraries": libraries()}}
     content = {
         **{key: said[key] for key in _KEYS},
+        METADATA: json.loads((added / ROOT).read_bytes()),
         "notes": {**said["notes"], **{f"{phase}/{number}": note for number, note in notes.items()}},
         "objects": {**said["objects"], **found},
         "run": {**said["run"], "phases": phases},
@@ -116,6 +142,7 @@ def read(store: Path | Place) -> dict[str, Any]:
 
     Raises
     ------
+    SchemaError : it is of a newer schema.
     VerificationError : it is missing, or not the canonical bytes of a manifest with its own sha256.
     """
     place = place_of(store)
@@ -129,7 +156,7 @@ def read(store: Path | Place) -> dict[str, Any]:
     return parsed(raw, path)
 
 
-def parsed(raw: bytes, path: Path) -> dict[str, Any]:
+def parsed(raw: bytes, path: Path | Url) -> dict[str, Any]:
     """The manifest that bytes are.
 
     Parameters
@@ -138,6 +165,7 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    SchemaError : they are of a newer schema.
     VerificationError : they are not the canonical bytes of a manifest with its own sha256.
     """
     try:
@@ -148,22 +176,66 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
     if canonical_bytes != raw:
         got = f"{len(raw)} bytes with sha256 {hashlib.sha256(raw).hexdigest()}"
         raise VerificationError(_broken("manifest", got, "canonical JSON", path))
-    if not isinstance(found, dict) or set(found) != {*_KEYS, "sha256"} or not _lists(found["objects"]):
+    _refuse_newer(found, path)
+    if not _is_manifest(found):
         got = ", ".join(found) if isinstance(found, dict) else type(found).__name__
-        raise VerificationError(_broken("manifest", got, f"the keys {', '.join((*_KEYS, 'sha256'))}", path))
-    own = digest({key: found[key] for key in _KEYS})
-    if own != found["sha256"]:
+        raise VerificationError(_broken("manifest", got, f"the keys {', '.join((*_KEYS, _OWN))}", path))
+    own = _digest(found)
+    if own != found[_OWN]:
         raise VerificationError(
-            _broken("sha256 of the manifest", own, f"{found['sha256']}, as it says itself", path)
+            _broken("sha256 of the manifest", own, f"{found[_OWN]}, as it says itself", path)
         )
-    return found
+    if problems := list(_listed(found["objects"], path)):
+        raise VerificationError(problems)
+    return dict(found)
 
 
-def _lists(found: Any) -> bool:
-    return isinstance(found, dict) and all(
-        isinstance(v, dict) and set(v) == {"sha256", "size"} for v in found.values()
+def _refuse_newer(found: Any, path: Path | Url) -> None:
+    """Refuse what a later version wrote, whatever else is in it; a damaged number is no version."""
+    if isinstance(found, dict) and found.get(_OWN) == _digest(found):
+        run = found.get("run")
+        writer = run.get("qloc") if isinstance(run, dict) else None
+        refuse_newer(found.get("schema_version"), path.parent, writer)
+
+
+def _is_manifest(found: Any) -> bool:
+    if not isinstance(found, dict) or set(found) - {METADATA} != {*_KEYS, _OWN}:
+        return False
+    return isinstance(found.get(METADATA, {}), dict)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return digest({key: value for key, value in content.items() if key != _OWN})
+
+
+def _listed(found: Any, path: Path | Url) -> Iterator[str]:
+    """What the list of objects says that no store's would: nothing of it may be used as a path before."""
+    at, action = str(path), "Do not use this store; take it from its source again"
+    if not isinstance(found, dict):
+        yield message("objects of the manifest", type(found).__name__, "an object's size by name", at, action)
+        return
+    folders = {"/".join(name.split("/")[:n]) for name in found for n in range(1, name.count("/") + 1)}
+    for name, said in found.items():
+        if not is_inside(name) or name == MANIFEST:
+            yield message("name of an object", name, "a path inside the store", at, action)
+        elif name in folders:
+            yield message(f"object {name!r}", "a file and a folder", "one of them", at, action)
+        if not _is_entry(said):
+            rule = f"its sha256 in hex, and its size, at most {MOST_BYTES} bytes"
+            yield message(f"object {name!r}", said, rule, at, action)
+
+
+def _is_entry(said: Any) -> bool:
+    if not isinstance(said, dict) or set(said) != {"sha256", "size"}:
+        return False
+    size, made = said["size"], said["sha256"]
+    return (
+        type(size) is int
+        and 0 <= size <= MOST_BYTES
+        and isinstance(made, str)
+        and _SHA256.fullmatch(made) is not None
     )
 
 
-def _broken(what: str, got: object, expected: str, path: Path) -> str:
+def _broken(what: str, got: object, expected: str, path: Path | Url) -> str:
     return message(what, got, expected, str(path), "Take the store from its source again")

@@ -42,7 +42,8 @@ def problems(place: Place) -> list[str]:
     ----------
     place : a store, whatever is in it.
     """
-    return [text for name in place.names() if _is_metadata(name) for text in _file(place, name)]
+    names = (ROOT,) if place.consolidated else place.names()
+    return [text for name in names if _is_metadata(name) for text in _file(place, name)]
 
 
 def _is_metadata(name: str) -> bool:

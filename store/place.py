@@ -1,4 +1,4 @@
-"""Where a store lies: a folder, or one file that a folder was packed into, read in place."""
+"""Where a store lies: a folder, one file that a folder was packed into, or a URL of either, read in place."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from zarr.storage import StoreLike
 
 from qloc.canonical import file_digest
 from qloc.store.archive import Archive
+from qloc.store.url import Url, is_url
 
 APPENDING: Final = "appending"
 """Folder in a complete store that a phase is being appended to; no part of the store."""
 
 
 class Place(Protocol):
-    """Named objects, to be read; what a folder and an archive have in common."""
+    """Named objects, to be read; what a folder, an archive and a URL have in common."""
 
     @property
-    def path(self) -> Path:
-        """The folder or the file."""
+    def path(self) -> Path | Url:
+        """The folder, the file, or the URL; ``/`` leads on to an object."""
         ...
+
+    consolidated: bool
+    """Whether zarr reads the metadata of every array from those consolidated in the root."""
 
     def names(self) -> Iterator[str]:
         """Every object by its path inside, sorted."""
@@ -53,6 +57,8 @@ class Folder:
     ----------
     path : the folder; need not be there.
     """
+
+    consolidated = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -90,14 +96,20 @@ class Folder:
 
 
 def place_of(path: str | Path | Place) -> Place:
-    """The folder or the archive at a path.
+    """The folder or the archive at a path, or the store at a URL.
 
     Raises
     ------
-    SchemaError : a file that is no archive.
-    VerificationError : an archive with members that no store has; every problem.
+    SchemaError : a file that is no archive, or a URL without a complete store.
+    VerificationError : an archive with members that no store has, or a manifest at a URL that says what no
+        store's does; every problem.
+    InputError, MissingDependencyError, RemoteError : a URL that cannot be read.
     """
     if not isinstance(path, (str, Path)):
         return path
+    if is_url(path):
+        from qloc.store.remote import remote
+
+        return remote(str(path))
     path = Path(path)
     return Archive.open(path) if path.is_file() else Folder(path)

@@ -5,7 +5,7 @@ A complete store is opened as anybody's Zarr; an unfinished one through :mod:`ql
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from qloc.block import Unit
 from qloc.errors import VerificationError
 from qloc.store import check, metadata, unfinished, verify
-from qloc.store.archive import Archive
 from qloc.store.layout import Layout
-from qloc.store.place import Place, place_of
+from qloc.store.place import Folder, Place, place_of
 from qloc.store.schema import FACTS
+from qloc.store.url import Url
 from qloc.vocabulary import RELATION
 
 GROUPS: Final = (
@@ -36,7 +36,7 @@ class StoredStudy:
 
     Attributes
     ----------
-    path : the store, a folder or an archive of one.
+    path : the store: a folder, an archive of one, or the URL of either.
     complete : whether every unit is in it; where not, only the queries of the units that are.
     layout : tier, floor, methods, sizes and units of the extraction as planned.
     attrs : root attributes: what describes the study (model, site, excluded queries …) and its fingerprint.
@@ -49,7 +49,7 @@ class StoredStudy:
     missing : units that are planned but not in the store.
     """
 
-    path: Path
+    path: Path | Url
     complete: bool
     layout: Layout
     attrs: Mapping[str, Any]
@@ -76,20 +76,21 @@ class StoredStudy:
         return {relation: tuple(answers) for relation, answers in self.facts.attrs["candidates"].items()}
 
 
-def open_store(path: str | Path) -> StoredStudy:
-    """Open a store lazily, complete or not; a packed one in place.
+def open_store(path: str | Path | Place) -> StoredStudy:
+    """Open a store lazily, complete or not; a packed one in place, a complete one also by its URL.
 
     Raises
     ------
     SchemaError : the path is no qloc store, one of another schema, or one with parts missing; every problem.
     VerificationError : it is said to be complete, but objects are missing or of another size, each named: a
-        missing shard would be read as missing values. Or an archive has what no store has.
+        missing shard would be read as missing values. Or an archive or a URL has what no store has.
+    InputError, MissingDependencyError, RemoteError : a URL that cannot be read.
     """
     place = place_of(path)
     path = place.path
     layout = check.layout_of(place)
     whole = check.complete(place)
-    if isinstance(place, Archive) and (problems := metadata.problems(place)):
+    if not isinstance(place, Folder) and (problems := metadata.problems(place)):
         raise VerificationError(problems)
     check.check(place, layout, whole=whole)
     if whole:
@@ -99,7 +100,7 @@ def open_store(path: str | Path) -> StoredStudy:
     if whole:
         groups = {"facts": facts, **_complete(place, layout)}
     else:
-        groups, absent = unfinished.groups(path, layout, facts)
+        groups, absent = unfinished.groups(Path(path), layout, facts)
     found = {name: _by_relation(groups[name]) if name in groups else None for name in GROUPS}
     return StoredStudy(
         path=path,
@@ -124,14 +125,20 @@ def _complete(place: Place, layout: Layout) -> dict[str, xr.Dataset]:
 
 
 def _group(place: Place, name: str, order: list[str]) -> xr.Dataset:
-    """One group of the hierarchy, in dask chunks as long as its shards; strings as objects."""
+    """One group of the hierarchy, in dask chunks as long as its shards; strings as objects.
+
+    What an index is made of is in memory at once, without dask.
+    """
     opened: xr.Dataset = xr.open_zarr(place.zarr(), group=name, consolidated=False, chunks=None)
+    values: dict[Hashable, xr.Variable] = {}
     for key, variable in opened.variables.items():
-        if key in opened.indexes:
-            opened = opened.assign_coords({key: variable.to_numpy().astype(object)})
+        if key in opened.indexes or (key == RELATION and key in opened.coords):
+            values[key] = xr.Variable(variable.dims, variable.to_numpy().astype(object), variable.attrs)
             continue
         blocks = variable.encoding.get("shards") or variable.encoding["chunks"]
         chunked = variable.chunk(dict(zip(variable.dims, blocks, strict=True)))
-        opened[key] = chunked.astype(object) if variable.dtype.kind == "T" else chunked
+        values[key] = chunked.astype(object) if variable.dtype.kind == "T" else chunked
+    coords = {key: values.pop(key) for key in opened.coords}
+    opened = opened.assign_coords(coords).assign(values)
     others = sorted(str(key) for key in opened.data_vars if key not in order)
     return opened[[key for key in [*order, *others] if key in opened.data_vars]]

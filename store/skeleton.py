@@ -13,7 +13,7 @@ import zarr
 from qloc.block import Array, Outline
 from qloc.canonical import canonical, differences, digest
 from qloc.errors import FingerprintError, InputError, message
-from qloc.store.arrays import create, put
+from qloc.store.arrays import create, put, settle_metadata
 from qloc.store.check import OURS, is_store, root_attributes
 from qloc.store.durable import storing, sync_folder, sync_tree
 from qloc.store.layout import Layout
@@ -101,6 +101,7 @@ def _write(aside: Path, outline: Outline, layout: Layout, fingerprint: Mapping[s
         variable = fact_column(name, column)
         values = typed(column, variable.dtype)
         put(create(group, variable, variable.dtype, values.shape), (slice(None),), values)
+    settle_metadata(aside)
     sync_tree(aside)
 
 

@@ -57,17 +57,27 @@ def put_sums(
 ) -> None:
     """Add up one variable over the units, as many relations at a time as one shard has."""
     step = (array.shards or array.chunks)[0]
+    rest = tuple(slice(0, size) for size in array.shape[1:])
     for first in range(0, array.shape[0], step):
         last = min(first + step, array.shape[0])
-        total = np.zeros((last - first, *array.shape[1:]))
-        for unit in units:
-            _add(total, first, variable.path, store, unit)
+        total = summed(variable, (slice(first, last), *rest), store, units)
         put(array, (slice(first, last),), total.astype(array.dtype))
 
 
-def _add(total: NDArray[np.float64], first: int, path: str, store: Path, unit: ledger.UnitRecord) -> None:
-    with ledger.open_unit(store, unit) as opened:
-        number = opened[_NUMBER] - first
-        inside = (number >= 0) & (number < len(total))
-        if inside.any():
-            total[number[inside]] += opened[path][inside]
+def summed(
+    variable: Variable, region: tuple[slice, ...], store: Path, units: Sequence[ledger.UnitRecord]
+) -> NDArray[np.float64]:
+    """The cells of one variable that lie in a region, added up over every unit, in order.
+
+    Parameters
+    ----------
+    region : relations first.
+    """
+    total = np.zeros([cells.stop - cells.start for cells in region])
+    for unit in units:
+        with ledger.open_unit(store, unit) as opened:
+            number = opened[_NUMBER] - region[0].start
+            inside = (number >= 0) & (number < len(total))
+            if inside.any():
+                total[number[inside]] += opened[variable.path][(inside, *region[1:])]
+    return total

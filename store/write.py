@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from qloc.block import Block, Outline
 from qloc.store import append, ledger, manifest, skeleton
-from qloc.store.check import complete, is_store, layout_of
+from qloc.store.check import complete, is_store, layout_of, root_attributes
 from qloc.store.coordinator import Coordinator
 from qloc.store.durable import storing
 from qloc.store.finalize import finalize, remove_working
@@ -16,8 +16,10 @@ from qloc.store.layout import Layout
 from qloc.store.ledger import UnitRecord
 from qloc.store.lock import Lock
 from qloc.store.panel import unit_arrays
+from qloc.store.place import Folder
 from qloc.store.schema import Tier
 from qloc.store.statistics import unit_sums
+from qloc.store.versions import require_present
 
 
 def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
@@ -77,6 +79,7 @@ class Writer(Coordinator):
         Raises
         ------
         InputError : the path is something else than a store, or a parameter is wrong.
+        SchemaError : the store is of a newer schema, or an unfinished one of an older.
         FingerprintError : the store is of other parameters; shows where they differ.
         LockedError : another process writes it.
         VerificationError : it has a manifest that is broken.
@@ -109,6 +112,7 @@ class Writer(Coordinator):
     @classmethod
     def _resumed(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any], lock: Lock) -> Self:
         try:
+            require_present(root_attributes(path), Folder(path))
             skeleton.compare(path, layout, fingerprint)
             return cls(path, layout_of(path), lock, ledger.sweep(path))
         except BaseException:

@@ -12,16 +12,19 @@ TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 HEAVY = TORCH | {
     "dask",
     "distributed",
+    "fsspec",
     "h5py",
+    "huggingface_hub",
     "jinja2",
     "matplotlib",
+    "obstore",
     "pandas",
     "scipy",
     "statsmodels",
     "xarray",
     "zarr",
 }
-JOINERS = {"__main__", "cli", "demo", "extracting", "phases", "pipeline", "simulate"}
+JOINERS = {"__main__", "cli", "demo", "extracting", "phases", "pipeline", "repairing", "simulate"}
 
 FACE = sorted(p.stem for p in (ROOT / "src" / "qloc").glob("*.py") if p.stem not in {"__init__", *JOINERS})
 
@@ -61,6 +64,10 @@ def test_face_is_torch_free():
         loaded_by(*(f"qloc.{name}" for name in FACE)) & (TORCH | {"zarr", "h5py", "jinja2", "matplotlib"})
         == set()
     )
+
+
+def test_shipped_extraction_is_light():
+    assert loaded_by("qloc.shipped") & HEAVY == set()
 
 
 @pytest.mark.parametrize("room", ["store", "analysis", "reports"])

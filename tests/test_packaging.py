@@ -92,6 +92,12 @@ def test_wheel_is_the_tree(in_tree, wheel):
     assert found - expected == set(), "in the wheel and not in the tree"
 
 
+def test_shipped_extraction_is_in_the_wheel_and_small(wheel):
+    shipped = [info for info in wheel.infolist() if info.filename.startswith("qloc/shipped/")]
+    assert len([info for info in shipped if info.filename.endswith(".zarr.zip")]) == 2
+    assert sum(info.compress_size for info in shipped) <= 2_000_000
+
+
 def test_sdist_is_the_tree(in_tree, built):
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:

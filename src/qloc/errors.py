@@ -9,6 +9,7 @@
     ├── MissingDependencyError (ImportError)  2  an extra is not installed
     ├── ModelError (RuntimeError)   1  the model gave something no study can use
     ├── StorageError (OSError)      1  the disk refused
+    ├── RemoteError (OSError)       1  a remote service refused, or was not there
     └── VerificationError (ValueError)  3  a store is not what its manifest says
 
 A message reads ``<what> is <got>; expected <rule>. At <place>. <one action>.``
@@ -66,6 +67,10 @@ class ModelError(QlocError, RuntimeError):
 
 class StorageError(QlocError, OSError):
     """The disk refused to keep what was to be written."""
+
+
+class RemoteError(QlocError, OSError):
+    """A service that keeps a store refused, or could not be reached."""
 
 
 class VerificationError(QlocError, ValueError):

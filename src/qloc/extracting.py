@@ -70,7 +70,7 @@ def extract_study(
     StorageError : the disk refused.
     """
     out, progress = Path(out), progress or Progress(quiet=True)
-    extraction = _prepared(plan)
+    extraction = prepared(plan)
     further = [phase for phase in plan.phases if phase != "signals"]
     signals_held = not dry_run and _finished(out, extraction.fingerprint)
     if signals_held:
@@ -91,7 +91,14 @@ def extract_study(
     return replace(whole, n_done=found.n_done, seconds=time.monotonic() - clock)
 
 
-def _prepared(plan: Plan) -> Extraction:
+def prepared(plan: Plan) -> Extraction:
+    """An extraction whose weights are not read yet.
+
+    Raises
+    ------
+    MissingDependencyError : torch or its kin are not installed.
+    InputError : model or facts cannot be read.
+    """
     try:
         from qloc.extract.run import prepare
 

@@ -97,14 +97,35 @@ def threshold_rows(
     >>> threshold_rows(np.array([[1.0, 0.3, 0.2, -2.0]]), np.array([[5, 6, 7, 8]]), np.array([1.0]), 0.2)
     array([[ True,  True, False, False]])
     """
+    return (panel >= 0) & exceeds(values, maximum, t)
+
+
+def exceeds(values: NDArray[Any], maximum: NDArray[Any], t: float) -> NDArray[np.bool_]:
+    """Which values are > 0 and > t · max, compared in float64 without a copy of them in float64.
+
+    A value of a narrower type exceeds a float64 bar where it exceeds the largest number of its own type that
+    is not above the bar.
+
+    Parameters
+    ----------
+    values : float, (query, …); NaN exceeds nothing.
+    maximum, t : as for :func:`threshold_rows`.
+
+    Examples
+    --------
+    >>> exceeds(np.array([[0.3, 0.2, np.nan]], dtype=np.float32), np.array([1.0]), 0.2).tolist()
+    [[True, True, False]]
+    """
     if not 0 <= t < 1:
         raise InputError(
             message("threshold", t, "a number in [0, 1)", "neuron sets", "Give a share of the maximum")
         )
-    value = np.asarray(values, dtype=np.float64)
-    bar = t * np.asarray(maximum, dtype=np.float64)[:, None]
-    with np.errstate(invalid="ignore"):
-        return (panel >= 0) & (value > 0) & (value > bar)
+    exact = np.maximum(t * np.asarray(maximum, dtype=np.float64), 0.0)
+    value = np.asarray(values)
+    value = value if value.dtype.kind == "f" else value.astype(np.float64)
+    bar = np.minimum(exact, np.finfo(value.dtype).max).astype(value.dtype)
+    bar = np.where(bar.astype(np.float64) > exact, np.nextafter(bar, value.dtype.type(-np.inf)), bar)
+    return np.asarray(value > bar.reshape(-1, *[1] * (value.ndim - 1)), dtype=bool)
 
 
 def top_rows(values: NDArray[Any], panel: NDArray[np.integer[Any]], b: int) -> NDArray[np.bool_]:

@@ -24,10 +24,13 @@ def open_study(path: str | Path | Sequence[str | Path]) -> Study | Studies:
 
     Parameters
     ----------
-    path : a store; or a list of two at least, whose common facts and queries then lie along ``model``.
+    path : a store, packed or not, or the URL of a complete one: s3, gs, az, http, https, hf, or any other
+        scheme of fsspec. Of a URL only what is computed is fetched. Or a list of two at least: their common
+        facts and queries then lie along ``model``.
 
     Raises
     ------
+    MissingDependencyError, RemoteError : a URL that cannot be read.
     SchemaError : a path is not a store, or not of a schema that this version reads; every problem.
     InputError : several stores that were asked nothing in common.
 

@@ -20,17 +20,27 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from qloc.errors import InputError, message
+from qloc.methods import rule_broken_by, sources
 from qloc.phase_plan import EditPlan, InterventionPlan
 
-Method = Literal["ig", "grad_x_act"]
-Quadrature = Literal["midpoint", "right", "left", "endpoints", "gauss"]
+Quadrature = Literal["midpoint", "right", "left", "endpoints", "gauss", "adaptive"]
+Site = Literal["mlp_post", "mlp_pre"]
+PairTarget = Literal["good", "bad", "contrast"]
+AnswerTokens = Literal["all", "first"]
 Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 Phase = Literal["signals", "interventions", "edits"]
-Hypothesis = Literal["H1a", "H1b", "H3", "H9", "H10a", "H10b", "H10c"]
+_OF_SIGNALS = Literal["H1a", "H1b", "H3", "H9", "H10a", "H10b", "H10c"]
+_OF_INTERVENTIONS = Literal["H5a", "H5b", "H5c", "H6a", "H6b"]
+_OF_EDITS = Literal["H7a", "H7b", "H8a", "H8b", "H8c", "H8d", "H8e", "H10d"]
+Hypothesis = Literal[_OF_SIGNALS, _OF_INTERVENTIONS, _OF_EDITS]
+
+ADAPTIVE_STEPS: Final = 8
+"""Nodes that ``adaptive`` starts with where none are given: benchmarks/quadrature.py."""
 
 _UNITS: Final = {
     "": 1,
@@ -85,6 +95,12 @@ class AnalysisPlan(_Strict):
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 40, 80)
     agreement_margin: float = Field(0.05, gt=0)
     behaviour_margin: float = Field(0.1, gt=0)
+    effect_margin: float = Field(0.1, gt=0)
+    """Log-odds that count as no difference (H5–H8)."""
+
+    activation_margin: float = Field(0.01, gt=0)
+    """Relative activation that counts as no difference (H6a)."""
+
     n_splits: int = Field(20, ge=1)
     seed: int = Field(0, ge=0)
 
@@ -97,10 +113,13 @@ class Plan(_Strict):
     revision: str | None = None
     blocks: str | None = None
     down: str | None = Field(None, validate_default=True)
-    methods: Annotated[tuple[Method, ...], BeforeValidator(_listed)] = Field(("ig",), min_length=1)
+    methods: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(("ig",), min_length=1)
     steps: int = Field(20, ge=1, le=1000)
     quadrature: Quadrature = "midpoint"
-    answer_tokens: Literal["all", "first"] = "all"
+    gap_tolerance: float = Field(0.002, gt=0, lt=1)
+    site: Site = "mlp_post"
+    target: PairTarget = "good"
+    answer_tokens: AnswerTokens = "all"
     tier: Tier = "panel"
     floor: float = Field(0.05, ge=0, lt=1)
     capacity: int = Field(1024, ge=1)
@@ -117,6 +136,28 @@ class Plan(_Strict):
     interventions: InterventionPlan = InterventionPlan()
     edits: EditPlan = EditPlan()
     analysis: AnalysisPlan = AnalysisPlan()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_of_adaptive(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("quadrature") == "adaptive" and given.get("steps") is None:
+            return {**given, "steps": ADAPTIVE_STEPS}
+        return given
+
+    @field_validator("methods")
+    @classmethod
+    def _methods_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if rule := rule_broken_by(name):
+                raise ValueError(f"{rule}; {name!r} is none")
+        return names
+
+    @field_validator("phases")
+    @classmethod
+    def _of_neurons(cls, phases: tuple[Phase, ...], info: ValidationInfo) -> tuple[Phase, ...]:
+        if info.data.get("site") == "mlp_pre" and phases != ("signals",):
+            raise ValueError("signals alone where site is mlp_pre: other phases change what mlp_post reads")
+        return phases
 
     @field_validator("methods", "phases")
     @classmethod
@@ -168,7 +209,12 @@ class Plan(_Strict):
         )
         values = self.model_dump(mode="json")
         named = tuple(name for name in ("blocks", "down") if values[name] is not None)
-        return {name: values[name] for name in names + named}
+        if self.quadrature == "adaptive":
+            named += ("gap_tolerance",)
+        if self.target != "good":
+            named += ("target",)
+        own = sources(self.methods)
+        return {name: values[name] for name in names + named} | ({"method_sources": own} if own else {})
 
     def intervention_plan(self) -> InterventionPlan:
         """What phase ``interventions`` does, its method named."""

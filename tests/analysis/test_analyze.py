@@ -30,7 +30,7 @@ TABLES = {
     "stability": ["reliability_by_relation", "tilt_distribution"],
     "methods": ["method_agreement"],
     "behaviour": ["behaviour_slopes", "behaviour_by_kappa"],
-    "sensitivity": ["multiverse"],
+    "sensitivity": ["multiverse", "by_budget"],
     "layers": ["layer_profile"],
     "welch": ["welch"],
     "heatmap": [
@@ -260,8 +260,12 @@ print(len(result.questions), name, not ABSENT & set(sys.modules))
 
 
 def test_budgets_that_no_panel_can_fill_are_said(study, dense_study, result):
-    note = result.question("sensitivity").table("multiverse").note
-    assert note.endswith("The store's panels cannot fill b = 5, 10, 20, 40, 80.")
+    table = result.question("sensitivity").table("by_budget")
+    assert table.columns["b"] == (5,)
+    assert table.note.endswith("The store's panels cannot fill b = 10, 20, 40, 80.")
+    few = analyze(study, PLAN.model_copy(update={"thresholds": (0.2,), "budgets": (80,)}))
+    (only,) = few.question("sensitivity").tables
+    assert only.note.endswith("The store's panels cannot fill b = 80.")
     plan = PLAN.model_copy(update={"thresholds": (0.2,), "budgets": (5, 10)})
     found = frame(analyze(dense_study, plan), "sensitivity", "by_budget")
     assert found.b.tolist() == [5, 10]

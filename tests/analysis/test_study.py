@@ -54,6 +54,18 @@ def test_pieces_follow_the_chunks_of_a_store(study, monkeypatch):
     assert same(lazy.neurons("ig", 0.1), expected)
 
 
+def test_coordinates_may_be_cut_into_other_chunks_than_values(study):
+    """As in every store of more than one shard: a shard of texts has more rows than one of attributions."""
+    signals = study.datasets["signals"].chunk({"query": 7})
+    other = signals["template"].variable.chunk({"query": 5})
+    cut = Study(
+        {**study.datasets, "signals": signals.assign_coords(template=("query", other.data))}, study.attrs
+    )
+    with pytest.raises(ValueError, match="inconsistent chunks"):
+        _ = cut.datasets["signals"]["attribution"].chunksizes
+    assert same(cut.neurons("ig", 0.1), study.neurons("ig", 0.1))
+
+
 def test_budgets_are_filled_exactly_or_refused():
     planting = {"facts": 12, "relations": 2, "templates": 3, "n_neurons": 64, "noise": 12.0, "seed": 4}
     panel, dense = simulate(**planting), simulate(tier="dense", **planting)

@@ -22,9 +22,9 @@ from transformers import (
     Qwen2Config,
 )
 
-from qloc.extract.attribution import ScaledPath, integrated_gradients
 from qloc.extract.gradients import GradientEngine
 from qloc.extract.loading import LoadedModel
+from qloc.extract.paths import ScaledPath, completeness_gap, integrals
 from qloc.extract.tokens import Target
 from qloc.facts import Fact, FactSet, Query, fill
 
@@ -175,11 +175,12 @@ def _scores(
     engine: GradientEngine, targets: list[Target], path: ScaledPath
 ) -> tuple[torch.Tensor, torch.Tensor]:
     rows: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    for indices, found in engine.batches(targets, path.points, path.weight_matrix()):
-        scores = integrated_gradients(found, path)
-        rows |= {index: (scores.attribution[n], scores.gap[n]) for n, index in enumerate(indices)}
-    attribution, gap = zip(*(rows[index] for index in range(len(targets))), strict=True)
-    return torch.stack(attribution), torch.stack(gap)
+    for indices, found in integrals(engine, targets, path):
+        attribution = found.activation * found.mean_gradient
+        gap = completeness_gap(attribution, found.change)
+        rows |= {index: (attribution[n], gap[n]) for n, index in enumerate(indices)}
+    every = [rows[index] for index in range(len(targets))]
+    return torch.stack([scores for scores, _ in every]), torch.stack([gap for _, gap in every])
 
 
 def fact_set() -> FactSet:

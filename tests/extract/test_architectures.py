@@ -16,9 +16,9 @@ import transformers as hf
 from qloc.errors import InputError
 from qloc.extract.architectures import LISTED, Paths, sites
 from qloc.extract.attention import recording, why_not_recorded
-from qloc.extract.attribution import ScaledPath
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel
+from qloc.extract.paths import ScaledPath
 from qloc.extract.quadrature import quadrature
 from qloc.extract.refusals import refuse_unsupported
 from qloc.extract.run import prepare

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from qloc.extract.attribution import ScaledPath
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel, source
+from qloc.extract.paths import ScaledPath, integrals
 from qloc.extract.quadrature import quadrature
 from qloc.extract.tokens import Target
 
@@ -79,7 +79,7 @@ def test_results_do_not_depend_on_neighbors_order_or_memory(
     alone = torch.cat([scores_of(engine, [target], path)[0] for target in targets])
     backwards, _ = scores_of(engine, targets[::-1], path)
     tight = replace(engine, memory=40_000)
-    assert len(tight._layer_groups(8, 4)) > 1
+    assert len(tight._layer_groups(8, 4, range(3))) > 1
     split, _ = scores_of(tight, targets, path)
     for other in (alone, backwards.flip(0), split):
         torch.testing.assert_close(other, together, rtol=0, atol=scale)
@@ -96,11 +96,11 @@ def test_what_runs_at_the_target_alone_is_not_computed_elsewhere(tiny: Callable[
             down.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0][..., 0].numel()))
             for down in engine.sites.downs
         ]
-        list(replace(engine, kind=join, cut=cut).batches(targets[:1], path.points, path.weight_matrix()))
+        list(integrals(replace(engine, kind=join, cut=cut), targets[:1], path))
         for handle in handles:
             handle.remove()
         rows[join] = seen
-    length, new = len(targets[0].ids), len(path.nodes)
+    length, new = len(targets[0].ids), len(path.passes[0].alphas)
     # Three layers. Each but the last: the rows there are as whole sequences, then those that join as tokens.
     assert rows["token"] == [length, new, (1 + new) * length, new, 1 + 3 * new]
     assert rows["before"] == [(1 + layers * new) * length for layers in (1, 2, 3)]

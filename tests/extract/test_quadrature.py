@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qloc.extract.quadrature import quadrature
+from qloc.extract.quadrature import clenshaw_curtis, quadrature
 
 
-@pytest.mark.parametrize("rule", ["right", "left", "endpoints", "midpoint", "gauss"])
+@pytest.mark.parametrize("rule", ["right", "left", "endpoints", "midpoint", "gauss", "adaptive"])
 def test_weights_sum_to_one_and_nodes_lie_on_the_path(rule: str) -> None:
     found = quadrature(rule, 7)
     assert found.weights.sum() == pytest.approx(1, abs=1e-15)
@@ -34,3 +34,12 @@ def test_gauss_integrates_polynomials_of_degree_2m_minus_1() -> None:
     for degree in range(6):
         assert (found.weights * found.nodes**degree).sum() == pytest.approx(1 / (degree + 1), abs=1e-14)
     assert (found.weights * found.nodes**6).sum() != pytest.approx(1 / 7, abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 12])
+def test_clenshaw_curtis_integrates_polynomials_and_its_nodes_are_nested(n: int) -> None:
+    found = clenshaw_curtis(n)
+    for degree in range(n + 1):
+        assert (found.weights * found.nodes**degree).sum() == pytest.approx(1 / (degree + 1), abs=1e-14)
+    assert (found.nodes[0], found.nodes[-1]) == (0, 1)
+    np.testing.assert_array_equal(clenshaw_curtis(2 * n).nodes[::2], found.nodes)  # to the bit

@@ -512,14 +512,28 @@ def blocked(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_without_torch_extraction_names_what_to_install(tmp_path: Path) -> None:
     write_facts(tmp_path / "facts.jsonl")
-    for command in (extraction(tmp_path, "--quiet"), ["demo", "--out", tmp_path / "demo", "--quiet"]):
-        result = blocked(*command)
-        assert (result.returncode, result.stdout) == (2, "")
-        assert result.stderr == (
-            "Error: package torch is 'missing'; expected installed; qloc[extract] brings it. "
-            "At qloc extract. In the clone, run: pip install -c constraints.txt '.[extract]'.\n"
-        )
-    assert not (tmp_path / "demo").exists()
+    result = blocked(*extraction(tmp_path, "--quiet"))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "Error: package torch is 'missing'; expected installed; qloc[extract] brings it. "
+        "At qloc extract. In the clone, run: pip install -c constraints.txt '.[extract]'.\n"
+    )
+
+
+@pytest.mark.slow
+def test_without_torch_the_demo_starts_from_the_shipped_extraction(tmp_path: Path) -> None:
+    from qloc.shipped import KINDS
+
+    result = blocked("demo", "--out", tmp_path / "demo")
+    assert result.returncode == 0, result.stderr
+    page = tmp_path / "demo" / "report.html"
+    assert result.stdout.startswith(f"Report: {page}\n")
+    text = page.read_text()
+    for kind in KINDS:
+        store = tmp_path / "demo" / f"{kind}.zarr"
+        assert f"{store} starts from the shipped extraction, 6 facts a relation" in result.stderr
+        assert done("store", "verify", store)
+        assert f"embedded:{kind}" in text
 
 
 def test_without_torch_everything_else_works(planted: Path, tmp_path: Path) -> None:

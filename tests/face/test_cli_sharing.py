@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner, Result
 from qloc.cli import app
 from qloc.simulate import simulate
 
-COMMANDS = ["pack", "unpack", "export", "import", "diff", "merge"]
+COMMANDS = ["repair", "pack", "unpack", "push", "pull", "export", "import", "diff", "merge"]
 
 
 def run(*arguments: object) -> Result:
@@ -69,6 +70,40 @@ def test_pack_and_unpack(planted: Path, tmp_path: Path) -> None:
     )
     assert refused("unpack", archive) == (
         f"Error: path is 'there already'; expected nothing yet. At {again}. Give another OUT."
+    )
+
+
+def test_push_and_pull(planted: Path, tmp_path: Path) -> None:
+    url, again = f"file://{tmp_path}/there/p.zarr", tmp_path / "p.zarr"
+    assert done("push", planted, url) == (
+        f"Store: {url}, every object as it is here.\nNext:\n  qloc analyze {url}\n"
+        f"  qloc store pull {url} p.zarr\n"
+    )
+    assert done("info", url).startswith(f"{url}: qloc store, schema 1, complete\n")
+    assert done("verify", url).startswith(f"{url}: every byte is as it was written.\n")
+    log = tmp_path / "log"
+    assert done("pull", url, again, "--log", log) == (
+        f"Store: {again}, every byte as its manifest says.\n"
+        f"Next:\n  qloc analyze {again}\n  qloc store info {again}\n"
+    )
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert (last["event"], last["stage"], last["done"]) == ("end", "pull", last["total"])
+    analyzed = CliRunner().invoke(app, ["analyze", url, "--out", str(tmp_path / "results")])
+    assert analyzed.exit_code == 0, analyzed.output
+    said = refused("push", planted, "https://example.org/p.zarr")
+    assert said.startswith(
+        "Error: URL is 'https://example.org/p.zarr'; expected a URL that can be written to"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["s3", "memory"])
+def test_without_the_extra_it_is_named(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = {"s3": "obstore", "memory": "fsspec"}[scheme]
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "qloc.store.objects_fsspec", raising=False)
+    assert refused("pull", f"{scheme}://bucket/p.zarr", tmp_path / "p.zarr") == (
+        f"Error: package {package} for {scheme}:// is 'missing'; expected an installed one. "
+        f"At {scheme}://bucket/p.zarr. pip install 'qloc[remote]'."
     )
 
 

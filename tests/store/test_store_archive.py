@@ -32,7 +32,7 @@ from qloc.store.write import Writer
 
 SUSPECT = "Do not use this archive; take it from its source again."
 STRANGE = "Do not use this store; take it from its source again."
-SOURCE = "Take this object from the store's source again, or extract again."
+SOURCE = "Take the archive from its source again."
 
 
 @pytest.fixture(scope="module")

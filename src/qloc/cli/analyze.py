@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -19,7 +20,9 @@ COMPARISON: Final = "comparison"
 
 
 def analyze(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE…", help="Stores, complete or unfinished.")],
+    stores: Annotated[
+        list[str], typer.Argument(metavar="STORE…", help="Stores, complete or unfinished, or URLs.")
+    ],
     plan: Annotated[
         Path | None,
         typer.Option("--plan", metavar="FILE", help="A plan whose `analysis:` says what is asked, and how."),
@@ -84,21 +87,22 @@ def analyze(
     conclude(f"Results: {shown}", quoted("qloc", "report", *results), quiet=quiet)
 
 
-def folders_of(stores: list[Path], out: Path | None) -> list[Path]:
+def folders_of(stores: Sequence[str | Path], out: Path | None) -> list[Path]:
     """Where the results of each store go.
 
     Examples
     --------
     >>> [str(folder) for folder in folders_of([Path("a/gpt2.zarr"), Path("b/gpt2.zarr")], Path("results"))]
     ['results/gpt2', 'results/gpt2-2']
-    >>> [str(folder) for folder in folders_of([Path("a/gpt2.zarr")], None)]
+    >>> [str(folder) for folder in folders_of(["s3://bucket/gpt2.zarr"], None)]
     ['gpt2-results']
     """
     if out and len(stores) == 1:
         return [out]
     names: list[str] = []
     for store in stores:
-        stem = store.resolve().name.removesuffix(".zip").removesuffix(".zarr")
+        place = str(store) if "://" in str(store) else str(Path(store).resolve())
+        stem = place.rstrip("/").rpartition("/")[2].removesuffix(".zip").removesuffix(".zarr")
         again = sum(name == stem or name.startswith(f"{stem}-") for name in names)
         names.append(f"{stem}-{again + 1}" if stem in names else stem)
     return [out / name if out else Path(f"{name}-results") for name in names]

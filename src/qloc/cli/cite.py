@@ -16,6 +16,20 @@ REFERENCES: Final = {
         "Dai, Dong, Hao, Sui, Chang, Wei. Knowledge Neurons in Pretrained Transformers. ACL 2022. "
         "arXiv:2104.08696.",
     ),
+    "amig": (
+        "Chen, Cao, Chen, Liu, Zhao. Journey to the Center of the Knowledge Neurons: Discoveries of "
+        "Language-Independent Knowledge Neurons and Degenerate Knowledge Neurons. AAAI 2024. "
+        "arXiv:2308.13198.",
+    ),
+    "amig_as_coded": (
+        "Chen, Cao, Chen, Liu, Zhao. Journey to the Center of the Knowledge Neurons: Discoveries of "
+        "Language-Independent Knowledge Neurons and Degenerate Knowledge Neurons. AAAI 2024. "
+        "arXiv:2308.13198.",
+    ),
+    "sig": (
+        "Enguehard. Sequential Integrated Gradients: a simple but effective method for explaining language "
+        "models. Findings of ACL 2023. arXiv:2305.15853.",
+    ),
     "grad_x_act": (
         "Shrikumar, Greenside, Shcherbina, Kundaje. Not Just a Black Box: Learning Important Features "
         "Through Propagating Activation Differences. 2016. arXiv:1605.01713.",

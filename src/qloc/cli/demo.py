@@ -22,7 +22,7 @@ def demo(
 
     The models, a causal and a masked one, and their facts come with qloc: no download, no GPU. They are
     synthetic, made for demonstration; which facts were taught how is known, so the report can be checked.
-    Needs torch: pip install 'qloc[extract]'.
+    Without torch it starts from a small extraction that comes with qloc, and says so.
 
     DIR gets causal.zarr, masked.zarr, results/ and report.html. Run again, it only does what is missing.
 

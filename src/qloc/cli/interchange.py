@@ -30,7 +30,7 @@ Share = Annotated[
 
 
 def export(
-    path: Annotated[Path, typer.Argument(metavar="STORE", help="A store, packed or not.")],
+    path: Annotated[str, typer.Argument(metavar="STORE", help="A store, packed or not, or the URL of one.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
     format: Annotated[str, typer.Option("--format", metavar="hdf5|neurons", help="What to write.")] = "hdf5",
     method: Method = "ig",

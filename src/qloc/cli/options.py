@@ -66,16 +66,61 @@ Seed = Annotated[str | None, _option(_WHAT, "--seed", "N", "Of all that is drawn
 
 Methods = Annotated[
     str | None,
-    _option(_HOW, "--methods", "LIST", "Attribution, by commas: ig, grad_x_act. [default: ig]"),
+    _option(
+        _HOW,
+        "--methods",
+        "LIST",
+        "Attribution, by commas: ig, amig, amig_as_coded, sig, grad_x_act, or module:function of your own. "
+        "amig takes as many paths as the prompt has tokens. [default: ig]",
+    ),
 ]
-Steps = Annotated[str | None, _option(_HOW, "--steps", "N", "Gradients along each path. [default: 20]")]
+Steps = Annotated[
+    str | None,
+    _option(
+        _HOW,
+        "--steps",
+        "N",
+        "Gradients along each path; of adaptive those it starts with, 8 unless told. [default: 20]",
+    ),
+]
 QuadratureRule = Annotated[
     str | None,
     _option(
         _HOW,
         "--quadrature",
         "RULE",
-        "midpoint, right (as published), left, endpoints, gauss. [default: midpoint]",
+        "midpoint, right (as published), left, endpoints, gauss, adaptive (more gradients where needed). "
+        "[default: midpoint]",
+    ),
+]
+GapTolerance = Annotated[
+    str | None,
+    _option(
+        _HOW,
+        "--gap-tolerance",
+        "SHARE",
+        "adaptive doubles the gradients of a layer's path, at most three times, while its completeness gap "
+        "is larger. [default: 0.002]",
+    ),
+]
+SiteName = Annotated[
+    str | None,
+    _option(
+        _HOW,
+        "--site",
+        "mlp_post|mlp_pre",
+        "What a neuron is: an input of the MLP's down-projection, or (as others read it, for comparison) of "
+        "its activation function. [default: mlp_post]",
+    ),
+]
+PairTargetName = Annotated[
+    str | None,
+    _option(
+        _HOW,
+        "--target",
+        "good|bad|contrast",
+        "Of minimal pairs: P(good), P(bad) or P(good) − P(bad). Facts keep their answer; without any minimal "
+        "pair, bad and contrast are refused. [default: good]",
     ),
 ]
 AnswerTokens = Annotated[

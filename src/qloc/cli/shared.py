@@ -26,7 +26,12 @@ Log = Annotated[
 ]
 
 INTERRUPTED: Final = 130
-_RESUMABLE: Final = ("extract", "demo")
+_RESUMABLE: Final = {
+    "extract": "was extracted",
+    "demo": "was extracted",
+    "store push": "arrived",
+    "store pull": "arrived",
+}
 
 
 class Command(TyperCommand):
@@ -74,10 +79,11 @@ def told(error: QlocError) -> str:
 
 def interrupted(command: str | None) -> str:
     """What to say after Ctrl-C or SIGTERM."""
-    if command not in _RESUMABLE:
+    name = " ".join(sys.argv[1:3]) if command == "store" else command
+    if name not in _RESUMABLE:
         return "\nInterrupted. Nothing half-written is left."
     again = shlex.join(["qloc", *sys.argv[1:]])
-    return f"\nInterrupted. What was extracted is kept; to go on, run again:\n  {again}"
+    return f"\nInterrupted. What {_RESUMABLE[name]} is kept; to go on, run again:\n  {again}"
 
 
 def conclude(result: str, *following: str, quiet: bool = False) -> None:

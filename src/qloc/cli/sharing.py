@@ -1,4 +1,4 @@
-"""``qloc store`` for sharing: pack, unpack, merge and diff."""
+"""``qloc store`` for sharing: pack, unpack, push, pull, merge and diff."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from qloc.canonical import canonical
-from qloc.cli.shared import conclude, quoted
-from qloc.progress import size
+from qloc.cli.shared import Log, Quiet, conclude, quoted
+from qloc.progress import Progress, size
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="A complete store.")]
@@ -60,9 +60,64 @@ def unpack(
     conclude(f"Store: {made}, every byte as it was packed.", *following)
 
 
+def push(
+    path: Store,
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="s3://…, gs://…, az://…, file://…, hf://datasets/USER/NAME/…")
+    ],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove another store that is there. [default: refuse]")
+    ] = False,
+    quiet: Quiet = False,
+    log: Log = None,
+) -> None:
+    """Put a complete store at a URL, where others read it in place or pull it.
+
+    Interrupted, the same command goes on. Every object is seen to have arrived, by the service's hash of it
+    or by reading it back; the manifest is put last. Credentials are those of the environment:
+    AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN … Needs qloc[remote].
+
+    \b
+    Examples:
+      qloc store push gpt2.zarr s3://bucket/gpt2.zarr
+      qloc store push gpt2.zarr hf://datasets/me/gpt2-facts/gpt2.zarr
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.store.push import push as pushed
+
+    made = pushed(path, url, replace=replace, progress=Progress(quiet=quiet, log=log))
+    following = [quoted("qloc", "analyze", made), quoted("qloc", "store", "pull", made, made.name)]
+    conclude(f"Store: {made}, every object as it is here.", *following, quiet=quiet)
+
+
+def pull(
+    url: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="s3://…, gs://…, https://…, hf://…; of a store or a .zarr.zip"),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="STORE", help="The folder to write.")],
+    quiet: Quiet = False,
+    log: Log = None,
+) -> None:
+    """Fetch a complete store from a URL, packed or not, and verify it.
+
+    Interrupted, the same command goes on. Nothing in a remote is trusted or executed: what has other names,
+    sizes or contents than its manifest says is refused. STORE is there when every byte has been verified.
+
+    \b
+    Examples:
+      qloc store pull s3://bucket/gpt2.zarr gpt2.zarr
+      qloc store pull https://example.org/gpt2.zarr.zip gpt2.zarr
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.store.pull import pull as pulled
+
+    made = pulled(url, out, progress=Progress(quiet=quiet, log=log))
+    following = [quoted("qloc", "analyze", made), quoted("qloc", "store", "info", made)]
+    conclude(f"Store: {made}, every byte as its manifest says.", *following, quiet=quiet)
+
+
 def diff(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A complete store.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another extraction of the same plan.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A complete store, or its URL.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another extraction of the same plan.")],
     threshold: Annotated[
         float, typer.Option("--threshold", metavar="T", help="Of the neuron sets.")
     ] = DEFAULT_THRESHOLD,

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from qloc.cli.interchange import export, import_
+from qloc.cli.repairing import repair
 from qloc.cli.shared import Command, conclude, quoted
-from qloc.cli.sharing import diff, merge, pack, unpack
+from qloc.cli.sharing import diff, merge, pack, pull, push, unpack
 
 store = typer.Typer(
     name="store",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look into stores; verify them; share them.",
+    help="Look into stores; verify and repair them; share them.",
 )
 
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="A store that qloc wrote, packed or not.")]
+StorePath = Annotated[
+    str, typer.Argument(metavar="STORE", help="A store that qloc wrote, packed or not, or the URL of one.")
+]
 
 
 @store.command(cls=Command)
@@ -28,8 +30,9 @@ def info(path: StorePath) -> None:
     Works on unfinished stores too. To be sure that nothing is damaged, use `qloc store verify`.
 
     \b
-    Example:
+    Examples:
       qloc store info gpt2.zarr
+      qloc store info s3://bucket/gpt2.zarr
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.store.info import info as informed
     from qloc.store.info import render
@@ -60,5 +63,5 @@ def verify(path: StorePath) -> None:
     conclude(f"{path}: every byte is as it was written.", quoted("qloc", "analyze", path))
 
 
-for command in (pack, unpack, export, import_, diff, merge):
+for command in (repair, pack, unpack, push, pull, export, import_, diff, merge):
     store.command(command.__name__.rstrip("_"), cls=Command)(command)

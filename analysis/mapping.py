@@ -1,0 +1,195 @@
+"""Query–KN mapping (H5): a query's own neurons against those of another query of its fact.
+
+N_i was chosen because it moves the answer to i: that N_i∖N_j moves it more than N_j∖N_i is arithmetic. What
+can be asked is whether the gap is wider where a fact's queries agree less, told by templates other than i
+and j.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from qloc.analysis.clustered import cluster_interval
+from qloc.analysis.consistency import consistency
+from qloc.analysis.draws import Draws
+from qloc.analysis.effects import rank_biserial
+from qloc.analysis.groups import Floats, Ints
+from qloc.analysis.intervened import Changed
+from qloc.analysis.paired import log_odds
+from qloc.analysis.regressed import slope_test
+from qloc.analysis.results import TestResult
+from qloc.analysis.study import Study
+from qloc.errors import InputError, message
+from qloc.neurons import NeuronSets
+
+OWN: Final = "own_minus_neighbor"
+NEIGHBOR: Final = "neighbor_minus_own"
+
+
+@dataclass(frozen=True)
+class Others:
+    """Consistency of a fact as told by its queries other than two, query by query.
+
+    Attributes
+    ----------
+    kappa, cs2 : float64, (query,); NaN with fewer than two other queries with a non-empty set.
+    n : int64, (query,), how many others there are.
+    """
+
+    kappa: Floats
+    cs2: Floats
+    n: Ints
+
+
+def others(sets: NeuronSets, neighbor: Ints, *, known: bool = True) -> Others:
+    """κ and CS2 of each query's fact, over its queries other than the query and its neighbor.
+
+    Parameters
+    ----------
+    neighbor : int64, (query,); -1 where there is none.
+    known : over known queries only.
+    """
+    scores = consistency(sets, known=known)
+    base = dict(zip(scores["relation"].values.tolist(), scores["D0"].values.tolist(), strict=True))
+    d0 = np.array([base[name] for name in np.asarray(sets.facts["relation"]).tolist()])
+    fact = sets.queries["fact"].astype(np.int64)
+    usable = (sets.sizes() > 0) & (sets.queries["known"] if known else True)
+    kappa, cs2 = np.full((2, len(fact)), np.nan)
+    n = np.zeros(len(fact), dtype=np.int64)
+    first = np.searchsorted(fact, np.arange(sets.n_facts + 1))
+    for number in range(sets.n_facts):
+        here = np.arange(first[number], first[number + 1])
+        if len(here) < 3:
+            continue
+        rows = sets.member[here]
+        neuron, place = np.unique(rows.indices, return_inverse=True)
+        wide = np.zeros((len(here), len(neuron)))
+        wide[np.repeat(np.arange(len(here)), np.diff(rows.indptr)), place] = 1.0
+        wide *= usable[here][:, None]
+        # How often each neuron is in the sets of the others: all less the query's own less its neighbor's.
+        near = np.where(neighbor[here] < 0, -1, neighbor[here] - first[number])
+        count = wide.sum(axis=0) - wide - np.where(near[:, None] < 0, 0.0, wide[near])
+        k = usable[here].sum() - usable[here] - np.where(near < 0, 0, usable[here][near])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            d = np.sum(count * (count - 1), axis=1) / ((k - 1) * count.sum(axis=1))
+            shared = np.sum(count > 1, axis=1) / np.sum(count > 0, axis=1)
+        enough = k >= 2
+        kappa[here] = np.where(enough, (d - d0[number]) / (1 - d0[number]), np.nan)
+        cs2[here], n[here] = np.where(enough, shared, np.nan), k
+    return Others(kappa=kappa, cs2=cs2, n=n)
+
+
+def gap_test(changed: Changed, operation: str, draws: Draws, store: str = "") -> TestResult:
+    """H5, descriptive: what N_i∖N_j takes from the answer to i, less what N_j∖N_i does."""
+    x = changed.contrast(operation, OWN, NEIGHBOR)
+    by_fact, clusters = changed.rows.mean(x), changed.rows.clusters
+    facts = ~np.isnan(by_fact)
+    used = changed.rows.used
+    none = float("nan")
+    return TestResult(
+        name="H5",
+        question="Does a query's own set matter more to its answer than that of another query of the fact?",
+        estimand=f"log-odds of the answer to i lost under {operation} of N_i∖N_j, less those lost under "
+        f"{operation} of N_j∖N_i, as many neurons of the same layers",
+        unit="fact",
+        n={
+            "relations": len(np.unique(clusters[0][facts])),
+            "facts": int(facts.sum()),
+            "queries": int(np.sum(used & ~np.isnan(x))),
+        },
+        estimate=float(by_fact[facts].mean()) if facts.any() else none,
+        interval=cluster_interval(by_fact, clusters, confidence=draws.confidence) if facts.any() else None,
+        effect=rank_biserial(by_fact, clusters, confidence=draws.confidence) if facts.any() else None,
+        method="no test: N_i was chosen by attribution to the answer to i, which makes this gap by itself",
+        p=None,
+        role="descriptive",
+        verdict="descriptive",
+        alpha=draws.alpha,
+        checks=(
+            f"{int(np.sum(used & np.isnan(x))):,} of {int(used.sum()):,} queries have no neighbor, or no "
+            "neuron that only one of the two sets has: left out.",
+            "No ceiling: the store has no near-identical re-prompts, which would tell how much of the gap is "
+            "the noise of attribution.",
+        ),
+        seed=draws.seed,
+        store=store,
+    )
+
+
+def query_kn_mapping(
+    study: Study,
+    *,
+    operation: str = "suppress",
+    known: bool = True,
+    n_bootstrap: int = 999,
+    confidence: float = 0.95,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> TestResult:
+    """H5c: own sets stand out more, against a neighbor query's, in facts whose queries agree less.
+
+    Estimate: slope, over facts within relations, of the gap in log-odds lost under N_i∖N_j and under N_j∖N_i
+    (as many neurons of the same layers), on κ of the fact over templates other than i and j; numbers of
+    neurons changed and log-odds before as covariates. Query localization says < 0: one-sided; clustered
+    by relation.
+
+    Returns
+    -------
+    TestResult : "not identified" with fewer than three relations, or where no fact has four known queries.
+
+    Raises
+    ------
+    InputError : the store has no phase ``interventions``, or not these arms.
+
+    References
+    ----------
+    Chen et al. 2025 (arXiv 2405.14117), §2.2, who compare the classes, chosen on the same sets.
+    """
+    changed = Changed.of(study, known)
+    if not changed.has(operation, OWN, NEIGHBOR):
+        rule, have = f"arms {OWN} and {NEIGHBOR} under {operation}", ", ".join(changed.arms)
+        raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
+    draws = Draws(n_bootstrap=n_bootstrap, confidence=confidence, alpha=alpha, seed=seed)
+    return mapping_test(changed, others_of(study, known), operation, draws, store=study.fingerprint)
+
+
+def others_of(study: Study, known: bool = True) -> Others:
+    """:func:`others` with the sets and neighbors that the store's arms were chosen by."""
+    found = study.interventions
+    method = str(found.attrs.get("method", study.methods[0]))
+    sets = study.neurons(method=method, threshold=float(found.attrs.get("threshold", 0.2)))
+    return others(sets, found["neighbor"].values.astype(np.int64), known=known)
+
+
+def mapping_test(
+    changed: Changed, other: Others, operation: str, draws: Draws, store: str = ""
+) -> TestResult:
+    """H5c of outcomes at hand."""
+    x = np.where(np.isnan(other.kappa), np.nan, changed.contrast(operation, OWN, NEIGHBOR))
+    there = ~np.isnan(x)
+    n = changed.found["n_neurons"].sel({changed.arm: OWN}).values.astype(np.float64)
+    before = log_odds(changed.base["base_log_probability"].values)
+    columns = {
+        name: changed.rows.mean(np.where(there, values, np.nan))
+        for name, values in (
+            ("κ over other templates", other.kappa),
+            ("neurons changed", n),
+            ("log neurons changed", np.log1p(n)),
+            ("log-odds before", before),
+        )
+    }
+    return slope_test(
+        changed.rows.mean(x),
+        columns,
+        changed.rows.relation,
+        name="H5c",
+        question="Do own sets stand out more, against a neighbor query's, in facts whose queries agree less?",
+        estimand=f"slope, within relations, on κ over templates other than i and j, of the log-odds lost "
+        f"under {operation} of N_i∖N_j less those under {operation} of N_j∖N_i",
+        draws=draws,
+        direction="below",
+        store=store,
+    )

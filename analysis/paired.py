@@ -1,0 +1,175 @@
+"""Paired effects: two changes to the same queries, compared fact by fact.
+
+Effects are in log-odds, averaged over a fact's queries; signs of whole clusters are flipped for p.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qloc.analysis.clustered import cluster_interval
+from qloc.analysis.draws import Draws
+from qloc.analysis.effects import rank_biserial
+from qloc.analysis.equivalence import mean_tost_p
+from qloc.analysis.groups import Floats, Ints, codes, n_codes
+from qloc.analysis.resampling import sign_flip_p
+from qloc.analysis.results import TestResult, Verdict
+from qloc.analysis.rowwise import mean_by
+from qloc.analysis.study import Study
+
+MARGIN: Final = 0.1
+"""Difference in log-odds, nats, that counts as none."""
+
+FEWEST: Final = 6
+"""Relations below which flips of whole relations can hardly reach p ≤ 0.05: 1/2⁶ = 0.016."""
+
+_CLOSEST: Final = -(2.0**-24)
+"""The log-probability next to 0 that float32 tells from it: log-odds end at 16.6."""
+
+
+def log_odds(log_p: NDArray[np.floating]) -> Floats:
+    """Log-odds of probabilities, log P − log(1 − P), of log P in nats: float64, of the same shape.
+
+    P is stored in float32: what is nearer to 1 than 2⁻²⁴ is taken for that, so that log-odds stay finite.
+
+    Examples
+    --------
+    >>> log_odds(np.log(np.array([0.5, 0.9]))).round(3).tolist()
+    [0.0, 2.197]
+    """
+    value = np.minimum(np.asarray(log_p, dtype=np.float64), _CLOSEST)
+    return np.asarray(value - np.log(-np.expm1(value)))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which queries count, and what their facts are clustered by.
+
+    Attributes
+    ----------
+    fact : int64, (query,); used : bool, (query,), queries that are averaged.
+    relation, answer : int64, (fact,); the same answer in two relations has one number.
+    n_left_out : queries of the facts considered that are not known.
+    """
+
+    fact: Ints
+    used: NDArray[np.bool_]
+    relation: Ints
+    answer: Ints
+    n_left_out: int = 0
+
+    @property
+    def clusters(self) -> tuple[Ints, Ints]:
+        """What intervals are robust to: relation, and answer across relations."""
+        return self.relation, self.answer
+
+    def mean(self, values: Floats) -> Floats:
+        """Mean of (query,) values over each fact's queries where they are defined: float64, (fact,)."""
+        keep = self.used & ~np.isnan(values)
+        return mean_by(values[keep], self.fact[keep], len(self.relation))
+
+
+def rows_of(study: Study, known: bool = True) -> Rows:
+    """Queries of facts that do not leak, minimal pairs aside: known ones (the headline), or all."""
+    fact = study.column("queries", "fact").astype(np.int64)
+    asked = (study.column("queries", "kind") == "fact") & ~(study.column("facts", "leaks") > 0)[fact]
+    is_known = study.column("queries", "known") == 1
+    return Rows(
+        fact=fact,
+        used=asked & is_known if known else asked,
+        relation=codes(study.column("facts", "relation")),
+        answer=codes(study.column("facts", "object")),
+        n_left_out=int(np.sum(asked & ~is_known)) if known else 0,
+    )
+
+
+def flip_clusters(relation: Ints, answer: Ints) -> tuple[Ints, str]:
+    """What signs are flipped by, and that in words: relations; under six of them, answers within relations.
+
+    With few relations no flip of whole relations can say anything; flips of answers within them speak for
+    these relations only.
+    """
+    n = len(np.unique(relation))
+    if n >= FEWEST:
+        return relation, f"signs of whole relations flipped ({n})"
+    cell = codes(relation, answer)
+    return (
+        cell,
+        f"signs of whole answers within relations flipped ({n_codes(cell)}), for these relations only",
+    )
+
+
+def paired_test(
+    effects: Floats,
+    clusters: tuple[Ints, Ints],
+    *,
+    name: str,
+    question: str,
+    estimand: str,
+    draws: Draws,
+    margin: float = MARGIN,
+    n_queries: int = 0,
+    checks: tuple[str, ...] = (),
+    store: str = "",
+    stream: int = 70,
+) -> TestResult:
+    """Whether a mean paired effect is above 0: signs of whole clusters flipped, one-sided.
+
+    Where it is not shown to be, two one-sided t-tests may show that it is within ±``margin``.
+
+    Parameters
+    ----------
+    effects : float64, (fact,), oriented so that the hypothesis says > 0; NaN where a fact has none.
+    clusters : relation and answer of each fact: :func:`flip_clusters` says which are flipped; the interval is
+        robust to both.
+    n_queries : behind the effects.
+    stream : number of the test's own random draws.
+
+    References
+    ----------
+    docs/statistics.md. Winkler et al. 2015, "Multi-level block permutation", NeuroImage 123, for flips of
+    whole blocks; Kerby 2014 for the effect size.
+    """
+    facts = np.flatnonzero(~np.isnan(effects))
+    relation, answer = (codes(way[facts]) if len(facts) else way[:0] for way in clusters)
+    n = {"relations": n_codes(relation), "facts": len(facts)} | ({"queries": n_queries} if n_queries else {})
+    x = effects[facts]
+    flipped, words = flip_clusters(relation, answer)
+    p = none = float("nan")
+    if n_codes(flipped) > 1:
+        rng = np.random.default_rng([draws.seed, stream])
+        p = sign_flip_p(x, flipped, n_permutations=draws.n_permutations, rng=rng, alternative="greater")
+        none = mean_tost_p(x, (relation, answer), margin)
+    if len(effects) > len(facts):
+        checks = (
+            f"{len(effects) - len(facts):,} facts have no such pair of values (minimal "
+            "pairs, facts that leak and facts without known queries among them): left out.",
+            *checks,
+        )
+    verdict: Verdict = (
+        "holds" if p <= draws.alpha else "does not hold" if none <= draws.alpha else "undecided"
+    )
+    return TestResult(
+        name=name,
+        question=question,
+        estimand=estimand,
+        unit="fact",
+        n=n,
+        estimate=float(x.mean()) if len(x) else float("nan"),
+        interval=cluster_interval(x, (relation, answer), confidence=draws.confidence) if len(x) else None,
+        effect=rank_biserial(x, (relation, answer), confidence=draws.confidence) if len(x) else None,
+        method=f"{words}, one-sided, {draws.n_permutations} flips (all where fewer)",
+        p=None if np.isnan(p) else p,
+        role="exploratory",
+        verdict="not identified" if np.isnan(p) else verdict,
+        alpha=draws.alpha,
+        margin=margin,
+        p_equivalence=None if np.isnan(none) else none,
+        checks=(*checks, f"Equivalence: no difference is one within ±{margin:g}."),
+        seed=draws.seed,
+        store=store,
+    )

@@ -1,0 +1,248 @@
+"""Question on edits: what editing knowledge neurons, CAS and controls does (H7, H8, H10d)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from qloc.analysis.asked import Asked, counted, mean, number
+from qloc.analysis.edit_consistency import UsedConsistency, generalization_test
+from qloc.analysis.edit_hypotheses import (
+    AGAINST_MATCHED,
+    AT_EQUAL_BUDGET,
+    AT_EQUAL_DAMAGE,
+    UPDATE,
+    budget_test,
+    damage_test,
+    matched_test,
+)
+from qloc.analysis.edited import CRITERIA, SCORES, Edited
+from qloc.analysis.groups import Floats
+from qloc.analysis.results import Question, Table, TestResult
+from qloc.analysis.screen import SCREEN_NOTE, corrected, screened, spread
+
+CONTRASTS: Final = (
+    ("own", "matched"),
+    ("own", "other_fact"),
+    ("union", "own"),
+    ("refined", "own"),
+    ("cas", "own"),
+    ("cas", "union"),
+    ("cas", "refined"),
+    ("cas", "cas_no_penalty"),
+    ("cas", "matched"),
+    ("cas_top", "own_top"),
+    ("cas_top", "union_top"),
+)
+"""Pairs of edited sets; the last two, and own against matched, edit as many neurons."""
+
+
+def edits_question(asked: Asked) -> Question:
+    """Scores of every edit, by class of the fact, and paired differences."""
+    edited = Edited.of(asked.study)
+    consistency = UsedConsistency(asked.study)
+    tests = _tests(asked, edited, consistency)
+    scores = [
+        Table.from_frame(
+            _scores(asked, edited, criterion),
+            name="edit_scores" if criterion == "argmax" else f"edit_scores_{criterion}",
+            title=f"How well edits do, by {'what ranks first' if criterion == 'argmax' else criterion}",
+            labels=_LABELS,
+            note=_SUCCESS[criterion] + _OTHERS,
+        )
+        for criterion in CRITERIA
+    ]
+    return Question(
+        id="edits",
+        title="Can knowledge be edited through its neurons?",
+        answer=_answer(edited, tests),
+        tests=tests,
+        tables=(
+            *scores,
+            Table.from_frame(
+                _by_class(asked, edited, consistency.cs2),
+                name="edit_by_class",
+                title="Edits of consistent and of inconsistent facts",
+                labels=_LABELS,
+                note=f"Consistent: CS2 ≥ {asked.plan.consistency_threshold:g} over the used known queries. "
+                "By what ranks first. Descriptive: the classes differ in more than consistency.",
+            ),
+            Table.from_frame(
+                _contrasts(asked, edited),
+                name="edit_contrasts",
+                title="Edits against each other on held-out paraphrases",
+                labels={
+                    "difference": "difference in log-odds moved at held-out paraphrases",
+                    "damage": "difference in Δ nats a token",
+                },
+                note="Log-odds that o loses (erase), or that o′ gains (update). " + SCREEN_NOTE,
+            ),
+        ),
+        method=(
+            "Rows of down-projections are set to 0 (erase), or moved from E(o) towards E(o′), another object "
+            "of the relation (update; update_signed turns the sign where the activation is negative). The "
+            "sets come from some templates of a fact; generalization is told on the others. Reliability: the "
+            "edited query. Locality: share of unrelated known prompts whose most likely token stays, and KL. "
+            "Damage: nats a token of held-out text. An erasure is scored only where o was answered. In "
+            "context (the new fact stands before the prompt) is the positive control; matched neurons and "
+            "another fact's are the negative ones. Verdicts are on log-odds; at equal damage: intercept of "
+            "the regression of the difference on that in Δ nats."
+        ),
+        references=(
+            "Chen et al. 2025, Knowledge Localization: Mission Not Accomplished?, arXiv 2405.14117, §4.",
+            "Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv 2104.08696, §5.",
+            "Meng et al. 2022, Locating and Editing Factual Associations in GPT, arXiv 2202.05262, for "
+            "P(o′) > P(o) and the harmonic mean.",
+        ),
+    )
+
+
+_LABELS: Final = {
+    "set": "edited set",
+    "generalization": "generalization, held-out paraphrases",
+    "generalization_used": "generalization, used paraphrases",
+    "probe_kl": "KL at unrelated prompts, nats",
+    "nats": "Δ nats a token",
+    "perplexity": "Δ perplexity, of the mean Δ nats",
+    "arithmetic": "arithmetic mean, as published",
+    "harmonic": "harmonic mean",
+    "empty": "facts with an empty set",
+}
+_SUCCESS: Final = {
+    "argmax": "Update: o′ ranks first. Erase: o no longer does. ",
+    "probability": "Update: P(o′) > P(o). Erase: share of P(o) that is gone. ",
+}
+_OTHERS: Final = (
+    "Means over facts. The arithmetic mean of reliability, generalization and locality, as published, gives "
+    "a wrecked model two thirds; the harmonic mean beside it does not."
+)
+
+
+def _tests(asked: Asked, edited: Edited, consistency: UsedConsistency) -> tuple[TestResult, ...]:
+    store, draws, margin = asked.study.fingerprint, asked.draws, asked.plan.effect_margin
+    found = [
+        matched_test(edited, operation, draws, margin=margin, store=store)
+        for operation in AGAINST_MATCHED
+        if edited.has(operation, "own", "matched")
+    ]
+    found += [
+        budget_test(edited, against, draws, margin=margin, store=store)
+        for against in AT_EQUAL_BUDGET
+        if edited.has(UPDATE, "cas_top", against)
+    ]
+    found += [
+        damage_test(edited, against, draws, store=store)
+        for against in AT_EQUAL_DAMAGE
+        if edited.has(UPDATE, "cas", against)
+    ]
+    if edited.has(UPDATE, "own"):
+        found.append(generalization_test(edited, consistency.kappa, draws, store=store))
+    return tuple(found)
+
+
+def _scores(asked: Asked, edited: Edited, criterion: str) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    nothing = edited.rows.relation >= 0
+    for operation in edited.operations:
+        for name in edited.sets:
+            row = {
+                "operation": operation,
+                "set": name,
+                **_row(asked, edited, operation, name, criterion, nothing),
+            }
+            rows.append({**row, "empty": edited.empty(name)})
+    return pd.DataFrame([row for row in rows if row["facts"]], columns=None if rows else ["operation", "set"])
+
+
+def _row(
+    asked: Asked, edited: Edited, operation: str, name: str, criterion: str, among: np.ndarray
+) -> dict[str, Any]:
+    """Scores of one edit over some of the facts."""
+    success = edited.success(operation, name, criterion)
+    by: dict[str, Floats] = {score: edited.mean(success, on) for score, on in SCORES.items()}  # type: ignore[arg-type]
+    by["locality"] = edited.unchanged(operation, name)
+    row: dict[str, Any] = {}
+    for score, values in by.items():
+        row |= spread(score, np.where(among, values, np.nan), edited.rows.clusters, asked.plan.confidence)
+    three = [row[score] for score in ("reliability", "generalization", "locality")]
+    row["arithmetic"] = float(np.mean(three))
+    row["harmonic"] = harmonic(three)
+    row["probe_kl"] = mean(edited.probe_kl(operation, name)[among])
+    damage = np.where(among, edited.damage(operation, name), np.nan)
+    row |= spread("nats", damage, edited.rows.clusters, asked.plan.confidence)
+    before = mean(edited.found["base_text_nats"].values[among & ~np.isnan(damage)])
+    row["perplexity"] = float(np.exp(before) * np.expm1(row["nats"]))
+    return {**row, "facts": int(np.sum(~np.isnan(by["reliability"]) & among))}
+
+
+def harmonic(values: list[float]) -> float:
+    """Harmonic mean of shares; 0 where one is 0, NaN where one is.
+
+    Examples
+    --------
+    >>> harmonic([1.0, 1.0, 0.0]), round(harmonic([0.5, 1.0, 1.0]), 2)
+    (0.0, 0.75)
+    """
+    if any(np.isnan(values)):
+        return float("nan")
+    return 0.0 if min(values) <= 0 else float(len(values) / np.sum(1 / np.array(values)))
+
+
+def _by_class(asked: Asked, edited: Edited, cs2: Floats) -> pd.DataFrame:
+    consistent = cs2 >= asked.plan.consistency_threshold
+    classes = {"consistent": consistent, "inconsistent": ~consistent & ~np.isnan(cs2)}
+    rows = [
+        {
+            "set": f"{name}, {label}",
+            "operation": operation,
+            **_row(asked, edited, operation, name, "argmax", among),
+        }
+        for operation in edited.operations
+        for name in ("own", "union")
+        if edited.has(operation, name)
+        for label, among in classes.items()
+    ]
+    return pd.DataFrame([row for row in rows if row["facts"]], columns=None if rows else ["set", "operation"])
+
+
+def _contrasts(asked: Asked, edited: Edited) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for operation in edited.operations:
+        for first, second in CONTRASTS:
+            if not edited.has(operation, first, second):
+                continue
+            moved = [edited.moved(operation, name, "held_out") for name in (first, second)]
+            damage = [edited.damage(operation, name) for name in (first, second)]
+            row: dict[str, Any] = {"contrast": f"{first} less {second}", "operation": operation}
+            x = moved[0] - moved[1]
+            row |= screened(x, edited.rows.clusters, asked.draws, (120, len(rows)))
+            rows.append({**row, "damage": mean(damage[0] - damage[1])})
+    columns = ["contrast", "operation", "difference", "p", "p_adjusted"]
+    return pd.DataFrame(corrected(rows), columns=None if rows else columns)
+
+
+def _answer(edited: Edited, tests: tuple[TestResult, ...]) -> str:
+    n = int(edited.probes_left.sum())
+    if not n:
+        return "It cannot be told: no known query was edited."
+    found = {test.name: test for test in tests}
+    parts = []
+    if edited.has(UPDATE, "own"):
+        success = edited.success(UPDATE, "own", "argmax")
+        shares = [mean(edited.mean(success, on)) for on in ("edited", "held_out")]
+        stays = mean(edited.unchanged(UPDATE, "own"))
+        parts.append(
+            f"Of {counted(n, 'fact')}, an update of N_i makes o′ the answer to {_share(shares[0])} of edited "
+            f"queries and {_share(shares[1])} of held-out paraphrases, and leaves {_share(stays)} of "
+            "unrelated prompts as they were."
+        )
+    test = found.get("H7b")
+    if test and not np.isnan(test.estimate):
+        parts.append(f"Matched neurons do {number(test.estimate)} less in log-odds on held-out paraphrases.")
+    return " ".join(parts) or f"{counted(n, 'fact')} were edited."
+
+
+def _share(value: float) -> str:
+    return "an unknown share" if np.isnan(value) else f"{100 * value:.0f}%"

@@ -1,0 +1,215 @@
+"""Question on interventions: whose neurons move an answer (H5)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from qloc.analysis.asked import Asked, mean, number
+from qloc.analysis.intervened import CONTROLS, MEASURES, Changed, Measure, control_test
+from qloc.analysis.mapping import NEIGHBOR, OWN, Others, gap_test, mapping_test, others_of
+from qloc.analysis.results import Question, Table, TestResult
+from qloc.analysis.screen import SCREEN_NOTE, corrected, screened, spread
+
+CLASSES: Final = ("consistent", "inconsistent", "not told")
+N_DOSES: Final = 5
+_COLUMNS: Final = ("operation", "control", "difference", "p", "p_adjusted")
+
+
+def interventions_question(asked: Asked) -> Question:
+    """Effects of every arm; own sets against controls; own against neighbor sets by class."""
+    changed = Changed.of(asked.study)
+    everything = Changed.of(asked.study, known=False)
+    paired = changed.has("suppress", OWN, NEIGHBOR)
+    other = others_of(asked.study) if paired else None
+    tests = _tests(asked, changed, other)
+    tables = [
+        Table.from_frame(
+            _effects(asked, changed, everything),
+            name="intervention_effects",
+            title="What changing neurons does to the answer",
+            labels=_LABELS,
+            note="After less before, mean over facts of the mean over their known queries. The change of "
+            "probability, (after − before)/before, is as published and descriptive: noise without any effect "
+            "raises it.",
+        ),
+        Table.from_frame(
+            _contrasts(asked, changed, everything),
+            name="intervention_contrasts",
+            title="Own neurons against controls",
+            labels={"difference": "N_i less the control: log-odds lost (gained, under enhance)"},
+            note=SCREEN_NOTE,
+        ),
+    ]
+    if other is not None:
+        tables.append(_mapping_table(asked, changed, other))
+    if changed.has("suppress", "own"):
+        tables.append(_dose_table(asked, changed))
+    return Question(
+        id="interventions",
+        title="Whose neurons move an answer?",
+        answer=_answer(tests),
+        tests=tests,
+        tables=tuple(tables),
+        method=(
+            "Activations at the target position are multiplied by 0 (suppress) or 2 (enhance), or replaced "
+            "by their mean over other facts of the relation, or by another fact's (resample). Effects are in "
+            "log-odds, log P − log(1 − P), averaged over a fact's known queries and then over facts. Own "
+            "sets are compared, query by query, with as many neurons of the same layers and strength "
+            "(matched) and with the set of another fact asked with the same template. That N_i moves the "
+            "answer to i more than N_j of another query does is arithmetic (N_i was chosen for it), and gets "
+            "no verdict; whether the gap grows as a fact's queries agree less, told by templates other than "
+            "i and j, may."
+        ),
+        references=(
+            "Chen et al. 2025, Knowledge Localization: Mission Not Accomplished?, arXiv 2405.14117, §2.",
+            "Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv 2104.08696, §4.",
+        ),
+    )
+
+
+_LABELS: Final = {
+    "log_odds": "Δ log-odds of the answer",
+    "logit": "Δ logit",
+    "margin": "Δ margin to the best other token",
+    "probability": "Δ probability / probability, as published",
+    "log_odds_all": "Δ log-odds, all queries",
+    "neurons": "neurons changed, mean",
+    "empty": "queries with an empty set",
+}
+
+
+def _tests(asked: Asked, changed: Changed, other: Others | None) -> tuple[TestResult, ...]:
+    store, margin = asked.study.fingerprint, asked.plan.effect_margin
+    found = [
+        control_test(changed, control, "suppress", asked.draws, margin=margin, store=store)
+        for control in CONTROLS
+        if changed.has("suppress", "own", control)
+    ]
+    if other is not None:
+        found.append(gap_test(changed, "suppress", asked.draws, store))
+        found.append(mapping_test(changed, other, "suppress", asked.draws, store))
+    return tuple(found)
+
+
+def _effects(asked: Asked, changed: Changed, everything: Changed) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    clusters, used = changed.rows.clusters, changed.rows.used
+    for operation in changed.operations:
+        for arm in changed.arms:
+            row: dict[str, Any] = {"operation": operation, "neuron_set": arm}
+            by = {m: changed.change(operation, arm, m) for m in (*MEASURES, "probability")}
+            for measure in MEASURES:
+                row |= spread(measure, changed.rows.mean(by[measure]), clusters, asked.plan.confidence)
+            row["probability"] = mean(changed.rows.mean(by["probability"]))
+            row["log_odds_all"] = mean(everything.rows.mean(everything.change(operation, arm)))
+            n = changed.found["n_neurons"].sel({changed.arm: arm}).values[used]
+            row["neurons"] = mean(n.astype(np.float64))
+            row["facts"] = int(np.sum(~np.isnan(changed.rows.mean(by["log_odds"]))))
+            row["empty"] = int(np.sum(n == 0))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _contrasts(asked: Asked, changed: Changed, everything: Changed) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    versions: tuple[tuple[str, Changed, Measure], ...] = (
+        *(("known", changed, measure) for measure in MEASURES),
+        ("all", everything, "log_odds"),
+    )
+    for queries, which, measure in versions:
+        for operation in which.operations:
+            for control in CONTROLS:
+                if not which.has(operation, "own", control):
+                    continue
+                x = which.rows.mean(which.contrast(operation, "own", control, measure))
+                shown = f"{measure.replace('_', '-')}, {queries} queries"
+                row: dict[str, Any] = {"operation": operation, "control": control, "outcome": shown}
+                rows.append({**row, **screened(x, which.rows.clusters, asked.draws, (100, len(rows)))})
+    return pd.DataFrame(corrected(rows), columns=None if rows else list(_COLUMNS))
+
+
+def _mapping_table(asked: Asked, changed: Changed, other: Others) -> Table:
+    cut = asked.plan.consistency_threshold
+    consistent = other.cs2 >= cut
+    place = np.where(np.isnan(other.cs2), 2, np.where(consistent, 0, 1))
+    rows: list[dict[str, Any]] = []
+    for operation in changed.operations:
+        own, near = (changed.toward(operation, arm) for arm in (OWN, NEIGHBOR))
+        for number_, name in enumerate(CLASSES):
+            here = (place == number_) & ~np.isnan(own) & ~np.isnan(near)
+            row: dict[str, Any] = {"class": name, "operation": operation}
+            for column, values in ((OWN, own), (NEIGHBOR, near), ("gap", own - near)):
+                by_fact = changed.rows.mean(np.where(here, values, np.nan))
+                row |= spread(column, by_fact, changed.rows.clusters, asked.plan.confidence)
+            row["facts"] = int(np.sum(~np.isnan(by_fact)))
+            rows.append({**row, "queries": int(np.sum(here & changed.rows.used))})
+    return Table.from_frame(
+        pd.DataFrame(rows),
+        name="query_kn_mapping",
+        title="A query's own neurons against those of another query of its fact",
+        labels={
+            "class": "class of the fact, by templates other than i and j",
+            OWN: "N_i∖N_j",
+            NEIGHBOR: "N_j∖N_i",
+            "gap": "N_i∖N_j less N_j∖N_i",
+        },
+        note=f"Log-odds of the answer to i lost (gained, under enhance). Consistent: CS2 ≥ {cut:g} over the "
+        "fact's other known queries. As many neurons of the same layers on both sides. Descriptive: N_i was "
+        "chosen for i. No ceiling: near-identical re-prompts are not recorded.",
+    )
+
+
+def _dose_table(asked: Asked, changed: Changed) -> Table:
+    """Effects by fifths of the number of neurons changed, over queries."""
+    n = changed.found["n_neurons"].sel({changed.arm: "own"}).values.astype(np.float64)
+    used = changed.rows.used & (n > 0)
+    fifth = np.zeros(len(n), dtype=np.int64)
+    order = np.argsort(n[used], kind="stable")
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    fifth[used] = 1 + rank * N_DOSES // max(1, len(order))
+    rows: list[dict[str, Any]] = []
+    for dose in range(1, N_DOSES + 1):
+        here = fifth == dose
+        if not here.any():
+            continue
+        row: dict[str, Any] = {"fifth": dose, "neurons": float(n[here].mean())}
+        for arm in ("own", "matched"):
+            if changed.has("suppress", arm):
+                by_fact = changed.rows.mean(np.where(here, changed.change("suppress", arm), np.nan))
+                row |= spread(arm, by_fact, changed.rows.clusters, asked.plan.confidence)
+        rows.append({**row, "queries": int(here.sum())})
+    return Table.from_frame(
+        pd.DataFrame(rows, columns=None if rows else ["fifth", "neurons", "own"]),
+        name="dose_response",
+        title="Suppression by how many neurons it takes in",
+        labels={
+            "fifth": "fifth of the queries by |N_i|, smallest first",
+            "neurons": "mean |N_i|",
+            "own": "N_i",
+            "matched": "matched",
+        },
+        note="Δ log-odds of the answer. Descriptive: queries with more neurons differ in other things too.",
+    )
+
+
+def _answer(tests: tuple[TestResult, ...]) -> str:
+    found = {test.name: test for test in tests}
+    parts = []
+    for name, words in (("H5a", "matched neurons"), ("H5b", "another fact's")):
+        test = found.get(name)
+        if test and not np.isnan(test.estimate):
+            parts.append(f"{number(test.estimate)} more than of {words}")
+    said = (
+        f"Suppressing a query's own neurons costs its answer, in log-odds, {' and '.join(parts)}."
+        if parts
+        else "It cannot be told: no query was asked with its own neurons and a control suppressed."
+    )
+    mapping = found.get("H5c")
+    if mapping and mapping.p is not None:
+        told = "goes" if mapping.verdict == "holds" else "is not shown to go"
+        said += f" That own sets stand out against a neighbor query's {told} with inconsistency."
+    return said

@@ -1,0 +1,126 @@
+"""Question on knowledge synapses: whether attention selects knowledge neurons (H6)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from qloc.analysis.asked import Asked, mean, number
+from qloc.analysis.results import Question, Table, TestResult
+from qloc.analysis.screen import SCREEN_NOTE, corrected, screened, spread
+from qloc.analysis.synapse_effects import (
+    CONTROLS,
+    EQUAL_MASS,
+    KNOWLEDGE,
+    NAMES,
+    Attended,
+    synapse_test,
+)
+
+_WHAT: Final = {"activation": "relative activation of N_i", "answer": "log-odds of the answer"}
+
+
+def synapses_question(asked: Asked) -> Question:
+    """Effects of every set of synapses; knowledge synapses against controls of equal removed mass."""
+    attended = Attended.of(asked.study)
+    margins = {"activation": asked.plan.activation_margin, "answer": asked.plan.effect_margin}
+    tests = tuple(
+        synapse_test(
+            attended, outcome, "suppress", CONTROLS[0], asked.draws, margins[outcome], asked.study.fingerprint
+        )
+        for outcome in NAMES
+        if attended.has("suppress", KNOWLEDGE, CONTROLS[0])
+    )
+    return Question(
+        id="synapses",
+        title="Does attention select the knowledge neurons?",
+        answer=_answer(tests),
+        tests=tests,
+        tables=(
+            Table.from_frame(
+                _effects(asked, attended),
+                name="synapse_effects",
+                title="What changing attention does to the answer, and to the knowledge neurons",
+                labels={
+                    "log_odds": "Δ log-odds of the answer",
+                    "activation": "relative Δ activation of N_i, less that of matched neurons",
+                    "columns": "columns changed, mean",
+                    "removed_mass": "attention in them, mean",
+                },
+                note="Sets differ in how much attention they hold: only the next table compares like with "
+                "like. `published` is what Chen et al. select by (first tokens among them): descriptive.",
+            ),
+            Table.from_frame(
+                _contrasts(asked, attended),
+                name="synapse_contrasts",
+                title="Knowledge synapses against other attention of equal mass",
+                labels={"difference": "knowledge synapses less the control, as lost (gained, under enhance)"},
+                note=f"Queries whose removed masses are equal within {100 * EQUAL_MASS:g}%. {SCREEN_NOTE}",
+            ),
+        ),
+        method=(
+            "Attention columns (layer, head, token) that take more than α times their share, the first token "
+            "aside, are multiplied by 0 or 2 after softmax, renormalized or not. Controls take away as much "
+            "attention: random columns, the same columns in other heads, another fact's synapses. Outcomes: "
+            "Σ(a′ − a)·sign(a)/Σ|a| over N_i less the same over matched neurons, and the answer's log-odds. "
+            "N_i was chosen by attribution: neurons that are active are moved more by anything; the matched "
+            "neurons take that away."
+        ),
+        references=(
+            "Chen et al. 2025, Knowledge Localization: Mission Not Accomplished?, arXiv 2405.14117, §3.",
+        ),
+    )
+
+
+def _effects(asked: Asked, attended: Attended) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    clusters, used = attended.rows.clusters, attended.rows.used
+    for operation in attended.operations:
+        for arm in attended.arms:
+            row: dict[str, Any] = {"operation": operation, "synapse_set": arm}
+            answer = attended.rows.mean(attended.change(operation, arm))
+            row |= spread("log_odds", answer, clusters, asked.plan.confidence)
+            moved = attended.rows.mean(attended.activation(operation, arm))
+            row |= spread("activation", moved, clusters, asked.plan.confidence)
+            at = {attended.arm: arm}
+            row["columns"] = mean(attended.found["n_columns"].sel(at).values[used])
+            row["removed_mass"] = mean(attended.found["removed_mass"].sel(at).values[used])
+            rows.append({**row, "facts": int(np.sum(~np.isnan(answer)))})
+    return pd.DataFrame(rows)
+
+
+def _contrasts(asked: Asked, attended: Attended) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    used = attended.rows.used
+    for outcome in NAMES:
+        for operation in attended.operations:
+            for control in CONTROLS:
+                if not attended.has(operation, KNOWLEDGE, control):
+                    continue
+                x = attended.against(operation, control, outcome)
+                row: dict[str, Any] = {
+                    "control": control,
+                    "operation": operation,
+                    "outcome": _WHAT[outcome],
+                }
+                by_fact = attended.rows.mean(x)
+                row |= screened(by_fact, attended.rows.clusters, asked.draws, (110, len(rows)))
+                row["queries"] = int(np.sum(used & ~np.isnan(x)))
+                rows.append({**row, "unequal": int(np.sum(used & ~attended.equal_mass(control)))})
+    columns = ["control", "operation", "outcome", "difference", "p", "p_adjusted"]
+    return pd.DataFrame(corrected(rows), columns=None if rows else columns)
+
+
+def _answer(tests: tuple[TestResult, ...]) -> str:
+    parts = []
+    for test, words in zip(tests, ("relative activation of N_i", "the answer's log-odds"), strict=False):
+        if not np.isnan(test.estimate):
+            parts.append(f"{words} by {number(test.estimate)}")
+    if not parts:
+        return "It cannot be told: no query has knowledge synapses and a control of equal mass."
+    return (
+        f"Taking away knowledge synapses lowers, beyond what random columns of equal attention do, "
+        f"{' and '.join(parts)}."
+    )

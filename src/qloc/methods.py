@@ -1,0 +1,176 @@
+"""Attribution methods: from what a path of activations gives to one score a neuron (methods.md §3).
+
+A method is one function: rows of activations and gradients in, scores out. Those of qloc are here; users add
+theirs by :func:`register`, or name one as ``module:function`` wherever methods are listed.
+
+>>> method("sig").path, method("amig").normalized
+('mean', True)
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+from qloc.canonical import digest
+from qloc.errors import InputError, message
+
+PathKind = Literal["none", "zero", "mean", "token"]
+"""Where a method's path starts; it always ends at the activation w̄.
+
+``none``: no path. ``zero``: at 0. ``mean``: at b̄, the mean of the baselines b_i. ``token``: at each b_i, and
+the scores of these paths are summed. b_i is the layer's vector when prompt token i is replaced by the mask
+(masked models) or the end-of-sequence token (causal ones).
+"""
+
+
+class PathResult(Protocol):
+    """What a path gives: torch tensors, the layers of all neurons together.
+
+    Attributes
+    ----------
+    activation : (target, layer, neuron), w̄, the end of the path.
+    step : (target, layer, neuron), w̄ less the start of the path.
+    gradient : (target, layer, neuron), ∂P/∂w at w̄.
+    mean_gradient : (target, layer, neuron), ∫₀¹ ∂P/∂w(start + α · step) dα.
+    probability : (target,), P at w̄.
+    start_probability : (target, layer), P with the layer's vector at the start of its path.
+    """
+
+    activation: Any
+    gradient: Any
+    mean_gradient: Any
+    probability: Any
+    start_probability: Any
+
+    @property
+    def step(self) -> Any:
+        """(target, layer, neuron), w̄ less the start of the path."""
+
+
+Score = Callable[[Any], Any]
+"""``PathResult`` → (target, layer, neuron)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionMethod:
+    """One attribution method.
+
+    Attributes
+    ----------
+    path : where its path starts.
+    score : from what the path gives to (target, layer, neuron).
+    complete : whether scores should add up to P(w̄) − P(start), so that the completeness gap is defined.
+    normalized : whether an answer token's scores are divided by their L2 norm over the whole network.
+    source : digest of a user's function; empty for qloc's own.
+    """
+
+    name: str
+    path: PathKind
+    score: Score
+    complete: bool = False
+    normalized: bool = False
+    source: str = ""
+
+
+def _integrated(found: PathResult) -> Any:
+    return found.step * found.mean_gradient
+
+
+BUILT_IN: Final = (
+    AttributionMethod(name="ig", path="zero", score=_integrated, complete=True),
+    AttributionMethod(name="amig", path="token", score=_integrated, complete=True, normalized=True),
+    AttributionMethod(
+        name="amig_as_coded",
+        path="mean",
+        score=lambda found: found.activation * found.mean_gradient,
+        normalized=True,
+    ),
+    AttributionMethod(name="sig", path="mean", score=_integrated, complete=True),
+    AttributionMethod(name="grad_x_act", path="none", score=lambda found: found.activation * found.gradient),
+)
+
+_REGISTERED: Final = {method.name: method for method in BUILT_IN}
+
+
+def registered() -> tuple[str, ...]:
+    """Names of the methods that can be asked for."""
+    return tuple(_REGISTERED)
+
+
+def register(
+    name: str, score: Score, *, path: PathKind = "zero", complete: bool = False, normalized: bool = False
+) -> AttributionMethod:
+    """Add an attribution method; from then on plans may list it.
+
+    Parameters
+    ----------
+    score : one function of a :class:`PathResult` that gives scores, (target, layer, neuron).
+    path, complete, normalized : as for :class:`AttributionMethod`.
+
+    Raises
+    ------
+    InputError : a name of qloc's own.
+    """
+    if any(own.name == name for own in BUILT_IN):
+        rule = "another name than those of qloc's own methods"
+        raise InputError(message("attribution method", name, rule, "qloc.methods.register", "Rename it"))
+    found = AttributionMethod(
+        name=name,
+        path=path,
+        score=score,
+        complete=complete,
+        normalized=normalized,
+        source=digest([_source(score), path, complete, normalized]),
+    )
+    _REGISTERED[name] = found
+    return found
+
+
+def method(name: str) -> AttributionMethod:
+    """The method of a name; ``module:function`` is imported once, as :func:`rule_broken_by` tells.
+
+    Raises
+    ------
+    InputError : no method of that name, or a function that cannot be imported.
+    """
+    if rule := rule_broken_by(name):
+        raise InputError(message("attribution method", name, rule, "methods", "Choose one, or register it"))
+    return _REGISTERED[name]
+
+
+def rule_broken_by(name: str) -> str:
+    """What a method's name should be; empty where it is one.
+
+    ``module:function`` is imported and registered; attributes ``path``, ``complete`` and ``normalized`` of
+    the function are those of the method.
+    """
+    if name in _REGISTERED:
+        return ""
+    module, colon, function = name.partition(":")
+    if not colon:
+        return f"{', '.join(_REGISTERED)}, or module:function of your own"
+    try:
+        score: Score = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        return f"module:function that Python can import ({error})"
+    options = ("path", "complete", "normalized")
+    register(name, score, **{key: getattr(score, key) for key in options if hasattr(score, key)})
+    return ""
+
+
+def sources(names: Iterable[str]) -> dict[str, str]:
+    """Digests of the users' own among some methods, for the fingerprint."""
+    found = {name: method(name).source for name in names}
+    return {name: source for name, source in found.items() if source}
+
+
+def _source(score: Score) -> str:
+    try:
+        return inspect.getsource(score)
+    except (OSError, TypeError):  # no file, such as in an interpreter's session
+        code = getattr(score, "__code__", None)
+        return repr((code.co_code.hex(), code.co_names)) if code else repr(type(score))

@@ -1,0 +1,89 @@
+"""The shipped extraction: packed stores of the embedded models, to see the demonstration without torch.
+
+Real stores of a small plan, made by ``python -m qloc.shipped`` and compared with their manifests before
+anything of them is written. Tests extract again and compare, so that they cannot grow stale in silence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from qloc.errors import InputError, message
+from qloc.plan import Plan
+
+Kind = Literal["causal", "masked"]
+"""The two embedded models: GPT-2 type and BERT type."""
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+MOST_BYTES: Final = 2_000_000
+"""Of all shipped stores together."""
+
+_RELATIONS: Final = ("capital", "continent", "language", "product", "determiner_noun")
+_HERE: Final = Path(__file__).parent
+
+
+def shipped_plan(kind: Kind) -> Plan:
+    """What was extracted: six facts of each of five relations.
+
+    Panels are kept from the lowest threshold that the analysis asks for, not from 0.05: that halves them.
+
+    Examples
+    --------
+    >>> shipped_plan("causal").floor <= min(shipped_plan("causal").analysis.thresholds)
+    True
+    """
+    return Plan(model=f"embedded:{kind}", facts="embedded", relations=_RELATIONS, max_facts=6, floor=0.1)
+
+
+def archive(kind: Kind) -> Path:
+    """The packed store of one model; every command that reads stores reads it in place.
+
+    Raises
+    ------
+    InputError : another kind, or the file is not there.
+
+    Examples
+    --------
+    >>> archive("causal").name
+    'causal.zarr.zip'
+    """
+    if kind not in KINDS:
+        rule, action = " or ".join(KINDS), f"Use {KINDS[0]!r}"
+        raise InputError(message("shipped extraction", kind, rule, "qloc.shipped", action))
+    path = _HERE / f"{kind}.zarr.zip"
+    if not path.is_file():
+        action = "Install qloc again; in a clone with qloc[extract], run: make shipped"
+        raise InputError(message("shipped extraction", "missing", "a packed store", str(path), action))
+    return path
+
+
+def place(kind: Kind, out: Path) -> None:
+    """Put a shipped store at ``out``, verified; does nothing where it is there already.
+
+    Raises
+    ------
+    InputError : something else is at ``out``. FingerprintError, if it is a store of another extraction.
+    VerificationError : the archive is not what its manifest says, or the store there has no valid one.
+    StorageError : the disk refused; nothing is left.
+    """
+    from qloc.store import manifest
+    from qloc.store.check import is_store, layout_of
+    from qloc.store.pack import unpack
+    from qloc.store.skeleton import compare
+
+    packed = archive(kind)
+    if not is_store(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        unpack(packed, out)
+        return
+    compare(out, layout_of(packed), fingerprint(packed))
+    manifest.read(out)
+
+
+def fingerprint(packed: Path) -> dict[str, Any]:
+    """What the fingerprint of a shipped store's signals is made from."""
+    from qloc.store.check import root_attributes
+
+    made_from: dict[str, Any] = root_attributes(packed)["fingerprint"]["signals"]["made_from"]
+    return made_from
