@@ -14,6 +14,7 @@ from torch import Tensor
 from qloc.extract.head import Head
 from qloc.extract.hooks import without_head
 from qloc.extract.loading import LoadedModel
+from qloc.extract.shrinking import in_halves
 from qloc.extract.tokens import Asked, Encoder, Target
 
 N_TOP: Final = 20
@@ -73,17 +74,23 @@ def scored(loaded: LoadedModel, head: Head, targets: Sequence[Target]) -> list[t
         by_length.setdefault(len(target.ids), []).append(index)
     for indices in by_length.values():
         for start in range(0, len(indices), _SCORING_ROWS):
-            chosen = indices[start : start + _SCORING_ROWS]
-            batch = [targets[index] for index in chosen]
-            ids = torch.tensor([target.ids for target in batch], device=loaded.device)
-            with without_head(loaded.sites.head) as given:
-                loaded.model(input_ids=ids)
-            places = torch.tensor([target.position for target in batch], device=loaded.device)
-            hidden = given[0][torch.arange(len(batch), device=loaded.device), places]
-            scores = token_scores(head, hidden, [target.token for target in batch])
-            for index, log_probability, rank in zip(chosen, scores.log_probability, scores.rank, strict=True):
-                found[index] = (float(log_probability), int(rank))
+            chosen = [(index, targets[index]) for index in indices[start : start + _SCORING_ROWS]]
+            for some, scores in in_halves("scoring", chosen, lambda some: _scores(loaded, head, some)):
+                each = zip(some, scores.log_probability, scores.rank, strict=True)
+                for (index, _), log_probability, rank in each:
+                    found[index] = (float(log_probability), int(rank))
     return found
+
+
+def _scores(loaded: LoadedModel, head: Head, chosen: Sequence[tuple[int, Target]]) -> TokenScores:
+    """Scores of targets of equal length, by one pass."""
+    batch = [target for _, target in chosen]
+    ids = torch.tensor([target.ids for target in batch], device=loaded.device)
+    with without_head(loaded.sites.head) as given:
+        loaded.model(input_ids=ids)
+    places = torch.tensor([target.position for target in batch], device=loaded.device)
+    hidden = given[0][torch.arange(len(batch), device=loaded.device), places]
+    return token_scores(head, hidden, [target.token for target in batch])
 
 
 def answers_scored(loaded: LoadedModel, head: Head, asked: Sequence[Asked]) -> list[tuple[float, int]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qloc.extract.quiet import quiet
+from qloc.extract.shrinking import in_halves, out_of_memory
 from qloc.extract.tokens import Target
 
 _NAME: Final = "qloc_open"
@@ -105,6 +106,8 @@ def why_not_recorded(model: Any, target: Target, n_layers: int) -> str:
         model.set_attn_implementation("eager")
         expected = model(input_ids=ids).logits
     except (RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
+        if out_of_memory(error):
+            raise
         return f"{model.config.model_type} does not run with a registered attention function ({error})"
     finally:
         model.set_attn_implementation(before)
@@ -132,15 +135,20 @@ def attention_of_all(
     names = ("target_row", "column_mass", "column_mass_no_sink")
     kept: dict[str, NDArray[Any]] = {name: np.full(shape, np.nan, dtype=np.float16) for name in names}
     kept["length"] = np.full(len(targets), -1, dtype=np.int32)
+
+    def run(chosen: list[tuple[int, Target]]) -> dict[str, NDArray[Any]]:
+        return attention_of(model, [target for _, target in chosen], n_tokens)
+
     by_length: dict[int, list[int]] = {}
     for index, target in enumerate(targets):
         by_length.setdefault(len(target.ids), []).append(index)
     for length, indices in sorted(by_length.items()):
         size = max(1, _BATCH_BYTES // (4 * n_layers * n_heads * length * length))
         for start in range(0, len(indices), size):
-            chosen = indices[start : start + size]
-            for name, values in attention_of(model, [targets[index] for index in chosen], n_tokens).items():
-                kept[name][chosen] = values
+            chosen = [(index, targets[index]) for index in indices[start : start + size]]
+            for some, found in in_halves("attention", chosen, run):
+                for name, values in found.items():
+                    kept[name][[index for index, _ in some]] = values
     return kept
 
 

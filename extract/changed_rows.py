@@ -22,6 +22,7 @@ from qloc.extract.architectures import Sites
 from qloc.extract.head import Head
 from qloc.extract.hooks import hooked, in_turn, without_head
 from qloc.extract.prefix import last_token
+from qloc.extract.shrinking import in_halves
 from qloc.extract.tokens import Family, Target
 
 log = logging.getLogger(__name__)
@@ -142,9 +143,15 @@ class RowEngine:
         within : what else holds during a batch; prompts are then run whole.
         """
         shared = self.shared and within is None
+
+        def run(rows: list[int]) -> Pass:
+            chosen = np.array(rows, dtype=np.int64)
+            with torch.no_grad(), within(chosen) if within else nullcontext():
+                return self._pass(targets, row_target, cells, chosen, shared, read)
+
         for rows in self._plan(targets, row_target, shared, read):
-            with torch.no_grad(), within(rows) if within else nullcontext():
-                yield self._pass(targets, row_target, cells, rows, shared, read)
+            for _, found in in_halves("rows", rows.tolist(), run):
+                yield found
 
     def _pass(
         self, targets: Sequence[Target], row_target: Ints, cells: Cells, rows: Ints, shared: bool, read: bool

@@ -95,11 +95,21 @@ class Edits:
         return output_norms(self.extraction.loaded.sites)
 
     def extract(self, unit: Unit, arms: EditArms) -> PhaseBlock:
-        """Make and test every edit of a unit's facts."""
+        """Make and test every edit of a unit's facts.
+
+        Raises
+        ------
+        ModelError : too little memory for one row.
+        """
         columns = EditColumns.empty(self.part, arms, self.extraction.outline.sizes["query_of_fact"])
-        for place in np.flatnonzero(arms.edited_query >= 0).tolist():
-            self._of_fact(unit.first_fact + place, place, arms).run(columns, place)
-        return PhaseBlock(unit=unit, arrays={f"edits/{name}": v for name, v in columns.arrays.items()})
+
+        def work() -> None:
+            for place in np.flatnonzero(arms.edited_query >= 0).tolist():
+                self._of_fact(unit.first_fact + place, place, arms).run(columns, place)
+
+        _, notes = self.extraction.run(work, lambda _: f"edits, unit {unit.number}")
+        arrays = {f"edits/{name}": values for name, values in columns.arrays.items()}
+        return PhaseBlock(unit=unit, arrays=arrays, notes=notes)
 
     def _of_fact(self, fact: int, place: int, arms: EditArms) -> EditRun:
         queries = self.extraction.asking.asked[fact]

@@ -49,7 +49,7 @@ def full_rows(
         activation=torch.stack([base.activation[layer] for layer in range(n_layers)], 1).to(wide),
         gradient=gradient,
         mean_gradient=mean,
-        probability=_asked_for(logits, target),
+        probability=_difference(logits.softmax(-1), target),
         node_probability=node,
         hidden=hidden,
     )
@@ -90,16 +90,27 @@ def _patched(
     ]
     with torch.enable_grad(), hooked(forward_pre=in_turn(turns)):
         logits = model(input_ids=ids.expand(len(rows), -1)).logits[:, target.position]
-        probability = _asked_for(_wide(logits), target)
-        (change,) = torch.autograd.grad(probability.sum(), leaf)
-    return probability.detach(), change
+        return _asked_for(_wide(logits).log_softmax(-1), leaf, target)
 
 
-def _asked_for(logits: Tensor, target: Target) -> Tensor:
+def _difference(shares: Tensor, target: Target) -> Tensor:
     """P of the target's token, less that of the token it is contrasted with."""
-    shares = logits.softmax(-1)
     found = shares[:, target.token]
     return found if target.against is None else found - shares[:, target.against]
+
+
+def _asked_for(logs: Tensor, leaf: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    """P of the target's token, less that of the token it is contrasted with, and its gradient at ``leaf``.
+
+    By the gradient of log P, times P: of P itself, it may vanish in half precision.
+    """
+    signs = {target.token: 1.0} if target.against is None else {target.token: 1.0, target.against: -1.0}
+    probability, change = torch.zeros_like(logs[:, 0]), torch.zeros_like(leaf)
+    for token, sign in signs.items():
+        (slope,) = torch.autograd.grad(logs[:, token].sum(), leaf, retain_graph=True)
+        share = sign * logs[:, token].detach().exp()
+        probability, change = probability + share, change + share[:, None] * slope
+    return probability.detach(), change
 
 
 def _final_hidden(model: Any, sites: Sites, ids: Tensor, position: int) -> Tensor:

@@ -21,6 +21,7 @@ from qloc.extract.growing import PathGradients, growing_rows
 from qloc.extract.head import Head
 from qloc.extract.refusals import refuse_other_calls, refuse_other_logits
 from qloc.extract.rows import Join, Points
+from qloc.extract.shrinking import in_halves, out_of_memory
 from qloc.extract.tokens import Family, Target
 
 log = logging.getLogger(__name__)
@@ -97,9 +98,11 @@ class GradientEngine:
                 [full_rows(self.model, self.sites, target, own, weights, layers) for target, own in each]
             )
         n_nodes = weights.shape[1]
+        groups = self._layer_groups(len(targets[0].ids), n_nodes, layers if n_nodes else ())
         parts = [
-            self.grown(targets, points, weights, group)
-            for group in self._layer_groups(len(targets[0].ids), n_nodes, layers if n_nodes else ())
+            part
+            for group in groups
+            for _, part in in_halves("layers", group, lambda some: self.grown(targets, points, weights, some))
         ]
         mean, node = (sum(getattr(p, name) for p in parts) for name in ("mean_gradient", "node_probability"))
         return replace(parts[0], mean_gradient=mean, node_probability=node)
@@ -190,6 +193,7 @@ def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
     try:
         engine = replace(engine, carried=carried(engine.model, engine.sites, engine.family, ends))
     except _FAILURES as error:
+        _raise_if_out_of_memory(error)
         log.info("blocks cannot be looked into on this model: %s", error)
     for kind, cut in _WAYS[engine.family]:
         trial = replace(engine, kind=kind, cut=cut)
@@ -224,12 +228,18 @@ def _holds(engine: GradientEngine, trials: Sequence[_Trial], allowed: float) -> 
     try:
         worst = max(_worst(engine, *trial) for trial in trials)
     except _FAILURES as error:
+        _raise_if_out_of_memory(error)
         log.info("rows that join in the way '%s' do not run on this model: %s", engine.kind, error)
         return False
     if worst > allowed:
         told = "rows that join in the way '%s' differ from the oracle by %.1e (allowed %.0e)"
         log.info(told, engine.kind, worst, allowed)
     return worst <= allowed
+
+
+def _raise_if_out_of_memory(error: Exception) -> None:
+    if out_of_memory(error):  # tells of the machine, not of the model
+        raise error
 
 
 def _worst(engine: GradientEngine, targets: list[Target], layers: list[int], oracle: PathGradients) -> float:

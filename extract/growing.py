@@ -99,10 +99,35 @@ def growing_rows(
             model(**inputs)
     rows = torch.arange(len(batch.query), device=ids.device)
     hidden = given[0][rows, batch.place[batch.query]]
+    final = hidden.detach().to(torch.promote_types(hidden.dtype, torch.float32)).requires_grad_(True)
     contrast = None if against is None else against[batch.query]
-    probability = head.probability(hidden, token[batch.query], contrast)
-    found = torch.autograd.grad(probability.sum(), batch.leaves())
+    probability = head.probability(final, token[batch.query], contrast)
+    (change,) = torch.autograd.grad(probability.sum(), final)
+    found = _gradients(hidden, change, batch.leaves(), sites.n_layers)
     return _collected(batch, found, weights, probability.detach(), hidden.detach())
+
+
+def _gradients(hidden: Tensor, change: Tensor, leaves: Sequence[Tensor], n_own: int) -> list[Tensor]:
+    """Gradients of leaves, each of whose rows bears on one row of ``hidden`` only, from those of ``hidden``.
+
+    In half precision a row's gradient goes back through the model at size one, since those of improbable
+    answers would vanish, and gets its size again in float32.
+
+    Parameters
+    ----------
+    hidden : (row, hidden), final hidden states.
+    change : (row, hidden), gradients at them, float32 at least.
+    leaves : (some rows, n): ``n_own`` of the unpatched rows, then those of rows that joined, in their order.
+    """
+    if hidden.dtype == change.dtype:
+        return list(torch.autograd.grad(hidden, leaves, change))
+    size = change.abs().amax(1, keepdim=True).clamp_min(torch.finfo(change.dtype).tiny)
+    found = torch.autograd.grad(hidden, leaves, (change / size).to(hidden.dtype))
+    first, sized = len(leaves[0]), [part.to(change.dtype) * size[: len(part)] for part in found[:n_own]]
+    for part in found[n_own:]:
+        sized.append(part.to(change.dtype) * size[first : first + len(part)])
+        first += len(part)
+    return sized
 
 
 def _tensors(
@@ -127,12 +152,16 @@ def _collected(
     sites, n_nodes, n_queries = batch.sites, batch.n_nodes, batch.n_queries
     n_layers, wide, device = sites.n_layers, probability.dtype, probability.device
     shares, order = weights.to(probability), sorted(batch.layers)
-    matrices = [down_weight(down).to(wide) for down in sites.downs]
-    own = [change.to(wide) @ matrix for change, matrix in zip(found[:n_layers], matrices, strict=True)]
+    own = [
+        change.to(wide) @ down_weight(down).to(wide)
+        for change, down in zip(found[:n_layers], sites.downs, strict=True)
+    ]
     mean = torch.zeros(len(shares), n_queries, n_layers, sites.n_neurons, dtype=wide, device=device)
     for layer, change in zip(order, found[n_layers:], strict=True):
         path = change.to(wide).view(n_nodes, n_queries, -1)
-        mean[:, :, layer] = torch.einsum("rn,nqh->rqh", shares, path) @ matrices[layer]
+        mean[:, :, layer] = torch.einsum("rn,nqh->rqh", shares, path) @ down_weight(sites.downs[layer]).to(
+            wide
+        )
     node = torch.zeros(n_nodes, n_queries, n_layers, dtype=wide, device=device)
     by_layer = probability[n_queries:].view(len(order), n_nodes, n_queries)
     node[:, :, order] = by_layer.permute(1, 2, 0)

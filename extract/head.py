@@ -29,8 +29,8 @@ class Head:
     chunk_bytes: int
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(row, vocabulary) of ``hidden``, (row, hidden)."""
-        return logits_of(self.model, self.module, hidden)
+        """(row, vocabulary) of ``hidden``, (row, hidden), as wide as it may be."""
+        return logits_of(self.model, self.module, hidden.to(down_weight(self.module).dtype))
 
     def rows_a_chunk(self) -> int:
         """Rows whose logits, their softmax and its gradient fit into ``chunk_bytes``."""
@@ -44,23 +44,23 @@ class Head:
         return not any(getattr(config, name, None) for name in AFTER_HEAD)
 
     def probability_and_gradient(self, hidden: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
-        """P(token), (row,), and ∂P(token)/∂hidden, (row, hidden).
+        """P(token), (row,), and ∂P(token)/∂hidden, (row, hidden), both float32 at least.
 
         For logits z = W h + b the gradient is P · (W_token − Σ_v softmax(z)_v W_v): one softmax in place
-        and one more product, where autograd would pass over the vocabulary six times.
+        and one more product, where autograd would pass over the vocabulary six times. The weights of the
+        sum are taken together first: where P is almost 1, W_token and the mean are almost equal.
         """
         if not self.plain:
             with torch.enable_grad():
                 leaf = hidden.detach().requires_grad_(True)
-                logs = self.logits(leaf).log_softmax(1)
-                probability = logs.gather(1, token[:, None])[:, 0].exp()
-                (gradient,) = torch.autograd.grad(probability.sum(), leaf)
-            return probability.detach(), gradient
-        weight = down_weight(self.module)
+                logs = self.logits(leaf).log_softmax(1).gather(1, token[:, None])[:, 0]
+                (gradient,) = torch.autograd.grad(logs.sum(), leaf)
+            probability = logs.detach().exp()
+            return probability, probability[:, None] * gradient
         shares = self.logits(hidden).softmax(1)
         probability = shares.gather(1, token[:, None])[:, 0]
-        mean = shares.to(weight.dtype) @ weight
-        return probability, probability[:, None].to(weight.dtype) * (weight[token] - mean)
+        change = shares.neg_().scatter_add_(1, token[:, None], torch.ones_like(probability)[:, None])
+        return probability, probability[:, None] * _product(change, down_weight(self.module))
 
     def probability(self, hidden: Tensor, token: Tensor, against: Tensor | None = None) -> Tensor:
         """P(token) of each row, less P(against), differentiable in ``hidden``.
@@ -80,6 +80,14 @@ class Head:
             return found
         less = self.probability(hidden, against.clamp_min(0))
         return torch.where(against < 0, found, found - less)
+
+
+def _product(wide: Tensor, weight: Tensor) -> Tensor:
+    """``wide @ weight``, rows brought to size one where the weight is narrower: small ones would be zero."""
+    if wide.dtype == weight.dtype:
+        return wide @ weight
+    size = wide.abs().amax(1, keepdim=True).clamp_min(torch.finfo(wide.dtype).tiny)
+    return size * ((wide / size).to(weight.dtype) @ weight).to(wide.dtype)
 
 
 class _AnswerProbability(torch.autograd.Function):

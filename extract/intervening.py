@@ -87,8 +87,14 @@ class Interventions:
 
         Raises
         ------
-        ModelError : a number that is not finite, naming the query.
+        ModelError : a number that is not finite, naming the query; too little memory for one row.
         """
+        arrays, notes = self.extraction.run(
+            lambda: self._arrays(unit, arms), lambda _: f"interventions, unit {unit.number}"
+        )
+        return PhaseBlock(unit=unit, arrays=arrays, notes=notes)
+
+    def _arrays(self, unit: Unit, arms: Arms) -> dict[str, Array]:
         asked = self._every[unit.first_query : unit.last_query]
         facts = self.extraction.facts.facts[unit.first_fact : unit.last_fact]
         counts = [len(one) for one in self.extraction.asking.asked[unit.first_fact : unit.last_fact]]
@@ -110,7 +116,7 @@ class Interventions:
         if not self.extraction.attention_refused:
             found = self._synapses(run, asked, arms)
             arrays |= {f"synapses/{name}": values for name, values in found.items()}
-        return PhaseBlock(unit=unit, arrays=arrays)
+        return arrays
 
     def _totals(self, relation: str) -> tuple[Array, int]:
         if self.sums is None or relation not in self.sums.n_queries:

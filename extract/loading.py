@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -62,8 +63,7 @@ class Source:
         described = {k: v for k, v in self.config.to_dict().items() if k not in _UNTOUCHED}
         config = digest(_jsonable(described))
         if self.folder is None:
-            commit = getattr(self.config, "_commit_hash", None) or self.revision or "main"
-            return {"id": self.place, "commit": str(commit), "config": config}
+            return {"id": self.place, "commit": _commit(self.place, self.revision), "config": config}
         return {"weights": _digest_of(self.folder, _WEIGHTS), "config": config}
 
     def tokenizer_fingerprint(self) -> str:
@@ -132,6 +132,9 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
     """
     kind: Any = name.removeprefix(_EMBEDDED)
     place = str(checkpoint(kind)) if name.startswith(_EMBEDDED) else name
+    if revision is not None and Path(place).is_dir():
+        rule, action = "none: a folder holds one model", "Leave --revision out, or give a hub id"
+        raise InputError(message("revision", revision, rule, name, action))
     from transformers import AutoConfig, AutoTokenizer
 
     with quiet():
@@ -175,6 +178,14 @@ def device_of(device: str) -> torch.device:
     return found
 
 
+def visible_gpus(device: str) -> tuple[str, ...]:
+    """The GPUs that processes can be pinned to by CUDA_VISIBLE_DEVICES; none where a device was named."""
+    if device != "auto" or not torch.cuda.is_available():
+        return ()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return tuple(given.split(",")) if given else tuple(map(str, range(torch.cuda.device_count())))
+
+
 def _family(name: str, config: Any, tokenizer: Any) -> Family:
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -212,6 +223,15 @@ def _unreadable(name: str, part: str, error: Exception) -> InputError:
             "Give a Hugging Face id, a checkpoint's folder, embedded:causal or embedded:masked",
         )
     )
+
+
+def _commit(place: str, revision: str | None) -> str:
+    """The commit that a branch or tag of the hub stands for now: names move, and configurations keep none."""
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    with quiet():
+        found = cached_file(place, "config.json", revision=revision)
+    return extract_commit_hash(found, None) or revision or "main"
 
 
 def _digest_of(folder: Path, patterns: tuple[str, ...]) -> str:

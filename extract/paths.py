@@ -17,6 +17,7 @@ from torch import Tensor
 from qloc.extract.gradients import GradientEngine
 from qloc.extract.quadrature import Quadrature, clenshaw_curtis
 from qloc.extract.rows import Points
+from qloc.extract.shrinking import in_halves
 from qloc.extract.tokens import Target
 
 MOST_DOUBLINGS: Final = 3
@@ -140,9 +141,15 @@ def integrals(
     ----------
     start : (target, layer, neuron), where each path starts; None for zero.
     """
+
+    def run(chosen: list[tuple[int, Target]]) -> PathIntegral:
+        own = None if start is None else start[[index for index, _ in chosen]]
+        return _integral(engine, [target for _, target in chosen], path, own)
+
     for indices in engine.plan(targets, len(path.passes[0].alphas)):
-        own = None if start is None else start[indices]
-        yield indices, _integral(engine, [targets[index] for index in indices], path, own)
+        batch = [(index, targets[index]) for index in indices]
+        for some, found in in_halves("targets", batch, run):
+            yield [index for index, _ in some], found
 
 
 def _integral(

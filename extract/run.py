@@ -6,13 +6,17 @@ Everything a unit gives is a function of the plan and the unit alone.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import Any
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from qloc.block import Block, Outline, Unit, units_of
+from qloc.canonical import digest
 from qloc.errors import InputError, message
 from qloc.extract.answers import MOST_CANDIDATES, N_TOP
 from qloc.extract.architectures import Paths
@@ -23,11 +27,16 @@ from qloc.extract.continuations import refuse_contrast_of_facts
 from qloc.extract.datasets import read_facts
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel, Source, source
+from qloc.extract.shrinking import DoesNotFit, noting_what_shrinks, out_of_memory, too_large
 from qloc.extract.sites import before_activation
+from qloc.extract.threads import threads
+from qloc.extract.tokens import Asked
 from qloc.extract.unit import UnitRun
 from qloc.facts import FactSet, candidates
 from qloc.methods import method
 from qloc.plan import Plan
+
+T = TypeVar("T")
 
 
 def prepare(plan: Plan) -> Extraction:
@@ -42,13 +51,39 @@ def prepare(plan: Plan) -> Extraction:
     return Extraction(plan=plan, source=source(plan.model, plan.revision, named), facts=facts)
 
 
+@functools.lru_cache(maxsize=1)
+def _prepared_again(plan: Plan, expected: str) -> Extraction:
+    """An extraction that another process planned: prepared once a process, and only what it planned.
+
+    Raises
+    ------
+    InputError : what is at the plan's paths here is another model or other facts.
+    """
+    extraction = prepare(plan)
+    if (found := digest(extraction.fingerprint)) != expected:
+        got, rule = f"of fingerprint {found[:12]}", f"those of fingerprint {expected[:12]}, as planned"
+        place, action = (
+            f"{plan.model} and {plan.facts} on {platform.node()}",
+            "Give every worker the same files",
+        )
+        raise InputError(message("model or facts", got, rule, place, action))
+    return extraction
+
+
 @dataclass(frozen=True)
 class Extraction:
-    """A planned extraction of phase ``signals``."""
+    """A planned extraction of phase ``signals``.
+
+    Pickled, it is its plan: the process that gets it prepares it anew, once, and keeps it with its weights.
+    """
 
     plan: Plan
     source: Source
     facts: FactSet
+
+    def __reduce__(self) -> tuple[Callable[[Plan, str], Extraction], tuple[Plan, str]]:
+        """Travel to a worker as the plan, and the digest of what it led to here."""
+        return _prepared_again, (self.plan, digest(self.fingerprint))
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -87,8 +122,14 @@ class Extraction:
 
     @functools.cached_property
     def loaded(self) -> LoadedModel:
-        """The model with its weights, read at the first need."""
-        return self.source.load(dtype=self.plan.dtype, device=self.plan.device)
+        """The model with its weights, read at the first need.
+
+        Raises
+        ------
+        ModelError : they do not fit into memory.
+        """
+        with _memory_for(f"the weights of {self.source.name}"):
+            return self.source.load(dtype=self.plan.dtype, device=self.plan.device)
 
     @functools.cached_property
     def engine(self) -> GradientEngine:
@@ -99,13 +140,16 @@ class Extraction:
         engine = GradientEngine(
             model=loaded.model, sites=loaded.sites, family=loaded.family, memory=self.plan.memory
         )
-        engine = proved(engine, [*self.asking.some_targets(), longest])
-        return engine if self.plan.site == "mlp_post" else before_activation(engine, longest)
+        with threads(self.plan.threads), _memory_for(f"trying {self.source.name} on one query"):
+            engine = proved(engine, [*self.asking.some_targets(), longest])
+            return engine if self.plan.site == "mlp_post" else before_activation(engine, longest)
 
     @functools.cached_property
     def attention_refused(self) -> str:
         """Why attention cannot be recorded on this model; empty where it can."""
-        return why_not_recorded(self.loaded.model, self.asking.some_targets()[0], self.loaded.sites.n_layers)
+        loaded, target = self.loaded, self.asking.some_targets()[0]
+        with _memory_for(f"trying the attention of {self.source.name} on one query"):
+            return why_not_recorded(loaded.model, target, loaded.sites.n_layers)
 
     @functools.cached_property
     def outline(self) -> Outline:
@@ -147,7 +191,7 @@ class Extraction:
             "transformers": transformers.__version__,
             "tokenizers": tokenizers.__version__,
             "device": name,
-            "threads": str(torch.get_num_threads()),
+            "threads": str(self.plan.threads),
         }
 
     def extract(self, unit: Unit) -> Block:
@@ -155,7 +199,7 @@ class Extraction:
 
         Raises
         ------
-        ModelError : a number that is not finite, naming the query.
+        ModelError : a number that is not finite, or too little memory for one query at one layer, naming it.
         """
         of_facts = self.asking.asked[unit.first_fact : unit.last_fact]
         run = UnitRun(
@@ -169,7 +213,26 @@ class Extraction:
             encoder=self.source.encoder(),
             plan=self.plan,
         )
-        return run.block()
+        block, notes = self.run(run.block, lambda item: _named(item, run.asked))
+        return replace(block, notes=notes)
+
+    def run(self, work: Callable[[], T], named: Callable[[Any], str]) -> tuple[T, dict[str, Any]]:
+        """Do a unit's work with the plan's threads; and what a reader should know of the unit.
+
+        Parameters
+        ----------
+        named : says what it is that does not fit into memory, however it is cut.
+
+        Raises
+        ------
+        ModelError : too little memory, naming for what.
+        """
+        with threads(self.plan.threads), noting_what_shrinks() as shrunk:
+            try:
+                found = work()
+            except DoesNotFit as error:
+                raise too_large(named(error.item), error) from None
+        return found, {"shrunk": dict(shrunk)} if shrunk else {}
 
     def _described(self) -> dict[str, Any]:
         config, facts = self.source.config, self.facts
@@ -189,6 +252,23 @@ class Extraction:
             **{
                 name: value
                 for name, value in self.plan.signal_parameters().items()
-                if name not in ("dtype", "memory")
+                if name not in ("dtype", "memory", "threads")
             },
         }
+
+
+@contextmanager
+def _memory_for(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if out_of_memory(error):
+            raise too_large(what, error) from None
+        raise
+
+
+def _named(item: Any, asked: Sequence[Asked]) -> str:
+    """The query of a numbered target."""
+    _, target = item
+    own = next((one.prompt for one in asked if target in one.targets), "another right answer's")
+    return f"query {own!r}"

@@ -28,7 +28,7 @@ def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | Non
     Parameters
     ----------
     path : the store, as given to :meth:`Writer.open`.
-    notes : what a reader should know of this unit, JSON only; kept in the manifest.
+    notes : what a reader should know of this unit, JSON only, besides the block's own; kept in the manifest.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | Non
     """
     layout = layout_of(path)
     arrays = {**unit_arrays(block, layout), **unit_sums(block, layout)}
-    return ledger.write_arrays(Path(path), block.unit.number, arrays, notes or {})
+    return ledger.write_arrays(Path(path), block.unit.number, arrays, {**block.notes, **(notes or {})})
 
 
 class Writer(Coordinator):

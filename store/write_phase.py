@@ -29,7 +29,7 @@ def write_phase_unit(
     Parameters
     ----------
     path : the store, as given to :meth:`PhaseWriter.open`.
-    notes : what a reader should know of this unit, JSON only; kept in the manifest.
+    notes : what a reader should know of this unit, JSON only, besides the block's own; kept in the manifest.
 
     Returns
     -------
@@ -47,7 +47,8 @@ def write_phase_unit(
         raise InputError(message("phase", phase, rule, str(path), action))
     layout = append.with_phase(layout_of(path), PhaseLayout.read(phase, said["layout"]))
     arrays = _unit_arrays(block, layout, phase)
-    return ledger.write_arrays(append.folder_of(path, phase), block.unit.number, arrays, notes or {})
+    made = {**block.notes, **(notes or {})}
+    return ledger.write_arrays(append.folder_of(path, phase), block.unit.number, arrays, made)
 
 
 class PhaseWriter(Coordinator):

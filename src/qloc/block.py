@@ -82,6 +82,7 @@ class Block:
     attention : ``target_row, column_mass, column_mass_no_sink`` float16 (query, layer, head, token),
         ``length`` int32 (query); empty where attention cannot be recorded.
     gram, null_gram : float64, (attribution_method, fact, query_of_fact, query_of_fact); NaN padded.
+    notes : what a reader should know of the unit, JSON only, such as that batches were shrunk for memory.
     """
 
     unit: Unit
@@ -93,6 +94,7 @@ class Block:
     gram: Array
     null_gram: Array
     attention: Mapping[str, Array] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +128,12 @@ class PhaseBlock:
     arrays : by path, such as ``interventions/log_probability``, every variable of the phase's groups under
         the dims and dtypes of docs/store.md, but for coordinates; the row axis (query or fact) is local to
         the unit.
+    notes : as of :class:`Block`.
     """
 
     unit: Unit
     arrays: Mapping[str, Array]
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def units_of(n_queries: Array, unit_facts: int) -> tuple[Unit, ...]:

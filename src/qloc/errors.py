@@ -10,6 +10,7 @@
     ├── ModelError (RuntimeError)   1  the model gave something no study can use
     ├── StorageError (OSError)      1  the disk refused
     ├── RemoteError (OSError)       1  a remote service refused, or was not there
+    ├── WorkerError (RuntimeError)  1  worker processes died, or their scheduler did
     └── VerificationError (ValueError)  3  a store is not what its manifest says
 
 A message reads ``<what> is <got>; expected <rule>. At <place>. <one action>.``
@@ -18,7 +19,7 @@ A message reads ``<what> is <got>; expected <rule>. At <place>. <one action>.``
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class QlocError(Exception):
@@ -35,6 +36,10 @@ class InputError(QlocError, ValueError):
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...]]]:
+        """Keep the problems apart when a worker hands the error over."""
+        return type(self), (self.problems,)
 
 
 class FingerprintError(InputError):
@@ -73,6 +78,10 @@ class RemoteError(QlocError, OSError):
     """A service that keeps a store refused, or could not be reached."""
 
 
+class WorkerError(QlocError, RuntimeError):
+    """Worker processes died, or the scheduler that they belong to did."""
+
+
 class VerificationError(QlocError, ValueError):
     """A store is not what its manifest says; every problem in ``problems``."""
 
@@ -81,6 +90,10 @@ class VerificationError(QlocError, ValueError):
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...]]]:
+        """Keep the problems apart when a worker hands the error over."""
+        return type(self), (self.problems,)
 
 
 def message(what: str, got: object, expected: str, at: str, action: str) -> str:

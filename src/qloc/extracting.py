@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import platform
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qloc import phases
-from qloc.errors import MissingDependencyError, message
+from qloc.distributed import Runner, runner
+from qloc.errors import InputError, MissingDependencyError, message
 from qloc.plan import Plan
 from qloc.progress import Progress
 
 if TYPE_CHECKING:
     from qloc.block import Outline, Unit
     from qloc.extract.run import Extraction
+    from qloc.store.ledger import UnitRecord
     from qloc.store.write import Writer
 
 _EXTRACT_NEEDS: Final = ("torch", "transformers", "tokenizers", "safetensors")
@@ -67,6 +72,7 @@ def extract_study(
     InputError : model, facts or path; every problem. FingerprintError, if the store holds another extraction.
     LockedError : another process writes the store.
     ModelError : the model gave something that is not finite.
+    WorkerError : worker processes died of a unit, or their scheduler did; what was recorded is kept.
     StorageError : the disk refused.
     """
     out, progress = Path(out), progress or Progress(quiet=True)
@@ -84,9 +90,10 @@ def extract_study(
             progress.say(f"Not in the estimate: {', '.join(further)}.")
         return _estimated(extraction, out)
     clock = time.monotonic()
-    found = _of_store(out) if signals_held else _run(extraction, extraction.outline, out, progress)
-    for phase in further:
-        phases.append_phase(extraction, out, phase, progress)
+    with _runner(extraction, progress) as run:
+        found = _of_store(out) if signals_held else _run(extraction, out, progress, run)
+        for phase in further:
+            phases.append_phase(extraction, out, phase, progress, run)
     whole = _of_store(out)
     return replace(whole, n_done=found.n_done, seconds=time.monotonic() - clock)
 
@@ -140,8 +147,9 @@ def _opened(extraction: Extraction, outline: Outline, out: Path) -> Writer:
     return Writer.open(out, outline, extraction.fingerprint, **kept)
 
 
-def _run(extraction: Extraction, outline: Outline, out: Path, progress: Progress) -> Extracted:
+def _run(extraction: Extraction, out: Path, progress: Progress, run: Runner) -> Extracted:
     started, clock = datetime.now(UTC), time.monotonic()
+    outline = run.call(partial(getattr, extraction, "outline"))
     with _opened(extraction, outline, out) as writer:
         missing = writer.missing()
         n_done = len(outline.units) - len(missing)
@@ -149,13 +157,41 @@ def _run(extraction: Extraction, outline: Outline, out: Path, progress: Progress
             progress.say(f"{n_done:,} of {len(outline.units):,} units are in {out} already.")
         total, left = outline.sizes["query"], sum(unit.n_queries for unit in missing)
         with progress.stage("extract", total, done=total - left) as advance:
-            for unit in missing:
-                writer.write(extraction.extract(unit))
+            for unit, record in run.each(_SignalUnits(extraction, out.absolute()), missing):
+                writer.record(record)
                 advance(unit.n_queries)
         progress.say(f"Assembling {out} …")
-        writer.finalize(phases.described(extraction, started))
+        environment = run.call(partial(getattr, extraction, "environment"))
+        writer.finalize(phases.described(extraction, environment, started))
     found = _of_store(out)
     return replace(found, n_done=n_done, seconds=time.monotonic() - clock)
+
+
+def _runner(extraction: Extraction, progress: Progress) -> AbstractContextManager[Runner]:
+    """What runs the units: this process, or workers, which then alone load the weights."""
+    from qloc.extract.loading import visible_gpus
+
+    plan = extraction.plan
+    gpus = visible_gpus(plan.device) if plan.workers else ()
+    return runner(plan.workers, plan.cluster, gpus=gpus, say=progress.say)
+
+
+@dataclass(frozen=True)
+class _SignalUnits:
+    """Extracts units of phase ``signals`` and writes their files; called wherever units are run."""
+
+    extraction: Extraction
+    store: Path
+
+    def __call__(self, unit: Unit) -> UnitRecord:
+        from qloc.store.check import is_store
+        from qloc.store.write import write_unit
+
+        if not is_store(self.store):
+            place, action = platform.node(), "Put --out on a file system that all workers share"
+            rule = "a folder that every worker sees, at one path"
+            raise InputError(message("store", str(self.store), rule, place, action))
+        return write_unit(self.store, self.extraction.extract(unit))
 
 
 def _of_store(path: Path) -> Extracted:

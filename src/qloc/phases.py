@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -20,6 +21,7 @@ from qloc.vocabulary import LAYER, RELATION
 if TYPE_CHECKING:
     from qloc.analysis.study import Study
     from qloc.block import Array, PhaseBlock, PhaseOutline, Unit
+    from qloc.distributed import Runner
     from qloc.extract.run import Extraction
     from qloc.progress import Progress
     from qloc.store.coordinator import Coordinator
@@ -173,8 +175,12 @@ def is_held(extraction: Extraction, store: Path, phase: str) -> bool:
     return holds_phase(store, phase, fingerprint(extraction, phase))
 
 
-def append_phase(extraction: Extraction, store: Path, phase: str, progress: Progress) -> None:
+def append_phase(extraction: Extraction, store: Path, phase: str, progress: Progress, run: Runner) -> None:
     """Run a phase over a complete store, or go on where an earlier run was stopped.
+
+    Parameters
+    ----------
+    run : what runs units; called again and again, it keeps what is dear where they are run.
 
     Raises
     ------
@@ -183,20 +189,21 @@ def append_phase(extraction: Extraction, store: Path, phase: str, progress: Prog
     from qloc.store.write_phase import PhaseWriter
 
     started = datetime.now(UTC)
-    units = PhaseUnits(extraction=extraction, store=store, phase=phase)
-    outline = units.outline()
+    units = PhaseUnits(extraction=extraction, store=store.absolute(), phase=phase)
+    outline = run.call(units.outline)
     with PhaseWriter.open(store, outline, fingerprint(extraction, phase)) as writer:
         if not writer.layout.phases[phase].groups:
             reasons = "; ".join(f"{name} {value}" for name, value in outline.attrs.items())
             progress.say(f"Phase {phase} cannot be run here, and is left empty: {reasons}.")
-        run_units(writer, units, progress, phase)
+        run_units(writer, units, progress, phase, run)
         progress.say(f"Assembling {phase} of {store} …")
-        writer.finalize(described(extraction, started))
+        environment = run.call(partial(getattr, extraction, "environment"))
+        writer.finalize(described(extraction, environment, started))
     _MADE.clear()
 
 
 def run_units(
-    writer: Coordinator, work: Callable[[Unit], UnitRecord], progress: Progress, stage: str
+    writer: Coordinator, work: Callable[[Unit], UnitRecord], progress: Progress, stage: str, run: Runner
 ) -> None:
     """Run and record the units that are missing, telling how far it is in queries."""
     missing = writer.missing()
@@ -204,18 +211,18 @@ def run_units(
     if n_done := len(writer.layout.units) - len(missing):
         progress.say(f"{n_done:,} of {len(writer.layout.units):,} units of {stage} are there already.")
     with progress.stage(stage, total, done=total - left) as advance:
-        for unit in missing:
-            writer.record(work(unit))
+        for unit, record in run.each(work, missing):
+            writer.record(record)
             advance(unit.n_queries)
 
 
-def described(extraction: Extraction, started: datetime) -> dict[str, Any]:
+def described(extraction: Extraction, environment: Mapping[str, str], started: datetime) -> dict[str, Any]:
     """What the manifest says of a run that completed a phase."""
     from qloc import __version__
 
     return {
         "qloc": __version__,
-        "environment": dict(extraction.environment),
+        "environment": dict(environment),
         "plan": extraction.plan.model_dump(mode="json", exclude={"analysis"}),
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),

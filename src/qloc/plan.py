@@ -75,6 +75,17 @@ def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _joined(value: Any) -> Any:
+    """A list as ``a,b``, each once: one text names one revision or several."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        return value
+    names = _listed(",".join(given))
+    if len(set(names)) < len(names):
+        raise ValueError(f"{', '.join(names)} names one twice; expected each once")
+    return ",".join(names) or None
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,7 +121,7 @@ class Plan(_Strict):
 
     model: str = "embedded:causal"
     facts: str = "embedded"
-    revision: str | None = None
+    revision: Annotated[str | None, BeforeValidator(_joined)] = None
     blocks: str | None = None
     down: str | None = Field(None, validate_default=True)
     methods: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(("ig",), min_length=1)
@@ -128,7 +139,10 @@ class Plan(_Strict):
     relations: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     max_facts: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
+    threads: int = Field(2, ge=1)
     device: str = "auto"
+    workers: int | None = Field(None, ge=1)
+    cluster: str | None = Field(None, validate_default=True)
     dtype: Dtype = "auto"
     store_dtype: Literal["float32", "float64"] = "float32"
     phases: Annotated[tuple[Phase, ...], BeforeValidator(_listed)] = ("signals",)
@@ -173,6 +187,13 @@ class Plan(_Strict):
             raise ValueError("both module paths, blocks and down, or neither")
         return down
 
+    @field_validator("cluster")
+    @classmethod
+    def _one_or_the_other(cls, cluster: str | None, info: ValidationInfo) -> str | None:
+        if cluster is not None and info.data.get("workers") is not None:
+            raise ValueError("workers of this machine or a cluster, not both")
+        return cluster
+
     @field_validator("phases")
     @classmethod
     def _in_order(cls, names: tuple[Phase, ...]) -> tuple[Phase, ...]:
@@ -201,6 +222,7 @@ class Plan(_Strict):
             "capacity",
             "unit_facts",
             "memory",
+            "threads",
             "relations",
             "max_facts",
             "seed",
@@ -230,6 +252,27 @@ _PARTS: Final[Mapping[str, type[BaseModel]]] = {
     "edits": EditPlan,
     "analysis": AnalysisPlan,
 }
+
+
+def each_revision(plan: Plan, out: Path) -> list[tuple[Plan, Path]]:
+    """A plan of several revisions as one plan and one store each, in the folder ``out``; else as it is.
+
+    Examples
+    --------
+    >>> plan = Plan(revision="step1,refs/pr/2")
+    >>> [(one.revision, str(store)) for one, store in each_revision(plan, Path("p"))]
+    [('step1', 'p/step1.zarr'), ('refs/pr/2', 'p/refs-pr-2.zarr')]
+    """
+    names = (plan.revision or "").split(",")
+    if len(names) == 1:
+        return [(plan, out)]
+    stores = [out / f"{name.replace('/', '-')}.zarr" for name in names]
+    if len(set(stores)) < len(stores):
+        rule = "names that differ by more than / and -, since each is a store's"
+        raise InputError(message("revision", plan.revision, rule, "--revision", "Extract them one by one"))
+    return [
+        (plan.model_copy(update={"revision": name}), store) for name, store in zip(names, stores, strict=True)
+    ]
 
 
 def plan_from(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Plan:

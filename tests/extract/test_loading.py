@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,3 +115,54 @@ def test_device_that_is_not_there() -> None:
         InputError, match=r"^device is 'cuda:99'; expected one that torch has \(.*Give auto or cpu\.$"
     ):
         device_of("cuda:99")
+
+
+@pytest.mark.slow
+def test_each_revision_of_the_hub_is_read(tiny: Callable[[str], Any], tmp_path: Path) -> None:
+    """A hub's cache, made by hand: two commits with different weights, and refs that name them."""
+    repo = tmp_path / "hub" / "models--me--tiny"
+    (repo / "refs").mkdir(parents=True)
+    for name, commit, scale in (("step1", "a" * 40, 1.0), ("step2", "b" * 40, 1.5)):
+        (repo / "refs" / name).write_text(commit)
+        snapshot = repo / "snapshots" / commit
+        shutil.copytree(tiny("gpt2").folder, snapshot)
+        weights = load_file(snapshot / "model.safetensors")
+        scaled = {key: weight * scale for key, weight in weights.items()}
+        save_file(scaled, snapshot / "model.safetensors", {"format": "pt"})
+    facts = tmp_path / "facts.jsonl"
+    fact = {"id": "f", "relation": "capital", "subject": "France", "object": "Paris"}
+    facts.write_text(json.dumps({**fact, "queries": ["The capital of [X] is [Y]."]}))
+    command = [
+        sys.executable,
+        "-c",
+        "from qloc.cli import main; main()",
+        "extract",
+        "--model",
+        "me/tiny",
+        "--facts",
+        facts,
+        "--steps",
+        "2",
+    ]
+    command += ["--out", tmp_path / "stores", "--revision", "step1", "--revision", "step2", "--device", "cpu"]
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    stores = [tmp_path / "stores" / f"step{n}.zarr" for n in (1, 2)]
+    assert [line for line in done.stdout.splitlines() if line.startswith("Store: ")] == [
+        line for store in stores for line in done.stdout.splitlines() if line.startswith(f"Store: {store} ")
+    ]
+    attrs = [json.loads((store / "zarr.json").read_bytes())["attributes"] for store in stores]
+    assert [one["revision"] for one in attrs] == ["step1", "step2"]
+    commits = [one["fingerprint"]["signals"]["made_from"]["model"]["commit"] for one in attrs]
+    assert commits == ["a" * 40, "b" * 40]
+
+
+def test_a_folder_has_no_revisions(tiny: Callable[[str], Any]) -> None:
+    folder = str(tiny("gpt2").folder)
+    with pytest.raises(InputError) as caught:
+        source(folder, "step1000")
+    assert str(caught.value) == (
+        f"revision is 'step1000'; expected none: a folder holds one model. At {folder}. "
+        "Leave --revision out, or give a hub id."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import platform
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,61 @@ def test_a_finished_store_needs_no_weights(
     assert again == replace(done, n_done=3, seconds=0.0)
     with pytest.raises(InputError, match=r"^fingerprint of signals is .*steps: 3 → 5"):
         extract_study(plan.model_copy(update={"steps": 5}), out)
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_store_bit_for_bit(plan: Plan, tmp_path: Path) -> None:
+    """Each worker prepares model and facts by itself; threads, batches and proofs must not differ."""
+    pytest.importorskip("distributed", reason="qloc[cluster] is not installed")
+    from qloc.store import manifest
+
+    whole = extract_study(plan, tmp_path / "whole.zarr").path
+    said = io.StringIO()
+    shared = plan.model_copy(update={"workers": 2})
+    found = extract_study(shared, tmp_path / "shared.zarr", progress=Progress(stream=said))
+    assert (found.n_done, found.n_units) == (0, 3)
+    assert "extract: 6 of 6 queries" in said.getvalue()
+    ours, theirs = (manifest.read(store) for store in (found.path, whole))
+    assert ours["objects"] == theirs["objects"]
+    assert ours["run"]["environment"] == theirs["run"]["environment"]
+    for name in ("queries", "facts", "signals", "attention", "grams"):
+        first, second = (getattr(open_study(store), name, None) for store in (found.path, whole))
+        if first is not None:
+            assert first.load().identical(second.load())
+    assert extract_study(plan, found.path).n_done == 3  # another number of workers, the same extraction
+
+
+def test_a_worker_that_finds_another_model_says_so(plan: Plan) -> None:
+    from qloc.extract.run import _prepared_again, prepare
+
+    prepared = prepare(plan)
+    function, (sent, expected) = prepared.__reduce__()
+    assert function(sent, expected).fingerprint == prepared.fingerprint
+    with pytest.raises(InputError) as caught:
+        _prepared_again(plan, "0" * 64)
+    assert str(caught.value) == (
+        f"model or facts is 'of fingerprint {expected[:12]}'; expected those of fingerprint 000000000000, as planned. "
+        f"At embedded:causal and {plan.facts} on {platform.node()}. Give every worker the same files."
+    )
+
+
+def test_a_unit_is_computed_with_the_threads_of_the_plan(plan: Plan) -> None:
+    """On the machine that this was written on, bits differ where it is not."""
+    torch = pytest.importorskip("torch")
+    from qloc.extract.run import prepare
+
+    extraction, before = prepare(plan), torch.get_num_threads()
+    blocks = []
+    try:
+        for ambient in (1, 3):
+            torch.set_num_threads(ambient)
+            blocks.append(extraction.extract(extraction.outline.units[0]))
+            assert torch.get_num_threads() == ambient
+    finally:
+        torch.set_num_threads(before)
+    first, second = blocks
+    for name in ("attribution", "activation", "gradient", "completeness_gap", "gram"):
+        assert getattr(first, name).tobytes() == getattr(second, name).tobytes()
 
 
 # Analysis and report

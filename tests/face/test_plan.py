@@ -9,7 +9,7 @@ import pytest
 from qloc.errors import InputError
 from qloc.own_sets import neuron_set_labels, read_own_sets
 from qloc.phase_plan import NEURON_SETS, InterventionPlan
-from qloc.plan import AnalysisPlan, Plan, bytes_of, plan_from
+from qloc.plan import AnalysisPlan, Plan, bytes_of, each_revision, plan_from
 
 
 def problems(path: Path | None = None, **flags: object) -> list[str]:
@@ -36,6 +36,32 @@ def test_defaults_are_those_of_the_interface() -> None:
         (),
         None,
     )
+
+
+def test_several_revisions_are_a_store_each(tmp_path: Path) -> None:
+    path = written(tmp_path, "revision: [step1000, step2000]\n")
+    assert plan_from(path) == plan_from(None, {"revision": ["step1000,step2000"]})
+    several = each_revision(plan_from(path), tmp_path)
+    assert [one.revision for one, _ in several] == ["step1000", "step2000"]
+    assert [store for _, store in several] == [tmp_path / "step1000.zarr", tmp_path / "step2000.zarr"]
+    alone = Plan(revision="step1000")
+    assert each_revision(alone, tmp_path) == [(alone, tmp_path)]
+    assert each_revision(Plan(), tmp_path) == [(Plan(), tmp_path)]
+    assert problems(revision=["a", "b,a"]) == [
+        "revision is ['a', 'b,a']; expected a, b, a names one twice; expected each once. At flag --revision. Correct it."
+    ]
+    with pytest.raises(InputError, match="names that differ by more than / and -"):
+        each_revision(Plan(revision="a/b,a-b"), tmp_path)
+
+
+def test_workers_or_a_cluster_and_neither_bears_on_the_numbers() -> None:
+    assert problems(workers=2, cluster="tcp://h:1") == [
+        "cluster is 'tcp://h:1'; expected workers of this machine or a cluster, not both. At flag --cluster. Correct it."
+    ]
+    plain, many = Plan(), Plan(workers=8, cluster=None, device="cpu")
+    assert plain.signal_parameters() == many.signal_parameters()
+    assert Plan(threads=3).signal_parameters() != plain.signal_parameters()
+    assert problems(workers=0)[0].startswith("workers is 0; expected greater than or equal to 1.")
 
 
 def test_flags_override_the_file_and_absent_ones_do_not(tmp_path: Path) -> None:

@@ -48,6 +48,9 @@ def extract(
     device: opt.Device = None,
     dtype: opt.DtypeName = None,
     memory: opt.Memory = None,
+    threads: opt.Threads = None,
+    workers: opt.Workers = None,
+    cluster: opt.Cluster = None,
     unit_facts: opt.UnitFacts = None,
     dry_run: opt.DryRun = False,
     quiet: Quiet = False,
@@ -73,13 +76,15 @@ def extract(
       {"id": "1", "relation": "capital", "subject": "France", "object": "Paris",
        "queries": ["The capital of [X] is [Y].", "[X]'s capital, [Y]"]}
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    study, path = planned(plan, ctx.params)
+    study, path = planned(plan, {**ctx.params, "revision": revision or None})
     from qloc.extracting import extract_study
+    from qloc.plan import each_revision
 
     with Progress(quiet=quiet, log=log) as progress:
-        found = extract_study(study, path, progress=progress, dry_run=dry_run)
-    if not quiet:
-        _conclude(found, dry_run)
+        for one, store in each_revision(study, path):
+            found = extract_study(one, store, progress=progress, dry_run=dry_run)
+            if not quiet:
+                _conclude(found, dry_run)
 
 
 def planned(path: Path | None, given: Mapping[str, Any]) -> tuple[Plan, Path]:

@@ -43,7 +43,14 @@ PlanFile = Annotated[
     ),
 ]
 Revision = Annotated[
-    str | None, _option(_WHAT, "--revision", "NAME", "Branch, tag or commit of the model on the hub.")
+    list[str] | None,
+    _option(
+        _WHAT,
+        "--revision",
+        "NAME",
+        "Branch, tag or commit of the model on the hub; several, by commas or repeated, give a store each: "
+        "--out is their folder then, and the stores are NAME.zarr in it.",
+    ),
 ]
 Blocks = Annotated[
     str | None,
@@ -181,6 +188,30 @@ DtypeName = Annotated[
 Memory = Annotated[
     str | None,
     _option(_RUN, "--memory", "SIZE", "What a batch may take; part of the fingerprint. [default: 8GB]"),
+]
+Threads = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "--threads",
+        "N",
+        "CPU threads of one process: sums round by them, so they are part of the fingerprint. [default: 2]",
+    ),
+]
+Workers = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "--workers",
+        "N",
+        "Run units in N processes of this machine, one a GPU where there are GPUs. The store is the same.",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    _option(
+        _RUN, "--cluster", "ADDRESS", "Run units in the workers of a dask scheduler: its address or its file."
+    ),
 ]
 UnitFacts = Annotated[
     str | None, _option(_RUN, "--unit-facts", "N", "Facts between two saves. [default: 32]")

@@ -1,0 +1,30 @@
+"""How many threads torch computes with: told by the plan, since sums over other pieces round otherwise.
+
+Products and sums are cut into a piece a thread, so that the last bits of a float depend on how many there
+are. Whatever else this process or its machine does, a unit is computed with those of the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Compute with ``n`` threads for the length of a ``with`` block.
+
+    Examples
+    --------
+    >>> with threads(3):
+    ...     torch.get_num_threads()
+    3
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
