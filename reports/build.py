@@ -43,7 +43,7 @@ def build(results: Sequence[StudyResult]) -> Document:
         rule = "at least one folder that `qloc analyze` wrote"
         raise InputError(message("results", [], rule, "qloc report", "Run `qloc analyze` first"))
     several = len(results) > 1
-    ordered = sorted(results, key=lambda result: not _compares(result))
+    ordered = told_apart(sorted(results, key=lambda result: not _compares(result)))
     prefixes = [f"study-{n}-" if several else "" for n in range(1, len(results) + 1)]
     parts = tuple(_part(result, prefix) for result, prefix in zip(ordered, prefixes, strict=True))
     studies = parts[sum(map(_compares, results)) :]
@@ -51,6 +51,16 @@ def build(results: Sequence[StudyResult]) -> Document:
         return Document(title=ordered[0].title, parts=parts)
     title = f"{len(studies)} studies compared"
     return Document(title=title, parts=parts, comparison=compare(studies))
+
+
+def told_apart(results: Sequence[StudyResult]) -> list[StudyResult]:
+    """The results, those of one title numbered: they are of one model, from different stores."""
+    titles = [result.title for result in results]
+    numbers = [titles[: n + 1].count(title) for n, title in enumerate(titles)]
+    return [
+        replace(result, title=f"{result.title} ({number})") if titles.count(result.title) > 1 else result
+        for result, number in zip(results, numbers, strict=True)
+    ]
 
 
 def _compares(result: StudyResult) -> bool:

@@ -19,6 +19,7 @@ from qloc.cli.cite import cite
 from qloc.cli.compare import compare
 from qloc.cli.demo import demo
 from qloc.cli.extract import extract
+from qloc.cli.facts import facts
 from qloc.cli.report import report
 from qloc.cli.shared import INTERRUPTED, Command, Commands, interrupted
 from qloc.cli.show import show
@@ -39,6 +40,7 @@ app = typer.Typer(
 
 for command in (demo, extract, analyze, report, compare, show, simulate):
     app.command(cls=Command)(command)
+app.add_typer(facts)
 app.add_typer(store)
 app.command(cls=Command)(cite)
 

@@ -26,7 +26,7 @@ _SHORT: Final = {
 
 
 def compare(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE STORE…", help="Two stores at least.")],
+    stores: Annotated[list[str], typer.Argument(metavar="STORE STORE…", help="Two at least, or URLs.")],
     plan: Annotated[
         Path | None,
         typer.Option("--plan", metavar="FILE", help="A plan whose `analysis:` says threshold, k0 and seed."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -22,7 +21,7 @@ _WIDEST: Final = 52
 
 
 def show(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store, packed or not.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A store, packed or not, or the URL of one.")],
     fact: Annotated[str, typer.Argument(metavar="FACT", help="A subject, an id, or a part of one.")],
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="Attribution method.")] = "ig",
     threshold: Annotated[
