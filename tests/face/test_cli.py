@@ -36,7 +36,7 @@ FACTS = [
     )
 ]
 
-COMMANDS = ["demo", "extract", "analyze", "report", "compare", "show", "simulate", "cite"]
+COMMANDS = ["demo", "extract", "analyze", "report", "compare", "show", "reproduce", "simulate", "cite"]
 
 BLOCKED = """
 import sys

@@ -21,6 +21,7 @@ from qloc.cli.demo import demo
 from qloc.cli.extract import extract
 from qloc.cli.facts import facts
 from qloc.cli.report import report
+from qloc.cli.reproduce import reproduce
 from qloc.cli.shared import INTERRUPTED, Command, Commands, interrupted
 from qloc.cli.show import show
 from qloc.cli.simulate import simulate
@@ -38,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for command in (demo, extract, analyze, report, compare, show, simulate):
+for command in (demo, extract, analyze, report, compare, show, reproduce, simulate):
     app.command(cls=Command)(command)
 app.add_typer(facts)
 app.add_typer(store)
