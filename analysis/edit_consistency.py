@@ -94,7 +94,7 @@ def generalization_test(edited: Edited, kappa: Floats, draws: Draws, *, store: s
     return slope_test(
         edited.moved(UPDATE, "own", "held_out"),
         {"κ": kappa, "log neurons edited": np.log1p(np.maximum(n, 0)), **before},
-        edited.rows.relation,
+        edited.rows.clusters,
         name="H10d",
         question="Do updates of facts with a higher κ carry further to paraphrases?",
         estimand="slope on κ over used templates, within relations, of the log-odds that o′ gains at "

@@ -190,7 +190,7 @@ def damage_test(edited: Edited, against: str, draws: Draws, *, store: str = "") 
     test = slope_test(
         y,
         {"intercept": np.ones(len(y)), "difference in Δ nats": more},
-        edited.rows.relation,
+        edited.rows.clusters,
         name=AT_EQUAL_DAMAGE[against],
         question=f"At equal damage, do updates of CAS neurons generalize further than of {_WORDS[against]}?",
         estimand="intercept, at equal Δ nats a token, of the difference in log-odds that o′ gains at "

@@ -184,7 +184,7 @@ def mapping_test(
     return slope_test(
         changed.rows.mean(x),
         columns,
-        changed.rows.relation,
+        changed.rows.clusters,
         name="H5c",
         question="Do own sets stand out more, against a neighbor query's, in facts whose queries agree less?",
         estimand=f"slope, within relations, on κ over templates other than i and j, of the log-odds lost "

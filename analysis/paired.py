@@ -10,13 +10,15 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from qloc.analysis.clustered import cluster_interval
+from qloc.analysis.crossing import crossed, crossed_error
 from qloc.analysis.draws import Draws
 from qloc.analysis.effects import rank_biserial
 from qloc.analysis.equivalence import mean_tost_p
 from qloc.analysis.groups import Floats, Ints, codes, n_codes
-from qloc.analysis.resampling import sign_flip_p
+from qloc.analysis.resampling import Alternative, sign_flip_p
 from qloc.analysis.results import TestResult, Verdict
 from qloc.analysis.rowwise import mean_by
 from qloc.analysis.study import Study
@@ -103,6 +105,39 @@ def flip_clusters(relation: Ints, answer: Ints) -> tuple[Ints, str]:
     )
 
 
+def paired_p(
+    x: Floats,
+    clusters: tuple[Ints, Ints],
+    *,
+    n_permutations: int,
+    rng: np.random.Generator,
+    alternative: Alternative = "greater",
+) -> tuple[float, str]:
+    """P of a mean paired effect, and how it was made.
+
+    Signs of :func:`flip_clusters` are flipped. Flips of relations do not know of answers that several
+    relations have: with such answers p is no less than that of the two-way cluster-robust t.
+
+    Parameters
+    ----------
+    x : float64, (fact,), without NaN.
+    clusters : relation and answer of each fact.
+    """
+    relation, answer = clusters
+    flipped, words = flip_clusters(relation, answer)
+    words += f", {n_permutations} flips (all where fewer)"
+    if n_codes(codes(flipped)) < 2:
+        return float("nan"), words
+    p = sign_flip_p(x, flipped, n_permutations=n_permutations, rng=rng, alternative=alternative)
+    if not crossed(relation, answer):
+        return p, words
+    error, freedom = crossed_error(x, relation, answer)
+    t = float(x.mean()) / error if error > 0 else np.inf * np.sign(x.mean())
+    crossing = stats.t.sf(t, freedom) if alternative == "greater" else 2 * stats.t.sf(abs(t), freedom)
+    words += f"; answers cross relations: p no less than of the two-way cluster-robust t({freedom:.1f})"
+    return max(p, float(crossing)), words
+
+
 def paired_test(
     effects: Floats,
     clusters: tuple[Ints, Ints],
@@ -138,12 +173,9 @@ def paired_test(
     relation, answer = (codes(way[facts]) if len(facts) else way[:0] for way in clusters)
     n = {"relations": n_codes(relation), "facts": len(facts)} | ({"queries": n_queries} if n_queries else {})
     x = effects[facts]
-    flipped, words = flip_clusters(relation, answer)
-    p = none = float("nan")
-    if n_codes(flipped) > 1:
-        rng = np.random.default_rng([draws.seed, stream])
-        p = sign_flip_p(x, flipped, n_permutations=draws.n_permutations, rng=rng, alternative="greater")
-        none = mean_tost_p(x, (relation, answer), margin)
+    rng = np.random.default_rng([draws.seed, stream])
+    p, words = paired_p(x, (relation, answer), n_permutations=draws.n_permutations, rng=rng)
+    none = mean_tost_p(x, (relation, answer), margin)
     if len(effects) > len(facts):
         checks = (
             f"{len(effects) - len(facts):,} facts have no such pair of values (minimal "
@@ -162,7 +194,7 @@ def paired_test(
         estimate=float(x.mean()) if len(x) else float("nan"),
         interval=cluster_interval(x, (relation, answer), confidence=draws.confidence) if len(x) else None,
         effect=rank_biserial(x, (relation, answer), confidence=draws.confidence) if len(x) else None,
-        method=f"{words}, one-sided, {draws.n_permutations} flips (all where fewer)",
+        method=f"{words}, one-sided",
         p=None if np.isnan(p) else p,
         role="exploratory",
         verdict="not identified" if np.isnan(p) else verdict,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
+from scipy import stats
 
+from qloc.analysis.crossing import crossed, crossed_error
 from qloc.analysis.draws import Draws
 from qloc.analysis.groups import Floats, Ints, codes, n_codes
-from qloc.analysis.regression import clustered_slopes, independent, within
-from qloc.analysis.results import TestResult
+from qloc.analysis.regression import Slope, clustered_slopes, independent, within
+from qloc.analysis.results import Interval, TestResult
 
 LEAST: Final = 5
 """Facts, beyond relations and coefficients, that a regression takes."""
@@ -19,7 +22,7 @@ LEAST: Final = 5
 def slope_test(
     y: Floats,
     columns: Mapping[str, Floats],
-    relation: Ints,
+    clusters: tuple[Ints, Ints],
     *,
     name: str,
     question: str,
@@ -36,7 +39,9 @@ def slope_test(
     ----------
     y : float64, (fact,); facts with NaN here or in a column are left out.
     columns : name → float64, (fact,).
-    relation : int64, (fact,); under 40 of them by the wild cluster bootstrap.
+    clusters : relation and answer of each fact; under 40 relations by the wild cluster bootstrap over them,
+        which knows of no answers that several relations have: with such answers p is no less than that of
+        the two-way cluster-robust t, and the interval no narrower.
     inside : slopes within relations (each with an intercept of its own); else the columns are the whole
         design: give a column of ones where there is to be an intercept.
     direction : what the hypothesis says of the coefficient; p is one-sided where it says one (half of the
@@ -49,7 +54,7 @@ def slope_test(
     """
     x = np.column_stack([*columns.values()])
     keep = np.isfinite(y) & np.isfinite(x).all(axis=1)
-    group = codes(relation[keep]) if keep.any() else np.zeros(0, dtype=np.int64)
+    group, answer = (codes(way[keep]) if keep.any() else way[:0] for way in clusters)
     both = np.column_stack([y, x])[keep]
     if inside and len(both):
         both = within(both, group)
@@ -58,7 +63,10 @@ def slope_test(
     kept = independent(both[:, 1:]) if len(both) else []
     spent = len(kept) + (n_codes(group) if inside else 0)
     able = n_codes(group) >= 3 and kept[:1] == [0] and both[:, 0].any() and len(both) >= spent + LEAST
-    slope = clustered_slopes(both[:, 0], both[:, 1:][:, kept], group, [0], draws)[0] if able else None
+    design = both[:, 1:][:, kept]
+    slope = clustered_slopes(both[:, 0], design, group, [0], draws)[0] if able else None
+    if slope and crossed(group, answer):
+        slope = _two_way(slope, both[:, 0], design, (group, answer), draws)
     names = list(columns)
     held = ", ".join(names[place] for place in kept[1:])
     told = [*checks, f"Held{', within relations' if inside else ''}: {held or 'nothing'}."]
@@ -86,4 +94,31 @@ def slope_test(
         checks=tuple(told),
         seed=draws.seed,
         store=store,
+    )
+
+
+def _two_way(slope: Slope, y: Floats, x: Floats, clusters: tuple[Ints, Ints], draws: Draws) -> Slope:
+    """The first coefficient with p and interval that are also robust to answers across relations.
+
+    Linearized, fact i adds n · [(X'X)⁻¹ x_i]_0 u_i to it, whose mean has a two-way cluster-robust variance.
+    """
+    score = np.linalg.solve(x.T @ x, x.T)[0] * (y - x @ np.linalg.lstsq(x, y, rcond=None)[0])
+    error, freedom = crossed_error(slope.estimate + len(y) * score, *clusters)
+    if not error > 0:
+        return slope
+    half = float(stats.t.ppf((1 + draws.confidence) / 2, freedom)) * error
+    method = f"{slope.method}; answers cross relations: no less wide than two-way, t({freedom:.1f})"
+    low = min(slope.interval.low, slope.estimate - half)
+    high = max(slope.interval.high, slope.estimate + half)
+    interval = Interval(low=low, high=high, confidence=draws.confidence, method=method)
+    effect = slope.effect
+    if effect and slope.estimate:
+        scale = effect.value / slope.estimate
+        effect = replace(effect, interval=replace(interval, low=scale * low, high=scale * high))
+    return replace(
+        slope,
+        interval=interval,
+        effect=effect,
+        p=max(slope.p, 2 * float(stats.t.sf(abs(slope.estimate) / error, freedom))),
+        method=method,
     )

@@ -22,6 +22,8 @@ from qloc.analysis.results import Interval
 _PIECE = 2**23
 """Weights that are in memory at a time."""
 
+Alternative = Literal["two-sided", "greater"]
+
 Statistic = Callable[[Floats], Floats]
 """Weights (resample, n) in, statistics (resample, …) out."""
 
@@ -206,7 +208,7 @@ def sign_flip_p(
     *,
     n_permutations: int,
     rng: np.random.Generator,
-    alternative: Literal["two-sided", "greater"] = "two-sided",
+    alternative: Alternative = "two-sided",
 ) -> float:
     """P of a mean paired effect, flipping the signs of whole clusters.
 

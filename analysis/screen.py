@@ -13,11 +13,11 @@ from qloc.analysis.draws import Draws
 from qloc.analysis.effects import rank_biserial
 from qloc.analysis.groups import Floats, Ints, codes, n_codes
 from qloc.analysis.multiplicity import adjusted
-from qloc.analysis.paired import flip_clusters
-from qloc.analysis.resampling import sign_flip_p
+from qloc.analysis.paired import paired_p
 
 SCREEN_NOTE = (
-    "p: signs of whole relations flipped (under six, of answers within relations), two-sided; adjusted by "
+    "p: signs of whole relations flipped (under six, of answers within relations; where answers "
+    "cross relations, no less than of the two-way cluster-robust t), two-sided; adjusted by "
     "Benjamini–Hochberg over the table."
 )
 
@@ -39,12 +39,11 @@ def screened(x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Seque
     row |= {"rank_biserial": np.nan, "p": np.nan, "facts": len(facts), "relations": 0}
     if len(facts):
         relation, answer = (codes(way[facts]) for way in clusters)
-        flipped = flip_clusters(relation, answer)[0]
         row["relations"] = n_codes(relation)
         row["rank_biserial"] = rank_biserial(x[facts], (relation, answer)).value
-        if n_codes(flipped) > 1:
-            rng = np.random.default_rng([draws.seed, *stream])
-            row["p"] = sign_flip_p(x[facts], flipped, n_permutations=draws.n_permutations, rng=rng)
+        rng, n = np.random.default_rng([draws.seed, *stream]), draws.n_permutations
+        here = relation, answer
+        row["p"] = paired_p(x[facts], here, n_permutations=n, rng=rng, alternative="two-sided")[0]
     return row
 
 

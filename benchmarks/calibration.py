@@ -15,8 +15,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
-from calibration_cells import CELLS
+from calibration_cells import CELLS as OF_SETS
+from calibration_effects import CELLS as OF_EFFECTS
 from scipy import stats
+
+CELLS = {**OF_SETS, **OF_EFFECTS}
 
 
 def one(name: str, seed: int) -> tuple[float, float, float, float]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from qloc.canonical import digest
+from qloc.errors import InputError, message
 from qloc.in_memory import datasets_of
 from qloc.planted import Planted, plant
+from qloc.planted_edits import edits_of
+from qloc.planted_effects import Effects, interventions_of, synapses_of
 
 if TYPE_CHECKING:
     from qloc.analysis.study import Study
@@ -19,6 +23,7 @@ def simulate(
     tier: Literal["panel", "dense"] = "panel",
     floor: float = 0.05,
     capacity: int = 1024,
+    effects: Effects | None = None,
     **parameters: Any,
 ) -> Study:
     """A study with planted template, answer and fact neurons.
@@ -27,6 +32,7 @@ def simulate(
     ----------
     out : where to write a store; without it, the study lives in memory.
     tier, floor, capacity : as for ``qloc extract``.
+    effects : outcomes of interventions, attention and edits to plant besides; in memory only.
     parameters : of :class:`qloc.planted_design.Planting`: ``facts=400, relations=20, templates=8,
         template_strength=0.5, answer_strength=0.4, fact_strength=0.2, noise=4.0, seed=0`` and more.
 
@@ -36,7 +42,7 @@ def simulate(
 
     Raises
     ------
-    InputError : a parameter out of its domain, or a store at ``out`` with other parameters.
+    InputError : a parameter out of its domain, a store at ``out`` with other parameters, or one with effects.
 
     Examples
     --------
@@ -46,7 +52,11 @@ def simulate(
     """
     planted = plant(**parameters)
     if out is None:
-        return _in_memory(planted, tier, floor, capacity)
+        study = _in_memory(planted, tier, floor, capacity)
+        return study if effects is None else _with_outcomes(study, planted, effects)
+    if effects is not None:
+        rule = "none where a store is written"
+        raise InputError(message("effects", effects, rule, "simulate", "Simulate in memory: leave out `out`"))
     from qloc.pipeline import open_study
     from qloc.store.write import Writer
 
@@ -58,6 +68,15 @@ def simulate(
             writer.write(planted.block(unit))
         writer.finalize()
     return open_study(out)
+
+
+def _with_outcomes(study: Study, planted: Planted, effects: Effects) -> Study:
+    found = {
+        "interventions": interventions_of(planted, effects),
+        "synapses": synapses_of(planted, effects),
+        "edits": edits_of(planted, effects),
+    }
+    return replace(study, datasets={**study.datasets, **found})
 
 
 def _in_memory(planted: Planted, tier: Literal["panel", "dense"], floor: float, capacity: int) -> Study:

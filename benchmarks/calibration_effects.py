@@ -1,0 +1,237 @@
+"""What is simulated of interventions and edits for calibration.py: H5 to H8, and H10d."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+from calibration_cells import NAN, Cell, Outcome, _draws, _of
+
+from qloc.analysis.consistency import consistency
+from qloc.analysis.edit_consistency import generalization_test
+from qloc.analysis.edit_hypotheses import budget_test, damage_test, matched_test
+from qloc.analysis.edited import Edited, On
+from qloc.analysis.equivalence import mean_tost_p
+from qloc.analysis.groups import Floats, codes
+from qloc.analysis.intervened import Changed, Control, control_test
+from qloc.analysis.mapping import mapping_test, others
+from qloc.analysis.paired import MARGIN, Rows, log_odds
+from qloc.analysis.synapse_effects import Attended, synapse_test
+from qloc.planted import Planted, plant
+from qloc.planted_edits import edits_of
+from qloc.planted_effects import Effects, interventions_of, log_p, synapses_of
+
+SIZE = {"facts": 160, "relations": 8, "templates": 6, "n_neurons": 64, "one_to_one": 1}
+FEW = {"facts": 80, "relations": 4, "one_to_one": 0}
+SUPPRESS: Final = ("suppress",)
+EQUAL: Final = 1.0
+"""Mean log-odds moved by every set that is compared, under a null."""
+
+
+def rows(planted: Planted) -> Rows:
+    """Known queries of facts that do not leak, as :func:`qloc.analysis.paired.rows_of` finds them."""
+    c = planted.columns
+    return Rows(
+        fact=c.fact.astype(np.int64),
+        used=c.known & ~c.leaks[c.fact] & (c.kind == "fact"),
+        relation=codes(c.relation_of_fact),
+        answer=codes(c.answer_of_fact),
+    )
+
+
+def effects_of(seed: int, means: Mapping[str, float], given: Mapping[str, Any]) -> Effects:
+    """Planted effects whose seed is the simulation's."""
+    return Effects(mean=means, seed=seed, **given)
+
+
+# H5: neurons --------------------------------------------------------------------------------------
+
+
+def changed(planted: Planted, effects: Effects, *sets: str) -> Changed:
+    """Suppression of some sets."""
+    found = interventions_of(planted, effects, SUPPRESS, sets)
+    return Changed(found, found, rows(planted))
+
+
+def control(
+    more: float, given: Mapping[str, Any], planting: dict[str, Any], seed: int, which: Control = "matched"
+) -> Outcome:
+    """H5a, H5b: N_i moves ``more`` log-odds than the control."""
+    planted = plant(**{**SIZE, **planting})
+    effects = effects_of(seed, {"own": EQUAL + more, which: EQUAL}, given)
+    return _of(control_test(changed(planted, effects, "own", which), which, "suppress", _draws(seed)))
+
+
+def equivalent(more: float, planting: dict[str, Any], seed: int) -> Outcome:
+    """Two one-sided tests of H5a's difference; at the margin itself they must keep 5%."""
+    planted = plant(**{**SIZE, **planting})
+    small = {"relation": 0.02, "answer": 0.02, "template": 0.02, "fact": 0.1, "query": 0.2}
+    found = changed(
+        planted, effects_of(seed, {"own": EQUAL + more, "matched": EQUAL}, small), "own", "matched"
+    )
+    x = found.rows.mean(found.contrast("suppress", "own", "matched"))
+    return float(np.nanmean(x)), mean_tost_p(x, found.rows.clusters, MARGIN), NAN, NAN
+
+
+def mapping(
+    slope: float,
+    per_neuron: float,
+    root: float,
+    differ: float,
+    planting: dict[str, Any],
+    seed: int,
+    given: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """H5c: N_i∖N_j moves ``per_neuron`` n + ``root`` √n + ``slope`` κ more (of other templates)."""
+    planted = plant(**{**SIZE, **planting})
+    names = "own_minus_neighbor", "neighbor_minus_own"
+    found = interventions_of(
+        planted, effects_of(seed, dict.fromkeys(names, EQUAL), given or {}), SUPPRESS, names
+    )
+    other = others(planted.sets(), found["neighbor"].values.astype(np.int64))
+    n = found["n_neurons"].values[0].astype(np.float64)
+    by_relation = slope + differ * np.random.default_rng([seed, 7]).standard_normal(8)
+    kappa = np.nan_to_num(other.kappa) * by_relation[planted.columns.relation_code]
+    more = per_neuron * n + root * np.sqrt(n) + kappa
+    found = moved_by(found, names[0], more)
+    return _of(mapping_test(Changed(found, found, rows(planted)), other, "suppress", _draws(seed)))
+
+
+def moved_by(found: xr.Dataset, name: str, more: Floats) -> xr.Dataset:
+    """The same outcomes where a set moves so many log-odds more at each query."""
+    values = found["log_probability"].values.copy()
+    place = list(found["neuron_set"].values).index(name)
+    values[:, place] = log_p(log_odds(values[:, place]) - more)
+    return found.assign(log_probability=(found["log_probability"].dims, values))
+
+
+# H6: attention ------------------------------------------------------------------------------------
+
+
+def synapses(
+    outcome: Any, more: float, given: Mapping[str, Any], planting: dict[str, Any], seed: int
+) -> Outcome:
+    """H6a, H6b: knowledge synapses move ``more`` log-odds, or a tenth of it in activation."""
+    planted = plant(**{**SIZE, **planting})
+    names = "knowledge", "random_columns"
+    effects = effects_of(seed, {names[0]: EQUAL + more, names[1]: EQUAL}, given)
+    found = synapses_of(planted, effects, SUPPRESS, names)
+    base = interventions_of(planted, effects, SUPPRESS, ("own",))
+    attended = Attended(found, base, rows(planted), "synapse_operation", "synapse_set")
+    return _of(synapse_test(attended, outcome, "suppress", names[1], _draws(seed)))
+
+
+# H7, H8, H10d: edits ------------------------------------------------------------------------------
+
+
+def edited(planted: Planted, found: xr.Dataset) -> Edited:
+    """Outcomes of edits of known queries, as :meth:`Edited.of` reads them."""
+    first = planted.outline.facts["first_query"].astype(np.int64)
+    held, told = found["held_out"].values, found["edited_query"].values
+    query = first[:, None] + np.arange(held.shape[1])
+    which = rows(planted)
+    used = (held >= 0) & which.used[np.where(held >= 0, query, 0)]
+    is_told = used & (query == told[:, None])
+    used &= is_told.any(axis=1)[:, None]
+    on: dict[On, Any] = {"edited": is_told, "held_out": used & (held == 1), "used": used & (held == 0)}
+    return Edited(found, which, on, is_told.any(axis=1))
+
+
+def edits(test: str, more: float, given: Mapping[str, Any], planting: dict[str, Any], seed: int) -> Outcome:
+    """H7a, H7b, H8a: the first set moves ``more`` log-odds than the second."""
+    planted = plant(**{**SIZE, **planting})
+    first, second = ("cas_top", "own_top") if test == "H8a" else ("own", "matched")
+    operation = "erase" if test == "H7a" else "update"
+    effects = effects_of(seed, {first: EQUAL + more, second: EQUAL}, given)
+    found = edited(planted, edits_of(planted, effects, (operation,), (first, second)))
+    if test == "H8a":
+        return _of(budget_test(found, "own_top", _draws(seed)))
+    return _of(matched_test(found, operation, _draws(seed)))
+
+
+def at_equal_damage(
+    more: float, per_nat: float, planting: dict[str, Any], seed: int, given: Mapping[str, Any] | None = None
+) -> Outcome:
+    """H8c: CAS moves ``more`` at equal damage, damages half a nat less, and each nat moves ``per_nat``."""
+    planted = plant(**{**SIZE, **planting})
+    effects = effects_of(seed, {"cas": EQUAL + more, "own": EQUAL}, given or {})
+    damage = {"cas": 0.5, "own": 1.0}
+    made = edits_of(planted, effects, ("update",), ("cas", "own"), per_nat=per_nat, damage=damage)
+    return _of(damage_test(edited(planted, made), "own", _draws(seed)))
+
+
+def carries(
+    slope: float, differ: float, planting: dict[str, Any], seed: int, given: Mapping[str, Any] | None = None
+) -> Outcome:
+    """H10d: o′ gains ``slope`` κ more, κ by used templates."""
+    planted = plant(**{**SIZE, **planting})
+    made = edits_of(planted, effects_of(seed, {"own": EQUAL}, given or {}), ("update",), ("own",))
+    sets = planted.sets()
+    fact = sets.queries["fact"].astype(np.int64)
+    place = np.arange(len(fact)) - np.searchsorted(fact, fact)
+    used = made["held_out"].values[fact, place] == 0
+    kappa = consistency(sets.select(used))["kappa"].values
+    values = made["new_log_probability"].values
+    by_relation = slope + differ * np.random.default_rng([seed, 7]).standard_normal(8)
+    more = (by_relation[codes(planted.columns.relation_of_fact)] * np.nan_to_num(kappa))[:, None]
+    made = made.assign(new_log_probability=(made["new_log_probability"].dims, log_p(log_odds(values) + more)))
+    return _of(generalization_test(edited(planted, made), kappa, _draws(seed)))
+
+
+PLAIN: dict[str, float] = {"relation": 0.0, "answer": 0.0, "template": 0.0}
+DIFFER = {"relation": 1.0}
+SHARED = {"shared_answers": 0.6}
+CELLS = {
+    "H5a null": Cell(partial(control, 0.0, {}), "null"),
+    "H5a null, facts alone differ": Cell(partial(control, 0.0, PLAIN), "null"),
+    "H5a null, relations differ": Cell(partial(control, 0.0, DIFFER), "null"),
+    "H5a null, answers shared by relations": Cell(partial(control, 0.0, {"answer": 1.0}), "null", SHARED),
+    "H5a null, answers shared by relations, a little": Cell(partial(control, 0.0, {}), "null", SHARED),
+    "H5a null, skewed": Cell(partial(control, 0.0, {"skewed": True, "fact": 1.0}), "null"),
+    "H5a null, 4 relations that do not differ": Cell(partial(control, 0.0, {"relation": 0.0}), "null", FEW),
+    "H5a practice, 4 relations that differ, taken for new ones": Cell(
+        partial(control, 0.0, {}), "null", FEW
+    ),
+    "H5a, 0.5": Cell(partial(control, 0.5, {}), "planted"),
+    "H5a, 1": Cell(partial(control, 1.0, {}), "planted"),
+    "H5a equivalence, at the margin": Cell(partial(equivalent, MARGIN), "planted"),
+    "H5a equivalence, no difference": Cell(partial(equivalent, 0.0), "planted"),
+    "H5b null": Cell(partial(control, 0.0, {}, which="other_fact"), "null"),
+    "H5c null": Cell(partial(mapping, 0.0, 0.0, 0.0, 0.0), "null"),
+    "H5c null, gap by neurons": Cell(partial(mapping, 0.0, 0.2, 0.0, 0.0), "null"),
+    "H5c null, gap by the root of neurons": Cell(partial(mapping, 0.0, 0.0, 1.0, 0.0), "null"),
+    "H5c null, relations differ": Cell(partial(mapping, 0.0, 0.2, 0.0, 4.0), "null"),
+    "H5c null, answers shared by relations": Cell(
+        partial(mapping, 0.0, 0.2, 0.0, 0.0, given={"answer": 1.0}), "null", SHARED
+    ),
+    "H5c, slope -4": Cell(partial(mapping, -4.0, 0.2, 0.0, 0.0), "planted"),
+    "H6a null": Cell(partial(synapses, "activation", 0.0, {}), "null"),
+    "H6a null, relations differ": Cell(partial(synapses, "activation", 0.0, DIFFER), "null"),
+    "H6a, 1": Cell(partial(synapses, "activation", 1.0, {}), "planted"),
+    "H6b null": Cell(partial(synapses, "answer", 0.0, {}), "null"),
+    "H6b, 1": Cell(partial(synapses, "answer", 1.0, {}), "planted"),
+    "H7a null": Cell(partial(edits, "H7a", 0.0, {}), "null"),
+    "H7a, 1": Cell(partial(edits, "H7a", 1.0, {}), "planted"),
+    "H7b null": Cell(partial(edits, "H7b", 0.0, {}), "null"),
+    "H7b null, relations differ": Cell(partial(edits, "H7b", 0.0, DIFFER), "null"),
+    "H7b, 1": Cell(partial(edits, "H7b", 1.0, {}), "planted"),
+    "H8a null": Cell(partial(edits, "H8a", 0.0, {}), "null"),
+    "H8a null, skewed": Cell(partial(edits, "H8a", 0.0, {"skewed": True, "fact": 1.0}), "null"),
+    "H8a, 1": Cell(partial(edits, "H8a", 1.0, {}), "planted"),
+    "H8c null": Cell(partial(at_equal_damage, 0.0, 0.0), "null"),
+    "H8c null, damage moves": Cell(partial(at_equal_damage, 0.0, 1.0), "null"),
+    "H8c null, relations differ": Cell(partial(at_equal_damage, 0.0, 1.0, given=DIFFER), "null"),
+    "H8c null, answers shared by relations": Cell(
+        partial(at_equal_damage, 0.0, 1.0, given={"answer": 1.0}), "null", SHARED
+    ),
+    "H8c, 1": Cell(partial(at_equal_damage, 1.0, 1.0), "planted"),
+    "H10d null": Cell(partial(carries, 0.0, 0.0), "null"),
+    "H10d null, relations differ": Cell(partial(carries, 0.0, 4.0), "null"),
+    "H10d null, answers shared by relations": Cell(
+        partial(carries, 0.0, 0.0, given={"answer": 1.0}), "null", SHARED
+    ),
+    "H10d, slope 4": Cell(partial(carries, 4.0, 0.0), "planted"),
+}  # fmt: skip
