@@ -126,12 +126,13 @@ def probability_rows(side: Side) -> Iterator[Row]:
     for operation in _among(by["probability"], "operation", ("suppress", "enhance")):
         for name, among in side.classes.items():
             row: Row = {"model": side.model, "operation": operation, "class": name}
+            facts = 0
             for measure, values in by.items():
                 for arm in _among(values, "neuron_set", ("own", "neighbor")):
                     chosen = values.sel(operation=operation, neuron_set=arm).values[among]
                     row[f"{measure}_{arm}"] = mean(chosen)
-                    row["facts"] = max(row.get("facts", 0), int(np.sum(~np.isnan(chosen))))
-            yield row
+                    facts = max(facts, int(np.sum(~np.isnan(chosen))))
+            yield {**row, "facts": facts}
 
 
 def synapse_rows(side: Side) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from qloc.analysis.results import Cell, Question, StudyResult, Table, TestResult, Verdict, plain
+from qloc.canonical import digest
 from qloc.errors import InputError, message
 from qloc.reports.compare import compare
 from qloc.reports.document import (
@@ -77,7 +78,10 @@ def _part(result: StudyResult, prefix: str) -> Part:
         facts=result.facts,
         synthetic=result.synthetic,
         notes=tuple(note for note in result.notes if not (result.synthetic and note.startswith("Synthetic"))),
-        summary=summary(finding for section in sections for finding in section.findings),
+        summary=summary(
+            (finding for section in sections for finding in section.findings),
+            digest(plain(result.plan)) if result.plan else "",
+        ),
         sections=sections,
         provenance=Provenance(
             entries=tuple((str(name), str(value)) for name, value in result.provenance.items()),
@@ -109,7 +113,7 @@ def _finding(test: TestResult, section: str) -> Finding:
     return Finding(test=test, sentence=test.sentence(), section=section)
 
 
-def summary(findings: Iterable[Finding]) -> Summary:
+def summary(findings: Iterable[Finding], plan_digest: str = "") -> Summary:
     """Findings by verdict, confirmatory ones first, and the sentence that counts them."""
     order = {"confirmatory": 0, "exploratory": 1, "descriptive": 2}
     ranked = sorted(findings, key=lambda finding: order[finding.test.role])
@@ -119,6 +123,7 @@ def summary(findings: Iterable[Finding]) -> Summary:
 
     return Summary(
         headline=_headline([finding.test for finding in ranked]),
+        digest=plan_digest,
         held=having("holds"),
         failed=having("does not hold"),
         undecided=having("undecided", "not identified"),
