@@ -14,7 +14,8 @@ question           tables (columns are documented where each is made)
 ``behaviour``      ``behaviour_slopes``, ``behaviour_by_kappa``; tests H10a, H10b, H10c
 ``interventions``  ``intervention_effects``, ``intervention_contrasts``, ``query_kn_mapping``,
                    ``dose_response``; tests H5a, H5b, H5c, and H5, descriptive
-``synapses``       ``synapse_effects``, ``synapse_contrasts``; tests H6a, H6b
+``synapses``       ``synapse_effects``, ``synapse_contrasts``, ``synapse_contrasts_activation``;
+                   tests H6a, H6b
 ``edits``          ``edit_scores``, ``edit_scores_probability``, ``edit_by_class``, ``edit_contrasts``; tests
                    H7a, H7b, H8a–e, H10d; as the two above only where the store has it
 ``sensitivity``    ``multiverse``, ``by_budget``
@@ -29,7 +30,7 @@ question           tables (columns are documented where each is made)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -124,16 +125,17 @@ def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
         words(study.attrs.get("model", "unnamed model")),
         words(study.attrs.get("facts", "unnamed facts")),
     )
+    questions = in_families([question(asked) for question in questions_of(asked)], asked.plan)
     return StudyResult(
         title=f"{model} on {facts}",
         model=f"{model} ({architecture(asked)})",
         facts=f"{facts} ({size_of(asked)})",
-        questions=in_families([question(asked) for question in questions_of(asked)], asked.plan),
+        questions=questions,
         provenance=provenance(asked),
         counts=counts_of(asked),
         plan=asked.plan.model_dump(mode="json"),
         synthetic=synthetic(study),
-        notes=notes(asked),
+        notes=notes(asked, questions),
     )
 
 
@@ -173,7 +175,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def notes(asked: Asked) -> tuple[str, ...]:
+def notes(asked: Asked, questions: Sequence[Question]) -> tuple[str, ...]:
     """What a reader must know before any figure."""
     lines = []
     if not asked.study.complete:
@@ -181,6 +183,13 @@ def notes(asked: Asked) -> tuple[str, ...]:
     if synthetic(asked.study):
         lines.append(
             "Synthetic: model or data are for demonstration and show nothing about other language models."
+        )
+    tested = {test.name for question in questions for test in question.tests}
+    missing = [name for name in asked.plan.confirmatory if name not in tested]
+    if missing:
+        lines.append(
+            f"The plan confirms {', '.join(missing)}, which this store cannot tell: "
+            "it lacks their phase or arms."
         )
     return tuple(lines)
 

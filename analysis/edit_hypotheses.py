@@ -10,6 +10,7 @@ import numpy as np
 from qloc.analysis.draws import Draws
 from qloc.analysis.edited import Edited, On
 from qloc.analysis.effects import rank_biserial
+from qloc.analysis.groups import Floats
 from qloc.analysis.paired import MARGIN, paired_test
 from qloc.analysis.regressed import slope_test
 from qloc.analysis.results import TestResult
@@ -131,8 +132,10 @@ def budget_test(
     edited: Edited, against: Better, draws: Draws, *, margin: float = MARGIN, store: str = ""
 ) -> TestResult:
     """The same of outcomes at hand."""
-    x = edited.moved(UPDATE, "cas_top", "held_out") - edited.moved(UPDATE, against, "held_out")
+    first, second = (edited.moved(UPDATE, name, "held_out") for name in ("cas_top", against))
+    x = first - second
     alike = int(np.sum(x == 0))
+    checks = (f"{alike:,} facts have the same neurons by both.",) if alike else ()
     return paired_test(
         x,
         edited.rows.clusters,
@@ -143,7 +146,7 @@ def budget_test(
         draws=draws,
         margin=margin,
         n_queries=int(edited.on["held_out"].sum()),
-        checks=(f"{alike:,} facts have the same neurons by both.",) if alike else (),
+        checks=(*_gains(first, second), *checks),
         store=store,
         stream=92 + list(AT_EQUAL_BUDGET).index(against),
     )
@@ -167,7 +170,8 @@ def cas_at_equal_damage(
 
     Returns
     -------
-    TestResult : "not identified" with fewer than three relations, or without a text.
+    TestResult : "not identified" with fewer than three relations, without a text, or where one of both
+        damages more in every fact.
 
     Raises
     ------
@@ -180,15 +184,18 @@ def cas_at_equal_damage(
 
 def damage_test(edited: Edited, against: str, draws: Draws, *, store: str = "") -> TestResult:
     """The same of outcomes at hand."""
-    y = edited.moved(UPDATE, "cas", "held_out") - edited.moved(UPDATE, against, "held_out")
+    first, second = (edited.moved(UPDATE, name, "held_out") for name in ("cas", against))
+    y = first - second
     more = edited.damage(UPDATE, "cas") - edited.damage(UPDATE, against)
     both = ~np.isnan(y) & ~np.isnan(more)
     outside = both.any() and not more[both].min() <= 0 <= more[both].max()
-    checks = [f"Mean difference in Δ nats a token: {more[both].mean():.3g}."] if both.any() else []
+    checks = [*_gains(first, second)]
+    if both.any():
+        checks.append(f"Mean difference in Δ nats a token: {more[both].mean():.3g}.")
     if outside:
-        checks.append("All differences in damage have one sign: the intercept is an extrapolation.")
+        checks.append("One of them damages more in every fact: equal damage is not among the data.")
     test = slope_test(
-        y,
+        np.where(outside, np.nan, y),
         {"intercept": np.ones(len(y)), "difference in Δ nats": more},
         edited.rows.clusters,
         name=AT_EQUAL_DAMAGE[against],
@@ -208,3 +215,11 @@ def damage_test(edited: Edited, against: str, draws: Draws, *, store: str = "") 
     clusters = tuple(way[both] for way in edited.rows.clusters)
     left = y[both] - x[:, 1] * beta[1]
     return replace(test, effect=rank_biserial(left, clusters, confidence=draws.confidence))
+
+
+def _gains(first: Floats, second: Floats) -> tuple[str, ...]:
+    """What each of two edits moves by itself: a difference alone does not say that either carries."""
+    both = ~np.isnan(first) & ~np.isnan(second)
+    if not both.any():
+        return ()
+    return (f"Log-odds that o′ gains, mean: {first[both].mean():.3g} and {second[both].mean():.3g}.",)

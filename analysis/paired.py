@@ -182,6 +182,8 @@ def paired_test(
             "pairs, facts that leak and facts without known queries among them): left out.",
             *checks,
         )
+    if 0 < n["relations"] < FEWEST:
+        checks = (*checks, f"Under {FEWEST} relations p speaks for these alone, the interval for new ones.")
     verdict: Verdict = (
         "holds" if p <= draws.alpha else "does not hold" if none <= draws.alpha else "undecided"
     )

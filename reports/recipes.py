@@ -120,8 +120,8 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         value_label="Δ log-odds of the answer",
     ),
     "synapse_contrasts": Recipe(
-        kind="dots", over="operation", values=("difference",), split="control", panel="outcome",
-        reference=0.0, value_label="knowledge synapses less the control",
+        kind="dots", over="operation", values=("difference",), split="control", reference=0.0,
+        value_label="knowledge synapses less the control",
     ),
     "edit_scores": Recipe(
         kind="dots", over="set", values=("reliability", "generalization", "locality"), panel="operation",
@@ -195,6 +195,7 @@ def recipe_of(table: Table) -> Recipe | None:
 _WORDS: Final = {
     "kappa": "κ", "kappa_same_answer": "κ, same answer", "cs1": "CS1", "cs2": "CS2", "dice": "D", "d0": "D₀",
     "ki": "K_I", "k0": "k₀", "hedges_g": "Hedges' g", "p_adjusted": "adjusted p", "otsu": "Otsu",
+    "cas_no_penalty": "cas, β2 = 0",
 }  # fmt: skip
 
 

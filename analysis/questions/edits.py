@@ -65,7 +65,7 @@ def edits_question(asked: Asked) -> Question:
                 _by_class(asked, edited, consistency.cs2),
                 name="edit_by_class",
                 title="Edits of consistent and of inconsistent facts",
-                labels=_LABELS,
+                labels={name: words for name, words in _LABELS.items() if name != "empty"},
                 note=f"Consistent: CS2 ≥ {asked.plan.consistency_threshold:g} over the used known queries. "
                 "By what ranks first. Descriptive: the classes differ in more than consistency.",
             ),
@@ -153,7 +153,7 @@ def _scores(asked: Asked, edited: Edited, criterion: str) -> pd.DataFrame:
                 **_row(asked, edited, operation, name, criterion, nothing),
             }
             rows.append({**row, "empty": edited.empty(name)})
-    return pd.DataFrame([row for row in rows if row["facts"]], columns=None if rows else ["operation", "set"])
+    return pd.DataFrame(rows, columns=None if rows else ["set", "operation"])
 
 
 def _row(
@@ -204,7 +204,7 @@ def _by_class(asked: Asked, edited: Edited, cs2: Floats) -> pd.DataFrame:
         if edited.has(operation, name)
         for label, among in classes.items()
     ]
-    return pd.DataFrame([row for row in rows if row["facts"]], columns=None if rows else ["set", "operation"])
+    return pd.DataFrame(rows, columns=None if rows else ["set", "operation"])
 
 
 def _contrasts(asked: Asked, edited: Edited) -> pd.DataFrame:
@@ -234,13 +234,17 @@ def _answer(edited: Edited, tests: tuple[TestResult, ...]) -> str:
         shares = [mean(edited.mean(success, on)) for on in ("edited", "held_out")]
         stays = mean(edited.unchanged(UPDATE, "own"))
         parts.append(
-            f"Of {counted(n, 'fact')}, an update of N_i makes o′ the answer to {_share(shares[0])} of edited "
-            f"queries and {_share(shares[1])} of held-out paraphrases, and leaves {_share(stays)} of "
-            "unrelated prompts as they were."
+            f"Of {counted(n, 'fact')}, an update of N_i leaves {_share(stays)} of unrelated prompts as they "
+            f"were, and makes o′ the answer to {_share(shares[0])} of edited queries and {_share(shares[1])} "
+            "of held-out paraphrases."
         )
     test = found.get("H7b")
     if test and not np.isnan(test.estimate):
-        parts.append(f"Matched neurons do {number(test.estimate)} less in log-odds on held-out paraphrases.")
+        than = "more" if test.estimate >= 0 else "less"
+        parts.append(
+            f"There it moves o′ by {number(abs(test.estimate))} {than} in log-odds than an update of as many "
+            "matched neurons."
+        )
     return " ".join(parts) or f"{counted(n, 'fact')} were edited."
 
 

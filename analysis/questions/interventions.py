@@ -210,6 +210,6 @@ def _answer(tests: tuple[TestResult, ...]) -> str:
     )
     mapping = found.get("H5c")
     if mapping and mapping.p is not None:
-        told = "goes" if mapping.verdict == "holds" else "is not shown to go"
-        said += f" That own sets stand out against a neighbor query's {told} with inconsistency."
+        told = "They stand" if mapping.verdict == "holds" else "It is not shown that they stand"
+        said += f" {told} out more, against a neighbor query's set, where a fact's queries agree less."
     return said

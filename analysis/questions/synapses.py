@@ -16,10 +16,14 @@ from qloc.analysis.synapse_effects import (
     KNOWLEDGE,
     NAMES,
     Attended,
+    Outcome,
     synapse_test,
 )
 
-_WHAT: Final = {"activation": "relative activation of N_i", "answer": "log-odds of the answer"}
+_WHAT: Final[dict[Outcome, str]] = {
+    "answer": "log-odds of the answer",
+    "activation": "relative activation of N_i",
+}
 
 
 def synapses_question(asked: Asked) -> Question:
@@ -50,15 +54,9 @@ def synapses_question(asked: Asked) -> Question:
                     "removed_mass": "attention in them, mean",
                 },
                 note="Sets differ in how much attention they hold: only the next table compares like with "
-                "like. `published` is what Chen et al. select by (first tokens among them): descriptive.",
+                "like. Published: what Chen et al. select by, first tokens among them: descriptive.",
             ),
-            Table.from_frame(
-                _contrasts(asked, attended),
-                name="synapse_contrasts",
-                title="Knowledge synapses against other attention of equal mass",
-                labels={"difference": "knowledge synapses less the control, as lost (gained, under enhance)"},
-                note=f"Queries whose removed masses are equal within {100 * EQUAL_MASS:g}%. {SCREEN_NOTE}",
-            ),
+            *_contrast_tables(asked, attended),
         ),
         method=(
             "Attention columns (layer, head, token) that take more than α times their share, the first token "
@@ -91,10 +89,26 @@ def _effects(asked: Asked, attended: Attended) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _contrast_tables(asked: Asked, attended: Attended) -> list[Table]:
+    """One for each outcome, their p-values adjusted together."""
+    frame = _contrasts(asked, attended)
+    return [
+        Table.from_frame(
+            frame[frame["outcome"] == words].drop(columns="outcome"),
+            name="synapse_contrasts" if outcome == "answer" else f"synapse_contrasts_{outcome}",
+            title=f"Knowledge synapses against equal attention: {words}",
+            labels={"difference": "knowledge synapses less the control, as lost (gained, under enhance)"},
+            note=f"Queries whose removed masses are equal within {100 * EQUAL_MASS:g}%. {SCREEN_NOTE} Answer "
+            "and activation are one family.",
+        )
+        for outcome, words in _WHAT.items()
+    ]
+
+
 def _contrasts(asked: Asked, attended: Attended) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     used = attended.rows.used
-    for outcome in NAMES:
+    for outcome in _WHAT:
         for operation in attended.operations:
             for control in CONTROLS:
                 if not attended.has(operation, KNOWLEDGE, control):

@@ -46,6 +46,7 @@ def edits_of(
     shape, of_probes = (*arms, *layout.query.shape), (*arms, c.n_facts, N_PROBES)
     odds, new = np.full(shape, np.nan), np.full(shape, np.nan)
     nats = np.full((*arms, c.n_facts), np.nan)
+    size = np.bincount(c.fact, weights=np.diff(planted.member.indptr), minlength=c.n_facts)
     base, base_new = base_odds(planted), base_odds(planted) - 8.0
     for o, operation in enumerate(operations):
         for s, name in enumerate(sets):
@@ -54,21 +55,25 @@ def edits_of(
             mean = effects.mean.get(name, MOVED.get(name, 0.0))
             nats[o, s] = (damage or {}).get(name, 0.1 * mean) + 0.3 * rng.standard_normal(c.n_facts)
             moved = mean + per_nat * nats[o, s][c.fact] + nested(planted, effects, rng)
+            if name != "in_context":  # no neurons, no edit
+                nats[o, s][size == 0] = np.nan
+                moved[size[c.fact] == 0] = np.nan
             odds[o, s] = layout.by_fact(base - moved)
             new[o, s] = layout.by_fact(base_new + (0.0 if operation == "erase" else 1.5) * moved)
     efk, fk = ("edit_operation", "edit_set", "fact", "query_of_fact"), ("fact", "query_of_fact")
     efp, ef = ("edit_operation", "edit_set", "fact", "probe"), ("edit_operation", "edit_set", "fact")
     text = np.where(layout.edited[None, None] >= 0, nats, np.nan)
+    slots = np.tile(size.astype(np.int32), (len(sets), 1))
     if "in_context" in sets:
-        text[:, list(sets).index("in_context")] = np.nan
-    size = np.bincount(c.fact, weights=np.diff(planted.member.indptr), minlength=c.n_facts)
+        place = list(sets).index("in_context")
+        text[:, place], slots[place] = np.nan, 0
     kl = np.where(np.isnan(nats)[..., None], np.nan, rng.gamma(1.0, 0.1, of_probes))
     same = np.where(np.isnan(kl), -1, np.where(kl < 0.2, 10, 11)).astype(np.int32)
     variables: dict[str, Any] = {
         "edited_query": (("fact",), layout.edited.astype(np.int32)),
         "new_object": (("fact",), np.full(c.n_facts, "new")),
         "held_out": (fk, layout.held_out),
-        "n_slots": (("edit_set", "fact"), np.tile(size.astype(np.int32), (len(sets), 1))),
+        "n_slots": (("edit_set", "fact"), slots),
         **_told("", efk, odds, new),
         **_told("base_", fk, layout.by_fact(base), layout.by_fact(base_new)),
         "probe_query": (("fact", "probe"), np.zeros((c.n_facts, N_PROBES), dtype=np.int32)),

@@ -9,20 +9,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers as hf
 
 from qloc.errors import InputError
-from qloc.extract.architectures import LISTED, Paths, sites
+from qloc.extract.architectures import LISTED, Paths, down_weight, sites
 from qloc.extract.attention import recording, why_not_recorded
+from qloc.extract.changed_rows import Cells, RowEngine, sharing
+from qloc.extract.edit_tests import EditTests
+from qloc.extract.edits import erasure
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel
 from qloc.extract.paths import ScaledPath
 from qloc.extract.quadrature import quadrature
 from qloc.extract.refusals import refuse_unsupported
 from qloc.extract.run import prepare
-from qloc.extract.tokens import Target
+from qloc.extract.tokens import Asked, Target
+from qloc.facts import Query
 from qloc.plan import Plan
 
 VOCABULARY, HEADS = 300, 4
@@ -517,3 +522,81 @@ def test_numbers_that_are_not_finite_prove_nothing(caplog: pytest.LogCaptureFixt
     assert engine_of(loaded).kind == "full"
     handle.remove()
     assert len(caplog.messages) == 1
+
+
+# What the phases after signals do, on every family
+
+
+def _alone(loaded: LoadedModel, target: Target, cells: Cells, row: int) -> torch.Tensor:
+    """Final logits at the target of a pass of its own, some activations halved there."""
+    own, width = cells.of_rows(np.array([row])), loaded.sites.n_neurons
+    calls, handles = [0], []
+
+    def halve(_: Any, args: Any) -> Any:
+        layer, calls[0] = calls[0], calls[0] + 1
+        given = args[0].reshape(1, -1, width).clone()
+        for neuron in own.neuron[own.layer == layer]:
+            given[0, target.position, neuron] *= 0.5
+        return (given.reshape(args[0].shape), *args[1:])
+
+    for down in dict.fromkeys(loaded.sites.downs):
+        handles.append(down.register_forward_pre_hook(halve))
+    logits = loaded.model(input_ids=torch.tensor([target.ids])).logits[0, target.position]
+    for handle in handles:
+        handle.remove()
+    return logits
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_changed_rows_are_passes_of_their_own(kind: str) -> None:
+    loaded = model_of(kind)
+    targets, sites_ = targets_of(loaded), loaded.sites
+    engine = RowEngine(model=loaded.model, sites=sites_, family=loaded.family, memory=10**9)
+    engine = sharing(engine, targets, 1e-5)
+    rng = np.random.default_rng(0)
+    rows = np.repeat(np.arange(len(targets)), 2)
+    row = np.repeat(np.arange(len(rows)), 5)
+    cells = Cells(
+        row=row,
+        layer=np.tile(np.arange(5) % sites_.n_layers, len(rows)),
+        neuron=np.concatenate([rng.choice(sites_.n_neurons, 5, replace=False) for _ in rows]),
+        factor=np.full(len(row), 0.5),
+        offset=np.zeros(len(row)),
+    )
+    for done in engine.passes(targets, rows, cells):
+        for number, hidden in zip(done.rows.tolist(), done.hidden, strict=True):
+            if number in (0, 3, 8):
+                with torch.no_grad():
+                    expected = _alone(loaded, targets[rows[number]], cells, number)
+                    close(engine.head.logits(hidden[None])[0], expected, FLOAT32_SCORES.get(kind, 1e-5))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_edits_as_rows_are_edited_weights(kind: str) -> None:
+    loaded = model_of(kind)
+    if len(set(loaded.sites.downs)) < loaded.sites.n_layers:
+        pytest.skip("layers share their weights: never edited")
+    target, width = targets_of(loaded)[1], loaded.sites.n_neurons
+    neurons = np.array([0, width + 1, 2 * width + 2, 2 * width + 3])
+    engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=10**9)
+    tests = EditTests(engine=engine, edits=[None, erasure(loaded.sites, neurons)])
+    query = Query(template="t", text="[Y]")
+    found, _ = tests.answers([Asked(query=query, answer="", targets=(target,))])
+    greedy = None if loaded.family == "masked" else tests.greedy(target.ids, 3, 64)
+    weights = [down_weight(loaded.sites.downs[n // width]) for n in neurons.tolist()]
+    kept = [weight[:, n % width].clone() for weight, n in zip(weights, neurons.tolist(), strict=True)]
+    with torch.no_grad():
+        for weight, n in zip(weights, neurons.tolist(), strict=True):
+            weight[:, n % width] = 0
+        logits = loaded.model(input_ids=torch.tensor([target.ids])).logits[0, target.position]
+        following = list(target.ids)
+        for _ in range(3 if greedy is not None else 0):
+            ahead = loaded.model(input_ids=torch.tensor([following]), use_cache=False).logits[0, -1]
+            following.append(int(ahead.argmax()))
+        for weight, n, row in zip(weights, neurons.tolist(), kept, strict=True):
+            weight[:, n % width] = row
+    expected = float(logits.double().log_softmax(0)[target.token])
+    assert found.log_probability[1] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert abs(found.log_probability[1] - found.log_probability[0]) > 1e-4  # an edit that does something
+    if greedy is not None:
+        assert greedy[1].tolist() == following[-3:]
