@@ -36,7 +36,7 @@ FACTS = [
     )
 ]
 
-COMMANDS = ["demo", "extract", "analyze", "report", "simulate", "cite"]
+COMMANDS = ["demo", "extract", "analyze", "report", "compare", "show", "reproduce", "simulate", "cite"]
 
 BLOCKED = """
 import sys
@@ -128,7 +128,7 @@ def test_help_is_a_page_to_act_on(command: list[str]) -> None:
 
 def test_help_lists_what_there_is() -> None:
     page = done("--help").partition("Commands:\n")[2]
-    assert [line.split()[0] for line in page.splitlines()] == [*COMMANDS, "store"]
+    assert [line.split()[0] for line in page.splitlines()] == [*COMMANDS, "facts", "store"]
 
 
 IN_YAML_ONLY = {"analysis", "interventions", "edits"}

@@ -33,7 +33,10 @@ Model = Annotated[
 Facts = Annotated[
     str | None,
     _option(
-        _WHAT, "--facts", "FACTS", "A facts.jsonl, pararel:DIR, blimp:FILE_OR_DIR or embedded. Required."
+        _WHAT,
+        "--facts",
+        "FACTS",
+        "A facts.jsonl or .csv, pararel:DIR, blimp:FILE_OR_DIR or embedded. Required.",
     ),
 ]
 PlanFile = Annotated[
