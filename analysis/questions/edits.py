@@ -75,6 +75,7 @@ def edits_question(asked: Asked) -> Question:
                 title="Edits against each other on held-out paraphrases",
                 labels={
                     "difference": "difference in log-odds moved at held-out paraphrases",
+                    "difference_all": "the same, all queries",
                     "damage": "difference in Δ nats a token",
                 },
                 note="Log-odds that o loses (erase), or that o′ gains (update). " + SCREEN_NOTE,
@@ -209,6 +210,7 @@ def _by_class(asked: Asked, edited: Edited, cs2: Floats) -> pd.DataFrame:
 
 def _contrasts(asked: Asked, edited: Edited) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
+    everything = Edited.of(asked.study, known=False)
     for operation in edited.operations:
         for first, second in CONTRASTS:
             if not edited.has(operation, first, second):
@@ -218,8 +220,10 @@ def _contrasts(asked: Asked, edited: Edited) -> pd.DataFrame:
             row: dict[str, Any] = {"contrast": f"{first} less {second}", "operation": operation}
             x = moved[0] - moved[1]
             row |= screened(x, edited.rows.clusters, asked.draws, (120, len(rows)))
+            all_of_them = [everything.moved(operation, name, "held_out") for name in (first, second)]
+            row["difference_all"] = mean(all_of_them[0] - all_of_them[1])
             rows.append({**row, "damage": mean(damage[0] - damage[1])})
-    columns = ["contrast", "operation", "difference", "p", "p_adjusted"]
+    columns = ["contrast", "operation", "difference", "difference_all", "damage", "p", "p_adjusted"]
     return pd.DataFrame(corrected(rows), columns=None if rows else columns)
 
 

@@ -97,7 +97,10 @@ def _contrast_tables(asked: Asked, attended: Attended) -> list[Table]:
             frame[frame["outcome"] == words].drop(columns="outcome"),
             name="synapse_contrasts" if outcome == "answer" else f"synapse_contrasts_{outcome}",
             title=f"Knowledge synapses against equal attention: {words}",
-            labels={"difference": "knowledge synapses less the control, as lost (gained, under enhance)"},
+            labels={
+                "difference": "knowledge synapses less the control, as lost (gained, under enhance)",
+                "difference_all": "the same, all queries",
+            },
             note=f"Queries whose removed masses are equal within {100 * EQUAL_MASS:g}%. {SCREEN_NOTE} Answer "
             "and activation are one family.",
         )
@@ -107,7 +110,7 @@ def _contrast_tables(asked: Asked, attended: Attended) -> list[Table]:
 
 def _contrasts(asked: Asked, attended: Attended) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    used = attended.rows.used
+    used, everything = attended.rows.used, Attended.of(asked.study, known=False)
     for outcome in _WHAT:
         for operation in attended.operations:
             for control in CONTROLS:
@@ -121,9 +124,12 @@ def _contrasts(asked: Asked, attended: Attended) -> pd.DataFrame:
                 }
                 by_fact = attended.rows.mean(x)
                 row |= screened(by_fact, attended.rows.clusters, asked.draws, (110, len(rows)))
+                row["difference_all"] = mean(
+                    everything.rows.mean(everything.against(operation, control, outcome))
+                )
                 row["queries"] = int(np.sum(used & ~np.isnan(x)))
                 rows.append({**row, "unequal": int(np.sum(used & ~attended.equal_mass(control)))})
-    columns = ["control", "operation", "outcome", "difference", "p", "p_adjusted"]
+    columns = ["control", "operation", "outcome", "difference", "difference_all", "p", "p_adjusted"]
     return pd.DataFrame(corrected(rows), columns=None if rows else columns)
 
 

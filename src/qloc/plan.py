@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from qloc.analysis_plan import AnalysisPlan as AnalysisPlan
 from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
 from qloc.phase_plan import EditPlan, InterventionPlan
@@ -34,10 +35,6 @@ AnswerTokens = Literal["all", "first"]
 Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 Phase = Literal["signals", "interventions", "edits"]
-_OF_SIGNALS = Literal["H1a", "H1b", "H3", "H9", "H10a", "H10b", "H10c"]
-_OF_INTERVENTIONS = Literal["H5a", "H5b", "H5c", "H6a", "H6b"]
-_OF_EDITS = Literal["H7a", "H7b", "H8a", "H8b", "H8c", "H8d", "H8e", "H10d"]
-Hypothesis = Literal[_OF_SIGNALS, _OF_INTERVENTIONS, _OF_EDITS]
 
 ADAPTIVE_STEPS: Final = 8
 """Nodes that ``adaptive`` starts with where none are given: benchmarks/quadrature.py."""
@@ -90,32 +87,6 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AnalysisPlan(_Strict):
-    """What is asked of a store, fixed before looking: methods.md §4–5, statistics.md §12."""
-
-    method: str = "ig"
-    threshold: float = Field(0.2, gt=0, lt=1)
-    thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-    consistency_threshold: float = Field(0.1, gt=0, lt=1)
-    k0: int = Field(3, ge=2)
-    n_permutations: int = Field(999, ge=99)
-    n_bootstrap: int = Field(999, ge=99)
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    alpha: float = Field(0.05, gt=0, lt=0.5)
-    confirmatory: tuple[Hypothesis, ...] = ("H1a", "H1b")
-    budgets: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 40, 80)
-    agreement_margin: float = Field(0.05, gt=0)
-    behaviour_margin: float = Field(0.1, gt=0)
-    effect_margin: float = Field(0.1, gt=0)
-    """Log-odds that count as no difference (H5–H8)."""
-
-    activation_margin: float = Field(0.01, gt=0)
-    """Relative activation that counts as no difference (H6a)."""
-
-    n_splits: int = Field(20, ge=1)
-    seed: int = Field(0, ge=0)
-
-
 class Plan(_Strict):
     """One study, model to analysis; every field may stand in YAML, most as a flag of ``qloc extract``."""
 
@@ -145,10 +116,10 @@ class Plan(_Strict):
     cluster: str | None = Field(None, validate_default=True)
     dtype: Dtype = "auto"
     store_dtype: Literal["float32", "float64"] = "float32"
-    phases: Annotated[tuple[Phase, ...], BeforeValidator(_listed)] = ("signals",)
+    phases: Annotated[tuple[Phase, ...], BeforeValidator(_listed)] = get_args(Phase)
     sets: str | None = None
-    interventions: InterventionPlan = InterventionPlan()
-    edits: EditPlan = EditPlan()
+    interventions: InterventionPlan = Field(InterventionPlan(), validate_default=True)
+    edits: EditPlan = Field(EditPlan(), validate_default=True)
     analysis: AnalysisPlan = AnalysisPlan()
 
     @model_validator(mode="before")
@@ -156,6 +127,13 @@ class Plan(_Strict):
     def _start_of_adaptive(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("quadrature") == "adaptive" and given.get("steps") is None:
             return {**given, "steps": ADAPTIVE_STEPS}
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _phases_of_the_site(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("site") == "mlp_pre" and given.get("phases") is None:
+            return {**given, "phases": ("signals",)}
         return given
 
     @field_validator("methods")
@@ -208,6 +186,9 @@ class Plan(_Strict):
     ) -> InterventionPlan | EditPlan:
         if part.method is not None and part.method not in info.data.get("methods", (part.method,)):
             raise ValueError(f"a method that is extracted, one of {', '.join(info.data['methods'])}")
+        floor, phases = info.data.get("floor", 0.0), info.data.get("phases", ())
+        if part.threshold < floor and info.field_name in phases:
+            raise ValueError(f"a threshold of at least the floor, {floor:g}, or signals as the only phase")
         return part
 
     def signal_parameters(self) -> dict[str, Any]:

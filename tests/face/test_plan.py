@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from qloc.analysis_plan import Hypothesis
 from qloc.errors import InputError
 from qloc.own_sets import neuron_set_labels, read_own_sets
 from qloc.phase_plan import NEURON_SETS, InterventionPlan
@@ -32,7 +34,7 @@ def test_defaults_are_those_of_the_interface() -> None:
     assert (plan.memory, plan.seed, plan.device, plan.dtype) == (8 * 10**9, 0, "auto", "auto")
     assert (plan.store_dtype, plan.phases, plan.relations, plan.max_facts) == (
         "float32",
-        ("signals",),
+        ("signals", "interventions", "edits"),
         (),
         None,
     )
@@ -157,9 +159,10 @@ def test_a_misspelt_hypothesis_is_refused_not_demoted(tmp_path: Path) -> None:
     path.write_text("analysis: {confirmatory: [h1a], thresholds: [0.2, 7]}\n")
     with pytest.raises(InputError) as caught:
         plan_from(path)
+    names = "".join(f"'{name}', " for name in get_args(Hypothesis)[:-1])
     assert caught.value.problems == (
         f"analysis.thresholds.1 is 7; expected less than 1. At plan {path}. Correct it.",
-        f"analysis.confirmatory.0 is 'h1a'; expected 'H1a', 'H1b', 'H3', 'H9', 'H10a', 'H10b' or 'H10c'. At plan {path}. Correct it.",
+        f"analysis.confirmatory.0 is 'h1a'; expected {names[:-2]} or 'H10d'. At plan {path}. Correct it.",
     )
 
 
@@ -227,3 +230,15 @@ def test_every_problem_of_own_sets_is_told(tmp_path: Path) -> None:
     path.write_text("[]")
     with pytest.raises(InputError, match=r"^file is 'list'; expected JSON of the form "):
         read_own_sets(path)
+
+
+def test_the_other_site_is_extracted_alone() -> None:
+    assert plan_from(None, {"site": "mlp_pre"}).phases == ("signals",)
+    assert len(problems(site="mlp_pre", phases="signals,edits")) == 1
+
+
+def test_sets_below_the_floor_are_refused_before_any_work() -> None:
+    found = problems(floor=0.3, phases="signals,interventions,edits")
+    assert len(found) == 2
+    assert all("threshold of at least the floor, 0.3" in line for line in found)
+    assert plan_from(None, {"floor": 0.3, "phases": "signals"}).floor == 0.3

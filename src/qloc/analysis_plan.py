@@ -1,0 +1,40 @@
+"""The analysis plan: what is asked of a store, and which answers are confirmatory."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Hypothesis = Literal[
+    "H1a", "H1b", "H3", "H5a", "H5b", "H5c", "H6a", "H6b", "H7a", "H7b", "H8a", "H8b", "H8c", "H8d", "H8e",
+    "H9", "H10a", "H10b", "H10c", "H10d",
+]  # fmt: skip
+
+
+class AnalysisPlan(BaseModel):
+    """What is asked of a store, fixed before looking: methods.md §4–5, statistics.md §12."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str = "ig"
+    threshold: float = Field(0.2, gt=0, lt=1)
+    thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+    consistency_threshold: float = Field(0.1, gt=0, lt=1)
+    k0: int = Field(3, ge=2)
+    n_permutations: int = Field(999, ge=99)
+    n_bootstrap: int = Field(999, ge=99)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    confirmatory: tuple[Hypothesis, ...] = ("H1a", "H1b")
+    budgets: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 40, 80)
+    agreement_margin: float = Field(0.05, gt=0)
+    behaviour_margin: float = Field(0.1, gt=0)
+    effect_margin: float = Field(0.1, gt=0)
+    """Log-odds that count as no difference (H5–H8)."""
+
+    activation_margin: float = Field(0.01, gt=0)
+    """Relative activation that counts as no difference (H6a)."""
+
+    n_splits: int = Field(20, ge=1)
+    seed: int = Field(0, ge=0)
