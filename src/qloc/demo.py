@@ -8,7 +8,7 @@ from typing import Final
 from qloc.errors import MissingDependencyError
 from qloc.extracting import extract_study
 from qloc.phase_plan import EditPlan
-from qloc.pipeline import analyze, report
+from qloc.pipeline import COMPARISON, analyze, compare, report
 from qloc.plan import Plan
 from qloc.progress import Progress
 from qloc.shipped import KINDS, Kind, place, shipped_plan
@@ -28,8 +28,8 @@ def demo(out: str | Path, *, progress: Progress | None = None) -> Path:
 
     Parameters
     ----------
-    out : folder for ``causal.zarr``, ``masked.zarr``, ``results/causal``, ``results/masked`` and
-        ``report.html``; what was extracted already is not extracted again.
+    out : folder for ``causal.zarr``, ``masked.zarr``, ``results/causal``, ``results/masked``,
+        ``results/comparison`` and ``report.html``; what was extracted already is not extracted again.
 
     Raises
     ------
@@ -44,6 +44,8 @@ def demo(out: str | Path, *, progress: Progress | None = None) -> Path:
         progress.say(f"Analyzing {store} …")
         analyze(store, plan.analysis, results)
         folders.append(results)
+    folders.append(out / "results" / COMPARISON)
+    compare([out / f"{kind}.zarr" for kind in KINDS], plan.analysis, folders[-1])
     return report(folders, "html", out / "report.html")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Final, overload
 
 from qloc.errors import InputError, SchemaError, message
 from qloc.plan import AnalysisPlan
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from qloc.analysis.results import StudyResult
     from qloc.analysis.studies import Studies
     from qloc.analysis.study import Study
+
+COMPARISON: Final = "comparison"
+"""Folder of what compares several stores, among those of their results."""
 
 
 @overload

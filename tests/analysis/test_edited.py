@@ -154,6 +154,19 @@ def test_more_of_the_same_damage_is_not_better():
         cas_at_equal_damage(study, against="union")
 
 
+def test_edits_that_lower_the_new_object_do_not_generalize_further():
+    """CAS is far ahead of N_i, but o′ falls by both."""
+    study = simulate(effects=Effects(mean={"cas_top": 10.0}), **SIZE, seed=4)
+    lower = study.edits.assign(new_log_probability=study.edits["new_log_probability"] - 30.0)
+    found = cas_at_equal_budget(
+        replace(study, datasets={**study.datasets, "edits": lower}), n_permutations=99
+    )
+    ahead = cas_at_equal_budget(study, n_permutations=99)
+    assert found.estimate > 0 < ahead.estimate
+    assert (ahead.verdict, found.verdict) == ("holds", "undecided")
+    assert found.p > 0.9
+
+
 def test_consistency_over_used_queries(study):
     sets = study.neurons()
     place = np.concatenate([np.arange(n) for n in study.facts["n_queries"].values])

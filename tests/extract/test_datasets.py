@@ -343,7 +343,7 @@ def test_unknown_relations_and_sources_are_refused(tmp_path: Path) -> None:
     ]
     for source in ("", "builtin:x", "counterfact:x.json"):
         assert problems(source) == [
-            f"facts is '{source}'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR or a facts.jsonl. "
+            f"facts is '{source}'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR, a facts.jsonl or a facts.csv. "
             "At --facts. Give one of these."
         ]
 

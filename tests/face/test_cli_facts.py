@@ -242,6 +242,21 @@ def test_analyze_of_several_compares_them(stores: tuple[Path, Path], tmp_path: P
     assert len(heads) == len(set(heads)) == 3
 
 
+def test_stores_with_nothing_in_common_are_analyzed_and_not_compared(
+    stores: tuple[Path, Path], tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2}\n")
+    simulate(tmp_path / "comparison.zarr", facts=8, relations=1, templates=2, seed=2)
+    result = run("analyze", stores[0], tmp_path / "comparison.zarr", "--plan", plan, "--out", tmp_path / "r")
+    assert result.exit_code == 0, result.output
+    assert "Not compared: common queries is 0; expected at least one query" in result.stderr
+    assert sorted(path.parent.name for path in tmp_path.glob("r/*/study.json")) == ["comparison-2", "early"]
+    assert refused("compare", stores[0], tmp_path / "comparison.zarr").startswith(
+        "Error: common queries is 0;"
+    )
+
+
 def test_numbers_align() -> None:
     lines = table(["a", "b"], [["x", 1], ["yy", 1000]]).splitlines()
     assert lines == ["  a       b", "  x       1", "  yy  1,000"]

@@ -272,6 +272,7 @@ def test_the_demo_makes_everything_it_says(tmp_path: Path, monkeypatch: pytest.M
     for kind in demo.KINDS:
         assert f"embedded:{kind}" in text
         assert (tmp_path / "d" / "results" / kind / "study.json").exists()
+    assert "How do the models differ on the same facts?" in text
     first = page.read_bytes()
     again = io.StringIO()
     demo.demo(tmp_path / "d", progress=Progress(stream=again))

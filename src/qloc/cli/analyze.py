@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +14,6 @@ from qloc.progress import Progress
 
 if TYPE_CHECKING:
     from qloc.analysis.results import StudyResult
-
-COMPARISON: Final = "comparison"
-"""Folder of what compares several stores."""
 
 
 def analyze(
@@ -59,8 +56,8 @@ def analyze(
         threshold: 0.2
         n_permutations: 999
     """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.pipeline import COMPARISON, compare
     from qloc.pipeline import analyze as analyzed
-    from qloc.pipeline import compare
     from qloc.plan import plan_from
 
     asked = plan_from(plan).analysis
@@ -97,15 +94,17 @@ def folders_of(stores: Sequence[str | Path], out: Path | None) -> list[Path]:
     >>> [str(folder) for folder in folders_of(["s3://bucket/gpt2.zarr"], None)]
     ['gpt2-results']
     """
+    from qloc.pipeline import COMPARISON
+
     if out and len(stores) == 1:
         return [out]
-    names: list[str] = []
+    names = [COMPARISON] if len(stores) > 1 else []
     for store in stores:
         place = str(store) if "://" in str(store) else str(Path(store).resolve())
         stem = place.rstrip("/").rpartition("/")[2].removesuffix(".zip").removesuffix(".zarr")
         again = sum(name == stem or name.startswith(f"{stem}-") for name in names)
         names.append(f"{stem}-{again + 1}" if stem in names else stem)
-    return [out / name if out else Path(f"{name}-results") for name in names]
+    return [out / name if out else Path(f"{name}-results") for name in names[-len(stores) :]]
 
 
 def _answers(found: StudyResult) -> None:
