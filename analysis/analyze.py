@@ -59,7 +59,11 @@ from qloc.analysis.questions.synapses import synapses_question
 from qloc.analysis.questions.welch import welch_question
 from qloc.analysis.results import Question, StudyResult
 from qloc.analysis.study import Study
+from qloc.canonical import digest
 from qloc.plan import AnalysisPlan
+
+PLAN_DIGEST = "analysis plan, sha256"
+"""Where a result's provenance has the digest of its plan: the plan's, as canonical JSON."""
 
 _SHOWN = ("model", "facts", "site", "fingerprint", "layout", "excluded", "synthetic")
 """Attributes of a store that have a place of their own in a result."""
@@ -149,7 +153,6 @@ def questions_of(asked: Asked) -> tuple[Callable[[Asked], Question], ...]:
 def provenance(asked: Asked) -> dict[str, str]:
     """Where every number comes from: store, method, rule, versions, seed."""
     attrs, plan = asked.study.attrs, asked.plan
-    modules = (np, scipy, pd, xr, statsmodels)
     return {
         "store fingerprint": asked.study.fingerprint,
         "site": words(attrs.get("site", "")),
@@ -158,6 +161,15 @@ def provenance(asked: Asked) -> dict[str, str]:
         "knowledge neurons": f"{plan.method}, {asked.sets.rule}",
         "extraction": words({name: value for name, value in attrs.items() if name not in _SHOWN}),
         "draws": f"{plan.n_permutations} permutations, {plan.n_bootstrap} resamples, seed {plan.seed}",
+        PLAN_DIGEST: digest(plan.model_dump(mode="json")),
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What computed the numbers."""
+    modules = (np, scipy, pd, xr, statsmodels)
+    return {
         "qloc": __version__,
         "versions": ", ".join(f"{module.__name__} {module.__version__}" for module in modules),
     }

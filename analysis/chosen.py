@@ -7,14 +7,14 @@ strength needs whole layers and is drawn there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 from scipy import sparse
 
-from qloc.analysis.reading import Signals
+from qloc.analysis.reading import Signals, sets_of
 from qloc.analysis.refined import Refined, refined
 from qloc.analysis.study import Study
 from qloc.arms import Arms
@@ -68,7 +68,7 @@ class Chooser:
         ------
         FloorError : the threshold is below what the panels keep.
         """
-        return self.study.neurons(method=self.method, threshold=self.threshold)
+        return certain_sets(self.study, self.method, self.threshold)
 
     @cached_property
     def refined(self) -> Refined:
@@ -213,6 +213,26 @@ class _Stored:
         order = np.argsort(panel, kind="stable")
         at = order[np.searchsorted(panel[order], neurons)]
         return np.asarray(self.values[query][at], dtype=np.float64)
+
+
+def certain_sets(study: Study, method: str, threshold: float) -> NeuronSets:
+    """N_i of every query; empty, and never approximate, where a fact's panel overflowed above the threshold.
+
+    Raises
+    ------
+    FloorError : every panel keeps less than what is asked for.
+    """
+    signals = study.signals_of(method)
+    floors = signals.floors if signals.floors is not None else np.zeros(1)
+    with np.errstate(invalid="ignore"):
+        above = floors > threshold
+    if not above.any() or above[~np.isnan(floors)].all():
+        return study.neurons(method=method, threshold=threshold)
+    member = sets_of(replace(signals, floors=None), threshold, None, study.column("facts", "id"))
+    member.data &= ~np.repeat(above[signals.fact], np.diff(member.indptr))
+    member.eliminate_zeros()
+    shown = study.neurons(method=method, threshold=float(np.nanmax(floors)))
+    return replace(shown, member=member, rule=f"threshold {threshold:g}")
 
 
 def strata(sets: NeuronSets) -> dict[tuple[str, str], Array]:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from qloc.analysis.cas import Cas, cas
-from qloc.analysis.chosen import OTHER, Rows, drawn, matrix, other_fact, row_of, strata
+from qloc.analysis.chosen import OTHER, Rows, certain_sets, drawn, matrix, other_fact, row_of, strata
 from qloc.analysis.reading import Signals
 from qloc.analysis.refined import Refined, refined
 from qloc.analysis.study import Study
@@ -47,7 +47,7 @@ class EditChooser:
         ------
         FloorError : the threshold is below what the panels keep.
         """
-        return self.study.neurons(method=self._signals.method, threshold=self.part.threshold)
+        return certain_sets(self.study, self._signals.method, self.part.threshold)
 
     @cached_property
     def _signals(self) -> Signals:

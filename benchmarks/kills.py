@@ -44,7 +44,9 @@ def plan_of(folder: Path, n_facts: int) -> Plan:
             queries = ["The capital of [X] is [Y].", "[X] has its capital in [Y]."]
             fact = {"id": str(n), "relation": "capital", "subject": subject, "object": "Paris"}
             lines.write(json.dumps({**fact, "queries": queries}) + "\n")
-    return Plan(model="embedded:causal", facts=str(facts), steps=3, unit_facts=1, device="cpu")
+    # one thread: the processes forked from here must not wait for threads that they have not
+    given = {"steps": 3, "unit_facts": 1, "threads": 1, "device": "cpu", "phases": ("signals",)}
+    return Plan(model="embedded:causal", facts=str(facts), **given)
 
 
 def started(plan: Plan, out: Path, dies: Callable[[int], bool], report: int | None = None) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from qloc.analysis.results import Cell, Question, StudyResult, Table, TestResult, Verdict, plain
+from qloc.canonical import digest
 from qloc.errors import InputError, message
 from qloc.reports.compare import compare
 from qloc.reports.document import (
@@ -43,12 +44,29 @@ def build(results: Sequence[StudyResult]) -> Document:
         rule = "at least one folder that `qloc analyze` wrote"
         raise InputError(message("results", [], rule, "qloc report", "Run `qloc analyze` first"))
     several = len(results) > 1
+    ordered = told_apart(sorted(results, key=lambda result: not _compares(result)))
     prefixes = [f"study-{n}-" if several else "" for n in range(1, len(results) + 1)]
-    parts = tuple(_part(result, prefix) for result, prefix in zip(results, prefixes, strict=True))
-    if not several:
-        return Document(title=results[0].title, parts=parts)
-    title = f"{len(results)} studies compared"
-    return Document(title=title, parts=parts, comparison=compare(parts))
+    parts = tuple(_part(result, prefix) for result, prefix in zip(ordered, prefixes, strict=True))
+    studies = parts[sum(map(_compares, results)) :]
+    if len(studies) < 2:
+        return Document(title=ordered[0].title, parts=parts)
+    title = f"{len(studies)} studies compared"
+    return Document(title=title, parts=parts, comparison=compare(studies))
+
+
+def told_apart(results: Sequence[StudyResult]) -> list[StudyResult]:
+    """The results, those of one title numbered: they are of one model, from different stores."""
+    titles = [result.title for result in results]
+    numbers = [titles[: n + 1].count(title) for n, title in enumerate(titles)]
+    return [
+        replace(result, title=f"{result.title} ({number})") if titles.count(result.title) > 1 else result
+        for result, number in zip(results, numbers, strict=True)
+    ]
+
+
+def _compares(result: StudyResult) -> bool:
+    """Whether a result compares models: it then comes first, and is no study beside the others."""
+    return result.question("models") is not None
 
 
 def _part(result: StudyResult, prefix: str) -> Part:
@@ -60,7 +78,10 @@ def _part(result: StudyResult, prefix: str) -> Part:
         facts=result.facts,
         synthetic=result.synthetic,
         notes=tuple(note for note in result.notes if not (result.synthetic and note.startswith("Synthetic"))),
-        summary=summary(finding for section in sections for finding in section.findings),
+        summary=summary(
+            (finding for section in sections for finding in section.findings),
+            digest(plain(result.plan)) if result.plan else "",
+        ),
         sections=sections,
         provenance=Provenance(
             entries=tuple((str(name), str(value)) for name, value in result.provenance.items()),
@@ -92,7 +113,7 @@ def _finding(test: TestResult, section: str) -> Finding:
     return Finding(test=test, sentence=test.sentence(), section=section)
 
 
-def summary(findings: Iterable[Finding]) -> Summary:
+def summary(findings: Iterable[Finding], plan_digest: str = "") -> Summary:
     """Findings by verdict, confirmatory ones first, and the sentence that counts them."""
     order = {"confirmatory": 0, "exploratory": 1, "descriptive": 2}
     ranked = sorted(findings, key=lambda finding: order[finding.test.role])
@@ -102,6 +123,7 @@ def summary(findings: Iterable[Finding]) -> Summary:
 
     return Summary(
         headline=_headline([finding.test for finding in ranked]),
+        digest=plan_digest,
         held=having("holds"),
         failed=having("does not hold"),
         undecided=having("undecided", "not identified"),

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from qloc.analysis.results import Cell, TestResult
+from qloc.analysis.results import Cell, Role, TestResult
 
 FigureKind = Literal["dots", "bars", "stacked", "lines", "profile", "heatmap", "multiples"]
 ColumnKind = Literal["text", "count", "number", "p"]
@@ -118,6 +118,9 @@ SYNTHETIC = "Model or facts are made up for demonstration: nothing here is about
 """What a report on a synthetic study says before anything else."""
 
 
+Groups = tuple[tuple[str, tuple[Finding, ...]], ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """What was asked, what came out, and how sure that is; read in ten seconds.
@@ -125,25 +128,39 @@ class Summary:
     Attributes
     ----------
     headline : the verdicts counted, one sentence.
+    digest : sha256 of the analysis plan, which says what is confirmatory; empty where there is no plan.
     held, failed, undecided : tests by verdict (undecided: also not identified), confirmatory ones first.
     measured : descriptive results, without a verdict.
     """
 
     headline: str
+    digest: str = ""
     held: tuple[Finding, ...] = ()
     failed: tuple[Finding, ...] = ()
     undecided: tuple[Finding, ...] = ()
     measured: tuple[Finding, ...] = ()
 
-    def groups(self) -> tuple[tuple[str, tuple[Finding, ...]], ...]:
-        """Title and findings of each group that has any."""
+    def roles(self) -> tuple[tuple[str, Groups], ...]:
+        """What the plan confirms apart from what was only explored: title, and groups by verdict."""
+        plan = f"the tests that analysis plan {self.digest[:12]} names" if self.digest else "named before"
+        titled: tuple[tuple[Role, str], ...] = (
+            ("confirmatory", f"Confirmatory: {plan}"),
+            ("exploratory", "Exploratory: to be confirmed on other data"),
+            ("descriptive", "Descriptive"),
+        )
+        found = ((title, self._groups(role)) for role, title in titled)
+        return tuple((title, groups) for title, groups in found if groups)
+
+    def _groups(self, role: Role) -> Groups:
+        """Title and findings of each group that has any of this role."""
         named = (
             ("Held", self.held),
             ("Did not hold", self.failed),
             ("Stays open", self.undecided),
             ("Measured, without a verdict", self.measured),
         )
-        return tuple((title, findings) for title, findings in named if findings)
+        chosen = ((title, tuple(f for f in findings if f.test.role == role)) for title, findings in named)
+        return tuple((title, findings) for title, findings in chosen if findings)
 
 
 @dataclass(frozen=True, kw_only=True)

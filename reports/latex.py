@@ -111,12 +111,14 @@ def _part(part: Part, document: Document) -> Iterator[str]:
 
 def _summary(summary: Summary) -> Iterator[str]:
     yield rf"\textbf{{{escape(summary.headline)}}}"
-    for title, findings in summary.groups():
-        yield rf"\textbf{{{title}}}"
-        yield _items(
-            rf"\textbf{{{escape(test.name)}}} {escape(test.question)} {escape(rounding.outcome(test))}"
-            for test in (finding.test for finding in findings)
-        )
+    for role, groups in summary.roles():
+        yield rf"\subsection*{{{escape(role)}}}"
+        for title, findings in groups:
+            yield rf"\textbf{{{title}}}"
+            yield _items(
+                rf"\textbf{{{escape(test.name)}}} {escape(test.question)} {escape(rounding.outcome(test))}"
+                for test in (finding.test for finding in findings)
+            )
 
 
 def _section(section: Section, document: Document) -> Iterator[str]:

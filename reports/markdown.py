@@ -64,9 +64,11 @@ def _part(part: Part, document: Document) -> Iterator[str]:
 
 def _summary(summary: Summary) -> Iterator[str]:
     yield f"**{escape(summary.headline)}**"
-    for title, findings in summary.groups():
-        yield f"**{title}**"
-        yield "\n".join(map(_line, findings))
+    for role, groups in summary.roles():
+        yield f"### {escape(role)}"
+        for title, findings in groups:
+            yield f"**{title}**"
+            yield "\n".join(map(_line, findings))
 
 
 def _line(finding: Finding) -> str:

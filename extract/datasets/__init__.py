@@ -1,4 +1,4 @@
-"""Readers of facts: qloc's own JSON lines, ParaRel, BLiMP, and the embedded facts.
+"""Readers of facts: qloc's own JSON lines and tables, ParaRel, BLiMP, and the embedded facts.
 
 A reader gives a :class:`qloc.facts.FactSet`; it never loads torch.
 """
@@ -12,6 +12,7 @@ from qloc.errors import InputError, message
 from qloc.extract.datasets.blimp import read_blimp
 from qloc.extract.datasets.jsonl import read_jsonl
 from qloc.extract.datasets.pararel import read_pararel
+from qloc.extract.datasets.table import is_table, read_table
 from qloc.facts import FactSet
 
 __all__ = ["read_facts"]
@@ -26,7 +27,8 @@ def read_facts(
 
     Parameters
     ----------
-    source : ``embedded``, ``pararel:DIR``, ``blimp:FILE_OR_DIR``, or the path of a facts.jsonl.
+    source : ``embedded``, ``pararel:DIR``, ``blimp:FILE_OR_DIR``, or the path of a facts.jsonl or
+        facts.csv.
     relations : those to read; all, if empty.
     max_facts : at most so many facts of each relation, drawn with ``seed``; all, if None.
 
@@ -38,8 +40,8 @@ def read_facts(
     --------
     >>> read_facts("zsre:zsre.json")
     Traceback (most recent call last):
-    qloc.errors.InputError: facts is 'zsre:zsre.json'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR or a
-    facts.jsonl. At --facts. Give one of these.
+    qloc.errors.InputError: facts is 'zsre:zsre.json'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR, a
+    facts.jsonl or a facts.csv. At --facts. Give one of these.
     """
     prefix, _, place = source.partition(":")
     if source == "embedded":
@@ -50,6 +52,7 @@ def read_facts(
         reader = _READERS[prefix]
         return reader(Path(place), source=source, relations=relations, max_facts=max_facts, seed=seed)
     if not source or (re.fullmatch("[a-z]{2,}:.*", source) and not Path(source).exists()):
-        known = "embedded, pararel:DIR, blimp:FILE_OR_DIR or a facts.jsonl"
+        known = "embedded, pararel:DIR, blimp:FILE_OR_DIR, a facts.jsonl or a facts.csv"
         raise InputError(message("facts", source, known, "--facts", "Give one of these"))
-    return read_jsonl(Path(source), source=source, relations=relations, max_facts=max_facts, seed=seed)
+    reader = read_table if is_table(source) else read_jsonl
+    return reader(Path(source), source=source, relations=relations, max_facts=max_facts, seed=seed)

@@ -54,7 +54,7 @@ def read_jsonl(
     lines_of: dict[str, int] = {}
     for number, entry in json_lines(path, problems):
         at = f"{path}, line {number}"
-        fact = _fact(entry, at, problems)
+        fact = fact_of(entry, at, problems)
         if fact is None:
             continue
         if fact.id in lines_of:
@@ -63,12 +63,12 @@ def read_jsonl(
         lines_of.setdefault(fact.id, number)
         facts.append(fact)
         places.append(at)
-    facts = _typed(facts, places, problems)
+    facts = typed(facts, places, problems)
     problems.stop()
     return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
 
 
-def _fact(entry: Mapping[str, Any], at: str, problems: Problems) -> Fact | None:
+def fact_of(entry: Mapping[str, Any], at: str, problems: Problems) -> Fact | None:
     """The fact of one line; None, and problems, where it is none."""
     before = len(problems.found)
     kind = entry.get("kind", "fact")
@@ -175,7 +175,7 @@ def _attributes(given: object, at: str, problems: Problems) -> dict[str, Attribu
     return dict(given)
 
 
-def _typed(facts: Sequence[Fact], places: Sequence[str], problems: Problems) -> list[Fact]:
+def typed(facts: Sequence[Fact], places: Sequence[str], problems: Problems) -> list[Fact]:
     """Facts whose attributes have one type a name: text, int, or float where any is."""
     types: dict[str, type[Attribute]] = {}
     first: dict[str, str] = {}

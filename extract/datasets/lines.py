@@ -55,7 +55,7 @@ def json_lines(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
     ------
     InputError : there is no such file, or it cannot be read.
     """
-    content = _bytes(path)
+    content = read_bytes(path)
     if not content.strip():
         problems.add("file", "empty", "one JSON object a line", str(path), "Give another file")
     for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
@@ -65,7 +65,13 @@ def json_lines(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
                 yield number, found
 
 
-def _bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A file's content.
+
+    Raises
+    ------
+    InputError : there is no such file, or it cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:

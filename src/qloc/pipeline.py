@@ -4,34 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
-from qloc.errors import InputError, message
+from qloc.errors import InputError, SchemaError, message
 from qloc.plan import AnalysisPlan
 
 if TYPE_CHECKING:
     from qloc.analysis.results import StudyResult
+    from qloc.analysis.studies import Studies
     from qloc.analysis.study import Study
 
 
-def open_study(path: str | Path) -> Study:
-    """A store, opened for analysis: Datasets that are read when they are needed.
+@overload
+def open_study(path: str | Path) -> Study: ...  # type: ignore[overload-overlap]  # a str is meant as one
+@overload
+def open_study(path: Sequence[str | Path]) -> Studies: ...
+def open_study(path: str | Path | Sequence[str | Path]) -> Study | Studies:
+    """A store, opened for analysis: Datasets that are read when they are needed; or several, side by side.
 
     Parameters
     ----------
     path : a store, packed or not, or the URL of a complete one: s3, gs, az, http, https, hf, or any other
-        scheme of fsspec. Of a URL only what is computed is fetched.
+        scheme of fsspec. Of a URL only what is computed is fetched. Or a list of two at least: their common
+        facts and queries then lie along ``model``.
 
     Raises
     ------
     MissingDependencyError, RemoteError : a URL that cannot be read.
-    SchemaError : the path is not a store, or not of a schema that this version reads; every problem.
+    SchemaError : a path is not a store, or not of a schema that this version reads; every problem.
+    InputError : several stores that were asked nothing in common.
 
     Examples
     --------
-    >>> study = open_study("study.zarr")               # doctest: +SKIP
-    >>> study.attribution.sel(relation="P36")          # doctest: +SKIP
+    >>> study = open_study("study.zarr")                                 # doctest: +SKIP
+    >>> study.attribution.sel(relation="P36")                            # doctest: +SKIP
+    >>> open_study(["step1000.zarr", "step2000.zarr"]).consistency()     # doctest: +SKIP
     """
+    if isinstance(path, str | Path):
+        return _opened(path)
+    return _several(path)
+
+
+def _several(paths: Sequence[str | Path]) -> Studies:
+    from qloc.analysis.studies import named
+
+    studies: list[Study] = []
+    problems: list[str] = []
+    for path in paths:
+        try:
+            studies.append(_opened(path))
+        except SchemaError as error:
+            problems += error.problems
+    if problems:
+        raise SchemaError(problems)
+    return named(studies, [store_name(path) for path in paths])
+
+
+def store_name(path: str | Path) -> str:
+    """What a store is called by its path.
+
+    Examples
+    --------
+    >>> store_name("checkpoints/step1000.zarr.zip")
+    'step1000'
+    """
+    return Path(path).name.removesuffix(".zip").removesuffix(".zarr")
+
+
+def _opened(path: str | Path) -> Study:
     from qloc.analysis.study import Study
     from qloc.store.read import GROUPS, open_store
 
@@ -58,6 +98,23 @@ def analyze(store: str | Path, plan: AnalysisPlan | None, out: str | Path) -> St
 
     result = analyzed(open_study(store), plan or AnalysisPlan())
     result.save(Path(out))
+    return result
+
+
+def compare(stores: Sequence[str | Path], plan: AnalysisPlan | None, out: str | Path | None) -> StudyResult:
+    """Compare several stores on the facts and templates that all were asked; saved where ``out`` is a folder.
+
+    Raises
+    ------
+    SchemaError : a path is not a store; every one.
+    InputError : nothing in common, or a store without the plan's method.
+    FloorError : the plan asks below what a store's panel keeps.
+    """
+    from qloc.analysis.compare import compare as compared
+
+    result = compared(open_study(stores), plan or AnalysisPlan())
+    if out is not None:
+        result.save(Path(out))
     return result
 
 

@@ -116,10 +116,10 @@ class Plan(_Strict):
     cluster: str | None = Field(None, validate_default=True)
     dtype: Dtype = "auto"
     store_dtype: Literal["float32", "float64"] = "float32"
-    phases: Annotated[tuple[Phase, ...], BeforeValidator(_listed)] = ("signals",)
+    phases: Annotated[tuple[Phase, ...], BeforeValidator(_listed)] = get_args(Phase)
     sets: str | None = None
-    interventions: InterventionPlan = InterventionPlan()
-    edits: EditPlan = EditPlan()
+    interventions: InterventionPlan = Field(InterventionPlan(), validate_default=True)
+    edits: EditPlan = Field(EditPlan(), validate_default=True)
     analysis: AnalysisPlan = AnalysisPlan()
 
     @model_validator(mode="before")
@@ -127,6 +127,13 @@ class Plan(_Strict):
     def _start_of_adaptive(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("quadrature") == "adaptive" and given.get("steps") is None:
             return {**given, "steps": ADAPTIVE_STEPS}
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _phases_of_the_site(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("site") == "mlp_pre" and given.get("phases") is None:
+            return {**given, "phases": ("signals",)}
         return given
 
     @field_validator("methods")
@@ -179,6 +186,9 @@ class Plan(_Strict):
     ) -> InterventionPlan | EditPlan:
         if part.method is not None and part.method not in info.data.get("methods", (part.method,)):
             raise ValueError(f"a method that is extracted, one of {', '.join(info.data['methods'])}")
+        floor, phases = info.data.get("floor", 0.0), info.data.get("phases", ())
+        if part.threshold < floor and info.field_name in phases:
+            raise ValueError(f"a threshold of at least the floor, {floor:g}, or signals as the only phase")
         return part
 
     def signal_parameters(self) -> dict[str, Any]:

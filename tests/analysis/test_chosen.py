@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qloc.analysis.chosen import SETS, Chooser
+from qloc.analysis.chosen import SETS, Chooser, certain_sets
 from qloc.analysis.refined import refined
 from qloc.analysis.study import Study
 from qloc.arms import Arms
 from qloc.block import Unit
+from qloc.errors import FloorError
 from qloc.phase_plan import InterventionPlan
 from qloc.simulate import simulate
 
@@ -115,6 +116,24 @@ def test_users_sets_come_behind(study: Study) -> None:
     assert tuple(arms.sets) == (*SETS, "mine")
     for row in range(len(arms.neighbor)):
         assert _set(arms, "mine", row) == ({4, 9} if fact[row] == 1 else set())
+
+
+def test_facts_whose_panels_overflowed_have_no_sets_and_the_others_theirs() -> None:
+    study = simulate(facts=24, relations=2, templates=5, seed=3)
+    signals = study.signals
+    floors = signals["panel_floor"].values.copy()
+    floors[3] = 0.6
+    groups = {**study.datasets, "signals": signals.assign(panel_floor=("fact", floors))}
+    overflowed = Study(groups, study.attrs)
+    with pytest.raises(FloorError, match="panels asked for"):
+        overflowed.neurons("ig", THRESHOLD)
+    ours, whole = certain_sets(overflowed, "ig", THRESHOLD), study.neurons("ig", THRESHOLD)
+    for query, fact in enumerate(whole.queries["fact"]):
+        expected = [] if fact == 3 else whole.of(query).tolist()
+        assert ours.of(query).tolist() == expected
+    assert ours.member.dtype == bool
+    with pytest.raises(FloorError):
+        certain_sets(overflowed, "ig", 0.01)
 
 
 def test_refined_neurons_against_counting(study: Study) -> None:

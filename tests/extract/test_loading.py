@@ -143,6 +143,8 @@ def test_each_revision_of_the_hub_is_read(tiny: Callable[[str], Any], tmp_path: 
         facts,
         "--steps",
         "2",
+        "--phases",
+        "signals",
     ]
     command += ["--out", tmp_path / "stores", "--revision", "step1", "--revision", "step2", "--device", "cpu"]
     environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}

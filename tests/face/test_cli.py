@@ -36,7 +36,7 @@ FACTS = [
     )
 ]
 
-COMMANDS = ["demo", "extract", "analyze", "report", "simulate", "cite"]
+COMMANDS = ["demo", "extract", "analyze", "report", "compare", "show", "reproduce", "simulate", "cite"]
 
 BLOCKED = """
 import sys
@@ -106,7 +106,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory, embedded: None) -> Path:
 def extraction(folder: Path, *more: object, store: str = "s.zarr") -> list[object]:
     facts, out = folder / "facts.jsonl", folder / store
     given = ["--model", "embedded:causal", "--facts", facts, "--out", out, "--steps", 3, "--device", "cpu"]
-    return ["extract", *given, *more]
+    return ["extract", "--phases", "signals", *given, *more]
 
 
 # Help
@@ -128,7 +128,7 @@ def test_help_is_a_page_to_act_on(command: list[str]) -> None:
 
 def test_help_lists_what_there_is() -> None:
     page = done("--help").partition("Commands:\n")[2]
-    assert [line.split()[0] for line in page.splitlines()] == [*COMMANDS, "store"]
+    assert [line.split()[0] for line in page.splitlines()] == [*COMMANDS, "facts", "store"]
 
 
 IN_YAML_ONLY = {"analysis", "interventions", "edits"}
@@ -438,7 +438,7 @@ def test_flags_override_the_plan(tmp_path: Path, embedded: None) -> None:
     plan = tmp_path / "plan.yaml"
     plan.write_text(yaml.safe_dump({"model": "embedded:causal", "facts": str(facts), "steps": 9, "seed": 1}))
     out = tmp_path / "s.zarr"
-    done("extract", "--plan", plan, "--steps", 2, "--out", out, "--quiet")
+    done("extract", "--plan", plan, "--steps", 2, "--phases", "signals", "--out", out, "--quiet")
     attrs = zarr.open_group(out, mode="r").attrs
     assert (attrs["steps"], attrs["seed"]) == (2, 1)
 

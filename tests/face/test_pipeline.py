@@ -45,7 +45,8 @@ def plan(tmp_path: Path) -> Plan:
             fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
             queries = ["The capital of [X] is [Y].", "[X] has its capital in [Y]."]
             lines.write(json.dumps({**fact, "queries": queries}) + "\n")
-    return Plan(model="embedded:causal", facts=str(path), steps=3, unit_facts=1, device="cpu")
+    given = {"steps": 3, "unit_facts": 1, "device": "cpu", "phases": ("signals",)}
+    return Plan(model="embedded:causal", facts=str(path), **given)
 
 
 # Stores

@@ -34,7 +34,7 @@ def test_defaults_are_those_of_the_interface() -> None:
     assert (plan.memory, plan.seed, plan.device, plan.dtype) == (8 * 10**9, 0, "auto", "auto")
     assert (plan.store_dtype, plan.phases, plan.relations, plan.max_facts) == (
         "float32",
-        ("signals",),
+        ("signals", "interventions", "edits"),
         (),
         None,
     )
@@ -230,3 +230,15 @@ def test_every_problem_of_own_sets_is_told(tmp_path: Path) -> None:
     path.write_text("[]")
     with pytest.raises(InputError, match=r"^file is 'list'; expected JSON of the form "):
         read_own_sets(path)
+
+
+def test_the_other_site_is_extracted_alone() -> None:
+    assert plan_from(None, {"site": "mlp_pre"}).phases == ("signals",)
+    assert len(problems(site="mlp_pre", phases="signals,edits")) == 1
+
+
+def test_sets_below_the_floor_are_refused_before_any_work() -> None:
+    found = problems(floor=0.3, phases="signals,interventions,edits")
+    assert len(found) == 2
+    assert all("threshold of at least the floor, 0.3" in line for line in found)
+    assert plan_from(None, {"floor": 0.3, "phases": "signals"}).floor == 0.3

@@ -57,7 +57,12 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
             fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
             lines.write(json.dumps({**fact, "queries": queries, "attributes": {"count": 3}}) + "\n")
     plan = Plan(
-        model="embedded:causal", facts=str(folder / "facts.jsonl"), steps=3, unit_facts=1, device="cpu"
+        model="embedded:causal",
+        facts=str(folder / "facts.jsonl"),
+        steps=3,
+        unit_facts=1,
+        device="cpu",
+        phases=("signals",),
     )
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("qloc.store.arrays.CHUNK_BYTES", 2000)
@@ -204,7 +209,9 @@ def test_an_extraction_with_every_unit_is_completed(extracted: Path, tmp_path: P
         raise KeyboardInterrupt
 
     facts = str(extracted / "facts.jsonl")
-    plan = Plan(model="embedded:causal", facts=facts, steps=3, unit_facts=1, device="cpu")
+    plan = Plan(
+        model="embedded:causal", facts=facts, steps=3, unit_facts=1, device="cpu", phases=("signals",)
+    )
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Writer, "finalize", dies)
         with pytest.raises(KeyboardInterrupt):

@@ -16,10 +16,14 @@ import typer
 from qloc import __version__
 from qloc.cli.analyze import analyze
 from qloc.cli.cite import cite
+from qloc.cli.compare import compare
 from qloc.cli.demo import demo
 from qloc.cli.extract import extract
+from qloc.cli.facts import facts
 from qloc.cli.report import report
+from qloc.cli.reproduce import reproduce
 from qloc.cli.shared import INTERRUPTED, Command, Commands, interrupted
+from qloc.cli.show import show
 from qloc.cli.simulate import simulate
 from qloc.cli.store import store
 
@@ -35,8 +39,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for command in (demo, extract, analyze, report, simulate):
+for command in (demo, extract, analyze, report, compare, show, reproduce, simulate):
     app.command(cls=Command)(command)
+app.add_typer(facts)
 app.add_typer(store)
 app.command(cls=Command)(cite)
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from qloc.cli.shared import Log, Quiet, conclude, quoted
+from qloc.errors import InputError
 from qloc.progress import Progress
 
 if TYPE_CHECKING:
     from qloc.analysis.results import StudyResult
+
+COMPARISON: Final = "comparison"
+"""Folder of what compares several stores."""
 
 
 def analyze(
@@ -28,7 +32,7 @@ def analyze(
         typer.Option(
             "--out",
             metavar="RESULTS",
-            help="Folder for the results; of several stores, a folder in it for each. "
+            help="Folder for the results; of several stores, a folder in it for each, and `comparison`. "
             "[default: STORE's name with -results]",
         ),
     ] = None,
@@ -40,10 +44,14 @@ def analyze(
     Needs neither the model nor torch. What was fixed before looking (thresholds, tests, seeds) belongs in a
     plan; without one, the defaults are used. The same store and plan give the same results.
 
+    Several stores are analyzed each by itself, and compared, as by `qloc compare`, on the facts and templates
+    that all of their models were asked and know.
+
     \b
     Examples:
       qloc analyze gpt2.zarr
       qloc analyze gpt2.zarr --plan plan.yaml --out results
+      qloc analyze gpt2.zarr llama.zarr --out results
 
     \b
     A plan:
@@ -52,6 +60,7 @@ def analyze(
         n_permutations: 999
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.pipeline import analyze as analyzed
+    from qloc.pipeline import compare
     from qloc.plan import plan_from
 
     asked = plan_from(plan).analysis
@@ -62,6 +71,17 @@ def analyze(
             found = analyzed(store, asked, folder)
             if not quiet:
                 _answers(found)
+        if len(stores) > 1:
+            progress.say("Comparing them on what all were asked …")
+            folder = out / COMPARISON if out else Path(f"{COMPARISON}-results")
+            try:
+                found = compare(stores, asked, folder)
+            except InputError as error:  # each has its results; nothing in common is no failure
+                progress.say(f"Not compared: {error}")
+            else:
+                folders.append(folder)
+                if not quiet:
+                    _answers(found)
     results = [out] if out else folders
     shown = ", ".join(map(str, results))
     conclude(f"Results: {shown}", quoted("qloc", "report", *results), quiet=quiet)

@@ -33,7 +33,10 @@ Model = Annotated[
 Facts = Annotated[
     str | None,
     _option(
-        _WHAT, "--facts", "FACTS", "A facts.jsonl, pararel:DIR, blimp:FILE_OR_DIR or embedded. Required."
+        _WHAT,
+        "--facts",
+        "FACTS",
+        "A facts.jsonl or .csv, pararel:DIR, blimp:FILE_OR_DIR or embedded. Required.",
     ),
 ]
 PlanFile = Annotated[
@@ -140,7 +143,7 @@ Phases = Annotated[
         _HOW,
         "--phases",
         "LIST",
-        "What to extract, by commas: signals, interventions, edits. [default: signals]",
+        "What to extract, by commas: signals, interventions, edits. [default: all]",
     ),
 ]
 Sets = Annotated[

@@ -1,0 +1,191 @@
+"""One fact of a study: its queries, its neurons, its scores, and what changing them did."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+
+from qloc.analysis.consistency import consistency
+from qloc.analysis.groups import Ints
+from qloc.analysis.study import CORE_FACTS, Study
+from qloc.errors import InputError, message
+from qloc.neurons import NeuronSets
+
+SCORES: Final = ("CS1", "CS2", "D", "kappa", "kappa_same_answer")
+
+_SHOWN: Final = ("own", "neighbor", "union", "other_fact", "matched")
+"""Sets of neurons whose suppression is told of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneQuery:
+    """A query, and its knowledge neurons N_i."""
+
+    prompt: str
+    template: str
+    known: bool
+    log_probability: float
+    rank: int
+    neurons: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneFact:
+    """What a store holds of a fact.
+
+    Attributes
+    ----------
+    scores : CS1, CS2, D and κ over its known queries; NaN with fewer than two non-empty sets.
+    k : known queries with a non-empty set.
+    count : neuron number → c_n, over those k queries; the most frequent first.
+    n_neurons : neurons of a layer, which a neuron's number counts by.
+    effects : operation → set → mean Δ log P over the fact's queries; empty where nothing was intervened on.
+    edited : set → (rank of o′ before, after an update) for the edited query; empty where nothing was edited.
+    """
+
+    id: str
+    subject: str
+    relation: str
+    object: str
+    leaks: bool
+    attributes: Mapping[str, Any]
+    rule: str
+    queries: tuple[OneQuery, ...]
+    scores: Mapping[str, float]
+    k: int
+    count: Mapping[int, int]
+    n_neurons: int
+    effects: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    new_object: str = ""
+    edited: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def intersection(self) -> tuple[int, ...]:
+        """Neurons in every one of the k sets."""
+        return tuple(neuron for neuron, c in self.count.items() if c == self.k)
+
+
+def find(study: Study, text: str) -> Ints:
+    """The facts whose id or subject is ``text``, or else those that have it in one of them; case folded.
+
+    Raises
+    ------
+    InputError : none; the nearest subjects are named.
+
+    Examples
+    --------
+    >>> from qloc.simulate import simulate
+    >>> study = simulate(facts=12, relations=2, templates=3, seed=1)
+    >>> find(study, "F00003").tolist(), len(find(study, "f0000"))
+    ([3], 10)
+    """
+    ids, subjects = (
+        np.array([str(value).casefold() for value in study.column("facts", name)])
+        for name in ("id", "subject")
+    )
+    wanted = text.casefold()
+    for names in (ids, subjects):
+        if len(found := np.flatnonzero(names == wanted)):
+            return found
+    within = [row for row in range(len(ids)) if wanted in ids[row] or wanted in subjects[row]]
+    if wanted and within:
+        return np.array(within, dtype=np.int64)
+    near = difflib.get_close_matches(wanted, subjects.tolist(), n=3, cutoff=0.5)
+    spelled = [str(study.column("facts", "subject")[subjects == name][0]) for name in near]
+    action = (
+        f"Perhaps {' or '.join(dict.fromkeys(spelled))}" if near else "Give another part of a subject or id"
+    )
+    rule = "an id, a subject, or a part of one"
+    raise InputError(message("fact", text, rule, f"the store's {len(ids):,} facts", action))
+
+
+def one_facts(
+    study: Study, rows: Ints, *, method: str = "ig", threshold: float | None = None
+) -> Iterator[OneFact]:
+    """Everything of some facts of a study.
+
+    Parameters
+    ----------
+    rows : int64, of ``/facts``.
+    method, threshold : of the neuron sets.
+    """
+    sets = study.neurons(method, threshold)
+    scores = consistency(sets)
+    for row in map(int, rows):
+        yield _one(study, sets, scores, row)
+
+
+def _one(study: Study, sets: NeuronSets, scores: xr.Dataset, row: int) -> OneFact:
+    places = [int(n) for n in np.flatnonzero(sets.queries["fact"] == row)]
+    counted = [n for n in places if sets.queries["known"][n] and len(sets.of(n))]
+    members = np.concatenate([np.zeros(0, dtype=np.int64), *(sets.of(n) for n in counted)])
+    neurons, count = np.unique(members, return_counts=True)
+    order = np.lexsort((neurons, -count))
+    facts = sets.facts
+    attributes = {
+        name: column[row] for name, column in facts.items() if name not in CORE_FACTS and str(column[row])
+    }
+    rank, prompt = study.column("queries", "rank"), study.column("queries", "prompt")
+    new_object, edited = _edited(study, row)
+    return OneFact(
+        **{name: str(facts[name][row]) for name in ("id", "subject", "relation", "object")},
+        leaks=bool(facts["leaks"][row]),
+        attributes=attributes,
+        rule=f"{sets.method}, {sets.rule}",
+        queries=tuple(
+            OneQuery(
+                prompt=str(prompt[n]),
+                template=str(sets.queries["template"][n]),
+                known=bool(sets.queries["known"][n]),
+                log_probability=float(sets.queries["log_probability"][n]),
+                rank=int(rank[n]),
+                neurons=sets.of(n),
+            )
+            for n in places
+        ),
+        scores={name: float(scores[name].values[row]) for name in SCORES},
+        k=len(counted),
+        count={int(neurons[n]): int(count[n]) for n in order},
+        n_neurons=sets.n_neurons,
+        effects=_effects(study, places),
+        new_object=new_object,
+        edited=edited,
+    )
+
+
+def _effects(study: Study, places: list[int]) -> dict[str, dict[str, float]]:
+    if "interventions" not in study.datasets or not places:
+        return {}
+    here = study.interventions[["log_probability", "base_log_probability"]].isel(query=places).load()
+    change = here["log_probability"] - here["base_log_probability"]
+    found: dict[str, dict[str, float]] = {}
+    for operation in map(str, change["operation"].values):
+        for name in _SHOWN:
+            if name in change["neuron_set"].values:
+                values = change.sel(operation=operation, neuron_set=name).values
+                kept = values[~np.isnan(values)]
+                if len(kept):
+                    found.setdefault(operation, {})[name] = float(kept.mean())
+    return found
+
+
+def _edited(study: Study, row: int) -> tuple[str, dict[str, tuple[int, int]]]:
+    """o′, and its rank before and after an update of each set, for the query that was edited."""
+    if "edits" not in study.datasets:
+        return "", {}
+    here = study.edits.isel(fact=row)
+    query, operations = int(here["edited_query"]), [str(name) for name in here["edit_operation"].values]
+    if query < 0 or "update" not in operations:
+        return "", {}
+    place = query - int(study.column("facts", "first_query")[row])
+    before = int(here["base_new_rank"][place])
+    after = here["new_rank"].isel(query_of_fact=place).sel(edit_operation="update").load()
+    ranks = {
+        str(name): int(value) for name, value in zip(after["edit_set"].values, after.values, strict=True)
+    }
+    return str(here["new_object"].values), {name: (before, rank) for name, rank in ranks.items() if rank > 0}

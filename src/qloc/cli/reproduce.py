@@ -1,0 +1,97 @@
+"""``qloc reproduce``: a published study's tables from stores, its values beside ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+import yaml
+
+from qloc.cli.compare import as_text
+from qloc.cli.shared import conclude, quoted
+from qloc.cli.text import paragraph
+from qloc.errors import InputError, message
+
+if TYPE_CHECKING:
+    from qloc.analysis.results import StudyResult
+
+MADE: Final = "chen"
+"""The study whose tables are made."""
+
+
+def reproduce(
+    study: Annotated[str, typer.Argument(metavar="chen|dai|niu", help="The published study.")],
+    stores: Annotated[
+        list[str] | None, typer.Argument(metavar="STORE…", help="Stores, or URLs; models side by side.")
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="A plan whose `analysis:` says thresholds and k0."),
+    ] = None,
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            "--published", metavar="FILE", help="Published values beside ours, in the form of published.yaml."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="RESULTS", help="Folder to save the tables in, for qloc report."),
+    ] = None,
+    print_plan: Annotated[
+        bool, typer.Option("--print-plan", help="Print the plan that extracts as published.")
+    ] = False,
+) -> None:
+    """Make a published study's tables in its layout, from one store or several, published values beside.
+
+    chen: Chen et al. 2025 (Query Localization): ratio of inconsistent facts with Welch's t; modification of
+    N_i and N_u; ΔProb of own and neighbor neurons; knowledge synapses; CAS. Needs a store with the phases
+    signals, interventions and edits; tables of a phase that it lacks are left out and named. Several stores
+    are taken on the facts that all of their models were asked.
+
+    A published value is shown where published.yaml has it with its place; where not, it says "not on file".
+    The tables are descriptive, as published; qloc analyze tests what they suggest.
+
+    dai, niu: not made yet; what is missing is listed (exit code 2).
+
+    \b
+    Examples:
+      qloc reproduce chen --print-plan > chen.yaml
+      qloc extract --plan chen.yaml --model gpt2 --facts pararel:pararel --out gpt2.zarr
+      qloc reproduce chen gpt2.zarr llama.zarr --out chen
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.analysis.published_studies import published as on_file
+    from qloc.plan import plan_from
+
+    source = on_file(study, published)
+    if study != MADE:
+        at, action = f"qloc reproduce {study}", f"Until then, {source.instead}"
+        raise InputError(message("a part", one, "made by qloc", at, action) for one in source.missing)
+    if print_plan:
+        typer.echo(yaml.safe_dump(dict(source.plan), sort_keys=False, allow_unicode=True), nl=False)
+        return
+    if not stores:
+        rule, action = "one store at least", "Give one, or --print-plan for the plan that makes it"
+        raise InputError(message("stores", [], rule, "qloc reproduce", action))
+    from qloc.analysis.chen import reproduce as reproduced
+    from qloc.pipeline import open_study
+
+    opened = open_study(stores[0]) if len(stores) == 1 else open_study(stores)
+    result = reproduced(opened, plan_from(plan).analysis, source)
+    typer.echo(_page(result))
+    if out is None:
+        again = quoted("qloc", "reproduce", study, *stores, "--out", study)
+        conclude("", f"{again}      to keep them, for a report")
+    else:
+        result.save(out)
+        conclude(f"\nResults: {out}", quoted("qloc", "report", out))
+
+
+def _page(result: StudyResult) -> str:
+    lines = [result.title, f"  {result.facts}"]
+    for question in result.questions:
+        lines += ["", question.title, paragraph(question.answer)]
+        lines += [f"\n{as_text(table)}" for table in question.tables]
+        lines += [paragraph(question.method)] if question.method else []
+    return "\n".join([*lines, "", *(paragraph(note) for note in result.notes)])
