@@ -7,6 +7,7 @@ from typing import Final
 
 from qloc.errors import MissingDependencyError
 from qloc.extracting import extract_study
+from qloc.phase_plan import EditPlan
 from qloc.pipeline import analyze, report
 from qloc.plan import Plan
 from qloc.progress import Progress
@@ -14,6 +15,10 @@ from qloc.shipped import KINDS, Kind, place, shipped_plan
 
 FACTS_OF_A_RELATION: Final = 24
 """Enough for the tests to have power, and few enough for two cores to extract in a few minutes."""
+
+
+EDITED_OF_A_RELATION: Final = 4
+"""Edits are tested on every query of a fact, many at a time, and cost more than what was extracted before."""
 
 
 def demo(out: str | Path, *, progress: Progress | None = None) -> Path:
@@ -44,7 +49,8 @@ def demo(out: str | Path, *, progress: Progress | None = None) -> Path:
 
 def _extracted(kind: Kind, store: Path, progress: Progress) -> Plan:
     """Extract into a store, or put the shipped one there; the plan that it is of."""
-    plan = Plan(model=f"embedded:{kind}", facts="embedded", max_facts=FACTS_OF_A_RELATION)
+    edits = EditPlan(max_facts=EDITED_OF_A_RELATION)
+    plan = Plan(model=f"embedded:{kind}", facts="embedded", max_facts=FACTS_OF_A_RELATION, edits=edits)
     try:
         extract_study(plan, store, progress=progress)
     except MissingDependencyError:
