@@ -6,7 +6,6 @@ does not.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -27,6 +26,7 @@ from qloc.analysis_plan import AnalysisPlan as AnalysisPlan
 from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
 from qloc.phase_plan import EditPlan, InterventionPlan
+from qloc.sizes import bytes_of
 
 Quadrature = Literal["midpoint", "right", "left", "endpoints", "gauss", "adaptive"]
 Site = Literal["mlp_post", "mlp_pre"]
@@ -38,33 +38,6 @@ Phase = Literal["signals", "interventions", "edits"]
 
 ADAPTIVE_STEPS: Final = 8
 """Nodes that ``adaptive`` starts with where none are given: benchmarks/quadrature.py."""
-
-_UNITS: Final = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-}
-
-
-def bytes_of(size: str | int) -> int:
-    """Bytes of a size such as ``8GB`` or ``512MiB``.
-
-    Examples
-    --------
-    >>> bytes_of("8GB"), bytes_of("1.5 MiB"), bytes_of(100)
-    (8000000000, 1572864, 100)
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
-    if not found or found[2].upper() not in _UNITS:
-        raise ValueError(
-            f"{size!r} is no size; expected a number with B, KB, MB, GB, KiB, MiB or GiB, such as 8GB"
-        )
-    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 def _listed(value: Any) -> Any:

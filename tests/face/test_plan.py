@@ -11,7 +11,8 @@ from qloc.analysis_plan import Hypothesis
 from qloc.errors import InputError
 from qloc.own_sets import neuron_set_labels, read_own_sets
 from qloc.phase_plan import NEURON_SETS, InterventionPlan
-from qloc.plan import AnalysisPlan, Plan, bytes_of, each_revision, plan_from
+from qloc.plan import AnalysisPlan, Plan, each_revision, plan_from
+from qloc.sizes import bytes_of
 
 
 def problems(path: Path | None = None, **flags: object) -> list[str]:
