@@ -35,8 +35,7 @@ _MADE_FOR: Final = "made-for"
 _FACTS: Final = FACTS[0].group
 _OF_UNITS: Final = ("queries", "signals", "attention", "grams")
 """Groups whose rows come from one unit of the signals each; those of later phases do not."""
-_SUMS: Final = "statistics"
-"""Of all units."""
+_SUMS: Final = "statistics"  # of all units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,10 +245,8 @@ class Repair:
     def _cells(self, name: str, region: Region, anew: set[Unit] | None) -> Array | None:
         variable, column = self._contents.variable(name), name.split("/")[1]
         if name.startswith(f"{_FACTS}/"):
-            if column not in self._columns:
-                return None
-            values = self._columns[column]
-            return typed(values, fact_column(column, values).dtype)[region]
+            values = self._columns.get(column)
+            return None if values is None else typed(values, fact_column(column, values).dtype)[region]
         labels = None if variable is None else self.layout.labels(variable)
         if labels is not None:
             return np.array([*labels, None], dtype=object)[:-1][region]
