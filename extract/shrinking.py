@@ -7,6 +7,7 @@ shrunk is noted with the unit, which is then promised to tolerance only.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,6 +107,7 @@ def _shrink(what: str) -> None:
     counts = _shrunk.get()
     if counts is not None:
         counts[what] += 1
+    gc.collect()  # frames of the failed attempt that refer to each other hold its tensors
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

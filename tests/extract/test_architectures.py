@@ -225,9 +225,13 @@ EXACT = 1e-9
 """float64 over three layers, where the two ways sum in other orders. RMSNorm and softmax compute in float32 in
 many families, but on the same numbers in both ways, and so alike to the last bit."""
 
-FLOAT32_SCORES = {"gpt_neo local": 1e-6, "gptj": 1e-6, "codegen": 1e-6, "mpt": 1e-6}
-"""These multiply queries and keys (MPT: softmax and bias) in float32 even in a float64 model: a product over
-one token sums in another order than one over the prompt, which is 1e-7 there."""
+FLOAT32_SCORES = {
+    **dict.fromkeys(("gpt_neo local", "gptj", "codegen", "mpt"), 1e-6),
+    **dict.fromkeys(("qwen3_5_text linear", "lfm2 convolution"), 1e-6),
+}
+"""The first multiply queries and keys (MPT: softmax and bias) in float32 even in a float64 model: a product over
+one token sums in another order than one over the prompt, which is 1e-7 there. The others, which every row runs
+whole, normalize in float32: the gradient of log P, times P, rounds otherwise there than that of P."""
 
 
 @functools.cache

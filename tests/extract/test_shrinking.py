@@ -149,7 +149,7 @@ LIMITED = """
 import json, resource, sys, torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from qloc.extract.architectures import sites
-from qloc.extract.attribution import ScaledPath
+from qloc.extract.paths import ScaledPath, integrals
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.quadrature import quadrature
 from qloc.extract.shrinking import noting_what_shrinks
@@ -165,14 +165,14 @@ path = ScaledPath.of(quadrature("midpoint", 20))
 
 def run():
     found = {}
-    for indices, part in engine.batches(targets, path.points, path.weight_matrix()):
-        found |= {index: part.mean_gradient[0, n] for n, index in enumerate(indices)}
+    for indices, part in integrals(engine, targets, path):
+        found |= {index: part.mean_gradient[n] for n, index in enumerate(indices)}
     return torch.stack([found[n] for n in range(len(targets))])
 
 few = targets[:1]
-list(engine.batches(few, path.points, path.weight_matrix()))  # threads, caches and the like are there
+list(integrals(engine, few, path))  # threads, caches and the like are there
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 30 * 2**20, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (used + 60 * 2**20, resource.RLIM_INFINITY))
 with noting_what_shrinks() as shrunk:
     tight = run()
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

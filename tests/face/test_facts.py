@@ -94,6 +94,8 @@ CODES = {
     errors.MissingDependencyError: 2,
     errors.ModelError: 1,
     errors.StorageError: 1,
+    errors.RemoteError: 1,
+    errors.WorkerError: 1,
     errors.VerificationError: 3,
 }
 

@@ -259,6 +259,7 @@ def test_the_demo_makes_everything_it_says(tmp_path: Path, monkeypatch: pytest.M
     if not all((checkpoint(kind) / "config.json").exists() for kind in demo.KINDS):
         pytest.skip("the embedded models are not made yet")
     monkeypatch.setattr(demo, "FACTS_OF_A_RELATION", 3)
+    monkeypatch.setattr(demo, "EDITED_OF_A_RELATION", 1)
     said = io.StringIO()
     page = demo.demo(tmp_path / "d", progress=Progress(stream=said))
     assert page == tmp_path / "d" / "report.html"

@@ -143,7 +143,7 @@ Phases = Annotated[
         _HOW,
         "--phases",
         "LIST",
-        "What to extract, by commas: signals, interventions, edits. [default: all]",
+        "What to extract, by commas: signals, interventions, edits. [default: signals,interventions,edits]",
     ),
 ]
 Sets = Annotated[
