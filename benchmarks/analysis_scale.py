@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -58,6 +59,10 @@ class Planted(Study):
         member.eliminate_zeros()
         rule = f"threshold {threshold}" if top is None else f"top {top}"
         return replace(sets, member=member, method=method, rule=rule)
+
+    def neurons_at(self, thresholds: Sequence[float], method: str = "ig") -> Iterator[NeuronSets]:
+        """The planted sets at each threshold."""
+        return (self.neurons(method, threshold) for threshold in thresholds)
 
 
 def study_of(facts: int, relations: int, templates: int) -> Study:
