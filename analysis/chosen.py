@@ -17,7 +17,7 @@ from scipy import sparse
 from qloc.analysis.reading import Signals, sets_of
 from qloc.analysis.refined import Refined, refined
 from qloc.analysis.study import Study
-from qloc.arms import Arms
+from qloc.arms import Arms, row_of
 from qloc.block import Array, Unit
 from qloc.neurons import NeuronSets, top_rows
 from qloc.phase_plan import InterventionPlan
@@ -261,11 +261,6 @@ def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int
 def drawn(among: Array, seed: tuple[int, ...]) -> int:
     """One of them; -1 where there is none."""
     return int(np.random.default_rng(seed).choice(among)) if len(among) else -1
-
-
-def row_of(member: sparse.csr_array, row: int) -> Array:
-    """One row's neurons."""
-    return member.indices[member.indptr[row] : member.indptr[row + 1]].astype(np.int64)
 
 
 def matrix(rows: Rows, width: int) -> sparse.csr_array:

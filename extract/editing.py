@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
 
-from qloc.arms import EditArms
+from qloc.arms import EditArms, row_of
 from qloc.block import PhaseBlock, PhaseOutline, Unit
 from qloc.extract.architectures import down_weight
 from qloc.extract.changed_rows import RowEngine
@@ -113,7 +112,7 @@ class Edits:
 
     def _of_fact(self, fact: int, place: int, arms: EditArms) -> EditRun:
         queries = self.extraction.asking.asked[fact]
-        slots = {name: _row(member, place) for name, member in arms.sets.items()}
+        slots = {name: row_of(member, place) for name, member in arms.sets.items()}
         return EditRun(
             queries=queries,
             told=int(arms.edited_query[place] - self._first_query[fact]),
@@ -134,7 +133,3 @@ class Edits:
     def _first_query(self) -> NDArray[np.int64]:
         counts = [len(queries) for queries in self.extraction.asking.asked]
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _row(member: sparse.csr_array, row: int) -> NDArray[np.int64]:
-    return member.indices[member.indptr[row] : member.indptr[row + 1]].astype(np.int64)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from qloc.arms import Arms
+from qloc.arms import Arms, row_of
 from qloc.block import Array, Unit
 from qloc.errors import ModelError, message
 from qloc.extract.changed_rows import Cells, Ints, RowEngine
@@ -151,7 +151,7 @@ class InterventionRun:
         rows, neurons, factors, added = [], [], [], []
         for row, (query, _, operation, name) in enumerate(plan):
             member, label = self.sets[self.names[name]], self.operations[operation]
-            chosen = member.indices[member.indptr[query] : member.indptr[query + 1]].astype(np.int64)
+            chosen = row_of(member, query)
             rows.append(np.full(len(chosen), row))
             neurons.append(chosen)
             factors.append(np.full(len(chosen), FACTOR[label]))

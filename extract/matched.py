@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from qloc.arms import row_of
 from qloc.extract.architectures import Sites, down_weight
 
 _DECILES: Final = 10
@@ -46,7 +47,7 @@ def matched(own: sparse.csr_array, strength: Floats, seeds: Sequence[Sequence[in
     n_neurons = strength.shape[2]
     indptr, indices = [0], []
     for query, seed in enumerate(seeds):
-        members = own.indices[own.indptr[query] : own.indptr[query + 1]].astype(np.int64)
+        members = row_of(own, query)
         drawn = _drawn(members, strength[query], n_neurons, np.random.default_rng(list(seed)))
         indices.append(drawn)
         indptr.append(indptr[-1] + len(drawn))

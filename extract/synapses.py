@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from qloc.arms import row_of
 from qloc.block import Array
 from qloc.extract import synapse_sets
 from qloc.extract.attention import Change, attending, mass_without_sink, recording
@@ -222,7 +223,7 @@ class _Compared:
         for label, sets in (("activation_effect", self.own), ("matched_effect", self.matched)):
             values = np.full(len(token), np.nan)
             for row, (t, q) in enumerate(zip(token.tolist(), query.tolist(), strict=True)):
-                now = self._now(done, row, sets.indices[sets.indptr[q] : sets.indptr[q + 1]])
+                now = self._now(done, row, row_of(sets, q))
                 if base[row]:
                     self.before[t, label] = now
                 elif len(now):
@@ -235,6 +236,6 @@ class _Compared:
     def _now(self, done: Pass, row: int, neurons: Array) -> Floats:
         if done.activation is None:
             raise AssertionError("activations were asked for")
-        of = torch.as_tensor(neurons.astype(np.int64), device=done.activation.device)
+        of = torch.as_tensor(neurons, device=done.activation.device)
         now: Floats = done.activation[row].flatten()[of].double().cpu().numpy()
         return now

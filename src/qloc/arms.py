@@ -14,6 +14,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 
+def row_of(member: sparse.csr_array, row: int) -> NDArray[np.int64]:
+    """The neuron numbers of one row of sets: int64, (neuron,).
+
+    Parameters
+    ----------
+    member : bool, CSR (row, layer · neuron)
+    """
+    return member.indices[member.indptr[row] : member.indptr[row + 1]].astype(np.int64)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arms:
     """What is to be changed at each query of one unit.
