@@ -44,7 +44,8 @@ class Study:
     Attributes
     ----------
     datasets : group name → Dataset, with the variables and dims of the store's contract: ``queries``,
-        ``facts``, ``signals``, and where recorded ``attention``, ``grams``.
+        ``facts``, ``signals``, and where recorded ``attention``, ``grams``, ``statistics``,
+        ``interventions``, ``synapses``, ``edits``.
     attrs : what describes the study: model, site, parameters, fingerprint, excluded queries by reason.
     complete : whether every unit is in; an unfinished store can be looked at, and says so.
 
@@ -79,6 +80,31 @@ class Study:
     def grams(self) -> xr.Dataset:
         """Group /grams; an empty Dataset where it was not recorded."""
         return self.datasets.get("grams", xr.Dataset())
+
+    @property
+    def statistics(self) -> xr.Dataset:
+        """Group /statistics: sums of activations by relation; an empty Dataset where there are none."""
+        return self.datasets.get("statistics", xr.Dataset())
+
+    @property
+    def interventions(self) -> xr.Dataset:
+        """Group /interventions: answers after neurons were changed; empty where the phase was not run."""
+        return self.datasets.get("interventions", xr.Dataset())
+
+    @property
+    def synapses(self) -> xr.Dataset:
+        """Group /synapses: answers after attention was changed; empty where that was not done."""
+        return self.datasets.get("synapses", xr.Dataset())
+
+    @property
+    def edits(self) -> xr.Dataset:
+        """Group /edits: answers after weights were edited; an empty Dataset where the phase was not run."""
+        return self.datasets.get("edits", xr.Dataset())
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases that the store has, in the order in which they run."""
+        return ("signals", *(name for name in ("interventions", "edits") if name in self.datasets))
 
     @cached_property
     def signals(self) -> xr.Dataset:

@@ -1,9 +1,9 @@
-"""Attention as a model computes it, recorded on the way: target row, and column masses.
+"""Attention as a model computes it, recorded or changed on the way: target row, and column masses.
 
 Through transformers' ``AttentionInterface``: one registered function that computes attention in the open
-and keeps its weights. Two silent traps: registered alone it is given no causal mask (so ``eager_mask`` is
-registered under the same name), and some families ignore it without a word. So it proves itself at load:
-one call a layer, and logits equal to ``eager``.
+and hands its weights to whoever asks. Two silent traps: registered alone it is given no causal mask (so
+``eager_mask`` is registered under the same name), and some families ignore it without a word. So it proves
+itself at load: one call a layer, and logits equal to ``eager``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ from torch import Tensor
 from qloc.extract.quiet import quiet
 from qloc.extract.tokens import Target
 
-_NAME: Final = "qloc_recorded"
+_NAME: Final = "qloc_open"
+
+Change = Callable[[Tensor], Tensor]
+"""Called once a layer, in order: attention weights, (row, head, token, token) → those to go on with."""
 
 _BATCH_BYTES: Final = 256 * 2**20
 """Attention weights of one batch, all layers."""
 
 
-def _recorder(kept: list[Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Attention in the open: scores, scale, soft-cap, mask, softmax in float32, keep, weighted sum."""
+def _attention(change: Change) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Attention in the open: scores, scale, soft-cap, mask, softmax in float32, change, weighted sum."""
 
     def attend(
         module: Any,
@@ -46,33 +49,44 @@ def _recorder(kept: list[Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
             scores = torch.tanh(scores / softcap) * softcap
         if attention_mask is not None:
             scores = scores + attention_mask[..., : key.shape[-2]]
-        weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
-        kept.append(weights.detach())
+        weights = change(scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)))
         return (weights.to(value.dtype) @ value).transpose(1, 2).contiguous(), weights
 
     return attend
 
 
 @contextmanager
-def recording(model: Any) -> Iterator[list[Tensor]]:
-    """Every attention layer that runs inside appends its weights, (query, head, token, token).
+def attending(model: Any, change: Change) -> Iterator[None]:
+    """Every attention layer that runs inside hands its weights to ``change``, and goes on with what it gives.
 
     The model's own attention implementation, and the registries, are as before when it ends.
     """
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-    kept: list[Tensor] = []
     before = model.config._attn_implementation
-    AttentionInterface.register(_NAME, _recorder(kept))
+    AttentionInterface.register(_NAME, _attention(change))
     AttentionMaskInterface.register(_NAME, eager_mask)
     try:
         model.set_attn_implementation(_NAME)
-        yield kept
+        yield
     finally:
         model.set_attn_implementation(before)
         AttentionInterface._global_mapping.pop(_NAME, None)
         AttentionMaskInterface._global_mapping.pop(_NAME, None)
+
+
+@contextmanager
+def recording(model: Any) -> Iterator[list[Tensor]]:
+    """Every attention layer that runs inside appends its weights, (query, head, token, token)."""
+    kept: list[Tensor] = []
+
+    def keep(weights: Tensor) -> Tensor:
+        kept.append(weights.detach())
+        return weights
+
+    with attending(model, keep):
+        yield kept
 
 
 @quiet()
@@ -148,13 +162,13 @@ def attention_of(model: Any, targets: Sequence[Target], n_tokens: int) -> dict[s
         for weights in kept:
             rows.append(weights[torch.arange(len(ids), device=ids.device), :, position])
             masses.append(weights.sum(2))
-            bare.append(_without_sink(weights))
+            bare.append(mass_without_sink(weights))
     found = {"target_row": rows, "column_mass": masses, "column_mass_no_sink": bare}
     padded = {name: _padded(torch.stack(parts, 1), n_tokens) for name, parts in found.items()}
     return {**padded, "length": np.full(len(targets), ids.shape[1], dtype=np.int32)}
 
 
-def _without_sink(weights: Tensor) -> Tensor:
+def mass_without_sink(weights: Tensor) -> Tensor:
     """Column masses without the first token, which many heads use as a place to attend to nothing."""
     inner = weights[:, :, 1:, 1:]
     total = inner.sum(-1, keepdim=True)

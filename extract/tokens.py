@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qloc.errors import InputError, message
 from qloc.facts import Fact, Query
 
@@ -46,6 +49,36 @@ class Asked:
     def prompt(self) -> str:
         """The text with the answer's place marked."""
         return self.query.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """Every answer token of some queries; arrays are (token,).
+
+    Attributes
+    ----------
+    query : whose token it is.
+    first : whether it is its answer's first.
+    share : one by the number of its answer's tokens.
+    """
+
+    targets: Sequence[Target]
+    query: NDArray[np.int64]
+    first: NDArray[np.bool_]
+    share: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, asked: Sequence[Asked]) -> Tokens:
+        """The tokens of these queries, in order."""
+        numbers = [(q, n, len(one.targets)) for q, one in enumerate(asked) for n in range(len(one.targets))]
+        query, number, count = np.array(numbers, dtype=np.int64).reshape(-1, 3).T
+        targets = [target for one in asked for target in one.targets]
+        return cls(targets=targets, query=query, first=number == 0, share=1 / count)
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """The answer tokens' ids."""
+        return np.array([target.token for target in self.targets], dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +11,9 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from qloc.block import Array
+from qloc.canonical import canonical
 from qloc.errors import StorageError, message
+from qloc.store.metadata import ROOT
 from qloc.store.schema import STRING, Variable, missing
 from qloc.vocabulary import METHOD
 
@@ -59,6 +63,19 @@ def grid(
     if per_shard == 1:
         return tuple(chunk), None
     return tuple(chunk), tuple(n * (per_shard if d == axis else 1) for d, n in enumerate(chunk))
+
+
+def settle_metadata(folder: Path) -> None:
+    """Write metadata as canonical JSON, so that its bytes depend on no version of zarr; but for the root's.
+
+    Parameters
+    ----------
+    folder : files that are not canonical are written in place: it is made anew after an interruption.
+    """
+    for path in folder.glob(f"*/**/{ROOT}"):
+        found = path.read_bytes()
+        if (settled := canonical(json.loads(found))) != found:
+            path.write_bytes(settled)
 
 
 def put(array: zarr.Array[Any], region: tuple[slice, ...], values: Array) -> None:

@@ -45,10 +45,10 @@ def folder_aside(path: Path) -> Iterator[Path]:
     aside = path.absolute().parent / f".{path.name}.partial"
     with storing(path):
         aside.mkdir(exist_ok=True)
-        lock = _hold(aside, path)
+        lock = hold(aside, path)
     try:
         with storing(path):
-            _empty(aside)
+            empty(aside)
             yield aside
             sync_tree(aside)
             aside.rename(path)
@@ -74,7 +74,7 @@ def file_aside(path: Path) -> Iterator[Path]:
     aside = path.absolute().parent / f".{path.name}.partial"
     with storing(path):
         aside.touch()
-        lock = _hold(aside, path)
+        lock = hold(aside, path)
     try:
         with storing(path):
             os.truncate(aside, 0)
@@ -90,8 +90,17 @@ def file_aside(path: Path) -> Iterator[Path]:
         lock.release()
 
 
-def _hold(aside: Path, path: Path) -> Lock:
-    """An exclusive lock on a file or folder itself; it dies with this process."""
+def hold(aside: Path, path: Path) -> Lock:
+    """An exclusive lock on a file or folder itself; it dies with this process.
+
+    Parameters
+    ----------
+    path : what is made there; named in the error.
+
+    Raises
+    ------
+    LockedError : another process holds it.
+    """
     descriptor = os.open(aside, os.O_RDONLY | os.O_CLOEXEC)
     lock = Lock(descriptor)
     try:
@@ -104,6 +113,7 @@ def _hold(aside: Path, path: Path) -> Lock:
     return lock
 
 
-def _empty(folder: Path) -> None:
+def empty(folder: Path) -> None:
+    """Remove what an interrupted run left in a folder of ours."""
     for litter in folder.iterdir():
         shutil.rmtree(litter) if litter.is_dir() and not litter.is_symlink() else litter.unlink()

@@ -13,19 +13,22 @@ from typing import Any, Final
 import numpy as np
 import zarr
 
-from qloc.store.check import root_attributes
+from qloc.store.check import OURS, root_attributes
 from qloc.store.durable import write_bytes
 from qloc.store.layout import Layout
 from qloc.vocabulary import FACT, LAYER, NEURON, QUERY
 
 CARD: Final = "README.md"
-_OURS: Final = ("schema_version", "fingerprint", "layout")
 _GROUPS: Final = {
     "facts": "what was asked about",
     "queries": "the prompts, and how the model answered",
     "signals": "attribution, activation and gradient of neurons",
     "attention": "what the target position attends to",
     "grams": "inner products of full score vectors",
+    "statistics": "sums of activations over each relation's queries",
+    "interventions": "answers with neurons suppressed, enhanced, replaced",
+    "synapses": "answers with attention suppressed, enhanced",
+    "edits": "answers with rows of down-projections edited",
 }
 _SOURCES: Final = {
     "ig": "Sundararajan et al. 2017 (arXiv:1703.01365); Dai et al. 2022 (arXiv:2104.08696)",
@@ -87,21 +90,26 @@ def write(store: Path, layout: Layout) -> None:
     write_bytes(store / CARD, text(store, layout).encode())
 
 
-def text(store: Path, layout: Layout) -> str:
-    """The card of a store whose arrays are all there: Markdown, with the head of a dataset card."""
-    attributes = root_attributes(store)
+def text(store: Path, layout: Layout, added: Path | None = None) -> str:
+    """The card of a store whose arrays are all there: Markdown, with the head of a dataset card.
+
+    Parameters
+    ----------
+    added : root attributes and groups that are to be the store's.
+    """
+    attributes = root_attributes(added or store)
     title = f"Neuron attributions of {_words(attributes.get('model', 'a model'))}"
     return _PAGE.format(
         name=json.dumps(title, ensure_ascii=False),
         title=_line(title),
-        contents="\n".join(_contents(store, layout)),
+        contents="\n".join(_contents(store, layout, added or store)),
         made="\n".join(_made(attributes)),
         reading=_reading(layout),
         citation="\n".join(_citation(layout)),
     )
 
 
-def _contents(store: Path, layout: Layout) -> Iterator[str]:
+def _contents(store: Path, layout: Layout, added: Path) -> Iterator[str]:
     sizes = layout.sizes
     known = int((_array(store, "queries/known") == 1).sum())
     relations = len(set(_array(store, "facts/relation").tolist()))
@@ -117,8 +125,8 @@ def _contents(store: Path, layout: Layout) -> Iterator[str]:
         yield "- Tier dense: every neuron."
     yield from ("", "| group | what | arrays | bytes |", "|---|---|---|---|")
     for name, what in _GROUPS.items():
-        folder = store / name
-        if folder.is_dir():
+        folder = next((top / name for top in (added, store) if (top / name).is_dir()), None)
+        if folder:
             n_arrays = sum(path.is_dir() for path in folder.iterdir())
             n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             yield f"| {name} | {what} | {n_arrays} | {n_bytes:,} |"
@@ -126,7 +134,7 @@ def _contents(store: Path, layout: Layout) -> Iterator[str]:
 
 def _made(attributes: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted(attributes):
-        if name not in _OURS and attributes[name] not in (None, "", [], {}):
+        if name not in OURS and attributes[name] not in (None, "", [], {}):
             yield f"- {_line(name)}: {_line(_words(attributes[name]))}"
     for phase, made in sorted(attributes["fingerprint"].items()):
         yield f"- fingerprint of {_line(phase)}: `{made['digest']}`"

@@ -14,10 +14,14 @@ from qloc.store.layout import Layout
 from qloc.store.ledger import LEDGER
 from qloc.store.manifest import MANIFEST
 from qloc.store.place import Place, place_of
-from qloc.store.schema import FACTS, SCHEMA_VERSION, Variable
+from qloc.store.schema import FACTS, Variable
+from qloc.store.versions import upgraded
 from qloc.vocabulary import SLOT
 
 _MARKS = ("schema_version", "fingerprint", "layout")
+OURS = (*_MARKS, "phases")
+"""Root attributes that the store writes; the others describe the study."""
+
 _ACTION = "Give the path of a store that qloc extract wrote"
 
 
@@ -32,9 +36,13 @@ def is_store(path: Path) -> bool:
 def root_attributes(path: Path | Place) -> dict[str, Any]:
     """The root attributes of a store, read without Zarr, so that this works whatever else is broken.
 
+    Returns
+    -------
+    dict : as the present schema has them, but for ``schema_version``, which is the store's.
+
     Raises
     ------
-    SchemaError : the path is not a qloc store, or one of another schema.
+    SchemaError : the path is not a qloc store, or one of a newer schema.
     """
     place = place_of(path)
     path = place.path
@@ -50,10 +58,7 @@ def root_attributes(path: Path | Place) -> dict[str, Any]:
     if not isinstance(attributes, dict) or absent:
         expected = f"root attributes {', '.join(_MARKS)}"
         raise SchemaError(message("Zarr hierarchy", "another program's", expected, str(path), _ACTION))
-    if attributes["schema_version"] != SCHEMA_VERSION:
-        got, action = attributes["schema_version"], "Update qloc, or take the version that wrote it"
-        raise SchemaError(message("schema version", got, str(SCHEMA_VERSION), str(path), action))
-    return attributes
+    return upgraded(attributes, place)
 
 
 def layout_of(path: str | Path | Place) -> Layout:
@@ -61,12 +66,12 @@ def layout_of(path: str | Path | Place) -> Layout:
 
     Raises
     ------
-    SchemaError : the path is not a qloc store, or one of another schema.
+    SchemaError : the path is not a qloc store, or one of a newer schema.
     """
     place = place_of(path)
     attributes = root_attributes(place)
     try:
-        return Layout.read(attributes["layout"])
+        return Layout.read(attributes["layout"], attributes.get("phases", {}))
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         what = message("layout", str(error), "as qloc writes it", str(place.path), _ACTION)
         raise SchemaError(what) from None

@@ -19,7 +19,7 @@ from qloc.errors import InputError, message
 from qloc.store.layout import Layout
 from qloc.store.read import StoredStudy
 from qloc.store.schema import STRING, Variable
-from qloc.vocabulary import NO_INDEX, SLOT
+from qloc.vocabulary import NO_INDEX, QUERY, SLOT
 
 _ACTION: Final = "Compare two extractions of one plan"
 _PANEL: Final = "signals/panel_neuron"
@@ -109,6 +109,8 @@ def _first_unequal(a: xr.DataArray, b: xr.DataArray) -> str:
 def compare(a: StoredStudy, b: StoredStudy) -> dict[str, Difference]:
     """How each array differs, by its path; read a unit at a time.
 
+    Phases that one of the two lacks, or has with other arms, are left out.
+
     Raises
     ------
     InputError : the stores are no two extractions of one plan; every problem.
@@ -117,10 +119,12 @@ def compare(a: StoredStudy, b: StoredStudy) -> dict[str, Difference]:
     panels = tuple(study.signals["panel_neuron"].to_numpy() for study in (a, b))
     fact = a.signals["fact"].to_numpy()
     found: dict[str, Difference] = {}
-    for variable in a.layout.variables():
-        if variable.row is None:
-            continue
+    for variable in _in_both(a.layout, b.layout):
         difference = found[variable.path] = Difference()
+        if variable.row is None:
+            for number in range(a.layout.shape(variable, 0)[0]):
+                difference.add(*(_values(study, variable, slice(number, number + 1)) for study in (a, b)))
+            continue
         if variable.path == _PANEL:
             _add_panels(difference, *panels)
             continue
@@ -135,10 +139,27 @@ def compare(a: StoredStudy, b: StoredStudy) -> dict[str, Difference]:
     return found
 
 
+def _in_both(a: Layout, b: Layout) -> Iterator[Variable]:
+    """What both have, but for labels; phases with the same arms in both, statistics of the same relations."""
+    theirs = set(b.variables())
+    unlike = {
+        group for name in a.phases if a.phases[name] != b.phases.get(name) for group in a.phases[name].groups
+    }
+    unlike |= {"statistics"} if a.relations != b.relations else set()
+    for variable in a.variables():
+        if variable in theirs and variable.group not in unlike and a.labels(variable) is None:
+            yield variable
+
+
 def _rows(study: StoredStudy, variable: Variable, unit: Unit) -> Array:
+    of_queries = variable.dims[variable.row or 0] == QUERY
+    ends = (unit.first_query, unit.last_query) if of_queries else (unit.first_fact, unit.last_fact)
+    return _values(study, variable, slice(*ends))
+
+
+def _values(study: StoredStudy, variable: Variable, rows: slice) -> Array:
     dim = variable.dims[variable.row or 0]
-    ends = (unit.first_query, unit.last_query) if dim == "query" else (unit.first_fact, unit.last_fact)
-    values: Array = getattr(study, variable.group)[variable.name].isel({dim: slice(*ends)}).to_numpy()
+    values: Array = getattr(study, variable.group)[variable.name].isel({dim: rows}).to_numpy()
     return values.astype(object) if variable.dtype == STRING else values
 
 

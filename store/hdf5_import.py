@@ -17,7 +17,7 @@ from qloc.errors import SchemaError, VerificationError, message
 from qloc.store import arrays, card, check, manifest, metadata
 from qloc.store.archive import is_inside
 from qloc.store.aside import folder_aside, refuse_present
-from qloc.store.finalize import consolidate
+from qloc.store.assemble import consolidate
 from qloc.store.hdf5 import ATTRIBUTES, MANIFEST_ATTRIBUTE, NO_VALUES, NOT_ALONG, SHA256, Digest, pieces
 from qloc.store.schema import SCHEMA_VERSION, STRING, Variable
 from qloc.store.verify import verify

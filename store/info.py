@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from qloc.store import manifest
+from qloc.store import append, ledger, manifest
+from qloc.store.check import OURS
+from qloc.store.phase_schema import LABELLED
 from qloc.store.place import place_of
 from qloc.store.read import StoredStudy, open_store
-from qloc.store.schema import SCHEMA_VERSION
 from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
 
 
@@ -21,8 +22,9 @@ def info(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict with ``path, schema_version, complete, units, facts, queries, relations, methods, tier, panel, bytes,
-    allows, fingerprint, attributes, run``. ``bytes`` has the size of each group and of the whole, and
-    ``dense``, what attribution, activation and gradient would take uncompressed without a panel.
+    allows, phases, appending, fingerprint, attributes, run``. ``bytes`` has the size of each group and of the
+    whole, and ``dense``, what attribution, activation and gradient would take uncompressed without a panel.
+    ``phases`` has the labels of each that was appended, ``appending`` the units of those that are not yet.
 
     Raises
     ------
@@ -33,10 +35,9 @@ def info(path: str | Path) -> dict[str, Any]:
     study = open_store(path)
     layout = study.layout
     known = study.queries["known"].to_numpy()
-    ours = ("schema_version", "fingerprint", "layout")
     return {
         "path": str(path),
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": study.attrs["schema_version"],
         "complete": study.complete,
         "units": {"planned": len(layout.units), "written": len(layout.units) - len(study.missing)},
         "facts": {
@@ -51,9 +52,25 @@ def info(path: str | Path) -> dict[str, Any]:
         "panel": _panel(study),
         "bytes": _bytes(study),
         "allows": _allows(study),
+        "phases": {
+            name: {dim: list(phase.labels[dim]) for dim in LABELLED if dim in phase.labels}
+            for name, phase in layout.phases.items()
+        },
+        "appending": _appending(path, len(layout.units)),
         "fingerprint": {phase: made["digest"] for phase, made in study.attrs["fingerprint"].items()},
-        "attributes": {name: study.attrs[name] for name in sorted(study.attrs) if name not in ours},
+        "attributes": {name: study.attrs[name] for name in sorted(study.attrs) if name not in OURS},
         "run": manifest.read(path)["run"] if study.complete else {},
+    }
+
+
+def _appending(path: Path, planned: int) -> dict[str, dict[str, int]]:
+    """Units of the phases that are being appended, or were when they were interrupted."""
+    return {
+        phase: {
+            "planned": planned,
+            "written": sum(1 for _ in ledger.records(append.folder_of(path, phase))),
+        }
+        for phase in append.under_way(path)
     }
 
 
@@ -103,7 +120,13 @@ def _allows(study: StoredStudy) -> list[str]:
     ]
     if study.layout.sizes[HEAD]:
         lines.append("knowledge synapses (attention)")
-    return lines
+    allowed = {
+        "interventions": "effects of interventions, by operation and neuron set",
+        "synapses": "effects on answers and neurons of changed attention",
+        "edits": "reliability, generalization and locality of edits",
+    }
+    groups = [group for phase in study.layout.phases.values() for group in phase.groups]
+    return lines + [allowed[group] for group in groups]
 
 
 def render(found: Mapping[str, Any]) -> str:
@@ -128,6 +151,11 @@ def render(found: Mapping[str, Any]) -> str:
             f"{panel['facts over capacity']} facts over the capacity of {panel['capacity']}"
         )
     lines += [f"  size       {_size(found['bytes'])}"]
+    for phase, labels in found["phases"].items():
+        axes = "; ".join(f"{dim} {', '.join(names)}" for dim, names in labels.items())
+        lines.append(f"  {phase:<13}  {axes or 'nothing: it cannot be run on this model'}")
+    for phase, so_far in found["appending"].items():
+        lines.append(f"  {phase:<13}  being appended: {so_far['written']} of {so_far['planned']} units")
     lines += [f"  {phase:<10} fingerprint {digest}" for phase, digest in found["fingerprint"].items()]
     for heading, told in (("study", found["attributes"]), ("run", found["run"])):
         words = [

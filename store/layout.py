@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from qloc.block import Outline, Unit
 from qloc.errors import InputError, message
+from qloc.store.phase_layout import PhaseLayout
+from qloc.store.phase_schema import PHASES, STATISTICS
 from qloc.store.schema import (
     ATTENTION,
     CELLS,
@@ -19,7 +24,7 @@ from qloc.store.schema import (
     Tier,
     Variable,
 )
-from qloc.vocabulary import FACT, HEAD, LAYER, METHOD, NEURON, QUERY, QUERY_OF_FACT, SLOT
+from qloc.vocabulary import FACT, HEAD, LAYER, METHOD, NEURON, QUERY, QUERY_OF_FACT, RELATION, SLOT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,9 @@ class Layout:
 
     Attributes
     ----------
-    sizes : length of every axis but ``slot``, which is known when the last unit is.
+    sizes : length of every axis but ``slot``, which is known when the last unit is, and but those of phases.
+    relations : those that /statistics has sums of; none in a store of before there were any.
+    phases : the layouts of the phases that were appended, by name.
     """
 
     tier: Tier
@@ -38,6 +45,8 @@ class Layout:
     methods: tuple[str, ...]
     sizes: Mapping[str, int]
     units: tuple[Unit, ...]
+    relations: tuple[str, ...] = ()
+    phases: Mapping[str, PhaseLayout] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where, problems = "store layout", []
@@ -69,23 +78,36 @@ class Layout:
             methods=tuple(outline.methods),
             sizes={name: int(size) for name, size in outline.sizes.items()},
             units=tuple(outline.units),
+            relations=_relations(outline),
         )
 
     @classmethod
-    def read(cls, attrs: Mapping[str, Any]) -> Layout:
-        """The layout that :meth:`attrs` wrote."""
+    def read(cls, attrs: Mapping[str, Any], phases: Mapping[str, Any]) -> Layout:
+        """The layout that :meth:`attrs` wrote, with the phases that were appended to it since.
+
+        Parameters
+        ----------
+        phases : what :meth:`PhaseLayout.attrs` wrote, by phase; those that this version does not know are
+            left out: whatever is in them, the rest is as it was.
+        """
         units = tuple(
             Unit(number=n, first_fact=a, last_fact=b, first_query=c, last_query=d)
             for n, (a, b, c, d) in enumerate(attrs["units"])
         )
-        return cls(**{**attrs, "methods": tuple(attrs["methods"]), "units": units})
+        lists = {name: tuple(attrs.get(name, ())) for name in ("methods", "relations")}
+        appended = {name: PhaseLayout.read(name, phases[name]) for name in PHASES if name in phases}
+        layout = cls(**{**attrs, **lists, "units": units, "phases": appended})
+        for variable in layout.variables():
+            layout.shape(variable, 0)  # raises where an axis has no length
+        return layout
 
     def attrs(self) -> dict[str, Any]:
-        """As JSON; a unit is [first_fact, last_fact, first_query, last_query], half open."""
+        """As JSON, but for phases; a unit is [first_fact, last_fact, first_query, last_query], half open."""
         units = [[u.first_fact, u.last_fact, u.first_query, u.last_query] for u in self.units]
         names = ("tier", "floor", "capacity", "store_dtype")
         own = {name: getattr(self, name) for name in names}
-        return {**own, "methods": list(self.methods), "sizes": dict(self.sizes), "units": units}
+        lists = {name: list(getattr(self, name)) for name in ("methods", "relations")}
+        return {**own, **lists, "sizes": dict(self.sizes), "units": units}
 
     def signals_attrs(self) -> dict[str, Any]:
         """What is needed to read /signals alone: groups inherit nothing."""
@@ -99,7 +121,9 @@ class Layout:
     def variables(self) -> tuple[Variable, ...]:
         """Every array but those of /facts; no attention where it cannot be recorded."""
         attention = ATTENTION if self.sizes[HEAD] else ()
-        return (*QUERIES, *SIGNALS[self.tier], *attention, *GRAMS)
+        statistics = STATISTICS if self.relations else ()
+        appended = (variable for phase in self.phases.values() for variable in phase.variables())
+        return (*QUERIES, *SIGNALS[self.tier], *attention, *GRAMS, *statistics, *appended)
 
     def dtype(self, variable: Variable) -> str:
         """Zarr dtype of a variable in this store."""
@@ -107,8 +131,11 @@ class Layout:
 
     def shape(self, variable: Variable, n_slots: int, unit: Unit | None = None) -> tuple[int, ...]:
         """Shape of a variable in the whole store, or in one unit's file."""
+        phase = next((found for found in self.phases.values() if variable.group in found.groups), None)
         sizes = {
             **self.sizes,
+            **(phase.lengths if phase else {}),
+            RELATION: len(self.relations),
             METHOD: len(self.methods),
             SLOT: n_slots,
             QUERY_OF_FACT_: self.sizes[QUERY_OF_FACT],
@@ -116,3 +143,20 @@ class Layout:
         if unit is not None:
             sizes |= {QUERY: unit.n_queries, FACT: unit.n_facts}
         return tuple(sizes[dim] for dim in variable.dims)
+
+    def labels(self, variable: Variable) -> tuple[str, ...] | None:
+        """What a coordinate along its own axis holds; None of another variable."""
+        if variable.dims != (variable.name,):
+            return None
+        own = {METHOD: self.methods, RELATION: self.relations}
+        appended = (phase.labels for phase in self.phases.values() if variable.group in phase.groups)
+        return {**own, **next(appended, {})}[variable.name]
+
+
+def _relations(outline: Outline) -> tuple[str, ...]:
+    """Relations that two or more facts are asked for, in the order of the facts."""
+    relation, n_queries = (np.asarray(outline.facts.get(name, ())) for name in ("relation", "n_queries"))
+    if relation.shape != n_queries.shape:
+        return ()  # refused when the skeleton is made
+    counts = Counter(str(name) for name in relation[n_queries > 0])
+    return tuple(name for name, n in counts.items() if n > 1)

@@ -26,6 +26,7 @@ UNITS: Final = "units"
 LEDGER: Final = "ledger"
 LOCK: Final = "lock"
 _TEXT: Final = np.dtype("uint8")
+_PANEL: Final = "signals/panel_neuron"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class UnitRecord:
     number : the unit's.
     file : name of its file in ``units/``.
     sha256, size : of that file; size in bytes.
-    n_slots : its largest panel.
+    n_slots : its largest panel; 0 in phases that have none.
     notes : what a reader should know, JSON only, such as that it was shrunk for memory; kept in the manifest.
     """
 
@@ -75,7 +76,7 @@ def write_arrays(
         size = aside.stat().st_size
         aside.replace(final)
         sync_folder(folder)
-    n_slots = int(arrays["signals/panel_neuron"].shape[1])
+    n_slots = int(arrays[_PANEL].shape[1]) if _PANEL in arrays else 0
     return UnitRecord(
         number=number, file=final.name, sha256=sha256, size=size, n_slots=n_slots, notes=dict(notes)
     )
@@ -140,7 +141,10 @@ def member(opened: NpzFile, variable: Variable) -> Array:
     values: Array = opened[variable.path]
     if variable.dtype != STRING:
         return values
-    return np.array([*json.loads(values.tobytes()), None], dtype=object)[:-1]
+    rows = json.loads(values.tobytes())
+    if len(variable.dims) == 1:
+        return np.array([*rows, None], dtype=object)[:-1]
+    return np.array(rows, dtype=object).reshape(len(rows), -1 if rows else 0)
 
 
 def _encoded(values: Array) -> Array:

@@ -1,7 +1,8 @@
 """The manifest: what a complete store is made of. Only a store with a valid manifest is complete.
 
-``manifest.json`` is canonical JSON: the sha256 and size of every other object, what the numbers were made
-with and when, the notes of units, and at its end its own sha256, taken without that field.
+``manifest.json`` is canonical JSON: the sha256 and size of every other object, all metadata once more (so
+that any can be rebuilt), what the numbers were made with and when, the notes of units, and at its end its own
+sha256, taken without that field.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ from typing import Any, Final
 from qloc.canonical import canonical, digest, file_digest
 from qloc.errors import VerificationError, message
 from qloc.store.durable import write_bytes
+from qloc.store.metadata import ROOT
 from qloc.store.place import Place, place_of
+from qloc.store.versions import refuse_newer
 
 MANIFEST: Final = "manifest.json"
 _KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
+METADATA: Final = "metadata"
+"""The root's zarr.json with the consolidated metadata; the first manifests had none."""
+
+_OWN: Final = "sha256"
 _LIBRARIES: Final = ("numpy", "zarr")
 
 
@@ -60,15 +67,67 @@ def write(
         name: {"sha256": file_digest(store / name), "size": (store / name).stat().st_size}
         for name in objects(store, leave_out=leave_out)
     }
-    libraries = {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
     content: dict[str, Any] = {
-        "libraries": libraries,
+        "libraries": libraries(),
+        METADATA: json.loads((store / ROOT).read_bytes()),
         "notes": dict(notes),
         "objects": found,
         "run": dict(run),
         "schema_version": schema_version,
     }
-    write_bytes(store / MANIFEST, canonical({**content, "sha256": digest(content)}))
+    replace(store, content)
+
+
+def replace(store: Path, content: Mapping[str, Any]) -> None:
+    """Write a manifest of this content, durably and at once, with its own sha256.
+
+    Raises
+    ------
+    StorageError : the disk refused; the one there was still is.
+    """
+    write_bytes(store / MANIFEST, _sealed(content))
+
+
+def _sealed(content: Mapping[str, Any]) -> bytes:
+    return canonical({**content, _OWN: _digest(content)})
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what writes arrays."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+
+
+def appended(
+    store: Path, added: Path, phase: str, *, run: Mapping[str, Any], notes: Mapping[str, Any]
+) -> bytes:
+    """The manifest of a complete store once the objects in ``added`` are in it too, or in place of its own.
+
+    What the manifest says of the other objects stays as it is, unread: a bit that was flipped since is still
+    told.
+
+    Parameters
+    ----------
+    run : what the command says of itself; kept with the library versions under ``phases`` of the store's.
+    notes : of the phase's units, by their number; kept as ``PHASE/NUMBER``.
+
+    Raises
+    ------
+    VerificationError : the store has no valid manifest.
+    """
+    said = read(store)
+    found = {
+        name: {"sha256": file_digest(added / name), "size": (added / name).stat().st_size}
+        for name in objects(added)
+    }
+    phases = {**said["run"].get("phases", {}), phase: {**run, "libraries": libraries()}}
+    content = {
+        **{key: said[key] for key in _KEYS},
+        METADATA: json.loads((added / ROOT).read_bytes()),
+        "notes": {**said["notes"], **{f"{phase}/{number}": note for number, note in notes.items()}},
+        "objects": {**said["objects"], **found},
+        "run": {**said["run"], "phases": phases},
+    }
+    return _sealed(content)
 
 
 def read(store: Path | Place) -> dict[str, Any]:
@@ -76,6 +135,7 @@ def read(store: Path | Place) -> dict[str, Any]:
 
     Raises
     ------
+    SchemaError : it is of a newer schema.
     VerificationError : it is missing, or not the canonical bytes of a manifest with its own sha256.
     """
     place = place_of(store)
@@ -98,6 +158,7 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    SchemaError : they are of a newer schema.
     VerificationError : they are not the canonical bytes of a manifest with its own sha256.
     """
     try:
@@ -108,15 +169,34 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
     if canonical_bytes != raw:
         got = f"{len(raw)} bytes with sha256 {hashlib.sha256(raw).hexdigest()}"
         raise VerificationError(_broken("manifest", got, "canonical JSON", path))
-    if not isinstance(found, dict) or set(found) != {*_KEYS, "sha256"} or not _lists(found["objects"]):
+    _refuse_newer(found, path)
+    if not _is_manifest(found):
         got = ", ".join(found) if isinstance(found, dict) else type(found).__name__
-        raise VerificationError(_broken("manifest", got, f"the keys {', '.join((*_KEYS, 'sha256'))}", path))
-    own = digest({key: found[key] for key in _KEYS})
-    if own != found["sha256"]:
+        raise VerificationError(_broken("manifest", got, f"the keys {', '.join((*_KEYS, _OWN))}", path))
+    own = _digest(found)
+    if own != found[_OWN]:
         raise VerificationError(
-            _broken("sha256 of the manifest", own, f"{found['sha256']}, as it says itself", path)
+            _broken("sha256 of the manifest", own, f"{found[_OWN]}, as it says itself", path)
         )
-    return found
+    return dict(found)
+
+
+def _refuse_newer(found: Any, path: Path) -> None:
+    """Refuse what a later version wrote, whatever else is in it; a damaged number is no version."""
+    if isinstance(found, dict) and found.get(_OWN) == _digest(found):
+        run = found.get("run")
+        writer = run.get("qloc") if isinstance(run, dict) else None
+        refuse_newer(found.get("schema_version"), path.parent, writer)
+
+
+def _is_manifest(found: Any) -> bool:
+    if not isinstance(found, dict) or set(found) - {METADATA} != {*_KEYS, _OWN}:
+        return False
+    return _lists(found["objects"]) and isinstance(found.get(METADATA, {}), dict)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return digest({key: value for key, value in content.items() if key != _OWN})
 
 
 def _lists(found: Any) -> bool:

@@ -6,12 +6,15 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from zarr.storage import StoreLike
 
 from qloc.canonical import file_digest
 from qloc.store.archive import Archive
+
+APPENDING: Final = "appending"
+"""Folder in a complete store that a phase is being appended to; no part of the store."""
 
 
 class Place(Protocol):
@@ -55,9 +58,11 @@ class Folder:
         self.path = path
 
     def names(self) -> Iterator[str]:
-        """Every file and link in it, sorted."""
+        """Every file and link in it, sorted, but for what is being appended."""
         found: list[str] = []
         for place, folders, names in os.walk(self.path):
+            if Path(place) == self.path and APPENDING in folders and not (self.path / APPENDING).is_symlink():
+                folders.remove(APPENDING)
             links = [folder for folder in folders if Path(place, folder).is_symlink()]
             inside = Path(place).relative_to(self.path)
             found += [(inside / name).as_posix() for name in (*names, *links)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -21,6 +21,13 @@ from qloc.store.archive import Archive
 from qloc.store.layout import Layout
 from qloc.store.place import Place, place_of
 from qloc.store.schema import FACTS
+from qloc.vocabulary import RELATION
+
+GROUPS: Final = (
+    *("facts", "queries", "signals", "grams", "attention", "statistics"),
+    *("interventions", "synapses", "edits"),
+)
+"""Those that a store may have; the first four are in every one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +41,11 @@ class StoredStudy:
     layout : tier, floor, methods, sizes and units of the extraction as planned.
     attrs : root attributes: what describes the study (model, site, excluded queries …) and its fingerprint.
     facts, queries, signals, grams : one Dataset a group, with the variables of docs/store.md; chunked,
-        and read when computed. Strings are objects. ``signals`` can be selected by relation:
-        ``.sel(relation="P36")``.
+        and read when computed. Strings are objects. Groups with the coordinate ``relation`` can be selected
+        by it: ``.sel(relation="P36")``.
     attention : likewise, or None where it could not be recorded.
+    statistics : sums over relations; None in an unfinished store, and where there are none.
+    interventions, synapses, edits : of the phases that were appended; None of others.
     missing : units that are planned but not in the store.
     """
 
@@ -49,6 +58,10 @@ class StoredStudy:
     signals: xr.Dataset
     grams: xr.Dataset
     attention: xr.Dataset | None
+    statistics: xr.Dataset | None
+    interventions: xr.Dataset | None
+    synapses: xr.Dataset | None
+    edits: xr.Dataset | None
     missing: tuple[Unit, ...]
 
     @property
@@ -87,18 +100,20 @@ def open_store(path: str | Path) -> StoredStudy:
         groups = {"facts": facts, **_complete(place, layout)}
     else:
         groups, absent = unfinished.groups(path, layout, facts)
+    found = {name: _by_relation(groups[name]) if name in groups else None for name in GROUPS}
     return StoredStudy(
         path=path,
         complete=whole,
         layout=layout,
         attrs=check.root_attributes(place),
-        facts=groups["facts"],
-        queries=groups["queries"],
-        signals=groups["signals"].set_xindex("relation"),
-        grams=groups["grams"],
-        attention=groups.get("attention"),
         missing=absent,
+        **found,  # type: ignore[arg-type]  # the first four are in every store
     )
+
+
+def _by_relation(group: xr.Dataset) -> xr.Dataset:
+    selectable = RELATION in group.coords and RELATION not in group.xindexes
+    return group.set_xindex(RELATION) if selectable else group
 
 
 def _complete(place: Place, layout: Layout) -> dict[str, xr.Dataset]:

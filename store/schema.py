@@ -67,7 +67,8 @@ class Variable:
         return next((self.dims.index(dim) for dim in (QUERY, FACT) if dim in self.dims), None)
 
 
-def _variables(group: str, table: Mapping[str, tuple[tuple[str, ...], str, str]]) -> tuple[Variable, ...]:
+def variables(group: str, table: Mapping[str, tuple[tuple[str, ...], str, str]]) -> tuple[Variable, ...]:
+    """The variables of a group, from a table of dims, dtype and meaning."""
     return tuple(
         Variable(group=group, name=name, dims=dims, dtype=dtype, meaning=meaning)
         for name, (dims, dtype, meaning) in table.items()
@@ -79,7 +80,7 @@ _MQL, _QS = (METHOD, QUERY, LAYER), (QUERY, SLOT)
 _QLHT = (QUERY, LAYER, HEAD, TOKEN)
 _MFKK = (METHOD, FACT, QUERY_OF_FACT, QUERY_OF_FACT_)
 
-QUERIES: Final = _variables(
+QUERIES: Final = variables(
     "queries",
     {
         "fact": (_Q, "int32", "index into /facts"),
@@ -134,7 +135,7 @@ CELLS: Final[dict[Tier, tuple[str, ...]]] = {"panel": (SLOT,), "dense": (LAYER, 
 """The last axes of a signal in each tier."""
 
 SIGNALS: Final[dict[Tier, tuple[Variable, ...]]] = {
-    tier: _variables(
+    tier: variables(
         "signals",
         {
             name: (((METHOD,) if name == "attribution" else ()) + (QUERY, *cells), STORED, meaning)
@@ -145,7 +146,7 @@ SIGNALS: Final[dict[Tier, tuple[Variable, ...]]] = {
     )
     for tier, cells in CELLS.items()
 }
-ATTENTION: Final = _variables(
+ATTENTION: Final = variables(
     "attention",
     {
         "target_row": (_QLHT, "float16", "attention from the target position to each token"),
@@ -154,7 +155,7 @@ ATTENTION: Final = _variables(
         "length": (_Q, "int32", "tokens of the pass (multi-token answers: the last token's pass)"),
     },
 )
-GRAMS: Final = _variables(
+GRAMS: Final = variables(
     "grams",
     {
         "gram": (_MFKK, "float64", "inner products of the full score vectors of a fact's queries"),
@@ -165,7 +166,7 @@ GRAMS: Final = _variables(
 COORDINATES: Final = {"signals": tuple(_PER_QUERY), "grams": ("attribution_method",)}
 
 _F: Final = (FACT,)
-FACTS: Final = _variables(
+FACTS: Final = variables(
     "facts",
     {
         "id": (_F, STRING, "id of the fact"),
@@ -198,8 +199,9 @@ def typed(values: Array, dtype: str) -> Array:
     (array(['a', ''], dtype=object), array([1, 0], dtype=int8))
     """
     if dtype == STRING:
-        texts = ["" if value is None else str(value) for value in values]
-        return np.array([*texts, None], dtype=object)[:-1]
+        flat = np.asarray(values, dtype=object).reshape(-1)
+        texts = ["" if value is None else str(value) for value in flat]
+        return np.array([*texts, None], dtype=object)[:-1].reshape(np.shape(values))
     return np.ascontiguousarray(values, dtype=dtype)
 
 

@@ -13,8 +13,8 @@ import zarr
 from qloc.block import Array, Outline
 from qloc.canonical import canonical, differences, digest
 from qloc.errors import FingerprintError, InputError, message
-from qloc.store.arrays import create, put
-from qloc.store.check import is_store, root_attributes
+from qloc.store.arrays import create, put, settle_metadata
+from qloc.store.check import OURS, is_store, root_attributes
 from qloc.store.durable import storing, sync_folder, sync_tree
 from qloc.store.layout import Layout
 from qloc.store.ledger import LEDGER, LOCK, UNITS
@@ -23,7 +23,6 @@ from qloc.store.schema import FACTS, SCHEMA_VERSION, fact_column, typed
 from qloc.vocabulary import FACT
 
 PHASE: Final = "signals"
-_OURS: Final = ("schema_version", "fingerprint", "layout")
 
 
 def refuse_other(path: Path) -> None:
@@ -90,8 +89,11 @@ def _write(aside: Path, outline: Outline, layout: Layout, fingerprint: Mapping[s
         if litter.name != LEDGER:
             shutil.rmtree(litter) if litter.is_dir() else litter.unlink()
     (aside / UNITS).mkdir()
-    made = {PHASE: {"digest": digest(fingerprint), "made_from": dict(fingerprint)}}
-    ours = {"schema_version": SCHEMA_VERSION, "fingerprint": made, "layout": layout.attrs()}
+    ours = {
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": {PHASE: made(fingerprint)},
+        "layout": layout.attrs(),
+    }
     root = zarr.create_group(aside, zarr_format=3, attributes={**ours, **outline.attrs})
     candidates = {relation: list(answers) for relation, answers in outline.candidates.items()}
     group = root.create_group("facts", attributes={"candidates": candidates})
@@ -99,6 +101,7 @@ def _write(aside: Path, outline: Outline, layout: Layout, fingerprint: Mapping[s
         variable = fact_column(name, column)
         values = typed(column, variable.dtype)
         put(create(group, variable, variable.dtype, values.shape), (slice(None),), values)
+    settle_metadata(aside)
     sync_tree(aside)
 
 
@@ -118,10 +121,8 @@ def check_outline(outline: Outline) -> None:
     for name, column in outline.facts.items():
         problems += _column_problems(name, column, outline.sizes[FACT])
     problems += [
-        message(
-            "attribute", name, f"a name other than {', '.join(_OURS)}", "the outline's attrs", "Rename it"
-        )
-        for name in _OURS
+        message("attribute", name, f"a name other than {', '.join(OURS)}", "the outline's attrs", "Rename it")
+        for name in OURS
         if name in outline.attrs
     ]
     if problems:
@@ -151,12 +152,41 @@ def compare(path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> None:
     FingerprintError : shows where they differ.
     """
     attributes = root_attributes(path)
-    held = attributes["fingerprint"][PHASE]
+    held, planned = attributes["layout"], layout.attrs()
+    if "relations" not in held:  # of before there were statistics; they follow from the facts
+        del planned["relations"]
+    action = "Give another --out, or the model, facts and parameters that the store was made with"
+    refuse_different(path, PHASE, attributes["fingerprint"][PHASE], fingerprint, (held, planned), action)
+
+
+def made(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a phase's fingerprint: its digest, and what that is made from."""
+    return {"digest": digest(fingerprint), "made_from": dict(fingerprint)}
+
+
+def refuse_different(
+    path: Path,
+    phase: str,
+    held: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
+    layouts: tuple[Mapping[str, Any], Mapping[str, Any]],
+    action: str,
+) -> None:
+    """Refuse a phase that is of other parameters than those asked for.
+
+    Parameters
+    ----------
+    held : as :func:`made` gave it when the phase was begun.
+    layouts : the phase's layout as it is kept, and as asked for.
+
+    Raises
+    ------
+    FingerprintError : shows where they differ.
+    """
     asked = json.loads(canonical(fingerprint))
     lines = differences(held["made_from"], asked) if held["digest"] != digest(asked) else []
-    lines = lines or differences({"layout": attributes["layout"]}, {"layout": layout.attrs()})
+    lines = lines or differences({"layout": layouts[0]}, {"layout": layouts[1]})
     if lines:
         got = f"{held['digest'][:12]} ({'; '.join(lines)})"
-        action = "Give another --out, or the model, facts and parameters that the store was made with"
-        what = f"fingerprint of {PHASE}"
+        what = f"fingerprint of {phase}"
         raise FingerprintError(message(what, got, f"{digest(fingerprint)[:12]}", str(path), action))

@@ -37,6 +37,8 @@ def groups(path: Path, layout: Layout, facts: xr.Dataset) -> tuple[dict[str, xr.
     n_slots = max((record.n_slots for record in kept.values()), default=0)
     made = {"facts": _facts_so_far(facts, absent)}
     for variable in layout.variables():
+        if variable.group == "statistics":  # sums over all units, or none
+            continue
         dataset = made.setdefault(variable.group, xr.Dataset())
         lazy = _variable(path, layout, variable, parts, n_slots)
         made[variable.group] = dataset.assign({variable.name: lazy})

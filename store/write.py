@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from qloc.block import Block, Outline, Unit
-from qloc.errors import InputError, message
-from qloc.store import ledger, manifest, skeleton
-from qloc.store.check import complete, is_store, layout_of
+from qloc.block import Block, Outline
+from qloc.store import append, ledger, manifest, skeleton
+from qloc.store.check import complete, is_store, layout_of, root_attributes
+from qloc.store.coordinator import Coordinator
 from qloc.store.durable import storing
 from qloc.store.finalize import finalize, remove_working
 from qloc.store.layout import Layout
 from qloc.store.ledger import UnitRecord
 from qloc.store.lock import Lock
 from qloc.store.panel import unit_arrays
+from qloc.store.place import Folder
 from qloc.store.schema import Tier
+from qloc.store.statistics import unit_sums
+from qloc.store.versions import require_present
 
 
 def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
@@ -38,11 +40,12 @@ def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | Non
     ModelError : an attribution is not finite.
     StorageError : the disk refused.
     """
-    arrays = unit_arrays(block, layout_of(path))
+    layout = layout_of(path)
+    arrays = {**unit_arrays(block, layout), **unit_sums(block, layout)}
     return ledger.write_arrays(Path(path), block.unit.number, arrays, notes or {})
 
 
-class Writer:
+class Writer(Coordinator):
     """The coordinator's hold on a store; a context manager, since it holds a lock.
 
     Attributes
@@ -53,8 +56,7 @@ class Writer:
     """
 
     def __init__(self, path: Path, layout: Layout, lock: Lock | None, records: dict[int, UnitRecord]) -> None:
-        self.path, self.layout, self.complete = path, layout, lock is None
-        self._lock, self._records = lock, records
+        super().__init__(path, path, layout, lock, records)
 
     @classmethod
     def open(
@@ -77,6 +79,7 @@ class Writer:
         Raises
         ------
         InputError : the path is something else than a store, or a parameter is wrong.
+        SchemaError : the store is of a newer schema, or an unfinished one of an older.
         FingerprintError : the store is of other parameters; shows where they differ.
         LockedError : another process writes it.
         VerificationError : it has a manifest that is broken.
@@ -99,50 +102,22 @@ class Writer:
     def _reopened(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> Self:
         manifest.read(path)
         skeleton.compare(path, layout, fingerprint)
+        append.tidy(path)
         if (path / ledger.LEDGER).exists() and (lock := Lock.take(path / ledger.LEDGER / ledger.LOCK, path)):
             with storing(path):
                 remove_working(path)
             lock.release()
-        return cls(path, layout, None, {})
+        return cls(path, layout_of(path), None, {})
 
     @classmethod
     def _resumed(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any], lock: Lock) -> Self:
         try:
+            require_present(root_attributes(path), Folder(path))
             skeleton.compare(path, layout, fingerprint)
-            return cls(path, layout, lock, ledger.sweep(path))
+            return cls(path, layout_of(path), lock, ledger.sweep(path))
         except BaseException:
             lock.release()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the lock back."""
-        if self._lock is not None:
-            self._lock.release()
-
-    def missing(self) -> tuple[Unit, ...]:
-        """The units still to be written, in order; none where the store is complete."""
-        if self.complete:
-            return ()
-        return tuple(unit for unit in self.layout.units if unit.number not in self._records)
-
-    def record(self, unit: UnitRecord) -> None:
-        """Write a unit's ledger record: from here on it survives whatever happens.
-
-        Raises
-        ------
-        InputError : its file is not there.
-        StorageError : the disk refused.
-        """
-        ledger.record(self.path, unit)
-        self._records[unit.number] = unit
 
     def write(self, block: Block, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
         """Write a unit and record it; raises what :func:`write_unit` and :meth:`record` raise."""
@@ -165,11 +140,7 @@ class Writer:
         """
         if self.complete:
             return
-        if missing := self.missing():
-            what, expected = "number of missing units", "0"
-            raise InputError(
-                message(what, len(missing), expected, str(self.path), "Write them before finalizing")
-            )
+        self.require_all()
         finalize(self.path, self.layout, self._records, run or {})
         self.complete = True
         self.close()

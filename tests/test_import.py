@@ -21,7 +21,7 @@ HEAVY = TORCH | {
     "xarray",
     "zarr",
 }
-JOINERS = {"__main__", "cli", "demo", "extracting", "pipeline", "simulate"}
+JOINERS = {"__main__", "cli", "demo", "extracting", "phases", "pipeline", "repairing", "simulate"}
 
 FACE = sorted(p.stem for p in (ROOT / "src" / "qloc").glob("*.py") if p.stem not in {"__init__", *JOINERS})
 

@@ -1,7 +1,8 @@
 """What travels from extract to store: an Outline before the model runs, then a Block a unit.
 
 Plain arrays with fixed axes, so that extract knows no Zarr and store knows no model. A **unit** is a fixed
-run of whole facts: the grain of resuming, of distribution and of batches.
+run of whole facts: the grain of resuming, of distribution and of batches. Phases after ``signals`` have
+outlines and blocks of their own, over the same units.
 """
 
 from __future__ import annotations
@@ -92,6 +93,43 @@ class Block:
     gram: Array
     null_gram: Array
     attention: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseOutline:
+    """All that is known of a phase after ``signals`` before the model has run for it.
+
+    Attributes
+    ----------
+    phase : ``interventions`` or ``edits``.
+    labels : the labels along each labelled axis, in order: ``{"operation": ("suppress", …), …}``.
+    sizes : lengths of the phase's other own axes, such as ``probe`` and ``step``; ``query``, ``fact``,
+        ``query_of_fact`` and the like are the store's.
+    attrs : what describes the phase, JSON only; written as the attributes of its groups.
+    absent : groups of the phase that are left out, such as ``synapses`` where attention cannot be edited; why
+        is in ``attrs``.
+    """
+
+    phase: str
+    labels: Mapping[str, tuple[str, ...]]
+    sizes: Mapping[str, int]
+    attrs: Mapping[str, Any]
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseBlock:
+    """What a phase learned about one unit.
+
+    Attributes
+    ----------
+    arrays : by path, such as ``interventions/log_probability``, every variable of the phase's groups under
+        the dims and dtypes of docs/store.md, but for coordinates; the row axis (query or fact) is local to
+        the unit.
+    """
+
+    unit: Unit
+    arrays: Mapping[str, Array]
 
 
 def units_of(n_queries: Array, unit_facts: int) -> tuple[Unit, ...]:

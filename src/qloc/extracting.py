@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from qloc import phases
 from qloc.errors import MissingDependencyError, message
 from qloc.plan import Plan
 from qloc.progress import Progress
@@ -69,15 +70,35 @@ def extract_study(
     StorageError : the disk refused.
     """
     out, progress = Path(out), progress or Progress(quiet=True)
-    extraction = _prepared(plan)
-    if not dry_run and _finished(out, extraction.fingerprint):
-        progress.say(f"{out} holds this extraction already.")
-        return _of_store(out)
+    extraction = prepared(plan)
+    further = [phase for phase in plan.phases if phase != "signals"]
+    signals_held = not dry_run and _finished(out, extraction.fingerprint)
+    if signals_held:
+        further = [phase for phase in further if not phases.is_held(extraction, out, phase)]
+        if not further:
+            progress.say(f"{out} holds this extraction already.")
+            return _of_store(out)
     progress.say(f"Loading {plan.model} …")
-    return _estimated(extraction, out) if dry_run else _run(extraction, extraction.outline, out, progress)
+    if dry_run:
+        if further:
+            progress.say(f"Not in the estimate: {', '.join(further)}.")
+        return _estimated(extraction, out)
+    clock = time.monotonic()
+    found = _of_store(out) if signals_held else _run(extraction, extraction.outline, out, progress)
+    for phase in further:
+        phases.append_phase(extraction, out, phase, progress)
+    whole = _of_store(out)
+    return replace(whole, n_done=found.n_done, seconds=time.monotonic() - clock)
 
 
-def _prepared(plan: Plan) -> Extraction:
+def prepared(plan: Plan) -> Extraction:
+    """An extraction whose weights are not read yet.
+
+    Raises
+    ------
+    MissingDependencyError : torch or its kin are not installed.
+    InputError : model or facts cannot be read.
+    """
     try:
         from qloc.extract.run import prepare
 
@@ -96,7 +117,7 @@ def _finished(out: Path, fingerprint: Mapping[str, Any]) -> bool:
 
     Asked before the weights are read, so that neither answer has to wait for them.
     """
-    from qloc.store import manifest
+    from qloc.store import append, manifest
     from qloc.store.check import complete, is_store, layout_of
     from qloc.store.ledger import LEDGER
     from qloc.store.skeleton import compare, refuse_other
@@ -108,6 +129,7 @@ def _finished(out: Path, fingerprint: Mapping[str, Any]) -> bool:
     if not complete(out) or (out / LEDGER).exists():
         return False
     manifest.read(out)
+    append.tidy(out)
     return True
 
 
@@ -131,22 +153,9 @@ def _run(extraction: Extraction, outline: Outline, out: Path, progress: Progress
                 writer.write(extraction.extract(unit))
                 advance(unit.n_queries)
         progress.say(f"Assembling {out} …")
-        writer.finalize(_described(extraction, started))
+        writer.finalize(phases.described(extraction, started))
     found = _of_store(out)
     return replace(found, n_done=n_done, seconds=time.monotonic() - clock)
-
-
-def _described(extraction: Extraction, started: datetime) -> dict[str, Any]:
-    """What the manifest says of the run that completed the store."""
-    from qloc import __version__
-
-    return {
-        "qloc": __version__,
-        "environment": dict(extraction.environment),
-        "plan": extraction.plan.model_dump(mode="json", exclude={"analysis"}),
-        "started": started.isoformat(timespec="seconds"),
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def _of_store(path: Path) -> Extracted:

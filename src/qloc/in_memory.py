@@ -23,6 +23,7 @@ from qloc.vocabulary import (
     NO_INDEX,
     QUERY,
     QUERY_OF_FACT,
+    RELATION,
     SLOT,
     TOKEN,
     TOP,
@@ -55,7 +56,7 @@ def datasets_of(
 
     Returns
     -------
-    dict : ``queries, facts, signals, grams``, and ``attention`` where there is any.
+    dict : ``queries, facts, signals, grams``, and ``attention``, ``statistics`` where there are any.
     """
     parts = list(blocks)
     queries = {
@@ -72,6 +73,8 @@ def datasets_of(
     }
     if outline.sizes[HEAD]:
         found["attention"] = _attention(parts)
+    if (statistics := _statistics(outline, parts)) is not None:
+        found["statistics"] = statistics
     return found
 
 
@@ -156,6 +159,26 @@ def _grams(outline: Outline, parts: list[Block]) -> xr.Dataset:
     }
     return xr.Dataset(
         {name: (dims, array) for name, array in arrays.items()}, coords={METHOD: list(outline.methods)}
+    )
+
+
+def _statistics(outline: Outline, parts: list[Block]) -> xr.Dataset | None:
+    """Sums over the queries of each relation that two or more facts are asked for."""
+    asked = [str(r) for r, n in zip(*(outline.facts[k] for k in ("relation", "n_queries")), strict=True) if n]
+    names = [name for name in dict.fromkeys(asked) if asked.count(name) > 1]
+    if not names:
+        return None
+    of_query = _joined(parts, "relation").astype(str)
+    activation = np.concatenate([part.activation for part in parts]).astype(np.float64)
+    rows = [activation[of_query == name] for name in names]
+    sums = {
+        "activation_sum": np.stack([values.sum(axis=0) for values in rows]).astype(np.float32),
+        "activation_square_sum": np.stack([(values**2).sum(axis=0) for values in rows]).astype(np.float32),
+    }
+    return xr.Dataset(
+        {name: ((RELATION, LAYER, NEURON), array) for name, array in sums.items()}
+        | {"n_queries": (RELATION, np.array([len(values) for values in rows], dtype=np.int32))},
+        coords={RELATION: names},
     )
 
 

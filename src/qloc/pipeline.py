@@ -27,10 +27,10 @@ def open_study(path: str | Path) -> Study:
     >>> study.attribution.sel(relation="P36")          # doctest: +SKIP
     """
     from qloc.analysis.study import Study
-    from qloc.store.read import open_store
+    from qloc.store.read import GROUPS, open_store
 
     stored = open_store(path)
-    groups = {name: getattr(stored, name) for name in ("queries", "facts", "signals", "attention", "grams")}
+    groups = {name: getattr(stored, name) for name in GROUPS}
     digests = {phase: found["digest"] for phase, found in stored.attrs["fingerprint"].items()}
     return Study(
         {name: group for name, group in groups.items() if group is not None},

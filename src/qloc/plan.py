@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -23,12 +23,13 @@ from pydantic import (
 )
 
 from qloc.errors import InputError, message
+from qloc.phase_plan import EditPlan, InterventionPlan
 
 Method = Literal["ig", "grad_x_act"]
 Quadrature = Literal["midpoint", "right", "left", "endpoints", "gauss"]
 Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
-Phase = Literal["signals"]
+Phase = Literal["signals", "interventions", "edits"]
 Hypothesis = Literal["H1a", "H1b"]
 
 _UNITS: Final = {
@@ -108,6 +109,9 @@ class Plan(_Strict):
     dtype: Dtype = "auto"
     store_dtype: Literal["float32", "float64"] = "float32"
     phases: Annotated[tuple[Phase, ...], BeforeValidator(_listed)] = ("signals",)
+    sets: str | None = None
+    interventions: InterventionPlan = InterventionPlan()
+    edits: EditPlan = EditPlan()
     analysis: AnalysisPlan = AnalysisPlan()
 
     @field_validator("methods", "phases")
@@ -123,6 +127,22 @@ class Plan(_Strict):
         if (down is None) != (info.data.get("blocks") is None):
             raise ValueError("both module paths, blocks and down, or neither")
         return down
+
+    @field_validator("phases")
+    @classmethod
+    def _in_order(cls, names: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if "signals" not in names:
+            raise ValueError("signals among them: the other phases are chosen from it")
+        return tuple(name for name in get_args(Phase) if name in names)
+
+    @field_validator("interventions", "edits")
+    @classmethod
+    def _by_a_method_of_the_plan(
+        cls, part: InterventionPlan | EditPlan, info: ValidationInfo
+    ) -> InterventionPlan | EditPlan:
+        if part.method is not None and part.method not in info.data.get("methods", (part.method,)):
+            raise ValueError(f"a method that is extracted, one of {', '.join(info.data['methods'])}")
+        return part
 
     def signal_parameters(self) -> dict[str, Any]:
         """What bears on the numbers of phase ``signals``: part of its fingerprint."""
@@ -145,6 +165,21 @@ class Plan(_Strict):
         values = self.model_dump(mode="json")
         named = tuple(name for name in ("blocks", "down") if values[name] is not None)
         return {name: values[name] for name in names + named}
+
+    def intervention_plan(self) -> InterventionPlan:
+        """What phase ``interventions`` does, its method named."""
+        return self.interventions.model_copy(update={"method": self.interventions.method or self.methods[0]})
+
+    def edit_plan(self) -> EditPlan:
+        """What phase ``edits`` does, its method named."""
+        return self.edits.model_copy(update={"method": self.edits.method or self.methods[0]})
+
+
+_PARTS: Final[Mapping[str, type[BaseModel]]] = {
+    "interventions": InterventionPlan,
+    "edits": EditPlan,
+    "analysis": AnalysisPlan,
+}
 
 
 def plan_from(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Plan:
@@ -187,7 +222,7 @@ def _problems(error: ValidationError, path: Path | None, flags: Mapping[str, Any
         top = str(problem["loc"][0]) if problem["loc"] else ""
         place = f"flag --{top.replace('_', '-')}" if top in flags or not path else f"plan {path}"
         if problem["type"] == "extra_forbidden":
-            known = AnalysisPlan.model_fields if top == "analysis" else Plan.model_fields
+            known = _PARTS[top].model_fields if len(problem["loc"]) > 1 else Plan.model_fields
             lines.append(message("key", key, f"one of {', '.join(known)}", place, "Remove or correct it"))
         else:
             rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")

@@ -131,6 +131,9 @@ def test_help_lists_what_there_is() -> None:
     assert [line.split()[0] for line in page.splitlines()] == [*COMMANDS, "store"]
 
 
+IN_YAML_ONLY = {"analysis", "interventions", "edits"}
+
+
 def test_the_defaults_in_the_help_are_those_of_the_plan() -> None:
     page = " ".join(done("extract", "--help").split())
     shown = dict(re.findall(r" --([a-z-]+) \S+ (?:(?! --).)*?\[default: ([^\]]+)\]", page))
@@ -138,7 +141,8 @@ def test_the_defaults_in_the_help_are_those_of_the_plan() -> None:
     expected = {
         name.replace("_", "-"): ",".join(plan[name]) if isinstance(plan[name], list) else plan[name]
         for name in plan
-        if name not in ("model", "facts", "revision", "blocks", "down", "relations", "max_facts", "analysis")
+        if name not in ("model", "facts", "revision", "blocks", "down", "relations", "max_facts", "sets")
+        and name not in IN_YAML_ONLY
     }
     assert shown == {name: str(value) for name, value in {**expected, "memory": "8GB"}.items()}
     assert plan["memory"] == 8 * 10**9
@@ -146,7 +150,7 @@ def test_the_defaults_in_the_help_are_those_of_the_plan() -> None:
 
 def test_every_field_of_a_plan_has_a_flag() -> None:
     flags = set(re.findall(r"^  --([a-z-]+)", done("extract", "--help"), re.MULTILINE))
-    fields = {name.replace("_", "-") for name in Plan.model_fields} - {"analysis"}
+    fields = {name.replace("_", "-") for name in Plan.model_fields} - IN_YAML_ONLY
     assert flags == fields | {"out", "plan", "dry-run", "quiet", "log"}
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from qloc.cli import app
 from qloc.simulate import simulate
 
-COMMANDS = ["pack", "unpack", "export", "import", "diff", "merge"]
+COMMANDS = ["repair", "pack", "unpack", "export", "import", "diff", "merge"]
 
 
 def run(*arguments: object) -> Result:

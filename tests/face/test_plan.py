@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from qloc.errors import InputError
+from qloc.own_sets import neuron_set_labels, read_own_sets
+from qloc.phase_plan import NEURON_SETS, InterventionPlan
 from qloc.plan import AnalysisPlan, Plan, bytes_of, plan_from
 
 
@@ -142,3 +144,60 @@ def test_a_plan_that_is_not_text_is_refused(tmp_path: Path) -> None:
         InputError, match=r"^plan is .*; expected a readable file\. At .*\. Give another path\.$"
     ):
         plan_from(path)
+
+
+# Phases after signals
+
+
+def test_phases_run_in_order_and_after_signals() -> None:
+    assert plan_from(None, {"phases": "edits,signals"}).phases == ("signals", "edits")
+    assert problems(phases="interventions") == [
+        "phases is 'interventions'; expected signals among them: the other phases are chosen from it. "
+        "At flag --phases. Correct it."
+    ]
+
+
+def test_phases_read_from_yaml_are_strict(tmp_path: Path) -> None:
+    path = written(tmp_path, "methods: [grad_x_act]\ninterventions:\n  alpha: 3\n  sets: [own, matched]\n")
+    plan = plan_from(path)
+    assert (plan.interventions.alpha, plan.interventions.sets) == (3.0, ("own", "matched"))
+    assert (plan.interventions.method, plan.intervention_plan().method) == (None, "grad_x_act")
+    assert (plan.edit_plan().method, plan.edits.lambda2) == ("grad_x_act", 8.0)
+    path = written(tmp_path, "interventions:\n  beta: 1\n  sets: [own, own]\nedits:\n  method: sum\n")
+    known = ", ".join(InterventionPlan.model_fields)
+    assert problems(path) == [
+        "interventions.sets is ['own', 'own']; expected own, own names one twice; expected each once. "
+        f"At plan {path}. Correct it.",
+        f"key is 'interventions.beta'; expected one of {known}. At plan {path}. Remove or correct it.",
+        "edits is {'method': 'sum'}; expected a method that is extracted, one of ig. "
+        f"At plan {path}. Correct it.",
+    ]
+
+
+# Sets of one's own
+
+
+def test_own_sets_are_read_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "sets.json"
+    path.write_text('{"mine": {"f1": [[0, 3], [2, 1]], "f2": []}, "also mine": {}}')
+    own = read_own_sets(path)
+    assert own == {"mine": {"f1": ((0, 3), (2, 1)), "f2": ()}, "also mine": {}}
+    assert neuron_set_labels(InterventionPlan(), own)[-3:] == ("mine", "also mine", "matched")
+    assert read_own_sets(None) == {}
+
+
+def test_every_problem_of_own_sets_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "sets.json"
+    path.write_text('{"own": {}, "a": 3, "b": {"f": [[0, 1], [1, -1]], "g": [[0]], "h": []}}')
+    with pytest.raises(InputError) as caught:
+        read_own_sets(path)
+    assert caught.value.problems == (
+        f"name of a set is 'own'; expected a name of your own, none of {', '.join(NEURON_SETS)}. "
+        f"At {path}. Rename it.",
+        f"set 'a' is 'int'; expected {{fact id: neurons}}. At {path}. Mend the file.",
+        f"set 'b' of fact 'f' is [[0, 1], [1, -1]]; expected [[layer, index], …]. At {path}. Mend the file.",
+        f"set 'b' of fact 'g' is [[0]]; expected [[layer, index], …]. At {path}. Mend the file.",
+    )
+    path.write_text("[]")
+    with pytest.raises(InputError, match=r"^file is 'list'; expected JSON of the form "):
+        read_own_sets(path)

@@ -18,6 +18,7 @@ def _load(name):
 
 
 synthetic = _load("synthetic")
+synthetic_phase = _load("synthetic_phase")
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,15 @@ def study():
 def finished(tmp_path_factory, study):
     """Return a complete store that no test may change."""
     return synthetic.write_store(tmp_path_factory.mktemp("finished") / "s.zarr", study)
+
+
+@pytest.fixture(scope="session")
+def phased(tmp_path_factory, finished):
+    """Return a complete store with both further phases, that no test may change."""
+    store = Path(shutil.copytree(finished, tmp_path_factory.mktemp("phased") / "s.zarr"))
+    for phase in ("interventions", "edits"):
+        synthetic_phase.append(store, phase)
+    return store
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from qloc.store.write import Writer
 
 SUSPECT = "Do not use this archive; take it from its source again."
 STRANGE = "Do not use this store; take it from its source again."
-SOURCE = "Take this object from the store's source again, or extract again."
+SOURCE = "Take the archive from its source again."
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_read_in_place(finished, packed):
     whole, opened = open_store(finished), open_store(packed)
     assert opened.complete
     assert opened.path == packed
-    for group in ("facts", "queries", "signals", "attention", "grams"):
+    for group in ("facts", "queries", "signals", "attention", "grams", "statistics"):
         assert getattr(opened, group).load().identical(getattr(whole, group).load()), group
     assert verify(packed) == []
     told = info(packed)

@@ -18,7 +18,7 @@ from qloc.store.write import Writer
 def test_whole_card(finished):
     sizes = {
         group: sum(p.stat().st_size for p in (finished / group).rglob("*") if p.is_file())
-        for group in ("facts", "queries", "signals", "attention", "grams")
+        for group in ("facts", "queries", "signals", "attention", "grams", "statistics")
     }
     known = int((xr.open_zarr(finished, group="queries", consolidated=False)["known"] == 1).sum())
     assert (
@@ -48,6 +48,7 @@ qloc, to be analyzed without the model. Complete: `manifest.json` has the sha256
 | signals | attribution, activation and gradient of neurons | 13 | {sizes["signals"]:,} |
 | attention | what the target position attends to | 4 | {sizes["attention"]:,} |
 | grams | inner products of full score vectors | 3 | {sizes["grams"]:,} |
+| statistics | sums of activations over each relation's queries | 4 | {sizes["statistics"]:,} |
 
 ## How it was made
 

@@ -59,7 +59,7 @@ def test_a_store_and_itself_packed_do_not_differ(finished, tmp_path):
     assert render(found) == (
         f"{finished} and {tmp_path}/s.zarr.zip: 10 facts, 16 queries\n"
         "  fingerprint: the same\n"
-        "  36 of 36 arrays are equal\n"
+        "  39 of 39 arrays are equal\n"
         "  neuron sets at threshold 0.2, Jaccard of a query's two sets:\n"
         "    ig: mean 1.0000, smallest 1.0000, 100.00% of the queries have equal sets\n"
         "    grad_x_act: mean 1.0000, smallest 1.0000, 100.00% of the queries have equal sets"

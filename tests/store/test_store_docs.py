@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+from qloc.store.phase_schema import EDITS, INTERVENTIONS, STATISTICS, SYNAPSES
 from qloc.store.schema import ATTENTION, FACTS, GRAMS, QUERIES, SIGNALS, STORED
 
 PAGE = Path(__file__).parents[2] / "docs" / "store.md"
@@ -16,7 +17,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "store.md"
 def test_table_is_the_schema():
     shown = re.search(r"<!-- variables.*?-->\n(.*?)\n<!-- end -->", PAGE.read_text(encoding="utf-8"), re.S)[1]
     rows = ["| group | variable | dims | dtype | what it is |", "|---|---|---|---|---|"]
-    for variable in (*QUERIES, *FACTS, *SIGNALS["panel"], *ATTENTION, *GRAMS):
+    signals = (*QUERIES, *FACTS, *SIGNALS["panel"], *ATTENTION, *GRAMS, *STATISTICS)
+    for variable in (*signals, *INTERVENTIONS, *SYNAPSES, *EDITS):
         dtype = "float32 ¹" if variable.dtype == STORED else variable.dtype
         meaning = variable.meaning.replace("|", "\\|")
         rows.append(
@@ -25,19 +27,21 @@ def test_table_is_the_schema():
     assert shown.splitlines() == rows
 
 
-def test_programs_run_as_shown(finished, tmp_path, monkeypatch, capsys):
-    (tmp_path / "study.zarr").symlink_to(finished)
+def test_programs_run_as_shown(phased, tmp_path, monkeypatch, capsys):
+    (tmp_path / "study.zarr").symlink_to(phased)
     monkeypatch.chdir(tmp_path)
     programs = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-    assert len(programs) == 2
+    assert len(programs) == 3
     for program in programs:
-        names = {}
+        names = {"xr": xr}
         exec(program, names)
         if "layer" in names:
             panel = names["panel"]
             assert panel.dims == ("query", "slot")
             assert int(names["layer"].max()) == 2
             assert xr.where(panel >= 0, names["layer"] * 40 + names["index"], -1).equals(panel)
+        if "effect" in names:
+            assert names["effect"].dims == ("operation", "neuron_set", "query")
     assert capsys.readouterr().out == ""
 
 

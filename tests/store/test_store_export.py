@@ -75,7 +75,7 @@ with h5py.File(sys.argv[1]) as f:
             assert dims == list(array.metadata.to_dict()["dimension_names"]), (key, dims)
             assert there.attrs["long_name"] == array.attrs["long_name"]
             n += 1
-    assert n == 49 and f["signals"]["slot"].is_scale
+    assert n == 53 and f["signals"]["slot"].is_scale
     assert f.attrs["site"] == "mlp_post" and json.loads(f.attrs["model"]) == {"id": "synthetic"}
     assert json.loads(f.attrs["qloc_manifest"])["schema_version"] == 1
     assert json.loads(f["facts"].attrs["candidates"])["P36"] == ["Paris", "Lima"]
@@ -88,7 +88,7 @@ assert "qloc" not in sys.modules
 
 
 def test_xarray_reads_it_by_h5netcdf(finished, exported):
-    for group in ("facts", "queries", "signals", "attention", "grams"):
+    for group in ("facts", "queries", "signals", "attention", "grams", "statistics"):
         got = xr.open_dataset(exported, engine="h5netcdf", group=group).load()
         whole = xr.open_zarr(finished, group=group, consolidated=False).load()
         for name, variable in whole.variables.items():

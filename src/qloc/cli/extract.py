@@ -37,6 +37,7 @@ def extract(
     quadrature: opt.QuadratureRule = None,
     answer_tokens: opt.AnswerTokens = None,
     phases: opt.Phases = None,
+    sets: opt.Sets = None,
     tier: opt.TierName = None,
     floor: opt.Floor = None,
     capacity: opt.Capacity = None,

@@ -83,7 +83,17 @@ AnswerTokens = Annotated[
     _option(_HOW, "--answer-tokens", "all|first", "Which tokens of an answer count. [default: all]"),
 ]
 Phases = Annotated[
-    str | None, _option(_HOW, "--phases", "LIST", "What to extract, by commas: signals. [default: signals]")
+    str | None,
+    _option(
+        _HOW,
+        "--phases",
+        "LIST",
+        "What to extract, by commas: signals, interventions, edits. [default: signals]",
+    ),
+]
+Sets = Annotated[
+    str | None,
+    _option(_HOW, "--sets", "FILE", "JSON with neuron sets of your own, to be intervened on as well."),
 ]
 
 TierName = Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from qloc.cli.interchange import export, import_
+from qloc.cli.repairing import repair
 from qloc.cli.shared import Command, conclude, quoted
 from qloc.cli.sharing import diff, merge, pack, unpack
 
@@ -15,7 +16,7 @@ store = typer.Typer(
     name="store",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look into stores; verify them; share them.",
+    help="Look into stores; verify and repair them; share them.",
 )
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="A store that qloc wrote, packed or not.")]
@@ -60,5 +61,5 @@ def verify(path: StorePath) -> None:
     conclude(f"{path}: every byte is as it was written.", quoted("qloc", "analyze", path))
 
 
-for command in (pack, unpack, export, import_, diff, merge):
+for command in (repair, pack, unpack, export, import_, diff, merge):
     store.command(command.__name__.rstrip("_"), cls=Command)(command)

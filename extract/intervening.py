@@ -1,0 +1,145 @@
+"""Phase ``interventions``: changed activations and changed attention of every unit."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qloc.arms import Arms, RelationSums
+from qloc.block import Array, PhaseBlock, PhaseOutline, Unit
+from qloc.extract.changed_rows import RowEngine, sharing
+from qloc.extract.interventions import InterventionRun
+from qloc.extract.run import Extraction
+from qloc.extract.synapses import SynapseRun
+from qloc.extract.tokens import Asked, Target, Tokens
+from qloc.phase_plan import InterventionPlan
+
+_ALLOWED = {"float64": 1e-5, "float32": 1e-3}
+"""Largest difference of rows that share their prompt from whole prompts, relative; 0.1 in half precision."""
+
+
+def prepare(
+    extraction: Extraction, part: InterventionPlan, labels: Sequence[str], sums: RelationSums | None
+) -> Interventions:
+    """The phase on an extraction's model and facts.
+
+    Parameters
+    ----------
+    labels : the neuron sets, in order.
+    sums : for the operation ``mean``; without them its arms stay empty.
+    """
+    return Interventions(extraction=extraction, part=part, labels=tuple(labels), sums=sums)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interventions:
+    """A planned phase ``interventions``."""
+
+    extraction: Extraction
+    part: InterventionPlan
+    labels: tuple[str, ...]
+    sums: RelationSums | None
+
+    @functools.cached_property
+    def outline(self) -> PhaseOutline:
+        """What is known before the model has run; loads the weights."""
+        refused = self.extraction.attention_refused
+        return PhaseOutline(
+            phase="interventions",
+            labels={
+                "operation": tuple(self.part.operations),
+                "neuron_set": self.labels,
+                "synapse_operation": tuple(self.part.synapse_operations),
+                "synapse_set": tuple(self.part.synapse_sets),
+            },
+            sizes={},
+            attrs={
+                "method": self.part.method,
+                "threshold": self.part.threshold,
+                "alpha": self.part.alpha,
+                "attention": refused or "changed",
+            },
+            absent=("synapses",) if refused else (),
+        )
+
+    @functools.cached_property
+    def engine(self) -> RowEngine:
+        """What runs the rows; sharing prompts only where that is proved on this model."""
+        loaded = self.extraction.loaded
+        engine = RowEngine(
+            model=loaded.model,
+            sites=loaded.sites,
+            family=loaded.family,
+            memory=self.extraction.plan.memory,
+        )
+        dtype = str(next(iter(loaded.model.parameters())).dtype).removeprefix("torch.")
+        return sharing(engine, self.extraction.asking.some_targets(), _ALLOWED.get(dtype, 0.1))
+
+    @functools.cached_property
+    def _every(self) -> list[Asked]:
+        return [one for of_fact in self.extraction.asking.asked for one in of_fact]
+
+    def extract(self, unit: Unit, arms: Arms) -> PhaseBlock:
+        """Run every arm of a unit.
+
+        Raises
+        ------
+        ModelError : a number that is not finite, naming the query.
+        """
+        asked = self._every[unit.first_query : unit.last_query]
+        facts = self.extraction.facts.facts[unit.first_fact : unit.last_fact]
+        counts = [len(one) for one in self.extraction.asking.asked[unit.first_fact : unit.last_fact]]
+        fact = np.repeat(np.arange(len(facts)), counts)
+        run = InterventionRun(
+            unit=unit,
+            asked=asked,
+            fact=fact,
+            relation=[facts[number].relation for number in fact],
+            donors={int(query): self._every[query] for query in arms.other_fact if query >= 0},
+            arms=arms,
+            operations=tuple(self.part.operations),
+            names=self.labels,
+            totals=self._totals,
+            engine=self.engine,
+            seed=self.extraction.plan.seed,
+        )
+        arrays = {f"interventions/{name}": values for name, values in run.arrays().items()}
+        if not self.extraction.attention_refused:
+            found = self._synapses(run, asked, arms)
+            arrays |= {f"synapses/{name}": values for name, values in found.items()}
+        return PhaseBlock(unit=unit, arrays=arrays)
+
+    def _totals(self, relation: str) -> tuple[Array, int]:
+        if self.sums is None or relation not in self.sums.n_queries:
+            return np.zeros(0), 0
+        return self.sums.activation_sum(relation), self.sums.n_queries[relation]
+
+    def _synapses(self, run: InterventionRun, asked: Sequence[Asked], arms: Arms) -> dict[str, Array]:
+        synapses = SynapseRun(
+            tokens=Tokens.of(asked),
+            donors=[
+                donor
+                for query, one in enumerate(asked)
+                for donor in self._lent(one, int(arms.other_fact[query]))
+            ],
+            own=run.sets["own"],
+            matched=run.sets["matched"],
+            operations=tuple(self.part.synapse_operations),
+            names=tuple(self.part.synapse_sets),
+            alpha=self.part.alpha,
+            engine=self.engine,
+            first_query=run.unit.first_query,
+            seed=run.seed,
+        )
+        return synapses.arrays()
+
+    def _lent(self, one: Asked, number: int) -> list[Target | None]:
+        """For each of a query's passes that of another fact's query, where it has as many tokens."""
+        others = self._every[number].targets if number >= 0 else ()
+        return [
+            others[place] if place < len(others) and len(others[place].ids) == len(target.ids) else None
+            for place, target in enumerate(one.targets)
+        ]

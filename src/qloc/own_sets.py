@@ -1,0 +1,71 @@
+"""Neuron sets of the user's own: a JSON file ``{name: {fact id: [[layer, index], …]}}``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from qloc.errors import InputError, message
+from qloc.phase_plan import NEURON_SETS, InterventionPlan
+
+OwnSets = Mapping[str, Mapping[str, tuple[tuple[int, int], ...]]]
+"""By name and fact id, (layer, index) of each neuron; the empty id stands for all facts not named."""
+
+_RULE: Final = "JSON of the form {name: {fact id: [[layer, index], …]}}"
+
+
+def read_own_sets(path: str | Path | None) -> OwnSets:
+    """The sets in a file, names in its order; none without a file.
+
+    Raises
+    ------
+    InputError : the file cannot be read, or is not of that form; every problem.
+    """
+    if path is None:
+        return {}
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(message("file", str(error), _RULE, str(path), "Give another --sets")) from None
+    if not isinstance(found, dict):
+        got = type(found).__name__
+        raise InputError(message("file", got, _RULE, str(path), "Give another --sets"))
+    if problems := [text for name, facts in found.items() for text in _problems(name, facts, str(path))]:
+        raise InputError(problems)
+    return {
+        name: {fact: tuple((layer, index) for layer, index in neurons) for fact, neurons in facts.items()}
+        for name, facts in found.items()
+    }
+
+
+def _problems(name: str, facts: Any, at: str) -> list[str]:
+    if name in NEURON_SETS or not name.strip() or not name.isprintable():
+        rule = f"a name of your own, none of {', '.join(NEURON_SETS)}"
+        return [message("name of a set", name, rule, at, "Rename it")]
+    if not isinstance(facts, dict):
+        return [message(f"set {name!r}", type(facts).__name__, "{fact id: neurons}", at, "Mend the file")]
+    return [
+        message(f"set {name!r} of fact {fact!r}", neurons, "[[layer, index], …]", at, "Mend the file")
+        for fact, neurons in facts.items()
+        if not isinstance(neurons, list) or not all(map(_is_neuron, neurons))
+    ]
+
+
+def _is_neuron(found: Any) -> bool:
+    whole = isinstance(found, list) and len(found) == 2 and all(type(n) is int for n in found)
+    return whole and min(found) >= 0
+
+
+def neuron_set_labels(part: InterventionPlan, own: OwnSets) -> tuple[str, ...]:
+    """The labels along ``neuron_set``: the plan's sets in their fixed order, the user's, then ``matched``.
+
+    Examples
+    --------
+    >>> neuron_set_labels(InterventionPlan(sets=("matched", "union", "own")), {"mine": {}})
+    ('own', 'union', 'mine', 'matched')
+    """
+    chosen = [name for name in NEURON_SETS if name in part.sets]
+    last = [name for name in chosen if name == "matched"]
+    return (*(name for name in chosen if name != "matched"), *own, *last)

@@ -1,0 +1,106 @@
+"""What the phases after ``signals`` do: the arms of interventions and edits, and their constants.
+
+Sources of the defaults: methods.md §4, §6 and §7. Plain data, so that a command line starts light.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Operation = Literal["suppress", "enhance", "mean", "resample"]
+NeuronSet = Literal[
+    "own",
+    "neighbor",
+    "own_minus_neighbor",
+    "neighbor_minus_own",
+    "intersection",
+    "union",
+    "refined",
+    "top",
+    "other_fact",
+    "matched",
+]
+SynapseOperation = Literal["suppress", "enhance", "suppress_renormalized", "enhance_renormalized"]
+SynapseSet = Literal["published", "knowledge", "random_columns", "other_heads", "other_fact"]
+EditOperation = Literal["erase", "update", "update_signed"]
+EditSet = Literal[
+    "own",
+    "union",
+    "refined",
+    "cas",
+    "cas_no_penalty",
+    "own_top",
+    "union_top",
+    "cas_top",
+    "matched",
+    "other_fact",
+    "in_context",
+]
+
+OPERATIONS: Final[tuple[Operation, ...]] = get_args(Operation)
+NEURON_SETS: Final[tuple[NeuronSet, ...]] = get_args(NeuronSet)
+SYNAPSE_OPERATIONS: Final[tuple[SynapseOperation, ...]] = get_args(SynapseOperation)
+SYNAPSE_SETS: Final[tuple[SynapseSet, ...]] = get_args(SynapseSet)
+EDIT_OPERATIONS: Final[tuple[EditOperation, ...]] = get_args(EditOperation)
+EDIT_SETS: Final[tuple[EditSet, ...]] = get_args(EditSet)
+
+
+class _SetPlan(BaseModel):
+    """How the sets of a phase are chosen from what ``signals`` stored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str | None = None
+    """Attribution method; the plan's first where None."""
+
+    threshold: float = Field(0.2, gt=0, lt=1)
+    """t of N_i: attribution > t · max over the whole network."""
+
+    top: int = Field(20, ge=1)
+    """b of the sets of equal budget."""
+
+    refined: float = Field(0.7, gt=0, le=1)
+    """p that refining starts from."""
+
+    @field_validator("operations", "sets", "synapse_operations", "synapse_sets", check_fields=False)
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"{', '.join(names)} names one twice; expected each once")
+        return names
+
+
+class InterventionPlan(_SetPlan):
+    """Phase ``interventions``: activations and attention changed at the target (methods.md §6)."""
+
+    operations: tuple[Operation, ...] = Field(OPERATIONS, min_length=1)
+    sets: tuple[NeuronSet, ...] = Field(NEURON_SETS, min_length=1)
+    synapse_operations: tuple[SynapseOperation, ...] = Field(SYNAPSE_OPERATIONS, min_length=1)
+    synapse_sets: tuple[SynapseSet, ...] = Field(SYNAPSE_SETS, min_length=1)
+    alpha: float = Field(2.0, gt=0)
+    """α of knowledge synapses."""
+
+
+class EditPlan(_SetPlan):
+    """Phase ``edits``: rows of down-projections erased or updated (methods.md §7)."""
+
+    operations: tuple[EditOperation, ...] = Field(EDIT_OPERATIONS, min_length=1)
+    sets: tuple[EditSet, ...] = Field(EDIT_SETS, min_length=1)
+    lambda1: float = Field(1.0, ge=0)
+    lambda2: float = Field(8.0, ge=0)
+    scale: Literal["slot_norm", "none"] = "slot_norm"
+    embedding: Literal["auto", "input", "output"] = "auto"
+    """E: the input token embedding, or the output's row; auto: the output's where they are untied."""
+
+    beta1: float = Field(0.7, ge=0)
+    beta2: float = Field(0.3, ge=0)
+    cas_threshold: float = Field(0.3, gt=0, lt=1)
+    n_probes: int = Field(8, ge=0)
+    text_tokens: int = Field(128, ge=0)
+    """Tokens of held-out text that Δ nats are taken over."""
+
+    greedy_tokens: int = Field(20, ge=0)
+    max_facts: int | None = Field(None, ge=1)
+    """Facts of a relation that are edited, seeded, those with known queries first; all where None."""

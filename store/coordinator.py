@@ -1,0 +1,72 @@
+"""Who holds the lock of what is being written, and knows which of its units count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from qloc.block import Unit
+from qloc.errors import InputError, message
+from qloc.store import ledger
+from qloc.store.layout import Layout
+from qloc.store.ledger import UnitRecord
+from qloc.store.lock import Lock
+
+
+class Coordinator:
+    """A hold on the units of a store, or of a phase that is appended to one; a context manager.
+
+    Attributes
+    ----------
+    path : the store.
+    layout : its tier, sizes and units.
+    complete : whether there is nothing left to write.
+    """
+
+    def __init__(
+        self, path: Path, folder: Path, layout: Layout, lock: Lock | None, records: dict[int, UnitRecord]
+    ) -> None:
+        self.path, self.layout, self.complete = path, layout, lock is None
+        self._folder, self._lock, self._records = folder, lock, records
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def missing(self) -> tuple[Unit, ...]:
+        """The units still to be written, in order; none where all is complete."""
+        if self.complete:
+            return ()
+        return tuple(unit for unit in self.layout.units if unit.number not in self._records)
+
+    def record(self, unit: UnitRecord) -> None:
+        """Write a unit's ledger record: from here on it survives whatever happens.
+
+        Raises
+        ------
+        InputError : its file is not there.
+        StorageError : the disk refused.
+        """
+        ledger.record(self._folder, unit)
+        self._records[unit.number] = unit
+
+    def require_all(self) -> None:
+        """Refuse to finalize where units are missing.
+
+        Raises
+        ------
+        InputError : units are missing.
+        """
+        if missing := self.missing():
+            what, action = "number of missing units", "Write them before finalizing"
+            raise InputError(message(what, len(missing), "0", str(self.path), action))
