@@ -19,19 +19,22 @@ from _measuring import attribution, build, engine_of, gflop_of, median, shape, t
 
 
 def analytic(kind: str, config: Any, tokens: int, steps: int) -> float:
-    """Floating-point operations of a query: products with weights, forward and backward."""
-    rows, layers, width = steps + 1, config.num_hidden_layers, config.hidden_size
-    block, head = 12 * width**2, config.vocab_size * width
-    ends = layers * rows + 1
+    """Floating-point operations of a query: products with weights, forward and backward.
+
+    Layer l runs the unpatched row and ``rows`` rows of each layer below; a block has 12 width² weights, 3 of
+    them before attention. Backward goes through what lies above a layer's down-projection.
+    """
+    rows, layers, square = steps + 1, config.num_hidden_layers, config.hidden_size**2
+    alive = [1 + layer * rows for layer in range(layers)]
+    ends, head = 1 + layers * rows, config.vocab_size * config.hidden_size
+    neurons = 2 * layers * 4 * square  # from gradients in the residual stream to those of neurons
     if kind == "gpt2":
-        alive = sum(1 + layer * rows for layer in range(layers))  # rows that run through each block
-        prompt = (tokens - 1) * layers * block
-        return 2 * (prompt + 2 * alive * block + 2 * ends * head)
-    whole = sum(1 + layer * rows for layer in range(layers - 1)) * tokens
-    alone = (layers - 1) * rows
-    last = (1 + (layers - 1) * rows) * tokens * 3 * width**2 + ends * block
-    transform = ends * width**2
-    return 2 * 2 * ((whole + alone) * block + last + transform + ends * head)
+        prompt = (tokens - 1) * layers * 12 * square
+        return 2 * (prompt + (sum(alive) + sum(alive[1:])) * 12 * square + 2 * ends * head + neurons)
+    whole = (sum(alive[:-1]) + sum(alive[1:-1])) * tokens * 12 * square
+    token = (layers - 1) * rows * 12 * square
+    last = 2 * alive[-1] * tokens * 3 * square + ends * 12 * square + alive[-1] * 9 * square
+    return 2 * (whole + token + last + 2 * ends * (square + head) + neurons)
 
 
 def rate(rows: int, config: Any, weight: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--facts", type=int, default=100, help="facts of the part accuracy")
+    parser.add_argument("--facts", type=int, default=40, help="facts of the part accuracy")
     args = parser.parse_args()
     if INSIDE not in os.environ:
         enter()
