@@ -19,6 +19,7 @@ from qloc.extract.edits import Edit, edited
 from qloc.extract.hooks import without_head
 from qloc.extract.outcomes import Ints, OutcomeColumns, outcomes
 from qloc.extract.quiet import quiet
+from qloc.extract.rank_one import RankOne
 from qloc.extract.tokens import Asked, Target, Tokens
 from qloc.vocabulary import NO_INDEX
 
@@ -35,7 +36,7 @@ class EditTests:
     """
 
     engine: RowEngine
-    edits: Sequence[Edit | None]
+    edits: Sequence[Edit | RankOne | None]
 
     def answers(
         self, asked: Sequence[Asked | None], compared: Sequence[tuple[int, int]] = ()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from qloc.extract.architectures import Sites, down_weight
 from qloc.extract.hooks import hooked, in_turn
+from qloc.extract.rank_one import RankOne
 
 Ints = NDArray[np.int64]
 
@@ -35,6 +36,19 @@ class Edit:
     layer: Ints
     neuron: Ints
     change: Tensor
+
+    @property
+    def n_slots(self) -> int:
+        """How many rows of down-projections it changes."""
+        return len(self.neuron)
+
+    def at(self, layer: int) -> Callable[[Tensor], Tensor] | None:
+        """What it adds to a layer's output, of the layer's input (…, neuron); None where it adds nothing."""
+        slots = np.flatnonzero(self.layer == layer)
+        if not len(slots):
+            return None
+        neurons, change = torch.as_tensor(self.neuron[slots]), self.change[slots]
+        return lambda given: given[..., neurons.to(given.device)] @ change.to(given)
 
 
 def erasure(sites: Sites, neurons: Ints) -> Edit:
@@ -90,7 +104,7 @@ def _rows(sites: Sites, layer: Ints, neuron: Ints) -> Tensor:
 
 
 @contextmanager
-def edited(sites: Sites, edits: Sequence[Edit | None], of_row: Sequence[int]) -> Iterator[None]:
+def edited(sites: Sites, edits: Sequence[Edit | RankOne | None], of_row: Sequence[int]) -> Iterator[None]:
     """Every forward pass inside runs row n of its batch on the model as ``edits[of_row[n]]`` edits it.
 
     Parameters
@@ -103,18 +117,18 @@ def edited(sites: Sites, edits: Sequence[Edit | None], of_row: Sequence[int]) ->
     def hook(layer: int) -> Callable[..., Any]:
         here = []
         for rows, edit in zip(rows_of, edits, strict=True):
-            slots = np.flatnonzero(edit.layer == layer) if edit is not None and len(rows) else ()
-            if edit is not None and len(slots):
-                here.append((torch.as_tensor(rows), torch.as_tensor(edit.neuron[slots]), edit.change[slots]))
+            added = edit.at(layer) if edit is not None and len(rows) else None
+            if added is not None:
+                here.append((torch.as_tensor(rows), added))
 
         def add(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             if not here:
                 return None
             given = args[0].view(len(of_row), -1, args[0].shape[-1])
             changed = output.view(len(of_row), -1, output.shape[-1]).clone()
-            for rows, neurons, change in here:
-                rows, neurons = rows.to(given.device), neurons.to(given.device)
-                changed[rows] += given[rows][:, :, neurons] @ change.to(changed)
+            for rows, added in here:
+                rows = rows.to(given.device)
+                changed[rows] += added(given[rows])
             return changed.view(output.shape)
 
         return add

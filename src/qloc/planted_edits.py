@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from qloc.phase_plan import EDIT_OPERATIONS, EDIT_SETS
+from qloc.phase_plan import EDIT_OPERATIONS, EDIT_SETS, UPDATED_ONLY
 from qloc.planted import Planted
 from qloc.planted_effects import Effects, base_odds, log_p, nested
 
 MOVED: Final[Mapping[str, float]] = {
     **{"own": 6.0, "union": 8.0, "refined": 4.0, "cas": 7.0, "cas_no_penalty": 6.5, "own_top": 6.0},
     **{"union_top": 6.5, "cas_top": 7.0, "matched": 1.0, "other_fact": 1.0, "in_context": 8.0},
+    **{"rome": 9.0, "rome_identity": 8.5},
 }
 """Mean log-odds moved, by edited set."""
 
@@ -50,12 +51,12 @@ def edits_of(
     base, base_new = base_odds(planted), base_odds(planted) - 8.0
     for o, operation in enumerate(operations):
         for s, name in enumerate(sets):
-            if name == "in_context" and operation != "update":
+            if name in UPDATED_ONLY and operation != "update":
                 continue
             mean = effects.mean.get(name, MOVED.get(name, 0.0))
             nats[o, s] = (damage or {}).get(name, 0.1 * mean) + 0.3 * rng.standard_normal(c.n_facts)
             moved = mean + per_nat * nats[o, s][c.fact] + nested(planted, effects, rng)
-            if name != "in_context":  # no neurons, no edit
+            if name not in UPDATED_ONLY:  # no neurons, no edit
                 nats[o, s][size == 0] = np.nan
                 moved[size[c.fact] == 0] = np.nan
             odds[o, s] = layout.by_fact(base - moved)
@@ -64,9 +65,11 @@ def edits_of(
     efp, ef = ("edit_operation", "edit_set", "fact", "probe"), ("edit_operation", "edit_set", "fact")
     text = np.where(layout.edited[None, None] >= 0, nats, np.nan)
     slots = np.tile(size.astype(np.int32), (len(sets), 1))
-    if "in_context" in sets:
-        place = list(sets).index("in_context")
-        text[:, place], slots[place] = np.nan, 0
+    for place, name in enumerate(sets):
+        if name == "in_context":
+            text[:, place], slots[place] = np.nan, 0
+        elif name in UPDATED_ONLY:
+            slots[place] = planted.outline.sizes["neuron"]
     kl = np.where(np.isnan(nats)[..., None], np.nan, rng.gamma(1.0, 0.1, of_probes))
     same = np.where(np.isnan(kl), -1, np.where(kl < 0.2, 10, 11)).astype(np.int32)
     variables: dict[str, Any] = {
