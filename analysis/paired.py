@@ -26,8 +26,7 @@ from qloc.analysis.study import Study
 MARGIN: Final = 0.1
 """Difference in log-odds, nats, that counts as none."""
 
-FEWEST: Final = 6
-"""Relations below which flips of whole relations can hardly reach p ≤ 0.05: 1/2⁶ = 0.016."""
+THESE_ALONE: Final = "With so few relations p speaks for these alone, the interval for new ones."
 
 _CLOSEST: Final = -(2.0**-24)
 """The log-probability next to 0 that float32 tells from it: log-odds end at 16.6."""
@@ -89,14 +88,25 @@ def rows_of(study: Study, known: bool = True) -> Rows:
     )
 
 
-def flip_clusters(relation: Ints, answer: Ints) -> tuple[Ints, str]:
-    """What signs are flipped by, and that in words: relations; under six of them, answers within relations.
+def too_few(n_relations: int, level: float = 0.05) -> bool:
+    """Whether no flip of so many whole relations can reach a two-sided p ≤ ``level``: 2^(1 − G) > level.
 
-    With few relations no flip of whole relations can say anything; flips of answers within them speak for
-    these relations only.
+    Examples
+    --------
+    >>> too_few(5), too_few(6), too_few(7, 0.05 / 4), too_few(8, 0.05 / 4)
+    (True, False, True, False)
+    """
+    return bool(2.0 ** (1 - n_relations) > level)
+
+
+def flip_clusters(relation: Ints, answer: Ints, level: float = 0.05) -> tuple[Ints, str]:
+    """What signs are flipped by, and that in words: relations; where they are too few, answers within them.
+
+    Too few for any flip of whole relations to reach ``level`` (:func:`too_few`): under six for one test at
+    5%. Flips of answers within relations speak for these relations only.
     """
     n = len(np.unique(relation))
-    if n >= FEWEST:
+    if not too_few(n, level):
         return relation, f"signs of whole relations flipped ({n})"
     cell = codes(relation, answer)
     return (
@@ -112,6 +122,7 @@ def paired_p(
     n_permutations: int,
     rng: np.random.Generator,
     alternative: Alternative = "greater",
+    level: float = 0.05,
 ) -> tuple[float, str]:
     """P of a mean paired effect, and how it was made.
 
@@ -122,9 +133,10 @@ def paired_p(
     ----------
     x : float64, (fact,), without NaN.
     clusters : relation and answer of each fact.
+    level : p that must be in reach: α over the number of tests that are corrected together.
     """
     relation, answer = clusters
-    flipped, words = flip_clusters(relation, answer)
+    flipped, words = flip_clusters(relation, answer, level)
     words += f", {n_permutations} flips (all where fewer)"
     if n_codes(codes(flipped)) < 2:
         return float("nan"), words
@@ -174,7 +186,9 @@ def paired_test(
     n = {"relations": n_codes(relation), "facts": len(facts)} | ({"queries": n_queries} if n_queries else {})
     x = effects[facts]
     rng = np.random.default_rng([draws.seed, stream])
-    p, words = paired_p(x, (relation, answer), n_permutations=draws.n_permutations, rng=rng)
+    p, words = paired_p(
+        x, (relation, answer), n_permutations=draws.n_permutations, rng=rng, level=draws.alpha
+    )
     none = mean_tost_p(x, (relation, answer), margin)
     if len(effects) > len(facts):
         checks = (
@@ -182,8 +196,8 @@ def paired_test(
             "pairs, facts that leak and facts without known queries among them): left out.",
             *checks,
         )
-    if 0 < n["relations"] < FEWEST:
-        checks = (*checks, f"Under {FEWEST} relations p speaks for these alone, the interval for new ones.")
+    if len(x) and too_few(n["relations"], draws.alpha):
+        checks = (*checks, THESE_ALONE)
     verdict: Verdict = (
         "holds" if p <= draws.alpha else "does not hold" if none <= draws.alpha else "undecided"
     )

@@ -22,7 +22,7 @@ from qloc.block import Array, Block, Outline, Unit
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
 from qloc.planted_blocks import block_of, outline_of
-from qloc.planted_design import Columns, Planting, columns_of
+from qloc.planted_design import Columns, Planting, columns_of, in_network
 
 __all__ = ["Planted", "Planting", "plant"]
 
@@ -113,6 +113,8 @@ def plant(planting: Planting | None = None, **parameters: Any) -> Planted:
     given.check()
     rng = np.random.default_rng([given.seed, 0])
     columns = columns_of(given, rng)
+    if given.network:
+        columns, rng = in_network(given, columns)
     member = _member(given, columns, rng)
     return Planted(planting=given, columns=columns, member=member, outline=outline_of(given, columns))
 
