@@ -184,6 +184,10 @@ def _template_pools(p: Planting, c: Columns, rng: np.random.Generator) -> NDArra
 
 
 def _popularity(p: Planting, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise picks some neurons far more often than others (log-normal, σ = 1)."""
+    """Noise picks some neurons far more often than others (log-normal, σ = 1); as far in every other network.
+
+    Were it drawn by network, chance overlap would be another in each, and so would D.
+    """
+    rng = np.random.default_rng([p.seed, 5]) if p.network else rng
     weight = np.exp(rng.standard_normal(p.n_total))
     return np.asarray(weight / weight.sum())
