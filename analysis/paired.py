@@ -144,7 +144,8 @@ def paired_p(
     if not crossed(relation, answer):
         return p, words
     error, freedom = crossed_error(x, relation, answer)
-    t = float(x.mean()) / error if error > 0 else np.inf * np.sign(x.mean())
+    mean = float(x.mean())
+    t = mean / error if error > 0 else float(np.copysign(np.inf, mean)) if mean else 0.0
     crossing = stats.t.sf(t, freedom) if alternative == "greater" else 2 * stats.t.sf(abs(t), freedom)
     words += f"; answers cross relations: p no less than of the two-way cluster-robust t({freedom:.1f})"
     return max(p, float(crossing)), words

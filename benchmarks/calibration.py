@@ -19,6 +19,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ import scipy
 from calibration_cells import CELLS as OF_SETS
 from calibration_compare import CELLS as OF_MODELS
 from calibration_effects import CELLS as OF_EFFECTS
+from numpy.typing import NDArray
 from scipy import stats
 
 from qloc import __version__
@@ -38,17 +40,25 @@ HEAD = (
 )
 
 
-def one(name: str, seed: int) -> tuple[float, float, float, float, float]:
-    """Estimate, p, and the 95% interval of one simulated study; and its seconds of the processor."""
-    begun = time.process_time()
-    return (*CELLS[name].simulate(seed), time.process_time() - begun)
+def one(names: tuple[str, ...], seed: int) -> list[tuple[float, float, float, float, float]]:
+    """Of each cell: estimate, p, and the 95% interval of one simulated study; seconds of the processor."""
+    found = []
+    for name in names:
+        begun = time.process_time()
+        found.append((*CELLS[name].simulate(seed), time.process_time() - begun))
+    return found
 
 
-def run(name: str, n: int, pool: ProcessPoolExecutor) -> str:
+def run(names: tuple[str, ...], n: int, pool: ProcessPoolExecutor) -> list[str]:
+    """Rows of the table."""
+    outcomes = np.array(list(pool.map(partial(one, names), range(n), chunksize=max(1, n // 40))))
+    return [row(name, outcomes[:, place]) for place, name in enumerate(names)]
+
+
+def row(name: str, outcomes: NDArray[np.float64]) -> str:
     """One row of the table."""
-    cell = CELLS[name]
-    outcomes = pool.map(partial(one, name), range(n), chunksize=max(1, n // 40))
-    estimate, p, low, high, seconds = np.array(list(outcomes)).T
+    cell, n = CELLS[name], len(outcomes)
+    estimate, p, low, high, seconds = outcomes.T
     rejects, ends, kept = "–", "–", ""
     if not np.isnan(p).all():
         rejected = int(np.sum(p <= 0.05))
@@ -92,12 +102,13 @@ def main() -> None:
     print(*HEAD, sep="\n")
     rows: list[str] = []
     with ProcessPoolExecutor(given.processes) as pool:
-        for name in CELLS:
-            if name.startswith(tuple(given.cells.split(";"))):
-                rows.append(run(name, given.simulations, pool))
-                print(rows[-1], flush=True)
-                if given.results:
-                    (RESULTS / f"calibration-{given.results}.md").write_text(page(rows), encoding="utf-8")
+        wanted = [name for name in CELLS if name.startswith(tuple(given.cells.split(";")))]
+        for _, names in groupby(wanted, key=lambda name: CELLS[name].group or name):
+            found = run(tuple(names), given.simulations, pool)
+            print(*found, sep="\n", flush=True)
+            rows += found
+            if given.results:
+                (RESULTS / f"calibration-{given.results}.md").write_text(page(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,11 +37,16 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Cell:
-    """One set of simulations: what is asked, what is planted, what should come out (null or planted)."""
+    """One set of simulations: what is asked, what is planted, what should come out (null or planted).
+
+    Cells of one ``group`` that follow each other are asked of each simulated study in turn, so that what they
+    share can be made once.
+    """
 
     ask: Callable[[dict[str, Any], int], Outcome]
     truth: str
     planting: dict[str, Any] = field(default_factory=dict)
+    group: str = ""
 
     def simulate(self, seed: int) -> Outcome:
         """Estimate, p and 95% interval of the simulation of this seed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from qloc.vocabulary import FACT, QUERY
 
 SIZE = {"facts": 160, "relations": 10, "templates": 5, "n_neurons": 64, "one_to_one": 1}
 FIRST, SECOND = "first", "second"
+
+Parameters = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,21 @@ def knowing(planted: Planted, differ: float) -> Planted:
     return replace(planted, columns=replace(c, known=rng.random(c.n_queries) < share))
 
 
-def compared(
-    measure: str,
-    planting: dict[str, Any],
-    seed: int,
-    *,
-    other: dict[str, Any] | None = None,
-    differ: float = 0.0,
-) -> Outcome:
-    """One measure of two networks; the second is planted with ``other``, the first without."""
-    given = {**SIZE, **planting}
-    networks = (plant(**given, network=1), plant(**{**given, **(other or {})}, network=2))
-    first, second = (study_of(knowing(network, differ)) for network in networks)
+@lru_cache(maxsize=1)
+def networks(given: Parameters, other: Parameters, differ: float, seed: int) -> Measures:
+    """Two networks measured; the second is planted with ``other`` besides, the first without."""
+    pair = (plant(**dict(given), network=1), plant(**{**dict(given), **dict(other)}, network=2))
+    first, second = (study_of(knowing(network, differ)) for network in pair)
     plan = AnalysisPlan(n_permutations=N_PERMUTATIONS, seed=seed)
-    return _of(Measures(Studies({FIRST: first, SECOND: second}), plan).test(measure, FIRST, SECOND))
+    return Measures(Studies({FIRST: first, SECOND: second}), plan)
+
+
+def compared(
+    measure: str, planting: dict[str, Any], seed: int, *, other: Parameters = (), differ: float = 0.0
+) -> Outcome:
+    """One measure of two networks."""
+    given = tuple({**SIZE, **planting}.items())
+    return _of(networks(given, other, differ, seed).test(measure, FIRST, SECOND))
 
 
 STRUCTURES: dict[str, dict[str, Any]] = {
@@ -82,26 +85,29 @@ FEW = {"facts": 80, "relations": 4, "one_to_one": 0}
 CELLS = {
     **{
         f"compare {symbol} null{words}": Cell(
-            partial(compared, name, differ=1.0 if "relations differ" in words else 0.0), "null", planting
+            partial(compared, name, differ=1.0 if "relations differ" in words else 0.0),
+            "null",
+            planting,
+            group=f"compare{words}",
         )
-        for name, symbol in MEASURES.items()
         for words, planting in STRUCTURES.items()
+        for name, symbol in MEASURES.items()
     },
     **{
-        f"compare {symbol} null, 4 relations": Cell(partial(compared, name), "null", FEW)
+        f"compare {symbol} null, 4 relations": Cell(
+            partial(compared, name), "null", FEW, group="compare, 4 relations"
+        )
         for name, symbol in MEASURES.items()
     },
     "compare practice, κ, 4 relations that differ, taken for new ones": Cell(
         partial(compared, "kappa"), "null", {**FEW, "spread": 0.5}
     ),
-    "compare κ, facts' neurons 0.2 and 0.3": Cell(
-        partial(compared, "kappa", other={"fact_strength": 0.3}), "planted"
-    ),
-    "compare D, facts' neurons 0.2 and 0.3": Cell(
-        partial(compared, "dice", other={"fact_strength": 0.3}), "planted"
-    ),
-    "compare K_I(k₀), facts' neurons 0.2 and 0.3": Cell(
-        partial(compared, "ki", other={"fact_strength": 0.3}), "planted"
-    ),
-    "compare share known, 85% and 90%": Cell(partial(compared, "known", other={"known": 0.9}), "planted"),
+    **{
+        f"compare {symbol}, facts' neurons 0.2 and 0.3, 85% and 90% known": Cell(
+            partial(compared, name, other=(("fact_strength", 0.3), ("known", 0.9))),
+            "planted",
+            group="compare, planted",
+        )
+        for name, symbol in MEASURES.items()
+    },
 }

@@ -88,6 +88,9 @@ def test_answers_across_relations_count(rng):
     assert p == pytest.approx(stats.t.sf(x.mean() / error, freedom))
     assert freedom == pytest.approx(3)
     assert (p > 0.1, "answers cross relations" in words) == (True, True)
+    for same, expected in ((0.0, 1.0), (2.0, 1 / 2**8)):  # without spread: all 2⁸ flips alone tell
+        found = paired_p(np.full(32, same), (relation, answer), n_permutations=999, rng=rng)[0]
+        assert found == expected
 
 
 def test_effects_by_brute_force(study):
