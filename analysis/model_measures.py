@@ -133,7 +133,8 @@ class Measures:
         return TestResult(
             name=f"{symbol}, {second} − {first}",
             question=f"Does {symbol} differ between {first} and {second} on the same facts?",
-            estimand=f"difference in the {_ESTIMANDS[name]}, {second} minus {first}",
+            estimand=f"difference in the {_ESTIMANDS[name]}, {second} minus {first}"
+            f"{', in these relations' if few else ''}",
             unit="fact",
             n={"relations": n_relations, "facts": int(kept.sum())},
             estimate=float(difference[kept].mean()) if kept.any() else float("nan"),

@@ -270,6 +270,9 @@ CELLS = {
     "H4, two kinds": Cell(kinds, "planted", {"conflict": 0.4, "answer_strength": 0.8}),
     "H9 null, template neurons": Cell(partial(methods, 0.0), "null", NULL_A),
     "H9 null, template, answer and fact neurons": Cell(partial(methods, 0.0), "null"),
+    "H9 null, answers shared by relations": Cell(
+        partial(methods, 0.0), "null", {"shared_answers": 0.6, "answer_strength": 0.6}
+    ),
     "H9 null, relations differ": Cell(partial(methods_by_relation, True), "null"),
     "H9, methods alike on 5% of queries": Cell(partial(methods, 0.05), "planted"),
     "H9, methods alike on 10% of queries": Cell(partial(methods, 0.1), "planted"),
