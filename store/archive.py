@@ -40,6 +40,7 @@ class Archive:
 
     path: Path | Url
     consolidated = False
+    at_once = 1
 
     def __init__(self, path: Path | Url, source: zipfile.ZipFile) -> None:
         self.path, self._source = path, source
