@@ -69,7 +69,7 @@ def import_(
     ],
     out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Of HDF5: the store to write.")] = None,
     store: Annotated[
-        Path | None, typer.Option("--store", metavar="STORE", help="Of JSON: the store to compare with.")
+        str | None, typer.Option("--store", metavar="STORE", help="Of JSON: the store to compare with.")
     ] = None,
     method: Method = "ig",
     threshold: Threshold = DEFAULT_THRESHOLD,
