@@ -102,7 +102,7 @@ def import_(
     conclude(_compared(path, store, found), quoted("qloc", "analyze", store))
 
 
-def _compared(path: Path, store: Path | None, found: dict[str, Any]) -> str:
+def _compared(path: Path, store: str | None, found: dict[str, Any]) -> str:
     lines = [
         f"{path}: {counted(found['facts'], 'fact')} of {store}; "
         f"{found['only_there']:,} in the file only, {found['only_here']:,} in the store only"
