@@ -166,7 +166,7 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
     part = {"interventions": plan.intervention_plan, "edits": plan.edit_plan}[phase]()
     parameters = {**part.model_dump(mode="json"), "seed": plan.seed}
     if plan.sets is not None and phase == "interventions":
-        read_own_sets(plan.sets)  # refused where it is none
+        read_own_sets(plan.sets)  # refused where it is none of that form
         parameters[OWN_SETS] = file_digest(Path(plan.sets))
     return {"phase": phase, "parents": {"signals": digest(extraction.fingerprint)}, "parameters": parameters}
 
