@@ -162,6 +162,15 @@ def test_interventions_on_the_embedded_model(plan: Plan, tmp_path: Path) -> None
     )
 
 
+def test_own_sets_that_cannot_be_read_are_refused_before_any_work(plan: Plan, tmp_path: Path) -> None:
+    asked = plan.model_copy(update={"sets": str(tmp_path / "none.json")})
+    with pytest.raises(
+        InputError, match=r"^file is .*No such file.* At .*none\.json\. Give another --sets\.$"
+    ):
+        extract_study(asked, tmp_path / "s.zarr")
+    assert not (tmp_path / "s.zarr").exists()
+
+
 def test_own_sets_that_do_not_fit_are_refused_at_once() -> None:
     study = simulate(facts=6, relations=2, templates=3, seed=1)
     n = study.signals.attrs["n_neurons"]
