@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qloc.extract.architectures import Sites, down_weight
-from qloc.extract.hooks import hooked, in_turn
+from qloc.extract.hooks import hooked, in_turn, nothing
 
 Ints = NDArray[np.int64]
 
@@ -35,6 +37,17 @@ class Edit:
     layer: Ints
     neuron: Ints
     change: Tensor
+
+    @cached_property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that it changes, ascending."""
+        return tuple(np.unique(self.layer).tolist())
+
+    def added(self, layer: int, given: Tensor) -> Tensor:
+        """What it adds to the output of a down-projection that is given (…, neuron): (…, n_out)."""
+        slots = np.flatnonzero(self.layer == layer)
+        neurons = torch.as_tensor(self.neuron[slots], device=given.device)
+        return given.index_select(-1, neurons) @ self.change[torch.as_tensor(slots)].to(given)
 
 
 def erasure(sites: Sites, neurons: Ints) -> Edit:
@@ -98,26 +111,80 @@ def edited(sites: Sites, edits: Sequence[Edit | None], of_row: Sequence[int]) ->
     edits : None leaves the model as it is.
     of_row : the edit of each row of the batches that run inside.
     """
-    rows_of = [np.flatnonzero(np.asarray(of_row) == number) for number in range(len(edits))]
+    rows = EditRows(sites, edits, np.asarray(of_row, dtype=np.int64))
 
     def hook(layer: int) -> Callable[..., Any]:
-        here = []
-        for rows, edit in zip(rows_of, edits, strict=True):
-            slots = np.flatnonzero(edit.layer == layer) if edit is not None and len(rows) else ()
-            if edit is not None and len(slots):
-                here.append((torch.as_tensor(rows), torch.as_tensor(edit.neuron[slots]), edit.change[slots]))
-
-        def add(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            if not here:
-                return None
-            given = args[0].view(len(of_row), -1, args[0].shape[-1])
-            changed = output.view(len(of_row), -1, output.shape[-1]).clone()
-            for rows, neurons, change in here:
-                rows, neurons = rows.to(given.device), neurons.to(given.device)
-                changed[rows] += given[rows][:, :, neurons] @ change.to(changed)
+        def add(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            given, changed = (
+                value.view(len(of_row), -1, value.shape[-1]) for value in (args[0], output.clone())
+            )
+            rows.outputs(layer, given, changed)
             return changed.view(output.shape)
 
-        return add
+        return add if rows.at(layer) else nothing
 
     with hooked(forward=in_turn((down, hook(layer)) for layer, down in enumerate(sites.downs))):
         yield
+
+
+@dataclass(frozen=True)
+class EditRows:
+    """Rows that run on edited models, as :mod:`qloc.extract.joining` asks for them.
+
+    Attributes
+    ----------
+    edits : None leaves the model as it is.
+    of_row : int64, (row,), the edit of each row.
+    """
+
+    sites: Sites
+    edits: Sequence[Edit | None]
+    of_row: Ints
+
+    @property
+    def first(self) -> Ints:
+        """The first layer that each row's edit changes, (row,); the number of layers where it is none."""
+        none = self.sites.n_layers
+        found = [none if edit is None else min(edit.layers, default=none) for edit in self.edits]
+        return np.array(found, dtype=np.int64)[self.of_row]
+
+    @property
+    def order(self) -> Ints:
+        """Rows by their first layer, those of one edit together."""
+        return np.lexsort((self.of_row, self.first))
+
+    def of_rows(self, rows: Ints) -> EditRows:
+        """Chosen rows, in that order."""
+        return EditRows(self.sites, self.edits, self.of_row[rows])
+
+    def at(self, layer: int) -> list[tuple[Edit, slice]]:
+        """Runs of rows of one edit each that changes this layer."""
+        return self._at.get(layer, [])
+
+    def inputs(self, layer: int, given: Tensor, place: Tensor) -> None:
+        """Nothing: an edit changes what comes out of a down-projection."""
+
+    def outputs(self, layer: int, given: Tensor, output: Tensor) -> None:
+        """Add what each edit adds, (row, position, n_out), in place, for the first rows."""
+        for edit, rows in self.at(layer):
+            if rows.stop <= len(output):
+                output[rows] += edit.added(layer, given[rows]).to(output)
+
+    def joined(
+        self, layer: int, start: int, given: Tensor, query: Tensor, place: Tensor, output: Tensor
+    ) -> None:
+        """Add the same for rows from ``start`` on, which would have had their query's input."""
+        for edit, rows in self.at(layer):
+            here = slice(rows.start - start, rows.stop - start)
+            if 0 <= here.start and here.stop <= len(output):
+                output[here] += edit.added(layer, given).to(output)[query[here].to(output.device)]
+
+    @cached_property
+    def _at(self) -> dict[int, list[tuple[Edit, slice]]]:
+        ends = np.flatnonzero(np.diff(self.of_row, prepend=-1, append=-1))
+        found: dict[int, list[tuple[Edit, slice]]] = {}
+        for start, stop in pairwise(ends.tolist()):
+            edit = self.edits[self.of_row[start]]
+            for layer in edit.layers if edit is not None else ():
+                found.setdefault(layer, []).append((edit, slice(start, stop)))
+        return found
