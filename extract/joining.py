@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from qloc.extract.architectures import Sites
 from qloc.extract.at_target import Attention, attention_of
 from qloc.extract.carried import BlockCall, Carried, Place, for_rows
+from qloc.extract.fused import fused
 from qloc.extract.hooks import hooked, without_head
 from qloc.extract.prefix import last_token, whole
 
@@ -78,11 +79,13 @@ class Way:
     ----------
     cut : whether the last block runs at the target alone, where rows are whole prompts.
     carried : which of the blocks' arguments have entries of each prompt.
+    fused : whether activation functions run as one kernel (:mod:`qloc.extract.fused`).
     """
 
     join: Literal["after", "before"]
     cut: bool
     carried: Carried
+    fused: bool = False
 
 
 @torch.no_grad()
@@ -122,7 +125,8 @@ def run_joining(
             attention=attention,
         )
         inputs = last_token(model, ids, lambda: batch.query) if shared else whole(model, ids)
-        with batch.hooks(), without_head(sites.head) as given:
+        quick = fused(model) if way.fused else nullcontext()
+        with quick, batch.hooks(), without_head(sites.head) as given:
             model(**inputs)
     final = given[0]
     if not everywhere:

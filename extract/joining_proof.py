@@ -36,7 +36,8 @@ def joining(engine: RowEngine, targets: Sequence[Target], what: What) -> RowEngi
     """The engine, with rows that join in the quickest way that gives what the plain way gives.
 
     Proved on the shortest and the longest target, with changes of each layer and the last one. In half
-    precision rows join before their block, where their activations are what they would be made.
+    precision rows join before their block, where their activations are made what they are to be, and the
+    model's own activation functions are kept.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def joining(engine: RowEngine, targets: Sequence[Target], what: What) -> RowEngi
     expected = _hidden(plain, ends, what)
     for cut in (True, False) if whole else (False,):
         for join in joins:
-            trial = replace(engine, way=Way(join=join, cut=cut, carried=found))
+            trial = replace(engine, way=Way(join=join, cut=cut, carried=found, fused=dtype in _ALLOWED))
             if _holds(trial, ends, what, expected, _ALLOWED.get(dtype, 0.1)):
                 return trial
     return _none(plain, "no way to join gives what it gives")
