@@ -1,6 +1,6 @@
 """One kernel in the place of an activation function that is written out over many passes through memory.
 
-transformers' ``NewGELUActivation`` (GPT-2, GPT-J, GPT-Neo, CodeGen, Phi), ½x(1 + tanh(√(2/π)(x + 0.044715x³))),
+transformers' ``NewGELUActivation`` (GPT-2, GPT-J, GPT-Neo, Phi), ½x(1 + tanh(√(2/π)(x + 0.044715x³))),
 goes operation by operation, each with a tensor of its own; torch has one. They are equal but for rounding.
 """
 
@@ -30,7 +30,9 @@ def fused(model: Any) -> Iterator[None]:
     """
     from transformers.activations import NewGELUActivation
 
-    chosen = [m for m in model.modules() if type(m) is NewGELUActivation and "forward" not in vars(m)]
+    chosen: list[Any] = [
+        m for m in model.modules() if type(m) is NewGELUActivation and "forward" not in vars(m)
+    ]
     for module in chosen:
         module.forward = partial(functional.gelu, approximate="tanh")
     try:
