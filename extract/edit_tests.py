@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qloc.extract.changed_rows import Cells, RowEngine
-from qloc.extract.edits import Edit, EditRows, edited
+from qloc.extract.edits import Added, EditRows, edited
 from qloc.extract.hooks import without_head
 from qloc.extract.joining import run_joining
 from qloc.extract.outcomes import Ints, OutcomeColumns, log_probabilities, outcomes
@@ -37,7 +37,7 @@ class EditTests:
     """
 
     engine: RowEngine
-    edits: Sequence[Edit | None]
+    edits: Sequence[Added | None]
 
     def answers(
         self, asked: Sequence[Asked | None], compared: Sequence[tuple[int, int]] = ()

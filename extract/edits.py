@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,13 @@ from qloc.extract.architectures import Sites, down_weight
 from qloc.extract.hooks import hooked, in_turn, nothing
 
 Ints = NDArray[np.int64]
+
+
+class Added(Protocol):
+    """Any edit: what it adds to down-projections, layer by layer."""
+
+    def at(self, layer: int) -> Callable[[Tensor], Tensor] | None:
+        """What it adds to a layer's output, of the layer's input (…, neuron); None where it adds nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +45,13 @@ class Edit:
     neuron: Ints
     change: Tensor
 
-    @cached_property
-    def layers(self) -> tuple[int, ...]:
-        """The layers that it changes, ascending."""
-        return tuple(np.unique(self.layer).tolist())
-
-    def added(self, layer: int, given: Tensor) -> Tensor:
-        """What it adds to the output of a down-projection that is given (…, neuron): (…, n_out)."""
+    def at(self, layer: int) -> Callable[[Tensor], Tensor] | None:
+        """What it adds to a layer's output, of the layer's input (…, neuron); None where it adds nothing."""
         slots = np.flatnonzero(self.layer == layer)
-        neurons = torch.as_tensor(self.neuron[slots], device=given.device)
-        return given.index_select(-1, neurons) @ self.change[torch.as_tensor(slots)].to(given)
+        if not len(slots):
+            return None
+        neurons, change = torch.as_tensor(self.neuron[slots]), self.change[slots]
+        return lambda given: given[..., neurons.to(given.device)] @ change.to(given)
 
 
 def erasure(sites: Sites, neurons: Ints) -> Edit:
@@ -103,7 +107,7 @@ def _rows(sites: Sites, layer: Ints, neuron: Ints) -> Tensor:
 
 
 @contextmanager
-def edited(sites: Sites, edits: Sequence[Edit | None], of_row: Sequence[int]) -> Iterator[None]:
+def edited(sites: Sites, edits: Sequence[Added | None], of_row: Sequence[int]) -> Iterator[None]:
     """Every forward pass inside runs row n of its batch on the model as ``edits[of_row[n]]`` edits it.
 
     Parameters
@@ -138,15 +142,14 @@ class EditRows:
     """
 
     sites: Sites
-    edits: Sequence[Edit | None]
+    edits: Sequence[Added | None]
     of_row: Ints
 
     @property
     def first(self) -> Ints:
         """The first layer that each row's edit changes, (row,); the number of layers where it is none."""
-        none = self.sites.n_layers
-        found = [none if edit is None else min(edit.layers, default=none) for edit in self.edits]
-        return np.array(found, dtype=np.int64)[self.of_row]
+        numbers, edit_of = np.unique(self.of_row, return_inverse=True)
+        return np.array([self._lowest(self.edits[number]) for number in numbers], dtype=np.int64)[edit_of]
 
     @property
     def order(self) -> Ints:
@@ -157,8 +160,8 @@ class EditRows:
         """Chosen rows, in that order."""
         return EditRows(self.sites, self.edits, self.of_row[rows])
 
-    def at(self, layer: int) -> list[tuple[Edit, slice]]:
-        """Runs of rows of one edit each that changes this layer."""
+    def at(self, layer: int) -> list[tuple[Callable[[Tensor], Tensor], slice]]:
+        """What is added at a layer, of its input, and to which run of rows."""
         return self._at.get(layer, [])
 
     def inputs(self, layer: int, given: Tensor, place: Tensor) -> None:
@@ -166,25 +169,31 @@ class EditRows:
 
     def outputs(self, layer: int, given: Tensor, output: Tensor) -> None:
         """Add what each edit adds, (row, position, n_out), in place, for the first rows."""
-        for edit, rows in self.at(layer):
+        for added, rows in self.at(layer):
             if rows.stop <= len(output):
-                output[rows] += edit.added(layer, given[rows]).to(output)
+                output[rows] += added(given[rows]).to(output)
 
     def joined(
         self, layer: int, start: int, given: Tensor, query: Tensor, place: Tensor, output: Tensor
     ) -> None:
         """Add the same for rows from ``start`` on, which would have had their query's input."""
-        for edit, rows in self.at(layer):
+        for added, rows in self.at(layer):
             here = slice(rows.start - start, rows.stop - start)
             if 0 <= here.start and here.stop <= len(output):
-                output[here] += edit.added(layer, given).to(output)[query[here].to(output.device)]
+                output[here] += added(given).to(output)[query[here].to(output.device)]
+
+    def _lowest(self, edit: Added | None) -> int:
+        layers = range(self.sites.n_layers) if edit is not None else ()
+        return next((n for n in layers if edit is not None and edit.at(n)), self.sites.n_layers)
 
     @cached_property
-    def _at(self) -> dict[int, list[tuple[Edit, slice]]]:
+    def _at(self) -> dict[int, list[tuple[Callable[[Tensor], Tensor], slice]]]:
         ends = np.flatnonzero(np.diff(self.of_row, prepend=-1, append=-1))
-        found: dict[int, list[tuple[Edit, slice]]] = {}
+        found: dict[int, list[tuple[Callable[[Tensor], Tensor], slice]]] = {}
         for start, stop in pairwise(ends.tolist()):
             edit = self.edits[self.of_row[start]]
-            for layer in edit.layers if edit is not None else ():
-                found.setdefault(layer, []).append((edit, slice(start, stop)))
+            for layer in range(self.sites.n_layers) if edit is not None else ():
+                added = edit.at(layer)
+                if added is not None:
+                    found.setdefault(layer, []).append((added, slice(start, stop)))
         return found
