@@ -148,14 +148,18 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=12)
     parser.add_argument("--edits", type=int, default=24)
     parser.add_argument("--queries", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--arm-queries", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=2)
     given = parser.parse_args()
     config, family = shape(given.kind)
     model = build(config, family)
     asked = targets(given.queries, given.tokens, family, config.vocab_size)
     parts = {}
     for where in ("the upper third", "all layers"):
-        for what, n, some in (("arms", given.arms, asked[:1]), ("edits", given.edits, asked)):
+        for what, n, some in (
+            ("arms", given.arms, asked[: given.arm_queries]),
+            ("edits", given.edits, asked),
+        ):
             title = f"{n} {what} of {N_CELLS} neurons of {where}, {len(some)} queries"
             parts[title] = compared(
                 title, _ways(what, model, family, some, _drawn(n, where, sites(model))), given.repeats

@@ -16,7 +16,7 @@ Nothing here is trusted: :mod:`qloc.extract.joining_proof` compares with the pla
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
@@ -134,7 +134,7 @@ def run_joining(
             torch.arange(len(final), device=final.device), batch.place[batch.query].to(final.device)
         ]
     n_joined = int(np.searchsorted(first, n_layers))
-    own = torch.arange(len(ids), len(ids) + n_joined, device=ids.device)
+    own = torch.arange(batch.unchanged, batch.unchanged + n_joined, device=ids.device)
     found = torch.cat([own, of[n_joined:]])[torch.as_tensor(np.argsort(order), device=ids.device)]
     return final[found.to(final.device)]
 
@@ -153,6 +153,7 @@ class JoiningBatch:
     attention : what stands in for the model's; with it the last block is run at the target alone.
     layer : the block that runs.
     present : how many rows have joined.
+    unchanged : how many unchanged rows there are; none once nothing will be a copy of them.
     """
 
     sites: Sites
@@ -165,12 +166,16 @@ class JoiningBatch:
     attention: Attention | None
     layer: int = -1
     present: int = 0
-    _unchanged: Tensor | None = None
+    unchanged: int = field(init=False)
+    _given: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.unchanged = len(self.place)
 
     @property
     def query(self) -> Tensor:
         """Which prompt each row of the batch belongs to, as it is now: int64, (row,)."""
-        own = torch.arange(len(self.place), device=self.place.device)
+        own = torch.arange(self.unchanged, device=self.place.device)
         return torch.cat([own, self.row_query[: self.present]])
 
     def hooks(self) -> Any:
@@ -190,17 +195,20 @@ class JoiningBatch:
         if self.attention is not None and self.layer == self.sites.n_layers - 1:
             hidden = self._only_target(block, call.changed(hidden, self._by_row), self.attention)
         if self.way.join == "before":
+            n = self.unchanged
             hidden = self._grown(hidden, self._copies(hidden))
+            if self.attention is not None and self.attention.given is not None:
+                self.attention.given = self.attention.given[n - self.unchanged :]
         call = call.changed(hidden, self._by_row)
         return call.args, call.kwargs
 
     def _leave(self, block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         """Behind a block: rows may join, with what their change adds."""
         hidden: Tensor = output[0] if isinstance(output, tuple) else output
-        if self._unchanged is not None:
+        if self._given is not None:
             new, query = self._copies(hidden), self.row_query[self._joining()]
-            self.change.joined(self.layer, self.present, self._unchanged, query, self.place[query], new)
-            self._unchanged, hidden = None, self._grown(hidden, new)
+            self.change.joined(self.layer, self.present, self._given, query, self.place[query], new)
+            self._given, hidden = None, self._grown(hidden, new)
         if self.attention is not None and self.attention.given is not None:
             self.attention.given = None
             hidden = hidden.expand(-1, self.n_positions, -1)  # some models view it as what they were given
@@ -209,17 +217,17 @@ class JoiningBatch:
     def _before_down(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
         given = self._by_position(args[0])
         if self.way.join == "after" and self._joining().stop > self.present:
-            self._unchanged = given[: len(self.place)]
+            self._given = given[: self.unchanged]
         place = self.place[self.row_query[: self.present]]
-        self.change.inputs(self.layer, given[len(self.place) :], place)
+        self.change.inputs(self.layer, given[self.unchanged :], place)
 
     def _behind_down(self, _: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        given, n = self._by_position(args[0]), len(self.place)
+        given, n = self._by_position(args[0]), self.unchanged
         self.change.outputs(self.layer, given[n:], self._by_position(output)[n:])
 
     def _by_position(self, value: Tensor) -> Tensor:
         """(row, position, …), whichever way the block flattens it; what is changed in it changes it."""
-        return value.view(len(self.place) + self.present, -1, value.shape[-1])
+        return value.view(self.unchanged + self.present, -1, value.shape[-1])
 
     def _joining(self) -> slice:
         """The rows that join at this layer."""
@@ -230,8 +238,11 @@ class JoiningBatch:
         return hidden[self.row_query[self._joining()].to(hidden.device)]
 
     def _grown(self, hidden: Tensor, new: Tensor) -> Tensor:
-        self.present += len(new)
-        return torch.cat([hidden, new]) if len(new) else hidden
+        if len(new):
+            self.present, hidden = self.present + len(new), torch.cat([hidden, new])
+        if self.present == len(self.first):
+            self.unchanged, hidden = 0, hidden[self.unchanged :]
+        return hidden
 
     def _only_target(self, block: nn.Module, call: BlockCall, attention: Attention) -> Tensor:
         """Hidden states of one token a row; the block is to be given attention's output of that token."""

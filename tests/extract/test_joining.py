@@ -80,14 +80,15 @@ def test_changed_activations_as_in_all_layers(tiny: Any, kind: str, memory: int)
     assert float((expected - plain).abs().max()) > 1e-2  # changes that do something
 
 
+@pytest.mark.parametrize("base", [[None], []], ids=["with unchanged rows", "edited rows alone"])
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
-def test_edits_as_in_all_layers(tiny: Any, kind: str) -> None:
+def test_edits_as_in_all_layers(tiny: Any, kind: str, base: list[None]) -> None:
     engine, targets = _engine(tiny, kind, "edits")
     assert engine.way is not None
     assert (engine.way.join, engine.way.cut) == ("before" if kind == "bert" else "after", True)
     width = engine.sites.n_neurons
     slots = [[2 * width], [0, width + 3, 2 * width + 1], [width, width + 7], [2 * width + 5, 2 * width + 6]]
-    edits: list[Edit | None] = [None, *(erasure(engine.sites, np.array(one)) for one in slots)]
+    edits: list[Edit | None] = [*base, *(erasure(engine.sites, np.array(one)) for one in slots)]
     row_target, edit = np.divmod(np.arange(len(targets) * len(edits)), len(edits))
     rows = EditRows(engine.sites, edits, edit)
     expected = _hidden(replace(engine, way=None), targets, row_target, Cells.none(), rows)
