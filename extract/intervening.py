@@ -12,6 +12,7 @@ from qloc.arms import Arms, RelationSums
 from qloc.block import Array, PhaseBlock, PhaseOutline, Unit
 from qloc.extract.changed_rows import RowEngine, sharing
 from qloc.extract.interventions import InterventionRun
+from qloc.extract.joining_proof import joining
 from qloc.extract.run import Extraction
 from qloc.extract.synapses import SynapseRun
 from qloc.extract.tokens import Asked, Target, Tokens
@@ -67,7 +68,7 @@ class Interventions:
 
     @functools.cached_property
     def engine(self) -> RowEngine:
-        """What runs the rows; sharing prompts only where that is proved on this model."""
+        """What runs the rows; sharing prompts, and joining late, only where that is proved on this model."""
         loaded = self.extraction.loaded
         engine = RowEngine(
             model=loaded.model,
@@ -76,7 +77,8 @@ class Interventions:
             memory=self.extraction.plan.memory,
         )
         dtype = str(next(iter(loaded.model.parameters())).dtype).removeprefix("torch.")
-        return sharing(engine, self.extraction.asking.some_targets(), _ALLOWED.get(dtype, 0.1))
+        targets = self.extraction.asking.some_targets()
+        return joining(sharing(engine, targets, _ALLOWED.get(dtype, 0.1)), targets, "cells")
 
     @functools.cached_property
     def _every(self) -> list[Asked]:
