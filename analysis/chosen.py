@@ -162,10 +162,9 @@ class Chooser:
         here = np.arange(*np.searchsorted(queries["fact"], [fact, fact + 1]))
         here = here[self._sizes[here] > 0]
         usable = here[queries["known"][here] & (queries["kind"][here] == "fact")]
-        if len(here) < 2 or self.sets.facts["leaks"][fact]:
-            return usable[:0]
+        none = len(here) < 2 or self.sets.facts["leaks"][fact]
         rng = np.random.default_rng((self.seed, fact, _AGAIN))
-        few: Array = np.sort(rng.permutation(usable)[: self.reprompted])
+        few: Array = np.sort(rng.permutation(usable)[: 0 if none else self.reprompted])
         return few
 
     def _neighbor(self, query: int) -> int:

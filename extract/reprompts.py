@@ -144,13 +144,14 @@ class Reprompts:
         passes = attributed(self._again, facts, self.encoder, self.answer_tokens, "good")
         targets, sites = [one.target for one in passes], self.engine.sites
         wide = np.float64 if self.engine.itemsize == 8 else np.float32
-        total = np.zeros((len(facts), sites.n_layers, sites.n_neurons), dtype=wide)
+        total = np.zeros((len(facts), sites.n_layers * sites.n_neurons), dtype=wide)
         for indices, found in scores_by(self.engine, targets, self.method, self.path, self.encoder.tokenizer):
-            weight = np.array([passes[index].weight for index in indices])[:, None, None]
-            np.add.at(total, [passes[n].query for n in indices], weight * found.attribution.cpu().numpy())
-        for number in np.flatnonzero(~np.isfinite(total).reshape(len(facts), -1).all(1)).tolist():
+            weight = np.array([passes[index].weight for index in indices])[:, None]
+            scores = found.attribution.flatten(1).cpu().numpy()
+            np.add.at(total, [passes[n].query for n in indices], weight * scores)
+        for number in np.flatnonzero(~np.isfinite(total).all(axis=1)).tolist():
             raise not_finite(self._again[number], facts[number])
-        return total.reshape(len(facts), -1).astype(self.dtype)
+        return total.astype(self.dtype)
 
     @cached_property
     def _members(self) -> list[NDArray[np.int64]]:

@@ -222,8 +222,9 @@ def _ceiling_table(asked: Asked, changed: Changed, other: Others, sets: NeuronSe
         },
         note="Over queries that were asked again, where the answer ranks first for i, j and i′; i′ has the "
         f"words of i, with {again.attrs.get('reprompt', '')!r} before them. Log-odds of the answer to i lost "
-        "(gained, under enhance), as many neurons of the same layers on both sides; none left: 0. The ceiling is "
-        "what choosing N_i on i, and the noise of attribution, make by themselves; overlaps are descriptive.",
+        "(gained, under enhance), as many neurons of the same layers on both sides; none left: 0. The "
+        "ceiling is what choosing N_i on i, and the noise of attribution, make by themselves. Overlaps are "
+        "descriptive.",
     )
 
 
