@@ -97,6 +97,21 @@ def test_a_minimal_pair_is_one_fact_with_one_query(tmp_path: Path) -> None:
     assert (found[1].feature, found[1].cue_in_prefix) == ("", False)  # nothing stands before the answer
 
 
+def test_a_minimal_pair_needs_no_subject(tmp_path: Path) -> None:
+    bare = {key: value for key, value in PAIR.items() if key != "subject"}
+    other = {**bare, "id": "q", "queries": ["I sell this [Y]."]}
+    found = read_facts(str(write(tmp_path / "f.jsonl", bare, other)))
+    assert [fact.subject for fact in found.facts] == ["book", "book"]  # the good form; not merged
+
+
+def test_a_pair_without_a_subject_cannot_be_asked_by_it(tmp_path: Path) -> None:
+    bare = {**{key: value for key, value in PAIR.items() if key != "subject"}, "queries": ["[X] [Y] most."]}
+    path = write(tmp_path / "f.jsonl", bare)
+    told = f"key is 'subject missing'; expected one where [X] stands for it. At {path}, line 1. Add it."
+    with pytest.raises(InputError, match=re.escape(told)):
+        read_facts(str(path))
+
+
 def test_duplicates_are_merged_and_their_queries_united(tmp_path: Path) -> None:
     again = {
         **FRANCE,
@@ -297,7 +312,7 @@ def test_mixed_attributes_are_refused(tmp_path: Path) -> None:
 def test_duplicate_ids_name_both_lines(tmp_path: Path) -> None:
     path = write(tmp_path / "f.jsonl", FRANCE, {**FRANCE, "object": "Lyon"})
     assert problems(path) == [
-        f"id is 'a'; expected one that line 1 does not have. At {path}, line 2. Make ids unique."
+        f"id is 'a'; expected one that {path}, line 1 does not have. At {path}, line 2. Make ids unique."
     ]
 
 
@@ -341,10 +356,10 @@ def test_unknown_relations_and_sources_are_refused(tmp_path: Path) -> None:
         f"relation is '{name}'; expected one of P36. At facts {path}. Correct --relations."
         for name in ("P37", "P39")
     ]
-    for source in ("", "builtin:x", "counterfact:x.json"):
+    for source in ("", "builtin:x", "mine:x.json"):
         assert problems(source) == [
-            f"facts is '{source}'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR, a facts.jsonl or a facts.csv. "
-            "At --facts. Give one of these."
+            f"facts is '{source}'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, "
+            "hf:NAME, a facts.jsonl or a facts.csv. At --facts. Give one of these."
         ]
 
 

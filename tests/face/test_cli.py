@@ -329,7 +329,7 @@ BAD_FACTS = {
     ),
     "duplicate ids": (
         [FACTS[0], {**FACTS[1], "id": "f0"}],
-        "id is 'f0'; expected one that line 1 does not have. At {facts}, line 2. Make ids unique.",
+        "id is 'f0'; expected one that {facts}, line 1 does not have. At {facts}, line 2. Make ids unique.",
     ),
     "broken JSON": (
         [FACTS[0], FACTS[1], '{"id": "c",\n'],
