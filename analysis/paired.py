@@ -116,7 +116,8 @@ def paired_p(
     """P of a mean paired effect, and how it was made.
 
     Signs of :func:`flip_clusters` are flipped. Flips of relations do not know of answers that several
-    relations have: with such answers p is no less than that of the two-way cluster-robust t.
+    relations have: with such answers p is no less than that of flips of whole answers, where there are six,
+    and than that of the two-way cluster-robust t.
 
     Parameters
     ----------
@@ -131,6 +132,9 @@ def paired_p(
     p = sign_flip_p(x, flipped, n_permutations=n_permutations, rng=rng, alternative=alternative)
     if not crossed(relation, answer):
         return p, words
+    if (n_answers := n_codes(codes(answer))) >= FEWEST:
+        whole = sign_flip_p(x, codes(answer), n_permutations=n_permutations, rng=rng, alternative=alternative)
+        p, words = max(p, whole), f"{words}; and of whole answers ({n_answers}), the larger p"
     error, freedom = crossed_error(x, relation, answer)
     t = float(x.mean()) / error if error > 0 else np.inf * np.sign(x.mean())
     crossing = stats.t.sf(t, freedom) if alternative == "greater" else 2 * stats.t.sf(abs(t), freedom)

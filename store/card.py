@@ -30,6 +30,7 @@ _GROUPS: Final = {
     "statistics": "sums of activations over each relation's queries",
     "interventions": "answers with neurons suppressed, enhanced, replaced",
     "synapses": "answers with attention suppressed, enhanced",
+    "reprompts": "queries asked again in another form, and the neurons they share",
     "edits": "answers with rows of down-projections edited",
 }
 _SOURCES: Final = {

@@ -25,7 +25,7 @@ from qloc.vocabulary import RELATION
 
 GROUPS: Final = (
     *("facts", "queries", "signals", "grams", "attention", "statistics"),
-    *("interventions", "synapses", "edits"),
+    *("interventions", "synapses", "reprompts", "edits"),
 )
 """Those that a store may have; the first four are in every one."""
 
@@ -45,7 +45,7 @@ class StoredStudy:
         by it: ``.sel(relation="P36")``.
     attention : likewise, or None where it could not be recorded.
     statistics : sums over relations; None in an unfinished store, and where there are none.
-    interventions, synapses, edits : of the phases that were appended; None of others.
+    interventions, synapses, reprompts, edits : of the phases that were appended; None of others.
     missing : units that are planned but not in the store.
     """
 
@@ -61,6 +61,7 @@ class StoredStudy:
     statistics: xr.Dataset | None
     interventions: xr.Dataset | None
     synapses: xr.Dataset | None
+    reprompts: xr.Dataset | None
     edits: xr.Dataset | None
     missing: tuple[Unit, ...]
 

@@ -164,7 +164,7 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
     """What a phase's numbers depend on, nested: what it was chosen from, and its own parameters."""
     plan = extraction.plan
     part = {"interventions": plan.intervention_plan, "edits": plan.edit_plan}[phase]()
-    parameters = {**part.model_dump(mode="json"), "seed": plan.seed}
+    parameters = {**part.parameters(), "seed": plan.seed}
     if plan.sets is not None and phase == "interventions":
         read_own_sets(plan.sets)  # refused where it is none of that form
         parameters[OWN_SETS] = file_digest(Path(plan.sets))

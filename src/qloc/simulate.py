@@ -11,7 +11,7 @@ from qloc.errors import InputError, message
 from qloc.in_memory import datasets_of
 from qloc.planted import Planted, plant
 from qloc.planted_edits import edits_of
-from qloc.planted_effects import Effects, interventions_of, synapses_of
+from qloc.planted_effects import Effects, interventions_of, reprompts_of, synapses_of
 
 if TYPE_CHECKING:
     from qloc.analysis.study import Study
@@ -74,6 +74,7 @@ def _with_outcomes(study: Study, planted: Planted, effects: Effects) -> Study:
     found = {
         "interventions": interventions_of(planted, effects),
         "synapses": synapses_of(planted, effects),
+        "reprompts": reprompts_of(planted, effects),
         "edits": edits_of(planted, effects),
     }
     return replace(study, datasets={**study.datasets, **found})
