@@ -13,20 +13,17 @@ from typing import Final
 import numpy as np
 
 from qloc.analysis.cas import Cas, cas
-from qloc.analysis.chosen import OTHER, Rows, certain_sets, drawn, matrix, other_fact, strata
+from qloc.analysis.chosen import OTHER, Rows, certain_sets, drawn, other_fact, strata
 from qloc.analysis.reading import Signals
 from qloc.analysis.refined import Refined, refined
 from qloc.analysis.study import Study
-from qloc.arms import EditArms, row_of
+from qloc.arms import EditArms, matrix, row_of
 from qloc.block import Array, Unit
 from qloc.neurons import NeuronSets
 from qloc.phase_plan import EditPlan
 
 _EDITED, _HELD_OUT, _NEW, _PROBES, _BUDGET = 11, 12, 13, 14, 15
 """What a draw's seed ends with, so that one draw does not tell of another."""
-
-WITHOUT_SLOTS: Final = ("in_context", "matched")
-"""Edits whose slots are not chosen here: none, and drawn where the model is."""
 
 _NOTHING: Final = np.zeros(0, dtype=np.int64)
 

@@ -2,7 +2,7 @@
 
 N_i was chosen because it moves the answer to i: that N_i∖N_j moves it more than N_j∖N_i is arithmetic. What
 can be asked is whether the gap is wider where a fact's queries agree less, told by templates other than i
-and j.
+and j; and whether it is wider than that against the same query reworded (:mod:`qloc.analysis.ceiling`).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _counted(count: sparse.csr_array) -> Floats:
 
 
 def gap_test(changed: Changed, operation: str, draws: Draws, store: str = "") -> TestResult:
-    """H5, descriptive: what N_i∖N_j takes from the answer to i, less what N_j∖N_i does."""
+    """H5 without a ceiling, descriptive: what N_i∖N_j takes from the answer to i, less what N_j∖N_i does."""
     x = changed.contrast(operation, OWN, NEIGHBOR)
     by_fact, clusters = changed.rows.mean(x), changed.rows.clusters
     facts = ~np.isnan(by_fact)
@@ -113,8 +113,8 @@ def gap_test(changed: Changed, operation: str, draws: Draws, store: str = "") ->
         checks=(
             f"{int(np.sum(used & np.isnan(x))):,} of {int(used.sum()):,} queries have no neighbor, or no "
             "neuron that only one of the two sets has: left out.",
-            "No ceiling: the store has no near-identical re-prompts, which would tell how much of the gap is "
-            "the noise of attribution.",
+            "No ceiling: the store has no near-identical re-prompts, which tell how much of the gap is the "
+            "noise of attribution.",
         ),
         seed=draws.seed,
         store=store,
@@ -158,12 +158,17 @@ def query_kn_mapping(
     return mapping_test(changed, others_of(study, known), operation, draws, store=study.fingerprint)
 
 
-def others_of(study: Study, known: bool = True) -> Others:
-    """:func:`others` with the sets and neighbors that the store's arms were chosen by."""
+def sets_of_arms(study: Study) -> NeuronSets:
+    """The sets N_i that the store's arms were chosen by."""
     found = study.interventions
     method = str(found.attrs.get("method", study.methods[0]))
-    sets = study.neurons(method=method, threshold=float(found.attrs.get("threshold", 0.2)))
-    return others(sets, found["neighbor"].values.astype(np.int64), known=known)
+    return study.neurons(method=method, threshold=float(found.attrs.get("threshold", 0.2)))
+
+
+def others_of(study: Study, known: bool = True, sets: NeuronSets | None = None) -> Others:
+    """:func:`others` with the sets and neighbors that the store's arms were chosen by."""
+    neighbor = study.interventions["neighbor"].values.astype(np.int64)
+    return others(sets_of_arms(study) if sets is None else sets, neighbor, known=known)
 
 
 def mapping_test(

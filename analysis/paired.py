@@ -127,7 +127,8 @@ def paired_p(
     """P of a mean paired effect, and how it was made.
 
     Signs of :func:`flip_clusters` are flipped. Flips of relations do not know of answers that several
-    relations have: with such answers p is no less than that of the two-way cluster-robust t.
+    relations have: with such answers p is no less than that of flips of whole answers, where these are not
+    too few, and than that of the two-way cluster-robust t.
 
     Parameters
     ----------
@@ -143,6 +144,9 @@ def paired_p(
     p = sign_flip_p(x, flipped, n_permutations=n_permutations, rng=rng, alternative=alternative)
     if not crossed(relation, answer):
         return p, words
+    if not too_few(n_answers := n_codes(codes(answer)), level):
+        whole = sign_flip_p(x, codes(answer), n_permutations=n_permutations, rng=rng, alternative=alternative)
+        p, words = max(p, whole), f"{words}; and of whole answers ({n_answers}), the larger p"
     error, freedom = crossed_error(x, relation, answer)
     mean = float(x.mean())
     t = mean / error if error > 0 else float(np.copysign(np.inf, mean)) if mean else 0.0

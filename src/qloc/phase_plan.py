@@ -5,7 +5,7 @@ Sources of the defaults: methods.md §4, §6 and §7. Plain data, so that a comm
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -20,6 +20,9 @@ NeuronSet = Literal[
     "refined",
     "top",
     "other_fact",
+    "reprompt",
+    "own_minus_reprompt",
+    "reprompt_minus_own",
     "matched",
 ]
 SynapseOperation = Literal["suppress", "enhance", "suppress_renormalized", "enhance_renormalized"]
@@ -37,14 +40,21 @@ EditSet = Literal[
     "matched",
     "other_fact",
     "in_context",
+    "rome",
+    "rome_identity",
 ]
 
 OPERATIONS: Final[tuple[Operation, ...]] = get_args(Operation)
 NEURON_SETS: Final[tuple[NeuronSet, ...]] = get_args(NeuronSet)
+REPROMPT_SETS: Final[tuple[NeuronSet, ...]] = ("reprompt", "own_minus_reprompt", "reprompt_minus_own")
+"""N_i′, the set of query i asked again in another form, and how it differs from N_i."""
+
 SYNAPSE_OPERATIONS: Final[tuple[SynapseOperation, ...]] = get_args(SynapseOperation)
 SYNAPSE_SETS: Final[tuple[SynapseSet, ...]] = get_args(SynapseSet)
 EDIT_OPERATIONS: Final[tuple[EditOperation, ...]] = get_args(EditOperation)
 EDIT_SETS: Final[tuple[EditSet, ...]] = get_args(EditSet)
+UPDATED_ONLY: Final[tuple[EditSet, ...]] = ("in_context", "rome", "rome_identity")
+"""Edits of no set of neurons: they give a fact another answer (``update``), and that is all they can."""
 
 
 class _SetPlan(BaseModel):
@@ -64,6 +74,10 @@ class _SetPlan(BaseModel):
     refined: float = Field(0.7, gt=0, le=1)
     """p that refining starts from."""
 
+    def parameters(self) -> dict[str, Any]:
+        """What bears on the phase's numbers: part of its fingerprint."""
+        return self.model_dump(mode="json")
+
     @field_validator("operations", "sets", "synapse_operations", "synapse_sets", check_fields=False)
     @classmethod
     def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -81,6 +95,66 @@ class InterventionPlan(_SetPlan):
     synapse_sets: tuple[SynapseSet, ...] = Field(SYNAPSE_SETS, min_length=1)
     alpha: float = Field(2.0, gt=0)
     """α of knowledge synapses."""
+
+    reprompt: str = Field("- ", min_length=1)
+    """What is put before a prompt to ask it again near-identically: signs and white space, no word."""
+
+    reprompted: int = Field(2, ge=1)
+    """Known queries of a fact that are asked again at most, seeded."""
+
+    @property
+    def reprompts(self) -> bool:
+        """Whether queries are asked again: for the sets that come of it, and for nothing else."""
+        return not set(REPROMPT_SETS).isdisjoint(self.sets)
+
+    @field_validator("reprompt")
+    @classmethod
+    def _no_word(cls, prefix: str) -> str:
+        if any(sign.isalnum() for sign in prefix):
+            raise ValueError(f"signs and white space, no word; {prefix!r} has letters or digits")
+        return prefix
+
+    def parameters(self) -> dict[str, Any]:
+        """What bears on the phase's numbers; as it was before there were re-prompts, where there are none."""
+        unused = () if self.reprompts else ("reprompt", "reprompted")
+        return {name: value for name, value in super().parameters().items() if name not in unused}
+
+
+class RomePlan(BaseModel):
+    """ROME's constants (Meng et al. 2022, arXiv 2202.05262).
+
+    Where nothing else is said, from ``hparams/ROME/gpt2-xl.json`` of the authors' repository kmeng01/rome,
+    read there; that they suit another model is unverified.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layer: float = Field(0.35, ge=0, le=1)
+    """l*, as a share of the layers: layer 17 of 48."""
+
+    prefixes: int = Field(4, ge=0)
+    """Texts, written by the model itself, that are put before the prompt. Ours: the authors take 20."""
+
+    prefix_tokens: int = Field(5, ge=1)
+    """Tokens of each; the authors take 5 in one half, 10 in the other (as zjunlp/EasyEdit has them)."""
+
+    steps: int = Field(20, ge=1)
+    rate: float = Field(0.5, gt=0)
+    """Of Adam."""
+
+    weight_decay: float = Field(0.5, ge=0)
+    clamp: float = Field(4.0, gt=0)
+    """Most of ‖δ‖ / ‖v0‖."""
+
+    kl: float = Field(0.0625, ge=0)
+    enough: float = Field(0.05, ge=0)
+    """The search stops where the loss is no greater (app. E.5)."""
+
+    sample_tokens: int = Field(1024, ge=2)
+    """Tokens of text that C is taken over. Ours, what is at hand: the authors take 100,000 articles."""
+
+    ridge: float = Field(0.1, gt=0)
+    """λ, added to the diagonal of C, as a share of its mean. Ours, unverified: a small sample needs one."""
 
 
 class EditPlan(_SetPlan):
@@ -102,5 +176,6 @@ class EditPlan(_SetPlan):
     """Tokens of held-out text that Δ nats are taken over."""
 
     greedy_tokens: int = Field(20, ge=0)
+    rome: RomePlan = RomePlan()
     max_facts: int | None = Field(None, ge=1)
     """Facts of a relation that are edited, seeded, those with known queries first; all where None."""

@@ -76,11 +76,23 @@ def store_name(path: str | Path) -> str:
     return Path(path).name.removesuffix(".zip").removesuffix(".zarr")
 
 
-def _opened(path: str | Path) -> Study:
+def open_signals(path: Path) -> Study:
+    """A complete store without the phases that were appended to it: what these are chosen from.
+
+    It is not looked whether all of its objects are there.
+
+    Raises
+    ------
+    SchemaError : the path is not a store, or not of a schema that this version reads.
+    """
+    return _opened(path, phases=False)
+
+
+def _opened(path: str | Path, *, phases: bool = True) -> Study:
     from qloc.analysis.study import Study
     from qloc.store.read import GROUPS, open_store
 
-    stored = open_store(path)
+    stored = open_store(path, phases=phases)
     groups = {name: getattr(stored, name) for name in GROUPS}
     digests = {phase: found["digest"] for phase, found in stored.attrs["fingerprint"].items()}
     return Study(

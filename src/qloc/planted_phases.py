@@ -11,7 +11,7 @@ import xarray as xr
 from qloc.block import Array, PhaseBlock, PhaseOutline, Unit
 from qloc.planted import Planted
 from qloc.planted_edits import edits_of
-from qloc.planted_effects import Effects, interventions_of, synapses_of
+from qloc.planted_effects import Effects, interventions_of, reprompts_of, synapses_of
 from qloc.vocabulary import FACT, PROBE, QUERY, STEP
 
 Phase = Literal["interventions", "edits"]
@@ -39,6 +39,7 @@ class PlantedPhase:
         groups = {
             "interventions": interventions_of(planted, effects),
             "synapses": synapses_of(planted, effects),
+            "reprompts": reprompts_of(planted, effects),
         }
         return cls(name, groups)
 

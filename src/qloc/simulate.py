@@ -89,7 +89,7 @@ def simulate(
     return open_study(out)
 
 
-def _missing(writer: Coordinator, name: str, progress: Progress) -> Iterator[Unit]:
+def _missing(writer: Coordinator[Any], name: str, progress: Progress) -> Iterator[Unit]:
     """The units that are to be written, telling of each that is."""
     missing, total = writer.missing(), writer.layout.sizes["query"]
     with progress.stage(name, total, done=total - sum(unit.n_queries for unit in missing)) as advance:

@@ -17,11 +17,12 @@ from qloc.analysis.hypotheses import (
     dynamic_selection,
     edit_against_matched,
     own_against_control,
+    own_beyond_reprompt,
     predicts_generalization,
     query_kn_mapping,
 )
-from qloc.analysis.intervened import Changed, intervention_effects
-from qloc.analysis.mapping import gap_test, others_of
+from qloc.analysis.intervened import intervention_effects
+from qloc.analysis.mapping import others_of
 from qloc.analysis.paired import flip_clusters, log_odds, paired_p, paired_test
 from qloc.analysis.regressed import slope_test
 from qloc.analysis.resampling import sign_flip_p
@@ -143,6 +144,7 @@ def test_level_and_power_in_small():
     few = {"n_permutations": 99}
     slopes = {"n_bootstrap": 99}
     asked = {
+        "H5": partial(own_beyond_reprompt, **few),
         "H5a": partial(own_against_control, **few),
         "H5b": partial(own_against_control, control="other_fact", **few),
         "H5c": partial(query_kn_mapping, **slopes),
@@ -170,13 +172,6 @@ def test_level_and_power_in_small():
         rejected["power"] += own_against_control(replace(study, datasets=groups), **few).p <= 0.05
     assert rejected.pop("power") >= 36
     assert max(rejected.values()) <= 7, rejected
-
-
-def test_own_against_neighbor_gets_no_verdict(study):
-    found = gap_test(Changed.of(study), "suppress", Draws())
-    assert (found.role, found.verdict, found.p) == ("descriptive", "descriptive", None)
-    assert found.interval.low < 1.0 < found.interval.high  # planted: 2 and 1
-    assert any("near-identical re-prompts" in line for line in found.checks)
 
 
 def test_consistency_by_other_templates_by_leaving_them_out(study):

@@ -226,6 +226,21 @@ def test_cite_lists_what_was_used(planted: Path, tmp_path: Path) -> None:
             for path in (tmp_path, tmp_path / "none")
         )
     )  # fmt: skip
+    pytest.importorskip("obstore", reason="qloc[remote] is not installed")
+    assert done("cite", planted.as_uri()) == done("cite", planted)
+    nothing = tmp_path.as_uri()
+    assert refused("cite", nothing) == (
+        f"Error: path is '{nothing}'; expected a store, or a folder with results. At {nothing}. "
+        "Give what qloc extract or qloc analyze wrote."
+    )
+
+
+def test_pack_of_a_url_says_to_pull_it(tmp_path: Path) -> None:
+    url = "s3://bucket/gpt2.zarr"
+    assert refused("store", "pack", url) == (
+        f"Error: store is '{url}'; expected a path on this machine. At qloc store pack. "
+        f"Run qloc store pull {url} STORE, and give STORE."
+    )
 
 
 # Analyze and report
