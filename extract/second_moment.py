@@ -55,8 +55,7 @@ class SecondMoment:
         """C⁻¹ ``key``, (neuron,), of the key's dtype; computed in float64."""
         keys, given = self._keys, key.double()
         inner = torch.cholesky_solve((keys @ given)[:, None], self._factor)[:, 0]
-        found: Tensor = (given - keys.T @ inner) / self._weight
-        return found.to(key.dtype)
+        return ((given - keys.T @ inner) / self._weight).to(key.dtype)
 
     @cached_property
     def _keys(self) -> Tensor:
@@ -73,4 +72,5 @@ class SecondMoment:
         """Cholesky factor of λT I + K Kᵀ."""
         gram = self._keys @ self._keys.T
         gram.diagonal().add_(self._weight * len(gram))
-        return torch.linalg.cholesky(gram)
+        factor: Tensor = torch.linalg.cholesky(gram)
+        return factor
