@@ -62,6 +62,7 @@ from qloc.analysis.results import Question, StudyResult
 from qloc.analysis.study import Study
 from qloc.canonical import digest
 from qloc.plan import AnalysisPlan
+from qloc.progress import Progress
 
 PLAN_DIGEST = "analysis plan, sha256"
 """Where a result's provenance has the digest of its plan: the plan's, as canonical JSON."""
@@ -95,13 +96,16 @@ OF_PHASES: Final[Mapping[Callable[[Asked], Question], str]] = {
 """Questions that take more than signals, and the group of the store that they read."""
 
 
-def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
+def analyze(
+    study: Study, plan: AnalysisPlan | None = None, *, progress: Progress | None = None
+) -> StudyResult:
     """Answer every question about one study.
 
     Parameters
     ----------
     study : Study
     plan : what is asked, fixed before looking; the defaults where it is None.
+    progress : told of each question that is answered.
 
     Returns
     -------
@@ -122,11 +126,16 @@ def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
     'heatmap', 'quality']
     """
     asked = Asked(study, plan or AnalysisPlan())
+    return gathered(asked, answered(asked, progress or Progress(quiet=True)))
+
+
+def gathered(asked: Asked, answers: Sequence[Question]) -> StudyResult:
+    """The result that answers to some questions make, p-values corrected over all of them."""
+    study, questions = asked.study, in_families(answers, asked.plan)
     model, facts = (
         words(study.attrs.get("model", "unnamed model")),
         words(study.attrs.get("facts", "unnamed facts")),
     )
-    questions = in_families([question(asked) for question in questions_of(asked)], asked.plan)
     return StudyResult(
         title=f"{model} on {facts}",
         model=f"{model} ({architecture(asked)})",
@@ -138,6 +147,16 @@ def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
         synthetic=synthetic(study),
         notes=notes(asked, questions),
     )
+
+
+def answered(asked: Asked, progress: Progress) -> list[Question]:
+    """The questions that this store can answer, with their answers."""
+    chosen, found = questions_of(asked), []
+    with progress.stage("analyze", len(chosen), unit="questions") as advance:
+        for question in chosen:
+            found.append(question(asked))
+            advance(1)
+    return found
 
 
 def questions_of(asked: Asked) -> tuple[Callable[[Asked], Question], ...]:

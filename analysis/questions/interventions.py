@@ -125,8 +125,8 @@ def _effects(asked: Asked, changed: Changed, everything: Changed) -> pd.DataFram
                 row |= spread(measure, changed.rows.mean(by[measure]), clusters, asked.plan.confidence)
             row["probability"] = mean(changed.rows.mean(by["probability"]))
             row["log_odds_all"] = mean(everything.rows.mean(everything.change(operation, arm)))
-            n = changed.found["n_neurons"].sel({changed.arm: arm}).values[used]
-            row["neurons"] = mean(n.astype(np.float64))
+            n = changed.per_arm("n_neurons", arm)[used]
+            row["neurons"] = mean(n)
             row["facts"] = int(np.sum(~np.isnan(changed.rows.mean(by["log_odds"]))))
             row["empty"] = int(np.sum(n == 0))
             rows.append(row)
@@ -230,7 +230,7 @@ def _ceiling_table(asked: Asked, changed: Changed, other: Others, sets: NeuronSe
 
 def _dose_table(asked: Asked, changed: Changed) -> Table:
     """Effects by fifths of the number of neurons changed, over queries."""
-    n = changed.found["n_neurons"].sel({changed.arm: "own"}).values.astype(np.float64)
+    n = changed.per_arm("n_neurons", "own")
     used = changed.rows.used & (n > 0)
     fifth = np.zeros(len(n), dtype=np.int64)
     order = np.argsort(n[used], kind="stable")

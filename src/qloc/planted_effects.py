@@ -42,7 +42,9 @@ class Effects:
 
     Attributes
     ----------
-    mean : set → mean log-odds moved; those of :data:`LOST` where it is not named.
+    mean : set → mean log-odds moved; where it is not named, ``size`` times that of :data:`LOST` (edits:
+        :data:`qloc.planted_edits.MOVED`).
+    size : 0 where no set moves an answer, but by chance.
     per_neuron : added for each neuron that is changed.
     relation, answer, template, fact, query : standard deviation of each term, in log-odds.
     skewed : facts' terms are exponential (mean 0) in place of normal.
@@ -52,6 +54,7 @@ class Effects:
     """
 
     mean: Mapping[str, float] = field(default_factory=dict)
+    size: float = 1.0
     per_neuron: float = 0.0
     relation: float = 0.3
     answer: float = 0.3
@@ -62,9 +65,9 @@ class Effects:
     kept: float | None = 0.9
     seed: int = 0
 
-    def of(self, name: str) -> float:
+    def of(self, name: str, otherwise: Mapping[str, float] = LOST) -> float:
         """Mean log-odds moved by a set."""
-        return self.mean.get(name, LOST.get(name, 0.0))
+        return self.mean.get(name, self.size * otherwise.get(name, 0.0))
 
 
 def nested(planted: Planted, effects: Effects, rng: np.random.Generator) -> Floats:

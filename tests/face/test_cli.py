@@ -21,6 +21,7 @@ from qloc import __version__
 from qloc.cli import app
 from qloc.cli.analyze import folders_of
 from qloc.cli.cite import REFERENCES
+from qloc.pipeline import open_study
 from qloc.plan import Plan
 
 FACTS = [
@@ -172,6 +173,18 @@ def test_simulate_says_where_and_what_next(tmp_path: Path) -> None:
     found = re.fullmatch(pattern, said)
     assert found
     assert found.groups() == (str(out), str(out))
+
+
+def test_simulate_writes_every_phase(tmp_path: Path) -> None:
+    out = tmp_path / "s.zarr"
+    given = ("--facts", 12, "--relations", 2, "--templates", 3, "--methods", "ig,sig", "--network", 1)
+    done("simulate", *given, "--phases", "signals,interventions,edits", "--effect", 0, "--out", out)
+    found = open_study(out)
+    assert (found.phases, found.methods) == (("signals", "interventions", "edits"), ("ig", "sig"))
+    assert found.attrs["model"] == "planted, network 1"
+    assert "phases is 'tracking'; expected" in refused(
+        "simulate", "--phases", "tracking", "--out", tmp_path / "t.zarr"
+    )
 
 
 def test_simulate_refuses_all_at_once(tmp_path: Path) -> None:
