@@ -17,7 +17,7 @@ from qloc.block import Array
 from qloc.extract.changed_rows import RowEngine
 from qloc.extract.edit_columns import EditColumns, Tested
 from qloc.extract.edit_tests import EditTests
-from qloc.extract.edits import Edit, erasure, update
+from qloc.extract.edits import Added, Edit, erasure, update
 from qloc.extract.matched import matched
 from qloc.extract.outcomes import OutcomeColumns
 from qloc.extract.rank_one import RankOne
@@ -157,8 +157,8 @@ class EditRun:
             slots[MATCHED] = drawn.indices.astype(np.int64)
         return slots
 
-    def _edits(self) -> dict[Key, Edit | RankOne]:
-        found: dict[Key, Edit | RankOne] = {}
+    def _edits(self) -> dict[Key, Added]:
+        found: dict[Key, Added] = {}
         for number, operation in enumerate(self.part.operations):
             for place, name in enumerate(self.part.sets):
                 neurons = self._slots.get(name, np.zeros(0, dtype=np.int64))

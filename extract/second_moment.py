@@ -72,4 +72,5 @@ class SecondMoment:
         """Cholesky factor of λT I + K Kᵀ."""
         gram = self._keys @ self._keys.T
         gram.diagonal().add_(self._weight * len(gram))
-        return torch.linalg.cholesky(gram)
+        factor: Tensor = torch.linalg.cholesky(gram)
+        return factor
