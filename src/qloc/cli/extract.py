@@ -117,7 +117,7 @@ def planned(path: Path | None, given: Mapping[str, Any]) -> tuple[Plan, Path]:
             problems.append(message(name, None, rule, "qloc extract", f"Add one, such as --{name} {example}"))
     if given["out"] is not None and _SCHEME.match(str(given["out"])):
         action = "Extract to a folder, then qloc store push it"
-        problems.append(message("out", given["out"], "a folder of this machine", "qloc extract", action))
+        problems.append(message("out", str(given["out"]), "a folder of this machine", "qloc extract", action))
     if plan is None or problems:
         raise InputError(problems)
     return plan, Path(given["out"])
