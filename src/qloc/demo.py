@@ -21,7 +21,7 @@ EDITED_OF_A_RELATION: Final = 4
 """Edits are tested on every query of a fact, many at a time, and cost more than what was extracted before."""
 
 
-ROME: Final = RomePlan(layer=0.0)
+ROME: Final = RomePlan(layer=0.0, prefixes=2, steps=12)
 """These models of four layers look facts up in the first: an edit of a later one comes too late for many."""
 
 
