@@ -17,6 +17,8 @@ from qloc.vocabulary import FACT, PROBE, QUERY, STEP
 Phase = Literal["interventions", "edits"]
 PHASES: Final[tuple[Phase, ...]] = ("interventions", "edits")
 _SIZES: Final = (PROBE, STEP)
+_ADDED: Final = "reprompts"
+"""A group that is there only where an outline names it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,11 @@ class PlantedPhase:
         lengths = {str(dim): n for group in self.groups.values() for dim, n in group.sizes.items()}
         sizes: dict[str, int] = {dim: lengths[dim] for dim in _SIZES if dim in lengths}
         attrs = {str(name): value for group in self.groups.values() for name, value in group.attrs.items()}
+<<<<<<< HEAD
+        added = (_ADDED,) if _ADDED in self.groups else ()
+=======
         added = tuple(name for name in ("reprompts",) if name in self.groups)
+>>>>>>> main
         return PhaseOutline(phase=self.name, labels=labels, sizes=sizes, attrs=attrs, added=added)
 
     def block(self, unit: Unit) -> PhaseBlock:
