@@ -16,6 +16,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
+from _measuring import write
+
 from qloc.extracting import extract_study
 from qloc.plan import Plan
 from qloc.sharing import diff
@@ -24,6 +26,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def main() -> None:
+    """Extract three times, compare, write ``results/half_precision.json`` and ``.md``."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,13 +48,23 @@ def main() -> None:
                 dtype=dtype,
             )
             extract_study(plan, store)
-        for dtype in DTYPES[1:]:
-            found = diff(stores["float32"], stores[dtype], threshold=args.threshold)
-            for method, sets in found["sets"].items():
-                print(
-                    f"{dtype:>9} {method:>10}: Jaccard with float32 {sets['mean']:.4f} on average, "
-                    f"{sets['min']:.4f} at worst, {sets['exact']:.1%} of {found['queries']} queries equal"
-                )
+        found = {
+            dtype: diff(stores["float32"], stores[dtype], threshold=args.threshold) for dtype in DTYPES[1:]
+        }
+    rows = [
+        {
+            "model in": dtype,
+            "method": method,
+            "queries": told["queries"],
+            "Jaccard with float32, mean": sets["mean"],
+            "at worst": sets["min"],
+            "share equal": sets["exact"],
+        }
+        for dtype, told in found.items()
+        for method, sets in told["sets"].items()
+    ]
+    title = f"{args.model}, {args.steps} midpoints, neurons over {args.threshold} of the largest"
+    write("half_precision", {title: rows}, "Everything but the model's own arithmetic is float32 in each.")
 
 
 if __name__ == "__main__":

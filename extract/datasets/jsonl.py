@@ -6,7 +6,7 @@
 
 ``[X]`` may be filled in already; ``[Y]`` marks the answer; the template id of a query that is a string is its
 own text. ``"kind": "minimal_pair"`` has ``"good"`` and ``"bad"`` in place of ``"object"``, one query, and may
-have ``"feature"``.
+have ``"feature"``; where it names no ``"subject"``, its good form stands for it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from typing import Any, Final
 
 from qloc.extract.datasets.lines import Problems, json_lines
 from qloc.extract.datasets.selection import select
-from qloc.facts import ANSWER_MARK, Attribute, Fact, FactSet, Query, fill
+from qloc.facts import ANSWER_MARK, SUBJECT_MARK, Attribute, Fact, FactSet, Query, fill
 from qloc.vocabulary import FACT
 
 _TEXTS: Final = {
     "fact": ("id", "relation", "subject", "object"),
-    "minimal_pair": ("id", "relation", "subject", "good", "bad"),
+    "minimal_pair": ("id", "relation", "good", "bad"),
 }
-_OPTIONAL: Final = {"fact": ("kind", "attributes"), "minimal_pair": ("kind", "attributes", "feature")}
+_OPTIONAL: Final = {
+    "fact": ("kind", "attributes"),
+    "minimal_pair": ("kind", "attributes", "feature", "subject"),
+}
 _TAKEN: Final = {
     FACT,
     *("id", "subject", "relation", "object", "kind", "feature"),
@@ -76,24 +79,26 @@ def fact_of(entry: Mapping[str, Any], at: str, problems: Problems) -> Fact | Non
         problems.add("kind", kind, "fact or minimal_pair", at, "Correct it")
         return None
     _check_keys(entry, kind, at, problems)
-    for key in _TEXTS[kind]:
+    pair = kind == "minimal_pair"
+    for key in dict.fromkeys((*_TEXTS[kind], "subject")):
         if key in entry:
             _check_text(key, entry[key], at, problems)
     feature = entry.get("feature", "")
     if not isinstance(feature, str):
         problems.add("feature", feature, "text", at, "Correct it")
-    subject = entry.get("subject")
+    subject = entry.get("subject", SUBJECT_MARK if pair else "")
     queries = _queries(entry.get("queries"), subject if isinstance(subject, str) else "", at, problems)
-    if kind == "minimal_pair" and len(queries) > 1:
+    if subject == SUBJECT_MARK and any(SUBJECT_MARK in query.text for query in queries):
+        problems.add("key", "subject missing", f"one where {SUBJECT_MARK} stands for it", at, "Add it")
+    if pair and len(queries) > 1:
         problems.add("queries", entry["queries"], "one query for a minimal pair", at, "Make each a pair")
     attributes = _attributes(entry.get("attributes", {}), at, problems)
     if len(problems.found) > before:
         return None
-    pair = kind == "minimal_pair"
     return Fact(
         id=entry["id"],
         relation=entry["relation"],
-        subject=entry["subject"],
+        subject=entry.get("subject", entry.get("good")),
         object=entry["good"] if pair else entry["object"],
         queries=queries,
         kind="minimal_pair" if pair else "fact",

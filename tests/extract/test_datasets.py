@@ -97,6 +97,21 @@ def test_a_minimal_pair_is_one_fact_with_one_query(tmp_path: Path) -> None:
     assert (found[1].feature, found[1].cue_in_prefix) == ("", False)  # nothing stands before the answer
 
 
+def test_a_minimal_pair_needs_no_subject(tmp_path: Path) -> None:
+    bare = {key: value for key, value in PAIR.items() if key != "subject"}
+    other = {**bare, "id": "q", "queries": ["I sell this [Y]."]}
+    found = read_facts(str(write(tmp_path / "f.jsonl", bare, other)))
+    assert [fact.subject for fact in found.facts] == ["book", "book"]  # the good form; not merged
+
+
+def test_a_pair_without_a_subject_cannot_be_asked_by_it(tmp_path: Path) -> None:
+    bare = {**{key: value for key, value in PAIR.items() if key != "subject"}, "queries": ["[X] [Y] most."]}
+    path = write(tmp_path / "f.jsonl", bare)
+    told = f"key is 'subject missing'; expected one where [X] stands for it. At {path}, line 1. Add it."
+    with pytest.raises(InputError, match=re.escape(told)):
+        read_facts(str(path))
+
+
 def test_duplicates_are_merged_and_their_queries_united(tmp_path: Path) -> None:
     again = {
         **FRANCE,
