@@ -1,8 +1,8 @@
 """Models larger than one GPU: a map of which device holds which module, and tensors brought to one device.
 
 Through accelerate, whose hooks move what a module is given to the module's device. They stand in place of
-``forward``, and so run behind every pre-hook and before every hook of ours: a pre-hook is given what the module
-before made, on that one's device. So whatever meets a tensor in a hook is moved to where that tensor is.
+``forward``, and so run behind every pre-hook and before every hook of ours: a pre-hook is given what the
+module before made, on that one's device. So whatever meets a tensor in a hook goes where that tensor is.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ def spread(empty: Any, blocks: Sequence[nn.Module], spare: int, name: str) -> Pl
     Raises
     ------
     MissingDependencyError : accelerate is not installed.
-    InputError : the weights do not fit. What lies in CPU memory or on disk would be copied to a GPU for every
-        pass, and kept there until its backward pass: it would have to fit after all.
+    InputError : accelerate cannot divide the model, or the weights do not fit. What lies in CPU memory or on
+        disk would be copied to a GPU for every pass, and kept there until its backward pass: it would have
+        to fit after all.
     """
     require_accelerate()
     from accelerate import infer_auto_device_map
@@ -79,11 +80,15 @@ def spread(empty: Any, blocks: Sequence[nn.Module], spare: int, name: str) -> Pl
     gpus = list(free)
     room = {number: max(0, free[gpu] - spare) for number, gpu in enumerate(gpus)}
     whole = sorted({type(block).__name__ for block in blocks} | set(empty._no_split_modules or ()))
-    with quiet():
-        even = get_balanced_memory(empty, max_memory=dict(room), no_split_module_classes=whole)
-        placed = infer_auto_device_map(
-            empty, max_memory=even, no_split_module_classes=whole, offload_buffers=True
-        )
+    try:
+        with quiet():
+            even = get_balanced_memory(empty, max_memory=room, no_split_module_classes=whole)
+            placed = infer_auto_device_map(
+                empty, max_memory=even, no_split_module_classes=whole, offload_buffers=True
+            )
+    except (IndexError, KeyError, ValueError) as error:  # such as of ALBERT, whose layers are one module
+        rule = f"a model that accelerate can divide ({error})"
+        raise InputError(message("model", name, rule, _PLACE, "Give --device auto or a GPU's name")) from None
     if not all(isinstance(number, int) for number in placed.values()):
         raise _no_room(empty, name, list(free.values()), spare)
     return {module: gpus[number] for module, number in placed.items()}
@@ -92,8 +97,8 @@ def spread(empty: Any, blocks: Sequence[nn.Module], spare: int, name: str) -> Pl
 def _no_room(empty: Any, name: str, free: Sequence[int], spare: int) -> InputError:
     size = sum(part.numel() * part.element_size() for part in empty.parameters())
     there = ", ".join(map(_gb, free))
-    rule = f"what fits on the GPUs ({there} free) beside --memory ({_gb(spare)}) for rows on each: what lay elsewhere "
-    rule += "would come to a GPU for every pass, and stay there until its backward pass"
+    rule = f"what fits on the GPUs ({there} free) beside --memory ({_gb(spare)}) for rows on each: what lay "
+    rule += "elsewhere would come to a GPU for every pass, and stay there until its backward pass"
     action = "Give more GPUs, --dtype bfloat16, a smaller --memory, or --device cpu"
     return InputError(message(f"size of {name}", _gb(size), rule, _PLACE, action))
 

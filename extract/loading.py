@@ -88,8 +88,8 @@ class Source:
         """
         wanted = dtype if dtype == "auto" else getattr(torch, dtype)
         where = self._spread(wanted, spare) if device == MAP else {"": device_of(device)}
-        # Read where they belong; without accelerate by way of the CPU.
-        direct = {"device_map": where} if where.get("") != torch.device("cpu") and accelerate_installed() else {}
+        at_once = where.get("") != torch.device("cpu") and accelerate_installed()  # else by way of the CPU
+        direct = {"device_map": where} if at_once else {}
         with quiet():
             try:
                 model, report = self._auto.from_pretrained(

@@ -21,9 +21,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from transformers import AlbertConfig, AlbertForMaskedLM
 
 from qloc.errors import InputError, MissingDependencyError
 from qloc.extract import devices, gradients, loading
+from qloc.extract.architectures import sites
 from qloc.extract.loading import source
 from qloc.extract.run import prepare
 from qloc.extracting import extract_study
@@ -32,6 +34,23 @@ from qloc.store import manifest
 
 HOST, FIRST, SECOND = (torch.device(name) for name in ("cpu", "cpu:1", "cpu:2"))
 aten: Any = torch.ops.aten
+SMALL = {
+    "steps": 1,
+    "memory": 10**8,
+    "threads": 1,
+    "interventions": {
+        "operations": ("suppress", "mean", "resample"),
+        "sets": ("own", "other_fact", "matched"),
+        "synapse_operations": ("enhance", "suppress_renormalized"),
+        "synapse_sets": ("knowledge", "other_heads", "other_fact"),
+    },
+    "edits": {
+        "sets": ("own", "matched", "in_context"),
+        "n_probes": 2,
+        "text_tokens": 16,
+        "greedy_tokens": 2,
+    },
+}
 COPIES = {aten.copy_, aten._to_copy}
 INDEXED = {aten.index, aten.index_put, aten.index_put_, aten._unsafe_index, aten._unsafe_index_put}
 BACKWARD = {torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward}
@@ -50,6 +69,7 @@ class Machine:
         self._held: dict[int, tuple[StorageWeakRef, torch.device | None]] = {}
         self.n_moves = 0
         self.asked = False
+        self.refused: list[str] = []
 
     def of(self, tensor: torch.Tensor) -> torch.device:
         return self.held(tensor) or HOST
@@ -105,7 +125,11 @@ class Operations(TorchDispatchMode):
         old = {tensor.untyped_storage()._cdata for tensor in tensors}
         found = func(*args, **kwargs)
         for made in tree_leaves(found):
-            if isinstance(made, torch.Tensor) and not made.is_meta and made.untyped_storage()._cdata not in old:
+            if (
+                isinstance(made, torch.Tensor)
+                and not made.is_meta
+                and made.untyped_storage()._cdata not in old
+            ):
                 self.machine.put(made, device)
         return found
 
@@ -121,7 +145,10 @@ class Operations(TorchDispatchMode):
             and (device != HOST or (tensor.dim() > 0 and id(tensor) not in indices))
         )
         if len(found) > 1:
-            raise RuntimeError(f"expected all tensors of {packet} on one device, found {list(found)}")
+            self.machine.refused.append(
+                f"expected all tensors of {packet} on one device, found {list(found)}"
+            )
+            raise RuntimeError(self.machine.refused[-1])
         return next(iter(found), HOST)
 
 
@@ -238,11 +265,11 @@ def plan_of(tiny: Callable[[str], Any], tmp_path: Path) -> Callable[..., Plan]:
     def plan(kind: str, **given: Any) -> Plan:
         path = tmp_path / "facts.jsonl"
         with path.open("w") as lines:
-            for fact in tiny(kind).facts.facts:
-                named = {name: getattr(fact, name) for name in ("id", "relation", "subject", "object")}
-                lines.write(json.dumps({**named, "queries": [one.template for one in fact.queries]}) + "\n")
-        small = {"steps": 2, "memory": 10**8, "threads": 1, "edits": {"text_tokens": 16, "greedy_tokens": 3}}
-        return Plan(model=str(tiny(kind).folder), facts=str(path), **{**small, **given})
+            for subject, answer in (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lima")):
+                fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
+                queries = ["The capital of [X] is [Y].", "[X]'s capital, [Y]"]
+                lines.write(json.dumps({**fact, "queries": queries}) + "\n")
+        return Plan(model=str(tiny(kind).folder), facts=str(path), **{**SMALL, **given})
 
     return plan
 
@@ -258,12 +285,13 @@ def objects(plan: Plan, out: Path) -> dict[str, str]:
 def test_two_gpus_give_the_bits_of_one_device(
     kind: str, plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(kind, device="map", methods=("ig", "amig", "sig"))
+    plan = plan_of(kind, device="map", methods=("ig", "sig"))
     expected = objects(plan, tmp_path / "one.zarr")  # without GPUs a map is the CPU
     monkeypatch.setattr(devices, "free_memory", lambda: {FIRST: 10**9, SECOND: 10**9})
     with running(Machine()) as machine:
         assert objects(plan, tmp_path / "two.zarr") == expected
-    assert machine.n_moves > 1000
+    assert machine.refused == []  # nor was it caught, and another way taken
+    assert machine.n_moves > 500
     assert manifest.read(tmp_path / "two.zarr")["run"]["environment"]["device"] == "2 x cpu"
 
 
@@ -271,9 +299,8 @@ def test_two_gpus_give_the_bits_of_one_device(
     ("kind", "given"),
     [
         ("llama", {"dtype": "bfloat16"}),
-        ("gpt2", {"site": "mlp_pre", "methods": ("ig", "sig")}),
-        ("llama", {"site": "mlp_pre"}),
-        ("gpt2", {"quadrature": "adaptive", "gap_tolerance": 1e-6, "steps": 1}),
+        ("llama", {"site": "mlp_pre", "methods": ("ig", "sig")}),
+        ("gpt2", {"quadrature": "adaptive", "gap_tolerance": 1e-6, "methods": ("ig", "amig")}),
     ],
 )
 def test_two_gpus_give_the_bits_of_one_device_whatever_is_asked(
@@ -286,8 +313,9 @@ def test_two_gpus_give_the_bits_of_one_device_whatever_is_asked(
     plan = plan_of(kind, device="map", phases=("signals",), **given)
     expected = objects(plan, tmp_path / "one.zarr")
     monkeypatch.setattr(devices, "free_memory", lambda: {FIRST: 10**9, SECOND: 10**9})
-    with running(Machine()):
+    with running(Machine()) as machine:
         assert objects(plan, tmp_path / "two.zarr") == expected
+    assert machine.refused == []
 
 
 @pytest.mark.parametrize(
@@ -295,7 +323,6 @@ def test_two_gpus_give_the_bits_of_one_device_whatever_is_asked(
     [
         ("llama", [("before", False)]),
         ("llama", []),
-        ("bert", [("token", False)]),
         ("bert", [("before", True)]),
         ("bert", [("before", False)]),
     ],
@@ -308,11 +335,12 @@ def test_two_gpus_give_the_bits_of_one_device_however_rows_join(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gradients, "_WAYS", {"causal": ways, "masked": ways})
-    plan = plan_of(kind, device="map", phases=("signals",), max_facts=1)
+    plan = plan_of(kind, device="map", phases=("signals",))
     expected = objects(plan, tmp_path / "one.zarr")
     monkeypatch.setattr(devices, "free_memory", lambda: {FIRST: 10**9, SECOND: 10**9})
-    with running(Machine()):
+    with running(Machine()) as machine:
         assert objects(plan, tmp_path / "two.zarr") == expected
+    assert machine.refused == []
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
@@ -321,8 +349,9 @@ def test_one_gpu_gives_the_bits_of_the_cpu(
 ) -> None:
     expected = objects(plan_of(kind, device="cpu"), tmp_path / "cpu.zarr")
     monkeypatch.setattr(loading, "accelerate_installed", lambda: False)  # by way of the CPU
-    with running(Machine()):
+    with running(Machine()) as machine:
         assert objects(plan_of(kind, device="cpu:1"), tmp_path / "gpu.zarr") == expected
+    assert machine.refused == []
 
 
 # Who lies where
@@ -357,6 +386,20 @@ def test_what_fits_on_no_gpu_is_refused_before_weights_are_read(
         "(8.0 GB) for rows on each: what lay elsewhere would come to a GPU for every pass, and stay there until its "
         "backward pass. At qloc extract --device map. Give more GPUs, --dtype bfloat16, a smaller --memory, or "
         "--device cpu."
+    )
+
+
+def test_what_accelerate_cannot_divide_is_refused_by_name(machine: Machine) -> None:
+    config = AlbertConfig(
+        vocab_size=300, embedding_size=24, hidden_size=32, num_hidden_layers=3, num_attention_heads=4
+    )
+    with torch.device("meta"):
+        empty = AlbertForMaskedLM(config)
+    with pytest.raises(InputError) as caught:
+        devices.spread(empty, sites(empty).blocks, 0, "my-albert")
+    assert str(caught.value) == (
+        "model is 'my-albert'; expected a model that accelerate can divide (list index out of range). "
+        "At qloc extract --device map. Give --device auto or a GPU's name."
     )
 
 
