@@ -298,6 +298,7 @@ def test_two_gpus_give_the_bits_of_one_device(
 @pytest.mark.parametrize(
     ("kind", "given"),
     [
+        ("mistral", {}),  # each query has a mask
         ("llama", {"dtype": "bfloat16"}),
         ("llama", {"site": "mlp_pre", "methods": ("ig", "sig")}),
         ("gpt2", {"quadrature": "adaptive", "gap_tolerance": 1e-6, "methods": ("ig", "amig")}),
@@ -338,6 +339,18 @@ def test_two_gpus_give_the_bits_of_one_device_however_rows_join(
     plan = plan_of(kind, device="map", phases=("signals",))
     expected = objects(plan, tmp_path / "one.zarr")
     monkeypatch.setattr(devices, "free_memory", lambda: {FIRST: 10**9, SECOND: 10**9})
+    with running(Machine()) as machine:
+        assert objects(plan, tmp_path / "two.zarr") == expected
+    assert machine.refused == []
+
+
+def test_a_last_block_that_is_cut_may_lie_alone(
+    plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of("bert", device="map", phases=("signals",))
+    expected = objects(plan, tmp_path / "one.zarr")
+    where = dict.fromkeys(("bert.embeddings", "cls", "bert.encoder.layer.0", "bert.encoder.layer.1"), FIRST)
+    monkeypatch.setattr(loading, "spread", lambda *_: {**where, "bert.encoder.layer.2": SECOND})
     with running(Machine()) as machine:
         assert objects(plan, tmp_path / "two.zarr") == expected
     assert machine.refused == []
