@@ -19,8 +19,8 @@ from qloc.analysis.draws import Draws
 from qloc.analysis.effects import rank_biserial
 from qloc.analysis.equivalence import mean_tost_p
 from qloc.analysis.groups import Floats
+from qloc.analysis.paired import THESE_ALONE, paired_p, too_few
 from qloc.analysis.pairs import pairs_of
-from qloc.analysis.resampling import sign_flip_p
 from qloc.analysis.results import TestResult, Verdict
 from qloc.analysis.rowwise import dice_of_rows, mean_by
 from qloc.analysis.study import Study
@@ -103,8 +103,9 @@ def methods_agree(
         mean over queries and pairs of methods of Dice(N_i by m, N_i by m')
           − mean over methods and pairs of queries of Dice(N_i by m, N_j by m)
 
-    Two-sided: signs of whole relations are flipped. Where that does not reject, two one-sided tests may show
-    that the difference is within ±``margin`` ("does not hold": they agree equally).
+    Two-sided: signs of whole relations are flipped (:func:`qloc.analysis.paired.paired_p`). Where that does
+    not reject, two one-sided tests may show that the difference is within ±``margin`` ("does not hold": they
+    agree equally).
 
     Parameters
     ----------
@@ -160,19 +161,27 @@ def _result(
 ) -> TestResult:
     facts = np.flatnonzero(~np.isnan(x))
     n, p, interval, effect, none = {"relations": 0, "facts": 0}, None, None, None, None
+    words = "signs of whole relations flipped"
     if len(facts):
         relation, answer = relation_codes(methods[0])[1], answer_codes(methods[0])
         n = {"relations": len(np.unique(relation[facts])), "facts": len(facts)}
         rng = np.random.default_rng([draws.seed, 40])
-        p = sign_flip_p(x, relation, n_permutations=draws.n_permutations, rng=rng)
+        p, words = paired_p(
+            x[facts],
+            (relation[facts], answer[facts]),
+            n_permutations=draws.n_permutations,
+            rng=rng,
+            alternative="two-sided",
+            level=draws.alpha,
+        )
         interval = cluster_interval(x, (relation, answer), confidence=draws.confidence)
         effect = rank_biserial(x, (relation, answer), confidence=draws.confidence)
         value = mean_tost_p(x, (relation, answer), margin)
         none = None if np.isnan(value) else value
-        if n["relations"] < 6:
-            checks = (*checks, f"With {n['relations']} relations no flip of signs can reach p ≤ 0.05.")
+        if too_few(n["relations"], draws.alpha):
+            checks = (*checks, THESE_ALONE)
         checks = (*checks, f"Equivalence: no difference is one within ±{margin:g} in Dice.")
-    p = p if n["relations"] > 1 else None
+    p = None if p is None or np.isnan(p) else p
     verdict: Verdict = "holds" if p is not None and p <= draws.alpha else "undecided"
     if verdict == "undecided" and none is not None and none <= draws.alpha:
         verdict = "does not hold"
@@ -185,7 +194,7 @@ def _result(
         estimate=float(x[facts].mean()) if len(facts) else float("nan"),
         interval=interval,
         effect=effect,
-        method=f"signs of whole relations flipped, two-sided, {draws.n_permutations} flips (all where fewer)",
+        method=f"{words}, two-sided",
         p=p,
         role="exploratory",
         verdict=verdict if p is not None else "not identified",

@@ -13,7 +13,8 @@ question           tables (columns are documented where each is made)
 ``methods``        ``method_agreement``; test H9; with two methods only, unless the plan confirms H9
 ``behaviour``      ``behaviour_slopes``, ``behaviour_by_kappa``; tests H10a, H10b, H10c
 ``interventions``  ``intervention_effects``, ``intervention_contrasts``, ``query_kn_mapping``,
-                   ``dose_response``; tests H5a, H5b, H5c, and H5, descriptive
+                   ``dose_response``; where queries were asked again ``query_kn_ceiling``; tests H5a,
+                   H5b, H5c and H5, which is descriptive where they were not
 ``synapses``       ``synapse_effects``, ``synapse_contrasts``, ``synapse_contrasts_activation``;
                    tests H6a, H6b
 ``edits``          ``edit_scores``, ``edit_scores_probability``, ``edit_by_class``, ``edit_contrasts``; tests
@@ -61,6 +62,7 @@ from qloc.analysis.results import Question, StudyResult
 from qloc.analysis.study import Study
 from qloc.canonical import digest
 from qloc.plan import AnalysisPlan
+from qloc.progress import Progress
 
 PLAN_DIGEST = "analysis plan, sha256"
 """Where a result's provenance has the digest of its plan: the plan's, as canonical JSON."""
@@ -94,13 +96,16 @@ OF_PHASES: Final[Mapping[Callable[[Asked], Question], str]] = {
 """Questions that take more than signals, and the group of the store that they read."""
 
 
-def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
+def analyze(
+    study: Study, plan: AnalysisPlan | None = None, *, progress: Progress | None = None
+) -> StudyResult:
     """Answer every question about one study.
 
     Parameters
     ----------
     study : Study
     plan : what is asked, fixed before looking; the defaults where it is None.
+    progress : told of each question that is answered.
 
     Returns
     -------
@@ -121,11 +126,16 @@ def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
     'heatmap', 'quality']
     """
     asked = Asked(study, plan or AnalysisPlan())
+    return gathered(asked, answered(asked, progress or Progress(quiet=True)))
+
+
+def gathered(asked: Asked, answers: Sequence[Question]) -> StudyResult:
+    """The result that answers to some questions make, p-values corrected over all of them."""
+    study, questions = asked.study, in_families(answers, asked.plan)
     model, facts = (
         words(study.attrs.get("model", "unnamed model")),
         words(study.attrs.get("facts", "unnamed facts")),
     )
-    questions = in_families([question(asked) for question in questions_of(asked)], asked.plan)
     return StudyResult(
         title=f"{model} on {facts}",
         model=f"{model} ({architecture(asked)})",
@@ -137,6 +147,16 @@ def analyze(study: Study, plan: AnalysisPlan | None = None) -> StudyResult:
         synthetic=synthetic(study),
         notes=notes(asked, questions),
     )
+
+
+def answered(asked: Asked, progress: Progress) -> list[Question]:
+    """The questions that this store can answer, with their answers."""
+    chosen, found = questions_of(asked), []
+    with progress.stage("analyze", len(chosen), unit="questions") as advance:
+        for question in chosen:
+            found.append(question(asked))
+            advance(1)
+    return found
 
 
 def questions_of(asked: Asked) -> tuple[Callable[[Asked], Question], ...]:
@@ -184,7 +204,8 @@ def notes(asked: Asked, questions: Sequence[Question]) -> tuple[str, ...]:
         lines.append(
             "Synthetic: model or data are for demonstration and show nothing about other language models."
         )
-    tested = {test.name for question in questions for test in question.tests}
+    tests = (test for question in questions for test in question.tests)
+    tested = {test.name for test in tests if test.role != "descriptive"}
     missing = [name for name in asked.plan.confirmatory if name not in tested]
     if missing:
         lines.append(

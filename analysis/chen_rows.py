@@ -17,7 +17,7 @@ from qloc.analysis.edit_consistency import UsedConsistency
 from qloc.analysis.edited import edit_scores
 from qloc.analysis.groups import Floats, Ints
 from qloc.analysis.intervened import Measure, intervention_effects
-from qloc.analysis.published import welch
+from qloc.analysis.published import welch_of
 from qloc.analysis.questions.edits import harmonic
 from qloc.analysis.ratio import STATIC
 from qloc.analysis.studies import Studies
@@ -69,6 +69,11 @@ class Side:
             return {"all": common, "K_C": common & (cs2 >= cut), "K_I": common & (cs2 < cut)}
 
     @cached_property
+    def edit_scores(self) -> xr.Dataset:
+        """How well every edit of every fact did, by what ranks first."""
+        return edit_scores(self.study).sel(criterion="argmax")
+
+    @cached_property
     def edit_classes(self) -> Masks:
         """The same, by the templates that chose the edited sets."""
         return self.split(UsedConsistency(self.study).cs2)
@@ -91,9 +96,10 @@ def ratio_rows(side: Side) -> Iterator[Row]:
     """Table 1: share of K_I, mean scores of both classes, Welch's t between them."""
     for method, sets in side.sets.items():
         d = consistency(sets)
+        known = sets.known()
         subsets = subset_scores(
-            sets.known().member,
-            sets.known().queries["fact"],
+            known.member,
+            known.queries["fact"],
             sets.n_facts,
             [side.plan.k0],
             side.plan.consistency_threshold,
@@ -101,7 +107,7 @@ def ratio_rows(side: Side) -> Iterator[Row]:
         beside = {"kappa": mean(d["kappa"].values), "ki_k0": mean(subsets.below_cs2[:, 0])}
         for score in ("CS1", "CS2"):
             for split in (None, *STATIC):
-                found = welch(sets, score=score, split=split)[1].iloc[0]
+                found = welch_of(d[score].values, score, split)[1].iloc[0]
                 n = int(found.n_consistent + found.n_inconsistent)
                 yield {
                     "model": side.model,
@@ -164,7 +170,7 @@ def cas_rows(side: Side) -> Iterator[Row]:
 
 
 def _edit_rows(side: Side, names: tuple[str, ...], classes: Masks) -> Iterator[Row]:
-    scores = edit_scores(side.study).sel(criterion="argmax")
+    scores = side.edit_scores
     for operation in map(str, scores["edit_operation"].values):
         for name in _among(scores, "edit_set", names):
             here = scores.sel(edit_operation=operation, edit_set=name)

@@ -17,7 +17,7 @@ from scipy import sparse
 from qloc.analysis.reading import Signals, sets_of
 from qloc.analysis.refined import Refined, refined
 from qloc.analysis.study import Study
-from qloc.arms import Arms, row_of
+from qloc.arms import Arms, differences, matrix, row_of
 from qloc.block import Array, Unit
 from qloc.neurons import NeuronSets, top_rows
 from qloc.phase_plan import InterventionPlan
@@ -33,9 +33,9 @@ SETS: Final = (
     "top",
     "other_fact",
 )
-"""The sets that are chosen here, in the order of the store; users' own and the matched control follow."""
+"""The sets that are chosen here, in the order of the store; users' own and extraction's follow."""
 
-_NEIGHBOR, OTHER = 1, 2
+_NEIGHBOR, OTHER, _AGAIN = 1, 2, 3
 """What a draw's seed ends with, so that one draw does not tell of the other."""
 
 Rows = list[Array]
@@ -49,6 +49,7 @@ class Chooser:
     Attributes
     ----------
     threshold : of the sets N_i; top : budget of the set ``top``; share : with which refining begins.
+    reprompted : queries of a fact that are asked again, at most.
     own_sets : users' sets: name → fact id → neurons; the empty id stands for every fact.
     """
 
@@ -57,6 +58,7 @@ class Chooser:
     threshold: float = 0.2
     top: int = 20
     share: float = 0.7
+    reprompted: int = 0
     own_sets: Mapping[str, Mapping[str, Array]]
     seed: int = 0
 
@@ -99,12 +101,13 @@ class Chooser:
             threshold=part.threshold,
             top=part.top,
             share=part.refined,
+            reprompted=part.reprompted if part.reprompts else 0,
             own_sets=own,
             seed=seed,
         )
 
     def arms(self, unit: Unit) -> Arms:
-        """The sets of a unit's queries, their neighbors, and the facts that lend theirs."""
+        """The sets of a unit's queries, their neighbors, facts that lend theirs, and what to ask again."""
         numbers = np.arange(unit.first_query, unit.last_query)
         own = [self.sets.of(query) for query in range(unit.first_query, unit.last_query)]
         neighbor = np.array([self._neighbor(query) for query in numbers.tolist()], dtype=np.int64)
@@ -137,7 +140,32 @@ class Chooser:
             sets={name: matrix(rows, width) for name, rows in chosen.items()},
             neighbor=neighbor,
             other_fact=other,
+            again=self._again(unit, own, stored, width) if self.reprompted else None,
         )
+
+    def _again(self, unit: Unit, own: Rows, stored: _Stored, width: int) -> sparse.csr_array:
+        """The attributions to N_i of the queries that are asked again; other rows empty."""
+        chosen = np.concatenate(
+            [np.zeros(0, np.int64), *map(self._asked_again, range(unit.first_fact, unit.last_fact))]
+        )
+        rows: Rows = [np.zeros(0, np.int64)] * unit.n_queries
+        strength = [np.zeros(0)]
+        for row in (chosen - unit.first_query).tolist():
+            rows[row] = own[row]
+            strength.append(stored.strength(row, own[row]))
+        member = matrix(rows, width)
+        return sparse.csr_array((np.concatenate(strength), member.indices, member.indptr), shape=member.shape)
+
+    def _asked_again(self, fact: int) -> Array:
+        """Known queries of a fact with a set and a neighbor, as many as are asked again, drawn; ascending."""
+        queries = self.sets.queries
+        here = np.arange(*np.searchsorted(queries["fact"], [fact, fact + 1]))
+        here = here[self._sizes[here] > 0]
+        usable = here[queries["known"][here] & (queries["kind"][here] == "fact")]
+        none = len(here) < 2 or self.sets.facts["leaks"][fact]
+        rng = np.random.default_rng((self.seed, fact, _AGAIN))
+        few: Array = np.sort(rng.permutation(usable)[: 0 if none else self.reprompted])
+        return few
 
     def _neighbor(self, query: int) -> int:
         """Another query of the same fact with a set of its own, drawn by the query's number."""
@@ -155,31 +183,22 @@ class Chooser:
         return self.sets.sizes()
 
     def _differences(self, stored: _Stored, neighbor: Array, own: Rows, near: Rows) -> tuple[Rows, Rows]:
-        """N_i without N_j and N_j without N_i, each cut to the strongest, as many in every layer.
+        """N_i without N_j and N_j without N_i at equal count and layers.
 
         Parameters
         ----------
         neighbor : rows of ``stored``; -1 where there is none.
         """
+        nothing = np.zeros(0, dtype=np.int64)
         first, second = [], []
         for query, (other, mine, theirs) in enumerate(zip(neighbor.tolist(), own, near, strict=True)):
-            here, there = np.setdiff1d(mine, theirs), np.setdiff1d(theirs, mine)
-            if other < 0:
-                here = there = np.zeros(0, dtype=np.int64)
-            counts = np.minimum(self._by_layer(here), self._by_layer(there))
-            first.append(self._cut(here, stored.strength(query, here), counts))
-            second.append(self._cut(there, stored.strength(other, there), counts))
+            here, there = nothing, nothing
+            if other >= 0:
+                strengths = stored.strength(query, mine), stored.strength(other, theirs)
+                here, there = differences((mine, theirs), strengths, self.sets.n_neurons)
+            first.append(here)
+            second.append(there)
         return first, second
-
-    def _by_layer(self, neurons: Array) -> Array:
-        return np.bincount(neurons // self.sets.n_neurons, minlength=self.sets.n_layers)
-
-    def _cut(self, neurons: Array, strength: Array, counts: Array) -> Array:
-        """The strongest of each layer, as many as ``counts`` says."""
-        order = np.lexsort((neurons, -strength))
-        layer = neurons[order] // self.sets.n_neurons
-        kept = [order[layer == number][:count] for number, count in enumerate(counts)]
-        return np.sort(neurons[np.concatenate(kept)])
 
     def _shared(self, fact: Array, own: Rows) -> tuple[Rows, Rows]:
         """Intersection and union of the non-empty sets of each query's fact."""
@@ -261,10 +280,3 @@ def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int
 def drawn(among: Array, seed: tuple[int, ...]) -> int:
     """One of them; -1 where there is none."""
     return int(np.random.default_rng(seed).choice(among)) if len(among) else -1
-
-
-def matrix(rows: Rows, width: int) -> sparse.csr_array:
-    """Rows of ascending neuron numbers as bool, CSR (row, layer · neuron)."""
-    neuron = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
-    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    return sparse.csr_array((np.ones(len(neuron), dtype=bool), neuron, indptr), shape=(len(rows), width))

@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 
 from qloc.analysis.cas import Cas, cas
-from qloc.analysis.chosen import OTHER, Rows, certain_sets, drawn, matrix, other_fact, strata
+from qloc.analysis.chosen import OTHER, Rows, certain_sets, drawn, other_fact, strata
 from qloc.analysis.reading import Signals
 from qloc.analysis.refined import Refined, refined
 from qloc.analysis.study import Study
-from qloc.arms import EditArms, row_of
+from qloc.arms import EditArms, matrix, row_of
 from qloc.block import Array, Unit
 from qloc.neurons import NeuronSets
 from qloc.phase_plan import EditPlan

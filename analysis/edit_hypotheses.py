@@ -238,7 +238,8 @@ def _if_it_carries(test: TestResult, first: Floats, edited: Edited, draws: Draws
         return test
     clusters = edited.rows.relation[facts], edited.rows.answer[facts]
     rng = np.random.default_rng([draws.seed, 99])
-    p = max(test.p, paired_p(first[facts], clusters, n_permutations=draws.n_permutations, rng=rng)[0])
+    rises = paired_p(first[facts], clusters, n_permutations=draws.n_permutations, rng=rng, level=draws.alpha)
+    p = max(test.p, rises[0])
     none = test.p_equivalence is not None and test.p_equivalence <= draws.alpha
     return replace(
         test,

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from qloc.analysis.groups import Floats
-from qloc.analysis.intervened import needed
+from qloc.analysis.intervened import needed, read
 from qloc.analysis.paired import Rows, log_odds, rows_of
 from qloc.analysis.study import Study
 from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT
@@ -70,12 +70,12 @@ class Edited:
         }
         return cls(found, rows, on, edited.any(axis=1))
 
-    @property
+    @cached_property
     def operations(self) -> tuple[str, ...]:
         """Labels of the edits."""
         return tuple(str(name) for name in self.found[EDIT_OPERATION].values)
 
-    @property
+    @cached_property
     def sets(self) -> tuple[str, ...]:
         """Labels of what is edited."""
         return tuple(str(name) for name in self.found[EDIT_SET].values)
@@ -128,7 +128,7 @@ class Edited:
     def unchanged(self, operation: str, name: str) -> Floats:
         """Locality: share of a fact's probes whose most likely token stays: float64, (fact,)."""
         after = self.picked("probe_argmax", operation, name)
-        before = self.found["base_probe_argmax"].values
+        before = read(self.found, "base_probe_argmax")
         there = (before >= 0) & ~np.isnan(self.picked("probe_kl", operation, name))
         return self._over_probes((after == before).astype(np.float64), there)
 
@@ -139,13 +139,13 @@ class Edited:
 
     def empty(self, name: str) -> int:
         """Facts that are edited otherwise, but have no slot in this set."""
-        n = self.found["n_slots"].sel({EDIT_SET: name}).values
+        n = read(self.found, "n_slots")[self.sets.index(name)]
         return 0 if name == "in_context" else int(np.sum(self.probes_left & (n <= 0)))
 
     def picked(self, variable: str, operation: str, name: str) -> Floats:
         """One variable of one edit, float64, (fact, …)."""
-        at = {EDIT_OPERATION: self.operations.index(operation), EDIT_SET: self.sets.index(name)}
-        return np.asarray(self.found[variable].isel(at).values, dtype=np.float64)
+        at = self.operations.index(operation), self.sets.index(name)
+        return np.asarray(read(self.found, variable)[at], dtype=np.float64)
 
     def _moved(self, operation: str, name: str) -> Floats:
         which = "log_probability" if operation == "erase" else "new_log_probability"
@@ -159,7 +159,7 @@ class Edited:
 
     def _base(self, name: str) -> Floats:
         if name not in self._bases:
-            self._bases[name] = np.asarray(self.found[f"base_{name}"].values, dtype=np.float64)
+            self._bases[name] = read(self.found, f"base_{name}").astype(np.float64)
         return self._bases[name]
 
     @cached_property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from qloc.analysis.consistency import SCORES, considered, consistency
 from qloc.analysis.groups import Floats, Ints, codes
@@ -20,6 +22,9 @@ LABELS = ("id", "subject", "relation", "object")
 SCORE_COLUMNS = (*SCORES, "k", "n_neurons", "mean_size")
 BEHAVIOUR = ("agreement", "candidate_agreement", "log_probability", "known_share", "n_tokens")
 """Columns of :func:`behaviour`."""
+
+_PIECE: Final = 2**23
+"""Probabilities of candidates that are in memory at a time."""
 
 
 def fact_columns(
@@ -78,7 +83,7 @@ def behaviour(study: Study, *, known: bool = False) -> dict[str, Floats]:
     tokens = np.sum(study.column("queries", "answer_token_id") != NO_INDEX, axis=1).astype(np.float64)
     return {
         "agreement": same_answer(fact, study.column("queries", "argmax"), n),
-        "candidate_agreement": same_candidate(fact, study.column("queries", "candidate_log_probability"), n),
+        "candidate_agreement": same_candidate(fact, study.queries["candidate_log_probability"], n),
         "log_probability": mean_by(log_p[used], fact[used], n),
         "known_share": mean_by(is_known.astype(np.float64), fact, n),
         "n_tokens": mean_by(tokens, fact, n),
@@ -102,25 +107,37 @@ def same_answer(fact: Ints, said: Array, n: int) -> Floats:
         return np.asarray(np.bincount(owner, weights=times * (times - 1), minlength=n) / (k * (k - 1)))
 
 
-def same_candidate(fact: Ints, log_p: Array, n: int) -> Floats:
-    """Σ_{i≠j} p_i·p_j / (k (k − 1)), p_i ∝ exp(log_p_i) over what is not NaN: float64, (fact,)."""
-    if not log_p.shape[1]:
-        return np.full(n, np.nan)
-    values = np.where(np.isnan(log_p), -np.inf, log_p.astype(np.float64))
-    best = values.max(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        share = np.exp(values - best)
-        share /= share.sum(axis=1, keepdims=True)
-    share[~np.isfinite(best[:, 0])] = np.nan
+def same_candidate(fact: Ints, log_p: Array | xr.DataArray, n: int) -> Floats:
+    """Σ_{i≠j} p_i·p_j / (k (k − 1)), p_i ∝ exp(log_p_i) over what is not NaN: float64, (fact,).
+
+    Parameters
+    ----------
+    log_p : float, (query, candidate); where it is lazy, it is read some facts at a time.
+    """
+    found = np.full(n, np.nan)
     order = np.argsort(fact, kind="stable")
     first = np.flatnonzero(np.diff(fact[order], prepend=-1))
-    total = np.add.reduceat(share[order], first, axis=0) if len(first) else share[:0]
-    found = np.full(n, np.nan)
-    found[fact[order][first]] = np.sum(total**2, axis=1)
-    own = np.bincount(fact, weights=np.sum(share**2, axis=1), minlength=n)
-    k = np.bincount(fact, minlength=n)
+    step = max(1, _PIECE // max(1, log_p.shape[1]))
+    cuts = first[np.flatnonzero(np.diff(first // step, prepend=-1))]
+    for low, high in pairwise([*cuts, len(order)] if log_p.shape[1] else []):
+        rows = order[low:high]
+        run = slice(rows[0], rows[-1] + 1) if np.all(np.diff(rows) == 1) else rows
+        facts, place = np.unique(fact[rows], return_inverse=True)
+        found[facts] = _alike(np.asarray(log_p[run], dtype=np.float64), place)
+    return found
+
+
+def _alike(log_p: Floats, fact: Ints) -> Floats:
+    """The same of facts that are numbered in the order of their queries."""
+    best = np.fmax.reduce(log_p, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        share = np.exp(log_p - best)
+        share = np.nan_to_num(share, copy=False) / np.nansum(share, axis=1, keepdims=True)
+    share[~np.isfinite(best[:, 0])] = np.nan
+    k, own = np.bincount(fact), np.bincount(fact, weights=np.einsum("qc,qc->q", share, share))
+    total = np.add.reduceat(share, np.flatnonzero(np.diff(fact, prepend=-1)), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((found - own) / (k * (k - 1)))
+        return np.asarray((np.einsum("fc,fc->f", total, total) - own) / (k * (k - 1)))
 
 
 def _answer_count(facts: Any) -> Ints:

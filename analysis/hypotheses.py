@@ -17,6 +17,7 @@ import numpy as np
 
 from qloc.analysis.agreement import methods_agree
 from qloc.analysis.behaviour import predicts_behaviour
+from qloc.analysis.ceiling import own_beyond_reprompt
 from qloc.analysis.clustered import cluster_interval
 from qloc.analysis.consistency import answer_codes, considered, filled, relation_codes
 from qloc.analysis.draws import Draws, sets_and_store
@@ -51,6 +52,7 @@ __all__ = [
     "methods_agree",
     "overlap_tests",
     "own_against_control",
+    "own_beyond_reprompt",
     "predicts_behaviour",
     "predicts_generalization",
     "published_welch",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from qloc.analysis.draws import Draws
 from qloc.analysis.groups import Floats
@@ -56,12 +57,12 @@ class Changed:
         needed(study, "interventions")
         return cls(study.interventions, study.interventions, rows_of(study, known))
 
-    @property
+    @cached_property
     def operations(self) -> tuple[str, ...]:
         """Labels of the operations."""
         return tuple(str(name) for name in self.found[self.operation].values)
 
-    @property
+    @cached_property
     def arms(self) -> tuple[str, ...]:
         """Labels of the sets."""
         return tuple(str(name) for name in self.found[self.arm].values)
@@ -88,18 +89,27 @@ class Changed:
         """One arm less another, each as lost or gained: float64, (query,)."""
         return self.toward(operation, arm, measure) - self.toward(operation, other, measure)
 
+    def per_arm(self, name: str, arm: str) -> Floats:
+        """What an arm has whatever the operation, such as ``n_neurons``: float64, (query,)."""
+        return np.asarray(read(self.found, name)[self.arms.index(arm)], dtype=np.float64)
+
     def _of(self, operation: str, arm: str, name: str) -> Floats:
-        picked = self.found[name].sel({self.operation: operation, self.arm: arm})
-        return np.asarray(picked.values, dtype=np.float64)
+        at = self.operations.index(operation), self.arms.index(arm)
+        return np.asarray(read(self.found, name)[at], dtype=np.float64)
 
     def _before(self, name: str) -> Floats:
         if name not in self._bases:
-            self._bases[name] = np.asarray(self.base[f"base_{name}"].values, dtype=np.float64)
+            self._bases[name] = read(self.base, f"base_{name}").astype(np.float64)
         return self._bases[name]
 
     @cached_property
     def _bases(self) -> dict[str, Floats]:
         return {}
+
+
+def read(found: xr.Dataset, name: str) -> NDArray[Any]:
+    """A variable of a group, read once and kept in the group: a chunk of a store holds all arms."""
+    return np.asarray(found[name].load().values)
 
 
 def needed(study: Study, group: Literal["interventions", "synapses", "edits"]) -> None:
@@ -215,9 +225,9 @@ def _checks(changed: Changed, x: Floats, control: str) -> tuple[str, ...]:
         f"{int(np.sum(used & np.isnan(x))):,} of {int(used.sum()):,} queries have an empty set: left out."
     ]
     if "n_neurons" in changed.found:
-        sizes = changed.found["n_neurons"].sel({changed.arm: ["own", control]}).values[:, used & ~np.isnan(x)]
-        if sizes.size:
-            mine, theirs = sizes.mean(axis=1)
+        there = used & ~np.isnan(x)
+        if there.any():
+            mine, theirs = (changed.per_arm("n_neurons", arm)[there].mean() for arm in ("own", control))
             lines.append(f"Neurons changed, mean: {mine:.1f} and {theirs:.1f}.")
     lines.append(
         "N_i were chosen by attribution to this very answer: it shows that attribution finds what matters to "

@@ -2,7 +2,7 @@
 
 N_i was chosen because it moves the answer to i: that N_i∖N_j moves it more than N_j∖N_i is arithmetic. What
 can be asked is whether the gap is wider where a fact's queries agree less, told by templates other than i
-and j.
+and j; and whether it is wider than that against the same query reworded (:mod:`qloc.analysis.ceiling`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy import sparse
 
 from qloc.analysis.clustered import cluster_interval
 from qloc.analysis.consistency import consistency
 from qloc.analysis.draws import Draws
 from qloc.analysis.effects import rank_biserial
-from qloc.analysis.groups import Floats, Ints
+from qloc.analysis.groups import Floats, Ints, counts_by, row_sums
 from qloc.analysis.intervened import Changed
 from qloc.analysis.paired import log_odds
 from qloc.analysis.regressed import slope_test
@@ -27,6 +28,8 @@ from qloc.neurons import NeuronSets
 
 OWN: Final = "own_minus_neighbor"
 NEIGHBOR: Final = "neighbor_minus_own"
+_PIECE: Final = 2**14
+"""Queries whose counts are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -57,33 +60,32 @@ def others(sets: NeuronSets, neighbor: Ints, *, known: bool = True) -> Others:
     d0 = np.array([base[name] for name in np.asarray(sets.facts["relation"]).tolist()])
     fact = sets.queries["fact"].astype(np.int64)
     usable = (sets.sizes() > 0) & (sets.queries["known"] if known else True)
-    kappa, cs2 = np.full((2, len(fact)), np.nan)
-    n = np.zeros(len(fact), dtype=np.int64)
-    first = np.searchsorted(fact, np.arange(sets.n_facts + 1))
-    for number in range(sets.n_facts):
-        here = np.arange(first[number], first[number + 1])
-        if len(here) < 3:
-            continue
-        rows = sets.member[here]
-        neuron, place = np.unique(rows.indices, return_inverse=True)
-        wide = np.zeros((len(here), len(neuron)))
-        wide[np.repeat(np.arange(len(here)), np.diff(rows.indptr)), place] = 1.0
-        wide *= usable[here][:, None]
-        # How often each neuron is in the sets of the others: all less the query's own less its neighbor's.
-        near = np.where(neighbor[here] < 0, -1, neighbor[here] - first[number])
-        count = wide.sum(axis=0) - wide - np.where(near[:, None] < 0, 0.0, wide[near])
-        k = usable[here].sum() - usable[here] - np.where(near < 0, 0, usable[here][near])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            d = np.sum(count * (count - 1), axis=1) / ((k - 1) * count.sum(axis=1))
-            shared = np.sum(count > 1, axis=1) / np.sum(count > 0, axis=1)
-        enough = k >= 2
-        kappa[here] = np.where(enough, (d - d0[number]) / (1 - d0[number]), np.nan)
-        cs2[here], n[here] = np.where(enough, shared, np.nan), k
-    return Others(kappa=kappa, cs2=cs2, n=n)
+    member = sparse.csr_array(sets.member.astype(np.int32).multiply(usable.astype(np.int32)[:, None]))
+    # Row −1 is of no neighbor.
+    member = sparse.vstack([member, sparse.csr_array((1, member.shape[1]), dtype=np.int32)], format="csr")
+    of_fact = counts_by(member[:-1], fact, sets.n_facts).astype(np.int32)
+    parts = [
+        _counted(of_fact[fact[here]] - member[here] - member[neighbor[here]])
+        for here in np.array_split(np.arange(len(fact)), 1 + len(fact) // _PIECE)
+    ]
+    pairs, total, shared, there = np.concatenate(parts, axis=1)
+    taken = usable.astype(np.int64) + np.where(neighbor < 0, 0, usable[neighbor])
+    k = np.bincount(fact, weights=usable, minlength=sets.n_facts).astype(np.int64)[fact] - taken
+    enough = (k >= 2) & (np.bincount(fact, minlength=sets.n_facts)[fact] >= 3)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        d, cs2 = pairs / ((k - 1) * total), shared / there
+        kappa = (d - d0[fact]) / (1 - d0[fact])
+    return Others(kappa=np.where(enough, kappa, np.nan), cs2=np.where(enough, cs2, np.nan), n=k)
+
+
+def _counted(count: sparse.csr_array) -> Floats:
+    """Σ c(c − 1), Σ c, and the numbers of neurons with c > 1 and c > 0: float64, (4, query)."""
+    c = count.data.astype(np.float64)
+    return np.stack([row_sums(count, values) for values in (c * (c - 1), c, c > 1, c > 0)])
 
 
 def gap_test(changed: Changed, operation: str, draws: Draws, store: str = "") -> TestResult:
-    """H5, descriptive: what N_i∖N_j takes from the answer to i, less what N_j∖N_i does."""
+    """H5 without a ceiling, descriptive: what N_i∖N_j takes from the answer to i, less what N_j∖N_i does."""
     x = changed.contrast(operation, OWN, NEIGHBOR)
     by_fact, clusters = changed.rows.mean(x), changed.rows.clusters
     facts = ~np.isnan(by_fact)
@@ -111,8 +113,8 @@ def gap_test(changed: Changed, operation: str, draws: Draws, store: str = "") ->
         checks=(
             f"{int(np.sum(used & np.isnan(x))):,} of {int(used.sum()):,} queries have no neighbor, or no "
             "neuron that only one of the two sets has: left out.",
-            "No ceiling: the store has no near-identical re-prompts, which would tell how much of the gap is "
-            "the noise of attribution.",
+            "No ceiling: the store has no near-identical re-prompts, which tell how much of the gap is the "
+            "noise of attribution.",
         ),
         seed=draws.seed,
         store=store,
@@ -156,12 +158,17 @@ def query_kn_mapping(
     return mapping_test(changed, others_of(study, known), operation, draws, store=study.fingerprint)
 
 
-def others_of(study: Study, known: bool = True) -> Others:
-    """:func:`others` with the sets and neighbors that the store's arms were chosen by."""
+def sets_of_arms(study: Study) -> NeuronSets:
+    """The sets N_i that the store's arms were chosen by."""
     found = study.interventions
     method = str(found.attrs.get("method", study.methods[0]))
-    sets = study.neurons(method=method, threshold=float(found.attrs.get("threshold", 0.2)))
-    return others(sets, found["neighbor"].values.astype(np.int64), known=known)
+    return study.neurons(method=method, threshold=float(found.attrs.get("threshold", 0.2)))
+
+
+def others_of(study: Study, known: bool = True, sets: NeuronSets | None = None) -> Others:
+    """:func:`others` with the sets and neighbors that the store's arms were chosen by."""
+    neighbor = study.interventions["neighbor"].values.astype(np.int64)
+    return others(sets_of_arms(study) if sets is None else sets, neighbor, known=known)
 
 
 def mapping_test(
@@ -170,7 +177,7 @@ def mapping_test(
     """H5c of outcomes at hand."""
     x = np.where(np.isnan(other.kappa), np.nan, changed.contrast(operation, OWN, NEIGHBOR))
     there = ~np.isnan(x)
-    n = changed.found["n_neurons"].sel({changed.arm: OWN}).values.astype(np.float64)
+    n = changed.per_arm("n_neurons", OWN)
     before = log_odds(changed.base["base_log_probability"].values)
     columns = {
         name: changed.rows.mean(np.where(there, values, np.nan))

@@ -15,8 +15,8 @@ from qloc.analysis.asked import mean
 from qloc.analysis.clustered import cluster_interval, cluster_intervals
 from qloc.analysis.consistency import answer_codes, consistency, filled, relation_codes
 from qloc.analysis.effects import rank_biserial
-from qloc.analysis.groups import Floats, Ints, codes
-from qloc.analysis.resampling import sign_flip_p
+from qloc.analysis.groups import Floats, Ints
+from qloc.analysis.paired import THESE_ALONE, paired_p, too_few
 from qloc.analysis.results import TestResult
 from qloc.analysis.studies import Studies
 from qloc.analysis.subsets import subset_scores
@@ -119,31 +119,33 @@ class Measures:
         difference = b - a
         relation, answer = self.clusters
         kept = ~np.isnan(difference)
-        n_relations = len(np.unique(relation[kept]))
-        by = "relation" if 2.0 ** (1 - n_relations) * self.n_tests <= self.plan.alpha else "answer"
-        cluster = relation if by == "relation" else codes(relation, answer)
-        rng = np.random.default_rng([self.plan.seed, 41, list(MEASURES).index(name)])
-        p = sign_flip_p(difference, cluster, n_permutations=self.plan.n_permutations, rng=rng)
+        n_relations, level = len(np.unique(relation[kept])), self.plan.alpha / self.n_tests
+        p, words = paired_p(
+            difference[kept],
+            (relation[kept], answer[kept]),
+            n_permutations=self.plan.n_permutations,
+            rng=np.random.default_rng([self.plan.seed, 41, list(MEASURES).index(name)]),
+            alternative="two-sided",
+            level=level,
+        )
         symbol = MEASURES[name]
-        checks = [few_models(len(self.studies))]
-        if by == "answer":
-            told = "too few for a corrected p of flipped relations to hold"
-            checks.append(f"{n_relations} relations, {told}: flipped by answer, so for these relations only.")
+        few = (THESE_ALONE,) if too_few(n_relations, level) else ()
         return TestResult(
             name=f"{symbol}, {second} − {first}",
             question=f"Does {symbol} differ between {first} and {second} on the same facts?",
-            estimand=f"difference in the {_ESTIMANDS[name]}, {second} minus {first}",
+            estimand=f"difference in the {_ESTIMANDS[name]}, {second} minus {first}"
+            f"{', in these relations' if few else ''}",
             unit="fact",
             n={"relations": n_relations, "facts": int(kept.sum())},
             estimate=float(difference[kept].mean()) if kept.any() else float("nan"),
             interval=cluster_interval(difference, self.clusters, confidence=self.plan.confidence),
             effect=rank_biserial(difference, self.clusters, confidence=self.plan.confidence),
-            method=f"signs flipped by {by}, two-sided, {self.plan.n_permutations} permutations",
+            method=f"{words}, two-sided",
             p=None if np.isnan(p) else p,
             role="exploratory",
             verdict="not identified" if np.isnan(p) else "undecided",
             alpha=self.plan.alpha,
-            checks=tuple(checks),
+            checks=(few_models(len(self.studies)), *few),
             seed=self.plan.seed,
         )
 

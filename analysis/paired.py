@@ -26,8 +26,7 @@ from qloc.analysis.study import Study
 MARGIN: Final = 0.1
 """Difference in log-odds, nats, that counts as none."""
 
-FEWEST: Final = 6
-"""Relations below which flips of whole relations can hardly reach p ≤ 0.05: 1/2⁶ = 0.016."""
+THESE_ALONE: Final = "With so few relations p speaks for these alone, the interval for new ones."
 
 _CLOSEST: Final = -(2.0**-24)
 """The log-probability next to 0 that float32 tells from it: log-odds end at 16.6."""
@@ -89,14 +88,25 @@ def rows_of(study: Study, known: bool = True) -> Rows:
     )
 
 
-def flip_clusters(relation: Ints, answer: Ints) -> tuple[Ints, str]:
-    """What signs are flipped by, and that in words: relations; under six of them, answers within relations.
+def too_few(n_relations: int, level: float = 0.05) -> bool:
+    """Whether no flip of so many whole relations can reach a two-sided p ≤ ``level``: 2^(1 − G) > level.
 
-    With few relations no flip of whole relations can say anything; flips of answers within them speak for
-    these relations only.
+    Examples
+    --------
+    >>> too_few(5), too_few(6), too_few(7, 0.05 / 4), too_few(8, 0.05 / 4)
+    (True, False, True, False)
+    """
+    return bool(2.0 ** (1 - n_relations) > level)
+
+
+def flip_clusters(relation: Ints, answer: Ints, level: float = 0.05) -> tuple[Ints, str]:
+    """What signs are flipped by, and that in words: relations; where they are too few, answers within them.
+
+    Too few for any flip of whole relations to reach ``level`` (:func:`too_few`): under six for one test at
+    5%. Flips of answers within relations speak for these relations only.
     """
     n = len(np.unique(relation))
-    if n >= FEWEST:
+    if not too_few(n, level):
         return relation, f"signs of whole relations flipped ({n})"
     cell = codes(relation, answer)
     return (
@@ -112,27 +122,34 @@ def paired_p(
     n_permutations: int,
     rng: np.random.Generator,
     alternative: Alternative = "greater",
+    level: float = 0.05,
 ) -> tuple[float, str]:
     """P of a mean paired effect, and how it was made.
 
     Signs of :func:`flip_clusters` are flipped. Flips of relations do not know of answers that several
-    relations have: with such answers p is no less than that of the two-way cluster-robust t.
+    relations have: with such answers p is no less than that of flips of whole answers, where these are not
+    too few, and than that of the two-way cluster-robust t.
 
     Parameters
     ----------
     x : float64, (fact,), without NaN.
     clusters : relation and answer of each fact.
+    level : p that must be in reach: α over the number of tests that are corrected together.
     """
     relation, answer = clusters
-    flipped, words = flip_clusters(relation, answer)
+    flipped, words = flip_clusters(relation, answer, level)
     words += f", {n_permutations} flips (all where fewer)"
     if n_codes(codes(flipped)) < 2:
         return float("nan"), words
     p = sign_flip_p(x, flipped, n_permutations=n_permutations, rng=rng, alternative=alternative)
     if not crossed(relation, answer):
         return p, words
+    if not too_few(n_answers := n_codes(codes(answer)), level):
+        whole = sign_flip_p(x, codes(answer), n_permutations=n_permutations, rng=rng, alternative=alternative)
+        p, words = max(p, whole), f"{words}; and of whole answers ({n_answers}), the larger p"
     error, freedom = crossed_error(x, relation, answer)
-    t = float(x.mean()) / error if error > 0 else np.inf * np.sign(x.mean())
+    mean = float(x.mean())
+    t = mean / error if error > 0 else float(np.copysign(np.inf, mean)) if mean else 0.0
     crossing = stats.t.sf(t, freedom) if alternative == "greater" else 2 * stats.t.sf(abs(t), freedom)
     words += f"; answers cross relations: p no less than of the two-way cluster-robust t({freedom:.1f})"
     return max(p, float(crossing)), words
@@ -174,7 +191,9 @@ def paired_test(
     n = {"relations": n_codes(relation), "facts": len(facts)} | ({"queries": n_queries} if n_queries else {})
     x = effects[facts]
     rng = np.random.default_rng([draws.seed, stream])
-    p, words = paired_p(x, (relation, answer), n_permutations=draws.n_permutations, rng=rng)
+    p, words = paired_p(
+        x, (relation, answer), n_permutations=draws.n_permutations, rng=rng, level=draws.alpha
+    )
     none = mean_tost_p(x, (relation, answer), margin)
     if len(effects) > len(facts):
         checks = (
@@ -182,8 +201,8 @@ def paired_test(
             "pairs, facts that leak and facts without known queries among them): left out.",
             *checks,
         )
-    if 0 < n["relations"] < FEWEST:
-        checks = (*checks, f"Under {FEWEST} relations p speaks for these alone, the interval for new ones.")
+    if len(x) and too_few(n["relations"], draws.alpha):
+        checks = (*checks, THESE_ALONE)
     verdict: Verdict = (
         "holds" if p <= draws.alpha else "does not hold" if none <= draws.alpha else "undecided"
     )

@@ -49,8 +49,14 @@ def welch(
     """
     if score not in ("CS1", "CS2"):
         raise InputError(message("score", score, "CS1 or CS2", "published_welch", "Choose one"))
-    values = consistency(sets, known=known)[score].values
-    values = values[~np.isnan(values)]
+    return welch_of(consistency(sets, known=known)[score].values, score, split, store)
+
+
+def welch_of(
+    scores: Floats, score: str, split: float | None = None, store: str = ""
+) -> tuple[TestResult, pd.DataFrame]:
+    """The same of scores at hand: float64, (fact,); NaN left out."""
+    values = scores[~np.isnan(scores)]
     cut = float(otsu(values)) if split is None else split
     high, low = values[values >= cut], values[values < cut]
     row = _row(high, low, score, "otsu" if split is None else "static", cut)

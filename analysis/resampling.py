@@ -90,18 +90,6 @@ def resampled(
     return np.concatenate(parts)
 
 
-def weighted_mean(values: Floats) -> Statistic:
-    """The statistic Σ w x / Σ w over the first axis of ``values`` (n, …), NaN left out."""
-    present = ~np.isnan(values)
-    x, m = np.where(present, values, 0.0), present.astype(np.float64)
-
-    def mean(weights: Floats) -> Floats:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray((weights @ x) / (weights @ m))
-
-    return mean
-
-
 def bootstrap_interval(
     statistic: Statistic,
     clusters: tuple[Ints, ...],
@@ -160,46 +148,6 @@ def distinct(ways: list[Ints]) -> list[Ints]:
         if n_codes(code) > 1 and not any(np.array_equal(code, other) for other in kept):
             kept.append(code)
     return kept
-
-
-def bca_interval(
-    values: Floats,
-    cluster: Ints,
-    *,
-    n_resamples: int,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-) -> Interval | None:
-    """Bias-corrected and accelerated interval of a mean under one-way clustering.
-
-    The acceleration comes from the jackknife over clusters, which two-way clustering does not have.
-
-    Returns
-    -------
-    Interval : None with fewer than three clusters, or where every resample is alike.
-
-    References
-    ----------
-    Efron 1987, "Better bootstrap confidence intervals", JASA 82, eq. 6.
-    """
-    keep = ~np.isnan(values)
-    x, code = values[keep], codes(cluster[keep])
-    n = n_codes(code)
-    if n < 3:
-        return None
-    statistic = weighted_mean(x)
-    draws = resampled(statistic, (code,), n_resamples, rng)
-    z0 = stats.norm.ppf(np.mean(draws < x.mean()) + np.mean(draws == x.mean()) / 2)
-    left_out = statistic(1.0 - (code[None, :] == np.arange(n)[:, None]))
-    away = left_out.mean() - left_out
-    spread = float(np.sum(away**2))
-    if spread == 0 or not np.isfinite(z0):
-        return None
-    a = np.sum(away**3) / (6 * spread**1.5)
-    z = z0 + stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = np.quantile(draws, stats.norm.cdf(z0 + z / (1 - a * z)))
-    method = f"one-way cluster bootstrap over {n} clusters, BCa, {n_resamples} resamples"
-    return Interval(low=float(low), high=float(high), confidence=confidence, method=method)
 
 
 def sign_flip_p(

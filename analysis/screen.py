@@ -41,9 +41,14 @@ def screened(x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Seque
         relation, answer = (codes(way[facts]) for way in clusters)
         row["relations"] = n_codes(relation)
         row["rank_biserial"] = rank_biserial(x[facts], (relation, answer)).value
-        rng, n = np.random.default_rng([draws.seed, *stream]), draws.n_permutations
-        here = relation, answer
-        row["p"] = paired_p(x[facts], here, n_permutations=n, rng=rng, alternative="two-sided")[0]
+        row["p"] = paired_p(
+            x[facts],
+            (relation, answer),
+            n_permutations=draws.n_permutations,
+            rng=np.random.default_rng([draws.seed, *stream]),
+            alternative="two-sided",
+            level=draws.alpha,
+        )[0]
     return row
 
 

@@ -46,7 +46,7 @@ class Study:
     ----------
     datasets : group name → Dataset, with the variables and dims of the store's contract: ``queries``,
         ``facts``, ``signals``, and where recorded ``attention``, ``grams``, ``statistics``,
-        ``interventions``, ``synapses``, ``edits``.
+        ``interventions``, ``synapses``, ``reprompts``, ``edits``.
     attrs : what describes the study: model, site, parameters, fingerprint, excluded queries by reason.
     complete : whether every unit is in; an unfinished store can be looked at, and says so.
 
@@ -96,6 +96,11 @@ class Study:
     def synapses(self) -> xr.Dataset:
         """Group /synapses: answers after attention was changed; empty where that was not done."""
         return self.datasets.get("synapses", xr.Dataset())
+
+    @property
+    def reprompts(self) -> xr.Dataset:
+        """Group /reprompts: queries asked again in another form; empty where that was not done."""
+        return self.datasets.get("reprompts", xr.Dataset())
 
     @property
     def edits(self) -> xr.Dataset:

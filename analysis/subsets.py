@@ -87,15 +87,43 @@ def subset_scores(
     )
 
 
-def patterns(member: sparse.csr_array, fact: Ints) -> Iterator[tuple[int, Ints, list[NDArray[np.int64]]]]:
+@dataclass(frozen=True)
+class Patterns:
+    """Patterns of the neurons of several facts with k ≤ 62 sets each, end to end.
+
+    Attributes
+    ----------
+    values : int64, (neuron,); start : int64, (fact + 1,), where each fact's begin.
+    """
+
+    values: NDArray[np.int64]
+    start: Ints
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        return iter(np.split(self.values, self.start[1:-1]))
+
+    def histogram(self, k: int, first: int, last: int) -> Ints:
+        """How many neurons of each of some facts have each pattern: int64, (2^k, fact)."""
+        start = self.start[first : last + 1]
+        owner = np.repeat(np.arange(last - first), np.diff(start))
+        cell = self.values[start[0] : start[-1]] * (last - first) + owner
+        return np.bincount(cell, minlength=(last - first) << k).reshape(1 << k, last - first)
+
+
+def patterns(
+    member: sparse.csr_array, fact: Ints
+) -> Iterator[tuple[int, Ints, Patterns | list[NDArray[np.int64]]]]:
     """Facts by their number k of non-empty sets, with their neurons' patterns.
 
     Yields
     ------
     k : int
     facts : int64, (fact,)
-    pattern : for each fact, int64, (neuron of its union,), bit i set where the neuron is in the fact's i-th
-        set; where k > 62, a matrix of 0 and 1 (neuron, k) in its place.
+    pattern : of each fact, int64, (neuron of its union,), bit i set where the neuron is in the fact's i-th
+        set; where k > 62, a list of matrices of 0 and 1 (neuron, k) in its place.
     """
     filled = np.flatnonzero(np.diff(member.indptr) > 0)
     order = filled[np.argsort(fact[filled], kind="stable")]
@@ -110,12 +138,12 @@ def patterns(member: sparse.csr_array, fact: Ints) -> Iterator[tuple[int, Ints, 
         yield int(k), ids[chosen], of_bits(member[order[here]], int(k), bit[here])
 
 
-def _of_bits(member: sparse.csr_array, k: int, bit: Ints) -> list[NDArray[np.int64]]:
+def _of_bits(member: sparse.csr_array, k: int, bit: Ints) -> Patterns:
     """Patterns of facts with k sets each, whose rows follow each other: a product with powers of two."""
     n = len(bit)
     powers = sparse.csr_array((1 << bit, np.arange(n), np.arange(0, n + 1, k)), shape=(n // k, n))
     found = powers @ member.astype(np.int64)
-    return np.split(found.data, found.indptr[1:-1])
+    return Patterns(found.data, found.indptr.astype(np.int64))
 
 
 def _wide(member: sparse.csr_array, k: int, bit: Ints) -> list[NDArray[np.int64]]:
@@ -125,14 +153,15 @@ def _wide(member: sparse.csr_array, k: int, bit: Ints) -> list[NDArray[np.int64]
 
 
 def _scores_of(
-    k: int, pattern: list[NDArray[np.int64]], sizes: list[int], threshold: float
+    k: int, pattern: Patterns | list[NDArray[np.int64]], sizes: list[int], threshold: float
 ) -> Iterator[tuple[int, Floats]]:
     """For each k₀: its place in ``sizes``, and the four means, float64 (4, fact)."""
     few = max(comb(k, size) for size in sizes) << 6 < 1 << k
-    if k <= LARGEST_TRANSFORM and not few:
-        step = max(1, _PIECE >> k)
+    if isinstance(pattern, Patterns) and k <= LARGEST_TRANSFORM and not few:
+        step, n = max(1, _PIECE >> k), len(pattern)
         parts = [
-            _transformed(k, pattern[i : i + step], sizes, threshold) for i in range(0, len(pattern), step)
+            _transformed(k, pattern.histogram(k, i, min(i + step, n)), sizes, threshold)
+            for i in range(0, n, step)
         ]
         joined = np.concatenate(parts, axis=2)
         yield from ((place, joined[place]) for place in range(len(sizes)))
@@ -142,9 +171,8 @@ def _scores_of(
             yield place, np.stack([_enumerated(k, p, size, threshold) for p in pattern], axis=1)
 
 
-def _transformed(k: int, pattern: list[NDArray[np.int64]], sizes: list[int], threshold: float) -> Floats:
+def _transformed(k: int, histogram: Ints, sizes: list[int], threshold: float) -> Floats:
     """Float64, (size, 4, fact): the four means over subsets of each size."""
-    histogram = np.stack([np.bincount(values, minlength=1 << k) for values in pattern], axis=1)
     none, one, every = _transforms(
         histogram.astype(np.int16 if histogram.sum(axis=0).max() < 2**15 else np.int32), k
     )
@@ -152,7 +180,7 @@ def _transformed(k: int, pattern: list[NDArray[np.int64]], sizes: list[int], thr
     order = np.argsort(n_bits, kind="stable")
     edges = np.searchsorted(n_bits[order], [size + step for size in sizes for step in (0, 1)]).reshape(-1, 2)
     total = histogram.sum(axis=0)
-    out = np.empty((len(sizes), 4, len(pattern)))
+    out = np.empty((len(sizes), 4, len(total)))
     for place, (first, last) in enumerate(edges):
         here = order[first:last]
         union = total - none[here]

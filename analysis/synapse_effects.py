@@ -58,7 +58,7 @@ class Attended(Changed):
 
     def equal_mass(self, control: str) -> NDArray[np.bool_]:
         """Whether a control removes as much attention as the knowledge synapses: bool, (query,)."""
-        mass = self.found["removed_mass"].sel({self.arm: [KNOWLEDGE, control]}).values.astype(np.float64)
+        mass = [self.per_arm("removed_mass", arm) for arm in (KNOWLEDGE, control)]
         with np.errstate(invalid="ignore"):
             return np.asarray((mass[0] > 0) & (np.abs(mass[1] - mass[0]) <= EQUAL_MASS * mass[0]))
 

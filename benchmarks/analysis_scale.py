@@ -1,100 +1,103 @@
-"""How long every part of an analysis takes, and how much memory, on a simulated store.
+"""How long every part of an analysis takes, and how much memory, on a simulated store with every phase.
 
-    python benchmarks/analysis_scale.py [--facts 25000] [--relations 40] [--templates 8]
+    python benchmarks/analysis_scale.py [--facts 25000] [--relations 40] [--templates 8] [--store DIR]
+        [--only NAME,NAME] [--results]
 
-The sets of neurons are planted (seed 0) and kept in memory: what is timed is the statistics, not the reading
-of a store.
+Two stores are simulated on disk (seed 0; the second is of another network asked the same, signals alone):
+sets of three methods, outcomes of all interventions for all queries, of all edits for all facts, as the
+default plan asks. They are made in a process of their own; what is timed and what is in memory here is the
+analysis and the reading of the stores alone: every question of ``qloc analyze``, the tables of ``qloc
+reproduce chen``, ``qloc compare`` and ``qloc report``. ``--store`` keeps the stores there, and takes up what
+is there; they need 4 GB while they are written. Seconds of the processor tell more than others where a
+machine does something else too.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import resource
+import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import xarray as xr
-
+from qloc.analysis.analyze import gathered, questions_of
 from qloc.analysis.asked import Asked
-from qloc.analysis.families import in_families
-from qloc.analysis.questions.behaviour import behaviour_question
-from qloc.analysis.questions.consistency import consistency_question
-from qloc.analysis.questions.methods import methods_question
-from qloc.analysis.questions.overlap import overlap_question
-from qloc.analysis.questions.ratio import ratio_question
-from qloc.analysis.questions.sensitivity import sensitivity_question
-from qloc.analysis.questions.stability import stability_question
-from qloc.analysis.study import Study
-from qloc.neurons import NeuronSets
+from qloc.analysis.chen import reproduce
+from qloc.analysis.compare import compare
+from qloc.pipeline import open_study, report
 from qloc.plan import AnalysisPlan
-from qloc.planted import plant
-from qloc.vocabulary import METHOD, QUERY
+from qloc.simulate import simulate
 
-QUESTIONS = (
-    consistency_question,
-    ratio_question,
-    overlap_question,
-    stability_question,
-    methods_question,
-    behaviour_question,
-    sensitivity_question,
-)
-METHODS = ("ig", "grad_x_act")
+RESULTS = Path(__file__).parent / "results" / "analysis-scale.md"
+HEAD = ("| part | seconds | of the processor | peak GB so far |", "|---|---|---|---|")
+METHODS = ("ig", "sig", "amig")
 
 
-class Planted(Study):
-    """A study whose sets are planted, not read: thinner at higher thresholds, others by the second method."""
-
-    def neurons(
-        self, method: str = "ig", threshold: float | None = None, *, top: int | None = None
-    ) -> NeuronSets:
-        """The planted sets, each member kept with a probability that falls with the threshold."""
-        sets: NeuronSets = self.attrs["planted"]
-        keep = 1.0 - (threshold or 0.2) / 2 if top is None else min(1.0, top / 20)
-        rng = np.random.default_rng([METHODS.index(method), int(1000 * keep)])
-        member = sets.member.copy()
-        member.data = rng.random(member.nnz) < keep
-        member.eliminate_zeros()
-        rule = f"threshold {threshold}" if top is None else f"top {top}"
-        return replace(sets, member=member, method=method, rule=rule)
-
-    def neurons_at(self, thresholds: Sequence[float], method: str = "ig") -> Iterator[NeuronSets]:
-        """The planted sets at each threshold."""
-        return (self.neurons(method, threshold) for threshold in thresholds)
+def make(folder: Path, size: dict[str, int]) -> None:
+    """Both stores."""
+    given: dict[str, Any] = {**size, "answers_per_relation": 60, "unit_facts": 256}
+    simulate(folder / "one.zarr", **given, methods=METHODS, phases=("interventions", "edits"))
+    simulate(folder / "other.zarr", **given, network=1)
 
 
-def study_of(facts: int, relations: int, templates: int) -> Study:
-    """A study in memory with what the questions above ask for."""
-    sets = plant(
-        facts=facts, relations=relations, templates=templates, answers_per_relation=60, n_neurons=1024, seed=0
-    ).sets()
-    rng = np.random.default_rng(0)
-    n, q = sets.n_queries, sets.queries
-    said = np.where(q["known"], 0, 1 + rng.integers(5, size=n))
-    queries = xr.Dataset(
-        {
-            "fact": (QUERY, q["fact"]),
-            "known": (QUERY, q["known"].astype(np.int8)),
-            "argmax": (QUERY, said.astype(np.int32)),
-            "log_probability": (QUERY, q["log_probability"]),
-            "answer_token_id": ((QUERY, "answer_token"), said[:, None].astype(np.int32)),
-            "candidate_log_probability": ((QUERY, "candidate"), rng.standard_normal((n, 60), np.float32)),
-        }
+class Clock:
+    """Rows of the table: what was done, and what it took."""
+
+    def __init__(self, only: str) -> None:
+        self.rows: list[str] = []
+        self._only = only.split(",") if only else []
+        self._seconds = self._own = 0.0
+
+    def timed(self, name: str, work: Callable[[], Any]) -> Any:
+        """Do a part, unless others are asked for."""
+        if self._only and name not in self._only:
+            return None
+        start, used = time.perf_counter(), time.process_time()
+        found = work()
+        seconds, own = time.perf_counter() - start, time.process_time() - used
+        self._seconds, self._own = self._seconds + seconds, self._own + own
+        self._row(name, seconds, own)
+        return found
+
+    def end(self) -> None:
+        """The last row."""
+        self._row("all", self._seconds, self._own)
+
+    def _row(self, name: str, seconds: float, own: float) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        self.rows.append(f"| {name} | {seconds:.1f} | {own:.1f} | {peak:.2f} |")
+        print(self.rows[-1], flush=True)
+
+
+def measure(folder: Path, only: str) -> Iterator[str]:
+    """Every part in turn; lines of Markdown."""
+    plan, clock = AnalysisPlan(), Clock(only)
+    asked = Asked(open_study(folder / "one.zarr"), plan)
+    sizes = {**asked.study.facts.sizes, **asked.study.queries.sizes}
+    yield (
+        f"{sizes['fact']:,} facts, {sizes['query']:,} queries, {len(asked.study.methods)} methods; "
+        f"{len(plan.thresholds)} thresholds, {plan.n_permutations} permutations, "
+        f"{plan.n_bootstrap} resamples."
     )
-    signals = xr.Dataset(
-        {"attribution": ((METHOD, "slot"), np.zeros((2, 1)))}, coords={METHOD: list(METHODS)}
-    )
-    signals["panel_floor"] = ("fact", np.full(facts, 0.05))
-    groups = {"queries": queries, "facts": xr.Dataset({"id": ("fact", sets.facts["id"])}), "signals": signals}
-    return Planted(groups, {"planted": sets})
-
-
-class Bounded(Asked):
-    """An analysis whose store answers from 0.05 up."""
-
-    floor = 0.05  # type: ignore[assignment]  # a property where there is a store
+    print(*HEAD, sep="\n")
+    questions = [
+        clock.timed(question.__name__.removesuffix("_question"), lambda question=question: question(asked))
+        for question in questions_of(asked)
+    ]
+    answers = [one for one in questions if one]
+    clock.timed("result", lambda: gathered(asked, answers).save(folder / "results" / "one"))
+    clock.timed("reproduce chen", lambda: reproduce(open_study(folder / "one.zarr")))
+    both = [folder / "one.zarr", folder / "other.zarr"]
+    clock.timed("compare", lambda: compare(open_study(both)).save(folder / "results" / "comparison"))
+    clock.timed("report", lambda: report([folder / "results"], "html", folder / "report.html"))
+    clock.end()
+    yield "\n".join([*HEAD, *clock.rows])
 
 
 def main() -> None:
@@ -102,26 +105,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--facts", type=int, default=25_000)
-    parser.add_argument("--relations", type=int, default=40)
-    parser.add_argument("--templates", type=int, default=8)
-    parser.add_argument("--only", default="", help="questions, separated by commas")
+    for name, default in (("facts", 25_000), ("relations", 40), ("templates", 8)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--store", type=Path, help="folder to keep the stores in")
+    parser.add_argument("--only", default="", help="parts, separated by commas")
+    parser.add_argument("--results", action="store_true", help=f"write {RESULTS.name}")
     given = parser.parse_args()
-    asked = Bounded(study_of(given.facts, given.relations, given.templates), AnalysisPlan())
-    print(
-        f"{asked.sets.n_facts:,} facts, {asked.sets.n_queries:,} queries, {asked.sets.member.nnz:,} members"
-    )
-    print("| question | seconds | of the processor | peak GB so far |\n|---|---|---|---|")
-    whole, begun, questions = time.perf_counter(), time.process_time(), []
-    for question in QUESTIONS:
-        if not given.only or question.__name__.removesuffix("_question") in given.only.split(","):
-            start, used = time.perf_counter(), time.process_time()
-            questions.append(question(asked))
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            seconds, own = time.perf_counter() - start, time.process_time() - used
-            print(f"| {questions[-1].id} | {seconds:.1f} | {own:.1f} | {peak:.2f} |", flush=True)
-    in_families(questions, asked.plan)
-    print(f"| all | {time.perf_counter() - whole:.1f} | {time.process_time() - begun:.1f} | {peak:.2f} |")
+    size = {name: getattr(given, name) for name in ("facts", "relations", "templates")}
+    with tempfile.TemporaryDirectory(prefix="analysis-scale-") as temporary:
+        folder = given.store or Path(temporary)
+        made = get_context("spawn").Process(target=make, args=(folder, size))
+        made.start()
+        made.join()
+        if made.exitcode:
+            sys.exit("The stores could not be made.")
+        parts = list(measure(folder, given.only))
+    if given.results:
+        about = f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
+        load = f"load {os.getloadavg()[0]:.1f}"
+        text = ["# Analysis of a large store", f"`python {' '.join(sys.argv)}`", f"{about}, {load}.", *parts]
+        RESULTS.write_text("\n\n".join(text) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

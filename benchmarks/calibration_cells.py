@@ -37,11 +37,16 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Cell:
-    """One set of simulations: what is asked, what is planted, what should come out (null or planted)."""
+    """One set of simulations: what is asked, what is planted, what should come out (null or planted).
+
+    Cells of one ``group`` that follow each other are asked of each simulated study in turn, so that what they
+    share can be made once.
+    """
 
     ask: Callable[[dict[str, Any], int], Outcome]
     truth: str
     planting: dict[str, Any] = field(default_factory=dict)
+    group: str = ""
 
     def simulate(self, seed: int) -> Outcome:
         """Estimate, p and 95% interval of the simulation of this seed."""
@@ -265,6 +270,9 @@ CELLS = {
     "H4, two kinds": Cell(kinds, "planted", {"conflict": 0.4, "answer_strength": 0.8}),
     "H9 null, template neurons": Cell(partial(methods, 0.0), "null", NULL_A),
     "H9 null, template, answer and fact neurons": Cell(partial(methods, 0.0), "null"),
+    "H9 null, answers shared by relations": Cell(
+        partial(methods, 0.0), "null", {"shared_answers": 0.6, "answer_strength": 0.6}
+    ),
     "H9 null, relations differ": Cell(partial(methods_by_relation, True), "null"),
     "H9, methods alike on 5% of queries": Cell(partial(methods, 0.05), "planted"),
     "H9, methods alike on 10% of queries": Cell(partial(methods, 0.1), "planted"),

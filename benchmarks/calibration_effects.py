@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import numpy as np
 import xarray as xr
 from calibration_cells import NAN, Cell, Outcome, _draws, _of
 
+from qloc.analysis.ceiling import AGAIN, ceiling_test
 from qloc.analysis.consistency import consistency
 from qloc.analysis.edit_consistency import generalization_test
 from qloc.analysis.edit_hypotheses import budget_test, damage_test, matched_test
@@ -17,16 +19,20 @@ from qloc.analysis.edited import Edited, On
 from qloc.analysis.equivalence import mean_tost_p
 from qloc.analysis.groups import Floats, codes
 from qloc.analysis.intervened import Changed, Control, control_test
-from qloc.analysis.mapping import mapping_test, others
-from qloc.analysis.paired import MARGIN, Rows, log_odds
+from qloc.analysis.mapping import NEIGHBOR, OWN, mapping_test, others
+from qloc.analysis.paired import MARGIN, Rows, log_odds, paired_test
 from qloc.analysis.synapse_effects import Attended, synapse_test
 from qloc.planted import Planted, plant
 from qloc.planted_edits import edits_of
-from qloc.planted_effects import Effects, interventions_of, log_p, synapses_of
+from qloc.planted_effects import Effects, interventions_of, log_p, reprompts_of, synapses_of
 
 SIZE = {"facts": 160, "relations": 8, "templates": 6, "n_neurons": 64, "one_to_one": 1}
 FEW = {"facts": 80, "relations": 4, "one_to_one": 0}
 SUPPRESS: Final = ("suppress",)
+ARMS: Final = (OWN, NEIGHBOR, *AGAIN)
+ARITHMETIC: Final = 0.2
+"""Log-odds that a neuron moves more for having been chosen on the query that it is suppressed in."""
+
 EQUAL: Final = 1.0
 """Mean log-odds moved by every set that is compared, under a null."""
 
@@ -98,6 +104,30 @@ def mapping(
     more = per_neuron * n + root * np.sqrt(n) + kappa
     found = moved_by(found, names[0], more)
     return _of(mapping_test(Changed(found, found, rows(planted)), other, "suppress", _draws(seed)))
+
+
+def ceiling(
+    kept: float | None, given: Mapping[str, Any], planting: dict[str, Any], seed: int, *, alone: bool = False
+) -> Outcome:
+    """H5: each neuron of N_i∖N_j, and of N_i∖N_i′, moves 0.2 more, N_i having been chosen on i.
+
+    Parameters
+    ----------
+    kept : share of N_i that N_i′ has; None: N_i′ is as near as N_j, the null.
+    alone : the gap against N_j without a ceiling.
+    """
+    planted = plant(**{**SIZE, **planting})
+    effects = replace(effects_of(seed, dict.fromkeys(ARMS, EQUAL), given), kept=kept)
+    found = interventions_of(planted, effects, SUPPRESS, ARMS)
+    for name in (OWN, AGAIN[0]):
+        n = found["n_neurons"].sel(neuron_set=name).values
+        found = moved_by(found, name, ARITHMETIC * n)
+    outcomes, again = Changed(found, found, rows(planted)), reprompts_of(planted, effects)
+    if alone:
+        x = outcomes.rows.mean(outcomes.contrast("suppress", OWN, NEIGHBOR))
+        text = {"name": "practice", "question": "?", "estimand": "gap"}
+        return _of(paired_test(x, outcomes.rows.clusters, **text, draws=_draws(seed)))
+    return _of(ceiling_test(outcomes, again, "suppress", _draws(seed)))
 
 
 def moved_by(found: xr.Dataset, name: str, more: Floats) -> xr.Dataset:
@@ -200,6 +230,14 @@ CELLS = {
     "H5a equivalence, at the margin": Cell(partial(equivalent, MARGIN), "planted"),
     "H5a equivalence, no difference": Cell(partial(equivalent, 0.0), "planted"),
     "H5b null": Cell(partial(control, 0.0, {}, which="other_fact"), "null"),
+    "H5 null": Cell(partial(ceiling, None, {}), "null"),
+    "H5 null, relations differ": Cell(partial(ceiling, None, DIFFER), "null"),
+    "H5 null, answers shared by relations": Cell(partial(ceiling, None, {"answer": 1.0}), "null", SHARED),
+    "H5 null, skewed": Cell(partial(ceiling, None, {"skewed": True, "fact": 1.0}), "null"),
+    "H5 null, 4 relations that do not differ": Cell(partial(ceiling, None, {"relation": 0.0}), "null", FEW),
+    "H5 practice, without a ceiling": Cell(partial(ceiling, None, {}, alone=True), "null"),
+    "H5, re-prompts share 70%": Cell(partial(ceiling, 0.7, {}), "planted"),
+    "H5, re-prompts share 90%": Cell(partial(ceiling, 0.9, {}), "planted"),
     "H5c null": Cell(partial(mapping, 0.0, 0.0, 0.0, 0.0), "null"),
     "H5c null, gap by neurons": Cell(partial(mapping, 0.0, 0.2, 0.0, 0.0), "null"),
     "H5c null, gap by the root of neurons": Cell(partial(mapping, 0.0, 0.0, 1.0, 0.0), "null"),

@@ -1,150 +1,199 @@
-"""Interventions as rows against one change at a time: GPT-2 small shape, random weights, one query.
+"""Interventions and edits as rows against one at a time: GPT-2 small's or BERT base's shape, random weights.
 
-The naive way is what peers do: for every arm hook the neurons (or write the weights, and restore them), and
-run the whole prompt again. Prints seconds, FLOP and ratios, and how far results differ.
+    OMP_NUM_THREADS=2 python benchmarks/interventions.py [--kind bert] [--arms 40] [--edits 24] [--queries 8]
 
-    python benchmarks/interventions.py [--arms 40] [--tokens 12] [--edits 24]
+One at a time, a set is suppressed by hooks that are placed for one pass and removed, an edit by writing its
+rows of weights, running every query, and writing them back. The package knowledge-neurons 0.0.2 does
+the same for one query a call (``suppress_knowledge``, ``erase_knowledge``), and runs it before and after:
+two passes, logits at every position. Sets are drawn over all layers, or, as knowledge neurons lie, in the
+upper third. The largest difference of log P between the ways is checked.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
-from transformers import GPT2Config, GPT2LMHeadModel
+from _measuring import build, costs, shape, table, targets, write
+from torch import Tensor
 
-from qloc.extract.architectures import down_weight, sites
+from qloc.extract.architectures import Sites, down_weight, sites
 from qloc.extract.changed_rows import Cells, RowEngine, sharing
 from qloc.extract.edit_tests import EditTests
 from qloc.extract.edits import Edit, erasure
+from qloc.extract.hooks import hooked
+from qloc.extract.joining_proof import joining
 from qloc.extract.outcomes import outcomes
-from qloc.extract.tokens import Asked, Target
+from qloc.extract.tokens import Asked, Family, Target
 from qloc.facts import Query
 
 N_CELLS = 20
-"""Neurons of an arm."""
+"""Neurons of an arm, slots of an edit."""
+
+Sets = list[np.ndarray]
+"""Neuron numbers layer · n_neurons + index of each arm or edit."""
 
 
-def measured(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Result, seconds (the better of two), GFLOP."""
-    with FlopCounterMode(display=False) as counter:
-        found = work()
-    seconds = []
-    for _ in range(2):
-        clock = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - clock)
-    return found, min(seconds), counter.get_total_flops() / 1e9
+@dataclass(frozen=True)
+class OneByOne:
+    """The naive way; ``passes`` of the unchanged model come before each changed one."""
 
+    model: Any
+    sites: Sites
+    passes: int = 0
 
-def suppressed_one_by_one(model: Any, downs: Any, target: Target, arms: list[np.ndarray], width: int) -> Any:
-    """Log P of the answer under each arm: hook, run the prompt, remove the hook."""
-    found = []
-    for arm in arms:
-        handles = []
-        for layer, down in enumerate(downs):
-            neurons = torch.as_tensor(arm[arm // width == layer] % width)
+    def suppressed(self, asked: list[Target], sets: Sets) -> np.ndarray:
+        """Log P of each answer under each arm, (arm, query)."""
+        return np.array([[self._under(self._hooks(t, one), t) for t in asked] for one in sets])
 
-            def zero(_: Any, args: Any, neurons: torch.Tensor = neurons) -> Any:
+    def edited(self, asked: list[Target], sets: Sets) -> np.ndarray:
+        """Log P of each answer under each edit, (edit, query)."""
+        if self.passes:
+            return np.array([[self._under(self._weights(one), t) for t in asked] for one in sets])
+        found = []
+        for one in sets:
+            with self._weights(one):
+                found.append([self._log(target) for target in asked])
+        return np.array(found)
+
+    def _under(self, change: Any, target: Target) -> float:
+        for _ in range(self.passes):
+            self._log(target)
+        with change:
+            return self._log(target)
+
+    @torch.no_grad()
+    def _log(self, target: Target) -> float:
+        logits = self.model(input_ids=torch.tensor([target.ids])).logits[0, target.position]
+        return float(logits.log_softmax(0)[target.token])
+
+    def _hooks(self, target: Target, chosen: np.ndarray) -> Any:
+        layer, neuron = np.divmod(chosen, self.sites.n_neurons)
+
+        def zero(neurons: np.ndarray) -> Callable[..., tuple[Tensor]]:
+            def hook(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor]:
                 changed = args[0].clone()
                 changed[0, target.position, neurons] = 0
                 return (changed,)
 
-            handles.append(down.register_forward_pre_hook(zero))
-        with torch.no_grad():
-            logits = model(input_ids=torch.tensor([target.ids])).logits[0, target.position]
-        for handle in handles:
-            handle.remove()
-        found.append(float(logits.log_softmax(0)[target.token]))
-    return np.array(found)
+            return hook
 
+        return hooked(forward_pre={self.sites.downs[n]: zero(neuron[layer == n]) for n in np.unique(layer)})
 
-def edited_one_by_one(
-    model: Any, downs: Any, targets: list[Target], edits: list[np.ndarray], width: int
-) -> Any:
-    """Log P of each answer under each edit: write the weights, run every prompt, restore them."""
-    found = np.empty((len(edits), len(targets)))
-    with torch.no_grad():
-        for number, edit in enumerate(edits):
-            kept = [(down_weight(downs[c // width]), c % width) for c in edit.tolist()]
-            rows = [weight[:, neuron].clone() for weight, neuron in kept]
-            for weight, neuron in kept:
-                weight[:, neuron] = 0
-            for place, target in enumerate(targets):
-                logits = model(input_ids=torch.tensor([target.ids])).logits[0, target.position]
-                found[number, place] = float(logits.log_softmax(0)[target.token])
-            for (weight, neuron), row in zip(kept, rows, strict=True):
+    @contextmanager
+    def _weights(self, chosen: np.ndarray) -> Iterator[None]:
+        slots = [divmod(int(cell), self.sites.n_neurons) for cell in chosen]
+        weights = [down_weight(self.sites.downs[layer]) for layer, _ in slots]
+        kept = [weight[:, n].clone() for weight, (_, n) in zip(weights, slots, strict=True)]
+        for weight, (_, neuron) in zip(weights, slots, strict=True):
+            weight[:, neuron] = 0
+        try:
+            yield
+        finally:
+            for weight, (_, neuron), row in zip(weights, slots, kept, strict=True):
                 weight[:, neuron] = row
-    return found
+
+
+@dataclass(frozen=True)
+class AsRows:
+    """qloc's way."""
+
+    engine: RowEngine
+
+    def suppressed(self, asked: list[Target], sets: Sets) -> np.ndarray:
+        """As :meth:`OneByOne.suppressed`."""
+        target, arm = np.divmod(np.arange(len(asked) * len(sets)), len(sets))
+        row = np.repeat(np.arange(len(arm)), N_CELLS)
+        layer, neuron = np.divmod(np.concatenate([sets[n] for n in arm]), self.engine.sites.n_neurons)
+        zero = np.zeros(len(row))
+        cells = Cells(row=row, layer=layer, neuron=neuron, factor=zero, offset=zero)
+        found = np.empty((len(sets), len(asked)))
+        for done in self.engine.passes(asked, target, cells):
+            answers = [asked[n].token for n in target[done.rows]]
+            said = outcomes(self.engine.head, done.hidden, answers)
+            found[arm[done.rows], target[done.rows]] = said.log_probability
+        return found
+
+    def edited(self, asked: list[Target], sets: Sets) -> np.ndarray:
+        """As :meth:`OneByOne.edited`."""
+        edits: list[Edit | None] = [erasure(self.engine.sites, one) for one in sets]
+        query = Query(template="t", text="[Y]")
+        columns, _ = EditTests(engine=self.engine, edits=edits).answers(
+            [Asked(query=query, answer="", targets=(target,)) for target in asked]
+        )
+        return columns.log_probability.reshape(len(edits), -1)
+
+
+def compared(title: str, ways: dict[str, Callable[[], np.ndarray]], repeats: int) -> list[dict[str, Any]]:
+    """Rows of the table: seconds, GFLOP, and how many times as much as qloc takes."""
+    expected = ways["one at a time"]()
+    for name, way in ways.items():
+        worst = np.abs(way() - expected).max()
+        print(f"{title}, {name}: largest difference of log P {worst:.1e}", flush=True)
+        if not worst < 1e-4:
+            raise AssertionError(f"{name} differs by {worst}")
+    return table(costs({name: (way, 1) for name, way in ways.items()}, repeats), "qloc")
 
 
 def main() -> None:
-    """Measure both ways in one run."""
+    """Measure every way in turn, and keep the table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kind", choices=("gpt2", "bert"), default="gpt2")
     parser.add_argument("--arms", type=int, default=40)
     parser.add_argument("--tokens", type=int, default=12)
     parser.add_argument("--edits", type=int, default=24)
     parser.add_argument("--queries", type=int, default=8)
+    parser.add_argument("--arm-queries", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=2)
     given = parser.parse_args()
-    torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config()).eval().requires_grad_(False)
-    found = sites(model)
-    rng = np.random.default_rng(0)
-    n_cells, width = found.n_layers * found.n_neurons, found.n_neurons
-    prompts = rng.integers(0, 50257, size=(given.queries, given.tokens)).tolist()
-    targets = [Target(ids=tuple(ids), position=given.tokens - 1, token=17) for ids in prompts]
-    arms = [np.sort(rng.choice(n_cells, N_CELLS, replace=False)) for _ in range(given.arms)]
-    engine = RowEngine(model=model, sites=found, family="causal", memory=8 * 10**9)
-    engine = sharing(engine, targets[:1], 1e-3)
-    cells = np.concatenate(arms)
-    rows = np.repeat(np.arange(len(arms)), N_CELLS)
-    change = Cells(
-        row=rows,
-        layer=cells // width,
-        neuron=cells % width,
-        factor=np.zeros(len(cells)),
-        offset=np.zeros(len(cells)),
-    )
-
-    def as_rows() -> np.ndarray:
-        which = np.zeros(len(arms), dtype=np.int64)
-        logs = np.empty(len(arms))
-        for done in engine.passes(targets[:1], which, change):
-            said = outcomes(engine.head, done.hidden, [17] * len(done.rows))
-            logs[done.rows] = said.log_probability
-        return logs
-
-    one = lambda: suppressed_one_by_one(model, found.downs, targets[0], arms, width)  # noqa: E731
-    print(
-        f"GPT-2 small shape, {given.tokens} tokens, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}"
-    )
-    compare(f"{given.arms} arms of {N_CELLS} neurons on one query", measured(one), measured(as_rows))
-
-    some = [np.sort(rng.choice(n_cells, N_CELLS, replace=False)) for _ in range(given.edits)]
-    asked = [Asked(query=Query(template="t", text="[Y]"), answer="", targets=(t,)) for t in targets]
-
-    def edits_as_rows() -> np.ndarray:
-        edits: list[Edit | None] = [erasure(found, edit) for edit in some]
-        columns, _ = EditTests(engine=engine, edits=edits).answers(asked)
-        return columns.log_probability.reshape(len(some), -1)
-
-    one = lambda: edited_one_by_one(model, found.downs, targets, some, width)  # noqa: E731
-    compare(f"{given.edits} edits, {given.queries} queries each", measured(one), measured(edits_as_rows))
+    config, family = shape(given.kind)
+    model = build(config, family)
+    asked = targets(given.queries, given.tokens, family, config.vocab_size)
+    parts = {}
+    for where in ("the upper third", "all layers"):
+        for what, n, some in (
+            ("arms", given.arms, asked[: given.arm_queries]),
+            ("edits", given.edits, asked),
+        ):
+            title = f"{n} {what} of {N_CELLS} neurons of {where}, {len(some)} queries"
+            parts[title] = compared(
+                title, _ways(what, model, family, some, _drawn(n, where, sites(model))), given.repeats
+            )
+    write(f"interventions-{given.kind}", parts, _NOTES)
 
 
-def compare(title: str, naive: tuple[Any, float, float], rows: tuple[Any, float, float]) -> None:
-    """Print one comparison."""
-    print(f"\n{title}")
-    print(f"  one at a time  {naive[1]:8.3f} s  {naive[2]:9.1f} GFLOP")
-    print(f"  as rows        {rows[1]:8.3f} s  {rows[2]:9.1f} GFLOP")
-    print(f"  ratio          {naive[1] / rows[1]:8.1f}    {naive[2] / rows[2]:9.1f}")
-    print(f"  largest difference of log P: {np.abs(naive[0] - rows[0]).max():.1e}")
+def _drawn(n: int, where: str, found: Sites) -> Sets:
+    rng, n_cells = np.random.default_rng(0), found.n_layers * found.n_neurons
+    lowest = n_cells * 2 // 3 if where == "the upper third" else 0
+    return [np.sort(rng.choice(np.arange(lowest, n_cells), N_CELLS, replace=False)) for _ in range(n)]
+
+
+def _ways(
+    what: str, model: Any, family: Family, asked: list[Target], sets: Sets
+) -> dict[str, Callable[[], np.ndarray]]:
+    found, method = sites(model), "suppressed" if what == "arms" else "edited"
+    engine = RowEngine(model=model, sites=found, family=family, memory=8 * 10**9)
+    if what == "arms":
+        engine = sharing(engine, asked[:1], 1e-3)
+    engine = joining(engine, asked[:1], "cells" if what == "arms" else "edits")
+    ways = {
+        "as knowledge-neurons 0.0.2 does it": OneByOne(model, found, passes=1),
+        "one at a time": OneByOne(model, found),
+        "rows that run all layers": AsRows(replace(engine, way=None)),
+        "qloc": AsRows(engine),
+    }
+    return {name: (lambda way=way: getattr(way, method)(asked, sets)) for name, way in ways.items()}
+
+
+_NOTES = """\
+One at a time: hooks for a pass, or weights written, every query run, and weights written back; each pass runs
+one prompt, with logits at every position. As knowledge-neurons 0.0.2 does it: the same for one query a call,
+which is run before and after the change."""
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,6 +66,24 @@ def _unit_length(attribution: Tensor) -> Tensor:
     """Divided by the L2 norm over the network, in float64, where squares do not vanish; zeros stay zeros."""
     norm = attribution.double().flatten(1).norm(dim=1)[:, None, None]
     return torch.where(norm > 0, attribution / norm, torch.zeros_like(norm)).to(attribution.dtype)
+
+
+def scores_by(
+    engine: GradientEngine,
+    targets: Sequence[Target],
+    method: AttributionMethod,
+    path: ScaledPath,
+    tokenizer: Any,
+) -> Iterator[tuple[list[int], Scores]]:
+    """One method, wherever its path starts: indices into ``targets``, and their scores."""
+    if method.path in ("mean", "token"):
+        replacing = Replacing.of(tokenizer, engine.family)
+        for _, indices, found in scores_from_baselines(engine, targets, [method], path, replacing):
+            yield indices, found
+    else:
+        own = path if method.path == "zero" else ScaledPath.none()
+        for indices, integral in integrals(engine, targets, own):
+            yield indices, scores(method, integral)
 
 
 def scores_from_baselines(

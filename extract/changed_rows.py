@@ -2,7 +2,9 @@
 
 A change is a row of the batch, not a copy of the model and not a pass of its own. Activations are changed at
 the target position alone, so in a causal model a row is one token behind the prompt, which is run once and
-shared; in a masked model, and where sharing does not hold, a row is the whole sequence.
+shared; in a masked model, where sharing does not hold, and where weights are edited, a row is the whole
+sequence. Where that is proved to hold, rows join at the first layer that they change
+(:mod:`qloc.extract.joining`); else each runs all layers.
 """
 
 from __future__ import annotations
@@ -15,66 +17,26 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qloc.extract.architectures import Sites
+from qloc.extract.cells import CellRows, Cells, Ints
+from qloc.extract.edits import EditRows, edited
 from qloc.extract.head import Head
 from qloc.extract.hooks import hooked, in_turn, without_head
-from qloc.extract.prefix import last_token
+from qloc.extract.joining import Change, Way, run_joining
+from qloc.extract.prefix import last_token, whole
 from qloc.extract.shrinking import in_halves
 from qloc.extract.tokens import Family, Target
 
 log = logging.getLogger(__name__)
 
-Ints = NDArray[np.int64]
+__all__ = ["Cells", "Ints", "Pass", "RowEngine", "sharing"]
 
 _MOST_POSITIONS: Final = 2048
 """Positions of one batch, beyond which a larger one was not faster on two cores."""
 
 _FAILURES = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cells:
-    """Which activations each row changes, at its target position: a ← factor · a + offset.
-
-    Attributes
-    ----------
-    row, layer, neuron : int64, (cell,); rows ascending, no cell twice in a row.
-    factor, offset : float64, (cell,)
-    """
-
-    row: Ints
-    layer: Ints
-    neuron: Ints
-    factor: NDArray[np.float64]
-    offset: NDArray[np.float64]
-
-    @classmethod
-    def none(cls) -> Cells:
-        """No change at all."""
-        index, value = np.zeros(0, dtype=np.int64), np.zeros(0)
-        return cls(row=index, layer=index, neuron=index, factor=value, offset=value)
-
-    def of_rows(self, rows: Ints) -> Cells:
-        """The cells of chosen rows, numbered by their place among these."""
-        first, last = np.searchsorted(self.row, rows), np.searchsorted(self.row, rows, side="right")
-        count = last - first
-        start = np.repeat(first - np.concatenate([[0], np.cumsum(count)[:-1]]), count)
-        chosen = np.arange(count.sum()) + start
-        return Cells(
-            row=np.repeat(np.arange(len(rows)), count),
-            layer=self.layer[chosen],
-            neuron=self.neuron[chosen],
-            factor=self.factor[chosen],
-            offset=self.offset[chosen],
-        )
-
-    def of_layer(self, layer: int) -> Cells:
-        """The cells of one layer."""
-        here = self.layer == layer
-        return Cells(**{name: value[here] for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +68,7 @@ class RowEngine:
     ----------
     memory : bytes that the rows in flight may take.
     shared : whether rows share their prompt's keys and values; :func:`sharing` finds out.
+    way : how rows join; None where each runs all layers. :mod:`qloc.extract.joining_proof` finds out.
     """
 
     model: Any
@@ -113,6 +76,7 @@ class RowEngine:
     family: Family
     memory: int
     shared: bool = False
+    way: Way | None = None
 
     @property
     def head(self) -> Head:
@@ -132,6 +96,7 @@ class RowEngine:
         *,
         read: bool = False,
         within: Within | None = None,
+        edits: EditRows | None = None,
     ) -> Iterator[Pass]:
         """Run rows, batch by batch; batches are a function of the arguments and the bound alone.
 
@@ -141,11 +106,17 @@ class RowEngine:
         cells : what each row changes.
         read : keep the activations too.
         within : what else holds during a batch; prompts are then run whole.
+        edits : each row's edit, in the place of cells; prompts are then run whole.
         """
-        shared = self.shared and within is None
+        shared = self.shared and within is None and edits is None
+        change = edits or CellRows(self.sites, cells, len(row_target))
+        if edits is not None and self.way is None:
+            within = lambda rows: edited(self.sites, edits.edits, edits.of_row[rows].tolist())  # noqa: E731
 
         def run(rows: list[int]) -> Pass:
             chosen = np.array(rows, dtype=np.int64)
+            if self.way is not None and within is None and not read:
+                return self._joining(self.way, targets, row_target, change.of_rows(chosen), chosen, shared)
             with torch.no_grad(), within(chosen) if within else nullcontext():
                 return self._pass(targets, row_target, cells, chosen, shared, read)
 
@@ -162,7 +133,7 @@ class RowEngine:
         ids = torch.tensor([targets[index].ids for index in used], device=device)
         places = [0 if shared else targets[index].position for index in used]
         place = torch.tensor(places, device=device)[which]
-        inputs = last_token(self.model, ids, lambda: which) if shared else {"input_ids": ids}
+        inputs = last_token(self.model, ids, lambda: which) if shared else whole(self.model, ids)
         inputs["input_ids"] = inputs["input_ids"][which]
         kept: dict[int, Tensor] = {}
         change = _Change(place=place, cells=cells.of_rows(rows), kept=kept if read else None)
@@ -174,14 +145,29 @@ class RowEngine:
         activation = torch.stack([kept[layer].to(device) for layer in sorted(kept)], 1) if read else None
         return Pass(rows=rows, hidden=hidden, activation=activation)
 
+    def _joining(
+        self,
+        way: Way,
+        targets: Sequence[Target],
+        row_target: Ints,
+        change: Change,
+        rows: Ints,
+        shared: bool,
+    ) -> Pass:
+        device = next(iter(self.model.parameters())).device
+        used, of_row = np.unique(row_target[rows], return_inverse=True)
+        ids = torch.tensor([targets[index].ids for index in used], device=device)
+        place = torch.tensor([targets[index].position for index in used], device=device)
+        hidden = run_joining(self.model, self.sites, way, ids, place, of_row, change, shared=shared)
+        return Pass(rows=rows, hidden=hidden, activation=None)
+
     def _plan(self, targets: Sequence[Target], row_target: Ints, shared: bool, read: bool) -> Iterator[Ints]:
         """Rows of prompts of equal length together, as many as the bound allows."""
         lengths = np.array([len(targets[index].ids) for index in row_target], dtype=np.int64)
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)
             size = self.rows_a_batch(int(length), shared=shared, read=read)
-            for start in range(0, len(rows), size):
-                yield rows[start : start + size]
+            yield from _together(rows, row_target, size, own=self.way is not None)
 
     def rows_a_batch(self, length: int, *, shared: bool = False, read: bool = False) -> int:
         """How many rows of a prompt of ``length`` tokens go together; at least 1."""
@@ -198,6 +184,25 @@ class RowEngine:
         kept = self.sites.n_layers * self.sites.n_neurons if read else 0
         itemsize = int(next(iter(self.model.parameters())).element_size())
         return max(1, (a_block + prompt + kept) * itemsize)
+
+
+def _together(rows: Ints, prompt: Ints, most: int, *, own: bool) -> Iterator[Ints]:
+    """Consecutive rows, at most ``most`` together; ``own``: each prompt among them takes one more.
+
+    Examples
+    --------
+    >>> [rows.tolist() for rows in _together(np.arange(5), np.array([0, 0, 0, 1, 1]), 4, own=True)]
+    [[0, 1, 2], [3, 4]]
+    """
+    start, size, last = 0, 0, -1
+    for place, of in enumerate(prompt[rows].tolist()):
+        size += 1 + (own and of != last)
+        if size > most and place > start:
+            yield rows[start:place]
+            start, size = place, 1 + own
+        last = of
+    if len(rows):
+        yield rows[start:]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qloc.extract.changed_rows import Cells, RowEngine
-from qloc.extract.edits import Edit, edited
+from qloc.extract.edits import Added, EditRows, edited
 from qloc.extract.hooks import without_head
-from qloc.extract.outcomes import Ints, OutcomeColumns, outcomes
+from qloc.extract.joining import run_joining
+from qloc.extract.outcomes import Ints, OutcomeColumns, log_probabilities, outcomes
+from qloc.extract.prefix import whole
 from qloc.extract.quiet import quiet
 from qloc.extract.tokens import Asked, Target, Tokens
 from qloc.vocabulary import NO_INDEX
@@ -35,7 +37,7 @@ class EditTests:
     """
 
     engine: RowEngine
-    edits: Sequence[Edit | None]
+    edits: Sequence[Added | None]
 
     def answers(
         self, asked: Sequence[Asked | None], compared: Sequence[tuple[int, int]] = ()
@@ -62,7 +64,7 @@ class EditTests:
         wanted = [question for pair in compared for question in pair]
         for edit, number, hidden in self._hidden(passes.targets) if len(there) else ():
             row, token = passes.tokens_of(number)
-            said = outcomes(self.engine.head, hidden[torch.as_tensor(row)], tokens.answers[token])
+            said = outcomes(self.engine.head, hidden, tokens.answers[token], row)
             place = np.ravel_multi_index((edit[row], question[token]), columns.shape)
             columns.add(place, tokens.first[token], tokens.share[token], said)
             for at in np.flatnonzero(tokens.first[token] & np.isin(question[token], wanted)):
@@ -89,16 +91,19 @@ class EditTests:
     def nats_a_token(self, windows: Sequence[Sequence[Target]]) -> Floats:
         """Mean of −log P over the tokens that the windows ask for: (edit,); NaN without windows."""
         total, count = np.zeros(len(self.edits)), sum(map(len, windows))
+        alone = [window[0] for window in windows if len(window) == 1]
+        for edit, target, hidden in self._hidden(alone) if alone else ():
+            logs = log_probabilities(self.engine.head, hidden, [alone[of].token for of in target])
+            np.subtract.at(total, edit, logs)
         for window in windows:
-            ids = window[0].ids
-            for rows in self._runs(len(ids)):
-                with torch.no_grad(), edited(self.engine.sites, self.edits, rows):
-                    hidden = self._whole([ids] * len(rows))
-                places = [target.position for target in window]
-                tokens = np.array([target.token for target in window])
-                for row, edit in enumerate(rows):
-                    said = outcomes(self.engine.head, hidden[row][places], tokens)
-                    total[edit] -= said.log_probability.sum()
+            if len(window) == 1:
+                continue
+            places = [target.position for target in window]
+            for rows in self._runs(len(window[0].ids)):
+                hidden = self._everywhere(window[0].ids, rows)[:, places].flatten(0, 1)
+                tokens = [target.token for target in window] * len(rows)
+                logs = log_probabilities(self.engine.head, hidden, tokens)
+                total[rows] -= logs.reshape(len(rows), -1).sum(1)
         return total / count if count else np.full(len(self.edits), np.nan)
 
     def greedy(self, prompt: Sequence[int], n_tokens: int, longest: int) -> Ints:
@@ -125,25 +130,29 @@ class EditTests:
         edit, target = np.divmod(np.arange(len(self.edits) * n), n)
         order = np.lexsort((edit, target))
         edit, target = edit[order], target[order]
-        for done in self.engine.passes(
-            targets,
-            target,
-            Cells.none(),
-            within=lambda rows: edited(self.engine.sites, self.edits, edit[rows].tolist()),
-        ):
+        rows = EditRows(self.engine.sites, self.edits, edit)
+        for done in self.engine.passes(targets, target, Cells.none(), edits=rows):
             yield edit[done.rows], target[done.rows], done.hidden
 
     def _runs(self, length: int) -> Iterator[list[int]]:
         """Edits whose rows of ``length`` tokens go together."""
-        size = self.engine.rows_a_batch(length)
+        size = max(1, self.engine.rows_a_batch(length) - (self.engine.way is not None))
         for start in range(0, len(self.edits), size):
             yield list(range(start, min(start + size, len(self.edits))))
 
-    def _whole(self, ids: Sequence[Sequence[int]]) -> Tensor:
-        """Final hidden states at every position: (row, position, hidden)."""
-        device = next(iter(self.engine.model.parameters())).device
-        with without_head(self.engine.sites.head) as given:
-            self.engine.model(input_ids=torch.tensor([list(row) for row in ids], device=device))
+    @torch.no_grad()
+    def _everywhere(self, ids: Sequence[int], rows: list[int]) -> Tensor:
+        """Final hidden states of one text under some edits, at every position: (edit, position, hidden)."""
+        engine = self.engine
+        text = torch.tensor([list(ids)], device=next(iter(engine.model.parameters())).device)
+        if engine.way is not None:
+            edits = EditRows(engine.sites, self.edits, np.array(rows, dtype=np.int64))
+            place, query = torch.zeros_like(text[:, 0]), np.zeros(len(rows), dtype=np.int64)
+            return run_joining(
+                engine.model, engine.sites, engine.way, text, place, query, edits, everywhere=True
+            )
+        with edited(engine.sites, self.edits, rows), without_head(engine.sites.head) as given:
+            engine.model(**whole(engine.model, text.repeat(len(rows), 1)))
         return given[0]
 
 

@@ -15,6 +15,7 @@ from qloc.extract.architectures import down_weight
 from qloc.extract.changed_rows import RowEngine
 from qloc.extract.edit_columns import EditColumns
 from qloc.extract.edit_run import EditRun
+from qloc.extract.joining_proof import joining
 from qloc.extract.matched import output_norms
 from qloc.extract.run import Extraction
 from qloc.extract.texts import held_out_text, windows
@@ -59,14 +60,15 @@ class Edits:
 
     @functools.cached_property
     def engine(self) -> RowEngine:
-        """What runs the rows: an edit changes every token, so that no prompt is shared."""
+        """What runs the rows: an edit changes every token behind it, so that no prompt is shared."""
         loaded = self.extraction.loaded
-        return RowEngine(
+        engine = RowEngine(
             model=loaded.model,
             sites=loaded.sites,
             family=loaded.family,
             memory=self.extraction.plan.memory,
         )
+        return joining(engine, self.extraction.asking.some_targets(), "edits")
 
     @functools.cached_property
     def _embedding(self) -> Tensor:

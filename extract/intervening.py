@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 
 from qloc.arms import Arms, RelationSums
 from qloc.block import Array, PhaseBlock, PhaseOutline, Unit
 from qloc.extract.changed_rows import RowEngine, sharing
 from qloc.extract.interventions import InterventionRun
+from qloc.extract.joining_proof import joining
+from qloc.extract.paths import ScaledPath
+from qloc.extract.reprompts import Reprompts
 from qloc.extract.run import Extraction
 from qloc.extract.synapses import SynapseRun
 from qloc.extract.tokens import Asked, Target, Tokens
+from qloc.facts import Fact
+from qloc.methods import method
 from qloc.phase_plan import InterventionPlan
 
 _ALLOWED = {"float64": 1e-5, "float32": 1e-3}
@@ -61,13 +67,15 @@ class Interventions:
                 "threshold": self.part.threshold,
                 "alpha": self.part.alpha,
                 "attention": refused or "changed",
+                **({"reprompt": self.part.reprompt} if self.part.reprompts else {}),
             },
             absent=("synapses",) if refused else (),
+            added=("reprompts",) if self.part.reprompts else (),
         )
 
     @functools.cached_property
     def engine(self) -> RowEngine:
-        """What runs the rows; sharing prompts only where that is proved on this model."""
+        """What runs the rows; sharing prompts, and joining late, only where that is proved on this model."""
         loaded = self.extraction.loaded
         engine = RowEngine(
             model=loaded.model,
@@ -76,7 +84,8 @@ class Interventions:
             memory=self.extraction.plan.memory,
         )
         dtype = str(next(iter(loaded.model.parameters())).dtype).removeprefix("torch.")
-        return sharing(engine, self.extraction.asking.some_targets(), _ALLOWED.get(dtype, 0.1))
+        targets = self.extraction.asking.some_targets()
+        return joining(sharing(engine, targets, _ALLOWED.get(dtype, 0.1)), targets, "cells")
 
     @functools.cached_property
     def _every(self) -> list[Asked]:
@@ -99,6 +108,11 @@ class Interventions:
         facts = self.extraction.facts.facts[unit.first_fact : unit.last_fact]
         counts = [len(one) for one in self.extraction.asking.asked[unit.first_fact : unit.last_fact]]
         fact = np.repeat(np.arange(len(facts)), counts)
+        arrays: dict[str, Array] = {}
+        if arms.again is not None:
+            again = self._reprompts(asked, [facts[number] for number in fact], arms, arms.again)
+            arms = replace(arms, sets={**arms.sets, **again.sets})
+            arrays = {f"reprompts/{name}": values for name, values in again.arrays().items()}
         run = InterventionRun(
             unit=unit,
             asked=asked,
@@ -112,11 +126,32 @@ class Interventions:
             engine=self.engine,
             seed=self.extraction.plan.seed,
         )
-        arrays = {f"interventions/{name}": values for name, values in run.arrays().items()}
+        arrays |= {f"interventions/{name}": values for name, values in run.arrays().items()}
         if not self.extraction.attention_refused:
             found = self._synapses(run, asked, arms)
             arrays |= {f"synapses/{name}": values for name, values in found.items()}
         return arrays
+
+    def _reprompts(
+        self, asked: Sequence[Asked], facts: Sequence[Fact], arms: Arms, strength: sparse.csr_array
+    ) -> Reprompts:
+        extraction, plan = self.extraction, self.extraction.plan
+        dtype = next(iter(extraction.loaded.model.parameters())).dtype
+        return Reprompts(
+            asked=asked,
+            facts=facts,
+            own=arms.sets["own"],
+            strength=strength,
+            prefix=self.part.reprompt,
+            encoder=extraction.source.encoder(),
+            engine=extraction.engine,
+            rows=self.engine,
+            method=method(self.part.method or plan.methods[0]),
+            path=ScaledPath.named(plan.quadrature, plan.steps, plan.gap_tolerance, dtype),
+            answer_tokens=plan.answer_tokens,
+            threshold=self.part.threshold,
+            dtype=plan.store_dtype,
+        )
 
     def _totals(self, relation: str) -> tuple[Array, int]:
         if self.sums is None or relation not in self.sums.n_queries:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from qloc.arms import row_of
+from qloc.arms import matrix, row_of
 from qloc.extract.architectures import Sites, down_weight
 
 _DECILES: Final = 10
@@ -45,14 +45,11 @@ def matched(own: sparse.csr_array, strength: Floats, seeds: Sequence[Sequence[in
     [2]
     """
     n_neurons = strength.shape[2]
-    indptr, indices = [0], []
-    for query, seed in enumerate(seeds):
-        members = row_of(own, query)
-        drawn = _drawn(members, strength[query], n_neurons, np.random.default_rng(list(seed)))
-        indices.append(drawn)
-        indptr.append(indptr[-1] + len(drawn))
-    neuron = np.concatenate([np.zeros(0, dtype=np.int64), *indices])
-    return sparse.csr_array((np.ones(len(neuron), dtype=bool), neuron, np.array(indptr)), shape=own.shape)
+    rows = [
+        _drawn(row_of(own, query), strength[query], n_neurons, np.random.default_rng(list(seed)))
+        for query, seed in enumerate(seeds)
+    ]
+    return matrix(rows, own.shape[1])
 
 
 def _drawn(members: Ints, strength: Floats, n_neurons: int, rng: np.random.Generator) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,9 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _DTYPES: Final = {"log_probability": "f8", "logit": "f8", "margin": "f8", "rank": "i8", "argmax": "i8"}
+
+_CACHED_BYTES: Final = 2 * 2**20
+"""Logits that are looked at together on a CPU: they are passed over several times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +45,63 @@ class Outcomes:
 
 
 @torch.no_grad()
-def outcomes(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) -> Outcomes:
-    """Outcomes from final hidden states, (row, hidden), of the answer tokens, (row,); logits in chunks."""
-    wanted = torch.as_tensor(np.asarray(tokens, dtype=np.int64), device=hidden.device)
-    parts: dict[str, list[Tensor]] = {name: [] for name in _DTYPES}
-    size = head.rows_a_chunk()
-    for piece, token in zip(hidden.split(size), wanted.split(size), strict=True):
-        logits = head.logits(piece)
-        own = logits.gather(1, token[:, None])
-        other = logits.scatter(1, token[:, None], -torch.inf).amax(1)
-        parts["log_probability"].append(own[:, 0] - logits.logsumexp(1))
-        parts["logit"].append(own[:, 0])
-        parts["margin"].append(own[:, 0] - other)
-        parts["rank"].append((logits > own).sum(1) + 1)
-        parts["argmax"].append(logits.argmax(1))
-    found = {name: torch.cat(part).cpu().numpy() for name, part in parts.items()}
+def outcomes(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints, row: Ints | None = None) -> Outcomes:
+    """Outcomes of answer tokens, (token,), from final hidden states, (row, hidden); logits in chunks.
+
+    Parameters
+    ----------
+    row : (token,), ascending, which row each token is read from; None: one token a row.
+    """
+    tokens = np.asarray(tokens, dtype=np.int64)
+    row = np.arange(len(tokens)) if row is None else row
+    parts: list[dict[str, Tensor]] = []
+    for start, logits in _logits(head, hidden):
+        here = slice(*np.searchsorted(row, [start, start + len(logits)]))
+        of, token = (torch.as_tensor(v, device=logits.device) for v in (row[here] - start, tokens[here]))
+        parts.append(_said(logits, of, token))
+    found = {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in _DTYPES}
     return Outcomes(**{name: value.astype(_DTYPES[name]) for name, value in found.items()})
+
+
+def _said(logits: Tensor, row: Tensor, token: Tensor) -> dict[str, Tensor]:
+    """Outcomes of tokens read from some rows of (row, vocabulary); what is of a row is computed once."""
+    total, best = logits.logsumexp(1), logits.argmax(1)
+    if len(row) != len(logits) or not torch.equal(row, torch.arange(len(row), device=row.device)):
+        logits, total, best = logits[row], total[row], best[row]
+    own = logits.gather(1, token[:, None])
+    rank = (logits > own).sum(1) + 1
+    other = logits.scatter_(1, token[:, None], -torch.inf).amax(1)
+    own = own[:, 0]
+    return {
+        "log_probability": own - total,
+        "logit": own,
+        "margin": own - other,
+        "rank": rank,
+        "argmax": best,
+    }
+
+
+def _logits(head: Head, hidden: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Logits of some rows at a time, and the first of them: on a CPU few enough to stay in its caches."""
+    start = 0
+    for piece in hidden.split(head.rows_a_chunk()):
+        logits = head.logits(piece)
+        few = _CACHED_BYTES // (logits.shape[1] * logits.element_size())
+        for some in logits.split(max(1, few)) if logits.device.type == "cpu" else (logits,):
+            yield start, some
+            start += len(some)
+
+
+@torch.no_grad()
+def log_probabilities(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) -> Floats:
+    """Log P of the answer tokens alone, float64, (row,), nats; as :func:`outcomes`."""
+    wanted = torch.as_tensor(np.asarray(tokens, dtype=np.int64), device=hidden.device)
+    found = []
+    for start, logits in _logits(head, hidden):
+        token = wanted[start : start + len(logits)].to(logits.device)
+        found.append(logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(1))
+    logs: Floats = torch.cat(found).double().cpu().numpy()
+    return logs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from qloc.extract.gradients import GradientEngine
-from qloc.extract.quadrature import Quadrature, clenshaw_curtis
+from qloc.extract.quadrature import Quadrature, clenshaw_curtis, quadrature
 from qloc.extract.rows import Points
 from qloc.extract.shrinking import in_halves
 from qloc.extract.tokens import Target
@@ -96,6 +96,13 @@ class ScaledPath:
             finer = [dict(zip(r.nodes.tolist(), r.weights.tolist(), strict=True)) for r in rules[level:]]
             passes.append(Nodes(alphas=added, weights=tuple(tuple(w[a] for a in added) for w in finer)))
         return cls(passes=tuple(passes), at_one=tuple(map(_at_one, rules)), tolerance=tolerance)
+
+    @classmethod
+    def named(cls, rule: str, steps: int, tolerance: float, dtype: torch.dtype) -> ScaledPath:
+        """The path of a plan's quadrature; ``adaptive`` is not refined beyond what ``dtype`` rounds away."""
+        if rule != "adaptive":
+            return cls.of(quadrature(rule, steps))
+        return cls.doubling(steps, max(tolerance, 4 * torch.finfo(dtype).eps))
 
     @classmethod
     def none(cls) -> ScaledPath:

@@ -1,4 +1,4 @@
-"""The prompt before its last token, run once and shared by any number of rows (causal models)."""
+"""A model's inputs: whole prompts, or the last token behind a prompt that is run once and shared (causal)."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def last_token(model: Any, ids: Tensor, query_of_row: Callable[[], Tensor]) -> d
     for layer in cache.layers:
         layer.update = _shared(layer.keys, layer.values, query_of_row)
     return {"input_ids": ids[:, -1:], **where, "past_key_values": cache, "use_cache": True}
+
+
+def whole(model: Any, ids: Tensor) -> dict[str, Any]:
+    """Inputs that run whole prompts, (query, token), and keep no keys and values."""
+    return {"input_ids": ids, **({"use_cache": False} if "use_cache" in _parameters(model) else {})}
 
 
 def _parameters(model: Any) -> frozenset[str]:

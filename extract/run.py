@@ -28,10 +28,11 @@ from qloc.extract.datasets import read_facts
 from qloc.extract.devices import MAP, described, require_accelerate
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel, Source, source
+from qloc.extract.reprompts import asked_again
 from qloc.extract.shrinking import DoesNotFit, noting_what_shrinks, out_of_memory, too_large
 from qloc.extract.sites import before_activation
 from qloc.extract.threads import threads
-from qloc.extract.tokens import Asked
+from qloc.extract.tokens import Asked, Target
 from qloc.extract.unit import UnitRun
 from qloc.facts import FactSet, candidates
 from qloc.methods import method
@@ -139,14 +140,23 @@ class Extraction:
     def engine(self) -> GradientEngine:
         """The gradient engine, proved on this model and these facts."""
         loaded = self.loaded
-        every = (target for of_fact in self.asking.asked for one in of_fact for target in one.targets)
-        longest = max(every, key=lambda target: len(target.ids))
+        every = [one for of_fact in self.asking.asked for one in of_fact]
+        longest = max(every, key=lambda one: len(one.targets[-1].ids))
+        asked = [longest.targets[-1], *self._longest_again(longest)]
         engine = GradientEngine(
             model=loaded.model, sites=loaded.sites, family=loaded.family, memory=self.plan.memory
         )
         with threads(self.plan.threads), _memory_for(f"trying {self.source.name} on one query"):
-            engine = proved(engine, [*self.asking.some_targets(), longest])
-            return engine if self.plan.site == "mlp_post" else before_activation(engine, longest)
+            engine = proved(engine, [*self.asking.some_targets(), *asked])
+            return engine if self.plan.site == "mlp_post" else before_activation(engine, asked[0])
+
+    def _longest_again(self, longest: Asked) -> list[Target]:
+        """The longest query as phase ``interventions`` asks it again: the engine is proved on it too."""
+        part = self.plan.interventions
+        if "interventions" not in self.plan.phases or not part.reprompts:
+            return []
+        (again,) = asked_again([longest], part.reprompt, self.source.encoder())
+        return [] if again is None else [again.targets[-1]]
 
     @functools.cached_property
     def attention_refused(self) -> str:

@@ -20,7 +20,6 @@ from qloc.extract.gradients import GradientEngine
 from qloc.extract.grams import GramRows, gram_rows, grams
 from qloc.extract.loading import LoadedModel
 from qloc.extract.paths import PathIntegral, ScaledPath, integrals
-from qloc.extract.quadrature import quadrature
 from qloc.extract.signals import Signals
 from qloc.extract.tokens import Asked, Encoder
 from qloc.facts import Fact
@@ -128,10 +127,8 @@ class UnitRun:
         return [method_named(name) for name in self.plan.methods]
 
     def _path(self) -> ScaledPath:
-        if self.plan.quadrature != "adaptive":
-            return ScaledPath.of(quadrature(self.plan.quadrature, self.plan.steps))
-        rounding = 4 * torch.finfo(next(iter(self.loaded.model.parameters())).dtype).eps
-        return ScaledPath.doubling(self.plan.steps, max(self.plan.gap_tolerance, rounding))
+        plan, dtype = self.plan, next(iter(self.loaded.model.parameters())).dtype
+        return ScaledPath.named(plan.quadrature, plan.steps, plan.gap_tolerance, dtype)
 
     def _fact_of(self) -> list[Fact]:
         return [self.facts[fact] for fact in self.index]

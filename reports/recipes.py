@@ -112,6 +112,10 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="dots", over="class", values=("own_minus_neighbor", "neighbor_minus_own"), panel="operation",
         reference=0.0, value_label="log-odds of the answer to i",
     ),
+    "query_kn_ceiling": Recipe(
+        kind="dots", over="class", values=("gap", "ceiling"), panel="operation", reference=0.0,
+        value_label="log-odds of the answer to i",
+    ),
     "dose_response": Recipe(
         kind="lines", over="fifth", values=("own", "matched"), value_label="Δ log-odds of the answer"
     ),

@@ -17,12 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import zarr
 
-from qloc.block import Array
 from qloc.canonical import canonical
 from qloc.store import card, ledger, manifest
+from qloc.store.arrays import stored, whole_writes
 from qloc.store.assemble import assemble, consolidate, verified
 from qloc.store.check import root_attributes
 from qloc.store.durable import PARTIAL, storing, sync_folder, sync_tree, write_bytes
@@ -74,6 +73,13 @@ def take_lock(store: Path) -> Lock | None:
     return Lock.take(store / APPENDING / LOCK, store)
 
 
+def hold(store: Path) -> Lock:
+    """The lock of :func:`take_lock`, of a store that is in its place; raises what that raises."""
+    while (lock := take_lock(store)) is None:
+        pass
+    return lock
+
+
 def give_back(store: Path, lock: Lock) -> None:
     """Release the lock of :func:`take_lock`; where nothing is left to append, its folder goes too."""
     folder = store / APPENDING
@@ -93,14 +99,27 @@ def recover(store: Path) -> None:
     ------
     StorageError : the disk refused.
     """
+    finish_decided(store)
     with storing(store):
-        for commit in _decided(store):
-            _move_in(store, commit)
         for phase in PHASES:
             folder = folder_of(store, phase)
             if folder.is_dir() and (is_appended(store, phase) or not (folder / PHASE_FILE).is_file()):
                 shutil.rmtree(folder)
         sync_folder(store)
+
+
+def finish_decided(store: Path) -> None:
+    """Make the renames that are left of phases that were decided; reads nothing of the store.
+
+    For whoever has the lock of :func:`take_lock`.
+
+    Raises
+    ------
+    StorageError : the disk refused.
+    """
+    with storing(store):
+        for commit in _decided(store):
+            _move_in(store, commit)
 
 
 def tidy(store: Path) -> None:
@@ -116,8 +135,7 @@ def tidy(store: Path) -> None:
     begun = [phase for phase in PHASES if folder_of(store, phase).is_dir()]
     if begun and not _decided(store) and held.keys().isdisjoint(begun):
         return
-    while (lock := take_lock(store)) is None:
-        pass
+    lock = hold(store)
     try:
         recover(store)
     finally:
@@ -169,7 +187,7 @@ def finalize(
     """
     folder = folder_of(store, phase)
     units = verified(folder, layout, records) if layout.phases[phase].groups else []
-    with storing(folder):
+    with storing(folder), whole_writes():
         made = folder / _ASSEMBLED
         if made.exists():
             shutil.rmtree(made)
@@ -198,16 +216,12 @@ def _make(made: Path, store: Path, layout: Layout, phase: str, units: list[ledge
         variables,
         units,
         attributes=dict.fromkeys(own.groups, said["attrs"]),
-        copied={v.path: _copy(store, COPIED[v.path]) for v in variables if v.path in COPIED},
+        copied={v.path: stored(store / COPIED[v.path]) for v in variables if v.path in COPIED},
     )
     consolidate(made)
     (made / _ROOT).write_bytes(_root(store, made, phase, said))
-    (made / card.CARD).write_text(card.text(store, layout, made), encoding="utf-8")
-
-
-def _copy(store: Path, source: str) -> Array:
-    values = np.asarray(zarr.open_array(store / source, mode="r", zarr_format=3)[...])
-    return values.astype(object) if values.dtype.kind == "T" else values
+    sizes = {**card.sizes_of(store), **card.sizes_of(made)}
+    (made / card.CARD).write_text(card.text(store, layout, sizes, made), encoding="utf-8")
 
 
 def _root(store: Path, made: Path, phase: str, said: Mapping[str, Any]) -> bytes:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from zarr.storage import StoreLike, ZipStore
 
-from qloc.errors import SchemaError, VerificationError, message
+from qloc.errors import RemoteError, SchemaError, VerificationError, message
 from qloc.store.url import Url
 
 SUFFIX: Final = ".zip"
@@ -40,6 +40,7 @@ class Archive:
 
     path: Path | Url
     consolidated = False
+    at_once = 1
 
     def __init__(self, path: Path | Url, source: zipfile.ZipFile) -> None:
         self.path, self._source = path, source
@@ -95,6 +96,8 @@ class Archive:
         try:
             for piece in self.pieces(name):
                 made.update(piece)
+        except RemoteError:
+            raise
         except OSError as error:
             return f"unreadable ({error.strerror})"
         return made.hexdigest()

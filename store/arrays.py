@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.sync import sync
 
 from qloc.block import Array
 from qloc.canonical import canonical
@@ -24,6 +28,7 @@ SHARD_BYTES: Final = 2**25
 """What is written at once, and one file; uncompressed."""
 
 _STRING_BYTES: Final = 64
+_WAITING: Final = "qloc waits"
 
 
 def create(group: zarr.Group, variable: Variable, dtype: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
@@ -78,6 +83,28 @@ def settle_metadata(folder: Path) -> None:
             path.write_bytes(settled)
 
 
+@contextmanager
+def whole_writes() -> Iterator[None]:
+    """Let nothing be written after what is inside: zarr leaves its other writes running where one fails.
+
+    What is cleared away then, or made again, would else be met by what they make: a folder, a group.
+    """
+    try:
+        yield
+    except BaseException:
+        sync(_others())
+        raise
+
+
+async def _others() -> None:
+    """Wait for what else is running in zarr's loop, whatever comes of it, but not for others that wait."""
+    this = asyncio.current_task()
+    if this is not None:
+        this.set_name(_WAITING)
+    others = [task for task in asyncio.all_tasks() if task.get_name() != _WAITING]
+    await asyncio.gather(*others, return_exceptions=True)
+
+
 def put(array: zarr.Array[Any], region: tuple[slice, ...], values: Array) -> None:
     """Write, and read back what was written."""
     array[region] = values
@@ -85,6 +112,13 @@ def put(array: zarr.Array[Any], region: tuple[slice, ...], values: Array) -> Non
         where = f"{array.store_path}, rows {region[-1].start} to {region[-1].stop}"
         action = "Check the disk and run the same command again"
         raise StorageError(message("what was read back", "different", "what was written", where, action))
+
+
+def stored(folder: Path, region: tuple[slice, ...] = ()) -> Array:
+    """What the array in a folder holds, or a region of it; strings as objects."""
+    opened: zarr.Array[Any] = zarr.open_array(folder, mode="r", zarr_format=3)
+    values = np.asarray(opened[region or ...])
+    return values.astype(object) if values.dtype.kind == "T" else values
 
 
 def same(got: Array, expected: Array) -> bool:

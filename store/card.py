@@ -16,6 +16,8 @@ import zarr
 from qloc.store.check import OURS, root_attributes
 from qloc.store.durable import write_bytes
 from qloc.store.layout import Layout
+from qloc.store.metadata import ROOT
+from qloc.store.place import Folder
 from qloc.vocabulary import FACT, LAYER, NEURON, QUERY
 
 CARD: Final = "README.md"
@@ -28,6 +30,7 @@ _GROUPS: Final = {
     "statistics": "sums of activations over each relation's queries",
     "interventions": "answers with neurons suppressed, enhanced, replaced",
     "synapses": "answers with attention suppressed, enhanced",
+    "reprompts": "queries asked again in another form, and the neurons they share",
     "edits": "answers with rows of down-projections edited",
 }
 _SOURCES: Final = {
@@ -90,29 +93,35 @@ def write(store: Path, layout: Layout) -> None:
     ------
     StorageError : the disk refused.
     """
-    write_bytes(store / CARD, text(store, layout).encode())
+    write_bytes(store / CARD, text(store, layout, sizes_of(store)).encode())
 
 
-def text(store: Path, layout: Layout, added: Path | None = None) -> str:
+def sizes_of(folder: Path) -> dict[str, int]:
+    """Bytes of every object in a folder, by its path inside."""
+    return {name: (folder / name).lstat().st_size for name in Folder(folder).names()}
+
+
+def text(store: Path, layout: Layout, sizes: Mapping[str, int], added: Path | None = None) -> str:
     """The card of a store whose arrays are all there: Markdown, with the head of a dataset card.
 
     Parameters
     ----------
-    added : root attributes and groups that are to be the store's.
+    sizes : bytes of every object that the store is to have.
+    added : has the root attributes that are to be the store's; by default the store has.
     """
     attributes = root_attributes(added or store)
     title = f"Neuron attributions of {_words(attributes.get('model', 'a model'))}"
     return _PAGE.format(
         name=json.dumps(title, ensure_ascii=False),
         title=_line(title),
-        contents="\n".join(_contents(store, layout, added or store)),
+        contents="\n".join(_contents(store, layout, sizes)),
         made="\n".join(_made(attributes)),
         reading=_reading(layout),
         citation="\n".join(_citation(layout)),
     )
 
 
-def _contents(store: Path, layout: Layout, added: Path) -> Iterator[str]:
+def _contents(store: Path, layout: Layout, n_bytes: Mapping[str, int]) -> Iterator[str]:
     sizes = layout.sizes
     known = int((_array(store, "queries/known") == 1).sum())
     relations = len(set(_array(store, "facts/relation").tolist()))
@@ -128,11 +137,10 @@ def _contents(store: Path, layout: Layout, added: Path) -> Iterator[str]:
         yield "- Tier dense: every neuron."
     yield from ("", "| group | what | arrays | bytes |", "|---|---|---|---|")
     for name, what in _GROUPS.items():
-        folder = next((top / name for top in (added, store) if (top / name).is_dir()), None)
-        if folder:
-            n_arrays = sum(path.is_dir() for path in folder.iterdir())
-            n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            yield f"| {name} | {what} | {n_arrays} | {n_bytes:,} |"
+        inside = {path: n for path, n in n_bytes.items() if path.startswith(f"{name}/")}
+        if inside:
+            n_arrays = sum(path.count("/") == 2 and path.endswith(f"/{ROOT}") for path in inside)
+            yield f"| {name} | {what} | {n_arrays} | {sum(inside.values()):,} |"
 
 
 def _made(attributes: Mapping[str, Any]) -> Iterator[str]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Generic, Self, TypeVar
 
-from qloc.block import Unit
+from qloc.block import Block, PhaseBlock, Unit
 from qloc.errors import InputError, message
 from qloc.store import ledger
 from qloc.store.layout import Layout
 from qloc.store.ledger import UnitRecord
 from qloc.store.lock import Lock
 
+B = TypeVar("B", Block, PhaseBlock)
 
-class Coordinator:
+
+class Coordinator(ABC, Generic[B]):
     """A hold on the units of a store, or of a phase that is appended to one; a context manager.
 
     Attributes
@@ -49,6 +53,20 @@ class Coordinator:
             return ()
         return tuple(unit for unit in self.layout.units if unit.number not in self._records)
 
+    @abstractmethod
+    def _written(self, block: B, notes: Mapping[str, Any] | None) -> UnitRecord:
+        """Write a unit's file."""
+
+    @abstractmethod
+    def _assemble(self, run: Mapping[str, Any]) -> None:
+        """Make the groups of units that are all recorded."""
+
+    def write(self, block: B, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
+        """Write a unit and record it; raises what writing its file and :meth:`record` raise."""
+        unit = self._written(block, notes)
+        self.record(unit)
+        return unit
+
     def record(self, unit: UnitRecord) -> None:
         """Write a unit's ledger record: from here on it survives whatever happens.
 
@@ -60,13 +78,24 @@ class Coordinator:
         ledger.record(self._folder, unit)
         self._records[unit.number] = unit
 
-    def require_all(self) -> None:
-        """Refuse to finalize where units are missing.
+    def finalize(self, run: Mapping[str, Any] | None = None) -> None:
+        """Assemble the arrays and write the manifest; does nothing where all is complete.
+
+        Parameters
+        ----------
+        run : versions, device, times …: JSON only, for the manifest; never for an array.
 
         Raises
         ------
         InputError : units are missing.
+        VerificationError : unit files have changed since they were recorded, or a manifest is broken.
+        StorageError : the disk refused; run again.
         """
+        if self.complete:
+            return
         if missing := self.missing():
             what, action = "number of missing units", "Write them before finalizing"
             raise InputError(message(what, len(missing), "0", str(self.path), action))
+        self._assemble(run or {})
+        self.complete = True
+        self.close()

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from qloc.canonical import canonical
 from qloc.errors import VerificationError, message
-from qloc.store import append, ledger, manifest
+from qloc.store import ledger, manifest
 from qloc.store.durable import PARTIAL, sync_folder, write_bytes
 from qloc.store.finalize import remove_working
 from qloc.store.lock import Lock
@@ -50,7 +50,6 @@ class Damage:
         LockedError : another process writes the store.
         VerificationError : metadata are damaged that the manifest does not have.
         """
-        append.tidy(path)
         _clear_working(path)
         made = cls(path, said)
         for name in [*manifest.objects(path)]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from qloc.store import card, ledger, manifest
+from qloc.store.arrays import whole_writes
 from qloc.store.assemble import assemble, consolidate, verified
 from qloc.store.durable import storing, sync_folder, sync_tree
 from qloc.store.layout import Layout
@@ -35,7 +36,7 @@ def finalize(
     StorageError : the disk refused, or gave back something else.
     """
     units = verified(store, layout, records)
-    with storing(store):
+    with storing(store), whole_writes():
         _clear(store)
         attributes = {"signals": layout.signals_attrs()}
         assemble(store, store, layout, layout.variables(), units, attributes=attributes, copied={})

@@ -49,7 +49,7 @@ def import_hdf5(source: str | Path, out: str | Path) -> Path:
         said = _manifest(opened, source)
         if problems := list(_problems(opened, source)):
             raise VerificationError(problems)
-        with folder_aside(out) as aside:
+        with folder_aside(out) as aside, arrays.whole_writes():
             if problems := list(_written(opened, aside, source)):
                 raise VerificationError(problems)
             consolidate(aside)

@@ -122,6 +122,7 @@ def _allows(study: StoredStudy) -> list[str]:
     allowed = {
         "interventions": "effects of interventions, by operation and neuron set",
         "synapses": "effects on answers and neurons of changed attention",
+        "reprompts": "the ceiling of overlaps: queries against themselves in another form",
         "edits": "reliability, generalization and locality of edits",
     }
     groups = [group for phase in study.layout.phases.values() for group in phase.groups]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,11 @@ class Layout:
     def n_network(self) -> int:
         """Neurons of the whole network."""
         return self.sizes[LAYER] * self.sizes[NEURON]
+
+    @property
+    def of_signals(self) -> Layout:
+        """The layout as it was before phases were appended."""
+        return replace(self, phases={})
 
     def variables(self) -> tuple[Variable, ...]:
         """Every array but those of /facts; no attention where it cannot be recorded."""

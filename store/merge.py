@@ -22,6 +22,7 @@ from qloc.store.finalize import finalize
 from qloc.store.layout import Layout
 from qloc.store.lock import Lock
 from qloc.store.place import Folder
+from qloc.store.url import local
 
 _ACTION: Final = "Merge stores that one plan was extracted into"
 _FACTS: Final = "facts"
@@ -56,7 +57,7 @@ def merge(stores: Sequence[str | Path], out: str | Path) -> Merged:
 
     Raises
     ------
-    InputError : fewer than two stores, complete ones, units with different contents, or something at
+    InputError : fewer than two stores, URLs, complete ones, units with different contents, or something at
         ``out``; every problem.
     SchemaError : a path is no store.
     FingerprintError : the stores are of different models, facts or parameters; shows where they differ.
@@ -64,7 +65,7 @@ def merge(stores: Sequence[str | Path], out: str | Path) -> Merged:
     VerificationError : a unit file changed while it was copied.
     StorageError : the disk refused; nothing is left.
     """
-    paths, out = [Path(store) for store in stores], Path(out)
+    paths, out = [local(store, "qloc store merge") for store in stores], local(out, "qloc store merge")
     refuse_present(out)
     layouts = [layout_of(path) for path in paths]
     if problems := list(_unusable(paths)):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote
 
@@ -144,7 +145,7 @@ class _Obstore:
         import obstore
 
         self.url, self._write, self._obstore = url, write, obstore
-        self._ranges, self._whole = True, ("", b"")
+        self._ranges, self._whole, self._fetching = True, ("", b""), Lock()
         self._made: ObjectStore | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -172,10 +173,11 @@ class _Obstore:
                     return bytes(self._obstore.get(self._store, name, options={"range": wanted}).bytes())
             except self._obstore.exceptions.NotSupportedError:
                 self._ranges = False
-            held, whole = self._whole
-            if held != name:
-                whole = self._fetched(name)
-                self._whole = (name, whole)
+            with self._fetching:  # once, however many ask for a part of it
+                held, whole = self._whole
+                if held != name:
+                    whole = self._fetched(name)
+                    self._whole = (name, whole)
             return whole[start:stop]
 
     def _fetched(self, name: str) -> bytes:

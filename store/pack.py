@@ -20,6 +20,7 @@ from qloc.store.archive import SUFFIX, Archive
 from qloc.store.aside import file_aside, folder_aside, refuse_present
 from qloc.store.durable import storing
 from qloc.store.place import Folder
+from qloc.store.url import local
 from qloc.store.verify import verify
 
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
@@ -39,12 +40,12 @@ def pack(store: str | Path, out: str | Path | None = None) -> Path:
 
     Raises
     ------
-    InputError : the store is an archive already, or something is at ``out``.
+    InputError : the store is an archive already, or at a URL, or something is at ``out``.
     SchemaError : the path is no store.
     VerificationError : the store is unfinished, or not what its manifest says; every problem.
     StorageError : the disk refused; nothing is left.
     """
-    store = Path(store)
+    store = local(store, "qloc store pack")
     if store.is_file():
         rule = "a store's folder"
         raise InputError(message("store", "a file", rule, str(store), "Give the folder that is to be packed"))
@@ -80,13 +81,13 @@ def unpack(archive: str | Path, out: str | Path | None = None) -> Path:
 
     Raises
     ------
-    InputError : no archive, no name for the store, or something is at ``out``.
+    InputError : a URL, no archive, no name for the store, or something is at ``out``.
     SchemaError : the file is no archive.
     VerificationError : it is not what its manifest says, or has what no store has; every problem, and
         nothing was written.
     StorageError : the disk refused; nothing is left.
     """
-    archive = Path(archive)
+    archive = local(archive, "qloc store unpack")
     out = Path(out) if out else _named(archive)
     refuse_present(out)
     source = Archive.inspect(archive)

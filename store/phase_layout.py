@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from qloc.block import PhaseOutline
 from qloc.canonical import canonical
 from qloc.errors import InputError, message
-from qloc.store.phase_schema import LABELLED, PHASES
+from qloc.store.phase_schema import ADDED, LABELLED, PHASES
 from qloc.store.schema import Variable
 
 _ACTION: Final = "Make outlines as qloc.block says"
@@ -22,13 +22,14 @@ class PhaseLayout:
 
     Attributes
     ----------
-    labels, sizes, absent : as in :class:`~qloc.block.PhaseOutline`.
+    labels, sizes, absent, added : as in :class:`~qloc.block.PhaseOutline`.
     """
 
     phase: str
     labels: Mapping[str, tuple[str, ...]]
     sizes: Mapping[str, int]
     absent: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, outline: PhaseOutline, store_sizes: Collection[str]) -> Self:
@@ -50,6 +51,7 @@ class PhaseLayout:
             labels={dim: tuple(labels) for dim, labels in outline.labels.items() if dim in needed},
             sizes={dim: int(size) for dim, size in outline.sizes.items() if dim in needed},
             absent=tuple(sorted(outline.absent)),
+            added=tuple(sorted(outline.added)),
         )
 
     @classmethod
@@ -57,16 +59,18 @@ class PhaseLayout:
         """The layout that :meth:`attrs` wrote; raises as what is wrong with it may."""
         labels = {str(dim): tuple(map(str, found)) for dim, found in attrs["labels"].items()}
         sizes = {str(dim): int(size) for dim, size in attrs["sizes"].items()}
-        return cls(phase=phase, labels=labels, sizes=sizes, absent=tuple(attrs["absent"]))
+        named = {name: tuple(attrs.get(name, ())) for name in ("absent", "added")}
+        return cls(phase=phase, labels=labels, sizes=sizes, **named)
 
     def attrs(self) -> dict[str, Any]:
         """As JSON."""
         labels = {dim: list(found) for dim, found in self.labels.items()}
-        return {"labels": labels, "sizes": dict(self.sizes), "absent": list(self.absent)}
+        added = {"added": list(self.added)} if self.added else {}
+        return {"labels": labels, "sizes": dict(self.sizes), "absent": list(self.absent), **added}
 
     def variables(self) -> tuple[Variable, ...]:
         """Every array of the phase."""
-        return tuple(variable for variable in PHASES[self.phase] if variable.group not in self.absent)
+        return tuple(variable for variable in PHASES[self.phase] if _is_there(variable, self))
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -79,9 +83,14 @@ class PhaseLayout:
         return {**{dim: len(labels) for dim, labels in self.labels.items()}, **self.sizes}
 
 
+def _is_there(variable: Variable, phase: PhaseLayout | PhaseOutline) -> bool:
+    optional = variable.group in ADDED
+    return variable.group in phase.added if optional else variable.group not in phase.absent
+
+
 def _axes(outline: PhaseOutline, store_sizes: Collection[str]) -> set[str]:
     """The axes of the phase's own that the groups which are not absent have."""
-    present = (variable for variable in PHASES[outline.phase] if variable.group not in outline.absent)
+    present = (variable for variable in PHASES[outline.phase] if _is_there(variable, outline))
     return {dim for variable in present for dim in variable.dims if dim not in store_sizes}
 
 
@@ -92,9 +101,13 @@ def _problems(outline: PhaseOutline, store_sizes: Collection[str]) -> list[str]:
     groups = {variable.group for variable in PHASES[outline.phase]}
     needed = _axes(outline, store_sizes)
     problems = []
-    if not groups.issuperset(outline.absent):
-        rule = f"some of {', '.join(sorted(groups))}"
-        problems.append(message("absent groups", list(outline.absent), rule, where, _ACTION))
+    for what, named, possible in (
+        ("absent groups", outline.absent, groups - ADDED),
+        ("added groups", outline.added, groups & ADDED),
+    ):
+        if not possible.issuperset(named):
+            rule = f"some of {', '.join(sorted(possible)) or 'none'}"
+            problems.append(message(what, list(named), rule, where, _ACTION))
     for what, got, expected in (
         ("labelled axes", set(outline.labels), needed.intersection(LABELLED)),
         ("axes with a size", set(outline.sizes), needed.difference(LABELLED)),

@@ -94,6 +94,17 @@ SYNAPSES: Final = variables(
     },
 )
 
+REPROMPTS: Final = variables(
+    "reprompts",
+    {
+        "n_neurons": (_Q, "int32", "neurons of N_i′, of the query asked again; -1 where it was not"),
+        "n_shared": (_Q, "int32", "those of them that N_i has too; -1 where it was not"),
+        "log_probability": (_Q, "float32", "log P(answer) of the query asked again, nats"),
+        "rank": (_Q, "int32", "rank of the answer, asked again, from 1: the worst over its tokens"),
+        **_PER_QUERY,
+    },
+)
+
 _OF_QUERIES: Final = {
     "log_probability": ("float32", "log P(o | query), nats, o being the fact's object"),
     "rank": ("int32", "rank of o, from 1"),
@@ -138,17 +149,22 @@ EDITS: Final = variables(
 )
 
 PHASES: Final[Mapping[str, tuple[Variable, ...]]] = {
-    "interventions": (*INTERVENTIONS, *SYNAPSES),
+    "interventions": (*INTERVENTIONS, *SYNAPSES, *REPROMPTS),
     "edits": EDITS,
 }
 """What each phase after ``signals`` appends."""
+
+ADDED: Final = frozenset({"reprompts"})
+"""Groups that a phase has only where its layout names them, which older stores' do not."""
 
 LABELLED: Final = (OPERATION, NEURON_SET, SYNAPSE_OPERATION, SYNAPSE_SET, EDIT_OPERATION, EDIT_SET)
 """Axes with labels of their own."""
 
 COPIED: Final[Mapping[str, str]] = {
     **{
-        f"{group}/{name}": f"queries/{name}" for group in ("interventions", "synapses") for name in _PER_QUERY
+        f"{group}/{name}": f"queries/{name}"
+        for group in ("interventions", "synapses", "reprompts")
+        for name in _PER_QUERY
     },
     "edits/relation": "facts/relation",
 }
@@ -158,5 +174,6 @@ PHASE_COORDINATES: Final[Mapping[str, tuple[str, ...]]] = {
     "statistics": (RELATION,),
     "interventions": (*_PER_QUERY, OPERATION, NEURON_SET),
     "synapses": (*_PER_QUERY, SYNAPSE_OPERATION, SYNAPSE_SET),
+    "reprompts": tuple(_PER_QUERY),
     "edits": (RELATION, EDIT_OPERATION, EDIT_SET),
 }

@@ -29,6 +29,9 @@ class Place(Protocol):
     consolidated: bool
     """Whether zarr reads the metadata of every array from those consolidated in the root."""
 
+    at_once: int
+    """How many objects may well be read at the same time."""
+
     def names(self) -> Iterator[str]:
         """Every object by its path inside, sorted."""
         ...
@@ -59,6 +62,7 @@ class Folder:
     """
 
     consolidated = False
+    at_once = 1
 
     def __init__(self, path: Path) -> None:
         self.path = path

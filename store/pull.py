@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +16,12 @@ from qloc.errors import InputError, RemoteError, StorageError, VerificationError
 from qloc.progress import Progress
 from qloc.store import manifest, metadata
 from qloc.store.aside import folder_aside, refuse_present
+from qloc.store.at_once import each
 from qloc.store.durable import storing, write_bytes
 from qloc.store.place import Folder
 from qloc.store.remote import Remote, RemoteArchive, remote
 from qloc.store.verify import require_present, verify
 
-_AT_ONCE: Final = 8
 _SPARE_BYTES: Final = 2**20
 Said = Mapping[str, Mapping[str, Any]]
 
@@ -109,16 +108,9 @@ def _fetch(
 ) -> None:
     total, done = sum(one["size"] for one in said.values()), sum(said[name]["size"] for name in have)
     lacking = [name for name in sorted(said) if name not in have]
-    with (
-        progress.stage("pull", total, done=done, unit="bytes") as advance,
-        ThreadPoolExecutor(_AT_ONCE) as threads,
-    ):
-        try:
-            for n_bytes in threads.map(lambda name: _object(source, name, said[name], aside), lacking):
-                advance(n_bytes)
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+    with progress.stage("pull", total, done=done, unit="bytes") as advance:
+        for n_bytes in each(lambda name: _object(source, name, said[name], aside), lacking, source.at_once):
+            advance(n_bytes)
 
 
 def _object(source: Remote | RemoteArchive, name: str, said: Mapping[str, Any], aside: Path) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from qloc.canonical import canonical
 from qloc.errors import InputError, RemoteError, VerificationError, message
 from qloc.progress import Advance, Progress
 from qloc.store import manifest
+from qloc.store.at_once import each
 from qloc.store.manifest import MANIFEST
 from qloc.store.objects import Entry, Objects, connect
 from qloc.store.place import Place, place_of
@@ -172,13 +172,8 @@ class _Push:
             self.target.put({name: self.source.read(name) for name in batch})
             return sum(self.said[name]["size"] for name in batch)
 
-        with ThreadPoolExecutor(self.target.at_once) as threads:
-            try:
-                for n_bytes in threads.map(put, self._batches(names)):
-                    advance(n_bytes)
-            except BaseException:
-                threads.shutdown(cancel_futures=True)
-                raise
+        for n_bytes in each(put, self._batches(names), self.target.at_once):
+            advance(n_bytes)
 
     def _batches(self, names: Sequence[str]) -> Iterator[list[str]]:
         batch: list[str] = []
@@ -194,14 +189,8 @@ class _Push:
     def _shown(self, there: Mapping[str, Entry], names: Iterator[str] | Sequence[str] | Said) -> set[str]:
         """Those that are there with our bytes: by a hash that the service tells, or by reading them back."""
         likely = [n for n in names if n in there and there[n].size == self.said[n]["size"]]
-        with ThreadPoolExecutor(self.target.at_once) as threads:
-            return {
-                n
-                for n, same in zip(
-                    likely, threads.map(lambda n: self._same(n, there[n]), likely), strict=True
-                )
-                if same
-            }
+        same = each(lambda n: self._same(n, there[n]), likely, self.target.at_once)
+        return {name for name, shown in zip(likely, same, strict=True) if shown}
 
     def _same(self, name: str, entry: Entry) -> bool:
         if entry.told is not None:

@@ -25,7 +25,7 @@ from qloc.vocabulary import RELATION
 
 GROUPS: Final = (
     *("facts", "queries", "signals", "grams", "attention", "statistics"),
-    *("interventions", "synapses", "edits"),
+    *("interventions", "synapses", "reprompts", "edits"),
 )
 """Those that a store may have; the first four are in every one."""
 
@@ -45,7 +45,7 @@ class StoredStudy:
         by it: ``.sel(relation="P36")``.
     attention : likewise, or None where it could not be recorded.
     statistics : sums over relations; None in an unfinished store, and where there are none.
-    interventions, synapses, edits : of the phases that were appended; None of others.
+    interventions, synapses, reprompts, edits : of the phases that were appended; None of others.
     missing : units that are planned but not in the store.
     """
 
@@ -61,6 +61,7 @@ class StoredStudy:
     statistics: xr.Dataset | None
     interventions: xr.Dataset | None
     synapses: xr.Dataset | None
+    reprompts: xr.Dataset | None
     edits: xr.Dataset | None
     missing: tuple[Unit, ...]
 
@@ -76,8 +77,13 @@ class StoredStudy:
         return {relation: tuple(answers) for relation, answers in self.facts.attrs["candidates"].items()}
 
 
-def open_store(path: str | Path | Place) -> StoredStudy:
+def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
     """Open a store lazily, complete or not; a packed one in place, a complete one also by its URL.
+
+    Parameters
+    ----------
+    phases : whether with those that were appended to it. Without them it is what these are chosen from, and
+        it is not looked whether all objects are there: for whoever has made sure of that.
 
     Raises
     ------
@@ -89,11 +95,12 @@ def open_store(path: str | Path | Place) -> StoredStudy:
     place = place_of(path)
     path = place.path
     layout = check.layout_of(place)
+    layout = layout if phases else layout.of_signals
     whole = check.complete(place)
     if not isinstance(place, Folder) and (problems := metadata.problems(place)):
         raise VerificationError(problems)
     check.check(place, layout, whole=whole)
-    if whole:
+    if whole and phases:
         verify.require_present(place)
     facts = _group(place, "facts", [variable.name for variable in FACTS])
     absent: tuple[Unit, ...] = ()

@@ -13,7 +13,7 @@ import zarr
 from qloc.block import Array, Unit
 from qloc.errors import VerificationError, message
 from qloc.store import ledger
-from qloc.store.arrays import put
+from qloc.store.arrays import put, stored, whole_writes
 from qloc.store.contents import Region
 from qloc.store.metadata import ROOT
 from qloc.store.schema import Variable
@@ -37,7 +37,8 @@ def write_object(store: Path, aside: Path, name: str, region: Region, values: Ar
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copyfile(store / array / ROOT, folder / ROOT)
-    put(zarr.open_array(folder, mode="r+", zarr_format=3), region, values)
+    with whole_writes():
+        put(zarr.open_array(folder, mode="r+", zarr_format=3), region, values)
     return aside / name
 
 
@@ -64,8 +65,8 @@ def cells_of_units(
     """
     array: zarr.Array[Any] = zarr.open_array(store / variable.path, mode="r", zarr_format=3)
     dtype = object if array.dtype.kind == "T" else array.dtype
-    shape = [cells.stop - cells.start for cells in region]
-    made = np.asarray(array[region]).astype(dtype) if keep else np.full(shape, array.fill_value, dtype=dtype)
+    shape = [piece.stop - piece.start for piece in region]
+    made = stored(store / variable.path, region) if keep else np.full(shape, array.fill_value, dtype=dtype)
     axis = variable.row or 0
     for unit, record in units.items():
         of_facts = variable.dims[axis] == FACT

@@ -21,6 +21,7 @@ from qloc.store.told import ToldObjects
 from qloc.store.url import url_of
 
 MOST_MANIFEST_BYTES: Final = 2**28
+AT_ONCE: Final = 8
 _PIECE: Final = 2**23
 _BUFFER: Final = 2**16
 _LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
@@ -36,6 +37,7 @@ class Remote:
     """
 
     consolidated = True
+    at_once = AT_ONCE
 
     def __init__(self, objects: Objects) -> None:
         self.path, self._objects = objects.url, objects
@@ -104,6 +106,7 @@ class RemoteArchive(Archive):
     """A packed store at a URL: its directory is fetched, then the parts of members that are asked for."""
 
     consolidated = True
+    at_once = AT_ONCE
 
     def __init__(self, objects: Objects, name: str) -> None:
         self._objects, self._name = objects, name

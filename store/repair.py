@@ -1,8 +1,9 @@
 """Repair: a complete store made again what its manifest says, object by object, bit for bit.
 
-Metadata are in the manifest once more, labels and card follow from the rest, and what is left comes from the
-facts and from units: only those of damaged objects are extracted again. A rebuilt object takes its place when
-it has the sha256 that the manifest says; numbers of another device do not, unless they are accepted.
+Metadata are in the manifest once more, labels and card follow from the rest, and what is left comes from
+the facts and from units: only those of damaged objects are run again, of ``signals`` first, then of the
+phases that were chosen from them. A rebuilt object takes its place when it has the sha256 that the manifest
+says; numbers of another device do not, unless they are accepted.
 """
 
 from __future__ import annotations
@@ -16,26 +17,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import numpy as np
-
-from qloc.block import Array, Block, Unit
+from qloc.block import Array
 from qloc.canonical import digest
 from qloc.errors import InputError, VerificationError, message
-from qloc.store import card, check, ledger, manifest, rebuilding
+from qloc.store import append, card, check, manifest
 from qloc.store.aside import empty, hold
-from qloc.store.contents import Contents, Region
+from qloc.store.contents import Contents
 from qloc.store.damage import Damage, manifest_of
 from qloc.store.durable import storing
 from qloc.store.lock import Lock
-from qloc.store.panel import unit_arrays
-from qloc.store.schema import FACTS, fact_column, typed
-from qloc.store.statistics import summed, unit_sums
+from qloc.store.schema import FACTS
+from qloc.store.stage import SIGNALS, Stage
+from qloc.store.url import local
 
 _MADE_FOR: Final = "made-for"
 _FACTS: Final = FACTS[0].group
-_OF_UNITS: Final = ("queries", "signals", "attention", "grams")
-"""Groups whose rows come from one unit of the signals each; those of later phases do not."""
-_SUMS: Final = "statistics"  # of all units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,73 +42,75 @@ class Repaired:
     ----------
     objects : rebuilt, with the bytes that the manifest said.
     accepted : written with other bytes, which a new manifest says.
-    units : extracted again, by number.
+    units : run again, by number, for each phase that any was run of.
     set_aside : what was no part of the store, by its new path.
     """
 
     objects: tuple[str, ...]
     accepted: tuple[str, ...]
-    units: tuple[int, ...]
+    units: Mapping[str, tuple[int, ...]]
     set_aside: tuple[Path, ...]
 
 
 class Repair:
-    """A hold on a complete store to be repaired; a context manager, since it holds a lock.
+    """A hold on a complete store to be repaired; a context manager, since it holds locks.
 
-    Opening it repairs what needs neither facts nor a model: metadata, labels, and objects that are no part of
-    the store, which are moved to ``STORE.removed``. Whatever interrupts it, it can be run again, and units
-    extracted so far are kept in ``.STORE.repair``.
+    Opening it repairs what the manifest has: metadata, and objects that are no part of the store, which are
+    moved to ``STORE.removed``. Then each of its stages is given its units and settled, in order. Whatever
+    interrupts it, it can be run again, and units run so far are kept in ``.STORE.repair``.
 
     Attributes
     ----------
     path : the store.
+    layout : its sizes and units.
     facts : whether columns of the facts are damaged: :meth:`put_facts` takes them.
-    units : those to be extracted again: :meth:`put` takes them.
+    stages : ``signals``, and the phases that the store has.
     """
 
-    def __init__(self, path: Path, damage: Damage, aside: Path, lock: Lock) -> None:
+    def __init__(self, path: Path, damage: Damage, aside: Path, locks: tuple[Lock, Lock]) -> None:
         self.path, self.layout = path, check.layout_of(path)
-        self._damage, self._aside, self._lock = damage, aside, lock
-        self._contents = Contents(path)
-        self._columns: dict[str, Array] = {}
-        self._rebuilt: list[str] = []
-        self._other: dict[str, str] = {}
-        self._lost: list[str] = []
-        self._settle_labels()
-        self.facts = any(name.startswith(f"{_FACTS}/") for name in damage.objects)
-        needed = {unit for name in damage.objects for unit in self._units(name)}
-        self._needed = tuple(sorted(needed, key=lambda unit: unit.number))
-        self._records = self._resumed()
+        self._damage, self._aside, self._locks = damage, aside, locks
+        self._accepted: set[str] = set()
+        self._settle_aside()
+        self.stages = tuple(Stage(phase, damage, aside) for phase in (SIGNALS, *self.layout.phases))
+        self.facts = any(name.startswith(f"{_FACTS}/") for name in self._signals.damaged)
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Look for damage, and repair what can be repaired from the store alone.
+        """Look for damage, and repair what can be repaired from the manifest alone.
 
         Raises
         ------
-        InputError : the store is a file.
+        InputError : the store is a file, or at a URL.
         SchemaError : it is of a newer schema.
         LockedError : another process repairs or writes it.
         VerificationError : the manifest is not readable, so that nothing says what the objects were; or
             metadata are damaged that it does not have.
         StorageError : the disk refused.
         """
-        path = Path(path)
+        path = local(path, "qloc store repair")
         if path.is_file():
             action = "Take the archive from its source again, or unzip it and repair the folder"
             raise InputError(message("store", "packed", "a folder", str(path), action))
-        said = manifest_of(path)
+        manifest_of(path)
         aside = path.absolute().parent / f".{path.absolute().name}.repair"
         with storing(path):
             aside.mkdir(exist_ok=True)
             lock = hold(aside, path)
         try:
-            with storing(path):
-                return cls(path, Damage.repaired(path, said), aside, lock)
+            appending = append.hold(path)
         except BaseException:
-            with suppress(OSError):  # where units are in it, they are kept
-                aside.rmdir()
-            lock.release()
+            _give_back(aside, lock)
+            raise
+        try:
+            append.finish_decided(path)
+            with storing(path):
+                damage = Damage.repaired(path, manifest_of(path))
+                append.recover(path)
+                return cls(path, damage, aside, (lock, appending))
+        except BaseException:
+            append.give_back(path, appending)
+            _give_back(aside, lock)
             raise
 
     def __enter__(self) -> Self:
@@ -121,179 +119,154 @@ class Repair:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._records:
+        if not any(stage.records for stage in self.stages):
             shutil.rmtree(self._aside, ignore_errors=True)
-        self._lock.release()
+        lock, appending = self._locks
+        append.give_back(self.path, appending)
+        lock.release()
 
     @property
-    def units(self) -> tuple[Unit, ...]:
-        """Units that are still to be extracted again, in order."""
-        return tuple(unit for unit in self._needed if unit.number not in self._records)
+    def said(self) -> Mapping[str, Any]:
+        """The manifest."""
+        return self._damage.said
+
+    @property
+    def _signals(self) -> Stage:
+        return self.stages[0]
 
     def put_facts(self, columns: Mapping[str, Array]) -> None:
         """Take the columns of the facts, as :class:`qloc.block.Outline` has them."""
-        self._columns = dict(columns)
+        self._signals.columns = dict(columns)
 
-    def put(self, block: Block) -> None:
-        """Take a unit that was extracted again, and keep it until the repair is done.
-
-        Raises
-        ------
-        InputError, ModelError, StorageError : as for :func:`qloc.store.write.write_unit`.
-        """
-        arrays = {**unit_arrays(block, self.layout), **unit_sums(block, self.layout)}
-        record = ledger.write_arrays(self._aside, block.unit.number, arrays, {})
-        ledger.record(self._aside, record)
-        self._records[record.number] = record
-
-    def finish(self, accept: Mapping[str, Any] | None = None) -> Repaired:
-        """Rebuild what is damaged, and put it in its place.
+    def settle(self, stage: Stage, accept: Mapping[str, Any] | None = None) -> None:
+        """Rebuild what is damaged of a stage, in the order of the stages, and put it in its place.
 
         Parameters
         ----------
         accept : what the manifest shall say of this run, JSON only, where rebuilt objects may have other
-            bytes than it says; then all arrays take the rows of these units from this run, so that they
-            agree with each other. None: such objects are refused.
+            bytes than it says; then all arrays of the phase take the rows of these units from this run, so
+            that they agree with each other. None: such objects are left, and later phases where they are of
+            ``signals``; :meth:`finish` names them.
 
         Raises
         ------
-        VerificationError : objects have other bytes than the manifest says when they are rebuilt; each.
+        VerificationError : units with larger panels than the store's.
         StorageError : the disk refused.
         """
         with storing(self.path):
-            self._require_slots()
-            for name in self._damage.objects:
-                if name not in (*self._rebuilt, card.CARD):
-                    self._settle(name)
-            if self._other and accept is not None:
-                self._agree()
-            if not self._other or accept is not None:
-                self._settle_card(changed=bool(self._other))
-            if self._other and accept is not None:
-                self._seal(accept)
+            try:
+                stage.settle(accept=accept is not None)
+            except VerificationError:
+                shutil.rmtree(self._aside)
+                stage.records.clear()
+                raise
+            if stage is self._signals:
+                self._settle_card(accept=accept is not None)
+            if accept is not None and stage.other:
+                self._seal(stage, accept)
+
+    def finish(self) -> Repaired:
+        """Remove what was kept aside, and say what was done.
+
+        Raises
+        ------
+        VerificationError : objects that could not be rebuilt with the bytes that the manifest says; each.
+        StorageError : the disk refused.
+        """
+        with storing(self.path):
             shutil.rmtree(self._aside)
-        if self._lost or (self._other and accept is None):
-            raise VerificationError(self._refusals())
+        if problems := [text for stage in self.stages for text in self._refusals(stage)]:
+            raise VerificationError(problems)
+        rebuilt = {*self._damage.rebuilt, *(name for stage in self.stages for name in stage.rebuilt)}
         return Repaired(
-            objects=tuple(sorted({*self._damage.rebuilt, *self._rebuilt})),
-            accepted=tuple(sorted(self._other)),
-            units=tuple(unit.number for unit in self._needed),
+            objects=tuple(sorted(rebuilt - self._accepted)),
+            accepted=tuple(sorted(self._accepted)),
+            units={
+                stage.phase: tuple(unit.number for unit in stage.needed)
+                for stage in self.stages
+                if stage.needed
+            },
             set_aside=tuple(self._damage.set_aside),
         )
 
-    def _resumed(self) -> dict[int, ledger.UnitRecord]:
-        """Units that an interrupted repair of this store has extracted already."""
+    def _settle_aside(self) -> None:
+        """Keep units that an interrupted repair of this store has run already, and nothing else."""
         made_for, attributes = self._aside / _MADE_FOR, check.root_attributes(self.path)
         key = digest([attributes["fingerprint"], attributes["layout"]])
         if not made_for.exists() or made_for.read_text() != key:
             empty(self._aside)
             made_for.write_text(key)
-        for name in (ledger.UNITS, ledger.LEDGER):
-            (self._aside / name).mkdir(exist_ok=True)
-        return ledger.sweep(self._aside)
 
-    def _require_slots(self) -> None:
-        try:
-            rebuilding.require_slots(self.path, self._records.values())
-        except VerificationError:
-            shutil.rmtree(self._aside)
-            raise
-
-    def _settle_labels(self) -> None:
-        """Rebuild the names of the attribution methods, which the layout has."""
-        for name in tuple(self._damage.objects):
-            variable = self._contents.variable(name)
-            if variable is not None and self.layout.labels(variable) is not None:
-                self._settle(name)
-
-    def _units(self, name: str) -> tuple[Unit, ...]:
-        """The units that an object is rebuilt from."""
-        group, variable = name.partition("/")[0], self._contents.variable(name)
-        if group == _SUMS and variable is not None and self.layout.labels(variable) is None:
-            return self.layout.units
-        return self._contents.units(name) if group in _OF_UNITS else ()
-
-    def _settle(self, name: str, *, anew: set[Unit] | None = None, any_bytes: bool = False) -> None:
-        """Rebuild a piece of an array, and put it in its place if it has the bytes that it should have.
-
-        Parameters
-        ----------
-        anew : the units whose rows it takes, keeping its others; None: it takes all of its rows.
-        any_bytes : put it in its place whatever bytes it has.
-        """
-        region = self._contents.region(name)
-        values = None if region is None else self._cells(name, region, anew)
-        if region is None or values is None:
-            self._lost.append(name)
-            return
-        made = rebuilding.write_object(self.path, self._aside / "arrays", name, region, values)
-        self._put(name, made.read_bytes() if made.exists() else b"", any_bytes=any_bytes)
-
-    def _put(self, name: str, content: bytes, *, any_bytes: bool) -> None:
-        made = sha256(content).hexdigest()
-        expected = made == self._sha256(name)
-        if expected or any_bytes:
-            self._damage.place(name, content)
-        if not expected:
-            self._other[name] = made
-        elif name in self._damage.objects:
-            self._rebuilt.append(name)
-
-    def _sha256(self, name: str) -> str:
-        return str(self._damage.said["objects"][name]["sha256"])
-
-    def _cells(self, name: str, region: Region, anew: set[Unit] | None) -> Array | None:
-        variable, column = self._contents.variable(name), name.split("/")[1]
-        if name.startswith(f"{_FACTS}/"):
-            values = self._columns.get(column)
-            return None if values is None else typed(values, fact_column(column, values).dtype)[region]
-        labels = None if variable is None else self.layout.labels(variable)
-        if labels is not None:
-            return np.array([*labels, None], dtype=object)[:-1][region]
-        if variable is not None and variable.group == _SUMS:
-            every = [self._records[unit.number] for unit in self.layout.units]
-            return summed(variable, region, self._aside, every).astype(self.layout.dtype(variable))
-        if variable is None or variable.row is None or variable.group not in _OF_UNITS:
-            return None
-        units = {
-            unit: self._records[unit.number] for unit in self._units(name) if anew is None or unit in anew
-        }
-        keep = anew is not None
-        return rebuilding.cells_of_units(self.path, self._aside, variable, region, units, keep=keep)
-
-    def _agree(self) -> None:
-        """Let every array take the units whose numbers differ from this run: arrays agree with each other."""
-        units = {unit for name in self._other for unit in self._units(name)}
-        for name in self._damage.said["objects"]:
-            if name in self._other:
-                self._settle(name, any_bytes=True)
-            elif units.intersection(self._contents.units(name)):
-                self._settle(name, anew=units, any_bytes=True)
-
-    def _settle_card(self, *, changed: bool) -> None:
-        if card.CARD in self._damage.objects or (changed and card.CARD in self._damage.said["objects"]):
-            self._put(card.CARD, card.text(self.path, self.layout).encode(), any_bytes=changed)
-
-    def _refusals(self) -> Iterator[str]:
-        for name in sorted({*self._lost, *self._other}):
-            if name in self._lost:
-                got, action = (
-                    "lost",
-                    "Take it from the store's source again, or extract into another --out",
-                )
+    def _settle_card(self, *, accept: bool) -> None:
+        """The card, where all that it tells of is as it should be; later phases wait where it is not."""
+        signals, said = self._signals, self._damage.said["objects"]
+        if signals.lost or (signals.other and not accept):
+            for later in self.stages[1:]:
+                later.wait()
+            signals.waiting += [card.CARD] if card.CARD in self._damage.objects else []
+        elif signals.other:
+            for later in self.stages[1:]:
+                later.forget()
+        elif card.CARD in self._damage.objects:
+            content = self._card(said)
+            if (made := sha256(content).hexdigest()) == said[card.CARD]["sha256"]:
+                self._damage.place(card.CARD, content)
+                signals.rebuilt.append(card.CARD)
             else:
-                got = f"sha256 {self._other[name]} when rebuilt"
-                action = "Repair where it was made (the manifest's run says on what), or add --accept"
-            where, said = str(self.path / name), f"sha256 {self._sha256(name)}"
-            yield message(self._contents.words(name), got, said, where, action)
+                signals.other[card.CARD] = made
 
-    def _seal(self, accepted: Mapping[str, Any]) -> None:
-        """Write a manifest of the bytes that were accepted, which says so."""
-        said, found = self._damage.said, {}
-        for name in self._other:
-            content = (self.path / name).read_bytes()
-            found[name] = {"sha256": sha256(content).hexdigest(), "size": len(content)}
-        units = [unit.number for unit in self._needed]
-        entry = {**accepted, "objects": sorted(found), "units": units}
+    def _card(self, objects: Mapping[str, Mapping[str, Any]]) -> bytes:
+        sizes = {name: int(one["size"]) for name, one in objects.items()}
+        return card.text(self.path, self.layout, sizes).encode()
+
+    def _seal(self, stage: Stage, accepted: Mapping[str, Any]) -> None:
+        """Write the card and a manifest of the bytes that were accepted, which says so."""
+        said = self._damage.said
+        objects = {**said["objects"]}
+        for name in {*stage.other} - {card.CARD}:
+            objects[name] = _entry((self.path / name).read_bytes())
+        if card.CARD in objects:
+            content = self._card(objects)
+            self._damage.place(card.CARD, content)
+            objects[card.CARD] = _entry(content)
+        changed = {name for name, one in objects.items() if one != said["objects"][name]}
+        self._accepted |= changed
+        of_phase = {} if stage is self._signals else {"phase": stage.phase}
+        units = [unit.number for unit in stage.needed]
+        entry = {**accepted, **of_phase, "objects": sorted(changed), "units": units}
         run = {**said["run"], "repairs": [*said["run"].get("repairs", ()), entry]}
-        manifest.replace(self.path, {**said, "objects": {**said["objects"], **found}, "run": run})
+        notes = self._notes(stage)
+        self._damage.said = {**said, "notes": notes, "objects": objects, "run": run}
+        manifest.replace(self.path, self._damage.said)
+
+    def _notes(self, stage: Stage) -> dict[str, Any]:
+        """The notes of units, those of the stage's from this run."""
+        prefix = "" if stage is self._signals else f"{stage.phase}/"
+        ran = {f"{prefix}{unit.number}": stage.records[unit.number].notes for unit in stage.needed}
+        kept = {number: note for number, note in self._damage.said["notes"].items() if number not in ran}
+        return kept | {number: dict(note) for number, note in ran.items() if note}
+
+    def _refusals(self, stage: Stage) -> Iterator[str]:
+        left = {**dict.fromkeys(stage.lost), **stage.other, **dict.fromkeys(stage.waiting)}
+        contents = Contents(self.path)
+        for name in sorted(left.keys() - self._accepted):
+            said = f"sha256 {self._damage.said['objects'][name]['sha256']}"
+            if name in stage.waiting:
+                got, action = "damaged", "Repair the objects of signals first, which it follows from"
+            elif name in stage.lost:
+                got = "lost"
+                action = "Take it from the store's source again, or extract into another --out"
+            else:
+                got = f"sha256 {stage.other[name]} when rebuilt"
+                action = "Repair where it was made (the manifest's run says on what), or add --accept"
+            yield message(contents.words(name), got, said, str(self.path / name), action)
+
+
+def _entry(content: bytes) -> dict[str, Any]:
+    return {"sha256": sha256(content).hexdigest(), "size": len(content)}
+
+
+def _give_back(aside: Path, lock: Lock) -> None:
+    with suppress(OSError):  # where units are in it, they are kept
+        aside.rmdir()
+    lock.release()

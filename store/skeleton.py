@@ -13,7 +13,7 @@ import zarr
 from qloc.block import Array, Outline
 from qloc.canonical import canonical, differences, digest
 from qloc.errors import FingerprintError, InputError, message
-from qloc.store.arrays import create, put, settle_metadata
+from qloc.store.arrays import create, put, settle_metadata, whole_writes
 from qloc.store.check import OURS, is_store, root_attributes
 from qloc.store.durable import storing, sync_folder, sync_tree
 from qloc.store.layout import Layout
@@ -60,7 +60,7 @@ def make(path: Path, outline: Outline, layout: Layout, fingerprint: Mapping[str,
     if lock is None:
         return None
     try:
-        with storing(path):
+        with storing(path), whole_writes():
             _write(aside, outline, layout, fingerprint)
             if _renamed(aside, path):
                 return lock

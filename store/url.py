@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -48,6 +49,23 @@ def is_url(text: object) -> bool:
     """
     scheme, found, _ = text.partition("://") if isinstance(text, str) else ("", "", "")
     return bool(found) and all(part.isalnum() for part in scheme.replace("+", "-").split("-"))
+
+
+def local(path: str | Path, command: str) -> Path:
+    """A path on this machine, for what reads or writes a store as files.
+
+    Parameters
+    ----------
+    command : names what needs it, for the error.
+
+    Raises
+    ------
+    InputError : it is a URL.
+    """
+    if is_url(path):
+        rule, action = "a path on this machine", f"Run qloc store pull {path} STORE, and give STORE"
+        raise InputError(message("store", path, rule, command, action))
+    return Path(path)
 
 
 def url_of(text: str) -> Url:

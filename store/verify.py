@@ -12,6 +12,7 @@ from typing import Any
 
 from qloc.errors import SchemaError, VerificationError, message
 from qloc.store import check, ledger, manifest, metadata
+from qloc.store.at_once import each
 from qloc.store.contents import Contents
 from qloc.store.place import Folder, Place, place_of
 from qloc.store.url import Url
@@ -75,16 +76,19 @@ def require_present(path: Path | Place) -> None:
 
 def _problems(place: Place, said: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     contents = Contents(place)
-    for name in sorted({*said, *manifest.objects(place)}):
-        where = str(place.path / name)
+
+    def problem(name: str) -> str | None:
         if name not in said:
-            yield _extra(place.path, name)
-            continue
+            return _extra(place.path, name)
         expected, got = _bytes(said[name]["size"]), _state(place.size(name))
         if got == expected:
             expected, got = f"sha256 {said[name]['sha256']}", f"sha256 {place.digest(name)}"
-        if got != expected:
-            yield message(contents.words(name), got, expected, where, _action(place))
+        if got == expected:
+            return None
+        return message(contents.words(name), got, expected, str(place.path / name), _action(place))
+
+    names = sorted({*said, *manifest.objects(place)})
+    yield from filter(None, each(problem, names, place.at_once))
 
 
 def _action(place: Place) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from qloc.block import Block, Outline
+from qloc.block import Array, Block, Outline
 from qloc.store import append, ledger, manifest, skeleton
 from qloc.store.check import complete, is_store, layout_of, root_attributes
 from qloc.store.coordinator import Coordinator
@@ -40,12 +40,23 @@ def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | Non
     ModelError : an attribution is not finite.
     StorageError : the disk refused.
     """
-    layout = layout_of(path)
-    arrays = {**unit_arrays(block, layout), **unit_sums(block, layout)}
+    arrays = signal_arrays(block, layout_of(path))
     return ledger.write_arrays(Path(path), block.unit.number, arrays, {**block.notes, **(notes or {})})
 
 
-class Writer(Coordinator):
+def signal_arrays(block: Block, layout: Layout) -> dict[str, Array]:
+    """What a unit puts into its file, under the paths and dtypes of the schema.
+
+    Raises
+    ------
+    InputError : the block is not what the outline says; every problem.
+    ModelError : an attribution is not finite.
+    """
+    layout = layout.of_signals
+    return {**unit_arrays(block, layout), **unit_sums(block, layout)}
+
+
+class Writer(Coordinator[Block]):
     """The coordinator's hold on a store; a context manager, since it holds a lock.
 
     Attributes
@@ -119,28 +130,8 @@ class Writer(Coordinator):
             lock.release()
             raise
 
-    def write(self, block: Block, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
-        """Write a unit and record it; raises what :func:`write_unit` and :meth:`record` raise."""
-        unit = write_unit(self.path, block, notes=notes)
-        self.record(unit)
-        return unit
+    def _written(self, block: Block, notes: Mapping[str, Any] | None) -> UnitRecord:
+        return write_unit(self.path, block, notes=notes)
 
-    def finalize(self, run: Mapping[str, Any] | None = None) -> None:
-        """Assemble the arrays and write the manifest; does nothing where the store is complete.
-
-        Parameters
-        ----------
-        run : versions, device, times …: JSON only, for the manifest; never for an array.
-
-        Raises
-        ------
-        InputError : units are missing.
-        VerificationError : unit files have changed since they were recorded.
-        StorageError : the disk refused; run again.
-        """
-        if self.complete:
-            return
-        self.require_all()
-        finalize(self.path, self.layout, self._records, run or {})
-        self.complete = True
-        self.close()
+    def _assemble(self, run: Mapping[str, Any]) -> None:
+        finalize(self.path, self.layout, self._records, run)

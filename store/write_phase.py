@@ -46,12 +46,40 @@ def write_phase_unit(
         rule, action = "a phase that is being appended", "Open a PhaseWriter first"
         raise InputError(message("phase", phase, rule, str(path), action))
     layout = append.with_phase(layout_of(path), PhaseLayout.read(phase, said["layout"]))
-    arrays = _unit_arrays(block, layout, phase)
+    arrays = phase_arrays(block, layout, phase)
     made = {**block.notes, **(notes or {})}
     return ledger.write_arrays(append.folder_of(path, phase), block.unit.number, arrays, made)
 
 
-class PhaseWriter(Coordinator):
+def phase_arrays(block: PhaseBlock, layout: Layout, phase: str) -> dict[str, Array]:
+    """What a unit puts into its file, under the paths and dtypes of the schema.
+
+    Parameters
+    ----------
+    layout : the store's, with the phase's among its phases.
+
+    Raises
+    ------
+    InputError : the block is not what its outline says; every problem.
+    """
+    unit, where = block.unit, f"the block of unit {block.unit.number} of {phase}"
+    wanted = {v.path: v for v in layout.phases[phase].variables() if _is_given(v)}
+    problems = []
+    if not 0 <= unit.number < len(layout.units) or layout.units[unit.number] != unit:
+        action = "Take units of the store's layout"
+        problems.append(message("unit", unit, "a unit of the store", where, action))
+    for path in sorted({*wanted, *block.arrays}):
+        got = np.shape(block.arrays[path]) if path in block.arrays else None
+        expected = layout.shape(wanted[path], 0, unit) if path in wanted else None
+        if got != expected:
+            rule = f"shape {expected}" if path in wanted else "no such array"
+            problems.append(message(f"shape of {path}", got, rule, where, "Make blocks as qloc.block says"))
+    if problems:
+        raise InputError(problems)
+    return {path: typed(block.arrays[path], variable.dtype) for path, variable in wanted.items()}
+
+
+class PhaseWriter(Coordinator[PhaseBlock]):
     """The coordinator's hold on a phase that is appended to a complete store; a context manager.
 
     Attributes
@@ -87,8 +115,7 @@ class PhaseWriter(Coordinator):
         StorageError : the disk refused.
         """
         path = Path(path)
-        layout = layout_of(path)
-        phase = PhaseLayout.of(outline, layout.sizes)
+        phase = PhaseLayout.of(outline, layout_of(path).sizes)
         _require_complete(path)
         append.tidy(path)
         refuse_other_phase(path, outline.phase, fingerprint, phase)
@@ -121,31 +148,11 @@ class PhaseWriter(Coordinator):
             append.give_back(self.path, self._lock)
             self._lock = None
 
-    def write(self, block: PhaseBlock, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
-        """Write a unit and record it; raises what :func:`write_phase_unit` and :meth:`record` raise."""
-        unit = write_phase_unit(self.path, self.phase, block, notes=notes)
-        self.record(unit)
-        return unit
+    def _written(self, block: PhaseBlock, notes: Mapping[str, Any] | None) -> UnitRecord:
+        return write_phase_unit(self.path, self.phase, block, notes=notes)
 
-    def finalize(self, run: Mapping[str, Any] | None = None) -> None:
-        """Assemble the phase's groups and make them the store's; does nothing where they are.
-
-        Parameters
-        ----------
-        run : versions, device, times …: JSON only, for the manifest; never for an array.
-
-        Raises
-        ------
-        InputError : units are missing.
-        VerificationError : unit files have changed since they were recorded, or the manifest is broken.
-        StorageError : the disk refused; run again.
-        """
-        if self.complete:
-            return
-        self.require_all()
-        append.finalize(self.path, self.layout, self.phase, self._records, run or {})
-        self.complete = True
-        self.close()
+    def _assemble(self, run: Mapping[str, Any]) -> None:
+        append.finalize(self.path, self.layout, self.phase, self._records, run)
 
 
 def holds_phase(path: str | Path, phase: str, fingerprint: Mapping[str, Any]) -> bool:
@@ -168,6 +175,12 @@ def _require_complete(path: Path) -> None:
         rule = "a complete store, to append a phase to"
         raise InputError(message("store", "unfinished", rule, str(path), "Complete it first"))
     manifest.read(path)
+
+
+def refuse_other_outline(path: Path, outline: PhaseOutline, fingerprint: Mapping[str, Any]) -> None:
+    """Refuse a phase that is not that of its name in a store; raises what :func:`refuse_other_phase` does."""
+    layout = PhaseLayout.of(outline, layout_of(path).sizes)
+    refuse_other_phase(path, outline.phase, fingerprint, layout)
 
 
 def refuse_other_phase(
@@ -198,25 +211,6 @@ def refuse_other_phase(
     kept = {name: value for name, value in kept.items() if name != "attrs"}
     asked = layout.attrs() if layout else kept
     skeleton.refuse_different(path, phase, held, fingerprint, (kept, asked), action)
-
-
-def _unit_arrays(block: PhaseBlock, layout: Layout, phase: str) -> dict[str, Array]:
-    """What a unit puts into its file, under the paths and dtypes of the schema."""
-    unit, where = block.unit, f"the block of unit {block.unit.number} of {phase}"
-    wanted = {v.path: v for v in layout.phases[phase].variables() if _is_given(v)}
-    problems = []
-    if not 0 <= unit.number < len(layout.units) or layout.units[unit.number] != unit:
-        action = "Take units of the store's layout"
-        problems.append(message("unit", unit, "a unit of the store", where, action))
-    for path in sorted({*wanted, *block.arrays}):
-        got = np.shape(block.arrays[path]) if path in block.arrays else None
-        expected = layout.shape(wanted[path], 0, unit) if path in wanted else None
-        if got != expected:
-            rule = f"shape {expected}" if path in wanted else "no such array"
-            problems.append(message(f"shape of {path}", got, rule, where, "Make blocks as qloc.block says"))
-    if problems:
-        raise InputError(problems)
-    return {path: typed(block.arrays[path], variable.dtype) for path, variable in wanted.items()}
 
 
 def _is_given(variable: Variable) -> bool:

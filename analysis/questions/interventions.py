@@ -6,12 +6,23 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from qloc.analysis.asked import Asked, mean, number
+from qloc.analysis.ceiling import ceiling_of, ceiling_test, has_ceiling, overlaps
 from qloc.analysis.intervened import CONTROLS, MEASURES, Changed, Measure, control_test
-from qloc.analysis.mapping import NEIGHBOR, OWN, Others, gap_test, mapping_test, others_of
+from qloc.analysis.mapping import (
+    NEIGHBOR,
+    OWN,
+    Others,
+    gap_test,
+    mapping_test,
+    others_of,
+    sets_of_arms,
+)
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.screen import SCREEN_NOTE, corrected, screened, spread
+from qloc.neurons import NeuronSets
 
 CLASSES: Final = ("consistent", "inconsistent", "not told")
 N_DOSES: Final = 5
@@ -23,7 +34,8 @@ def interventions_question(asked: Asked) -> Question:
     changed = Changed.of(asked.study)
     everything = Changed.of(asked.study, known=False)
     paired = changed.has("suppress", OWN, NEIGHBOR)
-    other = others_of(asked.study) if paired else None
+    sets = sets_of_arms(asked.study) if paired else None
+    other = others_of(asked.study, sets=sets) if paired else None
     tests = _tests(asked, changed, other)
     tables = [
         Table.from_frame(
@@ -43,8 +55,10 @@ def interventions_question(asked: Asked) -> Question:
             note=SCREEN_NOTE,
         ),
     ]
-    if other is not None:
+    if sets is not None and other is not None:
         tables.append(_mapping_table(asked, changed, other))
+        if has_ceiling(changed, asked.study.reprompts, "suppress"):
+            tables.append(_ceiling_table(asked, changed, other, sets))
     if changed.has("suppress", "own"):
         tables.append(_dose_table(asked, changed))
     return Question(
@@ -60,8 +74,9 @@ def interventions_question(asked: Asked) -> Question:
             "sets are compared, query by query, with as many neurons of the same layers and strength "
             "(matched) and with the set of another fact asked with the same template. That N_i moves the "
             "answer to i more than N_j of another query does is arithmetic (N_i was chosen for it), and gets "
-            "no verdict; whether the gap grows as a fact's queries agree less, told by templates other than "
-            "i and j, may."
+            "no verdict. What may: whether the gap is wider than the same gap against i′, the words of i in "
+            "another form, where the store has such re-prompts; and whether it grows as a fact's queries "
+            "agree less, told by templates other than i and j."
         ),
         references=(
             "Chen et al. 2025, Knowledge Localization: Mission Not Accomplished?, arXiv 2405.14117, §2.",
@@ -89,7 +104,12 @@ def _tests(asked: Asked, changed: Changed, other: Others | None) -> tuple[TestRe
         if changed.has("suppress", "own", control)
     ]
     if other is not None:
-        found.append(gap_test(changed, "suppress", asked.draws, store))
+        again = asked.study.reprompts
+        found.append(
+            ceiling_test(changed, again, "suppress", asked.draws, margin=margin, store=store)
+            if has_ceiling(changed, again, "suppress")
+            else gap_test(changed, "suppress", asked.draws, store)
+        )
         found.append(mapping_test(changed, other, "suppress", asked.draws, store))
     return tuple(found)
 
@@ -105,8 +125,8 @@ def _effects(asked: Asked, changed: Changed, everything: Changed) -> pd.DataFram
                 row |= spread(measure, changed.rows.mean(by[measure]), clusters, asked.plan.confidence)
             row["probability"] = mean(changed.rows.mean(by["probability"]))
             row["log_odds_all"] = mean(everything.rows.mean(everything.change(operation, arm)))
-            n = changed.found["n_neurons"].sel({changed.arm: arm}).values[used]
-            row["neurons"] = mean(n.astype(np.float64))
+            n = changed.per_arm("n_neurons", arm)[used]
+            row["neurons"] = mean(n)
             row["facts"] = int(np.sum(~np.isnan(changed.rows.mean(by["log_odds"]))))
             row["empty"] = int(np.sum(n == 0))
             rows.append(row)
@@ -131,15 +151,20 @@ def _contrasts(asked: Asked, changed: Changed, everything: Changed) -> pd.DataFr
     return pd.DataFrame(corrected(rows), columns=None if rows else list(_COLUMNS))
 
 
+def _classes(other: Others, cut: float) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Which queries are of each class."""
+    untold, consistent = np.isnan(other.cs2), other.cs2 >= cut
+    members = consistent, ~untold & ~consistent, untold
+    return list(zip(CLASSES, members, strict=True))
+
+
 def _mapping_table(asked: Asked, changed: Changed, other: Others) -> Table:
-    cut = asked.plan.consistency_threshold
-    consistent = other.cs2 >= cut
-    place = np.where(np.isnan(other.cs2), 2, np.where(consistent, 0, 1))
+    cut, again = asked.plan.consistency_threshold, has_ceiling(changed, asked.study.reprompts, "suppress")
     rows: list[dict[str, Any]] = []
     for operation in changed.operations:
         own, near = (changed.toward(operation, arm) for arm in (OWN, NEIGHBOR))
-        for number_, name in enumerate(CLASSES):
-            here = (place == number_) & ~np.isnan(own) & ~np.isnan(near)
+        for name, members in _classes(other, cut):
+            here = members & ~np.isnan(own) & ~np.isnan(near)
             row: dict[str, Any] = {"class": name, "operation": operation}
             for column, values in ((OWN, own), (NEIGHBOR, near), ("gap", own - near)):
                 by_fact = changed.rows.mean(np.where(here, values, np.nan))
@@ -158,13 +183,54 @@ def _mapping_table(asked: Asked, changed: Changed, other: Others) -> Table:
         },
         note=f"Log-odds of the answer to i lost (gained, under enhance). Consistent: CS2 ≥ {cut:g} over the "
         "fact's other known queries. As many neurons of the same layers on both sides. Descriptive: N_i was "
-        "chosen for i. No ceiling: near-identical re-prompts are not recorded.",
+        "chosen for i. " + (_SEE_CEILING if again else _NO_CEILING),
+    )
+
+
+_NO_CEILING: Final = "No ceiling: no query was asked again in another form."
+_SEE_CEILING: Final = "Table query_kn_ceiling has the gap that this alone makes."
+
+
+def _ceiling_table(asked: Asked, changed: Changed, other: Others, sets: NeuronSets) -> Table:
+    again = asked.study.reprompts
+    shared = dict(zip(("overlap", "overlap_again"), overlaps(sets, changed, again), strict=True))
+    rows: list[dict[str, Any]] = []
+    for operation in changed.operations:
+        found = ceiling_of(changed, again, operation)
+        columns = {"gap": found.gap, "ceiling": found.again, "beyond": found.beyond, **shared}
+        everyone = "all", np.ones(len(found.gap), dtype=bool)
+        for name, members in (everyone, *_classes(other, asked.plan.consistency_threshold)):
+            here = members & ~np.isnan(found.beyond)
+            row: dict[str, Any] = {"class": name, "operation": operation}
+            for column, values in columns.items():
+                of_facts = changed.rows.mean(np.where(here, values, np.nan))
+                row |= spread(column, of_facts, changed.rows.clusters, asked.plan.confidence)
+            by_fact = changed.rows.mean(np.where(here, found.beyond, np.nan))
+            row["facts"] = int(np.sum(~np.isnan(by_fact)))
+            rows.append({**row, "queries": int(here.sum())})
+    return Table.from_frame(
+        pd.DataFrame(rows),
+        name="query_kn_ceiling",
+        title="Against another query of the fact, and against itself in another form",
+        labels={
+            "class": "class of the fact, by templates other than i and j",
+            "gap": "gap: N_i∖N_j less N_j∖N_i",
+            "ceiling": "ceiling: N_i∖N_i′ less N_i′∖N_i",
+            "beyond": "gap less ceiling",
+            "overlap": "overlap of N_i and N_j (Dice)",
+            "overlap_again": "overlap of N_i and N_i′ (Dice)",
+        },
+        note="Over queries that were asked again, where the answer ranks first for i, j and i′; i′ has the "
+        f"words of i, with {again.attrs.get('reprompt', '')!r} before them. Log-odds of the answer to i lost "
+        "(gained, under enhance), as many neurons of the same layers on both sides; none left: 0. The "
+        "ceiling is what choosing N_i on i, and the noise of attribution, make by themselves. Overlaps are "
+        "descriptive.",
     )
 
 
 def _dose_table(asked: Asked, changed: Changed) -> Table:
     """Effects by fifths of the number of neurons changed, over queries."""
-    n = changed.found["n_neurons"].sel({changed.arm: "own"}).values.astype(np.float64)
+    n = changed.per_arm("n_neurons", "own")
     used = changed.rows.used & (n > 0)
     fifth = np.zeros(len(n), dtype=np.int64)
     order = np.argsort(n[used], kind="stable")
@@ -209,6 +275,10 @@ def _answer(tests: tuple[TestResult, ...]) -> str:
         else "It cannot be told: no query was asked with its own neurons and a control suppressed."
     )
     mapping = found.get("H5c")
+    ceiling = found.get("H5")
+    if ceiling and ceiling.p is not None:
+        told = "stand" if ceiling.verdict == "holds" else "are not shown to stand"
+        said += f" They {told} out more against a neighbor query's set than against their own re-prompt's."
     if mapping and mapping.p is not None:
         told = "They stand" if mapping.verdict == "holds" else "It is not shown that they stand"
         said += f" {told} out more, against a neighbor query's set, where a fact's queries agree less."

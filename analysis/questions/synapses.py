@@ -82,9 +82,8 @@ def _effects(asked: Asked, attended: Attended) -> pd.DataFrame:
             row |= spread("log_odds", answer, clusters, asked.plan.confidence)
             moved = attended.rows.mean(attended.activation(operation, arm))
             row |= spread("activation", moved, clusters, asked.plan.confidence)
-            at = {attended.arm: arm}
-            row["columns"] = mean(attended.found["n_columns"].sel(at).values[used])
-            row["removed_mass"] = mean(attended.found["removed_mass"].sel(at).values[used])
+            row["columns"] = mean(attended.per_arm("n_columns", arm)[used])
+            row["removed_mass"] = mean(attended.per_arm("removed_mass", arm)[used])
             rows.append({**row, "facts": int(np.sum(~np.isnan(answer)))})
     return pd.DataFrame(rows)
 

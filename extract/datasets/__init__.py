@@ -1,4 +1,4 @@
-"""Readers of facts: qloc's own JSON lines and tables, ParaRel, BLiMP, and the embedded facts.
+"""Readers of facts: qloc's own files, ParaRel, BLiMP, CounterFact, zsRE, the Hub's, and the embedded facts.
 
 A reader gives a :class:`qloc.facts.FactSet`; it never loads torch.
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from qloc.errors import InputError, message
 from qloc.extract.datasets.blimp import read_blimp
+from qloc.extract.datasets.editing import read_counterfact, read_zsre
+from qloc.extract.datasets.hub import read_hub
 from qloc.extract.datasets.jsonl import read_jsonl
 from qloc.extract.datasets.pararel import read_pararel
 from qloc.extract.datasets.table import is_table, read_table
@@ -17,7 +19,17 @@ from qloc.facts import FactSet
 
 __all__ = ["read_facts"]
 
-_READERS = {"pararel": read_pararel, "blimp": read_blimp}
+_READERS = {
+    "pararel": read_pararel,
+    "blimp": read_blimp,
+    "counterfact": read_counterfact,
+    "zsre": read_zsre,
+    "hf": read_hub,
+}
+_KNOWN = (
+    "embedded, pararel:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, hf:NAME, "
+    "a facts.jsonl or a facts.csv"
+)
 
 
 def read_facts(
@@ -27,8 +39,8 @@ def read_facts(
 
     Parameters
     ----------
-    source : ``embedded``, ``pararel:DIR``, ``blimp:FILE_OR_DIR``, or the path of a facts.jsonl or
-        facts.csv.
+    source : ``embedded``, ``pararel:DIR``, ``blimp:FILE_OR_DIR``, ``counterfact:FILE``, ``zsre:FILE``,
+        ``hf:NAME``, or the path of a facts.jsonl or facts.csv.
     relations : those to read; all, if empty.
     max_facts : at most so many facts of each relation, drawn with ``seed``; all, if None.
 
@@ -38,10 +50,10 @@ def read_facts(
 
     Examples
     --------
-    >>> read_facts("zsre:zsre.json")
+    >>> read_facts("mine:mine.json")
     Traceback (most recent call last):
-    qloc.errors.InputError: facts is 'zsre:zsre.json'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR, a
-    facts.jsonl or a facts.csv. At --facts. Give one of these.
+    qloc.errors.InputError: facts is 'mine:mine.json'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR,
+    counterfact:FILE, zsre:FILE, hf:NAME, a facts.jsonl or a facts.csv. At --facts. Give one of these.
     """
     prefix, _, place = source.partition(":")
     if source == "embedded":
@@ -52,7 +64,6 @@ def read_facts(
         reader = _READERS[prefix]
         return reader(Path(place), source=source, relations=relations, max_facts=max_facts, seed=seed)
     if not source or (re.fullmatch("[a-z]{2,}:.*", source) and not Path(source).exists()):
-        known = "embedded, pararel:DIR, blimp:FILE_OR_DIR, a facts.jsonl or a facts.csv"
-        raise InputError(message("facts", source, known, "--facts", "Give one of these"))
+        raise InputError(message("facts", source, _KNOWN, "--facts", "Give one of these"))
     reader = read_table if is_table(source) else read_jsonl
     return reader(Path(source), source=source, relations=relations, max_facts=max_facts, seed=seed)

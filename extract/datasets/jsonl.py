@@ -12,7 +12,7 @@ have ``"feature"``; where it names no ``"subject"``, its good form stands for it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -52,23 +52,26 @@ def read_jsonl(
     InputError : every problem of the file, each with its line.
     """
     problems = Problems()
+    entries = [(f"{path}, line {number}", entry) for number, entry in json_lines(path, problems)]
+    facts = facts_of(entries, problems)
+    problems.stop()
+    return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
+
+
+def facts_of(entries: Iterable[tuple[str, Mapping[str, Any]]], problems: Problems) -> list[Fact]:
+    """The facts of (place, entry) pairs, each entry as a line of facts.jsonl has it."""
     facts: list[Fact] = []
-    places: list[str] = []
-    lines_of: dict[str, int] = {}
-    for number, entry in json_lines(path, problems):
-        at = f"{path}, line {number}"
+    places: dict[str, str] = {}
+    for at, entry in entries:
         fact = fact_of(entry, at, problems)
         if fact is None:
             continue
-        if fact.id in lines_of:
-            rule = f"one that line {lines_of[fact.id]} does not have"
+        if fact.id in places:
+            rule = f"one that {places[fact.id]} does not have"
             problems.add("id", fact.id, rule, at, "Make ids unique")
-        lines_of.setdefault(fact.id, number)
+        places.setdefault(fact.id, at)
         facts.append(fact)
-        places.append(at)
-    facts = typed(facts, places, problems)
-    problems.stop()
-    return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
+    return typed(facts, [places[fact.id] for fact in facts], problems)
 
 
 def fact_of(entry: Mapping[str, Any], at: str, problems: Problems) -> Fact | None:

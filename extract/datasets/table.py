@@ -14,15 +14,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from qloc.extract.datasets.jsonl import fact_of, typed
+from qloc.extract.datasets.jsonl import facts_of
 from qloc.extract.datasets.lines import Problems, read_bytes
 from qloc.extract.datasets.selection import select
-from qloc.facts import Attribute, Fact, FactSet
+from qloc.facts import Attribute, FactSet
 
 NEEDED: Final = ("relation", "subject", "object", "query")
 OPTIONAL: Final = ("id", "template")
@@ -48,20 +48,20 @@ def read_table(
     problems = Problems()
     rows = list(_rows(path, problems))
     problems.stop()
-    numbers = _numeric(row for _, row in rows)
-    grouped: dict[str, _Grouped] = {}
-    for line, row in rows:
-        _add(grouped, row, f"{path}, line {line}", numbers, problems)
-    facts: list[Fact] = []
-    places: list[str] = []
-    for group in grouped.values():
-        fact = fact_of({**group.entry, "queries": group.queries}, group.at, problems)
-        if fact is not None:
-            facts.append(fact)
-            places.append(group.at)
-    facts = typed(facts, places, problems)
+    facts = facts_of(entries_of(rows, problems), problems)
     problems.stop()
     return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
+
+
+def entries_of(
+    rows: Sequence[tuple[str, Mapping[str, str]]], problems: Problems
+) -> list[tuple[str, dict[str, Any]]]:
+    """(place, entry as of facts.jsonl) of each fact, from (place, row) of each query."""
+    numbers = _numeric(row for _, row in rows)
+    grouped: dict[str, _Grouped] = {}
+    for at, row in rows:
+        _add(grouped, row, at, numbers, problems)
+    return [(group.at, {**group.entry, "queries": group.queries}) for group in grouped.values()]
 
 
 @dataclass(kw_only=True)
@@ -73,8 +73,8 @@ class _Grouped:
     queries: list[dict[str, str]] = field(default_factory=list)
 
 
-def _rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, str]]]:
-    """Lines as column → cell, with their numbers; blank lines are passed over."""
+def _rows(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, str]]]:
+    """Lines as column → cell, with their places; blank lines are passed over."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -98,13 +98,13 @@ def _rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, str]]
                 at, action = f"{path}, line {reader.line_num}", "Quote cells that have commas in them"
                 problems.add("cells", len(cells), f"{len(heads)}, as in the first line", at, action)
                 continue
-            yield reader.line_num, dict(zip(heads, cells, strict=True))
+            yield f"{path}, line {reader.line_num}", dict(zip(heads, cells, strict=True))
     except csv.Error as error:
         at = f"{path}, line {reader.line_num}: {error}"
         problems.add("line", "broken", "cells, quoted where they need it", at, "Mend the line")
 
 
-def _numeric(rows: Iterator[Mapping[str, str]]) -> set[str]:
+def _numeric(rows: Iterable[Mapping[str, str]]) -> set[str]:
     """The columns in which every cell that is filled is a number."""
     seen: dict[str, bool] = {}
     for row in rows:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Hypothesis = Literal[
-    "H1a", "H1b", "H3", "H5a", "H5b", "H5c", "H6a", "H6b", "H7a", "H7b", "H8a", "H8b", "H8c", "H8d", "H8e",
-    "H9", "H10a", "H10b", "H10c", "H10d",
+    "H1a", "H1b", "H3", "H5", "H5a", "H5b", "H5c", "H6a", "H6b", "H7a", "H7b", "H8a", "H8b", "H8c", "H8d",
+    "H8e", "H9", "H10a", "H10b", "H10c", "H10d",
 ]  # fmt: skip
 
 

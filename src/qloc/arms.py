@@ -6,12 +6,55 @@ layer · n_neurons + index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+
+Numbers = NDArray[np.int64]
+Values = NDArray[np.floating[Any]]
+
+
+def differences(
+    sets: tuple[Numbers, Numbers], strengths: tuple[Values, Values], n_neurons: int
+) -> tuple[Numbers, Numbers]:
+    """One set without the other and the other without it, each cut to its strongest, as many in every layer.
+
+    Parameters
+    ----------
+    sets : neuron numbers, ascending.
+    strengths : float, (neuron,): by what each set's neurons are the strongest; ties go to the smaller number.
+
+    Examples
+    --------
+    >>> numbers = np.array([1, 2, 5]), np.array([2, 3, 7, 8])
+    >>> [found.tolist() for found in differences(numbers, (np.ones(3), np.arange(4.0)), n_neurons=4)]
+    [[1, 5], [3, 7]]
+    """
+    own = [np.isin(mine, theirs, invert=True) for mine, theirs in (sets, sets[::-1])]
+    apart = [(neurons[kept], by[kept]) for neurons, by, kept in zip(sets, strengths, own, strict=True)]
+    n_layers = 1 + max((int(neurons[-1]) // n_neurons for neurons in sets if len(neurons)), default=0)
+    counts = [np.bincount(neurons // n_neurons, minlength=n_layers) for neurons, _ in apart]
+    first, second = (_strongest(neurons, by, n_neurons, np.minimum(*counts)) for neurons, by in apart)
+    return first, second
+
+
+def _strongest(neurons: Numbers, strength: Values, n_neurons: int, counts: Numbers) -> Numbers:
+    """The strongest of each layer, as many as ``counts``, (layer,), says; ascending."""
+    order = np.lexsort((neurons, -strength))
+    layer = neurons[order] // n_neurons
+    kept = [order[layer == number][:count] for number, count in enumerate(counts)]
+    return np.sort(neurons[np.concatenate(kept)])
+
+
+def matrix(rows: Sequence[Numbers], width: int) -> sparse.csr_array:
+    """Rows of ascending neuron numbers as bool, CSR (row, layer · neuron)."""
+    neuron = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    return sparse.csr_array((np.ones(len(neuron), dtype=bool), neuron, indptr), shape=(len(rows), width))
 
 
 def row_of(member: sparse.csr_array, row: int) -> NDArray[np.int64]:
@@ -36,11 +79,14 @@ class Arms:
         query.
     other_fact : int64, (query in the unit,): the study-wide query of another fact of the relation, asked with
         the same template, with another answer; seeded; -1 where there is none.
+    again : of the queries that are to be asked again, in another form, the attributions to N_i: float, CSR
+        (query in the unit, layer · neuron), other rows empty; None where none is.
     """
 
     sets: Mapping[str, sparse.csr_array]
     neighbor: NDArray[np.int64]
     other_fact: NDArray[np.int64]
+    again: sparse.csr_array | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,6 +110,8 @@ class PhaseOutline:
     attrs : what describes the phase, JSON only; written as the attributes of its groups.
     absent : groups of the phase that are left out, such as ``synapses`` where attention cannot be edited; why
         is in ``attrs``.
+    added : groups that are there only where they are named, such as ``reprompts`` where queries are asked
+        again.
     """
 
     phase: str
@@ -117,6 +119,7 @@ class PhaseOutline:
     sizes: Mapping[str, int]
     attrs: Mapping[str, Any]
     absent: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

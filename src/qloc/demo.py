@@ -42,7 +42,7 @@ def demo(out: str | Path, *, progress: Progress | None = None) -> Path:
         store, results = out / f"{kind}.zarr", out / "results" / kind
         plan = _extracted(kind, store, progress)
         progress.say(f"Analyzing {store} …")
-        analyze(store, plan.analysis, results)
+        analyze(store, plan.analysis, results, progress=progress)
         folders.append(results)
     folders.append(out / "results" / COMPARISON)
     compare([out / f"{kind}.zarr" for kind in KINDS], plan.analysis, folders[-1])

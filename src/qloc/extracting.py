@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qloc import phases
 from qloc.distributed import Runner, runner
 from qloc.errors import InputError, MissingDependencyError, message
+from qloc.own_sets import read_own_sets
 from qloc.plan import Plan
 from qloc.progress import Progress
 
@@ -77,6 +78,8 @@ def extract_study(
     """
     out, progress = Path(out), progress or Progress(quiet=True)
     extraction = prepared(plan)
+    if "interventions" in plan.phases:
+        read_own_sets(plan.sets)  # refused before the model has run for hours
     further = [phase for phase in plan.phases if phase != "signals"]
     signals_held = not dry_run and _finished(out, extraction.fingerprint)
     if signals_held:

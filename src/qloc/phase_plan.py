@@ -5,7 +5,7 @@ Sources of the defaults: methods.md §4, §6 and §7. Plain data, so that a comm
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -20,6 +20,9 @@ NeuronSet = Literal[
     "refined",
     "top",
     "other_fact",
+    "reprompt",
+    "own_minus_reprompt",
+    "reprompt_minus_own",
     "matched",
 ]
 SynapseOperation = Literal["suppress", "enhance", "suppress_renormalized", "enhance_renormalized"]
@@ -41,6 +44,9 @@ EditSet = Literal[
 
 OPERATIONS: Final[tuple[Operation, ...]] = get_args(Operation)
 NEURON_SETS: Final[tuple[NeuronSet, ...]] = get_args(NeuronSet)
+REPROMPT_SETS: Final[tuple[NeuronSet, ...]] = ("reprompt", "own_minus_reprompt", "reprompt_minus_own")
+"""N_i′, the set of query i asked again in another form, and how it differs from N_i."""
+
 SYNAPSE_OPERATIONS: Final[tuple[SynapseOperation, ...]] = get_args(SynapseOperation)
 SYNAPSE_SETS: Final[tuple[SynapseSet, ...]] = get_args(SynapseSet)
 EDIT_OPERATIONS: Final[tuple[EditOperation, ...]] = get_args(EditOperation)
@@ -64,6 +70,10 @@ class _SetPlan(BaseModel):
     refined: float = Field(0.7, gt=0, le=1)
     """p that refining starts from."""
 
+    def parameters(self) -> dict[str, Any]:
+        """What bears on the phase's numbers: part of its fingerprint."""
+        return self.model_dump(mode="json")
+
     @field_validator("operations", "sets", "synapse_operations", "synapse_sets", check_fields=False)
     @classmethod
     def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -81,6 +91,29 @@ class InterventionPlan(_SetPlan):
     synapse_sets: tuple[SynapseSet, ...] = Field(SYNAPSE_SETS, min_length=1)
     alpha: float = Field(2.0, gt=0)
     """α of knowledge synapses."""
+
+    reprompt: str = Field("- ", min_length=1)
+    """What is put before a prompt to ask it again near-identically: signs and white space, no word."""
+
+    reprompted: int = Field(2, ge=1)
+    """Known queries of a fact that are asked again at most, seeded."""
+
+    @property
+    def reprompts(self) -> bool:
+        """Whether queries are asked again: for the sets that come of it, and for nothing else."""
+        return not set(REPROMPT_SETS).isdisjoint(self.sets)
+
+    @field_validator("reprompt")
+    @classmethod
+    def _no_word(cls, prefix: str) -> str:
+        if any(sign.isalnum() for sign in prefix):
+            raise ValueError(f"signs and white space, no word; {prefix!r} has letters or digits")
+        return prefix
+
+    def parameters(self) -> dict[str, Any]:
+        """What bears on the phase's numbers; as it was before there were re-prompts, where there are none."""
+        unused = () if self.reprompts else ("reprompt", "reprompted")
+        return {name: value for name, value in super().parameters().items() if name not in unused}
 
 
 class EditPlan(_SetPlan):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,7 @@ from qloc.arms import RelationSums
 from qloc.canonical import digest, file_digest
 from qloc.errors import InputError, message
 from qloc.own_sets import OwnSets, neuron_set_labels, read_own_sets
-from qloc.pipeline import open_study
+from qloc.pipeline import open_signals
 from qloc.vocabulary import LAYER, RELATION
 
 if TYPE_CHECKING:
@@ -132,11 +132,15 @@ class PhaseUnits:
     phase: str
 
     def __call__(self, unit: Unit) -> UnitRecord:
-        """Choose a unit's arms, run them and write the unit's file; it does not count until recorded."""
+        """Run a unit and write its file; it does not count until recorded."""
         from qloc.store.write_phase import write_phase_unit
 
+        return write_phase_unit(self.store, self.phase, self.block(unit))
+
+    def block(self, unit: Unit) -> PhaseBlock:
+        """Choose a unit's arms and run them."""
         arms_of, run = self._steps()
-        return write_phase_unit(self.store, self.phase, run.extract(unit, arms_of(unit)))
+        return run.extract(unit, arms_of(unit))
 
     def outline(self) -> PhaseOutline:
         """What is known of the phase before the model has run for it."""
@@ -146,9 +150,12 @@ class PhaseUnits:
         key = (str(self.store.absolute()), digest(fingerprint(self.extraction, self.phase)))
         if key not in _MADE:
             _MADE.clear()
-            _MADE[key] = STEPS[self.phase](self.extraction, open_study(self.store))
+            _MADE[key] = STEPS[self.phase](self.extraction, open_signals(self.store))
         return _MADE[key]
 
+
+OWN_SETS: Final = "own_sets"
+"""Of a phase's parameters, the sha256 of the file with users' own sets."""
 
 _MADE: Final[dict[tuple[str, str], Steps]] = {}
 
@@ -157,9 +164,10 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
     """What a phase's numbers depend on, nested: what it was chosen from, and its own parameters."""
     plan = extraction.plan
     part = {"interventions": plan.intervention_plan, "edits": plan.edit_plan}[phase]()
-    parameters = {**part.model_dump(mode="json"), "seed": plan.seed}
+    parameters = {**part.parameters(), "seed": plan.seed}
     if plan.sets is not None and phase == "interventions":
-        parameters["own_sets"] = file_digest(Path(plan.sets))
+        read_own_sets(plan.sets)  # refused where it is none of that form
+        parameters[OWN_SETS] = file_digest(Path(plan.sets))
     return {"phase": phase, "parents": {"signals": digest(extraction.fingerprint)}, "parameters": parameters}
 
 
@@ -186,8 +194,10 @@ def append_phase(extraction: Extraction, store: Path, phase: str, progress: Prog
     ------
     InputError, FingerprintError, LockedError, ModelError, StorageError : as for an extraction.
     """
+    from qloc.store.verify import require_present
     from qloc.store.write_phase import PhaseWriter
 
+    require_present(store)
     started = datetime.now(UTC)
     units = PhaseUnits(extraction=extraction, store=store.absolute(), phase=phase)
     outline = run.call(units.outline)
@@ -202,8 +212,30 @@ def append_phase(extraction: Extraction, store: Path, phase: str, progress: Prog
     _MADE.clear()
 
 
+def run_again(
+    extraction: Extraction, store: Path, phase: str, units: Iterable[Unit]
+) -> Iterator[tuple[Unit, PhaseBlock]]:
+    """Run units of a phase that a store has, as when it was appended; for a store whose signals are sound.
+
+    Raises
+    ------
+    FingerprintError : the phase would be another here; shows where they differ.
+    InputError, ModelError : as for an extraction.
+    """
+    from qloc.store.write_phase import refuse_other_outline
+
+    _MADE.clear()
+    work = PhaseUnits(extraction=extraction, store=store.absolute(), phase=phase)
+    try:
+        refuse_other_outline(store, work.outline(), fingerprint(extraction, phase))
+        for unit in units:
+            yield unit, work.block(unit)
+    finally:
+        _MADE.clear()
+
+
 def run_units(
-    writer: Coordinator, work: Callable[[Unit], UnitRecord], progress: Progress, stage: str, run: Runner
+    writer: Coordinator[Any], work: Callable[[Unit], UnitRecord], progress: Progress, stage: str, run: Runner
 ) -> None:
     """Run and record the units that are missing, telling how far it is in queries."""
     missing = writer.missing()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, overload
 
-from qloc.errors import InputError, SchemaError, message
+from qloc.errors import InputError, SchemaError, StorageError, message
 from qloc.plan import AnalysisPlan
+from qloc.progress import Progress
 
 if TYPE_CHECKING:
     from qloc.analysis.results import StudyResult
@@ -74,11 +76,23 @@ def store_name(path: str | Path) -> str:
     return Path(path).name.removesuffix(".zip").removesuffix(".zarr")
 
 
-def _opened(path: str | Path) -> Study:
+def open_signals(path: Path) -> Study:
+    """A complete store without the phases that were appended to it: what these are chosen from.
+
+    It is not looked whether all of its objects are there.
+
+    Raises
+    ------
+    SchemaError : the path is not a store, or not of a schema that this version reads.
+    """
+    return _opened(path, phases=False)
+
+
+def _opened(path: str | Path, *, phases: bool = True) -> Study:
     from qloc.analysis.study import Study
     from qloc.store.read import GROUPS, open_store
 
-    stored = open_store(path)
+    stored = open_store(path, phases=phases)
     groups = {name: getattr(stored, name) for name in GROUPS}
     digests = {phase: found["digest"] for phase, found in stored.attrs["fingerprint"].items()}
     return Study(
@@ -88,7 +102,9 @@ def _opened(path: str | Path) -> Study:
     )
 
 
-def analyze(store: str | Path, plan: AnalysisPlan | None, out: str | Path) -> StudyResult:
+def analyze(
+    store: str | Path, plan: AnalysisPlan | None, out: str | Path, *, progress: Progress | None = None
+) -> StudyResult:
     """Analyze a store by a plan, and save the result as ``study.json`` in the folder ``out``.
 
     Raises
@@ -99,7 +115,7 @@ def analyze(store: str | Path, plan: AnalysisPlan | None, out: str | Path) -> St
     """
     from qloc.analysis.analyze import analyze as analyzed
 
-    result = analyzed(open_study(store), plan or AnalysisPlan())
+    result = analyzed(open_study(store), plan or AnalysisPlan(), progress=progress)
     result.save(Path(out))
     return result
 
@@ -119,6 +135,25 @@ def compare(stores: Sequence[str | Path], plan: AnalysisPlan | None, out: str | 
     if out is not None:
         result.save(Path(out))
     return result
+
+
+def forget(folder: str | Path) -> None:
+    """Remove a result that is none of the stores any more: its file, and the folder where it is empty then.
+
+    Raises
+    ------
+    StorageError : the disk refused.
+    """
+    from qloc.analysis.results import FILE
+
+    try:
+        Path(folder, FILE).unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or something else is in it
+            Path(folder).rmdir()
+    except OSError as error:
+        rule, action = "a file that can be removed", "Remove it, or choose another --out"
+        reason = error.strerror or str(error)
+        raise StorageError(message("old results", str(folder), rule, reason, action)) from error
 
 
 def report(results: Sequence[str | Path], format: str, out: str | Path) -> Path:

@@ -22,7 +22,7 @@ from qloc.block import Array, Block, Outline, Unit
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
 from qloc.planted_blocks import block_of, outline_of
-from qloc.planted_design import Columns, Planting, columns_of
+from qloc.planted_design import Columns, Planting, columns_of, in_network
 
 __all__ = ["Planted", "Planting", "plant"]
 
@@ -113,6 +113,8 @@ def plant(planting: Planting | None = None, **parameters: Any) -> Planted:
     given.check()
     rng = np.random.default_rng([given.seed, 0])
     columns = columns_of(given, rng)
+    if given.network:
+        columns, rng = in_network(given, columns)
     member = _member(given, columns, rng)
     return Planted(planting=given, columns=columns, member=member, outline=outline_of(given, columns))
 
@@ -182,6 +184,10 @@ def _template_pools(p: Planting, c: Columns, rng: np.random.Generator) -> NDArra
 
 
 def _popularity(p: Planting, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise picks some neurons far more often than others (log-normal, σ = 1)."""
+    """Noise picks some neurons far more often than others (log-normal, σ = 1); as far in every other network.
+
+    Were it drawn by network, chance overlap would be another in each, and so would D.
+    """
+    rng = np.random.default_rng([p.seed, 5]) if p.network else rng
     weight = np.exp(rng.standard_normal(p.n_total))
     return np.asarray(weight / weight.sum())

@@ -65,7 +65,7 @@ def _attrs(p: Planting, c: Columns) -> dict[str, Any]:
     given = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(p).items()}
     asked = int(np.sum(~c.is_pair)) * p.templates + int(np.sum(c.is_pair))
     return {
-        "model": "planted",
+        "model": f"planted, network {p.network}" if p.network else "planted",
         "facts": "planted template, answer and fact neurons",
         "site": "mlp_post",
         "synthetic": True,
@@ -76,7 +76,7 @@ def _attrs(p: Planting, c: Columns) -> dict[str, Any]:
 
 def block_of(p: Planting, c: Columns, member: sparse.csr_array, outline: Outline, unit: Unit) -> Block:
     """Draw one unit; a function of parameters and unit alone."""
-    rng = np.random.default_rng([p.seed, 1, unit.number])
+    rng = np.random.default_rng([p.seed, 1, unit.number, *([p.network] if p.network else [])])
     here = slice(unit.first_query, unit.last_query)
     inside = member[here].toarray().reshape(unit.n_queries, p.n_layers, p.n_neurons)
     scale = np.exp(c.log_probability[here].astype(float))[:, None, None]

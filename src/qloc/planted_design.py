@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ class Planting:
     known, leaking, empty : shares of known queries, of leaking facts, of queries with an empty set.
     pairs : number of minimal pairs, in two paradigms.
     unit_facts, seed : as in a plan.
+    network : another number is another network of the same structure, asked the same: by one seed facts and
+        queries stay as they are, their neurons and what is known are drawn anew.
     """
 
     facts: int = 400
@@ -62,6 +65,7 @@ class Planting:
     methods: tuple[str, ...] = ("ig",)
     unit_facts: int = 32
     seed: int = 0
+    network: int = 0
 
     @property
     def n_one_to_one(self) -> int:
@@ -82,7 +86,7 @@ class Planting:
             if not 0 <= value <= top:
                 rule = "a number ≥ 0" if top > 1 else "a share in [0, 1]"
                 problems.append(message(name, value, rule, "planting", "Correct it"))
-        least = {"pairs": 0, "n_heads": 0, "seed": 0, "facts": 0}
+        least = {"pairs": 0, "n_heads": 0, "seed": 0, "network": 0, "facts": 0}
         for name in (f.name for f in fields(self) if f.type == "int"):
             value, low = getattr(self, name), least.get(name, 1)
             if value < low:
@@ -187,6 +191,13 @@ def columns_of(p: Planting, rng: np.random.Generator) -> Columns:
         n_answers=int(code_of_fact.max(initial=0)) + 1,
         n_relations=p.relations + 2,
     )
+
+
+def in_network(p: Planting, c: Columns) -> tuple[Columns, np.random.Generator]:
+    """What another network says to the same queries, and what its neurons are drawn from."""
+    rng = np.random.default_rng([p.seed, 4, p.network])
+    said: dict[str, Any] = dict(_drawn(p, c.is_pair[c.fact], rng))
+    return replace(c, **said), rng
 
 
 def _drawn(p: Planting, of_pair: Array, rng: np.random.Generator) -> dict[str, Array]:

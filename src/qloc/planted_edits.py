@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from qloc.phase_plan import EDIT_OPERATIONS, EDIT_SETS
 from qloc.planted import Planted
-from qloc.planted_effects import Effects, base_odds, log_p, nested
+from qloc.planted_effects import Effects, Floats, base_odds, log_p, nested
+from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT, PROBE, QUERY_OF_FACT, STEP
 
 MOVED: Final[Mapping[str, float]] = {
     **{"own": 6.0, "union": 8.0, "refined": 4.0, "cas": 7.0, "cas_no_penalty": 6.5, "own_top": 6.0},
@@ -21,6 +23,14 @@ MOVED: Final[Mapping[str, float]] = {
 
 N_PROBES: Final = 4
 N_STEPS: Final = 3
+IN_CONTEXT: Final = "in_context"
+_NEW: Final = -8.0
+"""Log-odds of o′ before an edit, less those of o."""
+
+_EF, _FK = (EDIT_OPERATION, EDIT_SET, FACT), (FACT, QUERY_OF_FACT)
+_EFK = (*_EF, QUERY_OF_FACT)
+
+Variables = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
 
 
 def edits_of(
@@ -40,61 +50,106 @@ def edits_of(
     per_nat : log-odds that an edit moves more for each nat a token that it damages.
     """
     rng = np.random.default_rng([effects.seed, 23])
-    c = planted.columns
     layout = _Layout(planted, rng)
-    arms = (len(operations), len(sets))
-    shape, of_probes = (*arms, *layout.query.shape), (*arms, c.n_facts, N_PROBES)
-    odds, new = np.full(shape, np.nan), np.full(shape, np.nan)
-    nats = np.full((*arms, c.n_facts), np.nan)
-    size = np.bincount(c.fact, weights=np.diff(planted.member.indptr), minlength=c.n_facts)
-    base, base_new = base_odds(planted), base_odds(planted) - 8.0
-    for o, operation in enumerate(operations):
-        for s, name in enumerate(sets):
-            if name == "in_context" and operation != "update":
-                continue
-            mean = effects.mean.get(name, MOVED.get(name, 0.0))
-            nats[o, s] = (damage or {}).get(name, 0.1 * mean) + 0.3 * rng.standard_normal(c.n_facts)
-            moved = mean + per_nat * nats[o, s][c.fact] + nested(planted, effects, rng)
-            if name != "in_context":  # no neurons, no edit
-                nats[o, s][size == 0] = np.nan
-                moved[size[c.fact] == 0] = np.nan
-            odds[o, s] = layout.by_fact(base - moved)
-            new[o, s] = layout.by_fact(base_new + (0.0 if operation == "erase" else 1.5) * moved)
-    efk, fk = ("edit_operation", "edit_set", "fact", "query_of_fact"), ("fact", "query_of_fact")
-    efp, ef = ("edit_operation", "edit_set", "fact", "probe"), ("edit_operation", "edit_set", "fact")
-    text = np.where(layout.edited[None, None] >= 0, nats, np.nan)
-    slots = np.tile(size.astype(np.int32), (len(sets), 1))
-    if "in_context" in sets:
-        place = list(sets).index("in_context")
-        text[:, place], slots[place] = np.nan, 0
-    kl = np.where(np.isnan(nats)[..., None], np.nan, rng.gamma(1.0, 0.1, of_probes))
-    same = np.where(np.isnan(kl), -1, np.where(kl < 0.2, 10, 11)).astype(np.int32)
-    variables: dict[str, Any] = {
-        "edited_query": (("fact",), layout.edited.astype(np.int32)),
-        "new_object": (("fact",), np.full(c.n_facts, "new")),
-        "held_out": (fk, layout.held_out),
-        "n_slots": (("edit_set", "fact"), slots),
-        **_told("", efk, odds, new),
-        **_told("base_", fk, layout.by_fact(base), layout.by_fact(base_new)),
-        "probe_query": (("fact", "probe"), np.zeros((c.n_facts, N_PROBES), dtype=np.int32)),
-        "probe_kind": (("fact", "probe"), np.full((c.n_facts, N_PROBES), "other_answer_other_relation")),
-        "probe_log_probability": (efp, -kl.astype(np.float32)),
-        "probe_argmax": (efp, same),
-        "probe_kl": (efp, kl.astype(np.float32)),
-        "base_probe_log_probability": (("fact", "probe"), np.zeros((c.n_facts, N_PROBES), np.float32)),
-        "base_probe_argmax": (("fact", "probe"), np.full((c.n_facts, N_PROBES), 10, dtype=np.int32)),
-        "text_nats": (ef, text.astype(np.float32)),
-        "base_text_nats": (("fact",), np.full(c.n_facts, 3.0, dtype=np.float32)),
-        "greedy_token_id": ((*ef, "step"), np.zeros((*arms, c.n_facts, N_STEPS), dtype=np.int32)),
+    damage = {name: 0.1 * effects.of(name, MOVED) for name in sets} | dict(damage or {})
+    made = _outcomes(planted, effects, layout, (operations, sets), (per_nat, damage), rng)
+    base = base_odds(planted)
+    variables = {
+        **_of_facts(planted, layout, sets),
+        **_told("", _EFK, made.odds, made.new),
+        **_told("base_", _FK, layout.by_fact(base), layout.by_fact(base + _NEW)),
+        **_of_probes(made.nats, rng),
+        **_of_texts(made.nats, layout, sets),
     }
-    coords = {"edit_operation": list(operations), "edit_set": list(sets)}
+    coords = {EDIT_OPERATION: list(operations), EDIT_SET: list(sets)}
     attrs = {"method": planted.planting.methods[0], "threshold": 0.2}
     return xr.Dataset(variables, coords=coords, attrs=attrs)
 
 
-def _told(
-    prefix: str, dims: tuple[str, ...], odds: NDArray[np.float64], new: NDArray[np.float64]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Outcomes:
+    """Log-odds of o and of o′, (operation, set, fact, query_of_fact); nats, (operation, set, fact)."""
+
+    odds: Floats
+    new: Floats
+    nats: Floats
+
+
+def _outcomes(
+    planted: Planted,
+    effects: Effects,
+    layout: _Layout,
+    arms: tuple[Sequence[str], Sequence[str]],
+    damages: tuple[float, Mapping[str, float]],
+    rng: np.random.Generator,
+) -> _Outcomes:
+    """What every edit of every fact does; NaN where nothing is edited."""
+    c, (per_nat, damage), n_arms = planted.columns, damages, tuple(map(len, arms))
+    found = _Outcomes(
+        odds=np.full((*n_arms, *layout.query.shape), np.nan),
+        new=np.full((*n_arms, *layout.query.shape), np.nan),
+        nats=np.full((*n_arms, c.n_facts), np.nan),
+    )
+    base, nothing = base_odds(planted), _n_neurons(planted) == 0
+    for at in np.ndindex(n_arms):
+        operation, name = (labels[place] for labels, place in zip(arms, at, strict=True))
+        if name == IN_CONTEXT and operation != "update":
+            continue
+        nats = damage[name] + 0.3 * rng.standard_normal(c.n_facts)
+        moved = effects.of(name, MOVED) + per_nat * nats[c.fact] + nested(planted, effects, rng)
+        if name != IN_CONTEXT:  # no neurons, no edit
+            nats[nothing], moved[nothing[c.fact]] = np.nan, np.nan
+        found.nats[at] = nats
+        found.odds[at] = layout.by_fact(base - moved)
+        found.new[at] = layout.by_fact(base + _NEW + (0.0 if operation == "erase" else 1.5) * moved)
+    return found
+
+
+def _n_neurons(planted: Planted) -> NDArray[np.int64]:
+    """Neurons in the sets of each fact's queries, added up: int64, (fact,)."""
+    size, c = np.diff(planted.member.indptr), planted.columns
+    return np.bincount(c.fact, weights=size, minlength=c.n_facts).astype(np.int64)
+
+
+def _of_facts(planted: Planted, layout: _Layout, sets: Sequence[str]) -> Variables:
+    slots = np.tile(_n_neurons(planted).astype(np.int32), (len(sets), 1))
+    slots[[name == IN_CONTEXT for name in sets]] = 0
+    return {
+        "edited_query": ((FACT,), layout.edited.astype(np.int32)),
+        "new_object": ((FACT,), np.full(len(layout.edited), "new")),
+        "held_out": (_FK, layout.held_out),
+        "n_slots": ((EDIT_SET, FACT), slots),
+    }
+
+
+def _of_probes(nats: Floats, rng: np.random.Generator) -> Variables:
+    """Every tenth nat of KL changes what a probe is answered with."""
+    shape, dims, n = (*nats.shape, N_PROBES), (FACT, PROBE), (nats.shape[-1], N_PROBES)
+    kl = np.where(np.isnan(nats)[..., None], np.nan, rng.gamma(1.0, 0.1, shape)).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        same = np.where(np.isnan(kl), -1, np.where(kl < 0.2, 10, 11)).astype(np.int32)
+    return {
+        "probe_query": (dims, np.zeros(n, dtype=np.int32)),
+        "probe_kind": (dims, np.full(n, "other_answer_other_relation")),
+        "probe_log_probability": ((*_EF, PROBE), -kl),
+        "probe_argmax": ((*_EF, PROBE), same),
+        "probe_kl": ((*_EF, PROBE), kl),
+        "base_probe_log_probability": (dims, np.zeros(n, dtype=np.float32)),
+        "base_probe_argmax": (dims, np.full(n, 10, dtype=np.int32)),
+    }
+
+
+def _of_texts(nats: Floats, layout: _Layout, sets: Sequence[str]) -> Variables:
+    text = np.where(layout.edited >= 0, nats, np.nan).astype(np.float32)
+    text[:, [name == IN_CONTEXT for name in sets]] = np.nan
+    return {
+        "text_nats": (_EF, text),
+        "base_text_nats": ((FACT,), np.full(len(layout.edited), 3.0, dtype=np.float32)),
+        "greedy_token_id": ((*_EF, STEP), np.zeros((*nats.shape, N_STEPS), dtype=np.int32)),
+    }
+
+
+def _told(prefix: str, dims: tuple[str, ...], odds: Floats, new: Floats) -> Variables:
     there = ~np.isnan(odds)
     rank = np.where(there, np.where(odds > 0, 1, 2), -1).astype(np.int32)
     new_rank = np.where(there, np.where(new > 0, 1, 2), -1).astype(np.int32)

@@ -15,7 +15,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from qloc.phase_plan import NEURON_SETS, OPERATIONS, SYNAPSE_OPERATIONS, SYNAPSE_SETS
+from qloc.phase_plan import (
+    NEURON_SETS,
+    OPERATIONS,
+    REPROMPT_SETS,
+    SYNAPSE_OPERATIONS,
+    SYNAPSE_SETS,
+    InterventionPlan,
+)
 from qloc.planted import Planted
 
 Floats = NDArray[np.float64]
@@ -23,6 +30,7 @@ Floats = NDArray[np.float64]
 LOST: Final[Mapping[str, float]] = {
     **{"own": 3.0, "neighbor": 2.0, "union": 5.0, "intersection": 1.0, "refined": 1.5, "top": 3.0},
     **{"own_minus_neighbor": 2.0, "neighbor_minus_own": 1.0, "other_fact": 0.5, "matched": 0.0},
+    **{"reprompt": 3.0, "own_minus_reprompt": 0.6, "reprompt_minus_own": 0.4},
     **{"published": 2.0, "knowledge": 3.0, "random_columns": 1.0, "other_heads": 1.5},
 }
 """Mean log-odds lost, by set; half as much is gained under an enhancement."""
@@ -34,14 +42,19 @@ class Effects:
 
     Attributes
     ----------
-    mean : set → mean log-odds moved; those of :data:`LOST` where it is not named.
+    mean : set → mean log-odds moved; where it is not named, ``size`` times that of :data:`LOST` (edits:
+        :data:`qloc.planted_edits.MOVED`).
+    size : 0 where no set moves an answer, but by chance.
     per_neuron : added for each neuron that is changed.
     relation, answer, template, fact, query : standard deviation of each term, in log-odds.
     skewed : facts' terms are exponential (mean 0) in place of normal.
+    kept : share of N_i that the re-prompt's N_i′ has, as large as N_i; None: as large, and as near to N_i, as
+        the set of another query of the fact.
     seed : of these draws, apart from those of the sets.
     """
 
     mean: Mapping[str, float] = field(default_factory=dict)
+    size: float = 1.0
     per_neuron: float = 0.0
     relation: float = 0.3
     answer: float = 0.3
@@ -49,11 +62,12 @@ class Effects:
     fact: float = 0.5
     query: float = 1.0
     skewed: bool = False
+    kept: float | None = 0.9
     seed: int = 0
 
-    def of(self, name: str) -> float:
+    def of(self, name: str, otherwise: Mapping[str, float] = LOST) -> float:
         """Mean log-odds moved by a set."""
-        return self.mean.get(name, LOST.get(name, 0.0))
+        return self.mean.get(name, self.size * otherwise.get(name, 0.0))
 
 
 def nested(planted: Planted, effects: Effects, rng: np.random.Generator) -> Floats:
@@ -92,6 +106,7 @@ def interventions_of(
     """Group /interventions, under the names and dims of the store's contract."""
     rng = np.random.default_rng([effects.seed, 21])
     neighbor, sizes = _neighbors(planted, rng)
+    sizes |= _again(planted, effects)
     n = np.stack([sizes.get(name, sizes["own"]) for name in sets])
     variables = _outcomes(planted, effects, ("operation", operations), ("neuron_set", sets), n, rng)
     variables |= {f"base_{name}": (("query",), column) for name, column in _told(base_odds(planted)).items()}
@@ -101,6 +116,20 @@ def interventions_of(
     return xr.Dataset(variables, coords=_coords(planted), attrs=_attrs(planted)).assign_coords(
         operation=list(operations), neuron_set=list(sets)
     )
+
+
+def reprompts_of(planted: Planted, effects: Effects) -> xr.Dataset:
+    """Group /reprompts: known queries asked again, two of a fact at most, and known as before."""
+    sizes = _again(planted, effects)
+    asked = sizes["reprompt"] > 0
+    columns = {
+        "n_neurons": np.where(asked, sizes["reprompt"], -1).astype(np.int32),
+        "n_shared": np.where(asked, sizes["reprompt"] - sizes["own_minus_reprompt"], -1).astype(np.int32),
+        "log_probability": np.where(asked, log_p(base_odds(planted)), np.float32(np.nan)),
+        "rank": np.where(asked, 1, -1).astype(np.int32),
+    }
+    variables = {name: (("query",), values) for name, values in columns.items()}
+    return xr.Dataset(variables, coords=_coords(planted), attrs=_attrs(planted))
 
 
 def synapses_of(
@@ -148,6 +177,9 @@ def _outcomes(
 ) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
     """What answers are after every change; NaN and -1 where a query has no set."""
     base, empty = base_odds(planted), planted.columns.empty
+    gone: dict[str, NDArray[Any]] = {
+        name: empty | (n[place] == 0) for place, name in enumerate(arm[1]) if name in REPROMPT_SETS
+    }
     found: dict[str, list[list[NDArray[Any]]]] = {}
     for doing in operation[1]:
         rows: dict[str, list[NDArray[Any]]] = {}
@@ -155,8 +187,9 @@ def _outcomes(
             lost = effects.of(name) + effects.per_neuron * n[place] + nested(planted, effects, rng)
             after = base + lost / 2 if doing.startswith("enhance") else base - lost
             for key, column in _told(after).items():
-                gone: float = -1 if column.dtype.kind == "i" else np.nan
-                rows.setdefault(key, []).append(np.where(empty, gone, column).astype(column.dtype))
+                nothing: float = -1 if column.dtype.kind == "i" else np.nan
+                missing = gone.get(name, empty)
+                rows.setdefault(key, []).append(np.where(missing, nothing, column).astype(column.dtype))
         for key, columns in rows.items():
             found.setdefault(key, []).append(columns)
     dims = (operation[0], arm[0], "query")
@@ -173,6 +206,22 @@ def _told(odds: Floats) -> dict[str, NDArray[Any]]:
         "rank": rank.astype(np.int32),
         "argmax": np.where(rank == 1, 10, 11).astype(np.int32),
     }
+
+
+def _again(planted: Planted, effects: Effects) -> dict[str, NDArray[Any]]:
+    """How many neurons the sets of re-prompts have; none where a query is not asked again."""
+    rng = np.random.default_rng([effects.seed, 23])
+    c, size = planted.columns, np.diff(planted.member.indptr)
+    fact = c.fact.astype(np.int64)
+    neighbor, near = _neighbors(planted, rng)
+    usable = c.known & ~c.leaks[fact] & (c.kind == "fact") & (size > 0) & (neighbor >= 0)
+    order = np.lexsort((rng.random(len(fact)), ~usable, fact))  # a fact's usable queries first, shuffled
+    place = np.empty(len(fact), dtype=np.int64)
+    place[order] = np.arange(len(fact)) - np.searchsorted(fact, fact)
+    asked = usable & (place < InterventionPlan().reprompted)
+    apart = near["own_minus_neighbor"] if effects.kept is None else rng.binomial(size, 1 - effects.kept)
+    apart = np.where(asked, apart, 0)
+    return {"reprompt": np.where(asked, size, 0), "own_minus_reprompt": apart, "reprompt_minus_own": apart}
 
 
 def _neighbors(
@@ -198,4 +247,5 @@ def _coords(planted: Planted) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]
 
 
 def _attrs(planted: Planted) -> dict[str, Any]:
-    return {"method": planted.planting.methods[0], "threshold": 0.2, "alpha": 2.0}
+    constants = {"threshold": 0.2, "alpha": 2.0, "reprompt": InterventionPlan().reprompt}
+    return {"method": planted.planting.methods[0], **constants}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from qloc import phases
 from qloc.errors import InputError, message
 from qloc.extracting import prepared
 from qloc.plan import Plan, plan_from
 from qloc.progress import Progress
 
 if TYPE_CHECKING:
+    from qloc.block import Block, PhaseBlock, Unit
     from qloc.extract.run import Extraction
     from qloc.store.repair import Repair, Repaired
+    from qloc.store.stage import Stage
 
 _SIGNALS: Final = "signals"
 
@@ -40,6 +43,7 @@ def repair_store(
     *,
     model: str | None = None,
     facts: str | None = None,
+    sets: str | None = None,
     device: str | None = None,
     accept: bool = False,
     progress: Progress | None = None,
@@ -48,8 +52,9 @@ def repair_store(
 
     Parameters
     ----------
-    model, facts : where they are now; by default as when the store was made. Needed only where units (for
-        facts, columns of /facts) are damaged; their digests must be those of the store.
+    model, facts, sets : where they are now; by default as when the store was made. Needed only where units
+        (for facts, columns of /facts; for sets, units of interventions) are damaged; their digests must be
+        those of the store.
     device : by default as in the plan.
     accept : take rebuilt objects that have other bytes than the manifest says, as those of another device
         have, and write a manifest that names them.
@@ -57,8 +62,8 @@ def repair_store(
     Raises
     ------
     SchemaError : the path is no store, or has neither manifest nor ledger.
-    InputError : it is packed, units are missing, or model or facts cannot be read.
-    FingerprintError : model, facts or parameters are not those of the store; shows where they differ.
+    InputError : it is packed or at a URL, units are missing, or model, facts or sets cannot be read.
+    FingerprintError : model, facts, sets or parameters are not those of the store; shows where they differ.
     LockedError : another process writes or repairs it.
     VerificationError : the manifest or metadata are lost, or rebuilt objects have other bytes; each.
     ModelError, MissingDependencyError, StorageError : as for an extraction.
@@ -66,57 +71,94 @@ def repair_store(
     from qloc.store.check import complete
     from qloc.store.completing import roll_forward
     from qloc.store.repair import Repair
+    from qloc.store.url import local
 
-    path, progress = Path(path), progress or Progress(quiet=True)
+    path, progress = local(path, "qloc store repair"), progress or Progress(quiet=True)
     if not path.is_file() and not complete(path):
         progress.say(f"Assembling {path} …")
         roll_forward(path, _described("completed"))
         return Mended(path=path, completed=True)
     with Repair.open(path) as repair:
-        flags = {"model": model, "facts": facts, "device": device}
-        environment = _extracted_again(repair, flags, progress) if repair.facts or repair.units else {}
-        told = {**_described("repaired"), "environment": environment} if accept else None
-        return Mended(path=path, repaired=repair.finish(told))
+        extraction = None
+        if repair.facts or any(stage.units for stage in repair.stages):
+            flags = {"model": model, "facts": facts, "sets": sets, "device": device}
+            extraction = _again(repair, flags)
+        for stage in repair.stages:
+            environment = _run(stage, extraction, progress) if extraction and stage.units else {}
+            told = {**_described("repaired"), "environment": environment}
+            repair.settle(stage, told if accept else None)
+        return Mended(path=path, repaired=repair.finish())
 
 
-def _extracted_again(repair: Repair, flags: Mapping[str, Any], progress: Progress) -> Mapping[str, str]:
-    """Hand the repair what it lacks; what ran the model."""
+def _again(repair: Repair, flags: Mapping[str, Any]) -> Extraction:
+    """The extraction that made the store, once it is sure that it is the same; facts are handed over."""
     from qloc.store.check import layout_of
     from qloc.store.skeleton import compare
+    from qloc.store.write_phase import refuse_other_phase
 
-    extraction = prepared(_plan(repair.path, flags))
+    extraction = prepared(_plan(repair, flags))
     compare(repair.path, layout_of(repair.path), extraction.fingerprint)
+    for stage in repair.stages[1:]:
+        if stage.units:
+            refuse_other_phase(repair.path, stage.phase, phases.fingerprint(extraction, stage.phase))
     if repair.facts:
         repair.put_facts(extraction.asking.fact_columns(extraction.facts))
-    if repair.units:
-        _units(repair, extraction, progress)
-        return extraction.environment
-    return {}
+    return extraction
 
 
-def _units(repair: Repair, extraction: Extraction, progress: Progress) -> None:
-    units = repair.units
-    progress.say(f"Extracting {len(units):,} of {len(repair.layout.units):,} units again …")
-    with progress.stage("extract", sum(unit.n_queries for unit in units)) as advance:
-        for unit in units:
-            repair.put(extraction.extract(unit))
+def _run(stage: Stage, extraction: Extraction, progress: Progress) -> Mapping[str, str]:
+    """Hand a stage the units that it lacks; what ran them."""
+    units = stage.units
+    progress.say(f"Running {len(units):,} units of {stage.phase} again …")
+    with progress.stage(stage.phase, sum(unit.n_queries for unit in units)) as advance:
+        for unit, block in _blocks(stage, extraction, units):
+            stage.put(block)
             advance(unit.n_queries)
+    return extraction.environment
 
 
-def _plan(path: Path, flags: Mapping[str, Any]) -> Plan:
-    """The plan that a store was extracted by: its parameters are in the fingerprint, the rest in the root."""
+def _blocks(
+    stage: Stage, extraction: Extraction, units: tuple[Unit, ...]
+) -> Iterator[tuple[Unit, Block | PhaseBlock]]:
+    if stage.phase == _SIGNALS:
+        return ((unit, extraction.extract(unit)) for unit in units)
+    return phases.run_again(extraction, stage.path, stage.phase, units)
+
+
+def _plan(repair: Repair, flags: Mapping[str, Any]) -> Plan:
+    """The plan that a store was extracted by: parameters are in its fingerprints, the rest in the root."""
     from qloc.store.check import root_attributes
 
-    attributes = root_attributes(path)
-    made_from = attributes["fingerprint"].get(_SIGNALS, {}).get("made_from", {})
-    if "parameters" not in made_from or "model" not in attributes:
+    attributes = root_attributes(repair.path)
+    made_from = {phase: one.get("made_from", {}) for phase, one in attributes["fingerprint"].items()}
+    parameters = {phase: one.get("parameters") for phase, one in made_from.items()}
+    if any(parameters.get(stage.phase) is None for stage in repair.stages) or "model" not in attributes:
         rule = "an extraction's, which can be repeated"
         action = "Make the store again as it was made"
-        raise InputError(message("store", "made without a model", rule, str(path), action))
+        raise InputError(message("store", "made without a model", rule, str(repair.path), action))
     told = {"model": attributes["model"], "facts": attributes.get("facts")}
-    told |= {"revision": attributes.get("revision") or None, **made_from["parameters"]}
+    told |= {"revision": attributes.get("revision") or None, **parameters[_SIGNALS]}
     known = {name: value for name, value in told.items() if name in Plan.model_fields}
-    return plan_from(flags=known | {name: value for name, value in flags.items() if value is not None})
+    later = [stage.phase for stage in repair.stages if stage.phase != _SIGNALS]
+    known["phases"] = (_SIGNALS, *later)
+    known |= {phase: _part(phase, parameters[phase]) for phase in later}
+    given = {name: value for name, value in flags.items() if value is not None}
+    if phases.OWN_SETS in parameters.get("interventions", {}):
+        known["sets"] = _sets(repair)
+    return plan_from(flags=known | given)
+
+
+def _part(phase: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a phase does, of the parameters in its fingerprint."""
+    fields = type(getattr(Plan(), phase)).model_fields
+    return {name: value for name, value in parameters.items() if name in fields}
+
+
+def _sets(repair: Repair) -> str | None:
+    """Where the users' own sets were when the phase was run, as the manifest says."""
+    run: dict[str, Any] = repair.said["run"].get("phases", {}).get("interventions", {})
+    found = run.get("plan", {}).get("sets")
+    return None if found is None else str(found)
 
 
 def _described(what: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,11 +11,14 @@ from qloc.canonical import digest
 from qloc.errors import InputError, message
 from qloc.in_memory import datasets_of
 from qloc.planted import Planted, plant
-from qloc.planted_edits import edits_of
-from qloc.planted_effects import Effects, interventions_of, synapses_of
+from qloc.planted_effects import Effects
+from qloc.planted_phases import PHASES, PlantedPhase
+from qloc.progress import Progress
 
 if TYPE_CHECKING:
     from qloc.analysis.study import Study
+    from qloc.block import Unit
+    from qloc.store.coordinator import Coordinator
 
 
 def simulate(
@@ -23,7 +27,9 @@ def simulate(
     tier: Literal["panel", "dense"] = "panel",
     floor: float = 0.05,
     capacity: int = 1024,
+    phases: Collection[str] | None = None,
     effects: Effects | None = None,
+    progress: Progress | None = None,
     **parameters: Any,
 ) -> Study:
     """A study with planted template, answer and fact neurons.
@@ -32,7 +38,9 @@ def simulate(
     ----------
     out : where to write a store; without it, the study lives in memory.
     tier, floor, capacity : as for ``qloc extract``.
-    effects : outcomes of interventions, attention and edits to plant besides; in memory only.
+    phases : what to simulate besides ``signals``: ``interventions``, ``edits``; where None, nothing, and
+        with effects both.
+    effects : of interventions, attention and edits on the answers; those of ``Effects()`` where None.
     parameters : of :class:`qloc.planted_design.Planting`: ``facts=400, relations=20, templates=8,
         template_strength=0.5, answer_strength=0.4, fact_strength=0.2, noise=4.0, seed=0`` and more.
 
@@ -42,7 +50,7 @@ def simulate(
 
     Raises
     ------
-    InputError : a parameter out of its domain, a store at ``out`` with other parameters, or one with effects.
+    InputError : a parameter out of its domain, an unknown phase, a store at ``out`` with other parameters.
 
     Examples
     --------
@@ -50,33 +58,44 @@ def simulate(
     >>> len(study.queries["query"]) == study.neurons().n_queries
     True
     """
-    planted = plant(**parameters)
+    wanted = set(PHASES if phases is None and effects else phases or ())
+    if unknown := sorted(wanted.difference(("signals", *PHASES))):
+        rule = f"some of signals, {', '.join(PHASES)}"
+        raise InputError(message("phases", ", ".join(unknown), rule, "simulate", "Correct them"))
+    planted, effects = plant(**parameters), effects or Effects()
+    made = (PlantedPhase.of(planted, effects, name) for name in PHASES if name in wanted)
     if out is None:
         study = _in_memory(planted, tier, floor, capacity)
-        return study if effects is None else _with_outcomes(study, planted, effects)
-    if effects is not None:
-        rule = "none where a store is written"
-        raise InputError(message("effects", effects, rule, "simulate", "Simulate in memory: leave out `out`"))
+        groups = {name: group for phase in made for name, group in phase.groups.items()}
+        return replace(study, datasets={**study.datasets, **groups})
     from qloc.pipeline import open_study
     from qloc.store.write import Writer
+    from qloc.store.write_phase import PhaseWriter
 
+    told = progress or Progress(quiet=True)
     fingerprint = {"planting": digest(planted.outline.attrs["parameters"]), "tier": tier, "floor": floor}
-    with Writer.open(
-        out, planted.outline, fingerprint, tier=tier, floor=floor, capacity=capacity, store_dtype="float32"
-    ) as writer:
-        for unit in writer.missing():
+    kept: dict[str, Any] = {"tier": tier, "floor": floor, "capacity": capacity, "store_dtype": "float32"}
+    with Writer.open(out, planted.outline, fingerprint, **kept) as writer:
+        for unit in _missing(writer, "signals", told):
             writer.write(planted.block(unit))
         writer.finalize()
+    parents = {"signals": digest(fingerprint)}
+    for phase in made:
+        of = {"phase": phase.name, "parents": parents, "parameters": asdict(effects)}
+        with PhaseWriter.open(out, phase.outline, of) as appended:
+            for unit in _missing(appended, phase.name, told):
+                appended.write(phase.block(unit))
+            appended.finalize()
     return open_study(out)
 
 
-def _with_outcomes(study: Study, planted: Planted, effects: Effects) -> Study:
-    found = {
-        "interventions": interventions_of(planted, effects),
-        "synapses": synapses_of(planted, effects),
-        "edits": edits_of(planted, effects),
-    }
-    return replace(study, datasets={**study.datasets, **found})
+def _missing(writer: Coordinator[Any], name: str, progress: Progress) -> Iterator[Unit]:
+    """The units that are to be written, telling of each that is."""
+    missing, total = writer.missing(), writer.layout.sizes["query"]
+    with progress.stage(name, total, done=total - sum(unit.n_queries for unit in missing)) as advance:
+        for unit in missing:
+            yield unit
+            advance(unit.n_queries)
 
 
 def _in_memory(planted: Planted, tier: Literal["panel", "dense"], floor: float, capacity: int) -> Study:

@@ -85,6 +85,33 @@ def test_differences_have_as_many_neurons_in_every_layer_and_are_the_strongest(s
     assert seen
 
 
+def test_known_queries_are_asked_again_at_most_two_of_a_fact(study: Study) -> None:
+    facts = study.facts.assign(leaks=("fact", (np.arange(24) == 5).astype(np.int8)))
+    study = Study({**study.datasets, "facts": facts}, study.attrs)
+    whole = _chooser(study).arms(_unit(study, 0, 24)).again
+    part = _chooser(study).arms(_unit(study, 6, 12)).again
+    assert whole is not None
+    assert part is not None
+    sets = study.neurons("ig", THRESHOLD)
+    _, values, panel = study.signals_of("ig").rows(np.arange(sets.n_queries))
+    fact, sizes = sets.queries["fact"], np.diff(whole.indptr)
+    for number in range(24):
+        here = fact == number
+        usable = here & sets.queries["known"] & (sets.sizes() > 0)
+        few = 0 if number == 5 or np.sum(here & (sets.sizes() > 0)) < 2 else min(2, usable.sum())
+        assert np.sum(sizes[here] > 0) == few
+        assert not sizes[here & ~usable].any()
+    for query in np.flatnonzero(sizes):
+        row = slice(whole.indptr[query], whole.indptr[query + 1])
+        strength = dict(zip(panel[query].tolist(), values[query].tolist(), strict=True))
+        assert whole.indices[row].tolist() == sets.of(query).tolist()
+        assert whole.data[row].tolist() == [strength[n] for n in whole.indices[row].tolist()]
+    first = _unit(study, 6, 12).first_query
+    assert (whole[first : first + part.shape[0]] != part).nnz == 0
+    none = InterventionPlan(sets=("own", "neighbor"))
+    assert Chooser.of(study, none, seed=0, own={}).arms(_unit(study, 0, 2)).again is None
+
+
 def test_the_strongest_are_exact_or_fewer(study: Study) -> None:
     unit = _unit(study, 0, 24)
     arms, signals = _chooser(study).arms(unit), study.signals_of("ig")

@@ -26,7 +26,13 @@ from qloc.simulate import simulate
 SIZE = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
 PLAN = AnalysisPlan(n_permutations=99, n_bootstrap=99)
 TABLES = {
-    "interventions": ["intervention_effects", "intervention_contrasts", "query_kn_mapping", "dose_response"],
+    "interventions": [
+        "intervention_effects",
+        "intervention_contrasts",
+        "query_kn_mapping",
+        "query_kn_ceiling",
+        "dose_response",
+    ],
     "synapses": ["synapse_effects", "synapse_contrasts", "synapse_contrasts_activation"],
     "edits": ["edit_scores", "edit_scores_probability", "edit_by_class", "edit_contrasts"],
 }

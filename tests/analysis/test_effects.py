@@ -17,11 +17,12 @@ from qloc.analysis.hypotheses import (
     dynamic_selection,
     edit_against_matched,
     own_against_control,
+    own_beyond_reprompt,
     predicts_generalization,
     query_kn_mapping,
 )
-from qloc.analysis.intervened import Changed, intervention_effects
-from qloc.analysis.mapping import gap_test, others_of
+from qloc.analysis.intervened import intervention_effects
+from qloc.analysis.mapping import others_of
 from qloc.analysis.paired import flip_clusters, log_odds, paired_p, paired_test
 from qloc.analysis.regressed import slope_test
 from qloc.analysis.resampling import sign_flip_p
@@ -67,6 +68,16 @@ def test_few_relations_are_flipped_by_answers_within_them():
     assert (len(np.unique(flipped)), words) == (6, "signs of whole relations flipped (6)")
 
 
+def test_few_relations_are_those_whose_flips_cannot_reach_the_level():
+    """By enumeration: the least p of all flips of G relations, which agree on the sign, against the level."""
+    for level in (0.05, 0.05 / 4, 0.05 / 12, 0.01):
+        for n in range(2, 11):
+            x, relation = np.ones(n), np.arange(n)
+            least = sign_flip_p(x, relation, n_permutations=2**10, rng=np.random.default_rng(0))
+            words = flip_clusters(relation, relation, level)[1]
+            assert ("these relations only" in words) == (least > level), (n, level)
+
+
 def test_answers_across_relations_count(rng):
     """One answer's effect in every relation: no flip of relations knows that it is one draw."""
     relation, answer = np.repeat(np.arange(8), 4), np.tile(np.arange(4), 8)
@@ -78,6 +89,9 @@ def test_answers_across_relations_count(rng):
     assert p == pytest.approx(stats.t.sf(x.mean() / error, freedom))
     assert freedom == pytest.approx(3)
     assert (p > 0.1, "answers cross relations" in words) == (True, True)
+    for same, expected in ((0.0, 1.0), (2.0, 1 / 2**8)):  # without spread: all 2⁸ flips alone tell
+        found = paired_p(np.full(32, same), (relation, answer), n_permutations=999, rng=rng)[0]
+        assert found == expected
 
 
 def test_effects_by_brute_force(study):
@@ -130,6 +144,7 @@ def test_level_and_power_in_small():
     few = {"n_permutations": 99}
     slopes = {"n_bootstrap": 99}
     asked = {
+        "H5": partial(own_beyond_reprompt, **few),
         "H5a": partial(own_against_control, **few),
         "H5b": partial(own_against_control, control="other_fact", **few),
         "H5c": partial(query_kn_mapping, **slopes),
@@ -157,13 +172,6 @@ def test_level_and_power_in_small():
         rejected["power"] += own_against_control(replace(study, datasets=groups), **few).p <= 0.05
     assert rejected.pop("power") >= 36
     assert max(rejected.values()) <= 7, rejected
-
-
-def test_own_against_neighbor_gets_no_verdict(study):
-    found = gap_test(Changed.of(study), "suppress", Draws())
-    assert (found.role, found.verdict, found.p) == ("descriptive", "descriptive", None)
-    assert found.interval.low < 1.0 < found.interval.high  # planted: 2 and 1
-    assert any("near-identical re-prompts" in line for line in found.checks)
 
 
 def test_consistency_by_other_templates_by_leaving_them_out(study):
@@ -245,5 +253,3 @@ def test_what_a_store_lacks_is_named():
     less = replace(full, datasets={**full.datasets, "interventions": fewer})
     with pytest.raises(InputError, match="expected arms own and matched under suppress"):
         own_against_control(less)
-    with pytest.raises(InputError, match="none where a store is written"):
-        simulate(out="nowhere", effects=Effects(), **SIZE)

@@ -8,10 +8,14 @@ from scipy import stats
 from qloc.analysis.behaviour import behaviour_test
 from qloc.analysis.consistency import considered, filled
 from qloc.analysis.draws import Draws
+from qloc.analysis.model_measures import MEASURES, Measures
 from qloc.analysis.overlap import excesses
 from qloc.analysis.reliability import reliability_test
 from qloc.analysis.resampling import permutation_p
+from qloc.analysis.studies import Studies
+from qloc.plan import AnalysisPlan
 from qloc.planted import plant
+from qloc.simulate import simulate
 
 N = 250
 
@@ -104,3 +108,23 @@ def test_behaviour_keeps_its_level_where_relations_differ():
         p.append(behaviour_test(frame, "agreement", draws=draws, second_opinion=False).p)
     assert kept(p)
     assert np.mean(np.array(p) <= 0.5) > 0.3  # not by never rejecting
+
+
+TINY = {"facts": 48, "relations": 8, "templates": 4, "answers_per_relation": 3, "one_to_one": 1, "n_layers": 2,
+        "n_neurons": 64, "n_heads": 0, "unit_facts": 48, "template_strength": 0.2, "noise": 8}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_models_of_one_structure_differ_in_one_of_twenty():
+    """Two networks whose relations are as consistent on the mean, and differ: every measure keeps its level."""
+    p = {name: [] for name in MEASURES}
+    for seed in range(80):
+        pair = {str(n): simulate(**TINY, spread=0.5, network=n, seed=seed) for n in (1, 2)}
+        found = Measures(
+            Studies(pair), AnalysisPlan(n_permutations=99, consistency_threshold=0.25, seed=seed)
+        )
+        for name, of_name in p.items():
+            of_name.append(found.test(name, "1", "2").p)
+    for of_name in p.values():
+        assert kept(of_name)
+        assert np.mean(np.array(of_name) <= 0.5) > 0.2  # not by never rejecting

@@ -124,6 +124,10 @@ def test_planted_difference_is_found_and_none_where_there_is_none(
     scores = studies.consistency()["kappa"].values
     assert found.estimate == pytest.approx(np.nanmean(scores[1] - scores[0]), abs=1e-14)
     assert {test.role for test in result.tests()} == {"exploratory"}
+    # Six relations: 2 · 1/2⁶ · 4 tests > 5%, so answers within them are flipped, for these relations only.
+    assert found.estimand.endswith("in these relations")
+    assert "whole answers within relations flipped" in found.method
+    assert found.n["relations"] == 6
     assert tests["K_I(k₀), strong − weak"].estimate < 0
     same = compare(Studies({"a": pair[0], "b": pair[0]}), PLAN)
     assert {test.verdict for test in same.tests()} == {"undecided"}

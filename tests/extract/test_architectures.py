@@ -21,6 +21,7 @@ from qloc.extract.changed_rows import Cells, RowEngine, sharing
 from qloc.extract.edit_tests import EditTests
 from qloc.extract.edits import erasure
 from qloc.extract.gradients import GradientEngine, proved
+from qloc.extract.joining_proof import joining
 from qloc.extract.loading import LoadedModel
 from qloc.extract.paths import ScaledPath
 from qloc.extract.quadrature import quadrature
@@ -551,12 +552,21 @@ def _alone(loaded: LoadedModel, target: Target, cells: Cells, row: int) -> torch
     return logits
 
 
+def _check_join(kind: str, engine: RowEngine) -> None:
+    """Changed rows join as those of path gradients do; whole rows that cannot join as a token, before."""
+    join = KINDS[kind].join
+    if join != "full":
+        assert engine.way is not None
+        assert engine.way.join == {"token": "before"}.get(join, join)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_changed_rows_are_passes_of_their_own(kind: str) -> None:
     loaded = model_of(kind)
     targets, sites_ = targets_of(loaded), loaded.sites
     engine = RowEngine(model=loaded.model, sites=sites_, family=loaded.family, memory=10**9)
-    engine = sharing(engine, targets, 1e-5)
+    engine = joining(sharing(engine, targets, 1e-5), targets, "cells")
+    _check_join(kind, engine)
     rng = np.random.default_rng(0)
     rows = np.repeat(np.arange(len(targets)), 2)
     row = np.repeat(np.arange(len(rows)), 5)
@@ -583,6 +593,8 @@ def test_edits_as_rows_are_edited_weights(kind: str) -> None:
     target, width = targets_of(loaded)[1], loaded.sites.n_neurons
     neurons = np.array([0, width + 1, 2 * width + 2, 2 * width + 3])
     engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=10**9)
+    engine = joining(engine, targets_of(loaded), "edits")
+    _check_join(kind, engine)
     tests = EditTests(engine=engine, edits=[None, erasure(loaded.sites, neurons)])
     query = Query(template="t", text="[Y]")
     found, _ = tests.answers([Asked(query=query, answer="", targets=(target,))])

@@ -312,7 +312,7 @@ def test_mixed_attributes_are_refused(tmp_path: Path) -> None:
 def test_duplicate_ids_name_both_lines(tmp_path: Path) -> None:
     path = write(tmp_path / "f.jsonl", FRANCE, {**FRANCE, "object": "Lyon"})
     assert problems(path) == [
-        f"id is 'a'; expected one that line 1 does not have. At {path}, line 2. Make ids unique."
+        f"id is 'a'; expected one that {path}, line 1 does not have. At {path}, line 2. Make ids unique."
     ]
 
 
@@ -356,10 +356,10 @@ def test_unknown_relations_and_sources_are_refused(tmp_path: Path) -> None:
         f"relation is '{name}'; expected one of P36. At facts {path}. Correct --relations."
         for name in ("P37", "P39")
     ]
-    for source in ("", "builtin:x", "counterfact:x.json"):
+    for source in ("", "builtin:x", "mine:x.json"):
         assert problems(source) == [
-            f"facts is '{source}'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR, a facts.jsonl or a facts.csv. "
-            "At --facts. Give one of these."
+            f"facts is '{source}'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, "
+            "hf:NAME, a facts.jsonl or a facts.csv. At --facts. Give one of these."
         ]
 
 

@@ -16,10 +16,11 @@ from qloc.extract.asking import ask_facts
 from qloc.extract.changed_rows import RowEngine
 from qloc.extract.edit_columns import EditColumns
 from qloc.extract.edit_run import EditRun
+from qloc.extract.joining_proof import joining
 from qloc.extract.loading import source
 from qloc.extract.matched import output_norms
 from qloc.extract.texts import held_out_text, windows
-from qloc.extract.tokens import Asked, Encoder, Target
+from qloc.extract.tokens import Asked, Encoder, Target, Tokens
 from qloc.facts import ANSWER_MARK, Query
 from qloc.phase_plan import EditPlan
 
@@ -40,6 +41,8 @@ def _run(tiny: Any, kind: str, **given: Any) -> tuple[EditRun, EditArms]:
     slots["cas"] = np.zeros(0, dtype=np.int64)  # an edit without slots is no edit
     part = EditPlan(sets=SETS, n_probes=3, greedy_tokens=4, **given)
     engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=10**9)
+    engine = joining(engine, Tokens.of([one for of_fact in asked for one in of_fact]).targets, "edits")
+    assert engine.way is not None
     run = EditRun(
         queries=asked[0],
         told=1,

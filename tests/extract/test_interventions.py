@@ -16,6 +16,7 @@ from qloc.block import Unit
 from qloc.extract.asking import ask_facts
 from qloc.extract.changed_rows import Cells, RowEngine, sharing
 from qloc.extract.interventions import InterventionRun
+from qloc.extract.joining_proof import joining
 from qloc.extract.loading import LoadedModel, source
 from qloc.extract.matched import matched, output_norms
 from qloc.extract.tokens import Asked, Tokens
@@ -26,7 +27,8 @@ OPERATIONS = ("suppress", "enhance", "mean", "resample")
 
 def _engine(loaded: LoadedModel, asked: list[Asked], memory: int = 10**9) -> RowEngine:
     engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=memory)
-    return sharing(engine, Tokens.of(asked).targets, 1e-9)
+    targets = Tokens.of(asked).targets
+    return joining(sharing(engine, targets, 1e-9), targets, "cells")
 
 
 def _random_sets(n_queries: int, n_cells: int, seed: int) -> sparse.csr_array:
@@ -150,6 +152,7 @@ def test_every_arm_equals_brute_force(tiny: Any, kind: str) -> None:
     """float64; 1e-5 relative: transformers' RMSNorm computes in float32, LayerNorm models reach 1e-10."""
     run = _run(tiny, kind)
     assert run.engine.shared == (kind != "bert")
+    assert run.engine.way is not None
     arrays = run.arrays()
     strength = np.stack([_mean_activation(run, q) for q in range(len(run.asked))])
     strength = np.abs(strength) * output_norms(run.engine.sites)

@@ -21,6 +21,7 @@ from qloc import __version__
 from qloc.cli import app
 from qloc.cli.analyze import folders_of
 from qloc.cli.cite import REFERENCES
+from qloc.pipeline import open_study
 from qloc.plan import Plan
 
 FACTS = [
@@ -174,6 +175,18 @@ def test_simulate_says_where_and_what_next(tmp_path: Path) -> None:
     assert found.groups() == (str(out), str(out))
 
 
+def test_simulate_writes_every_phase(tmp_path: Path) -> None:
+    out = tmp_path / "s.zarr"
+    given = ("--facts", 12, "--relations", 2, "--templates", 3, "--methods", "ig,sig", "--network", 1)
+    done("simulate", *given, "--phases", "signals,interventions,edits", "--effect", 0, "--out", out)
+    found = open_study(out)
+    assert (found.phases, found.methods) == (("signals", "interventions", "edits"), ("ig", "sig"))
+    assert found.attrs["model"] == "planted, network 1"
+    assert "phases is 'tracking'; expected" in refused(
+        "simulate", "--phases", "tracking", "--out", tmp_path / "t.zarr"
+    )
+
+
 def test_simulate_refuses_all_at_once(tmp_path: Path) -> None:
     said = refused("simulate", "--facts", -1, "--fact-strength", 2, "--out", tmp_path / "s.zarr")
     assert said.startswith("Errors:\n  - fact_strength is 2.0; expected a share in [0, 1].")
@@ -213,6 +226,21 @@ def test_cite_lists_what_was_used(planted: Path, tmp_path: Path) -> None:
             for path in (tmp_path, tmp_path / "none")
         )
     )  # fmt: skip
+    pytest.importorskip("obstore", reason="qloc[remote] is not installed")
+    assert done("cite", planted.as_uri()) == done("cite", planted)
+    nothing = tmp_path.as_uri()
+    assert refused("cite", nothing) == (
+        f"Error: path is '{nothing}'; expected a store, or a folder with results. At {nothing}. "
+        "Give what qloc extract or qloc analyze wrote."
+    )
+
+
+def test_pack_of_a_url_says_to_pull_it(tmp_path: Path) -> None:
+    url = "s3://bucket/gpt2.zarr"
+    assert refused("store", "pack", url) == (
+        f"Error: store is '{url}'; expected a path on this machine. At qloc store pack. "
+        f"Run qloc store pull {url} STORE, and give STORE."
+    )
 
 
 # Analyze and report
@@ -329,7 +357,7 @@ BAD_FACTS = {
     ),
     "duplicate ids": (
         [FACTS[0], {**FACTS[1], "id": "f0"}],
-        "id is 'f0'; expected one that line 1 does not have. At {facts}, line 2. Make ids unique.",
+        "id is 'f0'; expected one that {facts}, line 1 does not have. At {facts}, line 2. Make ids unique.",
     ),
     "broken JSON": (
         [FACTS[0], FACTS[1], '{"id": "c",\n'],

@@ -248,10 +248,15 @@ def test_stores_with_nothing_in_common_are_analyzed_and_not_compared(
     plan = tmp_path / "plan.yaml"
     plan.write_text("analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2}\n")
     simulate(tmp_path / "comparison.zarr", facts=8, relations=1, templates=2, seed=2)
+    done("analyze", *stores, "--plan", plan, "--out", tmp_path / "r", "--quiet")
+    assert (tmp_path / "r" / "comparison" / "study.json").exists()
     result = run("analyze", stores[0], tmp_path / "comparison.zarr", "--plan", plan, "--out", tmp_path / "r")
     assert result.exit_code == 0, result.output
     assert "Not compared: common queries is 0; expected at least one query" in result.stderr
-    assert sorted(path.parent.name for path in tmp_path.glob("r/*/study.json")) == ["comparison-2", "early"]
+    assert not (tmp_path / "r" / "comparison").exists()  # of other stores, and not replaced
+    assert "analyze: 11 of 11 questions" in result.stderr
+    names = sorted(path.parent.name for path in tmp_path.glob("r/*/study.json"))
+    assert names == ["comparison-2", "early", "late"]
     assert refused("compare", stores[0], tmp_path / "comparison.zarr").startswith(
         "Error: common queries is 0;"
     )

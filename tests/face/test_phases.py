@@ -17,6 +17,7 @@ from qloc.arms import RelationSums
 from qloc.block import PhaseBlock, PhaseOutline, Unit
 from qloc.errors import FingerprintError, InputError
 from qloc.extracting import extract_study
+from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, InterventionPlan
 from qloc.plan import Plan
 from qloc.progress import Progress
 from qloc.simulate import simulate
@@ -160,6 +161,68 @@ def test_interventions_on_the_embedded_model(plan: Plan, tmp_path: Path) -> None
     np.testing.assert_allclose(
         found["base_log_probability"], study.queries["log_probability"], rtol=1e-4, atol=1e-5
     )
+
+
+def test_own_sets_that_cannot_be_read_are_refused_before_any_work(plan: Plan, tmp_path: Path) -> None:
+    asked = plan.model_copy(update={"sets": str(tmp_path / "none.json")})
+    with pytest.raises(
+        InputError, match=r"^file is .*No such file.* At .*none\.json\. Give another --sets\.$"
+    ):
+        extract_study(asked, tmp_path / "s.zarr")
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_reprompts_are_what_asking_the_reworded_facts_gives(tmp_path: Path) -> None:
+    """N_i′, its overlap with N_i and its answer, against the signals of facts that have the prefix themselves."""
+    pytest.importorskip("torch", reason="qloc[extract] is not installed")
+    from qloc.extract.datasets import read_facts
+
+    part = InterventionPlan(operations=("suppress",), sets=("own", *REPROMPT_SETS), reprompt="* ")
+    asked = {"relations": ("capital",), "max_facts": 3, "steps": 3, "unit_facts": 2, "device": "cpu"}
+    plan = Plan(**asked, phases=("signals", "interventions"), interventions=part)
+    path = tmp_path / "facts.jsonl"
+    with path.open("w") as lines:
+        for fact in read_facts("embedded", relations=("capital",), max_facts=3, seed=0).facts:
+            texts = [{"template": q.template, "text": f"* {q.text}"} for q in fact.queries]
+            plain = {name: getattr(fact, name) for name in ("id", "relation", "subject", "object")}
+            lines.write(json.dumps({**plain, "queries": texts}) + "\n")
+    study = qloc.open(extract_study(plan, tmp_path / "s.zarr").path)
+    other = qloc.open(
+        extract_study(Plan(facts=str(path), **asked, phases=("signals",)), tmp_path / "t.zarr").path
+    )
+    mine, theirs, again = study.neurons(), other.neurons(), study.reprompts.load()
+    here = np.flatnonzero(again["n_neurons"].values >= 0)
+    assert 2 <= len(here) <= 6
+    assert mine.queries["known"][here].all()
+    shared = mine.member.astype(int).multiply(theirs.member.astype(int)).sum(axis=1)
+    np.testing.assert_array_equal(again["n_neurons"].values[here], theirs.sizes()[here])
+    np.testing.assert_array_equal(again["n_shared"].values[here], np.asarray(shared).ravel()[here])
+    # Rows of other batches: a few float32 roundings of a log-probability.
+    np.testing.assert_allclose(
+        again["log_probability"].values[here],
+        other.queries["log_probability"].values[here],
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    arms = study.interventions.load().sel(operation="suppress")
+    apart = arms["n_neurons"].sel(neuron_set=["own_minus_reprompt", "reprompt_minus_own"]).values
+    assert (apart[0] == apart[1]).all()
+    assert (apart[0][here] <= mine.sizes()[here] - np.asarray(shared).ravel()[here]).all()
+    np.testing.assert_array_equal(np.isfinite(arms["log_probability"]), arms["n_neurons"] > 0)
+
+
+def test_without_reprompts_parameters_are_those_of_older_stores(plan: Plan) -> None:
+    from qloc.extract.run import prepare
+
+    sets = tuple(name for name in NEURON_SETS if name not in REPROMPT_SETS)
+    older = plan.model_copy(update={"interventions": InterventionPlan(sets=sets)})
+    parameters = phases.fingerprint(prepare(older), "interventions")["parameters"]
+    assert set(parameters) == {
+        *("method", "threshold", "top", "refined", "operations", "sets", "synapse_operations"),
+        *("synapse_sets", "alpha", "seed"),
+    }
+    parameters = phases.fingerprint(prepare(plan), "interventions")["parameters"]
+    assert (parameters["reprompt"], parameters["reprompted"]) == ("- ", 2)
 
 
 def test_own_sets_that_do_not_fit_are_refused_at_once() -> None:

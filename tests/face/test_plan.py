@@ -207,6 +207,11 @@ def test_phases_read_from_yaml_are_strict(tmp_path: Path) -> None:
         "edits is {'method': 'sum'}; expected a method that is extracted, one of ig. "
         f"At plan {path}. Correct it.",
     ]
+    path = written(tmp_path, "interventions: {reprompt: 'Well, '}\n")
+    assert problems(path) == [
+        "interventions.reprompt is 'Well, '; expected signs and white space, no word; 'Well, ' has letters or "
+        f"digits. At plan {path}. Correct it."
+    ]
 
 
 # Sets of one's own

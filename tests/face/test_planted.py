@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from qloc.errors import InputError
+from qloc.errors import FingerprintError, InputError
 from qloc.planted import plant
-from qloc.planted_effects import Effects
+from qloc.planted_edits import edits_of
+from qloc.planted_effects import Effects, interventions_of
 from qloc.simulate import simulate
 from qloc.store.phase_schema import PHASES
+from qloc.store.verify import verify
 
 PLANTING = {"facts": 30, "relations": 3, "templates": 4, "one_to_one": 1, "n_neurons": 32, "pairs": 5}
 
@@ -104,6 +106,11 @@ def test_a_store_holds_what_memory_holds(tmp_path, tier):
     }
     stored, memory = simulate(tmp_path / "planted.zarr", **planting), simulate(**planting)
     assert stored.complete
+    same(stored, memory)
+    assert (stored.neurons("ig", 0.8).member != memory.neurons("ig", 0.8).member).nnz == 0
+
+
+def same(stored, memory):
     for name, group in memory.datasets.items():
         for variable in group.variables:
             ours, theirs = group[variable], stored.datasets[name][variable]
@@ -113,7 +120,51 @@ def test_a_store_holds_what_memory_holds(tmp_path, tier):
                 np.testing.assert_array_equal(ours.values, theirs.values, err_msg=str(variable))
             else:
                 assert theirs.values.astype(str).tolist() == ours.values.astype(str).tolist(), variable
-    assert (stored.neurons("ig", 0.8).member != memory.neurons("ig", 0.8).member).nnz == 0
+
+
+def test_a_store_gets_phases_one_after_the_other(tmp_path):
+    pytest.importorskip("zarr")
+    path, planting = tmp_path / "planted.zarr", {**PLANTING, "unit_facts": 8, "seed": 3}
+    assert simulate(path, **planting).phases == ("signals",)
+    some = simulate(path, phases=("interventions",), **planting)
+    assert some.phases == ("signals", "interventions")
+    effects = Effects(size=0.5, seed=2)
+    with pytest.raises(FingerprintError, match="size"):
+        simulate(path, effects=effects, **planting)
+    stored = simulate(tmp_path / "other.zarr", effects=effects, **planting)
+    same(stored, simulate(effects=effects, **planting))
+    assert (verify(tmp_path / "other.zarr"), stored.phases) == ([], ("signals", "interventions", "edits"))
+    with pytest.raises(
+        InputError, match="phases is 'tracing'; expected some of signals, interventions, edits"
+    ):
+        simulate(phases=("tracing",), **planting)
+
+
+def test_size_scales_the_effects_that_are_not_named():
+    planted = plant(**PLANTING, seed=1)
+    none = Effects(size=0.0, mean={"own": 2.0}, relation=0, answer=0, template=0, fact=0, query=0)
+    found = interventions_of(planted, none, ("suppress",), ("own", "union"))
+    lost = (found["base_logit"] - found["logit"]).isel(operation=0).mean("query").values
+    assert lost == pytest.approx([2.0, 0.0], abs=1e-6)
+    edits = edits_of(planted, none, ("update",), ("cas",))
+    assert np.nanmean(edits["new_log_probability"][0, 0] - edits["base_new_log_probability"]) == 0
+
+
+def test_another_network_is_asked_the_same():
+    """Facts, queries and who answers what are shared; sets and what is known are not."""
+    one, other = (plant(**PLANTING, network=network, seed=1) for network in (0, 3))
+    for name in ("fact", "template", "prompt", "answer", "answer_code"):
+        assert np.array_equal(getattr(one.columns, name), getattr(other.columns, name)), name
+    for name, column in one.outline.facts.items():
+        assert np.array_equal(column, other.outline.facts[name]), name
+    assert 0 < np.mean(one.columns.known != other.columns.known) < 0.5
+    sizes = [np.diff(network.member.indptr).mean() for network in (one, other)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.15)  # of one structure
+    shared = one.member.astype(int).multiply(other.member.astype(int)).sum() / one.member.sum()
+    assert shared < 0.3  # and with other neurons, of 128
+    blocks = [next(network.blocks()).activation for network in (one, other)]
+    assert not np.array_equal(*blocks)
+    assert one.outline.attrs["model"] != other.outline.attrs["model"]
 
 
 def test_planted_outcomes_are_laid_out_as_in_a_store():

@@ -109,7 +109,7 @@ def test_only_the_units_of_damaged_shards_are_extracted_again(
     assert result.exit_code == 0, result.output
     assert asked == [2, 3]
     assert result.stdout == (
-        f"{damaged}: 4 objects rebuilt (2 units extracted again); every byte is as it was written.\n"
+        f"{damaged}: 4 objects rebuilt (2 units of signals run again); every byte is as it was written.\n"
         f"Next:\n  qloc store verify {damaged}\n  qloc analyze {damaged}\n"
     )
     assert contents(damaged) == contents(extracted / "s.zarr")

@@ -23,7 +23,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
     def do_GET(self):
+        with self.server.counting:
+            self.server.busy += 1
+            self.server.most = max(self.server.most, self.server.busy)
         time.sleep(self.server.pause)
+        with self.server.counting:
+            self.server.busy -= 1
         self.server.asked.append((self.path, self.headers.get("Range")))
         if len(self.server.asked) > self.server.dies_after:
             self.close_connection = True
@@ -60,9 +65,13 @@ class _Server(http.server.ThreadingHTTPServer):
 
 @contextmanager
 def http_server(folder, *, ranges=True):
-    """Yield a server with `url`; `asked` has what was asked, `contents` lies, `dies_after` so many requests."""
+    """Yield a server with `url`; `asked` has what was asked, `contents` lies, `dies_after` so many requests.
+
+    `most` is how many were waited for at the same time; each takes `pause` seconds at least.
+    """
     server = _Server(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
     server.asked, server.contents, server.ranges, server.dies_after, server.pause = [], {}, ranges, 10**9, 0
+    server.counting, server.busy, server.most = threading.Lock(), 0, 0
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

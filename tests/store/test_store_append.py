@@ -4,14 +4,16 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 from synthetic import FINGERPRINT, Synthetic
-from synthetic_phase import append, block, fingerprint, outline
+from synthetic_phase import OUTCOMES, append, block, fingerprint, outline
 
+from qloc.block import PhaseBlock, PhaseOutline
 from qloc.canonical import digest
 from qloc.errors import FingerprintError, InputError, LockedError, VerificationError
 from qloc.sharing import diff
@@ -22,6 +24,7 @@ from qloc.store.hdf5 import export
 from qloc.store.hdf5_import import import_hdf5
 from qloc.store.info import info, render
 from qloc.store.pack import pack, unpack
+from qloc.store.phase_layout import PhaseLayout
 from qloc.store.read import open_store
 from qloc.store.verify import verify
 from qloc.store.write import Writer
@@ -155,6 +158,48 @@ def test_group_that_cannot_be_made_is_absent(copy):
     assert opened.interventions is not None
     assert opened.layout.phases["interventions"].absent == ("synapses",)
     assert holds_phase(copy, "interventions", fingerprint("interventions"))
+
+
+def test_group_is_there_only_where_the_layout_names_it(copy, study):
+    """So that stores of before there was such a group open as they did."""
+    labels, arrays = {"operation": ("suppress",), "neuron_set": ("reprompt",)}, {}
+    attrs = {"threshold": 0.2, "reprompt": "- "}
+    made = PhaseOutline(
+        phase="interventions",
+        labels=labels,
+        sizes={},
+        attrs=attrs,
+        absent=("synapses",),
+        added=("reprompts",),
+    )
+    with PhaseWriter.open(copy, made, fingerprint("interventions")) as writer:
+        for unit in writer.missing():
+            shapes = dict.fromkeys(OUTCOMES, (1, 1)) | {"n_neurons": (1,)}
+            shapes |= dict.fromkeys(("neighbor", "other_fact", *(f"base_{name}" for name in OUTCOMES)), ())
+            arrays = {f"interventions/{name}": np.zeros((*of, unit.n_queries)) for name, of in shapes.items()}
+            for place, name in enumerate(("n_neurons", "n_shared", "log_probability", "rank")):
+                arrays[f"reprompts/{name}"] = np.arange(unit.first_query, unit.last_query) + place
+            writer.write(PhaseBlock(unit=unit, arrays=arrays))
+        writer.finalize()
+    assert verify(copy) == []
+    opened = open_store(copy)
+    assert opened.layout.phases["interventions"].groups == ("interventions", "reprompts")
+    assert opened.attrs["phases"]["interventions"]["added"] == ["reprompts"]
+    n_queries = len(opened.queries["fact"])
+    np.testing.assert_array_equal(opened.reprompts["n_shared"], 1 + np.arange(n_queries))
+    np.testing.assert_array_equal(opened.reprompts["relation"], opened.queries["relation"])
+    assert opened.reprompts.attrs == attrs
+
+
+def test_older_phases_say_nothing_of_added_groups(phased):
+    opened = open_store(phased)
+    assert all(
+        set(said) == {"labels", "sizes", "absent", "attrs"} for said in opened.attrs["phases"].values()
+    )
+    assert opened.reprompts is None
+    wrong = replace(outline("edits"), added=("reprompts",))
+    with pytest.raises(InputError, match=r"added groups is \['reprompts'\]; expected some of none"):
+        PhaseLayout.of(wrong, opened.layout.sizes)
 
 
 def test_phase_of_which_nothing_can_be_made_is_done_all_the_same(copy):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from qloc.store.phase_schema import EDITS, INTERVENTIONS, STATISTICS, SYNAPSES
+from qloc.store.phase_schema import EDITS, INTERVENTIONS, REPROMPTS, STATISTICS, SYNAPSES
 from qloc.store.schema import ATTENTION, FACTS, GRAMS, QUERIES, SIGNALS, STORED
 
 PAGE = Path(__file__).parents[2] / "docs" / "store.md"
@@ -18,7 +18,7 @@ def test_table_is_the_schema():
     shown = re.search(r"<!-- variables.*?-->\n(.*?)\n<!-- end -->", PAGE.read_text(encoding="utf-8"), re.S)[1]
     rows = ["| group | variable | dims | dtype | what it is |", "|---|---|---|---|---|"]
     signals = (*QUERIES, *FACTS, *SIGNALS["panel"], *ATTENTION, *GRAMS, *STATISTICS)
-    for variable in (*signals, *INTERVENTIONS, *SYNAPSES, *EDITS):
+    for variable in (*signals, *INTERVENTIONS, *SYNAPSES, *REPROMPTS, *EDITS):
         dtype = "float32 ¹" if variable.dtype == STORED else variable.dtype
         meaning = variable.meaning.replace("|", "\\|")
         rows.append(

@@ -106,15 +106,18 @@ def test_a_repair_on_a_full_disk_loses_nothing(copy, finished, study):
         refused(lambda: Repair.open(copy))
     assert state(copy) == before
     with Repair.open(copy) as repair:
-        units = [study.block(unit) for unit in repair.units]
+        (stage,) = repair.stages
+        units = [study.block(unit) for unit in stage.units]
         with files_of_at_most(1_000):
-            refused(lambda: repair.put(units[0]))
+            refused(lambda: stage.put(units[0]))
         for block in units:
-            repair.put(block)
+            stage.put(block)
         with files_of_at_most(1_000):
-            refused(repair.finish)
+            refused(lambda: repair.settle(stage))
     with Repair.open(copy) as repair:
-        assert repair.units == ()  # they are kept
+        (stage,) = repair.stages
+        assert stage.units == ()  # they are kept
+        repair.settle(stage)
         repair.finish()
     assert state(copy) == state(finished)
 
@@ -162,7 +165,7 @@ def test_a_folder_that_may_only_be_read(shut, study, finished):
     (broken / "queries/rank/c/0").unlink()
     open_store(whole).signals["attribution"].load()  # whatever is imported for it is imported now
     with Repair.open(broken) as repair:
-        assert len(repair.units) == 4
+        assert len(repair.stages[0].units) == 4
     before = state(folder)
     with as_nobody():
         denied(lambda: Writer.open(folder / "new.zarr", study.outline(), FINGERPRINT))

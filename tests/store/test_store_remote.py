@@ -21,10 +21,12 @@ from qloc.canonical import canonical, digest
 from qloc.errors import InputError, RemoteError, SchemaError, StorageError, VerificationError
 from qloc.store import objects
 from qloc.store.info import info
-from qloc.store.pack import pack
+from qloc.store.merge import merge
+from qloc.store.pack import pack, unpack
 from qloc.store.pull import pull
 from qloc.store.push import MARKER, push
 from qloc.store.read import open_store
+from qloc.store.repair import Repair
 from qloc.store.verify import verify
 from qloc.store.write import Writer
 
@@ -145,6 +147,55 @@ def test_an_object_that_is_gone_is_no_missing_values(shelf, tmp_path):
         ):
             study.queries["rank"].load()
         assert len(verify(f"{site.url}/s.zarr")) == 1
+
+
+@pytest.mark.parametrize("name", ["s.zarr", "s.zarr.zip"])
+def test_verifying_reads_some_objects_at_a_time(shelf, name):
+    with servers.http_server(shelf) as site:
+        url = f"{site.url}/{name}"
+        site.pause = 0.02  # longer than a thread takes to ask for the next
+        assert verify(url) == []
+        assert 2 < site.most <= 8
+        if name == "s.zarr":
+            pieces = [path for path in (shelf / name).rglob("c/0") if path.is_file()]
+            wrong = sorted(path.relative_to(shelf / name).as_posix() for path in pieces)
+            for path in wrong:
+                site.contents[f"/{name}/{path}"] = bytes((shelf / name / path).stat().st_size)
+            told = verify(url)  # in the order of their names
+            assert [problem.partition(" At ")[2].partition(". Take")[0] for problem in told] == [
+                f"{url}/{path}" for path in wrong
+            ]
+        site.asked.clear()
+        site.dies_after = 20
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(objects._RETRY, "max_retries", 0)
+            with pytest.raises(RemoteError, match="run the same command again"):
+                verify(url)
+
+
+def test_what_wants_files_says_how_to_get_them(site, tmp_path):
+    url = f"{site.url}/s.zarr"
+    for call, command in (
+        (lambda: pack(url), "pack"),
+        (lambda: pack(url, tmp_path / "p.zarr.zip"), "pack"),
+        (lambda: unpack(f"{url}.zip"), "unpack"),
+        (lambda: Repair.open(url), "repair"),
+        (lambda: merge([url, tmp_path / "s.zarr"], tmp_path / "m.zarr"), "merge"),
+    ):
+        given = f"{url}.zip" if command == "unpack" else url
+        with pytest.raises(InputError) as caught:
+            call()
+        assert str(caught.value) == (
+            f"store is '{given}'; expected a path on this machine. At qloc store {command}. "
+            f"Run qloc store pull {given} STORE, and give STORE."
+        )
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["s.zarr", "s.zarr.zip"])
+def test_push_from_one_url_to_another(shelf, site, name, tmp_path):
+    push(f"{site.url}/{name}", (tmp_path / "out.zarr").as_uri())
+    assert contents(tmp_path / "out.zarr") == contents(shelf / "s.zarr")
 
 
 @pytest.mark.parametrize("name", ["s.zarr", "s.zarr.zip"])
@@ -465,6 +516,7 @@ import sys
 from qloc.store.pull import pull
 from qloc.store.push import push
 from qloc.store.read import open_store
+from qloc.store.repair import Repair
 from qloc.store.verify import verify
 store, url, out = sys.argv[1:]
 push(store, url)

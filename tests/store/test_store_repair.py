@@ -70,16 +70,18 @@ def repaired(store, study):
     with Repair.open(store) as repair:
         if repair.facts:
             repair.put_facts(study.outline().facts)
-        asked = [unit.number for unit in repair.units]
-        for unit in repair.units:
-            repair.put(study.block(unit))
+        (stage,) = repair.stages
+        asked = [unit.number for unit in stage.units]
+        for unit in stage.units:
+            stage.put(study.block(unit))
+        repair.settle(stage)
         return repair.finish(), asked
 
 
 def test_a_sound_store_stays_as_it_is(damaged, cut, study, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in damaged.rglob("*")}
     done, asked = repaired(damaged, study)
-    assert (done.objects, done.accepted, done.units, done.set_aside, asked) == ((), (), (), (), [])
+    assert (done.objects, done.accepted, done.units, done.set_aside, asked) == ((), (), {}, (), [])
     assert {path: path.stat().st_mtime_ns for path in damaged.rglob("*")} == before
     assert list(tmp_path.iterdir()) == [damaged]
 
@@ -96,7 +98,7 @@ def test_every_object_alone(damaged, cut, study, tmp_path):
         kind(damaged / name)
         done, asked = repaired(damaged, study)
         assert done.objects == (name,), (name, kind)
-        assert tuple(asked) == done.units == units_by_hand(cut, name, study), name
+        assert tuple(asked) == done.units.get("signals", ()) == units_by_hand(cut, name, study), name
         n_units += len(asked)
         assert (damaged / name).read_bytes() == whole[name]
         assert not (damaged / name).is_symlink()
@@ -170,8 +172,9 @@ def test_what_is_no_part_of_the_store_is_moved_beside_it(damaged, cut, study, tm
 def test_a_repair_that_was_interrupted_goes_on(damaged, cut, study, tmp_path):
     shutil.rmtree(damaged / "signals" / "attribution" / "c")
     with Repair.open(damaged) as repair:
-        assert len(repair.units) == 4
-        repair.put(study.block(repair.units[0]))
+        (stage,) = repair.stages
+        assert len(stage.units) == 4
+        stage.put(study.block(stage.units[0]))
         with pytest.raises(LockedError) as caught:
             Repair.open(damaged)
     assert str(caught.value) == (
@@ -196,8 +199,10 @@ def repair(store):
     with Repair.open(store) as repair:
         if repair.facts:
             repair.put_facts(Synthetic().outline().facts)
-        for unit in repair.units:
-            repair.put(Synthetic().block(unit))
+        for stage in repair.stages:
+            for unit in stage.units:
+                stage.put(Synthetic().block(unit))
+            repair.settle(stage)
         repair.finish()
 
 store, instants = Path(sys.argv[2]), [int(n) for n in sys.argv[3:]]
@@ -245,10 +250,12 @@ class Elsewhere(Synthetic):
 
 def repaired_elsewhere(store, other, accept=None):
     with Repair.open(store) as repair:
-        units = repair.units
+        (stage,) = repair.stages
+        units = stage.units
         for unit in units:
-            repair.put(other.block(unit))
-        return repair.finish(accept), units
+            stage.put(other.block(unit))
+        repair.settle(stage, accept)
+        return repair.finish(), units
 
 
 def test_numbers_of_another_device_are_refused_and_then_accepted(damaged, cut, study, tmp_path):
@@ -275,7 +282,9 @@ def test_numbers_of_another_device_are_refused_and_then_accepted(damaged, cut, s
     assert now["signals/activation/c/1/0"] == contents(cut)["signals/activation/c/1/0"]
 
     done, asked = repaired_elsewhere(damaged, other, {"device": "another"})
-    assert done.units == tuple(unit.number for unit in asked) == units  # nothing was kept of the refused ones
+    assert (
+        done.units["signals"] == tuple(unit.number for unit in asked) == units
+    )  # nothing was kept of the refused ones
     assert {name, "README.md"} < set(done.accepted) | {"README.md"}
     assert verify(damaged) == []
     told = manifest.read(damaged)["run"]

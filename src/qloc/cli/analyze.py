@@ -56,7 +56,7 @@ def analyze(
         threshold: 0.2
         n_permutations: 999
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    from qloc.pipeline import COMPARISON, compare
+    from qloc.pipeline import COMPARISON, compare, forget
     from qloc.pipeline import analyze as analyzed
     from qloc.plan import plan_from
 
@@ -65,12 +65,13 @@ def analyze(
     with Progress(quiet=quiet, log=log) as progress:
         for store, folder in zip(stores, folders, strict=True):
             progress.say(f"Analyzing {store} …")
-            found = analyzed(store, asked, folder)
+            found = analyzed(store, asked, folder, progress=progress)
             if not quiet:
                 _answers(found)
         if len(stores) > 1:
             progress.say("Comparing them on what all were asked …")
             folder = out / COMPARISON if out else Path(f"{COMPARISON}-results")
+            forget(folder)  # of what was there before: it may not be replaced
             try:
                 found = compare(stores, asked, folder)
             except InputError as error:  # each has its results; nothing in common is no failure

@@ -58,9 +58,9 @@ REFERENCES: Final = {
 
 def cite(
     paths: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
-            metavar="[STORE|RESULTS]…", help="What to cite for; without one, everything qloc uses."
+            metavar="[STORE|RESULTS]…", help="What to cite for, stores also by URL; without one, everything."
         ),
     ] = None,
 ) -> None:
@@ -70,33 +70,41 @@ def cite(
     Examples:
       qloc cite
       qloc cite gpt2.zarr gpt2-results
+      qloc cite s3://bucket/gpt2.zarr
     """  # noqa: D301  (typer keeps what follows \b as it is)
     found = references_of(paths) if paths else [line for lines in REFERENCES.values() for line in lines]
     for line in dict.fromkeys(found):
         typer.echo(line)
 
 
-def references_of(paths: Iterable[Path]) -> list[str]:
-    """The references of stores and results, each once.
+def references_of(paths: Iterable[str]) -> list[str]:
+    """The references of stores, packed or not or at a URL, and of results, each once.
 
     Raises
     ------
-    InputError : paths that are neither; every one.
+    InputError : paths that are neither; every one. MissingDependencyError, RemoteError : a URL that cannot
+        be read.
     """
     found: dict[str, None] = {}
     problems: list[str] = []
     for path in paths:
-        if (path / "study.json").exists():
-            found.update(dict.fromkeys(_of_results(path)))
+        if Path(path, "study.json").exists():
+            found.update(dict.fromkeys(_of_results(Path(path))))
             continue
         try:
             found.update(dict.fromkeys(_of_store(path)))
         except SchemaError:
             rule, action = "a store, or a folder with results", "Give what qloc extract or qloc analyze wrote"
-            problems.append(message("path", str(path), rule, str(path.absolute()), action))
+            problems.append(message("path", path, rule, _at(path), action))
     if problems:
         raise InputError(problems)
     return list(found)
+
+
+def _at(path: str) -> str:
+    from qloc.store.url import is_url
+
+    return path if is_url(path) else str(Path(path).absolute())
 
 
 def _of_results(path: Path) -> list[str]:
@@ -105,7 +113,7 @@ def _of_results(path: Path) -> list[str]:
     return [line for question in load(path).questions for line in question.references]
 
 
-def _of_store(path: Path) -> list[str]:
+def _of_store(path: str) -> list[str]:
     from qloc.pipeline import open_study
 
     study = open_study(path)

@@ -35,9 +35,7 @@ def check(
     ctx: typer.Context,
     facts: Annotated[
         str,
-        typer.Argument(
-            metavar="FACTS", help="A facts.jsonl or .csv, pararel:DIR, blimp:FILE_OR_DIR or embedded."
-        ),
+        typer.Argument(metavar="FACTS", help=opt.SOURCES),
     ],
     model: opt.Model = None,
     revision: Annotated[

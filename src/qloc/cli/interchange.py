@@ -69,7 +69,7 @@ def import_(
     ],
     out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Of HDF5: the store to write.")] = None,
     store: Annotated[
-        Path | None, typer.Option("--store", metavar="STORE", help="Of JSON: the store to compare with.")
+        str | None, typer.Option("--store", metavar="STORE", help="Of JSON: the store to compare with.")
     ] = None,
     method: Method = "ig",
     threshold: Threshold = DEFAULT_THRESHOLD,
@@ -102,7 +102,7 @@ def import_(
     conclude(_compared(path, store, found), quoted("qloc", "analyze", store))
 
 
-def _compared(path: Path, store: Path | None, found: dict[str, Any]) -> str:
+def _compared(path: Path, store: str | None, found: dict[str, Any]) -> str:
     lines = [
         f"{path}: {counted(found['facts'], 'fact')} of {store}; "
         f"{found['only_there']:,} in the file only, {found['only_here']:,} in the store only"

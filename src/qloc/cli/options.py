@@ -30,13 +30,16 @@ Model = Annotated[
         "Hugging Face id, checkpoint's folder, embedded:causal or embedded:masked. Required.",
     ),
 ]
+SOURCES: Final = (
+    "A facts.jsonl or .csv, pararel:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, hf:NAME or embedded."
+)
 Facts = Annotated[
     str | None,
     _option(
         _WHAT,
         "--facts",
         "FACTS",
-        "A facts.jsonl or .csv, pararel:DIR, blimp:FILE_OR_DIR or embedded. Required.",
+        f"{SOURCES} Required.",
     ),
 ]
 PlanFile = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def repair(
-    path: Annotated[Path, typer.Argument(metavar="STORE", help="A damaged store, as a folder.")],
+    path: Annotated[str, typer.Argument(metavar="STORE", help="A damaged store, as a folder.")],
     model: Annotated[
         str | None,
         typer.Option("--model", metavar="ID_OR_DIR", help="Where its model is now. [default: as extracted]"),
@@ -23,6 +22,10 @@ def repair(
     facts: Annotated[
         str | None,
         typer.Option("--facts", metavar="FACTS", help="Where its facts are now. [default: as extracted]"),
+    ] = None,
+    sets: Annotated[
+        str | None,
+        typer.Option("--sets", metavar="FILE", help="Where its own sets are now. [default: as extracted]"),
     ] = None,
     device: Annotated[
         str | None,
@@ -37,9 +40,9 @@ def repair(
     """Make a damaged store again what its manifest says, bit for bit.
 
     Metadata, card and labels are rebuilt from the store itself, without a model. Where facts or numbers are
-    damaged, only the units that they come from are extracted again; model, facts and parameters must be those
-    of the store. What is no part of the store is moved to STORE.removed. A store whose units are all there,
-    but whose assembling was interrupted, is completed.
+    damaged, only the units that they come from are run again, signals first, then interventions and edits;
+    model, facts, own sets and parameters must be those of the store. What is no part of the store is moved to
+    STORE.removed. A store whose units are all there, but whose assembling was interrupted, is completed.
 
     An object takes its place only with the sha256 that the manifest says. On another device the numbers
     differ in their last bits: with --accept they are taken, all arrays take the whole units, and the manifest
@@ -53,7 +56,8 @@ def repair(
     from qloc.repairing import repair_store
 
     with Progress(quiet=quiet, log=log) as progress:
-        done = repair_store(path, model=model, facts=facts, device=device, accept=accept, progress=progress)
+        flags = {"model": model, "facts": facts, "sets": sets, "device": device}
+        done = repair_store(path, **flags, accept=accept, progress=progress)
     conclude(
         _told(done), quoted("qloc", "store", "verify", path), quoted("qloc", "analyze", path), quiet=quiet
     )
@@ -68,7 +72,8 @@ def _told(done: Mended) -> str:
         lines.append(f"Accepted with other bytes, as the manifest says now: {', '.join(found.accepted)}.")
     if not found.objects and not found.accepted:
         return "\n".join([*lines, f"{done.path}: every byte is as it was written."])
-    again = f" ({counted(len(found.units), 'unit')} extracted again)" if found.units else ""
+    units = ", ".join(f"{counted(len(of), 'unit')} of {phase}" for phase, of in found.units.items())
+    again = f" ({units} run again)" if units else ""
     as_written = "" if found.accepted else "; every byte is as it was written"
     return "\n".join(
         [*lines, f"{done.path}: {counted(len(found.objects), 'object')} rebuilt{again}{as_written}."]

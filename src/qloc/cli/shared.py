@@ -31,6 +31,7 @@ _RESUMABLE: Final = {
     "demo": "was extracted",
     "store push": "arrived",
     "store pull": "arrived",
+    "store repair": "was run again",
 }
 
 

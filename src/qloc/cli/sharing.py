@@ -12,7 +12,7 @@ from qloc.cli.shared import Log, Quiet, conclude, quoted
 from qloc.progress import Progress, size
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="A complete store.")]
+Store = Annotated[str, typer.Argument(metavar="STORE", help="A complete store.")]
 
 
 def pack(
@@ -39,7 +39,7 @@ def pack(
 
 
 def unpack(
-    path: Annotated[Path, typer.Argument(metavar="STORE.zarr.zip", help="What qloc store pack wrote.")],
+    path: Annotated[str, typer.Argument(metavar="STORE.zarr.zip", help="What qloc store pack wrote.")],
     out: Annotated[
         Path | None, typer.Argument(metavar="OUT", help="The folder to write. [default: without .zip]")
     ] = None,
@@ -145,7 +145,7 @@ def diff(
 
 def merge(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="A B … OUT", help="Unfinished stores, and the store to write.")
+        list[str], typer.Argument(metavar="A B … OUT", help="Unfinished stores, and the store to write.")
     ],
 ) -> None:
     """Put the units of unfinished stores of one plan into a new store.

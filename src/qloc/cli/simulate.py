@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from qloc.cli.shared import conclude, counted, quoted
-from qloc.progress import size
+from qloc.cli.shared import Log, Quiet, conclude, counted, quoted
+from qloc.progress import Progress, size
 
 
 def _number(text: str) -> Any:
@@ -32,7 +32,21 @@ def simulate(
     noise: Annotated[float, _number("Mean number of other neurons in a set.")] = 4.0,
     pairs: Annotated[int, _number("Minimal pairs.")] = 0,
     seed: Annotated[int, _number("Of all that is drawn.")] = 0,
+    network: Annotated[
+        int, _number("Another number: other neurons, the same facts and queries; for qloc compare.")
+    ] = 0,
+    methods: Annotated[
+        str, typer.Option(metavar="LIST", help="Names of the attribution methods: ig,sig,amig")
+    ] = "ig",
+    phases: Annotated[
+        str, typer.Option(metavar="LIST", help="What to simulate: signals,interventions,edits")
+    ] = "signals",
+    effect: Annotated[
+        float, typer.Option(min=0, metavar="SIZE", help="Factor on planted effects on answers; 0: no effect.")
+    ] = 1.0,
     tier: Annotated[str, typer.Option(metavar="panel|dense", help="As of qloc extract.")] = "panel",
+    quiet: Quiet = False,
+    log: Log = None,
 ) -> None:
     """Make a store with planted template, answer and fact neurons.
 
@@ -43,15 +57,27 @@ def simulate(
     Examples:
       qloc simulate --out planted.zarr
       qloc simulate --facts 200 --relations 10 --fact-strength 0 --seed 1 --out null.zarr
+      qloc simulate --phases signals,interventions,edits --effect 0 --out no-effects.zarr
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.errors import InputError, message
 
     if tier not in ("panel", "dense"):
         raise InputError(message("tier", tier, "panel or dense", "--tier", "Correct it"))
+    from qloc.planted_effects import Effects
     from qloc.simulate import simulate as simulated
 
-    found = simulated(**ctx.params)
+    given = {**ctx.params, "methods": _listed(methods), "phases": _listed(phases)}
+    for name in ("effect", "quiet", "log"):
+        del given[name]
+    with Progress(quiet=quiet, log=log) as progress:
+        found = simulated(**given, effects=Effects(size=effect, seed=seed), progress=progress)
     n_bytes = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     n_facts = counted(found.facts.sizes["fact"], "fact")
     n_queries = counted(found.queries.sizes["query"], "query")
-    conclude(f"Store: {out} ({n_facts}, {n_queries}, {size(n_bytes)})", quoted("qloc", "analyze", out))
+    conclude(
+        f"Store: {out} ({n_facts}, {n_queries}, {size(n_bytes)})", quoted("qloc", "analyze", out), quiet=quiet
+    )
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(","))
