@@ -74,7 +74,7 @@ class GrowingBatch:
         """Before a block: rows may join; what has entries of each query is indexed by row."""
         self.layer += 1
         call = BlockCall(args, kwargs)
-        hidden = call.hidden
+        hidden = call.hidden.to(next(block.parameters()).device)  # once, so that gradients sum in one order
         if self.attention is not None and self._is_last():
             hidden = self._only_target(block, call.changed(hidden, self._by_row), self.attention)
         if self._joins_before():

@@ -265,7 +265,7 @@ def plan_of(tiny: Callable[[str], Any], tmp_path: Path) -> Callable[..., Plan]:
     def plan(kind: str, **given: Any) -> Plan:
         path = tmp_path / "facts.jsonl"
         with path.open("w") as lines:
-            for subject, answer in (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lima")):
+            for subject, answer in (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lime")):
                 fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
                 queries = ["The capital of [X] is [Y].", "[X]'s capital, [Y]"]
                 lines.write(json.dumps({**fact, "queries": queries}) + "\n")
@@ -298,7 +298,7 @@ def test_two_gpus_give_the_bits_of_one_device(
 @pytest.mark.parametrize(
     ("kind", "given"),
     [
-        ("mistral", {}),  # each query has a mask
+        ("mistral", {"answer_tokens": "first"}),  # each query has a mask; later tokens are only scored
         ("llama", {"dtype": "bfloat16"}),
         ("llama", {"site": "mlp_pre", "methods": ("ig", "sig")}),
         ("gpt2", {"quadrature": "adaptive", "gap_tolerance": 1e-6, "methods": ("ig", "amig")}),
