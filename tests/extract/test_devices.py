@@ -403,9 +403,8 @@ def test_what_fits_on_no_gpu_is_refused_before_weights_are_read(
 
 
 def test_what_accelerate_cannot_divide_is_refused_by_name(machine: Machine) -> None:
-    config = AlbertConfig(
-        vocab_size=300, embedding_size=24, hidden_size=32, num_hidden_layers=3, num_attention_heads=4
-    )
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config = AlbertConfig(**sizes, embedding_size=24, max_position_embeddings=64, vocab_size=300)
     with torch.device("meta"):
         empty = AlbertForMaskedLM(config)
     with pytest.raises(InputError) as caught:
