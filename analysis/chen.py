@@ -144,7 +144,8 @@ LAYOUTS: Final = (
         shown=(*SCORES, "average", "perplexity"),
         labels=EDIT_LABELS,
         note="Sets of unequal size edit unequally: own_top, union_top and cas_top have one budget. "
-        "in_context edits nothing: the query answered with o′ stands before the prompt.",
+        "in_context edits nothing: the query answered with o′ stands before the prompt. rome changes a whole "
+        "layer, by an edit of rank one that is optimized for o′.",
     ),
 )
 """The tables, in the paper's order."""

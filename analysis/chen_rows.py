@@ -33,6 +33,7 @@ Masks = Mapping[str, NDArray[np.bool_]]
 CAS_SETS: Final = (
     *("own", "union", "refined", "cas", "cas_no_penalty"),
     *("own_top", "union_top", "cas_top", "in_context"),
+    *("rome", "rome_identity"),
 )
 SCORES: Final = ("reliability", "generalization", "locality")
 

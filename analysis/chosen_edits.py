@@ -25,9 +25,6 @@ from qloc.phase_plan import EditPlan
 _EDITED, _HELD_OUT, _NEW, _PROBES, _BUDGET = 11, 12, 13, 14, 15
 """What a draw's seed ends with, so that one draw does not tell of another."""
 
-WITHOUT_SLOTS: Final = ("in_context", "matched")
-"""Edits whose slots are not chosen here: none, and drawn where the model is."""
-
 _NOTHING: Final = np.zeros(0, dtype=np.int64)
 
 

@@ -14,6 +14,7 @@ from qloc.analysis.groups import Floats
 from qloc.analysis.intervened import needed, read
 from qloc.analysis.paired import Rows, log_odds, rows_of
 from qloc.analysis.study import Study
+from qloc.phase_plan import UPDATED_ONLY
 from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT
 
 On = Literal["edited", "held_out", "used"]
@@ -81,8 +82,9 @@ class Edited:
         return tuple(str(name) for name in self.found[EDIT_SET].values)
 
     def has(self, operation: str, *sets: str) -> bool:
-        """Whether all these edits were made."""
-        return operation in self.operations and set(sets) <= set(self.sets)
+        """Whether all these edits were made; some are updates and nothing else."""
+        made = operation == "update" or not set(sets) & set(UPDATED_ONLY)
+        return made and operation in self.operations and set(sets) <= set(self.sets)
 
     def moved(self, operation: str, name: str, on: On) -> Floats:
         """Log-odds lost by o under an erasure, gained by o′ under an update; mean over a fact's queries.
@@ -138,7 +140,7 @@ class Edited:
         return self._over_probes(kl, ~np.isnan(kl))
 
     def empty(self, name: str) -> int:
-        """Facts that are edited otherwise, but have no slot in this set."""
+        """Facts that are edited otherwise, but have no slot in this set: ROME's, where no subject is read."""
         n = read(self.found, "n_slots")[self.sets.index(name)]
         return 0 if name == "in_context" else int(np.sum(self.probes_left & (n <= 0)))
 

@@ -17,9 +17,11 @@ from qloc.block import Array
 from qloc.extract.changed_rows import RowEngine
 from qloc.extract.edit_columns import EditColumns, Tested
 from qloc.extract.edit_tests import EditTests
-from qloc.extract.edits import Edit, erasure, update
+from qloc.extract.edits import Added, Edit, erasure, update
 from qloc.extract.matched import matched
 from qloc.extract.outcomes import OutcomeColumns
+from qloc.extract.rank_one import RankOne
+from qloc.extract.rome import ROME, ROME_IDENTITY, Rome
 from qloc.extract.tokens import Asked, Encoder, Target
 from qloc.extract.unchanged import unchanged
 from qloc.facts import ANSWER_MARK, Query
@@ -48,6 +50,8 @@ class EditRun:
     norms : float64, (layer, neuron), ‖W_out row‖.
     windows : held-out text.
     seed : of the draw of :data:`MATCHED`.
+    subject : the fact's.
+    rome : makes the edits of rank one.
     """
 
     queries: Sequence[Asked]
@@ -63,10 +67,12 @@ class EditRun:
     encoder: Encoder
     engine: RowEngine
     seed: tuple[int, ...]
+    subject: str
+    rome: Rome
 
     def run(self, columns: EditColumns, fact: int) -> None:
         """Make and test every edit, and fill the fact's columns."""
-        edits = self._edits()
+        edits = {**self._edits(), **self._of_rank_one()}
         tests = EditTests(engine=self.engine, edits=[None, *edits.values()])
         n, m = len(self.queries), len(self.queries) + len(self._new)
         pairs = [(m + place, m + place) for place in range(len(self.probes))]
@@ -74,8 +80,8 @@ class EditRun:
         nats = tests.nats_a_token(self.windows)
         greedy = self._greedy(tests, self.queries[self.told])
         columns.base(fact, self._tested(found, 0, nats=float(nats[0])))
-        for number, (operation, name) in enumerate(edits, start=1):
-            columns.arrays["n_slots"][name, fact] = len(self._slots[self.part.sets[name]])
+        for number, ((operation, name), edit) in enumerate(edits.items(), start=1):
+            columns.arrays["n_slots"][name, fact] = edit.n_slots
             told = None if greedy is None else greedy[number]
             tested = self._tested(found, number, kl=kl[number], nats=float(nats[number]), greedy=told)
             columns.keep(operation, name, fact, tested)
@@ -151,8 +157,8 @@ class EditRun:
             slots[MATCHED] = drawn.indices.astype(np.int64)
         return slots
 
-    def _edits(self) -> dict[Key, Edit]:
-        found: dict[Key, Edit] = {}
+    def _edits(self) -> dict[Key, Added]:
+        found: dict[Key, Added] = {}
         for number, operation in enumerate(self.part.operations):
             for place, name in enumerate(self.part.sets):
                 neurons = self._slots.get(name, np.zeros(0, dtype=np.int64))
@@ -160,6 +166,15 @@ class EditRun:
                 if edit is not None:
                     found[number, place] = edit
         return found
+
+    def _of_rank_one(self) -> dict[Key, RankOne]:
+        """ROME's edits: updates alone, where o′ can be asked and the subject is read."""
+        names, new = [name for name in (ROME, ROME_IDENTITY) if name in self.part.sets], self._new[self.told]
+        if "update" not in self.part.operations or new is None:
+            return {}
+        made = self.rome.edits(names, self.subject, new, self.queries[self.told].answer)
+        operation = self.part.operations.index("update")
+        return {(operation, self.part.sets.index(name)): edit for name, edit in made.items()}
 
     def _edit(self, operation: str, name: str, neurons: NDArray[np.int64]) -> Edit | None:
         sites = self.engine.sites

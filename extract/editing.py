@@ -17,8 +17,9 @@ from qloc.extract.edit_columns import EditColumns
 from qloc.extract.edit_run import EditRun
 from qloc.extract.joining_proof import joining
 from qloc.extract.matched import output_norms
+from qloc.extract.rome import Rome
 from qloc.extract.run import Extraction
-from qloc.extract.texts import held_out_text, windows
+from qloc.extract.texts import held_out_text, pieces, sampled_text, windows
 from qloc.extract.tokens import Asked, Target
 from qloc.phase_plan import EditPlan
 
@@ -88,6 +89,17 @@ class Edits:
         return windows(encoder.tokenizer, encoder.family, text, self.part.text_tokens, encoder.longest)
 
     @functools.cached_property
+    def _rome(self) -> Rome:
+        """What makes ROME's edits; C is of text that they are not tested on."""
+        encoder, plan = self.extraction.source.encoder(), self.extraction.plan
+        text, skip = sampled_text(plan.model, self.part.text_tokens)
+        n = self.part.rome.sample_tokens
+        sample = pieces(encoder.tokenizer, encoder.family, text, n, encoder.longest, skip=skip)
+        return Rome(
+            engine=self.engine, encoder=encoder, plan=self.part.rome, sample=list(sample), seed=plan.seed
+        )
+
+    @functools.cached_property
     def _every(self) -> list[Asked]:
         return [one for of_fact in self.extraction.asking.asked for one in of_fact]
 
@@ -129,6 +141,8 @@ class Edits:
             encoder=self.extraction.source.encoder(),
             engine=self.engine,
             seed=(self.extraction.plan.seed, fact),
+            subject=self.extraction.facts.facts[fact].subject,
+            rome=self._rome,
         )
 
     @functools.cached_property

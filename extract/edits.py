@@ -27,6 +27,10 @@ Ints = NDArray[np.int64]
 class Added(Protocol):
     """Any edit: what it adds to down-projections, layer by layer."""
 
+    @property
+    def n_slots(self) -> int:
+        """How many rows of down-projections it changes."""
+
     def at(self, layer: int) -> Callable[[Tensor], Tensor] | None:
         """What it adds to a layer's output, of the layer's input (…, neuron); None where it adds nothing."""
 
@@ -44,6 +48,11 @@ class Edit:
     layer: Ints
     neuron: Ints
     change: Tensor
+
+    @property
+    def n_slots(self) -> int:
+        """How many rows of down-projections it changes."""
+        return len(self.neuron)
 
     def at(self, layer: int) -> Callable[[Tensor], Tensor] | None:
         """What it adds to a layer's output, of the layer's input (…, neuron); None where it adds nothing."""

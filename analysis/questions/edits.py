@@ -35,8 +35,12 @@ CONTRASTS: Final = (
     ("cas", "matched"),
     ("cas_top", "own_top"),
     ("cas_top", "union_top"),
+    ("rome", "own"),
+    ("rome", "cas"),
+    ("rome", "rome_identity"),
+    ("rome", "in_context"),
 )
-"""Pairs of edited sets; the last two, and own against matched, edit as many neurons."""
+"""Pairs of edited sets; sets of equal budget, and own and matched, are as large; ROME edits a layer."""
 
 
 def edits_question(asked: Asked) -> Question:
@@ -88,14 +92,16 @@ def edits_question(asked: Asked) -> Question:
             "edited query. Locality: share of unrelated known prompts whose most likely token stays, and KL. "
             "Damage: nats a token of held-out text. An erasure is scored only where o was answered. In "
             "context (the new fact stands before the prompt) is the positive control; matched neurons and "
-            "another fact's are the negative ones. Verdicts are on log-odds; at equal damage: intercept of "
+            "another fact's are the negative ones. ROME stands beside them by the same criteria: it is told "
+            "the subject's place, is optimized for o′, and changes every row of one layer, so that its slots "
+            "are no budget to compare with. Verdicts are on log-odds; at equal damage: intercept of "
             "the regression of the difference on that in Δ nats."
         ),
         references=(
             "Chen et al. 2025, Knowledge Localization: Mission Not Accomplished?, arXiv 2405.14117, §4.",
             "Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv 2104.08696, §5.",
-            "Meng et al. 2022, Locating and Editing Factual Associations in GPT, arXiv 2202.05262, for "
-            "P(o′) > P(o) and the harmonic mean.",
+            "Meng et al. 2022, Locating and Editing Factual Associations in GPT, arXiv 2202.05262, for ROME "
+            "(§3.1), P(o′) > P(o) and the harmonic mean.",
         ),
     )
 
@@ -148,6 +154,8 @@ def _scores(asked: Asked, edited: Edited, criterion: str) -> pd.DataFrame:
     nothing = edited.rows.relation >= 0
     for operation in edited.operations:
         for name in edited.sets:
+            if not edited.has(operation, name):
+                continue
             row = {
                 "operation": operation,
                 "set": name,

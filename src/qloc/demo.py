@@ -7,7 +7,7 @@ from typing import Final
 
 from qloc.errors import MissingDependencyError
 from qloc.extracting import extract_study
-from qloc.phase_plan import EditPlan
+from qloc.phase_plan import EditPlan, RomePlan
 from qloc.pipeline import COMPARISON, analyze, compare, report
 from qloc.plan import Plan
 from qloc.progress import Progress
@@ -19,6 +19,10 @@ FACTS_OF_A_RELATION: Final = 24
 
 EDITED_OF_A_RELATION: Final = 4
 """Edits are tested on every query of a fact, many at a time, and cost more than what was extracted before."""
+
+
+ROME: Final = RomePlan(layer=0.0, prefixes=2, steps=12)
+"""These models of four layers look facts up in the first: an edit of a later one comes too late for many."""
 
 
 def demo(out: str | Path, *, progress: Progress | None = None) -> Path:
@@ -51,7 +55,7 @@ def demo(out: str | Path, *, progress: Progress | None = None) -> Path:
 
 def _extracted(kind: Kind, store: Path, progress: Progress) -> Plan:
     """Extract into a store, or put the shipped one there; the plan that it is of."""
-    edits = EditPlan(max_facts=EDITED_OF_A_RELATION)
+    edits = EditPlan(max_facts=EDITED_OF_A_RELATION, rome=ROME)
     plan = Plan(model=f"embedded:{kind}", facts="embedded", max_facts=FACTS_OF_A_RELATION, edits=edits)
     try:
         extract_study(plan, store, progress=progress)

@@ -40,6 +40,8 @@ EditSet = Literal[
     "matched",
     "other_fact",
     "in_context",
+    "rome",
+    "rome_identity",
 ]
 
 OPERATIONS: Final[tuple[Operation, ...]] = get_args(Operation)
@@ -51,6 +53,8 @@ SYNAPSE_OPERATIONS: Final[tuple[SynapseOperation, ...]] = get_args(SynapseOperat
 SYNAPSE_SETS: Final[tuple[SynapseSet, ...]] = get_args(SynapseSet)
 EDIT_OPERATIONS: Final[tuple[EditOperation, ...]] = get_args(EditOperation)
 EDIT_SETS: Final[tuple[EditSet, ...]] = get_args(EditSet)
+UPDATED_ONLY: Final[tuple[EditSet, ...]] = ("in_context", "rome", "rome_identity")
+"""Edits of no set of neurons: they give a fact another answer (``update``), and that is all they can."""
 
 
 class _SetPlan(BaseModel):
@@ -116,6 +120,43 @@ class InterventionPlan(_SetPlan):
         return {name: value for name, value in super().parameters().items() if name not in unused}
 
 
+class RomePlan(BaseModel):
+    """ROME's constants (Meng et al. 2022, arXiv 2202.05262).
+
+    Where nothing else is said, from ``hparams/ROME/gpt2-xl.json`` of the authors' repository kmeng01/rome,
+    read there; that they suit another model is unverified.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layer: float = Field(0.35, ge=0, le=1)
+    """l*, as a share of the layers: layer 17 of 48."""
+
+    prefixes: int = Field(4, ge=0)
+    """Texts, written by the model itself, that are put before the prompt. Ours: the authors take 20."""
+
+    prefix_tokens: int = Field(5, ge=1)
+    """Tokens of each; the authors take 5 in one half, 10 in the other (as zjunlp/EasyEdit has them)."""
+
+    steps: int = Field(20, ge=1)
+    rate: float = Field(0.5, gt=0)
+    """Of Adam."""
+
+    weight_decay: float = Field(0.5, ge=0)
+    clamp: float = Field(4.0, gt=0)
+    """Most of ‖δ‖ / ‖v0‖."""
+
+    kl: float = Field(0.0625, ge=0)
+    enough: float = Field(0.05, ge=0)
+    """The search stops where the loss is no greater (app. E.5)."""
+
+    sample_tokens: int = Field(1024, ge=2)
+    """Tokens of text that C is taken over. Ours, what is at hand: the authors take 100,000 articles."""
+
+    ridge: float = Field(0.1, gt=0)
+    """λ, added to the diagonal of C, as a share of its mean. Ours, unverified: a small sample needs one."""
+
+
 class EditPlan(_SetPlan):
     """Phase ``edits``: rows of down-projections erased or updated (methods.md §7)."""
 
@@ -135,5 +176,6 @@ class EditPlan(_SetPlan):
     """Tokens of held-out text that Δ nats are taken over."""
 
     greedy_tokens: int = Field(20, ge=0)
+    rome: RomePlan = RomePlan()
     max_facts: int | None = Field(None, ge=1)
     """Facts of a relation that are edited, seeded, those with known queries first; all where None."""

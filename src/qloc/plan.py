@@ -208,13 +208,6 @@ class Plan(_Strict):
         return self.edits.model_copy(update={"method": self.edits.method or self.methods[0]})
 
 
-_PARTS: Final[Mapping[str, type[BaseModel]]] = {
-    "interventions": InterventionPlan,
-    "edits": EditPlan,
-    "analysis": AnalysisPlan,
-}
-
-
 def each_revision(plan: Plan, out: Path) -> list[tuple[Plan, Path]]:
     """A plan of several revisions as one plan and one store each, in the folder ``out``; else as it is.
 
@@ -276,9 +269,18 @@ def _problems(error: ValidationError, path: Path | None, flags: Mapping[str, Any
         top = str(problem["loc"][0]) if problem["loc"] else ""
         place = f"flag --{top.replace('_', '-')}" if top in flags or not path else f"plan {path}"
         if problem["type"] == "extra_forbidden":
-            known = _PARTS[top].model_fields if len(problem["loc"]) > 1 else Plan.model_fields
-            lines.append(message("key", key, f"one of {', '.join(known)}", place, "Remove or correct it"))
+            known = ", ".join(_part_of(problem["loc"][:-1]).model_fields)
+            lines.append(message("key", key, f"one of {known}", place, "Remove or correct it"))
         else:
             rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             lines.append(message(key, problem["input"], rule, place, "Correct it"))
     return lines
+
+
+def _part_of(place: tuple[int | str, ...]) -> type[BaseModel]:
+    """The part of a plan that these keys lead to."""
+    part: type[BaseModel] = Plan
+    for key in place:
+        found = part.model_fields[str(key)].annotation
+        part = found if isinstance(found, type) and issubclass(found, BaseModel) else part
+    return part

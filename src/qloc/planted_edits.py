@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from qloc.phase_plan import EDIT_OPERATIONS, EDIT_SETS
+from qloc.phase_plan import EDIT_OPERATIONS, EDIT_SETS, UPDATED_ONLY
 from qloc.planted import Planted
 from qloc.planted_effects import Effects, Floats, base_odds, log_p, nested
 from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT, PROBE, QUERY_OF_FACT, STEP
@@ -18,6 +18,7 @@ from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT, PROBE, QUERY_OF_FACT
 MOVED: Final[Mapping[str, float]] = {
     **{"own": 6.0, "union": 8.0, "refined": 4.0, "cas": 7.0, "cas_no_penalty": 6.5, "own_top": 6.0},
     **{"union_top": 6.5, "cas_top": 7.0, "matched": 1.0, "other_fact": 1.0, "in_context": 8.0},
+    **{"rome": 9.0, "rome_identity": 8.5},
 }
 """Mean log-odds moved, by edited set."""
 
@@ -93,11 +94,11 @@ def _outcomes(
     base, nothing = base_odds(planted), _n_neurons(planted) == 0
     for at in np.ndindex(n_arms):
         operation, name = (labels[place] for labels, place in zip(arms, at, strict=True))
-        if name == IN_CONTEXT and operation != "update":
+        if name in UPDATED_ONLY and operation != "update":
             continue
         nats = damage[name] + 0.3 * rng.standard_normal(c.n_facts)
         moved = effects.of(name, MOVED) + per_nat * nats[c.fact] + nested(planted, effects, rng)
-        if name != IN_CONTEXT:  # no neurons, no edit
+        if name not in UPDATED_ONLY:  # no neurons, no edit
             nats[nothing], moved[nothing[c.fact]] = np.nan, np.nan
         found.nats[at] = nats
         found.odds[at] = layout.by_fact(base - moved)
@@ -113,6 +114,7 @@ def _n_neurons(planted: Planted) -> NDArray[np.int64]:
 
 def _of_facts(planted: Planted, layout: _Layout, sets: Sequence[str]) -> Variables:
     slots = np.tile(_n_neurons(planted).astype(np.int32), (len(sets), 1))
+    slots[[name in UPDATED_ONLY for name in sets]] = planted.outline.sizes["neuron"]  # a whole layer, ROME's
     slots[[name == IN_CONTEXT for name in sets]] = 0
     return {
         "edited_query": ((FACT,), layout.edited.astype(np.int32)),

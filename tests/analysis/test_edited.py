@@ -205,6 +205,53 @@ def test_questions_of_a_store_with_all_phases(study):
     assert not any("The plan confirms" in note for note in result.notes)
 
 
+@pytest.fixture(scope="module")
+def question(study):
+    return analyze(study, PLAN).question("edits")
+
+
+def test_rome_stands_beside_the_other_edits(study, question):
+    """By the same criteria, as an update alone; a fact without a subject in its prompt is counted."""
+    scores = question.table("edit_scores").to_frame()
+    own = scores[(scores.set == "own") & (scores.operation == "update")].iloc[0]
+    for name in ("rome", "rome_identity"):
+        row = scores[scores.set == name]
+        assert row.operation.tolist() == ["update"]
+        row = row.iloc[0]
+        expected = edit_scores(study).sel(criterion="argmax", edit_operation="update", edit_set=name)
+        for score in ("reliability", "generalization", "locality"):
+            assert row[score] == pytest.approx(float(expected[score].mean()))
+        assert row.harmonic == pytest.approx(harmonic([row.reliability, row.generalization, row.locality]))
+        assert row.empty == 0
+        assert row.facts >= own.facts
+    contrasts = question.table("edit_contrasts").to_frame().set_index(["operation", "contrast"])
+    rome = contrasts.loc[("update", "rome less own")]
+    effects = edit_effects(study).sel(edit_operation="update")  # planted: 9 and 6, 1.5 times that in o′
+    difference = effects.sel(edit_set="rome") - effects.sel(edit_set="own")
+    assert rome.difference == pytest.approx(float(difference.mean()))
+    assert rome.difference > 3
+    assert "erase" not in contrasts[contrasts.index.get_level_values(1) == "rome less cas"].index
+    place = list(study.edits["edit_set"].values).index("rome")
+    slots = study.edits["n_slots"].values.copy()
+    slots[place, :7] = 0
+    fewer = study.edits.assign(n_slots=(("edit_set", "fact"), slots))
+    again = analyze(replace(study, datasets={**study.datasets, "edits": fewer}), PLAN)
+    frame = again.question("edits").table("edit_scores").to_frame().set_index(["operation", "set"])
+    told = study.edits["edited_query"].values[:7]
+    known = (told >= 0) & study.queries["known"].values[told].astype(bool)
+    assert frame.loc[("update", "rome"), "empty"] == (known & (study.facts["leaks"].values[:7] == 0)).sum()
+
+
+def test_a_store_from_before_rome_is_analyzed(study, question):
+    """Its other edits score the same; what had been missing is not asked for."""
+    older = study.edits.sel(edit_set=[n for n in study.edits["edit_set"].values if "rome" not in str(n)])
+    found = analyze(replace(study, datasets={**study.datasets, "edits": older}), PLAN).question("edits")
+    scores = [q.table("edit_scores").to_frame() for q in (found, question)]
+    assert scores[0].equals(scores[1][~scores[1].set.str.contains("rome")].reset_index(drop=True))
+    assert not any("rome" in name for name in found.table("edit_contrasts").to_frame().contrast)
+    assert {"H7a", "H7b", "H8a", "H8c"} <= {test.name for test in found.tests}
+
+
 def test_phases_that_a_store_lacks_are_not_asked_of_it():
     result = analyze(
         simulate(**SIZE, seed=1), PLAN.model_copy(update={"confirmatory": ("H1a", "H5a", "H7b")})

@@ -19,12 +19,14 @@ from qloc.extract.edit_run import EditRun
 from qloc.extract.joining_proof import joining
 from qloc.extract.loading import source
 from qloc.extract.matched import output_norms
-from qloc.extract.texts import held_out_text, windows
+from qloc.extract.rome import Rome
+from qloc.extract.texts import held_out_text, pieces, sampled_text, windows
 from qloc.extract.tokens import Asked, Encoder, Target, Tokens
 from qloc.facts import ANSWER_MARK, Query
 from qloc.phase_plan import EditPlan
 
 SETS = ("own", "union", "cas", "matched", "in_context")
+NO_DECAY = {"prefixes": 2, "steps": 5, "weight_decay": 0.0}  # by it, values as small as these stay
 TEXT = "The capital of France is Paris. Kenya's capital, Nairobi. A cat sits"
 
 
@@ -39,10 +41,11 @@ def _run(tiny: Any, kind: str, **given: Any) -> tuple[EditRun, EditArms]:
         name: np.sort(rng.choice(n_cells, size=n, replace=False)) for name, n in (("own", 4), ("union", 9))
     }
     slots["cas"] = np.zeros(0, dtype=np.int64)  # an edit without slots is no edit
-    part = EditPlan(sets=SETS, n_probes=3, greedy_tokens=4, **given)
+    part = EditPlan(**{"sets": SETS, "n_probes": 3, "greedy_tokens": 4, **given})
     engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=10**9)
     engine = joining(engine, Tokens.of([one for of_fact in asked for one in of_fact]).targets, "edits")
     assert engine.way is not None
+    sample = list(pieces(encoder.tokenizer, encoder.family, TEXT, 30, 12))
     run = EditRun(
         queries=asked[0],
         told=1,
@@ -57,6 +60,8 @@ def _run(tiny: Any, kind: str, **given: Any) -> tuple[EditRun, EditArms]:
         encoder=encoder,
         engine=engine,
         seed=(0, 0),
+        subject="France",
+        rome=Rome(engine=engine, encoder=encoder, plan=part.rome, sample=sample, seed=0),
     )
     arms = EditArms(
         sets={},
@@ -187,6 +192,36 @@ def test_every_edit_equals_truly_edited_weights(tiny: Any, kind: str) -> None:
     assert np.isnan(arrays["log_probability"][:, SETS.index("cas")]).all()
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
+def test_edits_of_rank_one_equal_truly_edited_weights(tiny: Any, kind: str) -> None:
+    """Tolerances as above; only an update has them, beside sets of slots."""
+    run, arms = _run(tiny, kind, sets=("rome_identity", "own", "rome"), rome=NO_DECAY)
+    arrays, tol = _columns(run, arms), 1e-4 if kind == "llama" else 2e-6
+    new = run.encoder.ask(run.queries[run.told].query, run.new_object)
+    assert isinstance(new, Asked)
+    edits = run.rome.edits(("rome", "rome_identity"), "France", new, "Paris")
+    downs, names = run.engine.sites.downs, {id(m): name for name, m in run.engine.model.named_modules()}
+    for name, edit in edits.items():
+        assert edit.change.norm() > 0.1
+        model = copy.deepcopy(run.engine.model)
+        down_weight(model.get_submodule(names[id(downs[edit.layer])])).add_(
+            torch.outer(edit.change, edit.direction)
+        )
+        _check(run, arrays, model, (1, run.part.sets.index(name)), tol)
+    assert arrays["n_slots"][:, 0].tolist() == [72, 4, 72]
+    assert np.isnan(arrays["log_probability"][[0, 2]][:, [0, 2]]).all()
+    assert not np.isnan(arrays["log_probability"][:, 1, 0, :2]).any()
+
+
+def test_a_subject_that_is_not_read_has_no_edit_of_rank_one(tiny: Any) -> None:
+    run, arms = _run(tiny, "gpt2", sets=("own", "rome"))
+    for subject in ("", "Atlantis"):
+        arrays = _columns(replace(run, subject=subject), arms)
+        assert arrays["n_slots"][:, 0].tolist() == [4, 0]
+        assert np.isnan(arrays["new_log_probability"][:, 1]).all()
+        assert (arrays["greedy_token_id"][:, 1] == -1).all()
+
+
 def test_without_slot_norm(tiny: Any) -> None:
     run, arms = _run(tiny, "gpt2", scale="none", operations=("update",))
     arrays = _columns(run, arms)
@@ -263,3 +298,17 @@ def test_held_out_text_in_windows(tiny: Any) -> None:
                 shown = target.ids[target.position]
                 assert (shown == encoder.tokenizer.mask_token_id) == (kind == "bert")
     assert windows(encoder.tokenizer, encoder.family, "a", 0, 20) == []
+
+
+def test_keys_are_sampled_from_other_text_than_edits_are_tested_on(tiny: Any) -> None:
+    encoder: Encoder = source(str(tiny("gpt2").folder)).encoder()
+    text, skip = sampled_text("embedded:causal", 50)
+    assert (text, skip) == (held_out_text("embedded:causal"), 50)
+    ids = encoder.tokenizer(text)["input_ids"]
+    sample = list(pieces(encoder.tokenizer, "causal", text, 30, 20, skip=skip))
+    assert [token for piece in sample for token in piece.inside] == ids[50:80]
+    assert [len(piece.ids) for piece in sample] == [20, 10]
+    text, skip = sampled_text("anything", 50)
+    assert skip == 0
+    assert len(text.split()) > 900
+    assert not set(text.split(". ")) & set(held_out_text("anything").split(". "))

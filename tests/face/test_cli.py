@@ -375,6 +375,14 @@ def test_bad_facts_are_refused(tmp_path: Path, embedded: None, facts: list[objec
     assert not (tmp_path / "s.zarr").exists()
 
 
+def test_a_url_to_write_to_is_refused(embedded: None) -> None:
+    said = refused("extract", "--model", "embedded:causal", "--facts", "embedded", "--out", "s3://b/x.zarr")
+    assert said == (
+        "Error: out is 's3:/b/x.zarr'; expected a folder of this machine. At qloc extract. "
+        "Extract to a folder, then qloc store push it."
+    )
+
+
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path, embedded: None) -> None:
     write_facts(tmp_path / "facts.jsonl")
     said = refused(*extraction(tmp_path, "--model", tmp_path, "--quiet"))

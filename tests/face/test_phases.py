@@ -17,7 +17,7 @@ from qloc.arms import RelationSums
 from qloc.block import PhaseBlock, PhaseOutline, Unit
 from qloc.errors import FingerprintError, InputError
 from qloc.extracting import extract_study
-from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, InterventionPlan
+from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, EditPlan, InterventionPlan, RomePlan
 from qloc.plan import Plan
 from qloc.progress import Progress
 from qloc.simulate import simulate
@@ -256,3 +256,32 @@ def test_means_over_other_facts_come_from_the_statistics() -> None:
     bare = type(study)({k: v for k, v in study.datasets.items() if k != "statistics"}, study.attrs)
     assert phases.relation_sums(bare) is None
     assert bare.statistics.sizes == {}
+
+
+def test_edits_go_on_in_another_process_and_are_equal(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ROME's prefixes and second moment are made anew there, of the same text: the same bits."""
+    from qloc.extract.editing import Edits
+
+    small = {"n_probes": 2, "text_tokens": 16, "greedy_tokens": 2, "rome": RomePlan(steps=3)}
+    edits = EditPlan(sets=("own", "rome", "rome_identity"), operations=("update",), **small)
+    plan = plan.model_copy(update={"phases": ("signals", "edits"), "edits": edits})
+    whole, out = extract_study(plan, tmp_path / "whole.zarr").path, tmp_path / "s.zarr"
+    extract = Edits.extract
+
+    def stopped(self: Edits, unit: Unit, arms: Any) -> PhaseBlock:
+        if unit.number == 1:
+            raise KeyboardInterrupt
+        return extract(self, unit, arms)
+
+    monkeypatch.setattr(Edits, "extract", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        extract_study(plan, out)
+    monkeypatch.setattr(Edits, "extract", extract)
+    phases._MADE.clear()
+    extract_study(plan, out)
+    assert manifest.read(out)["objects"] == manifest.read(whole)["objects"]
+    found = qloc.open(out).edits
+    assert (found["n_slots"].sel(edit_set="rome") == 512).all()
+    assert np.isfinite(found["new_log_probability"].sel(edit_set="rome_identity")).all()

@@ -10,7 +10,7 @@ import pytest
 from qloc.analysis_plan import Hypothesis
 from qloc.errors import InputError
 from qloc.own_sets import neuron_set_labels, read_own_sets
-from qloc.phase_plan import NEURON_SETS, InterventionPlan
+from qloc.phase_plan import NEURON_SETS, InterventionPlan, RomePlan
 from qloc.plan import AnalysisPlan, Plan, each_revision, plan_from
 from qloc.sizes import bytes_of
 
@@ -211,6 +211,16 @@ def test_phases_read_from_yaml_are_strict(tmp_path: Path) -> None:
     assert problems(path) == [
         "interventions.reprompt is 'Well, '; expected signs and white space, no word; 'Well, ' has letters or "
         f"digits. At plan {path}. Correct it."
+    ]
+
+
+def test_parts_of_parts_are_strict_too(tmp_path: Path) -> None:
+    assert plan_from(written(tmp_path, "edits:\n  rome:\n    layer: 0.5\n")).edits.rome.layer == 0.5
+    path = written(tmp_path, "edits:\n  rome:\n    depth: 0.5\n    clamp: 0\n")
+    known = ", ".join(RomePlan.model_fields)
+    assert problems(path) == [
+        f"edits.rome.clamp is 0; expected greater than 0. At plan {path}. Correct it.",
+        f"key is 'edits.rome.depth'; expected one of {known}. At plan {path}. Remove or correct it.",
     ]
 
 

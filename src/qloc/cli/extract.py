@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,8 @@ from qloc.errors import InputError, message
 from qloc.progress import Progress, duration, size
 
 _NEEDED: Final = {"model": "embedded:causal", "facts": "embedded", "out": "study.zarr"}
+_SCHEME: Final = re.compile("[a-z][a-z0-9+.-]+:/")
+"""How a URL begins, as a path has it."""
 
 if TYPE_CHECKING:
     from qloc.extracting import Extracted
@@ -112,6 +115,9 @@ def planned(path: Path | None, given: Mapping[str, Any]) -> tuple[Plan, Path]:
         if given[name] is None and not in_file:
             rule = f"a value of --{name}" if name == "out" else f"a value of --{name} or in the plan"
             problems.append(message(name, None, rule, "qloc extract", f"Add one, such as --{name} {example}"))
+    if given["out"] is not None and _SCHEME.match(str(given["out"])):
+        action = "Extract to a folder, then qloc store push it"
+        problems.append(message("out", str(given["out"]), "a folder of this machine", "qloc extract", action))
     if plan is None or problems:
         raise InputError(problems)
     return plan, Path(given["out"])

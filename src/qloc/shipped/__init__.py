@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from qloc.errors import InputError, message
-from qloc.phase_plan import EditPlan
+from qloc.phase_plan import EditPlan, RomePlan
 from qloc.plan import Plan
 
 Kind = Literal["causal", "masked"]
@@ -28,6 +28,7 @@ def shipped_plan(kind: Kind) -> Plan:
     """What was extracted: five facts of each of five relations, two of them edited.
 
     Panels are kept from the lowest threshold that the analysis asks for, not from 0.05: that halves them.
+    ROME edits the first layer, where these models look facts up.
 
     Examples
     --------
@@ -40,7 +41,7 @@ def shipped_plan(kind: Kind) -> Plan:
         relations=_RELATIONS,
         max_facts=5,
         floor=0.1,
-        edits=EditPlan(max_facts=2),
+        edits=EditPlan(max_facts=2, rome=RomePlan(layer=0.0, prefixes=2, steps=12)),
     )
 
 
