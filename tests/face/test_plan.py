@@ -64,6 +64,11 @@ def test_workers_or_a_cluster_and_neither_bears_on_the_numbers() -> None:
     plain, many = Plan(), Plan(workers=8, cluster=None, device="cpu")
     assert plain.signal_parameters() == many.signal_parameters()
     assert Plan(threads=3).signal_parameters() != plain.signal_parameters()
+    assert problems(workers=2, device="map") == [
+        "workers is 2; expected 1 where device is map: each process would spread the model over all GPUs. "
+        "At flag --workers. Correct it."
+    ]
+    assert Plan(workers=1, device="map").signal_parameters() == plain.signal_parameters()
     assert problems(workers=0)[0].startswith("workers is 0; expected greater than or equal to 1.")
 
 
