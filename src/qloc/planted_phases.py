@@ -57,11 +57,7 @@ class PlantedPhase:
         lengths = {str(dim): n for group in self.groups.values() for dim, n in group.sizes.items()}
         sizes: dict[str, int] = {dim: lengths[dim] for dim in _SIZES if dim in lengths}
         attrs = {str(name): value for group in self.groups.values() for name, value in group.attrs.items()}
-<<<<<<< HEAD
         added = (_ADDED,) if _ADDED in self.groups else ()
-=======
-        added = tuple(name for name in ("reprompts",) if name in self.groups)
->>>>>>> main
         return PhaseOutline(phase=self.name, labels=labels, sizes=sizes, attrs=attrs, added=added)
 
     def block(self, unit: Unit) -> PhaseBlock:
