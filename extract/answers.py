@@ -88,8 +88,8 @@ def _scores(loaded: LoadedModel, head: Head, chosen: Sequence[tuple[int, Target]
     ids = torch.tensor([target.ids for target in batch], device=loaded.device)
     with without_head(loaded.sites.head) as given:
         loaded.model(input_ids=ids)
-    places = torch.tensor([target.position for target in batch], device=loaded.device)
-    hidden = given[0][torch.arange(len(batch), device=loaded.device), places]
+    places = torch.tensor([target.position for target in batch], device=given[0].device)
+    hidden = given[0][torch.arange(len(batch), device=places.device), places]
     return token_scores(head, hidden, [target.token for target in batch])
 
 

@@ -90,6 +90,11 @@ class Sites:
         """Width of the down-projection's input."""
         return int(down_weight(self.downs[0]).shape[1])
 
+    @property
+    def device(self) -> torch.device:
+        """Where final hidden states, and what is gathered over layers, lie: the output embedding's."""
+        return next(self.head.parameters()).device
+
 
 def sites(model: Any, named: Paths | None = None) -> Sites:
     """Resolve an architecture's modules, all before any hook is placed.

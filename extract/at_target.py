@@ -90,12 +90,13 @@ class Attention:
         """
         if self.output is None:
             raise RuntimeError("its blocks call no registered attention function")
-        return self.output[torch.arange(len(place), device=place.device), place][:, None].detach()
+        rows = torch.arange(len(place), device=self.output.device)
+        return self.output[rows, place.to(rows.device)][:, None].detach()
 
 
 def _at(value: Tensor, place: Tensor) -> Tensor:
     """(row, head, position, …) at one position a row, as (row, head, 1, …)."""
-    return value[torch.arange(len(place), device=place.device), :, place][:, :, None]
+    return value[torch.arange(len(place), device=value.device), :, place.to(value.device)][:, :, None]
 
 
 @contextmanager

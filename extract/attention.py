@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qloc.extract.devices import stacked
 from qloc.extract.quiet import quiet
 from qloc.extract.shrinking import in_halves, out_of_memory
 from qloc.extract.tokens import Target
@@ -168,11 +169,12 @@ def attention_of(model: Any, targets: Sequence[Target], n_tokens: int) -> dict[s
     with recording(model) as kept:
         model(input_ids=ids)
         for weights in kept:
-            rows.append(weights[torch.arange(len(ids), device=ids.device), :, position])
+            each = torch.arange(len(ids), device=weights.device)
+            rows.append(weights[each, :, position.to(weights.device)])
             masses.append(weights.sum(2))
             bare.append(mass_without_sink(weights))
     found = {"target_row": rows, "column_mass": masses, "column_mass_no_sink": bare}
-    padded = {name: _padded(torch.stack(parts, 1), n_tokens) for name, parts in found.items()}
+    padded = {name: _padded(stacked(parts, ids.device), n_tokens) for name, parts in found.items()}
     return {**padded, "length": np.full(len(targets), ids.shape[1], dtype=np.int32)}
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from qloc.errors import InputError, message
+from qloc.extract.devices import stacked
 from qloc.extract.gradients import GradientEngine
 from qloc.extract.hooks import hooked, in_turn, without_head
 from qloc.extract.tokens import Asked, Family, Target
@@ -120,18 +121,20 @@ def _vectors(engine: GradientEngine, variants: list[Target]) -> Tensor:
     """(row, layer, neuron) at the target position of prompts of one length."""
     ids = torch.tensor([variant.ids for variant in variants], device=engine.device)
     places = torch.tensor([variant.position for variant in variants], device=engine.device)
-    rows, seen = torch.arange(len(variants), device=engine.device), dict[int, Tensor]()
+    seen = dict[int, Tensor]()
 
     def read(layer: int) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            seen[layer] = args[0].view(len(variants), -1, args[0].shape[-1])[rows, places]
+            rows = torch.arange(len(variants), device=args[0].device)
+            given = args[0].view(len(variants), -1, args[0].shape[-1])
+            seen[layer] = given[rows, places.to(given.device)]
 
         return hook
 
     reading = in_turn((module, read(layer)) for layer, module in enumerate(engine.inputs))
     with hooked(forward_pre=reading), without_head(engine.sites.head):
         engine.model(input_ids=ids)
-    return torch.stack([seen[layer] for layer in range(engine.sites.n_layers)], 1)
+    return stacked((seen[layer] for layer in range(engine.sites.n_layers)), engine.device)
 
 
 def _rows_a_pass(engine: GradientEngine, length: int) -> int:

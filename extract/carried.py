@@ -97,7 +97,7 @@ def for_rows(value: Tensor, entries: int | None, n_queries: int, query: Tensor) 
         entries = 1 if value.dim() > 1 and 1 < len(value) == n_queries else 0
     if entries == 0 or value.dim() == 0 or len(value) != entries * n_queries:
         return value
-    return value.reshape(n_queries, entries, *value.shape[1:])[query].flatten(0, 1)
+    return value.reshape(n_queries, entries, *value.shape[1:])[query.to(value.device)].flatten(0, 1)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def update(
     """
     layer, neuron = np.divmod(neurons, sites.n_neurons)
     if slot_norm:
-        length = _rows(sites, layer, neuron).norm(dim=1, keepdim=True)
+        length = _rows(sites, layer, neuron).norm(dim=1, keepdim=True).to(old.device)
         change = length * (lambda2 * new / new.norm() - lambda1 * old / old.norm())
     else:
         change = (lambda2 * new - lambda1 * old).expand(len(neurons), -1)
@@ -109,10 +109,11 @@ def update(
 
 
 def _rows(sites: Sites, layer: Ints, neuron: Ints) -> Tensor:
-    """(slot, n_out), rows of the down-projections."""
+    """(slot, n_out), rows of the down-projections, on the first one's device."""
     weights = [down_weight(down) for down in sites.downs]
-    rows = [weights[at][:, int(place)] for at, place in zip(layer.tolist(), neuron.tolist(), strict=True)]
-    return torch.stack(rows) if rows else weights[0].new_zeros(0, weights[0].shape[0])
+    first, slots = weights[0], zip(layer.tolist(), neuron.tolist(), strict=True)
+    rows = [weights[at][:, int(place)].to(first.device) for at, place in slots]
+    return torch.stack(rows) if rows else first.new_zeros(0, first.shape[0])
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from qloc.extract.architectures import Sites
+from qloc.extract.devices import stacked
 from qloc.extract.growing import PathGradients
 from qloc.extract.hooks import hooked, in_turn, nothing
 from qloc.extract.rows import Points
@@ -23,14 +24,13 @@ def full_rows(
     model: Any, sites: Sites, target: Target, points: Points, weights: Tensor, layers: Sequence[int]
 ) -> PathGradients:
     """Path gradients of one target; parameters and result as for ``growing_rows``."""
-    device = next(iter(model.parameters())).device
-    ids = torch.tensor([target.ids], device=device)
+    device, ids = sites.device, torch.tensor([target.ids], device=next(iter(model.parameters())).device)
     base = _Patch(position=target.position)
     with (
         torch.no_grad(),
         hooked(forward_pre=in_turn((down, base.read(layer)) for layer, down in enumerate(sites.downs))),
     ):
-        logits = _wide(model(input_ids=ids).logits[:, target.position])
+        logits = _wide(model(input_ids=ids).logits[:, target.position]).to(device)
         hidden = _final_hidden(model, sites, ids, target.position)
     wide = logits.dtype
     n_nodes, n_layers = weights.shape[1], sites.n_layers
@@ -42,11 +42,11 @@ def full_rows(
         activation = base.activation[layer]
         rows = torch.cat([points(layer, activation)[:, 0], activation]).to(activation.dtype)
         probability, change = _patched(model, sites, layer, ids, target, rows)
-        gradient[0, layer] = change[-1].to(wide)
-        mean[:, 0, layer] = weights.to(mean) @ change[:-1].to(wide)
+        gradient[0, layer] = change[-1].to(gradient)
+        mean[:, 0, layer] = weights.to(mean) @ change[:-1].to(mean)
         node[:, 0, layer] = probability[:-1]
     return PathGradients(
-        activation=torch.stack([base.activation[layer] for layer in range(n_layers)], 1).to(wide),
+        activation=stacked((base.activation[layer] for layer in range(n_layers)), device).to(wide),
         gradient=gradient,
         mean_gradient=mean,
         probability=_difference(logits.softmax(-1), target),
@@ -109,7 +109,7 @@ def _asked_for(logs: Tensor, leaf: Tensor, target: Target) -> tuple[Tensor, Tens
     for token, sign in signs.items():
         (slope,) = torch.autograd.grad(logs[:, token].sum(), leaf, retain_graph=True)
         share = sign * logs[:, token].detach().exp()
-        probability, change = probability + share, change + share[:, None] * slope
+        probability, change = probability + share, change + share[:, None].to(slope.device) * slope
     return probability.detach(), change
 
 
@@ -121,7 +121,7 @@ def _final_hidden(model: Any, sites: Sites, ids: Tensor, position: int) -> Tenso
 
     with hooked(forward_pre={sites.head: keep}):
         model(input_ids=ids)
-    return kept[0]
+    return kept[0].to(sites.device)
 
 
 def _wide(logits: Tensor) -> Tensor:

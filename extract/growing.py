@@ -27,6 +27,7 @@ from torch import Tensor
 from qloc.extract.architectures import Sites, down_weight
 from qloc.extract.at_target import attention_of
 from qloc.extract.carried import Carried
+from qloc.extract.devices import stacked
 from qloc.extract.head import Head
 from qloc.extract.hooks import without_head
 from qloc.extract.prefix import last_token
@@ -81,7 +82,7 @@ def growing_rows(
     carried : which of the blocks' arguments have entries of each query.
     cut : run the last block, and what follows, at the target alone (masked models).
     """
-    ids, token, against, place = _tensors(model, family, targets)
+    ids, token, against, place = _tensors(model, sites, family, targets)
     with attention_of(model) if cut else nullcontext() as attention:
         batch = GrowingBatch(
             sites=sites,
@@ -97,11 +98,11 @@ def growing_rows(
         inputs = last_token(model, ids, lambda: batch.query) if family == "causal" else {"input_ids": ids}
         with batch.hooks(), without_head(sites.head) as given:
             model(**inputs)
-    rows = torch.arange(len(batch.query), device=ids.device)
-    hidden = given[0][rows, batch.place[batch.query]]
+    query = batch.query.to(token.device)
+    hidden = given[0][torch.arange(len(query), device=query.device), batch.place[query]]
     final = hidden.detach().to(torch.promote_types(hidden.dtype, torch.float32)).requires_grad_(True)
-    contrast = None if against is None else against[batch.query]
-    probability = head.probability(final, token[batch.query], contrast)
+    contrast = None if against is None else against[query]
+    probability = head.probability(final, token[query], contrast)
     (change,) = torch.autograd.grad(probability.sum(), final)
     found = _gradients(hidden, change, batch.leaves(), sites.n_layers)
     return _collected(batch, found, weights, probability.detach(), hidden.detach())
@@ -123,22 +124,26 @@ def _gradients(hidden: Tensor, change: Tensor, leaves: Sequence[Tensor], n_own: 
         return list(torch.autograd.grad(hidden, leaves, change))
     size = change.abs().amax(1, keepdim=True).clamp_min(torch.finfo(change.dtype).tiny)
     found = torch.autograd.grad(hidden, leaves, (change / size).to(hidden.dtype))
-    first, sized = len(leaves[0]), [part.to(change.dtype) * size[: len(part)] for part in found[:n_own]]
+    own = found[:n_own]
+    first, sized = len(leaves[0]), [p.to(change.dtype) * size[: len(p)].to(p.device) for p in own]
     for part in found[n_own:]:
-        sized.append(part.to(change.dtype) * size[first : first + len(part)])
+        sized.append(part.to(change.dtype) * size[first : first + len(part)].to(part.device))
         first += len(part)
     return sized
 
 
 def _tensors(
-    model: Any, family: Family, targets: Sequence[Target]
+    model: Any, sites: Sites, family: Family, targets: Sequence[Target]
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """Ids, (query, token); answer token, (query,); what it is contrasted with; its place in what rows run."""
-    device = next(iter(model.parameters())).device
+    """Ids, (query, token); answer token, (query,); what it is contrasted with; its place in what rows run.
+
+    All but the ids are on the output embedding's device.
+    """
+    device = sites.device
     places = [0 if family == "causal" else target.position for target in targets]
     against = [-1 if target.against is None else target.against for target in targets]
     return (
-        torch.tensor([target.ids for target in targets], device=device),
+        torch.tensor([target.ids for target in targets], device=next(iter(model.parameters())).device),
         torch.tensor([target.token for target in targets], device=device),
         torch.tensor(against, device=device) if max(against) >= 0 else None,
         torch.tensor(places, device=device),
@@ -148,7 +153,10 @@ def _tensors(
 def _collected(
     batch: GrowingBatch, found: Sequence[Tensor], weights: Tensor, probability: Tensor, hidden: Tensor
 ) -> PathGradients:
-    """Average over nodes in the residual stream's width, then go to neurons by one product a layer."""
+    """Average over nodes in the residual stream's width, then go to neurons by one product a layer.
+
+    A layer's product is made on its device; what comes of it goes to that of ``probability``.
+    """
     sites, n_nodes, n_queries = batch.sites, batch.n_nodes, batch.n_queries
     n_layers, wide, device = sites.n_layers, probability.dtype, probability.device
     shares, order = weights.to(probability), sorted(batch.layers)
@@ -159,15 +167,14 @@ def _collected(
     mean = torch.zeros(len(shares), n_queries, n_layers, sites.n_neurons, dtype=wide, device=device)
     for layer, change in zip(order, found[n_layers:], strict=True):
         path = change.to(wide).view(n_nodes, n_queries, -1)
-        mean[:, :, layer] = torch.einsum("rn,nqh->rqh", shares, path) @ down_weight(sites.downs[layer]).to(
-            wide
-        )
+        summed = torch.einsum("rn,nqh->rqh", shares.to(path.device), path)
+        mean[:, :, layer] = summed @ down_weight(sites.downs[layer]).to(wide)
     node = torch.zeros(n_nodes, n_queries, n_layers, dtype=wide, device=device)
     by_layer = probability[n_queries:].view(len(order), n_nodes, n_queries)
     node[:, :, order] = by_layer.permute(1, 2, 0)
     return PathGradients(
-        activation=torch.stack([batch.activation[layer] for layer in range(n_layers)], 1).to(wide),
-        gradient=torch.stack(own, 1),
+        activation=stacked((batch.activation[layer] for layer in range(n_layers)), device).to(wide),
+        gradient=stacked(own, device),
         mean_gradient=mean,
         probability=probability[:n_queries],
         node_probability=node,

@@ -76,12 +76,13 @@ def without_head(head: nn.Module) -> Iterator[list[Tensor]]:
 
     Yields
     ------
-    A list to which each forward pass appends the final hidden state, (row, position, hidden).
+    A list to which each forward pass appends the final hidden state, (row, position, hidden), on the output
+    embedding's device.
     """
     given: list[Tensor] = []
 
-    def keep(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        given.append(args[0])
+    def keep(head: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        given.append(args[0].to(next(head.parameters()).device))
         return (args[0][:0], *args[1:])
 
     with hooked(forward_pre={head: keep}):

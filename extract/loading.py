@@ -13,6 +13,7 @@ import torch
 from qloc.canonical import digest, file_digest
 from qloc.errors import InputError, message
 from qloc.extract.architectures import Paths, Sites, sites
+from qloc.extract.devices import MAP, Placement, accelerate_installed, spread
 from qloc.extract.embedded import checkpoint
 from qloc.extract.quiet import quiet
 from qloc.extract.refusals import refuse_unsupported
@@ -72,21 +73,27 @@ class Source:
         specials = {name: str(token) for name, token in self.tokenizer.special_tokens_map.items()}
         return digest([backend, specials])
 
-    def load(self, *, dtype: str, device: str) -> LoadedModel:
+    def load(self, *, dtype: str, device: str, spare: int = 0) -> LoadedModel:
         """Read the weights: evaluation mode, no gradients kept for them.
+
+        Parameters
+        ----------
+        device : as in a plan; ``map``: all GPUs, each with some of the blocks.
+        spare : bytes that each GPU of a map keeps free for rows.
 
         Raises
         ------
-        InputError : weights that the architecture needs and the checkpoint lacks.
+        InputError : weights that the architecture needs and the checkpoint lacks, or that do not fit on the
+            GPUs of a map.
         """
-        from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
-
-        auto: Any = AutoModelForMaskedLM if self.family == "masked" else AutoModelForCausalLM
         wanted = dtype if dtype == "auto" else getattr(torch, dtype)
+        where = self._spread(wanted, spare) if device == MAP else {"": device_of(device)}
+        at_once = where.get("") != torch.device("cpu") and accelerate_installed()  # else by way of the CPU
+        direct = {"device_map": where} if at_once else {}
         with quiet():
             try:
-                model, report = auto.from_pretrained(
-                    self.place, revision=self.revision, dtype=wanted, output_loading_info=True
+                model, report = self._auto.from_pretrained(
+                    self.place, revision=self.revision, dtype=wanted, output_loading_info=True, **direct
                 )
             except (OSError, ValueError, RuntimeError) as error:
                 raise _unreadable(self.name, "weights", error) from None
@@ -104,8 +111,23 @@ class Source:
                     "Give a checkpoint trained with its language-model head",
                 )
             )
-        model = model.to(device_of(device)).eval().requires_grad_(False)
+        if not direct:
+            model = model.to(where[""])
+        model = model.eval().requires_grad_(False)
         return LoadedModel(model=model, sites=sites(model, self.paths), family=self.family)
+
+    def _spread(self, dtype: Any, spare: int) -> Placement:
+        """The device of every module, before any weight is read."""
+        own = getattr(self.config.get_text_config(), "dtype", None) or torch.float32
+        with quiet(), torch.device("meta"):
+            empty = self._auto.from_config(self.config, dtype=own if dtype == "auto" else dtype)
+        return spread(empty, sites(empty, self.paths).blocks, spare, self.name)
+
+    @property
+    def _auto(self) -> Any:
+        from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+        return AutoModelForMaskedLM if self.family == "masked" else AutoModelForCausalLM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +195,7 @@ def device_of(device: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            message("device", device, f"one that torch has ({reason})", "--device", "Give auto or cpu")
+            message("device", device, f"one that torch has ({reason})", "--device", "Give auto, cpu or map")
         ) from None
     return found
 

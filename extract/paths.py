@@ -50,7 +50,7 @@ class Nodes:
             alphas = torch.tensor(self.alphas, dtype=wide, device=activation.device)[:, None, None]
             if start is None:
                 return alphas * activation
-            first = start[:, layer].to(wide)
+            first = start[:, layer].to(activation.device, wide)
             return first + alphas * (activation - first)
 
         return at

@@ -52,7 +52,7 @@ def _shared(
     prefixes = [torch.cat([part, part[:, :, -1:]], dim=-2) for part in (keys, values)]
 
     def update(key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        rows = query_of_row()
+        rows = query_of_row().to(key.device)
         found: tuple[Tensor, Tensor] = tuple(
             _Behind.apply(own, prefix, rows)  # type: ignore[no-untyped-call]
             for own, prefix in zip((key, value), prefixes, strict=True)

@@ -101,7 +101,7 @@ def refuse_other_logits(model: Any, head: Head, ids: Sequence[int], allowed: flo
     with hooked(forward_pre={head.module: lambda _, args: given.append(args[0])}), torch.no_grad():
         logits = model(input_ids=_one(model, ids)).logits[0]
         theirs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-        ours = head.logits(given[0].reshape(-1, given[0].shape[-1])).log_softmax(-1)
+        ours = head.logits(given[0].reshape(-1, given[0].shape[-1])).log_softmax(-1).to(theirs.device)
     worst = (
         float((ours - theirs).abs().max() / theirs.abs().max()) if ours.shape == theirs.shape else torch.inf
     )

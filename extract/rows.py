@@ -74,7 +74,7 @@ class GrowingBatch:
         """Before a block: rows may join; what has entries of each query is indexed by row."""
         self.layer += 1
         call = BlockCall(args, kwargs)
-        hidden = call.hidden
+        hidden = call.hidden.to(next(block.parameters()).device)  # once, so that gradients sum in one order
         if self.attention is not None and self._is_last():
             hidden = self._only_target(block, call.changed(hidden, self._by_row), self.attention)
         if self._joins_before():
@@ -90,7 +90,7 @@ class GrowingBatch:
             return None
         hidden: Tensor = output[0] if isinstance(output, tuple) else output
         moved = self._moved(hidden) if self.join == "after" else self._token(block)
-        where = torch.arange(len(moved), device=hidden.device), self.place.repeat(self.n_nodes)
+        where = torch.arange(len(moved), device=hidden.device), self._places(hidden)
         grown = self._grow(hidden, self._copies(hidden).index_put(where, moved))
         return (grown, *output[1:]) if isinstance(output, tuple) else grown
 
@@ -104,18 +104,19 @@ class GrowingBatch:
 
     def _only_target(self, block: nn.Module, call: BlockCall, attention: Attention) -> Tensor:
         """Hidden states of one token a row; the block is to be given attention's output of that token."""
-        hidden, place = call.hidden, self.place[self.query]
+        hidden = call.hidden
+        place = self.place.to(hidden.device)[self.query.to(hidden.device)]
         given = attention.only_at(place, lambda: block.forward(*call.args, **call.kwargs))
         self.place = torch.zeros_like(self.place)
         joined = self._copies(given) if self._joins_before() else given[:0]
         attention.given = torch.cat([given, joined])
-        return hidden[torch.arange(len(place), device=place.device), place][:, None]
+        return hidden[torch.arange(len(place), device=hidden.device), place][:, None]
 
     def _token(self, block: nn.Module) -> Tensor:
         """The target's new hidden states, (row, hidden): one token a row, on its path, through the block."""
         if self.attention is None:
             raise RuntimeError("attention at the target is not known")
-        hidden = self._call.hidden[self._own(), self.place][:, None]
+        hidden = self._call.hidden[self._own(self._call.hidden)][:, None]
         self.attention.given = self._copies(self.attention.known_at(self.place))
         call, self._aside = self._call.changed(self._copies(hidden), lambda _, value: value), True
         output = block.forward(*call.args, **call.kwargs)
@@ -125,7 +126,7 @@ class GrowingBatch:
 
     def _moved(self, hidden: Tensor) -> Tensor:
         """The target's new hidden states, (row, hidden), by what the down-projection makes of the path."""
-        activation, own = self.activation[self.layer], hidden[self._own(), self.place].detach()
+        activation, own = self.activation[self.layer], hidden[self._own(hidden)].detach()
         step = (self.points(self.layer, activation) - activation).flatten(0, 1).to(hidden.dtype)
         zeros = self.row_zeros[self.layer] = _zeros(len(step), hidden)
         return self._copies(own) + step @ down_weight(self.sites.downs[self.layer]).T + zeros
@@ -148,10 +149,10 @@ class GrowingBatch:
         if self._aside:
             return (self._path().to(given.dtype).view(given.shape), *args[1:])
         rows = given.view(len(self.query), -1, given.shape[-1])
-        self.activation[layer] = rows[self._own(), self.place].detach()
+        self.activation[layer] = rows[self._own(rows)].detach()
         if not self._joins_before():
             return None
-        changed = rows.index_put(self._new(), self._path().to(rows.dtype))
+        changed = rows.index_put(self._new(rows), self._path().to(rows.dtype))
         return (changed.view(given.shape), *args[1:])
 
     def _add_zeros(self, _: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -162,22 +163,26 @@ class GrowingBatch:
                 return output + zeros.view(output.shape)
         rows = output.view(len(self.query), -1, output.shape[-1])
         own = self.own_zeros[self.layer] = _zeros(self.n_queries, rows)
-        rows = rows.index_put((self._own(), self.place), own, accumulate=True)
+        rows = rows.index_put(self._own(rows), own, accumulate=True)
         if self._joins_before():
-            rows = rows.index_put(self._new(), zeros, accumulate=True)
+            rows = rows.index_put(self._new(rows), zeros, accumulate=True)
         return rows.view(output.shape)
 
     def _path(self) -> Tensor:
         """The layer's rows' activations, (row, neuron)."""
         return self.points(self.layer, self.activation[self.layer]).flatten(0, 1)
 
-    def _own(self) -> Tensor:
-        return torch.arange(self.n_queries, device=self.place.device)
+    def _own(self, of: Tensor) -> tuple[Tensor, Tensor]:
+        """The unpatched rows, and their targets' positions, on the device of what they index."""
+        return torch.arange(self.n_queries, device=of.device), self.place.to(of.device)
 
-    def _new(self) -> tuple[Tensor, Tensor]:
-        """Rows that joined last, and their targets' positions."""
+    def _new(self, of: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows that joined last, and their targets' positions, on the device of what they index."""
         n_rows, n_new = len(self.query), self.n_nodes * self.n_queries
-        return torch.arange(n_rows - n_new, n_rows, device=self.place.device), self.place.repeat(self.n_nodes)
+        return torch.arange(n_rows - n_new, n_rows, device=of.device), self._places(of)
+
+    def _places(self, of: Tensor) -> Tensor:
+        return self.place.to(of.device).repeat(self.n_nodes)
 
 
 def _zeros(n: int, like: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from qloc.extract.attention import why_not_recorded
 from qloc.extract.baselines import Replacing, refuse_without_baseline
 from qloc.extract.continuations import refuse_contrast_of_facts
 from qloc.extract.datasets import read_facts
+from qloc.extract.devices import MAP, described, require_accelerate
 from qloc.extract.gradients import GradientEngine, proved
 from qloc.extract.loading import LoadedModel, Source, source
 from qloc.extract.reprompts import asked_again
@@ -46,7 +47,10 @@ def prepare(plan: Plan) -> Extraction:
     Raises
     ------
     InputError : a model or facts that cannot be read or asked, before any work is done.
+    MissingDependencyError : ``--device map`` without accelerate.
     """
+    if plan.device == MAP:
+        require_accelerate()
     facts = read_facts(plan.facts, relations=plan.relations, max_facts=plan.max_facts, seed=plan.seed)
     named = Paths(blocks=plan.blocks, down=plan.down) if plan.blocks and plan.down else None
     return Extraction(plan=plan, source=source(plan.model, plan.revision, named), facts=facts)
@@ -130,7 +134,7 @@ class Extraction:
         ModelError : they do not fit into memory.
         """
         with _memory_for(f"the weights of {self.source.name}"):
-            return self.source.load(dtype=self.plan.dtype, device=self.plan.device)
+            return self.source.load(dtype=self.plan.dtype, device=self.plan.device, spare=self.plan.memory)
 
     @functools.cached_property
     def engine(self) -> GradientEngine:
@@ -194,13 +198,11 @@ class Extraction:
         import tokenizers
         import transformers
 
-        device = self.loaded.device
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         return {
             "torch": str(torch.__version__),
             "transformers": transformers.__version__,
             "tokenizers": tokenizers.__version__,
-            "device": name,
+            "device": described(self.loaded.model),
             "threads": str(self.plan.threads),
         }
 

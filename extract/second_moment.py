@@ -64,8 +64,8 @@ class SecondMoment:
     @cached_property
     def _weight(self) -> Tensor:
         """λ."""
-        mean: Tensor = self._keys.square().mean()
-        return self.ridge * mean
+        weight: Tensor = self.ridge * self._keys.square().mean()
+        return weight
 
     @cached_property
     def _factor(self) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from qloc.errors import InputError, message
+from qloc.extract.devices import stacked
 from qloc.extract.gradients import GradientEngine
 from qloc.extract.growing import PathGradients
 from qloc.extract.hooks import hooked, in_turn, without_head
@@ -47,9 +48,9 @@ class PreActivationEngine(GradientEngine):
         """As of the engine; ``points`` are of z."""
         at = _inputs_of(self, targets)
 
-        def through(layer: int, _: Tensor) -> Tensor:
+        def through(layer: int, activation: Tensor) -> Tensor:
             value: Tensor = self.functions[layer](points(layer, at.before[:, layer]))
-            return value * at.gate[:, layer]
+            return (value * at.gate[:, layer]).to(activation.device)
 
         each = torch.eye(weights.shape[1], dtype=weights.dtype)
         found = super().paths(targets, through, each, layers)
@@ -106,11 +107,11 @@ def _inputs_of(engine: PreActivationEngine, targets: Sequence[Target]) -> _Input
     """One pass in which f(z) is 1 for as long as it takes to read what it is multiplied by."""
     ids = torch.tensor([target.ids for target in targets], device=engine.device)
     places = torch.tensor([target.position for target in targets], device=engine.device)
-    rows = torch.arange(len(targets), device=engine.device)
     before, gates, values = dict[int, Tensor](), dict[int, Tensor](), dict[int, Tensor]()
 
     def at_target(given: Tensor) -> Tensor:
-        return given.view(len(targets), -1, given.shape[-1])[rows, places]
+        rows = torch.arange(len(targets), device=given.device)
+        return given.view(len(targets), -1, given.shape[-1])[rows, places.to(given.device)]
 
     def hold(layer: int) -> Callable[..., Tensor]:
         def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -131,7 +132,7 @@ def _inputs_of(engine: PreActivationEngine, targets: Sequence[Target]) -> _Input
     with hooked(forward=holding, forward_pre=releasing), without_head(engine.sites.head) as given:
         engine.model(input_ids=ids)
     order = range(engine.sites.n_layers)
-    z, u = (torch.stack([found[layer] for layer in order], 1) for found in (before, gates))
+    z, u = (stacked((found[layer] for layer in order), engine.sites.device) for found in (before, gates))
     return _Inputs(z, u, given[0])
 
 

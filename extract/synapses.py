@@ -22,6 +22,7 @@ from qloc.block import Array
 from qloc.extract import synapse_sets
 from qloc.extract.attention import Change, attending, mass_without_sink, recording
 from qloc.extract.changed_rows import Cells, Ints, Pass, RowEngine
+from qloc.extract.devices import stacked
 from qloc.extract.outcomes import OutcomeColumns, outcomes
 from qloc.extract.tokens import Target, Tokens
 
@@ -138,8 +139,8 @@ class SynapseRun:
                 ids = torch.tensor([targets[index].ids for index in chosen], device=device)
                 with recording(self.engine.model) as kept:
                     self.engine.model(input_ids=ids)
-                whole = torch.stack([weights.sum(2) for weights in kept], 1).double().cpu().numpy()
-                bare = torch.stack([mass_without_sink(w) for w in kept], 1).double().cpu().numpy()
+                whole = stacked((weights.sum(2) for weights in kept), device).double().cpu().numpy()
+                bare = stacked((mass_without_sink(w) for w in kept), device).double().cpu().numpy()
                 for place, index in enumerate(chosen):
                     found[index] = whole[place], bare[place]
         return found

@@ -179,3 +179,8 @@ class EditPlan(_SetPlan):
     rome: RomePlan = RomePlan()
     max_facts: int | None = Field(None, ge=1)
     """Facts of a relation that are edited, seeded, those with known queries first; all where None."""
+
+    def parameters(self) -> dict[str, Any]:
+        """What bears on the phase's numbers; as it was before there was ROME, where there is none."""
+        unused = () if {"rome", "rome_identity"} & set(self.sets) else ("rome",)
+        return {name: value for name, value in super().parameters().items() if name not in unused}

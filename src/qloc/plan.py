@@ -138,6 +138,13 @@ class Plan(_Strict):
             raise ValueError("both module paths, blocks and down, or neither")
         return down
 
+    @field_validator("workers")
+    @classmethod
+    def _all_gpus_are_one_process(cls, workers: int | None, info: ValidationInfo) -> int | None:
+        if workers is not None and workers > 1 and info.data.get("device") == "map":
+            raise ValueError("1 where device is map: each process would spread the model over all GPUs")
+        return workers
+
     @field_validator("cluster")
     @classmethod
     def _one_or_the_other(cls, cluster: str | None, info: ValidationInfo) -> str | None:

@@ -112,7 +112,7 @@ def test_dtype_auto_is_the_checkpoints(tiny: Callable[[str], Any]) -> None:
 
 def test_device_that_is_not_there() -> None:
     with pytest.raises(
-        InputError, match=r"^device is 'cuda:99'; expected one that torch has \(.*Give auto or cpu\.$"
+        InputError, match=r"^device is 'cuda:99'; expected one that torch has \(.*Give auto, cpu or map\.$"
     ):
         device_of("cuda:99")
 

@@ -10,7 +10,7 @@ import pytest
 from qloc.analysis_plan import Hypothesis
 from qloc.errors import InputError
 from qloc.own_sets import neuron_set_labels, read_own_sets
-from qloc.phase_plan import NEURON_SETS, InterventionPlan, RomePlan
+from qloc.phase_plan import NEURON_SETS, EditPlan, InterventionPlan, RomePlan
 from qloc.plan import AnalysisPlan, Plan, each_revision, plan_from
 from qloc.sizes import bytes_of
 
@@ -64,6 +64,11 @@ def test_workers_or_a_cluster_and_neither_bears_on_the_numbers() -> None:
     plain, many = Plan(), Plan(workers=8, cluster=None, device="cpu")
     assert plain.signal_parameters() == many.signal_parameters()
     assert Plan(threads=3).signal_parameters() != plain.signal_parameters()
+    assert problems(workers=2, device="map") == [
+        "workers is 2; expected 1 where device is map: each process would spread the model over all GPUs. "
+        "At flag --workers. Correct it."
+    ]
+    assert Plan(workers=1, device="map").signal_parameters() == plain.signal_parameters()
     assert problems(workers=0)[0].startswith("workers is 0; expected greater than or equal to 1.")
 
 
@@ -217,6 +222,18 @@ def test_parts_of_parts_are_strict_too(tmp_path: Path) -> None:
         f"edits.rome.clamp is 0; expected greater than 0. At plan {path}. Correct it.",
         f"key is 'edits.rome.depth'; expected one of {known}. At plan {path}. Remove or correct it.",
     ]
+
+
+def test_constants_of_an_edit_that_is_not_made_bear_on_nothing() -> None:
+    """A store of the same sets from before there was ROME is still that of this plan."""
+    assert "rome" in EditPlan().parameters()
+    assert EditPlan(sets=("rome_identity",)).parameters()["rome"]["clamp"] == 4.0
+    few = [EditPlan(sets=("own",), rome=RomePlan(clamp=clamp)).parameters() for clamp in (1.0, 2.0)]
+    assert (
+        few[0]
+        == few[1]
+        == {k: v for k, v in EditPlan(sets=("own",)).model_dump(mode="json").items() if k != "rome"}
+    )
 
 
 # Sets of one's own

@@ -181,7 +181,12 @@ StoreDtype = Annotated[
     _option(_KEPT, "--store-dtype", "DTYPE", "Of the signals: float32, float64. [default: float32]"),
 ]
 
-Device = Annotated[str | None, _option(_RUN, "--device", "DEVICE", "auto, cpu, cuda:0 … [default: auto]")]
+Device = Annotated[
+    str | None,
+    _option(
+        _RUN, "--device", "DEVICE", "auto, cpu, cuda:0 …, or map: the model over all GPUs. [default: auto]"
+    ),
+]
 DtypeName = Annotated[
     str | None,
     _option(

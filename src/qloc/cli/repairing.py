@@ -28,7 +28,8 @@ def repair(
         typer.Option("--sets", metavar="FILE", help="Where its own sets are now. [default: as extracted]"),
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda:0 … [default: auto]")
+        str | None,
+        typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda:0 …, map. [default: auto]"),
     ] = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="Take other bytes than the manifest says, and say so in it.")
