@@ -41,7 +41,7 @@ def shipped_plan(kind: Kind) -> Plan:
         relations=_RELATIONS,
         max_facts=5,
         floor=0.1,
-        edits=EditPlan(max_facts=2, rome=RomePlan(layer=0.0, prefixes=2, steps=12)),
+        edits=EditPlan(max_facts=2, n_probes=4, rome=RomePlan(layer=0.0, prefixes=2, steps=12)),
     )
 
 
