@@ -119,16 +119,14 @@ def _others(
         shrink, top = (top - higher).exp_(), higher
         piece.sub_(top[:, None]).exp_()
         total.mul_(shrink).add_(piece.sum(1))
-        mean.mul_(shrink[:, None])
-        if piece.dtype == weight.dtype:
-            mean.addmm_(piece, weight[here])
-        else:
-            mean.add_(_product(piece, weight[here]))
+        mean.mul_(shrink[:, None]).add_(_product(piece, weight[here]))
     return said, top + total.log(), mean.div_(total[:, None])
 
 
 def _product(wide: Tensor, weight: Tensor) -> Tensor:
-    """``wide @ weight``, rows brought to size one first: small ones would be zero in a narrower type."""
+    """``wide @ weight``, rows brought to size one where the weight is narrower: small ones would be zero."""
+    if wide.dtype == weight.dtype:
+        return wide @ weight
     size = wide.abs().amax(1, keepdim=True).clamp_min(torch.finfo(wide.dtype).tiny)
     return size * ((wide / size).to(weight.dtype) @ weight).to(wide.dtype)
 
