@@ -36,13 +36,13 @@ def enter() -> None:
     if not (HOME / "made").exists():
         print(f"making {HOME} with {', '.join(PEERS)} ...", flush=True)
         venv.create(HOME, clear=True)
-        given = [*site.getsitepackages(), str(Path(__file__).parents[1] / "src")]
-        library = next(HOME.glob("lib*/**/site-packages"))
-        lines = [f"import site; site.addsitedir({folder!r})" for folder in given]
-        (library / "given.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
         pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", *PEERS]
         subprocess.run(pip, check=True)
         (HOME / "made").touch()
+    given = [*site.getsitepackages(), str(Path(__file__).parents[1] / "src")]
+    lines = [f"import site; site.addsitedir({folder!r})" for folder in given]
+    library = next(HOME.glob("lib*/**/site-packages"))
+    (library / "given.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
     os.execve(python, [str(python), *sys.argv], {**os.environ, INSIDE: "1"})
 
 
