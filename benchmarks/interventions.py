@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=8)
     parser.add_argument("--arm-queries", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--what", nargs="+", choices=("arms", "edits"), default=["arms", "edits"])
     given = parser.parse_args()
     config, family = shape(given.kind)
     model = build(config, family)
@@ -160,11 +161,14 @@ def main() -> None:
             ("arms", given.arms, asked[: given.arm_queries]),
             ("edits", given.edits, asked),
         ):
+            if what not in given.what:
+                continue
             title = f"{n} {what} of {N_CELLS} neurons of {where}, {len(some)} queries"
             parts[title] = compared(
                 title, _ways(what, model, family, some, _drawn(n, where, sites(model))), given.repeats
             )
-    write(f"interventions-{given.kind}", parts, _NOTES)
+    only = f"-{given.arms * given.arm_queries}-arms" if given.what == ["arms"] else ""
+    write(f"interventions-{given.kind}{only}", parts, _NOTES)
 
 
 def _drawn(n: int, where: str, found: Sites) -> Sets:
