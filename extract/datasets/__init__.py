@@ -6,11 +6,13 @@ A reader gives a :class:`qloc.facts.FactSet`; it never loads torch.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from qloc.errors import InputError, message
 from qloc.extract.datasets.blimp import read_blimp
-from qloc.extract.datasets.editing import read_counterfact, read_zsre
+from qloc.extract.datasets.editing import counterfact, read_records, zsre
 from qloc.extract.datasets.hub import read_hub
 from qloc.extract.datasets.jsonl import read_jsonl
 from qloc.extract.datasets.pararel import read_pararel
@@ -19,11 +21,11 @@ from qloc.facts import FactSet
 
 __all__ = ["read_facts"]
 
-_READERS = {
+_READERS: Mapping[str, Callable[..., FactSet]] = {
     "pararel": read_pararel,
     "blimp": read_blimp,
-    "counterfact": read_counterfact,
-    "zsre": read_zsre,
+    "counterfact": partial(read_records, counterfact),
+    "zsre": partial(read_records, zsre),
     "hf": read_hub,
 }
 _KNOWN = (

@@ -25,8 +25,12 @@ from qloc.facts import ANSWER_MARK, SUBJECT_MARK, FactSet
 Entries = Iterator[dict[str, Any]]
 """Facts as lines of a facts.jsonl have them."""
 
+Form = Callable[[Mapping[str, Any], int], Entries]
+"""(record, its number from 1) → the facts of the record."""
 
-def read_counterfact(
+
+def read_records(
+    form: Form,
     path: Path,
     *,
     source: str,
@@ -34,25 +38,21 @@ def read_counterfact(
     max_facts: int | None = None,
     seed: int = 0,
 ) -> FactSet:
-    """The facts of CounterFact's JSON; see :func:`qloc.extract.datasets.read_facts`.
+    """The facts of one of ROME's JSON files; see :func:`qloc.extract.datasets.read_facts`.
+
+    Parameters
+    ----------
+    form : :func:`counterfact` or :func:`zsre`, of which the file's records are.
 
     Raises
     ------
     InputError : every problem of the file, each with its record.
     """
-    return _read(path, counterfact, source, relations, max_facts, seed)
-
-
-def read_zsre(
-    path: Path,
-    *,
-    source: str,
-    relations: tuple[str, ...] = (),
-    max_facts: int | None = None,
-    seed: int = 0,
-) -> FactSet:
-    """The facts of zsRE's JSON, one for each of a record's answers; see :func:`read_counterfact`."""
-    return _read(path, _zsre, source, relations, max_facts, seed)
+    problems = Problems()
+    records = [(f"{path}, record {n}", one) for n, one in enumerate(_records(path, problems), start=1)]
+    facts = facts_of(entries_of(records, form, problems), problems)
+    problems.stop()
+    return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
 
 
 def counterfact(record: Mapping[str, Any], number: int) -> Entries:
@@ -79,7 +79,8 @@ def counterfact(record: Mapping[str, Any], number: int) -> Entries:
     }
 
 
-def _zsre(record: Mapping[str, Any], number: int) -> Entries:
+def zsre(record: Mapping[str, Any], number: int) -> Entries:
+    """The facts of one of zsRE's records, one for each of its answers; errors as of :func:`counterfact`."""
     subject = record["subject"].strip()
     queries = [_query(prompt, subject) for prompt in (record["src"], record["rephrase"]) if prompt.strip()]
     answers = [answer.strip() for answer in record["answers"]]
@@ -98,32 +99,16 @@ def _query(prompt: str, subject: str) -> str:
     return f"{prompt.strip().replace(subject, SUBJECT_MARK)} {ANSWER_MARK}"
 
 
-def _read(
-    path: Path,
-    entries: Callable[[Mapping[str, Any], int], Entries],
-    source: str,
-    relations: tuple[str, ...],
-    max_facts: int | None,
-    seed: int,
-) -> FactSet:
-    problems = Problems()
-    records = [(f"{path}, record {n}", one) for n, one in enumerate(_records(path, problems), start=1)]
-    found = entries_of(records, entries, problems)
-    facts = facts_of(found, problems)
-    problems.stop()
-    return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
-
-
 def entries_of(
     records: Sequence[tuple[str, Any]],
-    entries: Callable[[Mapping[str, Any], int], Entries],
+    form: Form,
     problems: Problems,
 ) -> list[tuple[str, dict[str, Any]]]:
     """(place, entry as of facts.jsonl) of the facts of (place, record) pairs."""
     found, rule = [], "as ROME's files have it"
     for number, (at, record) in enumerate(records, start=1):
         try:
-            found += [(at, entry) for entry in entries(record, number)]
+            found += [(at, entry) for entry in form(record, number)]
         except KeyError as error:
             problems.add("record", f"without {error.args[0]}", rule, at, "Add it")
         except (TypeError, AttributeError, IndexError):
