@@ -70,7 +70,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 models: $(VENV)/.extract
-	$(BIN)/python -m qloc.extract.embedded.train
+	$(BIN)/python -m qloc.extract.embedded.training.train
 
 shipped: $(VENV)/.extract
 	$(BIN)/python -m qloc.shipped

@@ -40,29 +40,29 @@ import scipy
 import statsmodels
 import xarray as xr
 
-from qloc import __version__
-from qloc.analysis.asked import Asked
-from qloc.analysis.families import in_families
+from qloc.analysis.inference.multiplicity import in_families
+from qloc.analysis.inputs.study import Study
 from qloc.analysis.questions.behaviour import behaviour_question
 from qloc.analysis.questions.consistency import consistency_question
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.questions.counts import counts_of, counts_question
 from qloc.analysis.questions.edits import edits_question
-from qloc.analysis.questions.heatmap import heatmap_question
+from qloc.analysis.questions.inconsistent_share import ratio_question
 from qloc.analysis.questions.interventions import interventions_question
 from qloc.analysis.questions.layers import layers_question
 from qloc.analysis.questions.methods import methods_question
 from qloc.analysis.questions.overlap import overlap_question
 from qloc.analysis.questions.quality import quality_question
-from qloc.analysis.questions.ratio import ratio_question
 from qloc.analysis.questions.sensitivity import sensitivity_question
+from qloc.analysis.questions.single_facts import heatmap_question
 from qloc.analysis.questions.stability import stability_question
 from qloc.analysis.questions.synapses import synapses_question
 from qloc.analysis.questions.welch import welch_question
 from qloc.analysis.results import Question, StudyResult
-from qloc.analysis.study import Study
-from qloc.canonical import digest
+from qloc.canonical_json import digest
 from qloc.plan import AnalysisPlan
 from qloc.progress import Progress
+from qloc.version import __version__
 
 PLAN_DIGEST = "analysis plan, sha256"
 """Where a result's provenance has the digest of its plan: the plan's, as canonical JSON."""
@@ -118,7 +118,7 @@ def analyze(
 
     Examples
     --------
-    >>> from qloc.simulate import simulate
+    >>> from qloc.simulation.simulate import simulate
     >>> study = simulate(facts=40, relations=2, templates=4, seed=1)
     >>> result = analyze(study, AnalysisPlan(n_permutations=99, n_bootstrap=99))
     >>> [question.id for question in result.questions]

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import patsy
 
-from qloc.analysis.draws import Draws
-from qloc.analysis.fact_columns import fact_columns
-from qloc.analysis.groups import codes, n_codes
-from qloc.analysis.regression import clustered_slopes, independent
+from qloc.analysis.inference.codes import codes, n_codes
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.regression import clustered_slopes, independent
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.results import TestResult, Verdict
-from qloc.analysis.study import Study
 from qloc.errors import InputError, message
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
@@ -70,7 +70,8 @@ def fit(
     Parameters
     ----------
     formula : as in R, such as ``"kappa ~ log_count + C(relation)"``, over the columns of
-        :func:`qloc.analysis.fact_columns.fact_columns`: scores, behaviour, attributes, and ``log_<name>``.
+        :func:`qloc.analysis.localization.fact_columns.fact_columns`: scores, behaviour, attributes, and
+        ``log_<name>``.
     cluster : column whose values' errors may depend on each other: ``relation``, ``object``, ``subject``…
     known : scores over known queries only.
 
@@ -89,7 +90,7 @@ def fit(
 
     Examples
     --------
-    >>> from qloc.simulate import simulate
+    >>> from qloc.simulation.simulate import simulate
     >>> study = simulate(facts=60, relations=6, templates=4, seed=1)
     >>> fitted = fit(study, "kappa ~ log_frequency", cluster="object")
     >>> [test.name for test in fitted.tests]

@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from qloc.analysis.consistency import consistency
-from qloc.analysis.groups import Ints
-from qloc.analysis.study import CORE_FACTS, Study
+from qloc.analysis.inputs.study import CORE_FACTS, Study
+from qloc.analysis.localization.consistency import consistency
+from qloc.arrays import Ints
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
 
@@ -79,7 +79,7 @@ def find(study: Study, text: str) -> Ints:
 
     Examples
     --------
-    >>> from qloc.simulate import simulate
+    >>> from qloc.simulation.simulate import simulate
     >>> study = simulate(facts=12, relations=2, templates=3, seed=1)
     >>> find(study, "F00003").tolist(), len(find(study, "f0000"))
     ([3], 10)

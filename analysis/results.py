@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from qloc.errors import InputError, message
-from qloc.files import write_text
+from qloc.text_files import write_text
 
 FORMAT_VERSION = 1  # 1: first form
 FILE = "study.json"

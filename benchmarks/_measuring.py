@@ -28,11 +28,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertConfig, GPT2Config
 
-from qloc.extract.architectures import sites
-from qloc.extract.gradients import GradientEngine, proved
-from qloc.extract.paths import ScaledPath, integrals
-from qloc.extract.quadrature import quadrature
-from qloc.extract.tokens import Family, Target
+from qloc.extract.attribution.engine import GradientEngine, proved
+from qloc.extract.attribution.path_integrals import ScaledPath, integrals
+from qloc.extract.attribution.quadrature import quadrature
+from qloc.extract.models.architectures import sites
+from qloc.extract.prompts.tokenizing import Family, Target
 
 RESULTS = Path(__file__).parent / "results"
 

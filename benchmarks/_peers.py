@@ -14,8 +14,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from qloc.extract.architectures import Sites
-from qloc.extract.tokens import Family, Target
+from qloc.extract.models.architectures import Sites
+from qloc.extract.prompts.tokenizing import Family, Target
 
 
 def words(vocabulary: int, family: Family) -> PreTrainedTokenizerFast:

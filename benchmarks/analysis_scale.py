@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from qloc.analysis.analyze import gathered, questions_of
-from qloc.analysis.asked import Asked
-from qloc.analysis.chen import reproduce
-from qloc.analysis.compare import compare
-from qloc.pipeline import open_study, report
+from qloc.analysis.comparison.models import compare
+from qloc.analysis.questions.context import Asked
+from qloc.analysis.reproductions.chen_tables import reproduce
 from qloc.plan import AnalysisPlan
-from qloc.simulate import simulate
+from qloc.simulation.simulate import simulate
+from qloc.workflows.analyze import open_study, report
 
 RESULTS = Path(__file__).parent / "results" / "analysis-scale.md"
 HEAD = ("| part | seconds | of the processor | peak GB so far |", "|---|---|---|---|")

@@ -30,7 +30,7 @@ from calibration_effects import CELLS as OF_EFFECTS
 from numpy.typing import NDArray
 from scipy import stats
 
-from qloc import __version__
+from qloc.version import __version__
 
 CELLS = {**OF_SETS, **OF_EFFECTS, **OF_MODELS}
 RESULTS = Path(__file__).parent / "results"

@@ -11,24 +11,30 @@ import numpy as np
 import statsmodels.api as sm
 from scipy import stats
 
-from qloc.analysis.across import across_methods
-from qloc.analysis.agreement import agreement, agreement_of
-from qloc.analysis.behaviour import behaviour_test
-from qloc.analysis.clustered import cluster_interval
-from qloc.analysis.consistency import answer_codes, considered, consistency, filled, relation_codes
-from qloc.analysis.draws import Draws
-from qloc.analysis.equivalence import mean_tost_p
-from qloc.analysis.fact_columns import columns_of, same_answer, same_candidate
-from qloc.analysis.kernels import otsu
-from qloc.analysis.kinds import components_p, counts_of
-from qloc.analysis.overlap import excesses
-from qloc.analysis.ratio import ratio, ratio_interval, share_test
-from qloc.analysis.reliability import reliability_test
-from qloc.analysis.resampling import permutation_p, sign_flip_p
+from qloc.analysis.inference.cluster_intervals import cluster_interval
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.equivalence import mean_tost_p
+from qloc.analysis.inference.means import mean_by
+from qloc.analysis.inference.resampling import permutation_p, sign_flip_p
+from qloc.analysis.localization.across_methods import across_methods
+from qloc.analysis.localization.behaviour import behaviour_test
+from qloc.analysis.localization.consistency import (
+    answer_codes,
+    considered,
+    consistency,
+    filled,
+    otsu,
+    relation_codes,
+)
+from qloc.analysis.localization.fact_columns import columns_of, same_answer, same_candidate
+from qloc.analysis.localization.inconsistent_share import ratio, ratio_interval, share_test
+from qloc.analysis.localization.kinds_of_facts import components_p, counts_of
+from qloc.analysis.localization.method_agreement import agreement, agreement_of
+from qloc.analysis.localization.overlap import excesses
+from qloc.analysis.localization.reliability import reliability_test
 from qloc.analysis.results import Interval, TestResult
-from qloc.analysis.rowwise import mean_by
 from qloc.neurons import NeuronSets
-from qloc.planted import plant
+from qloc.simulation.planted import plant
 
 Outcome = tuple[float, float, float, float]
 N_PERMUTATIONS = 99

@@ -11,12 +11,12 @@ import xarray as xr
 from calibration_cells import N_PERMUTATIONS, Cell, Outcome, _of
 from scipy.special import expit, logit
 
-from qloc.analysis.model_measures import MEASURES, Measures
-from qloc.analysis.studies import Studies
-from qloc.analysis.study import Study
+from qloc.analysis.comparison.measures import MEASURES, Measures
+from qloc.analysis.comparison.studies import Studies
+from qloc.analysis.inputs.study import Study
 from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
-from qloc.planted import Planted, plant
+from qloc.simulation.planted import Planted, plant
 from qloc.vocabulary import FACT, QUERY
 
 SIZE = {"facts": 160, "relations": 10, "templates": 5, "n_neurons": 64, "one_to_one": 1}

@@ -11,20 +11,22 @@ import numpy as np
 import xarray as xr
 from calibration_cells import NAN, Cell, Outcome, _draws, _of
 
-from qloc.analysis.ceiling import AGAIN, ceiling_test
-from qloc.analysis.consistency import consistency
-from qloc.analysis.edit_consistency import generalization_test
-from qloc.analysis.edit_hypotheses import budget_test, damage_test, matched_test
-from qloc.analysis.edited import Edited, On
-from qloc.analysis.equivalence import mean_tost_p
-from qloc.analysis.groups import Floats, codes
-from qloc.analysis.intervened import Changed, Control, control_test
-from qloc.analysis.mapping import NEIGHBOR, OWN, mapping_test, others
-from qloc.analysis.paired import MARGIN, Rows, log_odds, paired_test
-from qloc.analysis.synapse_effects import Attended, synapse_test
-from qloc.planted import Planted, plant
-from qloc.planted_edits import edits_of
-from qloc.planted_effects import Effects, interventions_of, log_p, reprompts_of, synapses_of
+from qloc.analysis.editing.generalization import generalization_test
+from qloc.analysis.editing.hypotheses import budget_test, damage_test, matched_test
+from qloc.analysis.editing.outcomes import Edited, On
+from qloc.analysis.inference.codes import codes
+from qloc.analysis.inference.equivalence import mean_tost_p
+from qloc.analysis.inference.paired import MARGIN, log_odds, paired_test
+from qloc.analysis.inputs.query_rows import Rows
+from qloc.analysis.interventions.knowledge_synapses import Attended, synapse_test
+from qloc.analysis.interventions.neuron_effects import Changed, Control, control_test
+from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, mapping_test, others
+from qloc.analysis.interventions.reprompt_ceiling import AGAIN, ceiling_test
+from qloc.analysis.localization.consistency import consistency
+from qloc.arrays import Floats
+from qloc.simulation.edits import edits_of
+from qloc.simulation.interventions import Effects, interventions_of, log_p, reprompts_of, synapses_of
+from qloc.simulation.planted import Planted, plant
 
 SIZE = {"facts": 160, "relations": 8, "templates": 6, "n_neurons": 64, "one_to_one": 1}
 FEW = {"facts": 80, "relations": 4, "one_to_one": 0}
@@ -38,7 +40,10 @@ EQUAL: Final = 1.0
 
 
 def rows(planted: Planted) -> Rows:
-    """Known queries of facts that do not leak, as :func:`qloc.analysis.paired.rows_of` finds them."""
+    """Known queries of facts that do not leak, as :func:`qloc.analysis.inputs.query_rows.rows_of` finds
+
+    them.
+    """
     c = planted.columns
     return Rows(
         fact=c.fact.astype(np.int64),

@@ -11,8 +11,8 @@ import argparse
 
 import numpy as np
 
-from qloc.analysis.consistency import consistency, first_queries
-from qloc.planted import plant
+from qloc.analysis.localization.consistency import consistency, first_queries
+from qloc.simulation.planted import plant
 
 
 def main() -> None:

@@ -17,10 +17,10 @@ import torch
 from _measuring import attribution, build, costs, engine_of, shape, table, targets, write
 from torch import Tensor
 
-from qloc.extract.gradients import GradientEngine
-from qloc.extract.hooks import hooked, without_head
-from qloc.extract.quadrature import quadrature
-from qloc.extract.tokens import Target
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.quadrature import quadrature
+from qloc.extract.models.hooks import hooked, without_head
+from qloc.extract.prompts.tokenizing import Target
 
 
 def naive(engine: GradientEngine, target: Target, steps: int, *, every_position: bool) -> Tensor:

@@ -18,9 +18,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from _measuring import write
 
-from qloc.extracting import extract_study
 from qloc.plan import Plan
-from qloc.sharing import diff
+from qloc.workflows.exchange import diff
+from qloc.workflows.extract import extract_study
 
 DTYPES = ("float32", "bfloat16", "float16")
 

@@ -22,14 +22,15 @@ import torch
 from _measuring import build, costs, shape, table, targets, write
 from torch import Tensor
 
-from qloc.extract.architectures import Sites, down_weight, sites
-from qloc.extract.changed_rows import Cells, RowEngine, sharing
-from qloc.extract.edit_tests import EditTests
-from qloc.extract.edits import Edit, erasure
-from qloc.extract.hooks import hooked
-from qloc.extract.joining_proof import joining
-from qloc.extract.outcomes import outcomes
-from qloc.extract.tokens import Asked, Family, Target
+from qloc.extract.edits.evaluation import EditTests
+from qloc.extract.edits.knowledge_neurons import erasure
+from qloc.extract.models.architectures import Sites, down_weight, sites
+from qloc.extract.models.hooks import hooked
+from qloc.extract.passes.late_join_proof import joining
+from qloc.extract.passes.outcomes import outcomes
+from qloc.extract.passes.row_engine import Cells, RowEngine, sharing
+from qloc.extract.passes.weight_changes import Edit
+from qloc.extract.prompts.tokenizing import Asked, Family, Target
 from qloc.facts import Query
 
 N_CELLS = 20

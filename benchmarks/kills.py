@@ -26,10 +26,10 @@ from pathlib import Path
 
 import torch
 
-from qloc.extracting import extract_study, prepared
 from qloc.plan import Plan
-from qloc.store import write as _  # noqa: F401  (before any fork)
-from qloc.store.verify import verify
+from qloc.store.integrity.verify import verify
+from qloc.store.writing import writer as _  # noqa: F401  (before any fork)
+from qloc.workflows.extract import extract_study, prepared
 
 STAGES = ("starting", "skeleton", "units", "assembling", "clearing up", "ended before")
 STEPS = ("fsync", "rename", "replace", "unlink", "mkdir", "rmdir")

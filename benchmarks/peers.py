@@ -85,8 +85,8 @@ def equal_accuracy(kind: Any, args: argparse.Namespace) -> list[dict[str, Any]]:
     from _measuring import attribution, engine_of, gflop_of, targets
     from _peers import Package
 
-    from qloc.extract.loading import source
-    from qloc.extract.run import prepare
+    from qloc.extract.models.loading import source
+    from qloc.extract.signals.extraction import prepare
     from qloc.plan import Plan
 
     plan = Plan(model=f"embedded:{kind}", facts="embedded", max_facts=args.facts)

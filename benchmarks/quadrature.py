@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qloc.extract.gradients import GradientEngine
-from qloc.extract.paths import ScaledPath, integrals
-from qloc.extract.quadrature import clenshaw_curtis, quadrature
-from qloc.extract.run import prepare
-from qloc.extract.tokens import Target
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.path_integrals import ScaledPath, integrals
+from qloc.extract.attribution.quadrature import clenshaw_curtis, quadrature
+from qloc.extract.prompts.tokenizing import Target
+from qloc.extract.signals.extraction import prepare
 from qloc.plan import Plan
 
 THRESHOLD = 0.2

@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from studies.heavy_tailed import HeavyTailed
 
-from qloc.store import ledger
-from qloc.store.write import Writer
+from qloc.store.units import ledger
+from qloc.store.writing.writer import Writer
 
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7)
 CONSISTENCY, K0 = 0.1, 3
@@ -154,7 +154,7 @@ def measure_dense(path: str) -> dict[str, Any]:
 
 def measure_open(path: str) -> dict[str, Any]:
     """Seconds to open a store with nothing of it in memory, and again."""
-    from qloc.pipeline import open_study
+    from qloc.workflows.analyze import open_study
 
     evict(path)
     return {name: timed(lambda: open_study(path)).tolist() for name in ("cold", "warm")}
@@ -162,10 +162,10 @@ def measure_open(path: str) -> dict[str, Any]:
 
 def measure_scores(path: str) -> dict[str, float]:
     """Seconds and peak memory of all scores by relation at ten thresholds, opening among them."""
-    from qloc.analysis.asked import mean
-    from qloc.analysis.consistency import consistency, filled, inconsistent
-    from qloc.analysis.subsets import subset_scores
-    from qloc.pipeline import open_study
+    from qloc.analysis.inference.means import mean
+    from qloc.analysis.localization.consistency import consistency, filled, inconsistent
+    from qloc.analysis.localization.query_subsets import subset_scores
+    from qloc.workflows.analyze import open_study
 
     evict(path)
     at, cpu = time.perf_counter(), time.process_time()
@@ -187,7 +187,7 @@ def measure_scores(path: str) -> dict[str, float]:
 
 def measure_fact(path: str, n: int = 60) -> dict[str, Any]:
     """Seconds to read one fact's panel: its neurons, and all three signals of all its queries and methods."""
-    from qloc.pipeline import open_study
+    from qloc.workflows.analyze import open_study
 
     study = open_study(path)
     first, k = study.column("facts", "first_query"), study.column("facts", "n_queries")

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from qloc.analysis.results import Cell, Question, StudyResult, Table, TestResult, Verdict, plain
-from qloc.canonical import digest
+from qloc.canonical_json import digest
 from qloc.errors import InputError, message
-from qloc.reports.compare import compare
 from qloc.reports.document import (
     ColumnKind,
     Document,
@@ -21,9 +20,10 @@ from qloc.reports.document import (
     Summary,
     TableBlock,
 )
-from qloc.reports.draft import figure
-from qloc.reports.recipes import heading, word
+from qloc.reports.figures.from_table import figure
+from qloc.reports.figures.table_recipes import heading, word
 from qloc.reports.rounding import available
+from qloc.reports.side_by_side import compare
 
 _COUNTED: Final[tuple[tuple[tuple[Verdict, ...], str, str], ...]] = (
     (("holds",), "holds", "hold"),

@@ -8,10 +8,10 @@ from typing import Final, Literal
 
 from qloc.analysis.results import StudyResult
 from qloc.errors import InputError, message
-from qloc.files import write_text
-from qloc.reports import html, latex, machine, markdown
 from qloc.reports.build import build
 from qloc.reports.document import Document
+from qloc.reports.renderers import html, json_document, latex, markdown
+from qloc.text_files import write_text
 
 Format = Literal["html", "md", "latex", "json"]
 
@@ -19,7 +19,7 @@ RENDERERS: Final[dict[str, Callable[[Document], str]]] = {
     "html": html.render,
     "md": markdown.render,
     "latex": latex.render,
-    "json": machine.render,
+    "json": json_document.render,
 }
 """Format → what turns a document into text."""
 

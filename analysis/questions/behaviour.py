@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.asked import Asked, mean, number
-from qloc.analysis.behaviour import OUTCOMES, behaviour_test
-from qloc.analysis.clustered import cluster_interval
-from qloc.analysis.fact_columns import fact_columns
-from qloc.analysis.groups import codes
+from qloc.analysis.inference.cluster_intervals import cluster_interval
+from qloc.analysis.inference.codes import codes
+from qloc.analysis.inference.means import mean
+from qloc.analysis.localization.behaviour import OUTCOMES, behaviour_test
+from qloc.analysis.localization.fact_columns import fact_columns
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.results import Question, Table, TestResult
+from qloc.analysis.wording import number
 
 WORDS = {
     "agreement": "same most likely answer",

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from qloc.analysis.asked import Asked, counted, mean, number
-from qloc.analysis.consistency import SCORES
+from qloc.analysis.inference.means import mean
+from qloc.analysis.inputs.study import CORE_FACTS
+from qloc.analysis.localization.consistency import SCORES
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.results import Question, Table
-from qloc.analysis.study import CORE_FACTS
+from qloc.analysis.wording import counted, number
 
 CHEN = (
     "Chen et al. 2025, Knowledge Localization: Mission Not Accomplished? Enter Query Localization! ICLR, "

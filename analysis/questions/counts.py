@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.asked import PAIR, Asked, counted, percent
+from qloc.analysis.questions.context import PAIR, Asked
 from qloc.analysis.results import Question, Table
+from qloc.analysis.wording import counted, percent
 
 
 def counts_question(asked: Asked) -> Question:

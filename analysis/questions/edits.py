@@ -7,9 +7,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.asked import Asked, counted, mean, number
-from qloc.analysis.edit_consistency import UsedConsistency, generalization_test
-from qloc.analysis.edit_hypotheses import (
+from qloc.analysis.editing.generalization import UsedConsistency, generalization_test
+from qloc.analysis.editing.hypotheses import (
     AGAINST_MATCHED,
     AT_EQUAL_BUDGET,
     AT_EQUAL_DAMAGE,
@@ -18,10 +17,13 @@ from qloc.analysis.edit_hypotheses import (
     damage_test,
     matched_test,
 )
-from qloc.analysis.edited import CRITERIA, SCORES, Edited
-from qloc.analysis.groups import Floats
+from qloc.analysis.editing.outcomes import CRITERIA, SCORES, Edited, harmonic
+from qloc.analysis.inference.means import mean
+from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, screened, spread
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.results import Question, Table, TestResult
-from qloc.analysis.screen import SCREEN_NOTE, corrected, screened, spread
+from qloc.analysis.wording import counted, number
+from qloc.arrays import Floats
 
 CONTRASTS: Final = (
     ("own", "matched"),
@@ -184,19 +186,6 @@ def _row(
     before = mean(edited.found["base_text_nats"].values[among & ~np.isnan(damage)])
     row["perplexity"] = float(np.exp(before) * np.expm1(row["nats"]))
     return {**row, "facts": int(np.sum(~np.isnan(by["reliability"]) & among))}
-
-
-def harmonic(values: list[float]) -> float:
-    """Harmonic mean of shares; 0 where one is 0, NaN where one is.
-
-    Examples
-    --------
-    >>> harmonic([1.0, 1.0, 0.0]), round(harmonic([0.5, 1.0, 1.0]), 2)
-    (0.0, 0.75)
-    """
-    if any(np.isnan(values)):
-        return float("nan")
-    return 0.0 if min(values) <= 0 else float(len(values) / np.sum(1 / np.array(values)))
 
 
 def _by_class(asked: Asked, edited: Edited, cs2: Floats) -> pd.DataFrame:

@@ -8,10 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from qloc.analysis.asked import Asked, mean, number
-from qloc.analysis.ceiling import ceiling_of, ceiling_test, has_ceiling, overlaps
-from qloc.analysis.intervened import CONTROLS, MEASURES, Changed, Measure, control_test
-from qloc.analysis.mapping import (
+from qloc.analysis.inference.means import mean
+from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, screened, spread
+from qloc.analysis.interventions.neuron_effects import (
+    CONTROLS,
+    MEASURES,
+    Changed,
+    Measure,
+    control_test,
+)
+from qloc.analysis.interventions.query_kn_mapping import (
     NEIGHBOR,
     OWN,
     Others,
@@ -20,8 +26,10 @@ from qloc.analysis.mapping import (
     others_of,
     sets_of_arms,
 )
+from qloc.analysis.interventions.reprompt_ceiling import ceiling_of, ceiling_test, has_ceiling, overlaps
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.results import Question, Table, TestResult
-from qloc.analysis.screen import SCREEN_NOTE, corrected, screened, spread
+from qloc.analysis.wording import number
 from qloc.neurons import NeuronSets
 
 CLASSES: Final = ("consistent", "inconsistent", "not told")

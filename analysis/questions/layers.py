@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.asked import PAIR, Asked, percent
-from qloc.analysis.layers import layer_profile
+from qloc.analysis.localization.layer_profile import layer_profile
+from qloc.analysis.questions.context import PAIR, Asked
 from qloc.analysis.results import Question, Table
+from qloc.analysis.wording import percent
 from qloc.neurons import NeuronSets
 
 

@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.agreement import Agreement, agreement, agreement_of, agreement_test
-from qloc.analysis.asked import Asked, mean
-from qloc.analysis.groups import Floats
+from qloc.analysis.inference.means import mean
+from qloc.analysis.localization.method_agreement import (
+    Agreement,
+    agreement,
+    agreement_of,
+    agreement_test,
+)
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.results import Question, Table, TestResult
+from qloc.arrays import Floats
 
 SAME, OTHERS = "two methods, one query", "one method, two paraphrases"
 

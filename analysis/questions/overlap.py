@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.asked import Asked, mean
-from qloc.analysis.groups import Floats, Ints
-from qloc.analysis.hypotheses import result_of
-from qloc.analysis.overlap import excesses
+from qloc.analysis.inference.means import mean
+from qloc.analysis.localization.overlap import excesses
+from qloc.analysis.localization.overlap_tests import result_of
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.results import Question, Table
+from qloc.arrays import Floats, Ints
 
 ALL = "All relations"
 PARTS = ("template", "answer", "fact")

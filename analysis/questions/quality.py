@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.asked import Asked, mean, number, percent
-from qloc.analysis.consistency import SCORES, consistency
+from qloc.analysis.inference.means import mean
+from qloc.analysis.localization.consistency import SCORES, consistency
 from qloc.analysis.questions.consistency import NAMES
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.results import Question, Table
+from qloc.analysis.wording import number, percent
 from qloc.vocabulary import GAP_TOLERANCE, METHOD
 
 EVERY_LAYER = -1

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.asked import Asked, counted, mean, number
-from qloc.analysis.clustered import cluster_intervals
-from qloc.analysis.consistency import answer_codes, relation_codes
-from qloc.analysis.multiverse import MEASURES, MOST_FACTS, cell_of, multiverse, sample_of
+from qloc.analysis.inference.cluster_intervals import cluster_intervals
+from qloc.analysis.inference.means import mean
+from qloc.analysis.localization.consistency import answer_codes, relation_codes
+from qloc.analysis.localization.multiverse import MEASURES, MOST_FACTS, cell_of, multiverse, sample_of
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.results import Question, Table
+from qloc.analysis.wording import counted, number
 from qloc.errors import FloorError
 
 HEADINGS = {

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.asked import Asked, number
-from qloc.analysis.clustered import cluster_interval
-from qloc.analysis.consistency import answer_codes, relation_codes
-from qloc.analysis.draws import Draws
-from qloc.analysis.kinds import GRID, counts_of, deconvolved, kinds_test, sampled
-from qloc.analysis.reliability import Halves, halves_of, reliability, reliability_of
+from qloc.analysis.inference.cluster_intervals import cluster_interval
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.localization.consistency import answer_codes, relation_codes
+from qloc.analysis.localization.kinds_of_facts import GRID, counts_of, deconvolved, kinds_test, sampled
+from qloc.analysis.localization.reliability import Halves, halves_of, reliability, reliability_of
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.results import Question, Table, TestResult
+from qloc.analysis.wording import number
 from qloc.neurons import NeuronSets
 
 ALL = "All relations"

@@ -7,10 +7,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.asked import Asked, mean, number
-from qloc.analysis.results import Question, Table, TestResult
-from qloc.analysis.screen import SCREEN_NOTE, corrected, screened, spread
-from qloc.analysis.synapse_effects import (
+from qloc.analysis.inference.means import mean
+from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, screened, spread
+from qloc.analysis.interventions.knowledge_synapses import (
     CONTROLS,
     EQUAL_MASS,
     KNOWLEDGE,
@@ -19,6 +18,9 @@ from qloc.analysis.synapse_effects import (
     Outcome,
     synapse_test,
 )
+from qloc.analysis.questions.context import Asked
+from qloc.analysis.results import Question, Table, TestResult
+from qloc.analysis.wording import number
 
 _WHAT: Final[dict[Outcome, str]] = {
     "answer": "log-odds of the answer",

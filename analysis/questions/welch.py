@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qloc.analysis.asked import Asked
-from qloc.analysis.published import CIRCULAR, welch
+from qloc.analysis.localization.welch import CIRCULAR, welch
 from qloc.analysis.questions.consistency import CHEN
+from qloc.analysis.questions.context import Asked
 from qloc.analysis.results import Question, Table
 
 

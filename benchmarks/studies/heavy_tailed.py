@@ -3,8 +3,8 @@
 Of each fact, only some hundred *candidate* neurons have an attribution other than 0: those of its relation,
 templates, answer and subject, some of each query's own, and one in every layer that is no member of anything.
 The panel of a network is the panel of its neurons above the floor, so that ``arrays`` are, value for value,
-what ``qloc.store.panel.unit_arrays`` makes of ``block``; a test compares them where the network is small
-enough to be written down.
+what ``qloc.store.units.panel.unit_arrays`` makes of ``block``; a test compares them where the network is
+small enough to be written down.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from functools import cached_property
 
 import numpy as np
 
-from qloc.block import Array, Block, Outline, Unit, units_of
-from qloc.store.layout import Layout
-from qloc.store.panel import panel
-from qloc.store.schema import typed
+from qloc.arrays import Array
+from qloc.block import Block, Outline, Unit, units_of
+from qloc.store.schema.layout import Layout
+from qloc.store.schema.variables import typed
+from qloc.store.units.panel import panel
 
 METHODS = ("ig", "amig", "sig")
 RELATIONS, TEMPLATES, ANSWERS, CANDIDATES = 38, 20, 90, 64

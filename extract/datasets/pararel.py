@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from qloc.errors import InputError, message
-from qloc.extract.datasets.lines import Problems, json_lines
+from qloc.extract.datasets.json_lines import Problems, json_lines
 from qloc.extract.datasets.selection import require_relations, select
 from qloc.facts import ANSWER_MARK, SUBJECT_MARK, Fact, FactSet, Query, fill
 

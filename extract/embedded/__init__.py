@@ -1,7 +1,7 @@
 """Two tiny trained models, the facts that they were taught, and held-out text, as files of the package.
 
 Synthetic, for demonstration: what each fact's queries were taught is known, so an analysis can be checked
-against it. Nothing here imports torch; `qloc.extract.embedded.train` makes the files again.
+against it. Nothing here imports torch; `qloc.extract.embedded.training.train` makes the files again.
 """
 
 from __future__ import annotations

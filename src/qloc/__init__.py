@@ -15,31 +15,31 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from qloc.version import __version__
+
 if TYPE_CHECKING:
     from qloc.analysis import hypotheses as hypotheses
-    from qloc.analysis.consistency import consistency as consistency
     from qloc.analysis.formula import fit as fit
-    from qloc.extracting import extract_study as extract_study
+    from qloc.analysis.localization.consistency import consistency as consistency
     from qloc.neurons import NeuronSets as NeuronSets
-    from qloc.pipeline import analyze as analyze
-    from qloc.pipeline import open_study as open  # noqa: F401
-    from qloc.pipeline import report as report
     from qloc.plan import Plan as Plan
-    from qloc.simulate import simulate as simulate
-
-__version__ = "0.1.0"
+    from qloc.simulation.simulate import simulate as simulate
+    from qloc.workflows.analyze import analyze as analyze
+    from qloc.workflows.analyze import open_study as open  # noqa: F401
+    from qloc.workflows.analyze import report as report
+    from qloc.workflows.extract import extract_study as extract_study
 
 _HOME = {
-    "open": ("qloc.pipeline", "open_study"),
-    "extract_study": ("qloc.extracting", "extract_study"),
-    "analyze": ("qloc.pipeline", "analyze"),
-    "report": ("qloc.pipeline", "report"),
+    "open": ("qloc.workflows.analyze", "open_study"),
+    "extract_study": ("qloc.workflows.extract", "extract_study"),
+    "analyze": ("qloc.workflows.analyze", "analyze"),
+    "report": ("qloc.workflows.analyze", "report"),
     "Plan": ("qloc.plan", "Plan"),
     "NeuronSets": ("qloc.neurons", "NeuronSets"),
-    "consistency": ("qloc.analysis.consistency", "consistency"),
+    "consistency": ("qloc.analysis.localization.consistency", "consistency"),
     "fit": ("qloc.analysis.formula", "fit"),
     "hypotheses": ("qloc.analysis.hypotheses", None),
-    "simulate": ("qloc.simulate", "simulate"),
+    "simulate": ("qloc.simulation.simulate", "simulate"),
 }
 
 __all__ = ["__version__", *_HOME]

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from qloc.arrays import Array
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from qloc.canonical import digest
+from qloc.canonical_json import digest
 
 SUBJECT_MARK = "[X]"
 ANSWER_MARK = "[Y]"

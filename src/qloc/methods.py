@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
-from qloc.canonical import digest
+from qloc.canonical_json import digest
 from qloc.errors import InputError, message
 
 PathKind = Literal["none", "zero", "mean", "token"]

@@ -23,10 +23,10 @@ from pydantic import (
 )
 
 from qloc.analysis_plan import AnalysisPlan as AnalysisPlan
+from qloc.byte_sizes import bytes_of
 from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
 from qloc.phase_plan import EditPlan, InterventionPlan
-from qloc.sizes import bytes_of
 
 Quadrature = Literal["midpoint", "right", "left", "endpoints", "gauss", "adaptive"]
 Site = Literal["mlp_post", "mlp_pre"]

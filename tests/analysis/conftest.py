@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from qloc.analysis.study import Study
+from qloc.analysis.inputs.study import Study
 from qloc.neurons import NeuronSets
-from qloc.planted import plant
-from qloc.simulate import simulate
+from qloc.simulation.planted import plant
+from qloc.simulation.simulate import simulate
 
 SMALL = {"facts": 40, "relations": 4, "templates": 4, "one_to_one": 1, "n_neurons": 64}
 

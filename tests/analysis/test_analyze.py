@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from qloc.analysis.analyze import analyze
-from qloc.analysis.questions.heatmap import choose, halves
+from qloc.analysis.questions.single_facts import choose, halves
 from qloc.analysis.results import StudyResult, load, plain
 from qloc.plan import AnalysisPlan
-from qloc.simulate import simulate
+from qloc.simulation.simulate import simulate
 
 PLAN = AnalysisPlan(n_permutations=99, n_bootstrap=99)
 TABLES = {

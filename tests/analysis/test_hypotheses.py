@@ -9,13 +9,12 @@ import pytest
 import xarray as xr
 
 import qloc
-from qloc.analysis.across import across_methods, method_pairs
-from qloc.analysis.agreement import agreement, agreement_test
-from qloc.analysis.behaviour import OUTCOMES, behaviour_test
-from qloc.analysis.consistency import considered, consistency, filled
-from qloc.analysis.draws import Draws
-from qloc.analysis.fact_columns import behaviour, fact_columns, same_answer, same_candidate
-from qloc.analysis.kinds import (
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.localization.across_methods import across_methods, method_pairs
+from qloc.analysis.localization.behaviour import OUTCOMES, behaviour_test
+from qloc.analysis.localization.consistency import considered, consistency, filled
+from qloc.analysis.localization.fact_columns import behaviour, fact_columns, same_answer, same_candidate
+from qloc.analysis.localization.kinds_of_facts import (
     GRID,
     Counts,
     bootstrapped,
@@ -25,12 +24,13 @@ from qloc.analysis.kinds import (
     log_likelihoods,
     spread_of,
 )
-from qloc.analysis.multiverse import cell_of, multiverse, sample_of
-from qloc.analysis.reliability import Halves, halves_of, reliability, split_p
-from qloc.analysis.rowwise import dice_of_rows
-from qloc.analysis.subsets import subset_scores
-from qloc.planted import plant
-from qloc.simulate import simulate
+from qloc.analysis.localization.method_agreement import agreement, agreement_test
+from qloc.analysis.localization.multiverse import cell_of, multiverse, sample_of
+from qloc.analysis.localization.pairwise_dice import dice_of_rows
+from qloc.analysis.localization.query_subsets import subset_scores
+from qloc.analysis.localization.reliability import Halves, halves_of, reliability, split_p
+from qloc.simulation.planted import plant
+from qloc.simulation.simulate import simulate
 
 DRAWS = Draws(n_permutations=99, n_bootstrap=99)
 
@@ -341,7 +341,7 @@ def test_answers_are_read_some_facts_at_a_time(rng, monkeypatch):
     assert np.isnan(expected).any()
     shuffled = rng.permutation(60)
     for piece in (1, 40, 10**6):
-        monkeypatch.setattr("qloc.analysis.fact_columns._PIECE", piece)
+        monkeypatch.setattr("qloc.analysis.localization.fact_columns._PIECE", piece)
         for given in (log_p, xr.DataArray(log_p).chunk(16)):
             assert same_candidate(fact, given, 14) == pytest.approx(expected, nan_ok=True)
         found = same_candidate(fact[shuffled], log_p[shuffled], 14)
@@ -422,7 +422,7 @@ def test_a_multiverse_is_its_cells(study):
 
 
 def test_large_studies_are_sampled_by_relation(planted, monkeypatch):
-    monkeypatch.setattr("qloc.analysis.multiverse.MOST_FACTS", 20)
+    monkeypatch.setattr("qloc.analysis.localization.multiverse.MOST_FACTS", 20)
     part = sample_of(planted, 0)
     kept = np.unique(part.queries["fact"])
     assert len(kept) == 20

@@ -5,17 +5,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from qloc.analysis.behaviour import behaviour_test
-from qloc.analysis.consistency import considered, filled
-from qloc.analysis.draws import Draws
-from qloc.analysis.model_measures import MEASURES, Measures
-from qloc.analysis.overlap import excesses
-from qloc.analysis.reliability import reliability_test
-from qloc.analysis.resampling import permutation_p
-from qloc.analysis.studies import Studies
+from qloc.analysis.comparison.measures import MEASURES, Measures
+from qloc.analysis.comparison.studies import Studies
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.resampling import permutation_p
+from qloc.analysis.localization.behaviour import behaviour_test
+from qloc.analysis.localization.consistency import considered, filled
+from qloc.analysis.localization.overlap import excesses
+from qloc.analysis.localization.reliability import reliability_test
 from qloc.plan import AnalysisPlan
-from qloc.planted import plant
-from qloc.simulate import simulate
+from qloc.simulation.planted import plant
+from qloc.simulation.simulate import simulate
 
 N = 250
 

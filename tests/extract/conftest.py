@@ -22,10 +22,10 @@ from transformers import (
     Qwen2Config,
 )
 
-from qloc.extract.gradients import GradientEngine
-from qloc.extract.loading import LoadedModel
-from qloc.extract.paths import ScaledPath, completeness_gap, integrals
-from qloc.extract.tokens import Target
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.path_integrals import ScaledPath, completeness_gap, integrals
+from qloc.extract.models.loading import LoadedModel
+from qloc.extract.prompts.tokenizing import Target
 from qloc.facts import Fact, FactSet, Query, fill
 
 torch.set_num_threads(1)  # tiny models: a second thread only waits, and may spin on a shared core

@@ -14,9 +14,9 @@ from qloc.errors import InputError
 from qloc.reports import rounding
 from qloc.reports.build import block, build
 from qloc.reports.document import TableBlock
-from qloc.reports.draft import figure as drawn
-from qloc.reports.palette import DARK, LIGHT, N_SERIES, N_STEPS, contrast
-from qloc.reports.recipes import recipe_of
+from qloc.reports.figures.from_table import figure as drawn
+from qloc.reports.figures.palette import DARK, LIGHT, N_SERIES, N_STEPS, contrast
+from qloc.reports.figures.table_recipes import recipe_of
 
 
 def a_table(name: str, **columns) -> Table:

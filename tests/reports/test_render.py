@@ -15,9 +15,10 @@ import pytest
 
 from qloc.analysis.results import load
 from qloc.errors import InputError, StorageError
-from qloc.reports import latex, markdown, rounding
+from qloc.reports import rounding
 from qloc.reports.build import build
 from qloc.reports.render import RENDERERS, render, write
+from qloc.reports.renderers import latex, markdown
 
 FORMATS = tuple(RENDERERS)
 WRITTEN = {"html": lambda text: html.escape(text, quote=False), "md": markdown.escape, "latex": latex.escape,

@@ -1,24 +1,11 @@
 """Fixtures of the store's tests: made-up studies, and a complete store to copy."""
 
-import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-
-
-def _load(name):
-    """Make a module beside this one importable, by tests and by the processes they start."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-synthetic = _load("synthetic")
-synthetic_phase = _load("synthetic_phase")
+import synthetic
+import synthetic_phase
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from qloc import __version__
 from qloc.cli.analyze import analyze
 from qloc.cli.cite import cite
 from qloc.cli.compare import compare
@@ -26,6 +25,7 @@ from qloc.cli.shared import INTERRUPTED, Command, Commands, interrupted
 from qloc.cli.show import show
 from qloc.cli.simulate import simulate
 from qloc.cli.store import store
+from qloc.version import __version__
 
 __all__ = ["app", "main"]
 

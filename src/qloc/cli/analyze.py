@@ -56,9 +56,9 @@ def analyze(
         threshold: 0.2
         n_permutations: 999
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    from qloc.pipeline import COMPARISON, compare, forget
-    from qloc.pipeline import analyze as analyzed
     from qloc.plan import plan_from
+    from qloc.workflows.analyze import COMPARISON, compare, forget
+    from qloc.workflows.analyze import analyze as analyzed
 
     asked = plan_from(plan).analysis
     folders = folders_of(stores, out)
@@ -95,7 +95,7 @@ def folders_of(stores: Sequence[str | Path], out: Path | None) -> list[Path]:
     >>> [str(folder) for folder in folders_of(["s3://bucket/gpt2.zarr"], None)]
     ['gpt2-results']
     """
-    from qloc.pipeline import COMPARISON
+    from qloc.workflows.analyze import COMPARISON
 
     if out and len(stores) == 1:
         return [out]

@@ -102,7 +102,7 @@ def references_of(paths: Iterable[str]) -> list[str]:
 
 
 def _at(path: str) -> str:
-    from qloc.store.url import is_url
+    from qloc.store.files.url import is_url
 
     return path if is_url(path) else str(Path(path).absolute())
 
@@ -114,7 +114,7 @@ def _of_results(path: Path) -> list[str]:
 
 
 def _of_store(path: str) -> list[str]:
-    from qloc.pipeline import open_study
+    from qloc.workflows.analyze import open_study
 
     study = open_study(path)
     kinds = set(study.column("queries", "kind").tolist())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from qloc.cli.shared import conclude, quoted
-from qloc.cli.text import paragraph, table
+from qloc.cli.text_tables import paragraph, table
 
 if TYPE_CHECKING:
     from qloc.analysis.results import StudyResult, Table
@@ -47,8 +47,8 @@ def compare(
       qloc compare gpt2.zarr llama.zarr
       qloc compare step1000.zarr step2000.zarr --out comparison
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    from qloc.pipeline import compare as compared
     from qloc.plan import plan_from
+    from qloc.workflows.analyze import compare as compared
 
     found = compared(stores, plan_from(plan).analysis, out)
     typer.echo(render(found))

@@ -30,7 +30,7 @@ def demo(
     Example:
       qloc demo --out qloc-demo
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    from qloc.demo import demo as demonstrated
+    from qloc.workflows.demo import demo as demonstrated
 
     with Progress(quiet=quiet, log=log) as progress:
         path = demonstrated(out, progress=progress)

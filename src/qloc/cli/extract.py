@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from qloc.cli import options as opt
+from qloc.cli import extract_options as opt
 from qloc.cli.shared import Log, Quiet, conclude, counted, quoted
 from qloc.errors import InputError, message
 from qloc.progress import Progress, duration, size
@@ -19,8 +19,8 @@ _SCHEME: Final = re.compile("[a-z][a-z0-9+.-]+:/")
 """How a URL begins, as a path has it."""
 
 if TYPE_CHECKING:
-    from qloc.extracting import Extracted
     from qloc.plan import Plan
+    from qloc.workflows.extract import Extracted
 
 
 def extract(
@@ -80,8 +80,8 @@ def extract(
        "queries": ["The capital of [X] is [Y].", "[X]'s capital, [Y]"]}
     """  # noqa: D301  (typer keeps what follows \b as it is)
     study, path = planned(plan, {**ctx.params, "revision": revision or None})
-    from qloc.extracting import extract_study
     from qloc.plan import each_revision
+    from qloc.workflows.extract import extract_study
 
     with Progress(quiet=quiet, log=log) as progress:
         for one, store in each_revision(study, path):

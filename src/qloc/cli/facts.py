@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from qloc.cli import options as opt
+from qloc.cli import extract_options as opt
 from qloc.cli.shared import Command, Log, Quiet, conclude, counted, quoted
-from qloc.cli.text import table
+from qloc.cli.text_tables import table
 from qloc.progress import Progress
 
 if TYPE_CHECKING:
-    from qloc.extract.facts_check import Checked
-    from qloc.extract.run import Extraction
+    from qloc.extract.signals.extraction import Extraction
+    from qloc.extract.signals.facts_check import Checked
 
 facts = typer.Typer(
     name="facts",
@@ -76,15 +76,15 @@ def check(
       capital,France,Paris,"[X]'s capital, [Y]",capital-2,51
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.errors import InputError, message
-    from qloc.extracting import prepared
     from qloc.plan import Plan, plan_from
+    from qloc.workflows.extract import prepared
 
     if model is None:
         rule, action = "a value of --model", "Add one, such as --model embedded:causal"
         raise InputError(message("model", None, rule, "qloc facts check", action))
     flags = {name: value for name, value in ctx.params.items() if name in Plan.model_fields}
     extraction = prepared(plan_from(None, flags))
-    from qloc.extract.facts_check import checked
+    from qloc.extract.signals.facts_check import checked
 
     found: list[Checked] = []
     with Progress(quiet=quiet, log=log) as progress:
@@ -137,7 +137,7 @@ def _share(n: int, of: int) -> str:
 
 
 def _write(out: Path, found: Sequence[Checked]) -> None:
-    from qloc.files import write_text
+    from qloc.text_files import write_text
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

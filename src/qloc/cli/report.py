@@ -34,7 +34,7 @@ def report(
       qloc report gpt2-results
       qloc report gpt2-results llama-results --format latex --out tables.tex
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    from qloc.pipeline import report as reported
+    from qloc.workflows.analyze import report as reported
 
     path = reported(results, format, out or Path(f"report.{_SUFFIXES.get(format, format)}"))
     following = [f"open {path} in a browser"] if format == "html" else []

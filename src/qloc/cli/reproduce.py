@@ -10,7 +10,7 @@ import yaml
 
 from qloc.cli.compare import as_text
 from qloc.cli.shared import conclude, quoted
-from qloc.cli.text import paragraph
+from qloc.cli.text_tables import paragraph
 from qloc.errors import InputError, message
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def reproduce(
       qloc extract --plan chen.yaml --model gpt2 --facts pararel:pararel --out gpt2.zarr
       qloc reproduce chen gpt2.zarr llama.zarr --out chen
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    from qloc.analysis.published_studies import published as on_file
+    from qloc.analysis.reproductions.published import published as on_file
     from qloc.plan import plan_from
 
     source = on_file(study, published)
@@ -74,8 +74,8 @@ def reproduce(
     if not stores:
         rule, action = "one store at least", "Give one, or --print-plan for the plan that makes it"
         raise InputError(message("stores", [], rule, "qloc reproduce", action))
-    from qloc.analysis.chen import reproduce as reproduced
-    from qloc.pipeline import open_study
+    from qloc.analysis.reproductions.chen_tables import reproduce as reproduced
+    from qloc.workflows.analyze import open_study
 
     opened = open_study(stores[0]) if len(stores) == 1 else open_study(stores)
     result = reproduced(opened, plan_from(plan).analysis, source)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from qloc.cli.shared import conclude, counted, quoted
-from qloc.cli.text import cut, paragraph, table, written
+from qloc.cli.text_tables import cut, paragraph, table, written
 
 if TYPE_CHECKING:
     from qloc.analysis.one_fact import OneFact
@@ -41,7 +41,7 @@ def show(
       qloc show gpt2.zarr P36-17 --threshold 0.3
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.analysis.one_fact import find, one_facts
-    from qloc.pipeline import open_study
+    from qloc.workflows.analyze import open_study
 
     study = open_study(store)
     rows = find(study, fact)

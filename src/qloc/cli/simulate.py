@@ -63,8 +63,8 @@ def simulate(
 
     if tier not in ("panel", "dense"):
         raise InputError(message("tier", tier, "panel or dense", "--tier", "Correct it"))
-    from qloc.planted_effects import Effects
-    from qloc.simulate import simulate as simulated
+    from qloc.simulation.interventions import Effects
+    from qloc.simulation.simulate import simulate as simulated
 
     given = {**ctx.params, "methods": _listed(methods), "phases": _listed(phases)}
     for name in ("effect", "quiet", "log"):

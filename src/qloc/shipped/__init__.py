@@ -76,10 +76,10 @@ def place(kind: Kind, out: Path) -> None:
     VerificationError : the archive is not what its manifest says, or the store there has no valid one.
     StorageError : the disk refused; nothing is left.
     """
-    from qloc.store import manifest
-    from qloc.store.check import is_store, layout_of
-    from qloc.store.pack import unpack
-    from qloc.store.skeleton import compare
+    from qloc.store.exchange.pack import unpack
+    from qloc.store.integrity.check import is_store, layout_of
+    from qloc.store.schema import manifest
+    from qloc.store.writing.skeleton import compare
 
     packed = archive(kind)
     if not is_store(out):
@@ -92,7 +92,7 @@ def place(kind: Kind, out: Path) -> None:
 
 def fingerprint(packed: Path) -> dict[str, Any]:
     """What the fingerprint of a shipped store's signals is made from."""
-    from qloc.store.check import root_attributes
+    from qloc.store.integrity.check import root_attributes
 
     made_from: dict[str, Any] = root_attributes(packed)["fingerprint"]["signals"]["made_from"]
     return made_from

@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 
 from qloc.errors import StorageError, message
-from qloc.extracting import extract_study
 from qloc.progress import Progress
 from qloc.shipped import KINDS, MOST_BYTES, shipped_plan
+from qloc.workflows.extract import extract_study
 
 
 def make(folder: Path, progress: Progress) -> list[Path]:
@@ -23,7 +23,7 @@ def make(folder: Path, progress: Progress) -> list[Path]:
     ------
     StorageError : together they are larger than what may be shipped; none is replaced.
     """
-    from qloc.store.pack import pack
+    from qloc.store.exchange.pack import pack
 
     with tempfile.TemporaryDirectory(dir=folder, prefix=".shipping-") as aside:
         packed = []

@@ -1,0 +1,1 @@
+"""Comparison: several studies on the facts that all of them were asked."""

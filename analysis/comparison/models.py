@@ -1,0 +1,212 @@
+"""Models compared, paired by fact and template: what each measure is in each model, and how far they differ.
+
+Only what does not depend on the number of paraphrases is compared, at one static threshold: κ, D, K_I(k₀) and
+the share known. Otsu's threshold is another in every model, so shares below it are no comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from qloc.analysis.analyze import PLAN_DIGEST, synthetic, versions, words
+from qloc.analysis.comparison.measures import MEASURES, Measures, few_models, rank_correlation
+from qloc.analysis.comparison.studies import Studies
+from qloc.analysis.inference.means import mean
+from qloc.analysis.inference.multiplicity import correct
+from qloc.analysis.localization.consistency import filled, relation_codes
+from qloc.analysis.questions.consistency import CHEN
+from qloc.analysis.results import Question, StudyResult, Table, TestResult
+from qloc.analysis.wording import counted, number, percent
+from qloc.canonical_json import digest
+from qloc.plan import AnalysisPlan
+
+ID: Final = "models"
+"""The question of a result that compares models."""
+
+
+def compare(studies: Studies, plan: AnalysisPlan | None = None) -> StudyResult:
+    """How the models differ on the facts and templates that all were asked, and know.
+
+    κ, D and K_I(k₀) run over the queries that every model knows; the share known over all common ones. A
+    difference is a mean over facts of the fact's own difference; p flips the signs of whole relations (of
+    answers, where so few relations could not reach ``alpha``); Holm over all pairs and measures.
+
+    Parameters
+    ----------
+    plan : threshold, k₀, draws and seed; the defaults where it is None.
+
+    Returns
+    -------
+    StudyResult : of one question, ``models``, with tables ``models``, ``model_differences``,
+        ``models_by_relation``.
+
+    Raises
+    ------
+    InputError : a store without the plan's method. FloorError : a threshold below a store's floor.
+
+    Examples
+    --------
+    >>> from qloc.simulation.simulate import simulate
+    >>> one = simulate(facts=40, relations=2, templates=4, seed=1)
+    >>> result = compare(Studies({"a": one, "b": one}), AnalysisPlan(n_permutations=99))
+    >>> {test.name: test.estimate for test in result.tests()}
+    {'κ, b − a': 0.0, 'D, b − a': 0.0, 'K_I(k₀), b − a': 0.0, 'share known, b − a': 0.0}
+    """
+    found = _Comparison(studies, plan or AnalysisPlan())
+    first = next(iter(studies))
+    n_facts, n_queries = studies.facts.sizes["fact"], studies.queries.sizes["query"]
+    return StudyResult(
+        title=f"{', '.join(studies.models)} compared",
+        model=f"{counted(len(studies), 'model')}: {', '.join(studies.models)}",
+        facts=f"{words(first.attrs.get('facts', 'unnamed facts'))} "
+        f"({counted(n_facts, 'fact')} and {n_queries:,} queries that all models were asked)",
+        questions=(found.question(),),
+        provenance={
+            **{f"store fingerprint, {model}": studies[model].fingerprint for model in studies.models},
+            "knowledge neurons": f"{found.plan.method}, threshold {found.plan.threshold:g}",
+            PLAN_DIGEST: digest(found.plan.model_dump(mode="json")),
+            **versions(),
+        },
+        counts={
+            "common facts": n_facts,
+            "common queries": n_queries,
+            "queries known by all": int(studies.known_by_all.sum()),
+            **{
+                f"queries of {m} only": len(s.column("queries", "fact")) - n_queries
+                for m, s in studies.studies.items()
+            },
+        },
+        plan=found.plan.model_dump(mode="json"),
+        synthetic=any(synthetic(study) for study in studies),
+        notes=(few_models(len(studies)), *differently_extracted(studies)),
+    )
+
+
+def differently_extracted(studies: Studies) -> Iterator[str]:
+    """One sentence for each setting that the stores do not share, though it bears on their neuron sets."""
+    for name in ("site", "quadrature", "steps", "answer_tokens", "dtype"):
+        values = [str(study.attrs.get(name, "not recorded")) for study in studies]
+        if len(set(values)) > 1:
+            each = ", ".join(
+                f"{value} ({model})" for model, value in zip(studies.models, values, strict=True)
+            )
+            yield f"The stores were extracted with different {name}: {each}."
+
+
+@dataclass(frozen=True)
+class _Comparison(Measures):
+    """The measures as a question: sentence, tests, tables."""
+
+    def question(self) -> Question:
+        tests = tuple(
+            self.test(name, first, second)
+            for first, second in combinations(self.studies.models, 2)
+            for name in MEASURES
+        )
+        corrected = correct(tests, family="models compared", alpha=self.plan.alpha)
+        return Question(
+            id=ID,
+            title="How do the models differ on the same facts?",
+            answer=self.answer(corrected),
+            tests=corrected,
+            tables=(self.model_table(), self.difference_table(corrected), self.relation_table()),
+            method=(
+                "Paired by fact and template: only queries that all models were asked, with the same prompt; "
+                "κ, D and K_I(k₀) over those that all of them know, so that no model's ignorance passes for "
+                "inconsistency. A difference is the mean over facts of the fact's own difference; its p "
+                "flips the signs of whole relations (of answers, where so few could not reach α), "
+                "Holm over all pairs and measures. K_I(k₀) is at one static threshold of CS2: Otsu's, "
+                f"another in every model, compares nothing. {few_models(len(self.studies))}"
+            ),
+            references=(CHEN,),
+        )
+
+    def answer(self, tests: tuple[TestResult, ...]) -> str:
+        models = self.studies.models
+        each = "; ".join(
+            f"{model}: κ {number(mean(self.values['kappa'][model]))}, "
+            f"K_I({self.plan.k0}) {percent(mean(self.values['ki'][model]))}, "
+            f"{percent(mean(self.values['known'][model]))} known"
+            for model in models
+        )
+        held = [test.name for test in tests if test.verdict == "holds"]
+        told = f"Differences that hold: {', '.join(held)}." if held else "No difference between them holds."
+        return f"{each}. {told} {few_models(len(models))}"
+
+    def model_table(self) -> Table:
+        rows = []
+        for model, sets in self.sets.items():
+            used = filled(sets.known())
+            row: dict[str, Any] = {
+                "model": model,
+                "layers": sets.n_layers,
+                "neurons": sets.n_neurons,
+                "set_size": float(used.sizes().mean()) if used.n_queries else np.nan,
+            }
+            rows.append({**row, **self.row(model, np.ones(sets.n_facts, dtype=bool), intervals=True)})
+        return Table.from_frame(
+            pd.DataFrame(rows),
+            name="models",
+            title="The models on the facts and templates that all were asked, and know",
+            labels={
+                **_labels(self.plan.k0),
+                "neurons": "neurons a layer",
+                "set_size": "knowledge neurons a query",
+            },
+            note="Intervals are cluster-robust by relation and answer.",
+        )
+
+    def relation_table(self) -> Table:
+        first = next(iter(self.sets.values()))
+        names, code = relation_codes(first)
+        rows = [
+            {"relation": str(relation), "model": model, **self.row(model, code == r, intervals=False)}
+            for r, relation in enumerate(names)
+            for model in self.studies.models
+        ]
+        return Table.from_frame(
+            pd.DataFrame(rows),
+            name="models_by_relation",
+            title="The models by relation",
+            labels=_labels(self.plan.k0),
+            note="Means over the same facts; no test.",
+        )
+
+    def difference_table(self, tests: tuple[TestResult, ...]) -> Table:
+        pairs = [(a, b, name) for a, b in combinations(self.studies.models, 2) for name in MEASURES]
+        rows = [
+            {
+                "measure": MEASURES[name],
+                "models": f"{second} − {first}",
+                "difference": test.estimate,
+                "difference_low": test.interval.low if test.interval else np.nan,
+                "difference_high": test.interval.high if test.interval else np.nan,
+                "facts": test.n["facts"],
+                "rank_correlation": rank_correlation(self.values[name][first], self.values[name][second]),
+                "p_adjusted": test.p_adjusted,
+            }
+            for (first, second, name), test in zip(pairs, tests, strict=True)
+        ]
+        return Table.from_frame(
+            pd.DataFrame(rows),
+            name="model_differences",
+            title="Differences between models, paired by fact",
+            labels={"rank_correlation": "rank correlation over facts"},
+            note="Rank correlation: whether the same facts score high in both models; descriptive.",
+        )
+
+
+def _labels(k0: int) -> dict[str, str]:
+    return {
+        "facts": "facts with two queries that all models know",
+        "kappa": "κ, other answers",
+        "dice": "D, pairwise overlap",
+        "ki": f"K_I({k0}) by CS2",
+        "known": "share known",
+    }

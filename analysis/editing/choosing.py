@@ -1,0 +1,208 @@
+"""What is edited: slots of every edit, the queries left out of choosing them, and what locality is tested on.
+
+Sets come from a fact's used queries alone; the held-out ones tell how far an edit carries (methods.md §7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from qloc.analysis.editing.cas import Cas, cas
+from qloc.analysis.inputs.attributions import Signals
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.interventions.choosing import OTHER, Rows, certain_sets, drawn, other_fact, strata
+from qloc.analysis.localization.refined import Refined, refined
+from qloc.arms import EditArms, matrix, row_of
+from qloc.arrays import Array
+from qloc.block import Unit
+from qloc.neurons import NeuronSets
+from qloc.phase_plan import EditPlan
+
+_EDITED, _HELD_OUT, _NEW, _PROBES, _BUDGET = 11, 12, 13, 14, 15
+"""What a draw's seed ends with, so that one draw does not tell of another."""
+
+_NOTHING: Final = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditChooser:
+    """Chooses the edits of a study."""
+
+    study: Study
+    part: EditPlan
+    seed: int = 0
+
+    @cached_property
+    def sets(self) -> NeuronSets:
+        """N_i of every query.
+
+        Raises
+        ------
+        FloorError : the threshold is below what the panels keep.
+        """
+        return certain_sets(self.study, self._signals.method, self.part.threshold)
+
+    @cached_property
+    def _signals(self) -> Signals:
+        return self.study.signals_of(self.part.method or self.study.methods[0])
+
+    @cached_property
+    def edited(self) -> Array:
+        """The query of each fact that is edited, known if any is; -1 where there is none, and for pairs."""
+        queries, found = self.sets.queries, np.full(self.sets.n_facts, -1, dtype=np.int64)
+        for fact, numbers in enumerate(self._queries):
+            numbers = numbers[queries["kind"][numbers] == "fact"]
+            known = numbers[queries["known"][numbers]]
+            found[fact] = drawn(known if len(known) else numbers, (self.seed, fact, _EDITED))
+        return self._within_budget(found)
+
+    def _within_budget(self, edited: Array) -> Array:
+        """At most ``max_facts`` of a relation, drawn, those that are known first."""
+        most = self.part.max_facts
+        if most is None:
+            return edited
+        relation = np.asarray(self.sets.facts["relation"]).astype(str)
+        kept = np.full_like(edited, -1)
+        for number, name in enumerate(np.unique(relation)):
+            facts = np.flatnonzero((relation == name) & (edited >= 0))
+            facts = np.random.default_rng([self.seed, number, _BUDGET]).permutation(facts)
+            known = self.sets.queries["known"][edited[facts]]
+            chosen = facts[np.argsort(~known, kind="stable")][:most]
+            kept[chosen] = edited[chosen]
+        return kept
+
+    @cached_property
+    def used(self) -> Array:
+        """Which queries sets are chosen from: bool, (query,). Of a fact's others half are held out."""
+        kept = np.ones(self.sets.n_queries, dtype=bool)
+        for fact, numbers in enumerate(self._queries):
+            others = numbers[numbers != self.edited[fact]]
+            rng = np.random.default_rng([self.seed, fact, _HELD_OUT])
+            kept[rng.permutation(others)[: len(others) // 2]] = False
+        return kept
+
+    @cached_property
+    def _queries(self) -> list[Array]:
+        """Queries of each fact."""
+        fact = self.sets.queries["fact"]
+        ends = np.searchsorted(fact, np.arange(self.sets.n_facts + 1))
+        return [np.arange(a, b) for a, b in pairwise(ends)]
+
+    @cached_property
+    def _refined(self) -> Refined:
+        return refined(self.sets.select(self.used), self.part.refined)
+
+    @cached_property
+    def _strata(self) -> dict[tuple[str, str], Array]:
+        return strata(self.sets)
+
+    @cached_property
+    def _known(self) -> Array:
+        """Known queries of facts that do not leak, which locality is tested on."""
+        queries = self.sets.queries
+        return np.flatnonzero(queries["known"] & ~self.sets.facts["leaks"][queries["fact"]])
+
+    def arms(self, unit: Unit) -> EditArms:
+        """The edits of a unit's facts."""
+        facts = range(unit.first_fact, unit.last_fact)
+        chosen: dict[str, Rows] = {name: [] for name in self.part.sets}
+        other = np.full(len(facts), -1, dtype=np.int64)
+        for place, fact in enumerate(facts):
+            if self.edited[fact] >= 0:
+                other[place] = self._other_fact(fact)
+            found = self._sets_of(fact, int(other[place])) if self.edited[fact] >= 0 else {}
+            for name, rows in chosen.items():
+                rows.append(found.get(name, _NOTHING))
+        width = self.sets.n_layers * self.sets.n_neurons
+        probes = [self._probes(fact) for fact in facts]
+        return EditArms(
+            sets={name: matrix(rows, width) for name, rows in chosen.items()},
+            edited_query=self.edited[unit.first_fact : unit.last_fact],
+            other_fact=other,
+            held_out=self._held_out(unit),
+            new_object=tuple(self._new_object(fact) for fact in facts),
+            probe_query=np.array([numbers for numbers, _ in probes], dtype=np.int64).reshape(len(facts), -1),
+            probe_kind=np.array([kinds for _, kinds in probes], dtype=object).reshape(len(facts), -1),
+        )
+
+    def _held_out(self, unit: Unit) -> Array:
+        most = max(map(len, self._queries))
+        found = np.full((unit.n_facts, most), -1, dtype=np.int8)
+        for place, fact in enumerate(range(unit.first_fact, unit.last_fact)):
+            numbers = self._queries[fact]
+            found[place, : len(numbers)] = ~self.used[numbers]
+        return found
+
+    def _other_fact(self, fact: int) -> int:
+        query = int(self.edited[fact])
+        return drawn(other_fact(self.sets, self._strata, query), (self.seed, query, OTHER))
+
+    def _sets_of(self, fact: int, other: int) -> dict[str, Array]:
+        """Slots of a fact's edits, by name."""
+        edited, numbers = int(self.edited[fact]), self._queries[fact]
+        used = numbers[self.used[numbers]]
+        _, values, panel = self._signals.rows(used)
+        maximum = self._signals.maximum[used]
+        own = np.flatnonzero(used == edited)
+        union = np.unique(np.concatenate([_NOTHING, *(self.sets.of(int(q)) for q in used)]))
+        part = self.part
+        aware = cas(values, panel[0], maximum, part.beta1, part.beta2)
+        mean = cas(values, panel[0], maximum, 1.0, 0.0)
+        single = cas(values[own], panel[0], maximum[own], 1.0, 0.0)
+        return {
+            "own": self.sets.of(edited),
+            "union": union,
+            "refined": row_of(self._refined.member, fact),
+            "cas": aware.members(part.cas_threshold),
+            "cas_no_penalty": cas(values, panel[0], maximum, part.beta1, 0.0).members(part.cas_threshold),
+            "own_top": self._above_floor(single, fact).strongest(part.top),
+            "union_top": _among(mean, union).strongest(part.top),
+            "cas_top": aware.strongest(part.top),
+            "other_fact": self.sets.of(other) if other >= 0 else _NOTHING,
+        }
+
+    def _above_floor(self, found: Cas, fact: int) -> Cas:
+        """Only what the panel keeps exactly of a single query: the strongest b are then the strongest."""
+        if self._signals.floors is None:
+            return found
+        return _among(found, found.neuron[found.score >= self._signals.floors[fact]])
+
+    def _new_object(self, fact: int) -> str:
+        """Another answer of the relation that is not right for this fact; empty where there is none."""
+        facts = self.sets.facts
+        same = np.asarray(facts["relation"]) == facts["relation"][fact]
+        right = same & (np.asarray(facts["subject"]) == facts["subject"][fact])
+        others = np.setdiff1d(np.asarray(facts["object"])[same], np.asarray(facts["object"])[right])
+        place = drawn(np.arange(len(others)), (self.seed, fact, _NEW))
+        return str(others[place]) if place >= 0 else ""
+
+    def _probes(self, fact: int) -> tuple[list[int], list[str]]:
+        """Known queries of other subjects, kinds in turn: same or other answer × same or other relation."""
+        queries, facts, n = self.sets.queries, self.sets.facts, self.part.n_probes
+        known = self._known
+        of = queries["fact"][known]
+        known = known[np.asarray(facts["subject"])[of] != facts["subject"][fact]]
+        of = queries["fact"][known]
+        answer = np.asarray(facts["object"])[of] == facts["object"][fact]
+        relation = np.asarray(facts["relation"])[of] == facts["relation"][fact]
+        rng = np.random.default_rng([self.seed, fact, _PROBES])
+        kinds = []
+        for a, r in ((True, True), (False, True), (False, False), (True, False)):
+            name = f"{'same' if a else 'other'}_answer_{'same' if r else 'other'}_relation"
+            numbers = rng.permutation(known[(answer == a) & (relation == r)])[:n]
+            kinds.append([(int(number), name) for number in numbers])
+        chosen: list[tuple[int, str]] = []
+        for turn in range(n):
+            chosen += [kind[turn] for kind in kinds if turn < len(kind)]
+        chosen = (chosen + [(-1, "")] * n)[:n]
+        return [number for number, _ in chosen], [name for _, name in chosen]
+
+
+def _among(found: Cas, neurons: Array) -> Cas:
+    keep = np.isin(found.neuron, neurons)
+    return Cas(neuron=found.neuron[keep], score=found.score[keep], n_left_out=found.n_left_out)

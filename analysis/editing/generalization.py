@@ -1,0 +1,105 @@
+"""H10, its second half: whether the consistency of a fact's neurons predicts how far an edit carries."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from qloc.analysis.editing.hypotheses import UPDATE, edits_of
+from qloc.analysis.editing.outcomes import Edited
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.paired import log_odds
+from qloc.analysis.inference.slope_test import slope_test
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.localization.consistency import consistency
+from qloc.analysis.results import TestResult
+from qloc.arrays import Floats
+
+
+class UsedConsistency:
+    """Consistency of each fact over the queries whose templates chose the edited sets.
+
+    Parameters
+    ----------
+    known : over known queries only.
+    """
+
+    def __init__(self, study: Study, known: bool = True) -> None:
+        self._study, self._known = study, known
+
+    @cached_property
+    def _scores(self) -> tuple[Floats, Floats]:
+        study, found = self._study, self._study.edits
+        sets = study.neurons(
+            method=str(found.attrs.get("method", study.methods[0])),
+            threshold=float(found.attrs.get("threshold", 0.2)),
+        )
+        held = found["held_out"].values
+        fact = sets.queries["fact"].astype(np.int64)
+        place = np.arange(len(fact)) - study.column("facts", "first_query").astype(np.int64)[fact]
+        scores = consistency(sets.select(held[fact, place] == 0), known=self._known)
+        return scores["kappa"].values.astype(np.float64), scores["CS2"].values.astype(np.float64)
+
+    @property
+    def kappa(self) -> Floats:
+        """κ over used templates: float64, (fact,)."""
+        return self._scores[0]
+
+    @property
+    def cs2(self) -> Floats:
+        """CS2 over used templates: float64, (fact,)."""
+        return self._scores[1]
+
+
+def predicts_generalization(
+    study: Study,
+    *,
+    known: bool = True,
+    n_bootstrap: int = 999,
+    confidence: float = 0.95,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> TestResult:
+    """H10d: updates of facts with a higher κ carry further to paraphrases.
+
+    Estimate: slope, over facts within relations, of the log-odds that o′ gains at held-out paraphrases under
+    an update of N_i, on κ over the templates that were used; log number of neurons edited, and log-odds of o
+    and o′ there before, as covariates. One-sided; clustered by relation.
+
+    Returns
+    -------
+    TestResult : "not identified" with fewer than three relations.
+
+    Raises
+    ------
+    InputError : the store has no phase ``edits``, or not these edits.
+    """
+    draws = Draws(n_bootstrap=n_bootstrap, confidence=confidence, alpha=alpha, seed=seed)
+    edited = edits_of(study, known, UPDATE, "own")
+    kappa = UsedConsistency(study, known).kappa
+    return generalization_test(edited, kappa, draws, store=study.fingerprint)
+
+
+def generalization_test(edited: Edited, kappa: Floats, draws: Draws, *, store: str = "") -> TestResult:
+    """The same of outcomes at hand."""
+    n = edited.found["n_slots"].values[edited.sets.index("own")]
+    before = {
+        name: edited.mean(log_odds(edited.found[f"base_{variable}"].values), "held_out")
+        for name, variable in (
+            ("log-odds of o", "log_probability"),
+            ("log-odds of o′", "new_log_probability"),
+        )
+    }
+    return slope_test(
+        edited.moved(UPDATE, "own", "held_out"),
+        {"κ": kappa, "log neurons edited": np.log1p(np.maximum(n, 0)), **before},
+        edited.rows.clusters,
+        name="H10d",
+        question="Do updates of facts with a higher κ carry further to paraphrases?",
+        estimand="slope on κ over used templates, within relations, of the log-odds that o′ gains at "
+        "held-out paraphrases under an update of N_i",
+        draws=draws,
+        direction="above",
+        store=store,
+    )

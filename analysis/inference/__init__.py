@@ -1,0 +1,1 @@
+"""Inference: resampling, intervals, effect sizes and corrections; nothing here knows of a study."""

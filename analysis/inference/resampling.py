@@ -1,0 +1,197 @@
+"""Permutation p-values, cluster bootstraps and sign flips; every draw from a given generator.
+
+Facts are nested in relations and share answers, also across relations. Means have closed-form two-way
+intervals (:mod:`qloc.analysis.inference.cluster_intervals`); what has none, such as a share below a
+threshold that is itself
+estimated, resamples relations and answers independently and weights each fact by the product of both
+multiplicities (the pigeonhole bootstrap of Owen 2007), which is valid for two-way clustering, and
+conservative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from qloc.analysis.inference.codes import codes, n_codes
+from qloc.analysis.results import Interval
+from qloc.arrays import Floats, Ints
+
+_PIECE = 2**23
+"""Weights that are in memory at a time."""
+
+Alternative = Literal["two-sided", "greater"]
+
+Statistic = Callable[[Floats], Floats]
+"""Weights (resample, n) in, statistics (resample, …) out."""
+
+
+def permutation_p(observed: float, permuted: NDArray[Any]) -> float:
+    """One-sided p of a large statistic, (b + 1)/(n + 1) with b of n permuted ones at least as large.
+
+    Parameters
+    ----------
+    observed : float
+    permuted : float, (n,)
+
+    Returns
+    -------
+    float : NaN where ``observed`` is NaN or nothing was permuted.
+
+    References
+    ----------
+    Phipson & Smyth 2010, "Permutation p-values should never be zero", eq. 2.
+
+    Examples
+    --------
+    >>> permutation_p(3.0, np.array([1.0, 2.0, 3.0]))
+    0.5
+    """
+    n = len(permuted)
+    if n == 0 or np.isnan(observed):
+        return float("nan")
+    # Sums in another order differ in the last bits: equal values must count as equal.
+    slack = 1e-9 * max(1.0, abs(observed))
+    return float((np.sum(permuted >= observed - slack) + 1) / (n + 1))
+
+
+def cluster_weights(code: Ints, n_resamples: int, rng: np.random.Generator) -> Floats:
+    """How often each member is drawn when whole clusters are resampled: float64, (resample, n)."""
+    n = n_codes(code)
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples)
+    return drawn[:, code].astype(np.float64)
+
+
+def resampled(
+    statistic: Statistic, clusters: tuple[Ints, ...], n_resamples: int, rng: np.random.Generator
+) -> Floats:
+    """A statistic under resampling of whole clusters, along each of the ways independently.
+
+    Parameters
+    ----------
+    statistic : from weights (resample, n) to (resample, …).
+    clusters : int64, (n,) each; one for each way.
+
+    Returns
+    -------
+    float64, (resample, …)
+    """
+    n = len(clusters[0])
+    step = max(1, _PIECE // max(1, n))
+    parts = []
+    for first in range(0, n_resamples, step):
+        size = min(step, n_resamples - first)
+        weights = cluster_weights(clusters[0], size, rng)
+        for code in clusters[1:]:
+            weights *= cluster_weights(code, size, rng)
+        parts.append(statistic(weights))
+    return np.concatenate(parts)
+
+
+def bootstrap_interval(
+    statistic: Statistic,
+    clusters: tuple[Ints, ...],
+    *,
+    n_resamples: int,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Interval | None:
+    """Percentile interval of a statistic, resampling whole clusters in one or two ways.
+
+    Parameters
+    ----------
+    statistic : from weights (resample, n) to (resample,).
+    clusters : int64, (n,) each; a way with one cluster is not resampled.
+
+    Returns
+    -------
+    Interval : None where no way has two clusters, or no resample is defined.
+    """
+    ways = distinct([codes(code) for code in clusters]) if clusters else []
+    if not ways or not n_resamples:
+        return None
+    draws = resampled(statistic, tuple(ways), n_resamples, rng)
+    low, high = percentiles(draws, confidence, min(n_codes(code) for code in ways))
+    if np.isnan(low):
+        return None
+    sizes = " and ".join(str(n_codes(code)) for code in ways)
+    kind = "two-way" if len(ways) > 1 else "one-way"
+    method = f"{kind} cluster bootstrap over {sizes} clusters, percentile, {n_resamples} resamples"
+    return Interval(low=float(low), high=float(high), confidence=confidence, method=method)
+
+
+def percentiles(draws: Floats, confidence: float, n_clusters: int) -> tuple[Floats, Floats]:
+    """Percentile limits, widened for few clusters; draws that are NaN left out.
+
+    Quantiles are those of t(G − 1) times √(G/(G − 1)), mapped to percentiles, for G clusters.
+
+    References
+    ----------
+    Hesterberg 2015, "What Teachers Should Know About the Bootstrap", The American Statistician 69, §4.
+    """
+    tail = (1 - confidence) / 2
+    t = stats.t.ppf(tail, n_clusters - 1) * np.sqrt(n_clusters / (n_clusters - 1))
+    tail = float(stats.norm.cdf(t))
+    if np.isnan(draws).all():
+        nothing = np.full(draws.shape[1:], np.nan)
+        return nothing, nothing
+    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def distinct(ways: list[Ints]) -> list[Ints]:
+    """The ways with two clusters or more; ways that cluster alike count once."""
+    kept: list[Ints] = []
+    for code in ways:
+        if n_codes(code) > 1 and not any(np.array_equal(code, other) for other in kept):
+            kept.append(code)
+    return kept
+
+
+def sign_flip_p(
+    effects: Floats,
+    cluster: Ints,
+    *,
+    n_permutations: int,
+    rng: np.random.Generator,
+    alternative: Alternative = "two-sided",
+) -> float:
+    """P of a mean paired effect, flipping the signs of whole clusters.
+
+    With few clusters (2^G ≤ ``n_permutations``) every flip is enumerated, and p is exact.
+
+    Parameters
+    ----------
+    effects : float64, (n,); NaN left out.
+    cluster : int64, (n,)
+    alternative : against a mean that is not 0, or one that is above 0.
+
+    Examples
+    --------
+    >>> x, each, rng = np.array([1.0, 2, 3]), np.arange(3), np.random.default_rng(0)
+    >>> sign_flip_p(x, each, n_permutations=99, rng=rng)
+    0.25
+    >>> sign_flip_p(x, each, n_permutations=99, rng=rng, alternative="greater")
+    0.125
+    """
+    keep = ~np.isnan(effects)
+    if not keep.any():
+        return float("nan")
+    code = codes(cluster[keep])
+    sums = np.bincount(code, weights=effects[keep])
+    n = len(sums)
+    all_of_them = n < 60 and 1 << n <= n_permutations
+    if all_of_them:
+        signs = 1 - 2 * ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1)
+    else:
+        signs = rng.integers(2, size=(n_permutations, n)) * 2 - 1
+    observed, totals = float(sums.sum()), signs @ sums
+    if alternative == "two-sided":
+        observed, totals = abs(observed), np.abs(totals)
+    if all_of_them:
+        return float(np.mean(totals >= observed - 1e-12 * float(np.abs(sums).sum())))
+    return permutation_p(observed, totals)

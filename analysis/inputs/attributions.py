@@ -1,0 +1,238 @@
+"""From stored attributions to neuron sets, a run of queries at a time; the two tiers give identical sets.
+
+A panel keeps, for each fact, every neuron at or above its floor in any of the fact's queries, so a threshold
+at or above the floor is exact; below it, and for budgets that reach below it, reading refuses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import sparse
+
+from qloc.arrays import Array
+from qloc.errors import FloorError, InputError, message
+from qloc.neurons import check_floor, exceeds, top_rows
+from qloc.vocabulary import LAYER, METHOD, NEURON, QUERY, SLOT
+
+PIECE_BYTES = 2**26
+"""Bytes of stored values that are in memory at a time."""
+
+ACTIVATION = "activation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """Values of one method, and the panels they lie on.
+
+    Attributes
+    ----------
+    values : lazy; float, (query, slot) of a panel or (query, layer, neuron).
+    panel : int32, (fact, slot) neuron numbers, -1 in empty slots; None where dense.
+    floors : float64, (fact,), effective floor of each panel, NaN without queries; None where dense.
+    maximum : float64, (query,), over the whole network.
+    n_above_floor : int64, (query,), neurons of the network at or above the nominal floor; None where dense.
+    floor : the nominal floor.
+    """
+
+    method: str
+    values: xr.DataArray
+    fact: Array
+    maximum: Array
+    n_layers: int
+    n_neurons: int
+    panel: Array | None = None
+    floors: Array | None = None
+    n_above_floor: Array | None = None
+    floor: float = 0.0
+
+    @classmethod
+    def of(cls, signals: xr.Dataset, method: str, fact: Array, attrs: Mapping[str, Any]) -> Signals:
+        """The signals of one method of a store's /signals."""
+        dense = SLOT not in signals["attribution"].dims
+        methods = [str(name) for name in signals[METHOD].values]
+        if method not in methods and not (method == ACTIVATION and dense):
+            have = ", ".join([*methods, ACTIVATION] if dense else methods)
+            at = "store" if dense else "store (tier panel; activation needs tier dense)"
+            raise InputError(message("method", method, f"one of {have}", at, "Choose one, or extract it"))
+        values, maximum = _values(signals, method, methods)
+        n_layers, n_neurons = _shape(signals, attrs, dense)
+        found = cls(
+            method=method, values=values, fact=fact, maximum=maximum, n_layers=n_layers, n_neurons=n_neurons
+        )
+        if dense:
+            return found
+        floors = np.asarray(signals["panel_floor"].values, dtype=np.float64)
+        given = _recorded(signals, attrs, "floor")
+        above = signals["count_above_floor"].isel({METHOD: methods.index(method)}).sum(LAYER)
+        return replace(
+            found,
+            panel=np.asarray(signals["panel_neuron"].values),
+            floors=floors,
+            n_above_floor=np.asarray(above.values, dtype=np.int64),
+            floor=float(given if given is not None else np.nanmin(floors, initial=1.0)),
+        )
+
+    @property
+    def n_queries(self) -> int:
+        """Number of queries."""
+        return len(self.fact)
+
+    def pieces(self) -> Iterator[tuple[Array, Array]]:
+        """Queries and their values, a run at a time: (query,), (query, slot)."""
+        for first, last in runs(self.values):
+            yield np.arange(first, last), self._read(slice(first, last))
+
+    def rows(self, queries: Array) -> tuple[Array, Array, Array]:
+        """Chosen queries, their values and the neurons these belong to: (query,), (query, slot) twice."""
+        run = len(queries) > 0 and bool(np.all(np.diff(queries) == 1))
+        values = self._read(slice(int(queries[0]), int(queries[-1]) + 1) if run else queries)
+        neurons = self.neurons(queries[:, None], np.arange(values.shape[1])[None, :])
+        return queries, values, np.broadcast_to(neurons, values.shape)
+
+    def _read(self, queries: slice | Array) -> Array:
+        """Float, (query, slot); every neuron is a slot where dense."""
+        values = np.asarray(self.values.isel({QUERY: queries}).values)
+        return values.reshape(len(values), math.prod(values.shape[1:]))
+
+    def neurons(self, queries: Array, slot: Array) -> Array:
+        """The neurons in slots of queries, -1 in empty ones; broadcast."""
+        return slot if self.panel is None else self.panel[self.fact[queries], slot]
+
+
+def sets_of(signals: Signals, threshold: float, top: int | None, ids: Array) -> sparse.csr_array:
+    """The member matrix of every query: bool, CSR (query, layer · neuron).
+
+    Raises
+    ------
+    FloorError : below what a panel keeps.
+    """
+    if top is None:
+        return next(sets_at(signals, (threshold,), ids))
+    return _top(signals, top, ids)
+
+
+def sets_at(signals: Signals, thresholds: Sequence[float], ids: Array) -> Iterator[sparse.csr_array]:
+    """The member matrix at each of several thresholds, in their order; the values are read once.
+
+    Raises
+    ------
+    FloorError : one is below what a panel keeps.
+    """
+    least = min(thresholds)
+    if signals.floors is not None:
+        check_floor(least, signals.floors, ids)
+    found = []
+    for queries, values in signals.pieces():
+        row, slot = np.nonzero(exceeds(values, signals.maximum[queries], least))
+        found.append((queries[row], signals.neurons(queries[row], slot), values[row, slot]))
+    query, neuron, value = (np.concatenate(of) for of in zip(*found, strict=True)) if found else _NOTHING
+    for t in thresholds:
+        keep = (neuron >= 0) & exceeds(value, signals.maximum[query], t)
+        yield _matrix(signals, query[keep], neuron[keep])
+
+
+_NOTHING = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+def _top(signals: Signals, b: int, ids: Array) -> sparse.csr_array:
+    query, neuron = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for queries, values in signals.pieces():
+        _check_budget(signals, queries, values, b, ids)
+        panel = signals.neurons(queries[:, None], np.arange(values.shape[1])[None, :])
+        row, slot = np.nonzero(top_rows(values, np.broadcast_to(panel, values.shape), b))
+        query.append(queries[row])
+        neuron.append(signals.neurons(queries[row], slot))
+    return _matrix(signals, np.concatenate(query), np.concatenate(neuron))
+
+
+def _matrix(signals: Signals, query: Array, neuron: Array) -> sparse.csr_array:
+    """Bool, CSR (query, layer · neuron), of members in the order of queries."""
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=signals.n_queries))])
+    shape = (signals.n_queries, signals.n_layers * signals.n_neurons)
+    member = sparse.csr_array((np.ones(len(neuron), dtype=bool), neuron, indptr), shape=shape)
+    member.sort_indices()
+    return member
+
+
+def _check_budget(signals: Signals, queries: Array, values: Array, b: int, ids: Array) -> None:
+    """Refuse a budget that a panel cannot fill exactly: within what is above its floor and any overflow.
+
+    Where a query's maximum is not positive, its set is empty in any tier.
+    """
+    if signals.floors is None or signals.n_above_floor is None or b < 1:
+        return
+    value = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-np.inf)
+    n_slots = value.shape[1]
+    last = -np.partition(-value, b - 1, axis=1)[:, b - 1] if b <= n_slots else np.full(len(value), -np.inf)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = last / signals.maximum[queries]
+    floors = signals.floors[signals.fact[queries]]
+    kept = (ratio > floors) | ((ratio == floors) & (floors <= signals.floor))
+    short = (~kept | (signals.n_above_floor[queries] < b)) & (signals.maximum[queries] > 0)
+    if short.any():
+        worst = queries[int(np.argmax(short))]
+        more = int(short.sum()) - 1
+        at = f"query {worst} of fact {str(ids[signals.fact[worst]])!r} (and {more} more queries)"
+        reach = int(
+            np.sum(value[int(np.argmax(short))] > floors[int(np.argmax(short))] * signals.maximum[worst])
+        )
+        action = "Ask for fewer, or extract with a lower --floor, a higher --capacity or --tier dense"
+        raise FloorError(
+            message("top", b, f"at most {reach}, what its panel holds above its floor", at, action)
+        )
+
+
+def _values(signals: xr.Dataset, method: str, methods: list[str]) -> tuple[xr.DataArray, Array]:
+    """Lazy values, and each query's maximum over the network: float64, (query,)."""
+    if method in methods:
+        at = {METHOD: methods.index(method)}
+        values = signals["attribution"].isel(at)
+        maximum = np.asarray(signals["maximum"].isel(at).values, dtype=np.float64)
+        return values, maximum.max(axis=-1, initial=-np.inf)
+    values = signals[ACTIVATION]
+    best = [
+        np.asarray(values.isel({QUERY: slice(*run)}).max((LAYER, NEURON)).values, dtype=np.float64)
+        for run in runs(values)
+    ]
+    return values, np.concatenate([np.zeros(0), *best])
+
+
+def runs(values: xr.DataArray) -> Iterator[tuple[int, int]]:
+    """Runs of queries to be read at a time: whole chunks of the store, about :data:`PIECE_BYTES` of them."""
+    n, width = values.sizes[QUERY], max(1, values.size // max(1, values.sizes[QUERY]))
+    step = max(1, PIECE_BYTES // (8 * width))
+    chunks = values.variable.chunksizes.get(QUERY) or (step,) * -(-n // step)
+    first = last = 0
+    for size in chunks:
+        if last > first and last + size - first > step:
+            yield first, last
+            first = last
+        last = min(last + size, n)
+    if last > first:
+        yield first, last
+
+
+def _shape(signals: xr.Dataset, attrs: Mapping[str, Any], dense: bool) -> tuple[int, int]:
+    """Layers and neurons a layer; a panel does not carry the latter as a dimension."""
+    n_layers = int(signals.sizes[LAYER])
+    if dense:
+        return n_layers, int(signals.sizes[NEURON])
+    given = _recorded(signals, attrs, "n_neurons") or _recorded(signals, attrs, NEURON)
+    if given is None:
+        at, action = "attributes of /signals and of the study", "Open the store with qloc.open"
+        raise InputError(message("n_neurons", given, "the number of neurons of a layer", at, action))
+    return n_layers, int(given)
+
+
+def _recorded(signals: xr.Dataset, attrs: Mapping[str, Any], name: str) -> float | None:
+    """A number that the attributes hold: of /signals, of the root, or of its ``layout`` and ``sizes``."""
+    layout = attrs.get("layout", {})
+    places = [signals.attrs, attrs, layout, attrs.get("sizes", {}), layout.get("sizes", {})]
+    found = (place[name] for place in places if isinstance(place, Mapping) and name in place)
+    return next((float(value) for value in found), None)

@@ -1,0 +1,265 @@
+"""A Study: the Datasets of one store, lazily opened, and the neuron sets that they lead to.
+
+The analysis knows no Zarr: it takes xarray Datasets, from a store, from a test or from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import sparse
+
+from qloc.analysis.inputs.attributions import Signals, sets_at, sets_of
+from qloc.arrays import Array
+from qloc.errors import InputError, message
+from qloc.neurons import NeuronSets
+from qloc.vocabulary import DEFAULT_THRESHOLD, FACT, METHOD, QUERY, SLOT
+
+CORE_FACTS = (
+    "id",
+    "subject",
+    "relation",
+    "object",
+    "feature",
+    "first_query",
+    "n_queries",
+    "n_objects",
+    "leaks",
+    "kind",
+)
+"""Columns of /facts that are not attributes given by the user."""
+
+LABELS = ("template", "relation")
+"""Columns of /queries that /signals is selected by."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One extraction, opened for analysis.
+
+    Attributes
+    ----------
+    datasets : group name → Dataset, with the variables and dims of the store's contract: ``queries``,
+        ``facts``, ``signals``, and where recorded ``attention``, ``grams``, ``statistics``,
+        ``interventions``, ``synapses``, ``reprompts``, ``edits``.
+    attrs : what describes the study: model, site, parameters, fingerprint, excluded queries by reason.
+    complete : whether every unit is in; an unfinished store can be looked at, and says so.
+
+    Examples
+    --------
+    >>> from qloc.simulation.simulate import simulate
+    >>> study = simulate(facts=12, relations=2, templates=3, seed=1)
+    >>> study.neurons(method="ig", threshold=0.2).n_facts
+    12
+    """
+
+    datasets: Mapping[str, xr.Dataset] = field(repr=False)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    complete: bool = True
+
+    @property
+    def queries(self) -> xr.Dataset:
+        """Group /queries: what was asked, and how the model answered."""
+        return self._group("queries")
+
+    @property
+    def facts(self) -> xr.Dataset:
+        """Group /facts: id, subject, relation, object, attributes."""
+        return self._group("facts")
+
+    @property
+    def attention(self) -> xr.Dataset:
+        """Group /attention; an empty Dataset where the model's attention could not be recorded."""
+        return self.datasets.get("attention", xr.Dataset())
+
+    @property
+    def grams(self) -> xr.Dataset:
+        """Group /grams; an empty Dataset where it was not recorded."""
+        return self.datasets.get("grams", xr.Dataset())
+
+    @property
+    def statistics(self) -> xr.Dataset:
+        """Group /statistics: sums of activations by relation; an empty Dataset where there are none."""
+        return self.datasets.get("statistics", xr.Dataset())
+
+    @property
+    def interventions(self) -> xr.Dataset:
+        """Group /interventions: answers after neurons were changed; empty where the phase was not run."""
+        return self.datasets.get("interventions", xr.Dataset())
+
+    @property
+    def synapses(self) -> xr.Dataset:
+        """Group /synapses: answers after attention was changed; empty where that was not done."""
+        return self.datasets.get("synapses", xr.Dataset())
+
+    @property
+    def reprompts(self) -> xr.Dataset:
+        """Group /reprompts: queries asked again in another form; empty where that was not done."""
+        return self.datasets.get("reprompts", xr.Dataset())
+
+    @property
+    def edits(self) -> xr.Dataset:
+        """Group /edits: answers after weights were edited; an empty Dataset where the phase was not run."""
+        return self.datasets.get("edits", xr.Dataset())
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases that the store has, in the order in which they run."""
+        return ("signals", *(name for name in ("interventions", "edits") if name in self.datasets))
+
+    @cached_property
+    def signals(self) -> xr.Dataset:
+        """Group /signals, selectable by label: ``study.signals.sel(relation="P36")``, or by template."""
+        found = self._group("signals")
+        for name in LABELS:
+            if name not in found.xindexes:
+                found = found.assign_coords({name: (QUERY, self.column("queries", name))}).set_xindex(name)
+        return found
+
+    @property
+    def attribution(self) -> xr.DataArray:
+        """float, (attribution_method, query, slot) or (attribution_method, query, layer, neuron)."""
+        return self.signals["attribution"]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The attribution methods that the store has."""
+        return tuple(str(name) for name in self._group("signals")[METHOD].values)
+
+    @property
+    def dense(self) -> bool:
+        """Whether every neuron's value is kept, not a panel's only."""
+        return SLOT not in self._group("signals")["attribution"].dims
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the store; empty where the attrs have none."""
+        found = self.attrs.get("fingerprint", "")
+        return found if isinstance(found, str) else str(found.get("signals", ""))
+
+    def signals_of(self, method: str) -> Signals:
+        """Attribution by one method, to be read in pieces.
+
+        Raises
+        ------
+        InputError : the store has no such method, or ``activation`` is asked of a panel.
+        """
+        return Signals.of(self._group("signals"), method, self._fact_of_query, self.attrs)
+
+    def neurons(
+        self, method: str = "ig", threshold: float | None = None, *, top: int | None = None
+    ) -> NeuronSets:
+        """The knowledge neurons of every query (methods.md §4).
+
+        Parameters
+        ----------
+        method : an attribution method of the store; ``activation`` of a dense one.
+        threshold : attribution > threshold · max over the whole network; 0.2 where neither it nor ``top`` is
+            given.
+        top : in its place, the ``top`` strongest positive attributions.
+
+        Returns
+        -------
+        NeuronSets : all queries, leaking facts among them; ``.known()`` selects those of headline figures.
+
+        Raises
+        ------
+        InputError : both a threshold and a budget, or an unknown method.
+        FloorError : a threshold below a panel's floor, or a budget that a panel cannot fill exactly.
+        """
+        if threshold is not None and top is not None:
+            rule = "a threshold or a budget"
+            raise InputError(
+                message("neurons", f"threshold={threshold}, top={top}", rule, "Study", "Drop one")
+            )
+        signals = self.signals_of(method)
+        t = DEFAULT_THRESHOLD if threshold is None else threshold
+        member = sets_of(signals, t, top, self.column("facts", "id"))
+        return self._sets(signals, member, f"threshold {t:g}" if top is None else f"top {top}")
+
+    def neurons_at(self, thresholds: Sequence[float], method: str = "ig") -> Iterator[NeuronSets]:
+        """The knowledge neurons of every query at each of several thresholds; the store is read once.
+
+        Parameters
+        ----------
+        thresholds, method : as for :meth:`neurons`.
+
+        Yields
+        ------
+        NeuronSets : what :meth:`neurons` gives at that threshold, in the order asked.
+
+        Raises
+        ------
+        InputError : an unknown method, or no number in [0, 1).
+        FloorError : a threshold below a panel's floor.
+        """
+        signals = self.signals_of(method)
+        if len(thresholds):
+            members = sets_at(signals, thresholds, self.column("facts", "id"))
+            for t, member in zip(thresholds, members, strict=True):
+                yield self._sets(signals, member, f"threshold {t:g}")
+
+    def _sets(self, signals: Signals, member: sparse.csr_array, rule: str) -> NeuronSets:
+        return NeuronSets(
+            member=member,
+            n_layers=signals.n_layers,
+            n_neurons=signals.n_neurons,
+            method=signals.method,
+            rule=rule,
+            queries=self._query_columns,
+            facts=self._fact_columns,
+        )
+
+    def column(self, group: str, name: str) -> Array:
+        """One variable in memory; strings as ``str``."""
+        return _plain(self._group(group)[name])
+
+    @cached_property
+    def _fact_of_query(self) -> Array:
+        return self.column("queries", "fact").astype(np.int64)
+
+    @cached_property
+    def _query_columns(self) -> dict[str, Array]:
+        names = ("template", "relation", "answer", "kind", "log_probability")
+        known = self.column("queries", "known") == 1
+        return {
+            "fact": self._fact_of_query,
+            **{name: self.column("queries", name) for name in names},
+            "known": known,
+            "preferred": self._preferred(),
+        }
+
+    def _preferred(self) -> Array:
+        """Of minimal pairs: whether the good continuation is likelier than the bad one."""
+        bad = self.column("queries", "bad_log_probability")
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.column("queries", "log_probability") > bad)
+
+    @cached_property
+    def _fact_columns(self) -> dict[str, Array]:
+        left_out = {"first_query", "n_queries"}
+        found = self._group("facts")
+        names = [str(name) for name in (*found.data_vars, *found.coords) if name not in left_out]
+        columns = {name: self.column("facts", name) for name in names if found[name].dims == (FACT,)}
+        return {**columns, "leaks": columns["leaks"] > 0}
+
+    def _group(self, name: str) -> xr.Dataset:
+        try:
+            return self.datasets[name]
+        except KeyError:
+            have = ", ".join(self.datasets)
+            raise InputError(
+                message("group", name, f"one of {have or 'none'}", "study", "Extract it first")
+            ) from None
+
+
+def _plain(array: xr.DataArray) -> Array:
+    values = np.asarray(array.values)
+    if values.dtype.kind in "iufb":
+        return values
+    return values.astype(str) if values.size else np.array([], dtype=str)

@@ -1,0 +1,1 @@
+"""Interventions: which neurons are changed, and what changing them did to answers."""

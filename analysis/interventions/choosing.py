@@ -1,0 +1,283 @@
+"""What is intervened on: the neuron sets of every arm, chosen from the stored signals unit by unit.
+
+Sets are chosen here, offline, and go back to extraction once (methods.md §4 and §6); the control matched in
+strength needs whole layers and is drawn there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from scipy import sparse
+
+from qloc.analysis.inputs.attributions import Signals, sets_of
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.localization.refined import Refined, refined
+from qloc.arms import Arms, differences, matrix, row_of
+from qloc.arrays import Array
+from qloc.block import Unit
+from qloc.neurons import NeuronSets, top_rows
+from qloc.phase_plan import InterventionPlan
+
+SETS: Final = (
+    "own",
+    "neighbor",
+    "own_minus_neighbor",
+    "neighbor_minus_own",
+    "intersection",
+    "union",
+    "refined",
+    "top",
+    "other_fact",
+)
+"""The sets that are chosen here, in the order of the store; users' own and extraction's follow."""
+
+_NEIGHBOR, OTHER, _AGAIN = 1, 2, 3
+"""What a draw's seed ends with, so that one draw does not tell of the other."""
+
+Rows = list[Array]
+"""A set a query: ascending neuron numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chooser:
+    """Chooses the arms of a study.
+
+    Attributes
+    ----------
+    threshold : of the sets N_i; top : budget of the set ``top``; share : with which refining begins.
+    reprompted : queries of a fact that are asked again, at most.
+    own_sets : users' sets: name → fact id → neurons; the empty id stands for every fact.
+    """
+
+    study: Study
+    method: str
+    threshold: float = 0.2
+    top: int = 20
+    share: float = 0.7
+    reprompted: int = 0
+    own_sets: Mapping[str, Mapping[str, Array]]
+    seed: int = 0
+
+    @cached_property
+    def sets(self) -> NeuronSets:
+        """N_i of every query.
+
+        Raises
+        ------
+        FloorError : the threshold is below what the panels keep.
+        """
+        return certain_sets(self.study, self.method, self.threshold)
+
+    @cached_property
+    def refined(self) -> Refined:
+        """The refined neurons of every fact."""
+        return refined(self.sets, self.share)
+
+    @cached_property
+    def _signals(self) -> Signals:
+        return self.study.signals_of(self.method)
+
+    @cached_property
+    def _strata(self) -> dict[tuple[str, str], Array]:
+        return strata(self.sets)
+
+    @classmethod
+    def of(
+        cls, study: Study, part: InterventionPlan, *, seed: int, own: Mapping[str, Mapping[str, Array]]
+    ) -> Chooser:
+        """The chooser of a plan's part.
+
+        Parameters
+        ----------
+        own : users' sets, as :func:`qloc.neuron_set_files.read_own_sets` gives them.
+        """
+        return cls(
+            study=study,
+            method=part.method or study.methods[0],
+            threshold=part.threshold,
+            top=part.top,
+            share=part.refined,
+            reprompted=part.reprompted if part.reprompts else 0,
+            own_sets=own,
+            seed=seed,
+        )
+
+    def arms(self, unit: Unit) -> Arms:
+        """The sets of a unit's queries, their neighbors, facts that lend theirs, and what to ask again."""
+        numbers = np.arange(unit.first_query, unit.last_query)
+        own = [self.sets.of(query) for query in range(unit.first_query, unit.last_query)]
+        neighbor = np.array([self._neighbor(query) for query in numbers.tolist()], dtype=np.int64)
+        other = np.array([self._other_fact(query) for query in numbers.tolist()], dtype=np.int64)
+        fact = self.sets.queries["fact"][numbers]
+        nothing = np.zeros(0, dtype=np.int64)
+        near = [self.sets.of(query) if query >= 0 else nothing for query in neighbor]
+        _, values, panel = self._signals.rows(numbers)
+        stored = _Stored(values=values, panel=panel)
+        row = np.where(neighbor < 0, -1, neighbor - unit.first_query)
+        only_own, only_near = self._differences(stored, row, own, near)
+        every, some = self._shared(fact, own)
+        chosen: dict[str, Rows] = {
+            "own": own,
+            "neighbor": near,
+            "own_minus_neighbor": only_own,
+            "neighbor_minus_own": only_near,
+            "intersection": every,
+            "union": some,
+            "refined": [row_of(self.refined.member, number) for number in fact],
+            "top": self._strongest(numbers, stored),
+            "other_fact": [self.sets.of(query) if query >= 0 else nothing for query in other],
+        }
+        ids = self.sets.facts["id"]
+        for name, of_fact in self.own_sets.items():
+            everywhere = of_fact.get("", nothing)
+            chosen[name] = [np.unique(of_fact.get(str(ids[number]), everywhere)) for number in fact]
+        width = self.sets.n_layers * self.sets.n_neurons
+        return Arms(
+            sets={name: matrix(rows, width) for name, rows in chosen.items()},
+            neighbor=neighbor,
+            other_fact=other,
+            again=self._again(unit, own, stored, width) if self.reprompted else None,
+        )
+
+    def _again(self, unit: Unit, own: Rows, stored: _Stored, width: int) -> sparse.csr_array:
+        """The attributions to N_i of the queries that are asked again; other rows empty."""
+        chosen = np.concatenate(
+            [np.zeros(0, np.int64), *map(self._asked_again, range(unit.first_fact, unit.last_fact))]
+        )
+        rows: Rows = [np.zeros(0, np.int64)] * unit.n_queries
+        strength = [np.zeros(0)]
+        for row in (chosen - unit.first_query).tolist():
+            rows[row] = own[row]
+            strength.append(stored.strength(row, own[row]))
+        member = matrix(rows, width)
+        return sparse.csr_array((np.concatenate(strength), member.indices, member.indptr), shape=member.shape)
+
+    def _asked_again(self, fact: int) -> Array:
+        """Known queries of a fact with a set and a neighbor, as many as are asked again, drawn; ascending."""
+        queries = self.sets.queries
+        here = np.arange(*np.searchsorted(queries["fact"], [fact, fact + 1]))
+        here = here[self._sizes[here] > 0]
+        usable = here[queries["known"][here] & (queries["kind"][here] == "fact")]
+        none = len(here) < 2 or self.sets.facts["leaks"][fact]
+        rng = np.random.default_rng((self.seed, fact, _AGAIN))
+        few: Array = np.sort(rng.permutation(usable)[: 0 if none else self.reprompted])
+        return few
+
+    def _neighbor(self, query: int) -> int:
+        """Another query of the same fact with a set of its own, drawn by the query's number."""
+        fact = self.sets.queries["fact"]
+        first, last = np.searchsorted(fact, [fact[query], fact[query] + 1])
+        others = np.arange(first, last)
+        others = others[(others != query) & (self._sizes[first:last] > 0)]
+        return drawn(others, (self.seed, query, _NEIGHBOR))
+
+    def _other_fact(self, query: int) -> int:
+        return drawn(other_fact(self.sets, self._strata, query), (self.seed, query, OTHER))
+
+    @cached_property
+    def _sizes(self) -> Array:
+        return self.sets.sizes()
+
+    def _differences(self, stored: _Stored, neighbor: Array, own: Rows, near: Rows) -> tuple[Rows, Rows]:
+        """N_i without N_j and N_j without N_i at equal count and layers.
+
+        Parameters
+        ----------
+        neighbor : rows of ``stored``; -1 where there is none.
+        """
+        nothing = np.zeros(0, dtype=np.int64)
+        first, second = [], []
+        for query, (other, mine, theirs) in enumerate(zip(neighbor.tolist(), own, near, strict=True)):
+            here, there = nothing, nothing
+            if other >= 0:
+                strengths = stored.strength(query, mine), stored.strength(other, theirs)
+                here, there = differences((mine, theirs), strengths, self.sets.n_neurons)
+            first.append(here)
+            second.append(there)
+        return first, second
+
+    def _shared(self, fact: Array, own: Rows) -> tuple[Rows, Rows]:
+        """Intersection and union of the non-empty sets of each query's fact."""
+        every: dict[int, Array] = {}
+        some: dict[int, Array] = {}
+        for number in np.unique(fact):
+            filled = [own[query] for query in np.flatnonzero(fact == number) if len(own[query])]
+            neuron, count = np.unique(np.concatenate([np.zeros(0, np.int64), *filled]), return_counts=True)
+            some[int(number)], every[int(number)] = neuron, neuron[count == len(filled)]
+        return [every[int(number)] for number in fact], [some[int(number)] for number in fact]
+
+    def _strongest(self, numbers: Array, stored: _Stored) -> Rows:
+        """The ``top`` strongest of those that the panels keep exactly: fewer where they keep fewer."""
+        chosen = top_rows(stored.values, stored.panel, self.top)
+        if self._signals.floors is not None:
+            floor = self._signals.floors[self._signals.fact[numbers]] * self._signals.maximum[numbers]
+            chosen &= np.asarray(stored.values, dtype=np.float64) >= floor[:, None]
+        return [np.sort(stored.panel[row][chosen[row]]) for row in range(len(numbers))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    """Attributions of a unit's queries and the neurons they belong to, (query, slot)."""
+
+    values: Array
+    panel: Array
+
+    def strength(self, query: int, neurons: Array) -> Array:
+        """Attributions of one query's answer to these neurons; float64, (neuron,)."""
+        panel = self.panel[query]
+        order = np.argsort(panel, kind="stable")
+        at = order[np.searchsorted(panel[order], neurons)]
+        return np.asarray(self.values[query][at], dtype=np.float64)
+
+
+def certain_sets(study: Study, method: str, threshold: float) -> NeuronSets:
+    """N_i of every query; empty, and never approximate, where a fact's panel overflowed above the threshold.
+
+    Raises
+    ------
+    FloorError : every panel keeps less than what is asked for.
+    """
+    signals = study.signals_of(method)
+    floors = signals.floors if signals.floors is not None else np.zeros(1)
+    with np.errstate(invalid="ignore"):
+        above = floors > threshold
+    if not above.any() or above[~np.isnan(floors)].all():
+        return study.neurons(method=method, threshold=threshold)
+    member = sets_of(replace(signals, floors=None), threshold, None, study.column("facts", "id"))
+    member.data &= ~np.repeat(above[signals.fact], np.diff(member.indptr))
+    member.eliminate_zeros()
+    shown = study.neurons(method=method, threshold=float(np.nanmax(floors)))
+    return replace(shown, member=member, rule=f"threshold {threshold:g}")
+
+
+def strata(sets: NeuronSets) -> dict[tuple[str, str], Array]:
+    """Queries with a set, by relation and template."""
+    names = zip(sets.queries["relation"].tolist(), sets.queries["template"].tolist(), strict=True)
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, (key, size) in enumerate(zip(names, sets.sizes().tolist(), strict=True)):
+        if size:
+            found.setdefault(key, []).append(number)
+    return {key: np.array(numbers) for key, numbers in found.items()}
+
+
+def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int) -> Array:
+    """Queries of other facts with the query's template and another answer; known ones, if any is known."""
+    queries = sets.queries
+    same = of.get((queries["relation"][query], queries["template"][query]), np.zeros(0, dtype=np.int64))
+    same = same[
+        (queries["fact"][same] != queries["fact"][query])
+        & (queries["answer"][same] != queries["answer"][query])
+    ]
+    known = same[queries["known"][same]]
+    found: Array = known if len(known) else same
+    return found
+
+
+def drawn(among: Array, seed: tuple[int, ...]) -> int:
+    """One of them; -1 where there is none."""
+    return int(np.random.default_rng(seed).choice(among)) if len(among) else -1

@@ -1,0 +1,204 @@
+"""Query–KN mapping (H5): a query's own neurons against those of another query of its fact.
+
+N_i was chosen because it moves the answer to i: that N_i∖N_j moves it more than N_j∖N_i is arithmetic. What
+can be asked is whether the gap is wider where a fact's queries agree less, told by templates other than i
+and j; and whether it is wider than that against the same query reworded
+(:mod:`qloc.analysis.interventions.reprompt_ceiling`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy import sparse
+
+from qloc.analysis.inference.cluster_intervals import cluster_interval
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.effect_sizes import rank_biserial
+from qloc.analysis.inference.paired import log_odds
+from qloc.analysis.inference.slope_test import slope_test
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.interventions.neuron_effects import Changed
+from qloc.analysis.localization.consistency import consistency
+from qloc.analysis.localization.neuron_counts import counts_by, row_sums
+from qloc.analysis.results import TestResult
+from qloc.arrays import Floats, Ints
+from qloc.errors import InputError, message
+from qloc.neurons import NeuronSets
+
+OWN: Final = "own_minus_neighbor"
+NEIGHBOR: Final = "neighbor_minus_own"
+_PIECE: Final = 2**14
+"""Queries whose counts are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """Consistency of a fact as told by its queries other than two, query by query.
+
+    Attributes
+    ----------
+    kappa, cs2 : float64, (query,); NaN with fewer than two other queries with a non-empty set.
+    n : int64, (query,), how many others there are.
+    """
+
+    kappa: Floats
+    cs2: Floats
+    n: Ints
+
+
+def others(sets: NeuronSets, neighbor: Ints, *, known: bool = True) -> Others:
+    """κ and CS2 of each query's fact, over its queries other than the query and its neighbor.
+
+    Parameters
+    ----------
+    neighbor : int64, (query,); -1 where there is none.
+    known : over known queries only.
+    """
+    scores = consistency(sets, known=known)
+    base = dict(zip(scores["relation"].values.tolist(), scores["D0"].values.tolist(), strict=True))
+    d0 = np.array([base[name] for name in np.asarray(sets.facts["relation"]).tolist()])
+    fact = sets.queries["fact"].astype(np.int64)
+    usable = (sets.sizes() > 0) & (sets.queries["known"] if known else True)
+    member = sparse.csr_array(sets.member.astype(np.int32).multiply(usable.astype(np.int32)[:, None]))
+    # Row −1 is of no neighbor.
+    member = sparse.vstack([member, sparse.csr_array((1, member.shape[1]), dtype=np.int32)], format="csr")
+    of_fact = counts_by(member[:-1], fact, sets.n_facts).astype(np.int32)
+    parts = [
+        _counted(of_fact[fact[here]] - member[here] - member[neighbor[here]])
+        for here in np.array_split(np.arange(len(fact)), 1 + len(fact) // _PIECE)
+    ]
+    pairs, total, shared, there = np.concatenate(parts, axis=1)
+    taken = usable.astype(np.int64) + np.where(neighbor < 0, 0, usable[neighbor])
+    k = np.bincount(fact, weights=usable, minlength=sets.n_facts).astype(np.int64)[fact] - taken
+    enough = (k >= 2) & (np.bincount(fact, minlength=sets.n_facts)[fact] >= 3)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        d, cs2 = pairs / ((k - 1) * total), shared / there
+        kappa = (d - d0[fact]) / (1 - d0[fact])
+    return Others(kappa=np.where(enough, kappa, np.nan), cs2=np.where(enough, cs2, np.nan), n=k)
+
+
+def _counted(count: sparse.csr_array) -> Floats:
+    """Σ c(c − 1), Σ c, and the numbers of neurons with c > 1 and c > 0: float64, (4, query)."""
+    c = count.data.astype(np.float64)
+    return np.stack([row_sums(count, values) for values in (c * (c - 1), c, c > 1, c > 0)])
+
+
+def gap_test(changed: Changed, operation: str, draws: Draws, store: str = "") -> TestResult:
+    """H5 without a ceiling, descriptive: what N_i∖N_j takes from the answer to i, less what N_j∖N_i does."""
+    x = changed.contrast(operation, OWN, NEIGHBOR)
+    by_fact, clusters = changed.rows.mean(x), changed.rows.clusters
+    facts = ~np.isnan(by_fact)
+    used = changed.rows.used
+    none = float("nan")
+    return TestResult(
+        name="H5",
+        question="Does a query's own set matter more to its answer than that of another query of the fact?",
+        estimand=f"log-odds of the answer to i lost under {operation} of N_i∖N_j, less those lost under "
+        f"{operation} of N_j∖N_i, as many neurons of the same layers",
+        unit="fact",
+        n={
+            "relations": len(np.unique(clusters[0][facts])),
+            "facts": int(facts.sum()),
+            "queries": int(np.sum(used & ~np.isnan(x))),
+        },
+        estimate=float(by_fact[facts].mean()) if facts.any() else none,
+        interval=cluster_interval(by_fact, clusters, confidence=draws.confidence) if facts.any() else None,
+        effect=rank_biserial(by_fact, clusters, confidence=draws.confidence) if facts.any() else None,
+        method="no test: N_i was chosen by attribution to the answer to i, which makes this gap by itself",
+        p=None,
+        role="descriptive",
+        verdict="descriptive",
+        alpha=draws.alpha,
+        checks=(
+            f"{int(np.sum(used & np.isnan(x))):,} of {int(used.sum()):,} queries have no neighbor, or no "
+            "neuron that only one of the two sets has: left out.",
+            "No ceiling: the store has no near-identical re-prompts, which tell how much of the gap is the "
+            "noise of attribution.",
+        ),
+        seed=draws.seed,
+        store=store,
+    )
+
+
+def query_kn_mapping(
+    study: Study,
+    *,
+    operation: str = "suppress",
+    known: bool = True,
+    n_bootstrap: int = 999,
+    confidence: float = 0.95,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> TestResult:
+    """H5c: own sets stand out more, against a neighbor query's, in facts whose queries agree less.
+
+    Estimate: slope, over facts within relations, of the gap in log-odds lost under N_i∖N_j and under N_j∖N_i
+    (as many neurons of the same layers), on κ of the fact over templates other than i and j; numbers of
+    neurons changed and log-odds before as covariates. Query localization says < 0: one-sided; clustered
+    by relation.
+
+    Returns
+    -------
+    TestResult : "not identified" with fewer than three relations, or where no fact has four known queries.
+
+    Raises
+    ------
+    InputError : the store has no phase ``interventions``, or not these arms.
+
+    References
+    ----------
+    Chen et al. 2025 (arXiv 2405.14117), §2.2, who compare the classes, chosen on the same sets.
+    """
+    changed = Changed.of(study, known)
+    if not changed.has(operation, OWN, NEIGHBOR):
+        rule, have = f"arms {OWN} and {NEIGHBOR} under {operation}", ", ".join(changed.arms)
+        raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
+    draws = Draws(n_bootstrap=n_bootstrap, confidence=confidence, alpha=alpha, seed=seed)
+    return mapping_test(changed, others_of(study, known), operation, draws, store=study.fingerprint)
+
+
+def sets_of_arms(study: Study) -> NeuronSets:
+    """The sets N_i that the store's arms were chosen by."""
+    found = study.interventions
+    method = str(found.attrs.get("method", study.methods[0]))
+    return study.neurons(method=method, threshold=float(found.attrs.get("threshold", 0.2)))
+
+
+def others_of(study: Study, known: bool = True, sets: NeuronSets | None = None) -> Others:
+    """:func:`others` with the sets and neighbors that the store's arms were chosen by."""
+    neighbor = study.interventions["neighbor"].values.astype(np.int64)
+    return others(sets_of_arms(study) if sets is None else sets, neighbor, known=known)
+
+
+def mapping_test(
+    changed: Changed, other: Others, operation: str, draws: Draws, store: str = ""
+) -> TestResult:
+    """H5c of outcomes at hand."""
+    x = np.where(np.isnan(other.kappa), np.nan, changed.contrast(operation, OWN, NEIGHBOR))
+    there = ~np.isnan(x)
+    n = changed.per_arm("n_neurons", OWN)
+    before = log_odds(changed.base["base_log_probability"].values)
+    columns = {
+        name: changed.rows.mean(np.where(there, values, np.nan))
+        for name, values in (
+            ("κ over other templates", other.kappa),
+            ("neurons changed", n),
+            ("log neurons changed", np.log1p(n)),
+            ("log-odds before", before),
+        )
+    }
+    return slope_test(
+        changed.rows.mean(x),
+        columns,
+        changed.rows.clusters,
+        name="H5c",
+        question="Do own sets stand out more, against a neighbor query's, in facts whose queries agree less?",
+        estimand=f"slope, within relations, on κ over templates other than i and j, of the log-odds lost "
+        f"under {operation} of N_i∖N_j less those under {operation} of N_j∖N_i",
+        draws=draws,
+        direction="below",
+        store=store,
+    )

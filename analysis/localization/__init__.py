@@ -1,0 +1,1 @@
+"""Localization: consistency, overlap and reliability of knowledge neurons, from attributions alone."""

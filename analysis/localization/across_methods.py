@@ -1,0 +1,106 @@
+"""H2 across attribution methods: facts that are inconsistent under all of them, and under any.
+
+Three methods that each call half of the facts inconsistent, and have nothing to do with each other, agree on
+an eighth, and one of them on seven eighths: what "all" and "any" say is only how far they are from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qloc.analysis.inference.cluster_intervals import cluster_interval
+from qloc.analysis.inference.codes import codes
+from qloc.analysis.inference.effect_sizes import odds_ratio
+from qloc.arrays import Floats, Ints
+
+
+def across_methods(
+    scores: Mapping[str, Floats],
+    cut: float,
+    k: Ints,
+    clusters: tuple[Ints, Ints],
+    *,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Shares of facts below the cut under all methods and under any, beside what independence would give.
+
+    Expected, within each relation and number of queries with its own shares p_m: Π p_m under all, 1 − Π (1 −
+    p_m) under any. (Scores move with k by construction, by any method: facts that differ in k would agree.)
+
+    Parameters
+    ----------
+    scores : method → float64, (fact,); facts without a score by every method are left out.
+    cut : threshold of the score.
+    k : int64, (fact,), number of queries considered.
+    clusters : relation and answer of each fact.
+
+    Returns
+    -------
+    DataFrame : ``called`` (under all, under any), ``ki, expected, excess, low, high, facts``; the interval
+        is of the excess, for new relations.
+    """
+    below, defined = _below(scores, cut)
+    kept = tuple(code[defined] for code in clusters)
+    rows: list[dict[str, Any]] = []
+    for name, x in (("under all methods", below), ("under any method", 1 - below)):
+        together = x.prod(axis=0)
+        own, shares = _within(x, codes(kept[0], k[defined]))
+        expected = shares.prod(axis=0)
+        # The excess linearized in every share: what a fact adds to it.
+        others = np.stack([np.delete(shares, m, axis=0).prod(axis=0) for m in range(len(x))])
+        part = together - expected - np.sum(others * own, axis=0)
+        sign = 1.0 if name == "under all methods" else -1.0
+        interval = cluster_interval(sign * part, kept, confidence=confidence)
+        ki, chance = (float(v.mean()) if len(v) else np.nan for v in (together, expected))
+        if sign < 0:
+            ki, chance = 1 - ki, 1 - chance
+        row: dict[str, Any] = {"called": name, "ki": ki, "expected": chance, "excess": ki - chance}
+        row |= {"low": interval.low if interval else np.nan, "high": interval.high if interval else np.nan}
+        rows.append({**row, "facts": int(defined.sum())})
+    return pd.DataFrame(rows)
+
+
+def method_pairs(
+    scores: Mapping[str, Floats], cut: float, clusters: tuple[Ints, Ints], *, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Odds ratio of a fact being below the cut by one method where it is by another.
+
+    Returns
+    -------
+    DataFrame : ``methods, odds_ratio, low, high, facts``.
+    """
+    rows = []
+    for a, b in combinations(scores, 2):
+        below, defined = _below({a: scores[a], b: scores[b]}, cut)
+        kept = tuple(code[defined] for code in clusters)
+        effect = odds_ratio(below[0] > 0, below[1] > 0, kept, confidence=confidence)
+        ends = effect.interval
+        rows.append(
+            {
+                "methods": f"{a} and {b}",
+                "odds_ratio": effect.value,
+                "low": ends.low if ends else np.nan,
+                "high": ends.high if ends else np.nan,
+                "facts": int(defined.sum()),
+            }
+        )
+    return pd.DataFrame(rows, columns=["methods", "odds_ratio", "low", "high", "facts"])
+
+
+def _below(scores: Mapping[str, Floats], cut: float) -> tuple[Floats, Any]:
+    """Whether each fact is below the cut, float64, (method, fact); and which facts have all scores."""
+    values = np.stack([*scores.values()])
+    defined = ~np.isnan(values).any(axis=0)
+    return (values[:, defined] < cut).astype(np.float64), defined
+
+
+def _within(x: Floats, stratum: Ints) -> tuple[Floats, Floats]:
+    """Each value less its stratum's mean, and that mean: float64, (method, fact)."""
+    n = np.maximum(np.bincount(stratum), 1)
+    mean = np.stack([(np.bincount(stratum, weights=row) / n)[stratum] for row in x])
+    return x - mean, mean

@@ -1,0 +1,172 @@
+"""H10, whether the consistency of a fact's neurons predicts how the model answers it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+
+from qloc.analysis.inference.codes import codes, n_codes
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.equivalence import tost_p
+from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.localization.fact_columns import fact_columns
+from qloc.analysis.results import TestResult, Verdict
+from qloc.arrays import Floats, Ints
+from qloc.vocabulary import DEFAULT_THRESHOLD
+
+Outcome = Literal["agreement", "candidate_agreement", "log_probability"]
+
+MARGIN = 0.1
+"""Standardized slope that counts as none."""
+
+_TEXT: Final[dict[Outcome, tuple[str, str, str]]] = {
+    "agreement": (
+        "H10a",
+        "Do facts with a higher κ get the same most likely answer more often?",
+        "share of pairs of queries with the same most likely answer",
+    ),
+    "candidate_agreement": (
+        "H10b",
+        "Do facts with a higher κ get the same candidate answer more often?",
+        "probability that two queries give the same one of the candidate answers",
+    ),
+    "log_probability": (
+        "H10c",
+        "Do facts with a higher κ get their answer with more probability?",
+        "mean log P(answer)",
+    ),
+}
+OUTCOMES: tuple[Outcome, ...] = ("agreement", "candidate_agreement", "log_probability")
+COVARIATES: Final = ("log_probability", "log_mean_size", "n_tokens", "log_answer_count")
+
+
+def predicts_behaviour(
+    study: Study,
+    *,
+    outcome: Outcome = "agreement",
+    method: str = "ig",
+    threshold: float = DEFAULT_THRESHOLD,
+    margin: float = MARGIN,
+    n_bootstrap: int = 999,
+    confidence: float = 0.95,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> TestResult:
+    """H10: facts with more consistent neurons are answered more alike across paraphrases, or more surely.
+
+    Estimate: slope of the outcome on κ over facts, within relations, with mean log P (unless it is the
+    outcome), log size of the sets, tokens of the answer and log number of the relation's facts with the
+    answer as covariates. κ and outcomes are over *all* queries: known ones all have the same answer.
+    Two-sided; errors clustered by relation.
+
+    Parameters
+    ----------
+    outcome : ``agreement`` (H10a), ``candidate_agreement`` (H10b) or ``log_probability`` (H10c).
+    margin : standardized slope that counts as none; fix it before looking.
+
+    Returns
+    -------
+    TestResult : "not identified" with fewer than three relations, or where κ or the outcome does not vary.
+
+    References
+    ----------
+    docs/statistics.md §2. Cameron & Miller 2015; Webb 2023.
+    """
+    draws = Draws(n_bootstrap=n_bootstrap, confidence=confidence, alpha=alpha, seed=seed)
+    frame = fact_columns(study, method=method, threshold=threshold, known=False)
+    return behaviour_test(frame, outcome, margin=margin, draws=draws, store=study.fingerprint)
+
+
+def behaviour_test(
+    frame: pd.DataFrame,
+    outcome: Outcome,
+    *,
+    margin: float = MARGIN,
+    draws: Draws | None = None,
+    store: str = "",
+    second_opinion: bool = True,
+) -> TestResult:
+    """H10 of the columns of :func:`qloc.analysis.localization.fact_columns.fact_columns`, over all queries.
+
+    ``second_opinion``: tell in ``checks`` what a linear mixed model says.
+    """
+    given = draws or Draws()
+    names = ["kappa", *(name for name in COVARIATES if name != outcome and name in frame)]
+    rows = frame[["relation", outcome, *names]].replace([np.inf, -np.inf], np.nan).dropna()
+    values = rows[[outcome, *names]].to_numpy(dtype=np.float64)
+    group = codes(rows["relation"].to_numpy()) if len(rows) else np.zeros(0, dtype=np.int64)
+    inside = within(values, group) if len(rows) else values.copy()
+    # What is constant within relations is 0 here, but for rounding.
+    inside[:, np.abs(inside).max(axis=0, initial=0.0) < 1e-9] = 0.0
+    y, kept = inside[:, 0], independent(inside[:, 1:])
+    able = n_codes(group) >= 3 and kept[:1] == [0] and y.any() and len(y) > n_codes(group) + len(kept)
+    checks = [f"Covariates, within relations: {', '.join(names[place] for place in kept[1:]) or 'none'}."]
+    dropped = [name for place, name in enumerate(names) if place not in kept]
+    if dropped:
+        checks.append(f"Left out, constant within relations: {', '.join(dropped)}.")
+    slope = clustered_slopes(y, inside[:, 1:][:, kept], group, [0], given)[0] if able else None
+    if slope and second_opinion:
+        checks.append(_mixed(values[:, 0], values[:, 1:][:, kept], group))
+    if slope:
+        checks.append(f"Equivalence: no association is a standardized slope within ±{margin:g}.")
+    n = {"relations": n_codes(group), "facts": len(rows)}
+    return _result(outcome, slope, n, tuple(checks), given, store, margin)
+
+
+def _result(
+    outcome: Outcome,
+    slope: Slope | None,
+    n: dict[str, int],
+    checks: tuple[str, ...],
+    draws: Draws,
+    store: str,
+    margin: float,
+) -> TestResult:
+    name, question, words = _TEXT[outcome]
+    none = float("nan")
+    if slope and slope.effect:
+        scale = slope.effect.value / slope.estimate if slope.estimate else 0.0
+        none = tost_p(slope.effect.value, slope.error * scale, slope.freedom, margin)
+    p = slope.p if slope else float("nan")
+    verdict: Verdict = (
+        "holds" if p <= draws.alpha else "does not hold" if none <= draws.alpha else "undecided"
+    )
+    return TestResult(
+        name=name,
+        question=question,
+        estimand=f"slope on κ, within relations, of a fact's {words}",
+        unit="fact",
+        n=n,
+        estimate=slope.estimate if slope else float("nan"),
+        interval=slope.interval if slope else None,
+        effect=slope.effect if slope else None,
+        method=slope.method if slope else "least squares, cluster-robust: not possible",
+        p=None if np.isnan(p) else p,
+        role="exploratory",
+        verdict="not identified" if np.isnan(p) else verdict,
+        alpha=draws.alpha,
+        margin=margin,
+        p_equivalence=None if np.isnan(none) else none,
+        checks=checks,
+        seed=draws.seed,
+        store=store,
+    )
+
+
+def _mixed(y: Floats, x: Floats, group: Ints) -> str:
+    """Second opinion: slope and p of a linear mixed model with a random intercept for each relation."""
+    design = np.column_stack([x, np.ones(len(x))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it warns of is said in words below
+        try:
+            found = sm.MixedLM(y, design, groups=group).fit(reml=True)
+        except (np.linalg.LinAlgError, ValueError):
+            return "Second opinion, a mixed model with an intercept for each relation: could not be fitted."
+    said = f"slope {found.params[0]:.3g}, p {found.pvalues[0]:.2g}"
+    converged = "" if found.converged else " (did not converge)"
+    return f"Second opinion, a mixed model with an intercept for each relation{converged}: {said}."

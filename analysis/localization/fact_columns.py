@@ -1,0 +1,146 @@
+"""One row a fact: its scores, how the model answers it, and its attributes; what formulas are written in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from qloc.analysis.inference.codes import codes
+from qloc.analysis.inference.means import mean_by
+from qloc.analysis.inputs.study import CORE_FACTS, Study
+from qloc.analysis.localization.consistency import SCORES, considered, consistency
+from qloc.arrays import Array, Floats, Ints
+from qloc.neurons import NeuronSets
+from qloc.vocabulary import DEFAULT_THRESHOLD, NO_INDEX
+
+LABELS = ("id", "subject", "relation", "object")
+SCORE_COLUMNS = (*SCORES, "k", "n_neurons", "mean_size")
+BEHAVIOUR = ("agreement", "candidate_agreement", "log_probability", "known_share", "n_tokens")
+"""Columns of :func:`behaviour`."""
+
+_PIECE: Final = 2**23
+"""Probabilities of candidates that are in memory at a time."""
+
+
+def fact_columns(
+    study: Study, *, method: str = "ig", threshold: float = DEFAULT_THRESHOLD, known: bool = True
+) -> pd.DataFrame:
+    """Columns by fact, of facts that do not leak and of which something was asked.
+
+    Parameters
+    ----------
+    known : scores and ``log_probability`` over known queries only; the other columns of behaviour are over
+        all.
+
+    Returns
+    -------
+    DataFrame : ``id, subject, relation, object``; ``CS1, CS2, D, kappa, kappa_same_answer, k, n_neurons,
+        mean_size`` (:func:`qloc.analysis.localization.consistency.consistency`); ``agreement,
+        candidate_agreement,
+        log_probability, known_share, n_tokens`` (:func:`behaviour`); ``answer_count``, facts of the relation
+        with the answer; every attribute; and ``log_<name>`` of counts, sizes and attributes that are
+        positive throughout.
+    """
+    sets = study.neurons(method=method, threshold=threshold)
+    return columns_of(sets, behaviour(study, known=known), known=known)
+
+
+def columns_of(sets: NeuronSets, answered: Mapping[str, Array], *, known: bool = True) -> pd.DataFrame:
+    """The same from the sets and, by name, what :func:`behaviour` says of their facts."""
+    scores = consistency(sets, known=known)
+    asked = np.bincount(considered(sets, known=False).queries["fact"], minlength=sets.n_facts) > 0
+    columns: dict[str, Any] = {name: sets.facts[name] for name in LABELS}
+    columns |= {name: scores[name].values for name in SCORE_COLUMNS}
+    columns |= answered
+    columns["answer_count"] = _answer_count(sets.facts)
+    columns |= {name: v for name, v in sets.facts.items() if name not in {*CORE_FACTS, *columns, "leaks"}}
+    frame = pd.DataFrame(columns).loc[asked & ~sets.facts["leaks"]].copy()
+    for name in [str(name) for name in frame if name not in {*LABELS, *SCORES, *BEHAVIOUR}]:
+        cells = frame[name]
+        if cells.dtype.kind in "iuf" and cells.notna().any() and (cells.dropna() > 0).all():
+            frame[f"log_{name}"] = np.log(cells.astype(float))
+    return pd.DataFrame(frame.reset_index(drop=True))
+
+
+def behaviour(study: Study, *, known: bool = False) -> dict[str, Floats]:
+    """How the model answers the queries of each fact: float64, (fact,) each.
+
+    ``agreement``: share of pairs of its queries with the same most likely token. ``candidate_agreement``: the
+    probability that two of its queries, each answering by its distribution over the relation's candidate
+    answers, say the same; with p_i that distribution, Σ_{i≠j} p_i·p_j / (k(k − 1)). ``log_probability``:
+    mean of log P(answer) (over known queries if ``known``). ``known_share``, ``n_tokens``: means over
+    queries.
+    """
+    fact = study.column("queries", "fact").astype(np.int64)
+    n = study.facts.sizes["fact"]
+    is_known = study.column("queries", "known") == 1
+    log_p = study.column("queries", "log_probability").astype(np.float64)
+    used = is_known if known else np.ones(len(fact), dtype=bool)
+    tokens = np.sum(study.column("queries", "answer_token_id") != NO_INDEX, axis=1).astype(np.float64)
+    return {
+        "agreement": same_answer(fact, study.column("queries", "argmax"), n),
+        "candidate_agreement": same_candidate(fact, study.queries["candidate_log_probability"], n),
+        "log_probability": mean_by(log_p[used], fact[used], n),
+        "known_share": mean_by(is_known.astype(np.float64), fact, n),
+        "n_tokens": mean_by(tokens, fact, n),
+    }
+
+
+def same_answer(fact: Ints, said: Array, n: int) -> Floats:
+    """Share of pairs of a fact's queries that say the same: Σ_v m_v (m_v − 1) / (k (k − 1)), m_v of k say v.
+
+    Examples
+    --------
+    >>> same_answer(np.array([0, 0, 0, 1]), np.array([7, 7, 8, 7]), 2).round(3).tolist()
+    [0.333, nan]
+    """
+    cell = codes(fact, said) if len(fact) else fact
+    times = np.bincount(cell).astype(np.float64)
+    owner = np.zeros(len(times), dtype=np.int64)
+    owner[cell] = fact
+    k = np.bincount(fact, minlength=n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.bincount(owner, weights=times * (times - 1), minlength=n) / (k * (k - 1)))
+
+
+def same_candidate(fact: Ints, log_p: Array | xr.DataArray, n: int) -> Floats:
+    """Σ_{i≠j} p_i·p_j / (k (k − 1)), p_i ∝ exp(log_p_i) over what is not NaN: float64, (fact,).
+
+    Parameters
+    ----------
+    log_p : float, (query, candidate); where it is lazy, it is read some facts at a time.
+    """
+    found = np.full(n, np.nan)
+    order = np.argsort(fact, kind="stable")
+    first = np.flatnonzero(np.diff(fact[order], prepend=-1))
+    step = max(1, _PIECE // max(1, log_p.shape[1]))
+    cuts = first[np.flatnonzero(np.diff(first // step, prepend=-1))]
+    for low, high in pairwise([*cuts, len(order)] if log_p.shape[1] else []):
+        rows = order[low:high]
+        run = slice(rows[0], rows[-1] + 1) if np.all(np.diff(rows) == 1) else rows
+        facts, place = np.unique(fact[rows], return_inverse=True)
+        found[facts] = _alike(np.asarray(log_p[run], dtype=np.float64), place)
+    return found
+
+
+def _alike(log_p: Floats, fact: Ints) -> Floats:
+    """The same of facts that are numbered in the order of their queries."""
+    best = np.fmax.reduce(log_p, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        share = np.exp(log_p - best)
+        share = np.nan_to_num(share, copy=False) / np.nansum(share, axis=1, keepdims=True)
+    share[~np.isfinite(best[:, 0])] = np.nan
+    k, own = np.bincount(fact), np.bincount(fact, weights=np.einsum("qc,qc->q", share, share))
+    total = np.add.reduceat(share, np.flatnonzero(np.diff(fact, prepend=-1)), axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((np.einsum("fc,fc->f", total, total) - own) / (k * (k - 1)))
+
+
+def _answer_count(facts: Any) -> Ints:
+    cell = codes(facts["relation"], facts["object"])
+    return np.bincount(cell)[cell]

@@ -1,0 +1,209 @@
+"""H9, whether attribution methods agree more than paraphrases do.
+
+Of one fact, the sets that several methods name for one query are compared with the sets that one method
+names for several queries. If methods agree no better than paraphrases, "inconsistent" may be the method's
+doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from qloc.analysis.inference.cluster_intervals import cluster_interval
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.effect_sizes import rank_biserial
+from qloc.analysis.inference.equivalence import mean_tost_p
+from qloc.analysis.inference.means import mean_by
+from qloc.analysis.inference.paired import THESE_ALONE, paired_p, too_few
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.localization.consistency import answer_codes, considered, relation_codes
+from qloc.analysis.localization.overlap import pairs_of
+from qloc.analysis.localization.pairwise_dice import dice_of_rows
+from qloc.analysis.results import TestResult, Verdict
+from qloc.arrays import Floats
+from qloc.neurons import NeuronSets
+from qloc.vocabulary import DEFAULT_THRESHOLD
+
+MARGIN = 0.05
+"""Difference in mean Dice that counts as none."""
+
+QUESTION = "Do attribution methods agree on a query more than paraphrases of a fact agree by one method?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Mean Dice overlaps of each fact, over queries whose set is empty by none of the methods.
+
+    Attributes
+    ----------
+    between : pair of methods → float64, (fact,), between the methods' sets for the same query.
+    across : method → float64, (fact,), between its sets for the fact's queries, templates differing.
+    sets : the queries compared, with the first method's sets.
+    sizes : method → mean number of neurons of a query.
+    """
+
+    between: Mapping[tuple[str, str], Floats]
+    across: Mapping[str, Floats]
+    sets: NeuronSets
+    sizes: Mapping[str, float]
+
+    @property
+    def difference(self) -> Floats:
+        """Between methods less across paraphrases: float64, (fact,); NaN where either is not defined."""
+        between, across = (np.stack([*one.values()]) for one in (self.between, self.across))
+        return np.asarray(between.mean(axis=0) - across.mean(axis=0))
+
+
+def agreement(methods: Sequence[NeuronSets], *, known: bool = True) -> Agreement:
+    """Overlap between methods and across paraphrases, fact by fact.
+
+    Parameters
+    ----------
+    methods : one a method, two at least, of the same queries in the same order.
+    known : over known queries only.
+    """
+    chosen = [considered(sets, known) for sets in methods]
+    keep = np.all([sets.sizes() > 0 for sets in chosen], axis=0)
+    used = [sets.select(keep) for sets in chosen]
+    n, fact = used[0].n_facts, used[0].queries["fact"].astype(np.int64)
+    row = np.arange(len(fact))
+    pairs = pairs_of(used[0])
+    between = {
+        (a.method, b.method): mean_by(dice_of_rows(a.member, b.member, row, row), fact, n)
+        for a, b in combinations(used, 2)
+    }
+    across = {
+        sets.method: mean_by(dice_of_rows(sets.member, sets.member, pairs.first, pairs.second), pairs.fact, n)
+        for sets in used
+    }
+    sizes = {sets.method: float(sets.sizes().mean()) if sets.n_queries else np.nan for sets in used}
+    return Agreement(between=between, across=across, sets=used[0], sizes=sizes)
+
+
+def methods_agree(
+    study: Study | Sequence[NeuronSets],
+    *,
+    methods: Sequence[str] | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    top: int | None = None,
+    known: bool = True,
+    margin: float = MARGIN,
+    n_permutations: int = 999,
+    confidence: float = 0.95,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> TestResult:
+    """H9: attribution methods agree on a query more than paraphrases of its fact agree by one method.
+
+    Estimate, over facts with two queries or more::
+
+        mean over queries and pairs of methods of Dice(N_i by m, N_i by m')
+          − mean over methods and pairs of queries of Dice(N_i by m, N_j by m)
+
+    Two-sided: signs of whole relations are flipped (:func:`qloc.analysis.inference.paired.paired_p`). Where
+    that does
+    not reject, two one-sided tests may show that the difference is within ±``margin`` ("does not hold": they
+    agree equally).
+
+    Parameters
+    ----------
+    study : Study, or the sets of each method, of the same queries in the same order.
+    methods : those of the store where None.
+    threshold, top : the rule of the sets; ``top`` gives every method the same budget.
+    margin : difference in Dice that counts as none; fix it before looking.
+
+    Returns
+    -------
+    TestResult : ``H9``; "not identified" with fewer than two methods, or without a fact to compare.
+
+    References
+    ----------
+    docs/statistics.md. Schuirmann 1987 for equivalence.
+    """
+    draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
+    if not isinstance(study, Study):
+        return agreement_test(study, known=known, margin=margin, draws=draws)
+    names = study.methods if methods is None else tuple(methods)
+    share = threshold if top is None else None
+    sets = [study.neurons(method=name, threshold=share, top=top) for name in names]
+    return agreement_test(sets, known=known, margin=margin, draws=draws, store=study.fingerprint)
+
+
+def agreement_test(
+    methods: Sequence[NeuronSets],
+    *,
+    known: bool = True,
+    margin: float = MARGIN,
+    draws: Draws | None = None,
+    store: str = "",
+) -> TestResult:
+    """H9 of the sets of several methods."""
+    given = draws or Draws()
+    if len(methods) < 2:
+        return _result(np.zeros(0), methods, ("The store has one attribution method.",), given, store, margin)
+    return agreement_of(agreement(methods, known=known), margin, given, store)
+
+
+def agreement_of(found: Agreement, margin: float, given: Draws, store: str = "") -> TestResult:
+    """H9 of overlaps at hand."""
+    sizes = ", ".join(f"{name} {size:.1f}" for name, size in found.sizes.items())
+    checks = (
+        f"Neurons a query: {sizes}. Sets of different sizes cannot overlap fully, which lowers agreement "
+        "between methods.",
+    )
+    return _result(found.difference, [found.sets], checks, given, store, margin)
+
+
+def _result(
+    x: Floats, methods: Sequence[NeuronSets], checks: tuple[str, ...], draws: Draws, store: str, margin: float
+) -> TestResult:
+    facts = np.flatnonzero(~np.isnan(x))
+    n, p, interval, effect, none = {"relations": 0, "facts": 0}, None, None, None, None
+    words = "signs of whole relations flipped"
+    if len(facts):
+        relation, answer = relation_codes(methods[0])[1], answer_codes(methods[0])
+        n = {"relations": len(np.unique(relation[facts])), "facts": len(facts)}
+        rng = np.random.default_rng([draws.seed, 40])
+        p, words = paired_p(
+            x[facts],
+            (relation[facts], answer[facts]),
+            n_permutations=draws.n_permutations,
+            rng=rng,
+            alternative="two-sided",
+            level=draws.alpha,
+        )
+        interval = cluster_interval(x, (relation, answer), confidence=draws.confidence)
+        effect = rank_biserial(x, (relation, answer), confidence=draws.confidence)
+        value = mean_tost_p(x, (relation, answer), margin)
+        none = None if np.isnan(value) else value
+        if too_few(n["relations"], draws.alpha):
+            checks = (*checks, THESE_ALONE)
+        checks = (*checks, f"Equivalence: no difference is one within ±{margin:g} in Dice.")
+    p = None if p is None or np.isnan(p) else p
+    verdict: Verdict = "holds" if p is not None and p <= draws.alpha else "undecided"
+    if verdict == "undecided" and none is not None and none <= draws.alpha:
+        verdict = "does not hold"
+    return TestResult(
+        name="H9",
+        question=QUESTION,
+        estimand="mean Dice overlap of two methods on one query, less that of two paraphrases by one method",
+        unit="fact",
+        n=n,
+        estimate=float(x[facts].mean()) if len(facts) else float("nan"),
+        interval=interval,
+        effect=effect,
+        method=f"{words}, two-sided",
+        p=p,
+        role="exploratory",
+        verdict=verdict if p is not None else "not identified",
+        alpha=draws.alpha,
+        margin=margin,
+        p_equivalence=none if p is not None else None,
+        checks=checks,
+        seed=draws.seed,
+        store=store,
+    )

@@ -1,0 +1,404 @@
+"""What the paraphrases of a fact share beyond their templates, and beyond their answer (statistics.md §1).
+
+For two templates s and t of a relation, S(f, g) is the Dice overlap of fact f's set under s with fact g's
+under t. Within facts it is S(f, f); between facts S(f, g), f ≠ g. The excess of the first over the second is
+what a fact's queries share that other facts, asked with the very same two templates, do not; with g
+restricted to facts of the same answer, it is what they share beyond that answer too.
+
+Under the null, sets are exchangeable between the facts of a stratum (relation × template, or × answer), so
+permuting them there, independently for each template, gives the distribution of the statistic. Within and
+between means move together, which the weights of :class:`qloc.analysis.localization.overlap.Design` account
+for exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from qloc.analysis.inference.codes import codes, n_codes, sizes_of
+from qloc.arrays import Floats, Ints
+from qloc.neurons import NeuronSets
+
+LEVELS: tuple[Level, ...] = ("template", "answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excess:
+    """Overlap within facts beyond a level, and its permutations.
+
+    Attributes
+    ----------
+    level : what the compared facts share: ``template`` (H1a) or ``answer`` (H1b).
+    within, between : float64, (fact,), mean Dice over a fact's identified pairs of queries, and of their
+        counterparts between facts; NaN where no pair is identified.
+    permuted : float64, (permutation,), mean over facts of within − between.
+    n_pairs, n_queries : identified pairs of queries, and the queries in them.
+    """
+
+    level: Level
+    within: Floats
+    between: Floats
+    permuted: Floats
+    n_pairs: int
+    n_queries: int
+
+    @property
+    def excess(self) -> Floats:
+        """Within − between: float64, (fact,)."""
+        return self.within - self.between
+
+    @property
+    def estimate(self) -> float:
+        """Mean of the excess over facts; NaN without an identified one."""
+        found = self.excess[~np.isnan(self.excess)]
+        return float(found.mean()) if len(found) else float("nan")
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What one level adds up while blocks pass by: cell totals Z, and Σ_p u_p S(π(i), π(j))."""
+
+    level: Level
+    design: Design
+    total: Floats
+    permuted: Floats
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """Whose set each query of a relation gets: int32, (permutation, place); and each query's place."""
+
+    order: NDArray[np.int32]
+    place: Ints
+
+
+def excesses(
+    sets: NeuronSets, levels: tuple[Level, ...] = LEVELS, *, n_permutations: int = 999, seed: int = 0
+) -> Mapping[Level, Excess]:
+    """Within-fact overlap beyond each level; levels share one pass over all overlaps.
+
+    Parameters
+    ----------
+    sets : non-empty sets of the queries considered (:func:`qloc.analysis.localization.consistency.filled`).
+    levels : ``template``, ``answer`` or both.
+    n_permutations : 0 for estimates alone.
+
+    Returns
+    -------
+    Mapping from level to Excess; the same for the same seed, whichever levels are asked for together.
+
+    Notes
+    -----
+    Memory: a block of overlaps (256 MB at most), and permutations × queries of the largest relation × 4 bytes
+    a level. Time: permutations × within-fact pairs of queries.
+    """
+    pairs = pairs_of(sets)
+    sums = []
+    for level in levels:
+        design = design_of(sets, pairs, level)
+        sums.append(_Sums(level, design, np.zeros(n_codes(design.cell)), np.zeros(n_permutations)))
+    observed = np.full(len(pairs.first), np.nan)
+    wanted = np.zeros(len(pairs.first), dtype=bool)
+    for part in sums:
+        wanted |= part.design.weight > 0
+    for relation in np.unique(pairs.relation[pairs.first[wanted]]):
+        queries = np.flatnonzero(pairs.relation == relation)
+        exchanges = []
+        for part in sums:
+            rng = np.random.default_rng([seed, LEVELS.index(part.level), int(relation)])
+            exchanges.append(_exchange(part.design, queries, pairs, n_permutations, rng))
+        for block in blocks_of(sets, pairs, wanted, int(relation)):
+            _observe(block, pairs, observed)
+            for part, exchange in zip(sums, exchanges, strict=True):
+                _add(block, pairs, part, exchange)
+    return {part.level: _collected(sets, pairs, part, observed) for part in sums}
+
+
+def _exchange(
+    design: Design, queries: Ints, pairs: QueryPairs, n: int, rng: np.random.Generator
+) -> _Exchange:
+    """Permutations of a relation's queries within strata; strata without an identified pair stay."""
+    used = design.weight > 0
+    bears = np.zeros(len(pairs.template), dtype=bool)
+    bears[pairs.first[used]] = bears[pairs.second[used]] = True
+    place = np.full(len(pairs.template), -1, dtype=np.int64)
+    place[queries] = np.arange(len(queries))
+    order = np.tile(queries.astype(np.int32), (n, 1))
+    if not n:
+        return _Exchange(order, place)
+    by_stratum = queries[np.argsort(design.stratum[queries], kind="stable")]
+    starts = np.flatnonzero(np.diff(design.stratum[by_stratum], prepend=-1))
+    for members in np.split(by_stratum, starts[1:]):
+        if len(members) > 1 and bears[members].any():
+            order[:, place[members]] = rng.permuted(np.tile(members.astype(np.int32), (n, 1)), axis=1)
+    return _Exchange(order, place)
+
+
+def _observe(block: Block, pairs: QueryPairs, observed: Floats) -> None:
+    row, column = _local(block, len(pairs.template))
+    here = block.pairs[row[pairs.first[block.pairs]] >= 0]
+    observed[here] = block.values[row[pairs.first[here]], column[pairs.second[here]]]
+
+
+def _local(block: Block, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Place of each query among the block's rows and columns, -1 where it is not: int32, (query,)."""
+    row, column = np.full(n, -1, dtype=np.int32), np.full(n, -1, dtype=np.int32)
+    row[block.rows] = np.arange(len(block.rows), dtype=np.int32)
+    column[block.columns] = np.arange(len(block.columns), dtype=np.int32)
+    return row, column
+
+
+def _add(block: Block, pairs: QueryPairs, part: _Sums, exchange: _Exchange) -> None:
+    """Add one block's share to the cell totals and to the permuted sums."""
+    design = part.design
+    used = block.pairs[design.weight[block.pairs] > 0]
+    if not len(used):
+        return
+    _add_totals(block, pairs, part, used)
+    row, column = _local(block, len(pairs.template))
+    i = row[exchange.order[:, exchange.place[pairs.first[used]]]]
+    j = column[exchange.order[:, exchange.place[pairs.second[used]]]]
+    # Where a block is cut, a permuted query may lie in the rows of another piece: it is added there.
+    values = block.values.ravel().take(np.maximum(i, 0).astype(np.int64) * block.values.shape[1] + j)
+    if len(block.rows) < block.n_rows:
+        values = np.where(i >= 0, values, np.float32(0))
+    part.permuted[:] += values.astype(np.float64) @ design.pull[used]
+
+
+def _add_totals(block: Block, pairs: QueryPairs, part: _Sums, used: Ints) -> None:
+    """Σ S over all queries of both strata of a cell, those within facts among them."""
+    design = part.design
+    cells, which = np.unique(design.cell[used], return_index=True)
+    s, t = design.stratum[pairs.first[used[which]]], design.stratum[pairs.second[used[which]]]
+    rows, columns = _indicator(design.stratum[block.rows], s), _indicator(design.stratum[block.columns], t)
+    table = np.asarray((rows.matrix @ block.values) @ columns.matrix.T, dtype=np.float64)
+    part.total[cells] += table[rows.place, columns.place]
+
+
+@dataclass(frozen=True)
+class _Strata:
+    matrix: sparse.csr_array
+    place: Ints
+
+
+def _indicator(stratum: Ints, asked: Ints) -> _Strata:
+    """Sparse (asked stratum, member) of ones, and the row of each asked one."""
+    levels, place = np.unique(asked, return_inverse=True)
+    row = np.searchsorted(levels, stratum)
+    row = np.minimum(row, len(levels) - 1)
+    here = np.flatnonzero(levels[row] == stratum)
+    shape = (len(levels), len(stratum))
+    return _Strata(
+        sparse.csr_array((np.ones(len(here)), (row[here], here)), shape=shape), place.astype(np.int64)
+    )
+
+
+def _collected(sets: NeuronSets, pairs: QueryPairs, part: _Sums, observed: Floats) -> Excess:
+    design = part.design
+    used = np.flatnonzero(design.weight > 0)
+    value, cell, n_between = observed[used], design.cell[used], design.n_between[used]
+    inside = np.bincount(cell, weights=value, minlength=len(part.total))
+    between = (part.total[cell] - inside[cell]) / n_between
+    constant = float(np.sum(design.weight[used] * part.total[cell] / n_between))
+    n = np.bincount(pairs.fact[used], minlength=sets.n_facts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = [
+            np.bincount(pairs.fact[used], weights=v, minlength=sets.n_facts) / n for v in (value, between)
+        ]
+    return Excess(
+        level=part.level,
+        within=means[0],
+        between=means[1],
+        permuted=part.permuted - constant,
+        n_pairs=len(used),
+        n_queries=len(np.unique(np.concatenate([pairs.first[used], pairs.second[used]]))),
+    )
+
+
+WHOLE = 2048
+"""Queries up to which a relation is one block; above, each pair of templates is one."""
+
+
+BLOCK_CELLS = 2**26
+"""Cells of a block of float32 at most; rows are cut where it would be more."""
+
+
+POPULAR = 16
+"""A neuron in more than one in so many of a relation's sets goes through the dense product."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Overlaps of some queries with others.
+
+    Attributes
+    ----------
+    rows, columns : int64, queries.
+    pairs : int64, indices of the wanted pairs whose second query is among ``columns``, and whose first query
+        is among ``rows`` or the rows of another piece of this block.
+    n_rows : rows of all pieces.
+    values : float32, (row, column), Dice.
+    """
+
+    rows: Ints
+    columns: Ints
+    pairs: Ints
+    n_rows: int
+    values: NDArray[np.float32]
+
+
+class Overlaps:
+    """The sets of one relation, ready for overlaps between any of them.
+
+    Parameters
+    ----------
+    member : bool, CSR (query, neuron), all queries of the study.
+    queries : int64, the relation's.
+    """
+
+    def __init__(self, member: sparse.csr_array, queries: Ints) -> None:
+        self.queries = queries
+        own = sparse.csc_array(member[queries].astype(np.float32))
+        count = np.diff(own.indptr)
+        popular = count * POPULAR > len(queries)
+        self._dense = np.ascontiguousarray(own[:, np.flatnonzero(popular)].toarray())
+        self._sparse = sparse.csr_array(own[:, np.flatnonzero(~popular & (count > 1))])
+        self._size = np.diff(member.indptr)[queries].astype(np.float32)
+
+    def dice(self, rows: Ints, columns: Ints) -> NDArray[np.float32]:
+        """2|N_i ∩ N_j| / (|N_i| + |N_j|): float32, (row, column); places among ``queries``."""
+        shared = self._dense[rows] @ self._dense[columns].T
+        rest = self._sparse[rows] @ self._sparse[columns].T
+        if rest.nnz:
+            shared += rest.toarray()
+        shared *= 2
+        shared /= self._size[rows][:, None] + self._size[columns][None, :]
+        return np.asarray(shared, dtype=np.float32)
+
+
+def blocks_of(
+    sets: NeuronSets, pairs: QueryPairs, wanted: NDArray[np.bool_], relation: int
+) -> Iterator[Block]:
+    """The overlaps of one relation that the wanted pairs, and what they are compared with, lie in."""
+    queries = np.flatnonzero(pairs.relation == relation)
+    chosen = (
+        np.flatnonzero(wanted & (pairs.relation[pairs.first] == relation))
+        if len(wanted)
+        else np.zeros(0, int)
+    )
+    if not len(chosen):
+        return
+    overlaps = Overlaps(sets.member, queries)
+    if len(queries) <= WHOLE:
+        yield from _cut(overlaps, np.arange(len(queries)), np.arange(len(queries)), chosen)
+        return
+    template = pairs.template[queries]
+    key = np.stack([pairs.template[pairs.first[chosen]], pairs.template[pairs.second[chosen]]])
+    for s, t in np.unique(key, axis=1).T:
+        here = chosen[(key[0] == s) & (key[1] == t)]
+        yield from _cut(overlaps, np.flatnonzero(template == s), np.flatnonzero(template == t), here)
+
+
+def _cut(overlaps: Overlaps, rows: Ints, columns: Ints, pairs: Ints) -> Iterator[Block]:
+    step = max(1, BLOCK_CELLS // max(1, len(columns)))
+    for first in range(0, len(rows), step):
+        part = rows[first : first + step]
+        yield Block(
+            rows=overlaps.queries[part],
+            columns=overlaps.queries[columns],
+            pairs=pairs,
+            n_rows=len(rows),
+            values=overlaps.dice(part, columns),
+        )
+
+
+Level = Literal["template", "answer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryPairs:
+    """Every pair of queries of one fact with different templates.
+
+    Attributes
+    ----------
+    first, second : int64, (pair,), rows of the sets; the template of ``first`` has the smaller code.
+    fact : int64, (pair,)
+    template : int64, (query,), code of relation × template.
+    relation : int64, (query,)
+    """
+
+    first: Ints
+    second: Ints
+    fact: Ints
+    template: Ints
+    relation: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """A comparison: between which queries sets are exchanged, and how pairs enter the statistic.
+
+    A *stratum* is relation × template (level ``template``) or relation × template × answer (``answer``). A
+    pair's *cell* is the strata of its two queries, of n_1 and n_2 queries; M of their n_1 · n_2 overlaps are
+    within facts. The statistic is T = Σ_p w_p (S_p − B_cell), B_cell the mean of the cell's n_1 n_2 − M
+    overlaps between facts. As the cell's total Z is the same under every permutation, T = Σ_p u_p S_p −
+    constant with u_p = w_p + W_cell / (n_1 n_2 − M), W_cell = Σ of w_p in the cell.
+
+    Attributes
+    ----------
+    stratum : int64, (query,)
+    cell : int64, (pair,)
+    n_between : int64, (pair,), n_1 n_2 − M; a pair is identified where it is > 0.
+    weight : float64, (pair,), w_p: facts count alike, and so do the identified pairs of a fact.
+    pull : float64, (pair,), u_p.
+    """
+
+    stratum: Ints
+    cell: Ints
+    n_between: Ints
+    weight: Floats
+    pull: Floats
+
+
+def pairs_of(sets: NeuronSets) -> QueryPairs:
+    """All pairs of a fact's queries with different templates."""
+    template = codes(sets.queries["relation"], sets.queries["template"])
+    fact = sets.queries["fact"].astype(np.int64)
+    order = np.lexsort((template, fact))
+    first, second = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for apart in range(1, int(np.bincount(fact).max(initial=0))):
+        i, j = order[:-apart], order[apart:]
+        good = (fact[i] == fact[j]) & (template[i] != template[j])
+        first.append(i[good])
+        second.append(j[good])
+    a, b = np.concatenate(first), np.concatenate(second)
+    return QueryPairs(
+        first=a, second=b, fact=fact[a], template=template, relation=codes(sets.queries["relation"])
+    )
+
+
+def design_of(sets: NeuronSets, pairs: QueryPairs, level: Level) -> Design:
+    """Strata, cells and weights of one comparison."""
+    stratum = pairs.template
+    if level == "answer":
+        stratum = codes(pairs.template, sets.queries["answer"])
+    n = sizes_of(stratum)
+    cell = (
+        codes(stratum[pairs.first], stratum[pairs.second])
+        if len(pairs.first)
+        else np.zeros(0, dtype=np.int64)
+    )
+    n_between = n[pairs.first] * n[pairs.second] - sizes_of(cell)
+    identified = n_between > 0
+    per_fact = np.bincount(pairs.fact[identified], minlength=int(pairs.fact.max(initial=-1)) + 1)
+    n_facts = max(1, int(np.sum(per_fact > 0)))
+    weight = np.where(identified, 1.0 / np.maximum(per_fact[pairs.fact], 1) / n_facts, 0.0)
+    in_cell = np.bincount(cell, weights=weight, minlength=n_codes(cell))
+    pull = np.where(identified, weight + in_cell[cell] / np.maximum(n_between, 1), 0.0)
+    return Design(stratum=stratum, cell=cell, n_between=n_between, weight=weight, pull=pull)

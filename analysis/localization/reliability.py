@@ -1,0 +1,251 @@
+"""H3, whether consistency is a stable property of a fact: split-half reliability of κ_f.
+
+A fact's queries are split in two at random, κ_f is computed on each half, and the halves are correlated over
+facts of one relation, answer and number of queries k. Groups made by splitting facts *on* their score would
+differ in it whatever the data; halves of queries agree only if there is something about the fact to agree
+on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qloc.analysis.inference.cluster_intervals import cluster_interval
+from qloc.analysis.inference.codes import codes
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.means import mean_by
+from qloc.analysis.inference.resampling import permutation_p
+from qloc.analysis.inputs.neuron_sets import sets_and_store
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.localization.consistency import (
+    answer_codes,
+    chance_overlap,
+    considered,
+    filled,
+    relation_codes,
+)
+from qloc.analysis.localization.overlap import pairs_of
+from qloc.analysis.localization.pairwise_dice import dice_of_rows
+from qloc.analysis.results import EffectSize, Interval, TestResult
+from qloc.arrays import Floats, Ints
+from qloc.neurons import NeuronSets
+from qloc.vocabulary import DEFAULT_THRESHOLD
+
+N_SPLITS = 20
+LEAST = 4
+"""Queries that a fact needs: two a half."""
+
+SPEARMAN_BROWN = (
+    "Spearman–Brown assumes halves as long as each other; a whole has more than twice a half's pairs of "
+    "queries, so the reliability of a whole is, if anything, larger."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halves:
+    """Scores of both halves of every fact's queries, for each of several splits.
+
+    Attributes
+    ----------
+    facts : int64, (kept,), facts with enough queries and another such fact of their stratum.
+    stratum : int64, (kept,), relation × answer × k.
+    first, second : float64, (split, kept), κ of the halves less its mean over the stratum.
+    n_alone : facts with enough queries, but none to compare them with.
+    """
+
+    facts: Ints
+    stratum: Ints
+    first: Floats
+    second: Floats
+    n_alone: int
+
+
+def halves_of(sets: NeuronSets, *, n_splits: int = N_SPLITS, seed: int = 0) -> Halves:
+    """Score each half of each fact's queries, split at random ``n_splits`` times.
+
+    A half's κ is the mean over its pairs of queries of (S − m)/(1 − D_0), S the Dice overlap of the pair and
+    m its mean over the relation's facts for the same two templates: facts asked with templates that are
+    alike do not pass for consistent ones.
+
+    Parameters
+    ----------
+    sets : non-empty sets of the queries considered.
+    """
+    pairs = pairs_of(sets)
+    overlap = dice_of_rows(sets.member, sets.member, pairs.first, pairs.second)
+    cell = codes(pairs.template[pairs.first], pairs.template[pairs.second]) if len(overlap) else pairs.fact
+    names, relation = relation_codes(sets)
+    chance = chance_overlap(sets, names)[0]
+    room = 1 - chance[relation[pairs.fact]] if len(overlap) else np.ones(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        score = (overlap - mean_by(overlap, cell, len(overlap))[cell]) / np.where(room > 0, room, np.nan)
+    fact = sets.queries["fact"].astype(np.int64)
+    k = np.bincount(fact, minlength=sets.n_facts)
+    enough = (k >= LEAST) & (np.bincount(pairs.fact[np.isnan(score)], minlength=sets.n_facts) == 0)
+    stratum = codes(relation, answer_codes(sets), np.where(enough, k, 0))
+    counted = np.bincount(stratum[enough], minlength=sets.n_facts)[stratum] if enough.any() else k * 0
+    kept = np.flatnonzero(enough & (counted > 1))
+    of_stratum = codes(stratum[kept]) if len(kept) else np.zeros(0, dtype=np.int64)
+    rng = np.random.default_rng([seed, 41])
+    out = np.zeros((2, n_splits, len(kept)))
+    for split in range(n_splits):
+        side = _side(fact, k, rng)
+        for half, value in enumerate((False, True)):
+            here = (side[pairs.first] == value) & (side[pairs.second] == value)
+            mean = mean_by(score[here], pairs.fact[here], sets.n_facts)[kept]
+            out[half, split] = mean - mean_by(mean, of_stratum, len(kept))[of_stratum]
+    return Halves(
+        facts=kept,
+        stratum=of_stratum,
+        first=out[0],
+        second=out[1],
+        n_alone=int(enough.sum()) - len(kept),
+    )
+
+
+def _side(fact: Ints, k: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which half each query is in: halves of a fact differ by one query at most."""
+    order = np.argsort(fact + rng.random(len(fact)), kind="stable")
+    starts = np.concatenate([[0], np.cumsum(k)])[:-1]
+    place = np.empty(len(fact), dtype=np.int64)
+    place[order] = np.arange(len(fact)) - starts[fact[order]]
+    return np.asarray(place < k[fact] // 2)
+
+
+def reliability(halves: Halves) -> tuple[float, Floats]:
+    """Spearman–Brown reliability over all splits, and a value a fact whose mean it is.
+
+    With c_f the mean over splits of the product of a fact's halves, v_f that of half the sum of their
+    squares::
+
+        r = Σ c_f / Σ v_f,    ρ = 2r/(1 + r) = 2 Σ c_f / Σ (v_f + c_f)
+
+    Returns
+    -------
+    float : ρ; NaN without facts or spread.
+    float64, (kept,) : ρ + (2c_f − ρ (v_f + c_f)) / mean(v + c), the ratio linearized.
+
+    References
+    ----------
+    Spearman 1910; Brown 1910, British Journal of Psychology 3.
+    """
+    together = (halves.first * halves.second).mean(axis=0)
+    own = ((halves.first**2 + halves.second**2) / 2).mean(axis=0)
+    room = float(np.sum(own + together))
+    if not room > 0:
+        return float("nan"), np.full(len(together), np.nan)
+    value = 2 * float(together.sum()) / room
+    return value, value + (2 * together - value * (own + together)) * len(own) / room
+
+
+def split_p(halves: Halves, *, n_permutations: int, seed: int = 0) -> float:
+    """One p, the mean over splits of that of Σ_f (first half · second half), halves permuted in strata."""
+    n = len(halves.facts)
+    if not n:
+        return float("nan")
+    rng = np.random.default_rng([seed, 42])
+    observed = np.sum(halves.first * halves.second, axis=1)
+    order = np.argsort(halves.stratum, kind="stable")
+    sorted_by = halves.stratum[order]
+    first, second = (np.ascontiguousarray(half[:, order]) for half in (halves.first, halves.second))
+    permuted = np.empty((n_permutations, len(observed)))
+    for row in permuted:
+        row[:] = np.einsum("sf,sf->s", first, second[:, np.argsort(sorted_by + rng.random(n))])
+    return float(np.mean([permutation_p(float(o), permuted[:, s]) for s, o in enumerate(observed)]))
+
+
+def stable_consistency(
+    study: Study | NeuronSets,
+    *,
+    method: str = "ig",
+    threshold: float = DEFAULT_THRESHOLD,
+    known: bool = True,
+    n_splits: int = N_SPLITS,
+    n_permutations: int = 999,
+    confidence: float = 0.95,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> TestResult:
+    """H3: how consistent a fact's neurons are is a stable property of the fact.
+
+    Estimate: split-half reliability of κ_f, Spearman–Brown, within relation × answer × k, averaged over
+    splits: 0 where facts differ by chance alone, 1 where a fact's κ is the same on any of its queries. Null:
+    within a stratum, halves of different facts are exchangeable. One-sided; p is the mean over splits, never
+    the least.
+
+    Parameters
+    ----------
+    study : Study, or NeuronSets (``method`` and ``threshold`` are then theirs).
+    known : over known queries only.
+    n_splits : random splits of each fact's queries.
+
+    Returns
+    -------
+    TestResult : ``H3``; "not identified" without two facts of a stratum with four queries each.
+
+    References
+    ----------
+    docs/statistics.md §3.
+    """
+    draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
+    sets, store = sets_and_store(study, method, threshold)
+    return reliability_test(filled(considered(sets, known)), n_splits=n_splits, draws=draws, store=store)
+
+
+def reliability_test(
+    sets: NeuronSets, *, n_splits: int = N_SPLITS, draws: Draws | None = None, store: str = ""
+) -> TestResult:
+    """H3 of non-empty sets of the queries considered."""
+    given = draws or Draws()
+    return reliability_of(sets, halves_of(sets, n_splits=n_splits, seed=given.seed), given, store)
+
+
+def reliability_of(sets: NeuronSets, halves: Halves, given: Draws, store: str = "") -> TestResult:
+    """H3 of halves that were made from ``sets``."""
+    value, parts = reliability(halves)
+    p = split_p(halves, n_permutations=given.n_permutations, seed=given.seed)
+    relation, answer = relation_codes(sets)[1][halves.facts], answer_codes(sets)[halves.facts]
+    interval = cluster_interval(parts, (relation, answer), confidence=given.confidence)
+    interval = interval and replace(interval, low=max(interval.low, -1.0), high=min(interval.high, 1.0))
+    p = float("nan") if np.isnan(value) else p
+    checks = [SPEARMAN_BROWN]
+    if halves.n_alone:
+        checks.append(
+            f"{halves.n_alone:,} facts with four queries or more have no other of their relation, answer and "
+            "number of queries: left out."
+        )
+    n_clusters = len(np.unique(relation))
+    if 0 < n_clusters < 10:
+        checks.append(f"{n_clusters} relations: the interval speaks for few clusters.")
+    return TestResult(
+        name="H3",
+        question="Is how consistent a fact's knowledge neurons are a stable property of the fact?",
+        estimand="split-half reliability of κ (Spearman–Brown) within relation × answer × number of queries",
+        unit="fact",
+        n={"relations": n_clusters, "strata": len(np.unique(halves.stratum)), "facts": len(halves.facts)},
+        estimate=value,
+        interval=interval,
+        effect=None if np.isnan(value) else _correlation(value, interval),
+        method=(
+            f"halves permuted within relation × answer × k, one-sided, {given.n_permutations} permutations; "
+            f"p is the mean over {len(halves.first)} splits"
+        ),
+        p=None if np.isnan(p) else p,
+        role="exploratory",
+        verdict="not identified" if np.isnan(p) else "holds" if p <= given.alpha else "undecided",
+        alpha=given.alpha,
+        checks=tuple(checks),
+        seed=given.seed,
+        store=store,
+    )
+
+
+def _correlation(value: float, interval: Interval | None) -> EffectSize:
+    """The halves' own correlation, r = ρ/(2 − ρ)."""
+    ends = interval and replace(
+        interval, low=interval.low / (2 - interval.low), high=interval.high / (2 - interval.high)
+    )
+    return EffectSize(name="correlation of halves", value=value / (2 - value), interval=ends)

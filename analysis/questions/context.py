@@ -1,0 +1,125 @@
+"""What every question of an analysis works on: the study, its plan, and the headline's sets and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from qloc.analysis.inference.cluster_intervals import cluster_intervals
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.localization.consistency import (
+    answer_codes,
+    considered,
+    consistency,
+    filled,
+    relation_codes,
+)
+from qloc.arrays import Floats, Ints
+from qloc.neurons import NeuronSets
+from qloc.plan import AnalysisPlan
+
+PAIR = "minimal_pair"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study and the plan it is analyzed by; what several questions need is computed once."""
+
+    study: Study
+    plan: AnalysisPlan
+
+    @cached_property
+    def sets(self) -> NeuronSets:
+        """The headline's sets, of all queries."""
+        return self.neurons(self.plan.method, self.plan.threshold)
+
+    def neurons(self, method: str, threshold: float) -> NeuronSets:
+        """The sets of all queries by a method and a threshold; the plan's are read together, once."""
+        if (method, threshold) not in self._read:
+            able = self.thresholds[0]
+            together = able if threshold in able else [threshold]
+            found = self.study.neurons_at(together, method)
+            self._read.update({(method, t): sets for t, sets in zip(together, found, strict=True)})
+        return self._read[method, threshold]
+
+    @cached_property
+    def _read(self) -> dict[tuple[str, float], NeuronSets]:
+        return {}
+
+    @cached_property
+    def thresholds(self) -> tuple[list[float], list[float]]:
+        """Attribution thresholds of the plan that the store can answer, and those below its floor."""
+        wanted = sorted({*self.plan.thresholds, self.plan.threshold})
+        return [t for t in wanted if t >= self.floor], [t for t in wanted if t < self.floor]
+
+    @cached_property
+    def known(self) -> NeuronSets:
+        """Known queries of facts that do not leak."""
+        return self.sets.known()
+
+    @cached_property
+    def used(self) -> NeuronSets:
+        """Those of them with a non-empty set."""
+        return filled(self.known)
+
+    @cached_property
+    def scores(self) -> xr.Dataset:
+        """Consistency over known queries."""
+        return consistency(self.sets)
+
+    @cached_property
+    def scores_all(self) -> xr.Dataset:
+        """Consistency over all queries of facts that do not leak."""
+        return consistency(self.sets, known=False)
+
+    @cached_property
+    def relations(self) -> tuple[NDArray[Any], Ints]:
+        """Relations, sorted, and each fact's place among them."""
+        return relation_codes(self.sets)
+
+    @cached_property
+    def clusters(self) -> tuple[Ints, Ints]:
+        """What intervals resample: each fact's relation and answer."""
+        return self.relations[1], answer_codes(self.sets)
+
+    @cached_property
+    def kind_of_fact(self) -> NDArray[Any]:
+        """``fact`` or ``minimal_pair``: str, (fact,); from the queries where /facts does not say it."""
+        if "kind" in self.sets.facts:
+            return self.sets.facts["kind"]
+        kind = np.full(self.sets.n_facts, "fact", dtype="<U12")
+        kind[self.sets.queries["fact"]] = self.sets.queries["kind"]
+        return kind
+
+    @property
+    def draws(self) -> Draws:
+        """Numbers of draws, and the seed."""
+        p = self.plan
+        return Draws(
+            n_permutations=p.n_permutations,
+            n_bootstrap=p.n_bootstrap,
+            confidence=p.confidence,
+            alpha=p.alpha,
+            seed=p.seed,
+        )
+
+    @cached_property
+    def floor(self) -> float:
+        """The largest floor of a panel: thresholds below it cannot be asked for; 0 where dense."""
+        floors = self.study.signals_of(self.plan.method).floors
+        return 0.0 if floors is None else float(np.nanmax(floors, initial=0.0))
+
+    def considered(self, known: bool = True) -> NeuronSets:
+        """The sets that scores run over."""
+        return self.known if known else considered(self.sets, known=False)
+
+    def intervals(self, values: Floats, clusters: tuple[Ints, ...] | None = None) -> tuple[Floats, Floats]:
+        """Cluster-robust intervals of the means of columns (fact, column)."""
+        low, high, _ = cluster_intervals(values, clusters or self.clusters, confidence=self.plan.confidence)
+        return low, high

@@ -1,0 +1,1 @@
+"""Reproductions: a published study's tables, its values beside ours."""

@@ -1,0 +1,454 @@
+"""The tables of Chen et al. 2025 in their layout, models side by side, published values beside ours.
+
+As published, so for comparison with the paper only: classes of facts are split on the score that is compared,
+and changes of probability are ratios. What qloc recommends in their place stands beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from qloc.analysis.analyze import PLAN_DIGEST, synthetic, versions, words
+from qloc.analysis.comparison.measures import few_models
+from qloc.analysis.comparison.models import differently_extracted
+from qloc.analysis.comparison.studies import Studies, model_name
+from qloc.analysis.editing.generalization import UsedConsistency
+from qloc.analysis.editing.outcomes import edit_scores, harmonic
+from qloc.analysis.inference.means import mean
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.interventions.knowledge_synapses import synapse_effects
+from qloc.analysis.interventions.neuron_effects import Measure, intervention_effects
+from qloc.analysis.localization.consistency import consistency
+from qloc.analysis.localization.inconsistent_share import STATIC
+from qloc.analysis.localization.query_subsets import subset_scores
+from qloc.analysis.localization.welch import welch_of
+from qloc.analysis.reproductions.published import NOT_ON_FILE, Published, published
+from qloc.analysis.results import Question, StudyResult, Table
+from qloc.analysis.wording import counted
+from qloc.arrays import Floats, Ints
+from qloc.canonical_json import digest
+from qloc.neurons import NeuronSets
+from qloc.plan import AnalysisPlan
+
+Row = dict[str, Any]
+
+
+Masks = Mapping[str, NDArray[np.bool_]]
+
+
+CAS_SETS: Final = (
+    *("own", "union", "refined", "cas", "cas_no_penalty"),
+    *("own_top", "union_top", "cas_top", "in_context"),
+    *("rome", "rome_identity"),
+)
+
+
+SCORES: Final = ("reliability", "generalization", "locality")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model's part of the tables.
+
+    Attributes
+    ----------
+    sets : by method, of the queries that all models were asked.
+    facts : int64, the common facts' rows in the study.
+    """
+
+    model: str
+    study: Study
+    sets: Mapping[str, NeuronSets]
+    facts: Ints
+    plan: AnalysisPlan
+
+    @cached_property
+    def classes(self) -> Masks:
+        """Facts of the study by the consistency of their known queries: bool, (fact,) of the study."""
+        cs2 = np.full(self.study.facts.sizes["fact"], np.nan)
+        cs2[self.facts] = consistency(self.sets[self.plan.method])["CS2"].values
+        return self.split(cs2)
+
+    def split(self, cs2: Floats) -> Masks:
+        """K_C, K_I and all, of the common facts."""
+        common = np.zeros(len(cs2), dtype=bool)
+        common[self.facts] = True
+        cut = self.plan.consistency_threshold
+        with np.errstate(invalid="ignore"):
+            return {"all": common, "K_C": common & (cs2 >= cut), "K_I": common & (cs2 < cut)}
+
+    @cached_property
+    def edit_scores(self) -> xr.Dataset:
+        """How well every edit of every fact did, by what ranks first."""
+        return edit_scores(self.study).sel(criterion="argmax")
+
+    @cached_property
+    def edit_classes(self) -> Masks:
+        """The same, by the templates that chose the edited sets."""
+        return self.split(UsedConsistency(self.study).cs2)
+
+
+def sides_of(studies: Study | Studies, plan: AnalysisPlan, name: str = "model") -> tuple[Side, ...]:
+    """Every model with its neuron sets: of one study all queries, of several those that all were asked."""
+    if isinstance(studies, Study):
+        sets = {method: studies.neurons(method, plan.threshold) for method in studies.methods}
+        return (Side(name, studies, sets, np.arange(studies.facts.sizes["fact"]), plan),)
+    shared = [m for m in next(iter(studies)).methods if all(m in study.methods for study in studies)]
+    by_method = {method: studies.neurons(method, plan.threshold) for method in shared}
+    return tuple(
+        Side(model, study, {method: of[model] for method, of in by_method.items()}, rows, plan)
+        for (model, study), rows in zip(studies.studies.items(), studies.fact_rows, strict=True)
+    )
+
+
+def ratio_rows(side: Side) -> Iterator[Row]:
+    """Table 1: share of K_I, mean scores of both classes, Welch's t between them."""
+    for method, sets in side.sets.items():
+        d = consistency(sets)
+        known = sets.known()
+        subsets = subset_scores(
+            known.member,
+            known.queries["fact"],
+            sets.n_facts,
+            [side.plan.k0],
+            side.plan.consistency_threshold,
+        )
+        beside = {"kappa": mean(d["kappa"].values), "ki_k0": mean(subsets.below_cs2[:, 0])}
+        for score in ("CS1", "CS2"):
+            for split in (None, *STATIC):
+                found = welch_of(d[score].values, score, split)[1].iloc[0]
+                n = int(found.n_consistent + found.n_inconsistent)
+                yield {
+                    "model": side.model,
+                    "method": method,
+                    "score": score,
+                    "threshold": "Otsu" if split is None else f"{split:g}",
+                    "split": found.split,
+                    "ratio": found.n_inconsistent / n if n else np.nan,
+                    "mean_consistent": found.mean_consistent,
+                    "mean_inconsistent": found.mean_inconsistent,
+                    "t": found.t,
+                    "facts": n,
+                    **beside,
+                }
+
+
+def probability_rows(side: Side) -> Iterator[Row]:
+    """ΔProb when a query's own neurons, or its neighbor's, are suppressed or enhanced."""
+    by: dict[Measure, xr.DataArray] = {
+        measure: intervention_effects(side.study, measure=measure) for measure in ("probability", "log_odds")
+    }
+    for operation in _among(by["probability"], "operation", ("suppress", "enhance")):
+        for name, among in side.classes.items():
+            row: Row = {"model": side.model, "operation": operation, "class": name}
+            facts = 0
+            for measure, values in by.items():
+                for arm in _among(values, "neuron_set", ("own", "neighbor")):
+                    chosen = values.sel(operation=operation, neuron_set=arm).values[among]
+                    row[f"{measure}_{arm}"] = mean(chosen)
+                    facts = max(facts, int(np.sum(~np.isnan(chosen))))
+            yield {**row, "facts": facts}
+
+
+def synapse_rows(side: Side) -> Iterator[Row]:
+    """What knowledge synapses, as published and as they should be, do to N_i and to the answer."""
+    activation = synapse_effects(side.study, outcome="activation")
+    probability = synapse_effects(side.study, outcome="probability")
+    odds = synapse_effects(side.study, outcome="log_odds")
+    for operation in map(str, activation["synapse_operation"].values):
+        for arm in map(str, activation["synapse_set"].values):
+            at = {"synapse_operation": operation, "synapse_set": arm}
+            found = [values.sel(at).values[side.facts] for values in (activation, probability, odds)]
+            yield {
+                "model": side.model,
+                "operation": operation,
+                "synapses": arm,
+                **dict(zip(("activation", "probability", "log_odds"), map(mean, found), strict=True)),
+                "facts": int(np.sum(~np.isnan(found[2]))),
+            }
+
+
+def modification_rows(side: Side) -> Iterator[Row]:
+    """Erase and update × N_i and N_u × K_C and K_I."""
+    yield from _edit_rows(side, ("own", "union"), side.edit_classes)
+
+
+def cas_rows(side: Side) -> Iterator[Row]:
+    """CAS beside the sets it is compared with."""
+    yield from _edit_rows(side, CAS_SETS, {"all": side.edit_classes["all"]})
+
+
+def _edit_rows(side: Side, names: tuple[str, ...], classes: Masks) -> Iterator[Row]:
+    scores = side.edit_scores
+    for operation in map(str, scores["edit_operation"].values):
+        for name in _among(scores, "edit_set", names):
+            here = scores.sel(edit_operation=operation, edit_set=name)
+            for label, among in classes.items():
+                facts = int(np.sum(~np.isnan(here["reliability"].values[among])))
+                if not facts:
+                    continue
+                three = [mean(here[score].values[among]) for score in SCORES]
+                row: Row = {"model": side.model, "operation": operation, "set": name, "class": label}
+                row |= dict(zip(SCORES, three, strict=True))
+                row |= {"average": float(np.mean(three)), "harmonic": harmonic(three)}
+                yield row | _damage(side, here["nats"].values, among) | {"facts": facts}
+
+
+def _damage(side: Side, nats: Floats, among: NDArray[np.bool_]) -> Row:
+    """Δ perplexity of the mean Δ nats a token: the mean of single ones is that of the few worst."""
+    there = among & ~np.isnan(nats)
+    before = mean(side.study.edits["base_text_nats"].values[there])
+    change = mean(nats[there])
+    return {"perplexity": float(np.exp(before) * np.expm1(change)), "nats": change}
+
+
+def _among(values: xr.DataArray | xr.Dataset, dim: str, wanted: tuple[str, ...]) -> list[str]:
+    have = [str(name) for name in values[dim].values]
+    return [name for name in wanted if name in have]
+
+
+EDIT_LABELS: Final = {
+    "reliability": "Rel",
+    "generalization": "Gen",
+    "locality": "Loc",
+    "average": "Avg, as published",
+    "harmonic": "harmonic mean",
+    "perplexity": "ΔPPL",
+    "nats": "Δ nats a token",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A table of the paper.
+
+    Attributes
+    ----------
+    group : of the store that it needs; phase : of the extraction that makes it.
+    shown : its published columns.
+    """
+
+    name: str
+    title: str
+    group: str
+    phase: str
+    rows: Callable[[Side], Iterator[Row]]
+    shown: tuple[str, ...]
+    labels: Mapping[str, str]
+    note: str
+
+    def table(self, sides: tuple[Side, ...]) -> Table | None:
+        """The table of the models that have it; None where none has."""
+        rows = [row for side in sides if side.study.datasets.get(self.group) for row in self.rows(side)]
+        if not rows:
+            return None
+        return Table.from_frame(
+            pd.DataFrame(rows), name=self.name, title=self.title, labels=self.labels, note=self.note
+        )
+
+
+_DESCRIPTIVE: Final = "Descriptive: the classes are split on consistency, and differ in more than that."
+
+LAYOUTS: Final = (
+    Layout(
+        name="chen_ratio",
+        title="Share of inconsistent facts, scores of the classes, and Welch's t",
+        group="signals",
+        phase="signals",
+        rows=ratio_rows,
+        shown=("ratio", "mean_consistent", "mean_inconsistent", "t"),
+        labels={
+            "ratio": "share K_I",
+            "mean_consistent": "mean score of K_C",
+            "mean_inconsistent": "mean score of K_I",
+            "t": "Welch's t",
+            "kappa": "κ, beside",
+            "ki_k0": "K_I(k₀), beside",
+        },
+        note="t is circular: the classes are split on the score that it compares. Otsu's threshold is "
+        "another in every model: compare models by κ and K_I(k₀).",
+    ),
+    Layout(
+        name="chen_modification",
+        title="Modification of N_i and N_u, consistent and inconsistent facts",
+        group="edits",
+        phase="edits",
+        rows=modification_rows,
+        shown=(*SCORES, "average", "perplexity"),
+        labels=EDIT_LABELS,
+        note=f"{_DESCRIPTIVE} Of three scores a wrecked model gets two for nothing: the harmonic mean is 0.",
+    ),
+    Layout(
+        name="chen_probability",
+        title="ΔProb when own or neighbor neurons are suppressed or enhanced",
+        group="interventions",
+        phase="interventions",
+        rows=probability_rows,
+        shown=("probability_own", "probability_neighbor"),
+        labels={
+            "probability_own": "ΔProb, own N_i",
+            "probability_neighbor": "ΔProb, neighbor N_j",
+            "log_odds_own": "Δ log-odds, own",
+            "log_odds_neighbor": "Δ log-odds, neighbor",
+        },
+        note=f"{_DESCRIPTIVE} ΔProb = (after − before)/before: noise of mean zero alone raises it.",
+    ),
+    Layout(
+        name="chen_synapses",
+        title="What changing knowledge synapses does to N_i and to the answer",
+        group="synapses",
+        phase="interventions",
+        rows=synapse_rows,
+        shown=("activation", "probability"),
+        labels={
+            "activation": "Δ activation of N_i, less matched",
+            "probability": "ΔProb",
+            "log_odds": "Δ log-odds",
+        },
+        note="published: c > τ. knowledge: without sink and position. The others are controls that remove as "
+        "much attention as knowledge.",
+    ),
+    Layout(
+        name="chen_cas",
+        title="Consistency-aware sets (CAS) beside others",
+        group="edits",
+        phase="edits",
+        rows=cas_rows,
+        shown=(*SCORES, "average", "perplexity"),
+        labels=EDIT_LABELS,
+        note="Sets of unequal size edit unequally: own_top, union_top and cas_top have one budget. "
+        "in_context edits nothing: the query answered with o′ stands before the prompt. rome changes a whole "
+        "layer, by an edit of rank one that is optimized for o′.",
+    ),
+)
+"""The tables, in the paper's order."""
+
+
+def reproduce(
+    studies: Study | Studies, plan: AnalysisPlan | None = None, source: Published | None = None
+) -> StudyResult:
+    """The tables that the stores allow, each with its published values where they are on file.
+
+    Parameters
+    ----------
+    studies : one, or several on the facts that all were asked.
+    plan : threshold of neuron sets, static threshold of consistency, k₀; the defaults where it is None.
+    source : the published study; ``chen`` of ``published.yaml`` where it is None.
+
+    Returns
+    -------
+    StudyResult : a question for each table, without a test or verdict; what is missing stands in ``notes``.
+
+    Examples
+    --------
+    >>> from qloc.simulation.simulate import simulate
+    >>> result = reproduce(simulate(facts=20, relations=2, templates=4, seed=1))
+    >>> [question.id for question in result.questions]
+    ['chen_ratio', 'settings']
+    """
+    given, of = plan or AnalysisPlan(), source or published("chen")
+    several = list(studies) if isinstance(studies, Studies) else [studies]
+    sides = sides_of(studies, given, model_name(several[0]))
+    found = [(layout, layout.table(sides)) for layout in LAYOUTS]
+    made = [_question(layout, table, of) for layout, table in found if table]
+    absent = dict.fromkeys(layout.phase for layout, table in found if not table)
+    names = [side.model for side in sides]
+    return StudyResult(
+        title=f"{of.title}: {', '.join(names)}",
+        model=", ".join(names),
+        facts=f"{words(several[0].attrs.get('facts', 'unnamed facts'))} "
+        f"({counted(len(sides[0].facts), 'fact')}{' common to all models' if len(names) > 1 else ''})",
+        questions=(*made, _settings(of)),
+        provenance={
+            **{f"store fingerprint, {side.model}": side.study.fingerprint for side in sides},
+            PLAN_DIGEST: digest(given.model_dump(mode="json")),
+            **versions(),
+        },
+        counts={"facts": len(sides[0].facts)},
+        plan=given.model_dump(mode="json"),
+        synthetic=any(synthetic(study) for study in several),
+        notes=(
+            *(f"Tables that need phase {phase} are left out: no store has it." for phase in absent),
+            *(note for side in sides for note in unlike(side, of)),
+            *(differently_extracted(studies) if isinstance(studies, Studies) else ()),
+            *([few_models(len(names))] if len(names) > 1 else []),
+        ),
+    )
+
+
+def unlike(side: Side, of: Published) -> Iterator[str]:
+    """One sentence for each setting of the store that is not that of the published plan."""
+    edits = {f"edits.{name}": value for name, value in of.plan.get("edits", {}).items()}
+    stored = {f"edits.{name}": value for name, value in side.study.edits.attrs.items()}
+    wanted = {name: of.plan[name] for name in ("quadrature", "steps", "methods") if name in of.plan}
+    for name, value in {**wanted, **(edits if side.study.datasets.get("edits") else {})}.items():
+        have = {**side.study.attrs, **stored}.get(name)
+        if have is not None and have != value:
+            yield f"{side.model}: {name} is {_said(have)}; the published plan has {_said(value)}."
+
+
+def _said(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _question(layout: Layout, table: Table, of: Published) -> Question:
+    beside = _beside(layout, table, of)
+    on_file = sum(cell != NOT_ON_FILE for cell in beside.columns["published"])
+    n = len(beside.columns["published"])
+    told = f"{on_file:,} of its {n:,} published values are on file."
+    return Question(
+        id=layout.name,
+        title=layout.title,
+        answer=f"{counted(len(table.columns['model']), 'row')} in the layout of the paper. {told}",
+        tables=(table, *([beside] if on_file else [])),
+        method=layout.note,
+        references=(of.source,),
+    )
+
+
+def _beside(layout: Layout, table: Table, of: Published) -> Table:
+    """Ours and the published value of every cell that the paper has."""
+    frame = table.to_frame()
+    keys = [name for name in KEYS if name in frame]
+    rows: list[Row] = []
+    for row in frame.to_dict("records"):
+        for column in layout.shown:
+            label = ", ".join(str(row[name]) for name in keys)
+            cell = of.value(layout.name, {str(key): value for key, value in row.items()}, column)
+            rows.append(
+                {
+                    "row": label,
+                    "value": layout.labels.get(column, column),
+                    "ours": row[column],
+                    "published": cell,
+                }
+            )
+    shown = pd.DataFrame(rows)
+    return Table.from_frame(
+        shown, name=f"{layout.name}_published", title=f"{layout.title}: ours and published"
+    )
+
+
+KEYS: Final = ("model", "method", "score", "threshold", "operation", "set", "synapses", "class")
+"""Columns that say what a row is."""
+
+
+def _settings(of: Published) -> Question:
+    frame = pd.DataFrame([setting.model_dump() for setting in of.settings])
+    frame["value"] = frame["value"].map(str)
+    return Question(
+        id="settings",
+        title="What was published, and how sure that is",
+        answer=f"{int((frame['status'] == 'as published').sum())} of {len(frame)} settings stand so in the "
+        "source; the others are uncertain, or ours.",
+        tables=(Table.from_frame(frame, name="published_settings", title="Settings of the published study"),),
+        references=(of.source,),
+    )

@@ -1,0 +1,1 @@
+"""Attribution: integrals along paths of activations, and the score that each method makes of them."""

@@ -1,0 +1,228 @@
+"""Integrals of gradients along straight paths of activations, refined where the completeness gap asks for it.
+
+A path goes from a start (zero, or a baseline) to a layer's activation w̄, all neurons of the layer together.
+Under ``adaptive`` the nodes of a target's layer are doubled until its completeness gap is within tolerance:
+nested Clenshaw–Curtis nodes, so that none is wasted. The nodes used are a function of the target alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.growing_rows import Points
+from qloc.extract.attribution.quadrature import Quadrature, clenshaw_curtis, quadrature
+from qloc.extract.models.memory import in_halves
+from qloc.extract.prompts.tokenizing import Target
+
+MOST_DOUBLINGS: Final = 3
+"""How often the nodes of a layer's path are doubled at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nodes:
+    """Nodes that one pass adds.
+
+    Attributes
+    ----------
+    alphas : where on the path; never 1, which is the unpatched pass and costs nothing more.
+    weights : (level, node), under the level of this pass and under every finer one.
+    """
+
+    alphas: tuple[float, ...]
+    weights: tuple[tuple[float, ...], ...]
+
+    def points(self, start: Tensor | None) -> Points:
+        """Each layer's path: (layer, activation (target, neuron)) → (node, target, neuron), float32 at least.
+
+        Parameters
+        ----------
+        start : (target, layer, neuron); None for zero.
+        """
+
+        def at(layer: int, activation: Tensor) -> Tensor:
+            wide = torch.promote_types(activation.dtype, torch.float32)
+            alphas = torch.tensor(self.alphas, dtype=wide, device=activation.device)[:, None, None]
+            if start is None:
+                return alphas * activation
+            first = start[:, layer].to(activation.device, wide)
+            return first + alphas * (activation - first)
+
+        return at
+
+    def weight_matrix(self) -> Tensor:
+        """float64, (level, node)."""
+        return torch.tensor(self.weights, dtype=torch.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledPath:
+    """Where a path is evaluated: first everywhere, then where the completeness gap is over tolerance.
+
+    Attributes
+    ----------
+    passes : the nodes that each level adds; α = 0 is among the first, without weight where the rule lacks it,
+        because the completeness gap needs P there.
+    at_one : weight of the node α = 1 under each level.
+    tolerance : largest completeness gap at which nodes are not doubled any more.
+    """
+
+    passes: tuple[Nodes, ...]
+    at_one: tuple[float, ...]
+    tolerance: float = 0.0
+
+    @classmethod
+    def of(cls, rule: Quadrature) -> ScaledPath:
+        """The nodes of one rule, the same for every target."""
+        inner = [(float(a), float(w)) for a, w in zip(rule.nodes, rule.weights, strict=True) if a != 1.0]
+        if not any(alpha == 0.0 for alpha, _ in inner):
+            inner.insert(0, (0.0, 0.0))
+        nodes = Nodes(alphas=tuple(a for a, _ in inner), weights=(tuple(w for _, w in inner),))
+        return cls(passes=(nodes,), at_one=(_at_one(rule),))
+
+    @classmethod
+    def doubling(cls, steps: int, tolerance: float) -> ScaledPath:
+        """Clenshaw–Curtis rules of ``steps`` intervals, and of twice, four and eight times as many."""
+        rules = [clenshaw_curtis(steps * 2**level) for level in range(MOST_DOUBLINGS + 1)]
+        passes = []
+        for level, rule in enumerate(rules):
+            coarser = set(rules[level - 1].nodes.tolist()) if level else set()
+            added = tuple(float(a) for a in rule.nodes if a != 1.0 and a not in coarser)
+            finer = [dict(zip(r.nodes.tolist(), r.weights.tolist(), strict=True)) for r in rules[level:]]
+            passes.append(Nodes(alphas=added, weights=tuple(tuple(w[a] for a in added) for w in finer)))
+        return cls(passes=tuple(passes), at_one=tuple(map(_at_one, rules)), tolerance=tolerance)
+
+    @classmethod
+    def named(cls, rule: str, steps: int, tolerance: float, dtype: torch.dtype) -> ScaledPath:
+        """The path of a plan's quadrature; ``adaptive`` is not refined beyond what ``dtype`` rounds away."""
+        if rule != "adaptive":
+            return cls.of(quadrature(rule, steps))
+        return cls.doubling(steps, max(tolerance, 4 * torch.finfo(dtype).eps))
+
+    @classmethod
+    def none(cls) -> ScaledPath:
+        """No nodes: only what the unpatched pass gives."""
+        return cls(passes=(Nodes(alphas=(), weights=((),)),), at_one=(0.0,))
+
+
+def _at_one(rule: Quadrature) -> float:
+    return float(rule.weights[rule.nodes == 1.0].sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathIntegral:
+    """What a path gives, as :class:`qloc.methods.PathResult` documents it.
+
+    Attributes
+    ----------
+    hidden : (target, hidden), final hidden state at the target, unpatched.
+    n_nodes : int64, (target, layer), gradients that the path took.
+    """
+
+    activation: Tensor
+    step: Tensor
+    gradient: Tensor
+    mean_gradient: Tensor
+    probability: Tensor
+    start_probability: Tensor
+    hidden: Tensor
+    n_nodes: Tensor
+
+    @property
+    def change(self) -> Tensor:
+        """P(w̄) − P(start), (target, layer)."""
+        return self.probability[:, None] - self.start_probability
+
+
+def integrals(
+    engine: GradientEngine, targets: Sequence[Target], path: ScaledPath, start: Tensor | None = None
+) -> Iterator[tuple[list[int], PathIntegral]]:
+    """Indices into ``targets`` and what their paths give, batch by batch.
+
+    Parameters
+    ----------
+    start : (target, layer, neuron), where each path starts; None for zero.
+    """
+
+    def run(chosen: list[tuple[int, Target]]) -> PathIntegral:
+        own = None if start is None else start[[index for index, _ in chosen]]
+        return _integral(engine, [target for _, target in chosen], path, own)
+
+    for indices in engine.plan(targets, len(path.passes[0].alphas)):
+        batch = [(index, targets[index]) for index in indices]
+        for some, found in in_halves("targets", batch, run):
+            yield [index for index, _ in some], found
+
+
+def _integral(
+    engine: GradientEngine, targets: list[Target], path: ScaledPath, start: Tensor | None
+) -> PathIntegral:
+    first = path.passes[0]
+    found = engine.paths(targets, first.points(start), first.weight_matrix())
+    step = found.activation if start is None else found.activation - start.to(found.activation)
+    if first.alphas:
+        at_start = found.node_probability[first.alphas.index(0.0)]
+    else:
+        at_start = torch.full_like(step[:, :, 0], torch.nan)
+    change = found.probability[:, None] - at_start
+    mean = found.mean_gradient[0] + path.at_one[0] * found.gradient
+    n_nodes = torch.full(change.shape, len(first.alphas))
+    for level in range(1, len(path.passes)):
+        over = completeness_gap(step * mean, change) > path.tolerance
+        if not bool(over.any()):
+            break
+        _double(engine, targets, path, start, level, over, found.mean_gradient)
+        finer = found.mean_gradient[level] + path.at_one[level] * found.gradient
+        mean = torch.where(over[:, :, None], finer, mean)
+        n_nodes += over.cpu() * len(path.passes[level].alphas)
+    return PathIntegral(
+        activation=found.activation,
+        step=step,
+        gradient=found.gradient,
+        mean_gradient=mean,
+        probability=found.probability,
+        start_probability=at_start,
+        hidden=found.hidden,
+        n_nodes=n_nodes,
+    )
+
+
+def _double(
+    engine: GradientEngine,
+    targets: list[Target],
+    path: ScaledPath,
+    start: Tensor | None,
+    level: int,
+    over: Tensor,
+    sums: Tensor,
+) -> None:
+    """Add a level's nodes to ``sums``, (level, target, layer, neuron), where ``over``, (target, layer)."""
+    nodes, alike = path.passes[level], dict[tuple[int, ...], list[int]]()
+    for index, layers in enumerate(over.cpu()):
+        alike.setdefault(tuple(layers.nonzero()[:, 0].tolist()), []).append(index)
+    for layers, members in alike.items():
+        if not layers:
+            continue
+        for part in engine.plan([targets[index] for index in members], len(nodes.alphas)):
+            chosen = [members[index] for index in part]
+            points = nodes.points(None if start is None else start[chosen])
+            more = engine.paths([targets[index] for index in chosen], points, nodes.weight_matrix(), layers)
+            sums[level:, chosen] += more.mean_gradient
+
+
+def completeness_gap(attribution: Tensor, change: Tensor) -> Tensor:
+    """|ΣA − ΔP| / max(Σ|A|, |ΔP|) of every target and layer; 0/0 is 0.
+
+    Parameters
+    ----------
+    attribution : (target, layer, neuron)
+    change : (target, layer), ΔP.
+    """
+    total, size = attribution.sum(-1), attribution.abs().sum(-1)
+    largest = torch.maximum(size, change.abs())
+    return torch.where(largest > 0, (total - change).abs() / largest, torch.zeros_like(total))

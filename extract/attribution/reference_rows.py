@@ -1,0 +1,127 @@
+"""Path gradients the plain way: every row runs the whole prompt through the whole model.
+
+The oracle that proves :mod:`qloc.extract.attribution.growing_rows` on each model, and the fallback where it
+does not hold. It knows of a model only its down-projections and its logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qloc.extract.attribution.growing_rows import PathGradients, Points
+from qloc.extract.models.architectures import Sites
+from qloc.extract.models.devices import stacked
+from qloc.extract.models.hooks import hooked, in_turn, nothing
+from qloc.extract.prompts.tokenizing import Target
+
+
+def full_rows(
+    model: Any, sites: Sites, target: Target, points: Points, weights: Tensor, layers: Sequence[int]
+) -> PathGradients:
+    """Path gradients of one target; parameters and result as for ``growing_rows``."""
+    device, ids = sites.device, torch.tensor([target.ids], device=next(iter(model.parameters())).device)
+    base = _Patch(position=target.position)
+    with (
+        torch.no_grad(),
+        hooked(forward_pre=in_turn((down, base.read(layer)) for layer, down in enumerate(sites.downs))),
+    ):
+        logits = _wide(model(input_ids=ids).logits[:, target.position]).to(device)
+        hidden = _final_hidden(model, sites, ids, target.position)
+    wide = logits.dtype
+    n_nodes, n_layers = weights.shape[1], sites.n_layers
+    shape = (1, n_layers, sites.n_neurons)
+    mean = torch.zeros(len(weights), *shape, dtype=wide, device=device)
+    gradient = torch.zeros(shape, dtype=wide, device=device)
+    node = torch.zeros(n_nodes, 1, n_layers, dtype=wide, device=device)
+    for layer in layers:
+        activation = base.activation[layer]
+        rows = torch.cat([points(layer, activation)[:, 0], activation]).to(activation.dtype)
+        probability, change = _patched(model, sites, layer, ids, target, rows)
+        gradient[0, layer] = change[-1].to(gradient)
+        mean[:, 0, layer] = weights.to(mean) @ change[:-1].to(mean)
+        node[:, 0, layer] = probability[:-1]
+    return PathGradients(
+        activation=stacked((base.activation[layer] for layer in range(n_layers)), device).to(wide),
+        gradient=gradient,
+        mean_gradient=mean,
+        probability=_difference(logits.softmax(-1), target),
+        node_probability=node,
+        hidden=hidden,
+    )
+
+
+class _Patch:
+    """Reads down-projections' inputs at a position, or puts given rows there."""
+
+    def __init__(self, position: int, rows: Tensor | None = None) -> None:
+        self.position, self.rows = position, rows
+        self.activation: dict[int, Tensor] = {}
+
+    def read(self, layer: int) -> Any:
+        """A forward pre-hook that keeps the input, (1, neuron)."""
+
+        def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+            self.activation[layer] = args[0].view(1, -1, args[0].shape[-1])[:, self.position].detach()
+
+        return hook
+
+    def put(self, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """A forward pre-hook that replaces the input by the rows."""
+        if self.rows is None:
+            return args
+        given = args[0]
+        changed = given.view(len(self.rows), -1, given.shape[-1]).clone()
+        changed[:, self.position] = self.rows
+        return (changed.view(given.shape), *args[1:])
+
+
+def _patched(
+    model: Any, sites: Sites, layer: int, ids: Tensor, target: Target, rows: Tensor
+) -> tuple[Tensor, Tensor]:
+    leaf = rows.detach().requires_grad_(True)
+    patch, shared = _Patch(target.position, leaf).put, sites.downs[layer]
+    turns = [
+        (shared, patch if n == layer else nothing) for n, down in enumerate(sites.downs) if down is shared
+    ]
+    with torch.enable_grad(), hooked(forward_pre=in_turn(turns)):
+        logits = model(input_ids=ids.expand(len(rows), -1)).logits[:, target.position]
+        return _asked_for(_wide(logits).log_softmax(-1), leaf, target)
+
+
+def _difference(shares: Tensor, target: Target) -> Tensor:
+    """P of the target's token, less that of the token it is contrasted with."""
+    found = shares[:, target.token]
+    return found if target.against is None else found - shares[:, target.against]
+
+
+def _asked_for(logs: Tensor, leaf: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    """P of the target's token, less that of the token it is contrasted with, and its gradient at ``leaf``.
+
+    By the gradient of log P, times P: of P itself, it may vanish in half precision.
+    """
+    signs = {target.token: 1.0} if target.against is None else {target.token: 1.0, target.against: -1.0}
+    probability, change = torch.zeros_like(logs[:, 0]), torch.zeros_like(leaf)
+    for token, sign in signs.items():
+        (slope,) = torch.autograd.grad(logs[:, token].sum(), leaf, retain_graph=True)
+        share = sign * logs[:, token].detach().exp()
+        probability, change = probability + share, change + share[:, None].to(slope.device) * slope
+    return probability.detach(), change
+
+
+def _final_hidden(model: Any, sites: Sites, ids: Tensor, position: int) -> Tensor:
+    kept: list[Tensor] = []
+
+    def keep(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        kept.append(args[0][:, position].detach())
+
+    with hooked(forward_pre={sites.head: keep}):
+        model(input_ids=ids)
+    return kept[0].to(sites.device)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

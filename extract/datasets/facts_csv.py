@@ -1,0 +1,155 @@
+"""facts.csv: one query a line, as spreadsheets write it (facts.tsv: with tabs).
+
+    relation,subject,object,query,template,count
+    capital,France,Paris,The capital of [X] is [Y].,capital-1,51
+    capital,France,Paris,"[X]'s capital, [Y]",capital-2,51
+
+Lines with one relation, subject and object are queries of one fact. ``id`` and ``template`` may be left out:
+a fact's id is then ``relation:subject:object``, a template's its own text. Every other column is an attribute
+of the fact: a number where all its cells are numbers, else text; empty cells are missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from qloc.extract.datasets.facts_jsonl import facts_of
+from qloc.extract.datasets.json_lines import Problems, read_bytes
+from qloc.extract.datasets.selection import select
+from qloc.facts import Attribute, FactSet
+
+NEEDED: Final = ("relation", "subject", "object", "query")
+OPTIONAL: Final = ("id", "template")
+DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
+
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+
+
+def read_table(
+    path: Path,
+    *,
+    source: str,
+    relations: tuple[str, ...] = (),
+    max_facts: int | None = None,
+    seed: int = 0,
+) -> FactSet:
+    """The facts of a facts.csv or facts.tsv; see :func:`qloc.extract.datasets.read_facts`.
+
+    Raises
+    ------
+    InputError : every problem of the file, each with its line.
+    """
+    problems = Problems()
+    rows = list(_rows(path, problems))
+    problems.stop()
+    facts = facts_of(entries_of(rows, problems), problems)
+    problems.stop()
+    return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
+
+
+def entries_of(
+    rows: Sequence[tuple[str, Mapping[str, str]]], problems: Problems
+) -> list[tuple[str, dict[str, Any]]]:
+    """(place, entry as of facts.jsonl) of each fact, from (place, row) of each query."""
+    numbers = _numeric(row for _, row in rows)
+    grouped: dict[str, _Grouped] = {}
+    for at, row in rows:
+        _add(grouped, row, at, numbers, problems)
+    return [(group.at, {**group.entry, "queries": group.queries}) for group in grouped.values()]
+
+
+@dataclass(kw_only=True)
+class _Grouped:
+    """The lines of one fact."""
+
+    at: str
+    entry: dict[str, Any]
+    queries: list[dict[str, str]] = field(default_factory=list)
+
+
+def _rows(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, str]]]:
+    """Lines as column → cell, with their places; blank lines are passed over."""
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problems.add("encoding", f"byte {error.start + 1}", "UTF-8", str(path), "Save the file as UTF-8")
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=DELIMITERS[path.suffix.lower()], strict=True)
+    heads = [name.strip() for name in next(reader, [])]
+    for name in NEEDED:
+        if name not in heads:
+            rule, action = f"all of {', '.join(NEEDED)}", "Add it to the first line"
+            problems.add("column", f"{name} missing", rule, f"{path}, line 1", action)
+    for name in {name for name in heads if heads.count(name) > 1 or not name}:
+        problems.add("column", name, "a name that no other column has", f"{path}, line 1", "Rename it")
+    if problems.found:
+        return
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(heads):
+                at, action = f"{path}, line {reader.line_num}", "Quote cells that have commas in them"
+                problems.add("cells", len(cells), f"{len(heads)}, as in the first line", at, action)
+                continue
+            yield f"{path}, line {reader.line_num}", dict(zip(heads, cells, strict=True))
+    except csv.Error as error:
+        at = f"{path}, line {reader.line_num}: {error}"
+        problems.add("line", "broken", "cells, quoted where they need it", at, "Mend the line")
+
+
+def _numeric(rows: Iterable[Mapping[str, str]]) -> set[str]:
+    """The columns in which every cell that is filled is a number."""
+    seen: dict[str, bool] = {}
+    for row in rows:
+        for name, cell in row.items():
+            if cell.strip():
+                seen[name] = seen.get(name, True) and bool(_NUMBER.fullmatch(cell.strip()))
+    return {name for name, every in seen.items() if every}
+
+
+def _add(
+    grouped: dict[str, _Grouped], row: Mapping[str, str], at: str, numbers: set[str], problems: Problems
+) -> None:
+    """Put a line to its fact."""
+    texts = {name: row[name].strip() for name in ("relation", "subject", "object")}
+    id = row.get("id", "").strip() or ":".join(texts.values())
+    attributes = {
+        name: _value(cell.strip(), name in numbers)
+        for name, cell in row.items()
+        if name not in (*NEEDED, *OPTIONAL) and cell.strip()
+    }
+    group = grouped.setdefault(id, _Grouped(at=at, entry={"id": id, **texts, "attributes": attributes}))
+    for name, text in texts.items():
+        if group.entry[name] != text:
+            rule = f"{group.entry[name]!r}, as at {group.at}"
+            problems.add(name, text, rule, f"{at}, fact {id}", "Give the facts ids of their own")
+    for name, value in attributes.items():
+        if group.entry["attributes"].setdefault(name, value) != value:
+            rule = f"{group.entry['attributes'][name]!r}, as at {group.at}"
+            problems.add(name, value, rule, f"{at}, fact {id}", "Give a fact one value")
+    query = row["query"].strip()
+    group.queries.append({"template": row.get("template", "").strip() or query, "text": query})
+
+
+def _value(cell: str, number: bool) -> Attribute:
+    if not number:
+        return cell
+    return int(cell) if re.fullmatch(r"[+-]?\d+", cell) else float(cell)
+
+
+def is_table(path: str) -> bool:
+    """Whether a path is of a table, by how its name ends.
+
+    Examples
+    --------
+    >>> is_table("facts.csv"), is_table("facts.jsonl")
+    (True, False)
+    """
+    return path.lower().endswith(tuple(DELIMITERS))

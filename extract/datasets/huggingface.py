@@ -1,0 +1,90 @@
+"""Facts from a dataset of the Hugging Face Hub, or a local folder of one, through ``datasets``.
+
+Rows are what one of the other readers reads: lines of a facts.jsonl (a column ``queries``), queries of a
+facts.csv (a column ``query``), or CounterFact's records (a column ``requested_rewrite``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from qloc.errors import InputError, MissingDependencyError, message
+from qloc.extract.datasets.counterfact_zsre import counterfact
+from qloc.extract.datasets.counterfact_zsre import entries_of as records_of
+from qloc.extract.datasets.facts_csv import NEEDED, entries_of
+from qloc.extract.datasets.facts_jsonl import facts_of
+from qloc.extract.datasets.json_lines import Problems
+from qloc.extract.datasets.selection import select
+from qloc.facts import FactSet
+
+_COLUMNS = "queries (facts.jsonl), query (facts.csv) or requested_rewrite (CounterFact)"
+
+
+def read_hub(
+    place: Path,
+    *,
+    source: str,
+    relations: tuple[str, ...] = (),
+    max_facts: int | None = None,
+    seed: int = 0,
+) -> FactSet:
+    """The facts of a dataset, ``hf:NAME`` or ``hf:NAME:SPLIT``; see :func:`qloc.extract.datasets.read_facts`.
+
+    Raises
+    ------
+    InputError : no such dataset or split, columns of another form, or every problem of its rows.
+    MissingDependencyError : ``datasets`` is not installed.
+    """
+    name, _, split = source.removeprefix("hf:").partition(":")
+    rows = [_filled(row) for row in _rows(name, split)]
+    problems = Problems()
+    facts = facts_of(_entries(rows, f"hf:{name}", problems), problems)
+    problems.stop()
+    return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
+
+
+def _rows(name: str, split: str) -> Iterable[Mapping[str, Any]]:
+    place = f"facts hf:{name}"
+    try:
+        import datasets
+    except ModuleNotFoundError:
+        rule, action = "the extra hub", "pip install -c constraints.txt '.[hub]'"
+        raise MissingDependencyError(message("package datasets", "missing", rule, place, action)) from None
+    try:
+        found = datasets.load_dataset(name)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        rule = f"a dataset that can be read ({' '.join(str(error).split())})"
+        raise InputError(message("facts", f"hf:{name}", rule, "--facts", "Check its name")) from None
+    split = split or (next(iter(found)) if len(found) == 1 else "")
+    if split not in found:
+        rule, action = f"one of {', '.join(found)}", f"Write hf:{name}:{next(iter(found))}"
+        raise InputError(message("split", split, rule, place, action))
+    rows: Iterable[Mapping[str, Any]] = found[split]
+    return rows
+
+
+def _filled(value: Any) -> Any:
+    """A row without what is null in it: columns have a cell in every row."""
+    if isinstance(value, Mapping):
+        return {key: _filled(part) for key, part in value.items() if part is not None}
+    return value
+
+
+def _entries(
+    rows: list[dict[str, Any]], name: str, problems: Problems
+) -> list[tuple[str, Mapping[str, Any]]]:
+    placed = [(f"{name}, row {number}", row) for number, row in enumerate(rows, start=1)]
+    columns = {key for row in rows for key in row}
+    if "queries" in columns:
+        return list(placed)
+    if "query" in columns:
+        texts = dict.fromkeys(NEEDED, "")
+        cells = [(at, texts | {key: str(cell) for key, cell in row.items()}) for at, row in placed]
+        return list(entries_of(cells, problems))
+    if "requested_rewrite" in columns:
+        return list(records_of(placed, counterfact, problems))
+    told = ", ".join(sorted(columns)) or "no rows"
+    problems.add("columns", told, f"a column {_COLUMNS}", name, "Give another dataset")
+    return []

@@ -1,0 +1,71 @@
+"""Readers of facts: qloc's own files, ParaRel, BLiMP, CounterFact, zsRE, the Hub's, and the embedded facts.
+
+A reader gives a :class:`qloc.facts.FactSet`; it never loads torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from qloc.errors import InputError, message
+from qloc.extract.datasets.blimp import read_blimp
+from qloc.extract.datasets.counterfact_zsre import counterfact, read_records, zsre
+from qloc.extract.datasets.facts_csv import is_table, read_table
+from qloc.extract.datasets.facts_jsonl import read_jsonl
+from qloc.extract.datasets.huggingface import read_hub
+from qloc.extract.datasets.pararel import read_pararel
+from qloc.facts import FactSet
+
+__all__ = ["read_facts"]
+
+_READERS: Mapping[str, Callable[..., FactSet]] = {
+    "pararel": read_pararel,
+    "blimp": read_blimp,
+    "counterfact": partial(read_records, counterfact),
+    "zsre": partial(read_records, zsre),
+    "hf": read_hub,
+}
+_KNOWN = (
+    "embedded, pararel:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, hf:NAME, "
+    "a facts.jsonl or a facts.csv"
+)
+
+
+def read_facts(
+    source: str, *, relations: tuple[str, ...] = (), max_facts: int | None = None, seed: int = 0
+) -> FactSet:
+    """The facts that ``source`` names.
+
+    Parameters
+    ----------
+    source : ``embedded``, ``pararel:DIR``, ``blimp:FILE_OR_DIR``, ``counterfact:FILE``, ``zsre:FILE``,
+        ``hf:NAME``, or the path of a facts.jsonl or facts.csv.
+    relations : those to read; all, if empty.
+    max_facts : at most so many facts of each relation, drawn with ``seed``; all, if None.
+
+    Raises
+    ------
+    InputError : every problem of the input, with its file and line.
+
+    Examples
+    --------
+    >>> read_facts("mine:mine.json")
+    Traceback (most recent call last):
+    qloc.errors.InputError: facts is 'mine:mine.json'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR,
+    counterfact:FILE, zsre:FILE, hf:NAME, a facts.jsonl or a facts.csv. At --facts. Give one of these.
+    """
+    prefix, _, place = source.partition(":")
+    if source == "embedded":
+        from qloc.extract.embedded import facts_path
+
+        return read_jsonl(facts_path(), source=source, relations=relations, max_facts=max_facts, seed=seed)
+    if prefix in _READERS and place:
+        reader = _READERS[prefix]
+        return reader(Path(place), source=source, relations=relations, max_facts=max_facts, seed=seed)
+    if not source or (re.fullmatch("[a-z]{2,}:.*", source) and not Path(source).exists()):
+        raise InputError(message("facts", source, _KNOWN, "--facts", "Give one of these"))
+    reader = read_table if is_table(source) else read_jsonl
+    return reader(Path(source), source=source, relations=relations, max_facts=max_facts, seed=seed)

@@ -1,0 +1,1 @@
+"""Phase ``edits``: weights of down-projections edited, and what each edit does."""

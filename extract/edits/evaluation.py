@@ -1,0 +1,193 @@
+"""What edits are tested on: a fact's queries, probes of other subjects, held-out text, greedy tokens.
+
+Every test is run for all of a fact's edits at once: a pass and an edit make a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qloc.arrays import Floats, Ints
+from qloc.extract.models.hooks import without_head
+from qloc.extract.models.torch_settings import quiet
+from qloc.extract.passes.late_join import run_joining
+from qloc.extract.passes.outcomes import OutcomeColumns, log_probabilities, outcomes
+from qloc.extract.passes.prompt_cache import whole
+from qloc.extract.passes.row_engine import Cells, RowEngine
+from qloc.extract.passes.weight_changes import Added, EditRows, edited
+from qloc.extract.prompts.tokenizing import Asked, Target, Tokens
+from qloc.vocabulary import NO_INDEX
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditTests:
+    """Tests of some edits on one model.
+
+    Attributes
+    ----------
+    edits : None leaves the model as it is.
+    """
+
+    engine: RowEngine
+    edits: Sequence[Added | None]
+
+    def answers(
+        self, asked: Sequence[Asked | None], compared: Sequence[tuple[int, int]] = ()
+    ) -> tuple[OutcomeColumns, Floats]:
+        """How whole answers stand under every edit; the same pass serves every answer that it can.
+
+        Parameters
+        ----------
+        asked : questions; None is not asked.
+        compared : questions whose next-token distribution is compared, and with which question's under the
+            first edit.
+
+        Returns
+        -------
+        Columns (edit, question); and KL(first edit ‖ edit) at the compared questions' first targets, nats,
+        float64, (edit, compared), NaN where not asked.
+        """
+        there = np.array([place for place, one in enumerate(asked) if one is not None], dtype=np.int64)
+        tokens = Tokens.of([one for one in asked if one is not None])
+        columns = OutcomeColumns.empty(len(self.edits), len(asked))
+        passes = _Passes.of(tokens.targets)
+        question = there[tokens.query] if len(there) else there
+        kept: dict[tuple[int, int], Tensor] = {}
+        wanted = [question for pair in compared for question in pair]
+        for edit, number, hidden in self._hidden(passes.targets) if len(there) else ():
+            row, token = passes.tokens_of(number)
+            said = outcomes(self.engine.head, hidden, tokens.answers[token], row)
+            place = np.ravel_multi_index((edit[row], question[token]), columns.shape)
+            columns.add(place, tokens.first[token], tokens.share[token], said)
+            for at in np.flatnonzero(tokens.first[token] & np.isin(question[token], wanted)):
+                kept[int(edit[row[at]]), int(question[token[at]])] = hidden[row[at]]
+        return columns, self._divergences(kept, compared)
+
+    def _divergences(
+        self, kept: dict[tuple[int, int], Tensor], compared: Sequence[tuple[int, int]]
+    ) -> Floats:
+        found = np.full((len(self.edits), len(compared)), np.nan)
+        head = self.engine.head
+        for place, (question, reference) in enumerate(compared):
+            if (0, question) not in kept or (0, reference) not in kept:
+                continue
+            before = head.logits(kept[0, reference][None]).double().log_softmax(1)
+            rows = torch.stack([kept[edit, question] for edit in range(len(self.edits))])
+            parts = [
+                (before.exp() * (before - head.logits(piece).double().log_softmax(1))).sum(1)
+                for piece in rows.split(head.rows_a_chunk())
+            ]
+            found[:, place] = torch.cat(parts).clamp_min(0).cpu().numpy()
+        return found
+
+    def nats_a_token(self, windows: Sequence[Sequence[Target]]) -> Floats:
+        """Mean of −log P over the tokens that the windows ask for: (edit,); NaN without windows."""
+        total, count = np.zeros(len(self.edits)), sum(map(len, windows))
+        alone = [window[0] for window in windows if len(window) == 1]
+        for edit, target, hidden in self._hidden(alone) if alone else ():
+            logs = log_probabilities(self.engine.head, hidden, [alone[of].token for of in target])
+            np.subtract.at(total, edit, logs)
+        for window in windows:
+            if len(window) == 1:
+                continue
+            places = [target.position for target in window]
+            for rows in self._runs(len(window[0].ids)):
+                hidden = self._everywhere(window[0].ids, rows)[:, places].flatten(0, 1)
+                tokens = [target.token for target in window] * len(rows)
+                logs = log_probabilities(self.engine.head, hidden, tokens)
+                total[rows] -= logs.reshape(len(rows), -1).sum(1)
+        return total / count if count else np.full(len(self.edits), np.nan)
+
+    def greedy(self, prompt: Sequence[int], n_tokens: int, longest: int) -> Ints:
+        """The tokens that follow a prompt, each the likeliest: (edit, step); -1 beyond the context."""
+        from transformers import DynamicCache
+
+        found = np.full((len(self.edits), n_tokens), NO_INDEX, dtype=np.int64)
+        model, head = self.engine.model, self.engine.head
+        device = next(iter(model.parameters())).device
+        for rows in self._runs(len(prompt) + n_tokens):
+            ids = torch.tensor([list(prompt)] * len(rows), device=device)
+            cache: Any = DynamicCache(config=model.config)
+            with torch.no_grad(), quiet(), edited(self.engine.sites, self.edits, rows):
+                for step in range(min(n_tokens, longest - len(prompt))):
+                    with without_head(self.engine.sites.head) as given:
+                        model(input_ids=ids, past_key_values=cache, use_cache=True)
+                    ids = _best(head, given[0][:, -1])[:, None]
+                    found[rows, step] = ids[:, 0].cpu().numpy()
+        return found
+
+    def _hidden(self, targets: Sequence[Target]) -> Iterator[tuple[Ints, Ints, Tensor]]:
+        """Edit, target and final hidden state of every row, batch by batch."""
+        n = len(targets)
+        edit, target = np.divmod(np.arange(len(self.edits) * n), n)
+        order = np.lexsort((edit, target))
+        edit, target = edit[order], target[order]
+        rows = EditRows(self.engine.sites, self.edits, edit)
+        for done in self.engine.passes(targets, target, Cells.none(), edits=rows):
+            yield edit[done.rows], target[done.rows], done.hidden
+
+    def _runs(self, length: int) -> Iterator[list[int]]:
+        """Edits whose rows of ``length`` tokens go together."""
+        size = max(1, self.engine.rows_a_batch(length) - (self.engine.way is not None))
+        for start in range(0, len(self.edits), size):
+            yield list(range(start, min(start + size, len(self.edits))))
+
+    @torch.no_grad()
+    def _everywhere(self, ids: Sequence[int], rows: list[int]) -> Tensor:
+        """Final hidden states of one text under some edits, at every position: (edit, position, hidden)."""
+        engine = self.engine
+        text = torch.tensor([list(ids)], device=next(iter(engine.model.parameters())).device)
+        if engine.way is not None:
+            edits = EditRows(engine.sites, self.edits, np.array(rows, dtype=np.int64))
+            place, query = torch.zeros_like(text[:, 0]), np.zeros(len(rows), dtype=np.int64)
+            return run_joining(
+                engine.model, engine.sites, engine.way, text, place, query, edits, everywhere=True
+            )
+        with edited(engine.sites, self.edits, rows), without_head(engine.sites.head) as given:
+            engine.model(**whole(engine.model, text.repeat(len(rows), 1)))
+        return given[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Passes:
+    """Passes that several answer tokens are read from, such as o and o′ of one prompt.
+
+    Attributes
+    ----------
+    targets : one a pass.
+    order, first, count : the tokens by pass; where a pass's begin, and how many they are.
+    """
+
+    targets: Sequence[Target]
+    order: Ints
+    first: Ints
+    count: Ints
+
+    @classmethod
+    def of(cls, targets: Sequence[Target]) -> _Passes:
+        """The different passes among these targets."""
+        numbers: dict[tuple[tuple[int, ...], int], int] = {}
+        which = [numbers.setdefault((target.ids, target.position), len(numbers)) for target in targets]
+        pass_of = np.array(which, dtype=np.int64)
+        count = np.bincount(pass_of, minlength=len(numbers))
+        order = np.argsort(pass_of, kind="stable")
+        first = np.concatenate([[0], np.cumsum(count)])[:-1].astype(np.int64)
+        return cls(targets=[targets[token] for token in order[first]], order=order, first=first, count=count)
+
+    def tokens_of(self, number: Ints) -> tuple[Ints, Ints]:
+        """For rows that run these passes: each token's row, and the token."""
+        count = self.count[number]
+        row = np.repeat(np.arange(len(number)), count)
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        return row, self.order[self.first[number][row] + within]
+
+
+def _best(head: Any, hidden: Tensor) -> Tensor:
+    parts = [head.logits(piece).argmax(1) for piece in hidden.split(head.rows_a_chunk())]
+    return torch.cat(parts)

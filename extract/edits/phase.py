@@ -1,0 +1,150 @@
+"""Phase ``edits``: every edit of every fact, and what it does to what it should and should not change."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qloc.arms import EditArms, row_of
+from qloc.block import PhaseBlock, PhaseOutline, Unit
+from qloc.extract.edits.fact_edits import EditColumns, EditRun
+from qloc.extract.edits.rome import Rome
+from qloc.extract.models.architectures import down_weight
+from qloc.extract.passes.late_join_proof import joining
+from qloc.extract.passes.matched_controls import output_norms
+from qloc.extract.passes.row_engine import RowEngine
+from qloc.extract.prompts.held_out_text import held_out_text, pieces, sampled_text, windows
+from qloc.extract.prompts.tokenizing import Asked, Target
+from qloc.extract.signals.extraction import Extraction
+from qloc.phase_plan import EditPlan
+
+
+def prepare(extraction: Extraction, part: EditPlan) -> Edits:
+    """The phase on an extraction's model and facts."""
+    return Edits(extraction=extraction, part=part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edits:
+    """A planned phase ``edits``."""
+
+    extraction: Extraction
+    part: EditPlan
+
+    @functools.cached_property
+    def refused(self) -> str:
+        """Why this model cannot be edited; empty where it can."""
+        sites, kind = self.extraction.loaded.sites, self.extraction.source.config.model_type
+        if len(set(sites.downs)) < sites.n_layers:
+            return f"the layers of {kind} share their weights: an edit of one would be an edit of all"
+        width, n_out = self._embedding.shape[1], down_weight(sites.downs[0]).shape[0]
+        if width != n_out and any(name.startswith("update") for name in self.part.operations):
+            return f"embeddings of {kind} have width {width}, its down-projections write {n_out}"
+        return ""
+
+    @functools.cached_property
+    def outline(self) -> PhaseOutline:
+        """What is known before the model has run; loads the weights."""
+        part = self.part
+        return PhaseOutline(
+            phase="edits",
+            labels={"edit_operation": tuple(part.operations), "edit_set": tuple(part.sets)},
+            sizes={"probe": part.n_probes, "step": part.greedy_tokens},
+            attrs={**part.model_dump(mode="json"), "refused": self.refused},
+            absent=("edits",) if self.refused else (),
+        )
+
+    @functools.cached_property
+    def engine(self) -> RowEngine:
+        """What runs the rows: an edit changes every token behind it, so that no prompt is shared."""
+        loaded = self.extraction.loaded
+        engine = RowEngine(
+            model=loaded.model,
+            sites=loaded.sites,
+            family=loaded.family,
+            memory=self.extraction.plan.memory,
+        )
+        return joining(engine, self.extraction.asking.some_targets(), "edits")
+
+    @functools.cached_property
+    def _embedding(self) -> Tensor:
+        """E, (token, hidden): of the output where it is a matrix of its own, else of the input."""
+        model = self.extraction.loaded.model
+        given: Tensor = model.get_input_embeddings().weight
+        out = down_weight(self.extraction.loaded.sites.head)
+        if self.part.embedding == "input":
+            return given
+        own = out.data_ptr() != given.data_ptr() or out.shape != given.shape
+        return out if own or self.part.embedding == "output" else given
+
+    @functools.cached_property
+    def _windows(self) -> list[list[Target]]:
+        encoder, plan = self.extraction.source.encoder(), self.extraction.plan
+        text = held_out_text(plan.model)
+        return windows(encoder.tokenizer, encoder.family, text, self.part.text_tokens, encoder.longest)
+
+    @functools.cached_property
+    def _rome(self) -> Rome:
+        """What makes ROME's edits; C is of text that they are not tested on."""
+        encoder, plan = self.extraction.source.encoder(), self.extraction.plan
+        text, skip = sampled_text(plan.model, self.part.text_tokens)
+        n = self.part.rome.sample_tokens
+        sample = pieces(encoder.tokenizer, encoder.family, text, n, encoder.longest, skip=skip)
+        return Rome(
+            engine=self.engine, encoder=encoder, plan=self.part.rome, sample=list(sample), seed=plan.seed
+        )
+
+    @functools.cached_property
+    def _every(self) -> list[Asked]:
+        return [one for of_fact in self.extraction.asking.asked for one in of_fact]
+
+    @functools.cached_property
+    def _norms(self) -> NDArray[np.float64]:
+        return output_norms(self.extraction.loaded.sites)
+
+    def extract(self, unit: Unit, arms: EditArms) -> PhaseBlock:
+        """Make and test every edit of a unit's facts.
+
+        Raises
+        ------
+        ModelError : too little memory for one row.
+        """
+        columns = EditColumns.empty(self.part, arms, self.extraction.outline.sizes["query_of_fact"])
+
+        def work() -> None:
+            for place in np.flatnonzero(arms.edited_query >= 0).tolist():
+                self._of_fact(unit.first_fact + place, place, arms).run(columns, place)
+
+        _, notes = self.extraction.run(work, lambda _: f"edits, unit {unit.number}")
+        arrays = {f"edits/{name}": values for name, values in columns.arrays.items()}
+        return PhaseBlock(unit=unit, arrays=arrays, notes=notes)
+
+    def _of_fact(self, fact: int, place: int, arms: EditArms) -> EditRun:
+        queries = self.extraction.asking.asked[fact]
+        slots = {name: row_of(member, place) for name, member in arms.sets.items()}
+        return EditRun(
+            queries=queries,
+            told=int(arms.edited_query[place] - self._first_query[fact]),
+            used=arms.held_out[place, : len(queries)] == 0,
+            new_object=arms.new_object[place],
+            probes=[self._every[number] if number >= 0 else None for number in arms.probe_query[place]],
+            slots=slots,
+            part=self.part,
+            embedding=self._embedding,
+            norms=self._norms,
+            windows=self._windows,
+            encoder=self.extraction.source.encoder(),
+            engine=self.engine,
+            seed=(self.extraction.plan.seed, fact),
+            subject=self.extraction.facts.facts[fact].subject,
+            rome=self._rome,
+        )
+
+    @functools.cached_property
+    def _first_query(self) -> NDArray[np.int64]:
+        counts = [len(queries) for queries in self.extraction.asking.asked]
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

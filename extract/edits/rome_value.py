@@ -1,0 +1,182 @@
+"""The value that makes a model give a new answer: found by gradient descent at the subject's last token.
+
+Written into the output of one layer's down-projection, in every prompt at once: prompts are rows of one
+batch, filled up behind their ends. Nothing before that layer depends on the value: gradients end there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qloc.extract.models.hooks import hooked, without_head
+from qloc.extract.passes.row_engine import RowEngine
+from qloc.extract.prompts.tokenizing import Asked
+from qloc.phase_plan import RomePlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A question, and the position of the subject's last token in it."""
+
+    asked: Asked
+    subject: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """k* and v*: (neuron,) and (n_out,), float32 at least."""
+
+    key: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueSearch:
+    """L(z) = mean −log P(o′ | z) + ``kl`` · KL(P(z) ‖ P) + ``weight_decay`` · ‖z − v0‖ / ‖v0‖².
+
+    The mean is over prompts and the answer's tokens; KL is of the next token of ``essence`` from what it is
+    with nothing changed; v0 = W k* + b is what the layer gives now, k* being the mean key of the prompts.
+
+    Attributes
+    ----------
+    prompts : questions with the new answer.
+    essence : a prompt that says nothing of the edited relation, so that the subject stays what it is.
+    """
+
+    engine: RowEngine
+    layer: int
+    plan: RomePlan
+    prompts: Sequence[Prompt]
+    essence: Prompt
+
+    def found(self) -> Found:
+        """The best z of those that Adam visits from v0 on, ``steps`` at most.
+
+        After each step ‖z − v0‖ is brought back to at most ``clamp`` · ‖v0‖.
+        """
+        delta = torch.zeros_like(self.start).requires_grad_(True)
+        adam, most = torch.optim.Adam([delta], lr=self.plan.rate), self.plan.clamp * self.start.norm()
+        best, least = self.start, torch.inf
+        for _ in range(self.plan.steps):
+            adam.zero_grad()
+            loss = self.descend(delta)
+            if loss < least:
+                best, least = self.start + delta.detach(), loss
+            if not loss > self.plan.enough:
+                break
+            adam.step()
+            with torch.no_grad():
+                delta.mul_((most / delta.norm()).clamp_max(1.0))
+        return Found(key=self.key, value=best)
+
+    def descend(self, delta: Tensor) -> float:
+        """L(v0 + δ), its gradient added to that of ``delta``, batch by batch."""
+        total = 0.0
+        for part in self._parts(delta):
+            part.backward()
+            total += float(part.detach())
+        return total
+
+    @property
+    def key(self) -> Tensor:
+        """k*."""
+        return self._unchanged[0]
+
+    @cached_property
+    def start(self) -> Tensor:
+        """v0."""
+        down = self.engine.sites.downs[self.layer]
+        with torch.no_grad():
+            value: Tensor = down(self.key.to(next(down.parameters()).dtype)[None])[0]
+        return value.to(self.engine.wide)
+
+    @cached_property
+    def _unchanged(self) -> tuple[Tensor, Tensor]:
+        """k*, and log P of the next token of ``essence``, both as the model is."""
+        keys, last = [], torch.zeros(0)
+        for rows in self._batches():
+            kept: list[Tensor] = []
+
+            def keep(_: nn.Module, args: tuple[Tensor, ...], kept: list[Tensor] = kept) -> None:
+                kept.append(args[0])
+
+            with torch.no_grad(), hooked(forward_pre={self.engine.sites.downs[self.layer]: keep}):
+                hidden = self._hidden(rows)
+            given = kept[0].view(len(rows), -1, kept[0].shape[-1])
+            keys += [given[n, self._rows[row].subject] for n, row in enumerate(rows)]
+            if rows[-1] == len(self.prompts):
+                with torch.no_grad():
+                    last = self._next(hidden[-1])
+        return torch.stack(keys[:-1]).to(self.engine.wide).mean(0), last
+
+    def _parts(self, delta: Tensor) -> Iterator[Tensor]:
+        """The terms of L, one a batch; the last is of δ alone."""
+        n_tokens = sum(len(prompt.asked.targets) for prompt in self.prompts)
+        for rows in self._batches():
+            with hooked(
+                forward={self.engine.sites.downs[self.layer]: self._writing(rows, self.start + delta)}
+            ):
+                hidden = self._hidden(rows)
+            answers = [(n, target) for n, row in enumerate(rows[: self._n_prompts(rows)])
+                       for target in self._rows[row].asked.targets]  # fmt: skip
+            loss = delta.new_zeros(())
+            if answers:
+                at, places = [n for n, _ in answers], [target.position for _, target in answers]
+                logs = self.engine.head.logits(hidden[at, places]).log_softmax(1)
+                tokens = torch.tensor([target.token for _, target in answers], device=logs.device)
+                loss = loss - (logs.gather(1, tokens[:, None]).sum() / n_tokens).to(loss)
+            if rows[-1] == len(self.prompts):
+                after = self._next(hidden[-1])
+                loss = loss + self.plan.kl * (after.exp() * (after - self._unchanged[1])).sum().to(loss)
+            yield loss
+        yield self.plan.weight_decay * delta.norm() / self.start.square().sum()
+
+    def _writing(self, rows: Sequence[int], value: Tensor) -> Callable[..., Tensor]:
+        """A hook that writes the value where each row's subject ends."""
+        place = torch.tensor([self._rows[row].subject for row in rows])
+
+        def write(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            given = output.view(len(rows), -1, output.shape[-1])
+            at = torch.arange(len(rows), device=output.device), place.to(output.device)
+            return given.index_put(at, value.to(output).expand(len(rows), -1)).view(output.shape)
+
+        return write
+
+    def _next(self, hidden: Tensor) -> Tensor:
+        """Log P of the next token of ``essence``, (vocabulary,), from its final hidden states."""
+        place = self.essence.asked.targets[0].position
+        return self.engine.head.logits(hidden[place][None]).log_softmax(1)[0]
+
+    def _hidden(self, rows: Sequence[int]) -> Tensor:
+        """Final hidden states, (row, position, hidden)."""
+        ids = [self._rows[row].asked.targets[-1].ids for row in rows]
+        width = max(map(len, ids))
+        device = next(iter(self.engine.model.parameters())).device
+        padded = torch.tensor([[*one, *[one[-1]] * (width - len(one))] for one in ids], device=device)
+        inputs: dict[str, Any] = {"input_ids": padded}
+        if self.engine.family == "masked":  # a causal model cannot read what stands behind
+            there = torch.tensor([[1] * len(one) + [0] * (width - len(one)) for one in ids], device=device)
+            inputs["attention_mask"] = there
+        with without_head(self.engine.sites.head) as given:
+            self.engine.model(**inputs)
+        return given[0]
+
+    @cached_property
+    def _rows(self) -> tuple[Prompt, ...]:
+        return (*self.prompts, self.essence)
+
+    def _n_prompts(self, rows: Sequence[int]) -> int:
+        return sum(row < len(self.prompts) for row in rows)
+
+    def _batches(self) -> Iterator[range]:
+        """Rows that go together; a gradient keeps what every layer has computed."""
+        longest = max(len(prompt.asked.targets[-1].ids) for prompt in self._rows)
+        size = max(1, self.engine.rows_a_batch(longest) // self.engine.sites.n_layers)
+        for start in range(0, len(self._rows), size):
+            yield range(start, min(start + size, len(self._rows)))

@@ -1,0 +1,1 @@
+"""How the embedded models and their facts are made; for development only."""

@@ -1,0 +1,1 @@
+"""Phase ``interventions``: neurons and knowledge synapses suppressed, enhanced or replaced."""

@@ -1,0 +1,241 @@
+"""Interventions on attention: knowledge synapses suppressed or enhanced, against equal mass (methods.md §6).
+
+Every arm is a row that runs the whole prompt, since a column of attention is read by every later token. Where
+an answer has several tokens, each is asked in its own pass, with that pass's synapses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from qloc.arms import row_of
+from qloc.arrays import Array, Floats
+from qloc.extract.interventions import synapse_sets
+from qloc.extract.models.devices import stacked
+from qloc.extract.passes.attention import Change, attending, mass_without_sink, recording
+from qloc.extract.passes.outcomes import OutcomeColumns, outcomes
+from qloc.extract.passes.row_engine import Cells, Ints, Pass, RowEngine
+from qloc.extract.prompts.tokenizing import Target, Tokens
+
+FACTOR: Final = {
+    "suppress": -1.0,
+    "enhance": 1.0,
+    "suppress_renormalized": -1.0,
+    "enhance_renormalized": 1.0,
+}
+"""What an operation adds to a column, as a share of it: ×0 takes all, ×2 gives it once more."""
+
+RENORMALIZED: Final = ("suppress_renormalized", "enhance_renormalized")
+
+_BATCH_BYTES: Final = 256 * 2**20
+"""Attention weights of one batch, all layers."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynapseRun:
+    """What is needed to run the synapse arms of one unit; :meth:`arrays` runs them.
+
+    Attributes
+    ----------
+    tokens : the unit's answer tokens, each with a pass of its own.
+    donors : for each token, the pass of another fact's query with the same template and as many tokens; None
+        where there is none.
+    own, matched : bool, CSR (query, layer · neuron): N_i, and neurons of its layers and strength.
+    operations, names : the arms.
+    first_query : of the unit, study-wide: part of each draw's seed.
+    """
+
+    tokens: Tokens
+    donors: Sequence[Target | None]
+    own: sparse.csr_array
+    matched: sparse.csr_array
+    operations: tuple[str, ...]
+    names: tuple[str, ...]
+    alpha: float
+    engine: RowEngine
+    first_query: int
+    seed: int
+
+    def arrays(self) -> dict[str, Array]:
+        """Every array of group ``synapses``, queries in order."""
+        n = self.own.shape[0]
+        shape = (len(self.operations), len(self.names), n)
+        weights = self._weights()
+        counted = np.zeros((len(self.names), n), dtype=np.int32)
+        removed = np.zeros((len(self.names), n), dtype=np.float32)
+        for (token, name), (weight, mass) in weights.items():  # the last token's pass stays
+            query = self.tokens.query[token]
+            counted[name, query] = np.count_nonzero(weight)
+            removed[name, query] = (weight * mass).sum()
+        after = OutcomeColumns.empty(*shape)
+        effects = {name: np.full(shape, np.nan) for name in ("activation_effect", "matched_effect")}
+        self._run({key: weight for key, (weight, _) in weights.items()}, after, effects)
+        return {
+            **after.stored(),
+            **{name: values.astype(np.float32) for name, values in effects.items()},
+            "n_columns": counted,
+            "removed_mass": removed,
+        }
+
+    def _weights(self) -> dict[tuple[int, int], tuple[Floats, Floats]]:
+        """(token, set) → what each column gives, and its mass, (layer, head, token), of non-empty sets."""
+        lent = [donor for donor in self.donors if donor is not None]
+        masses = self._masses([*self.tokens.targets, *lent])
+        donors = iter(masses[len(self.tokens.targets) :])
+        found = {}
+        for token, donor in enumerate(self.donors):
+            mass, bare = masses[token]
+            other = next(donors)[1] if donor is not None else None
+            rng = np.random.default_rng([self.seed, self.first_query + int(self.tokens.query[token]), token])
+            for number, name in enumerate(self.names):
+                weight = self._of(name, mass, bare, other, rng)
+                if weight.any():
+                    found[token, number] = weight, mass
+        return found
+
+    def _of(
+        self, name: str, mass: Floats, bare: Floats, other: Floats | None, rng: np.random.Generator
+    ) -> Floats:
+        causal = self.engine.family == "causal"
+        chosen = synapse_sets.knowledge(bare, self.alpha, causal=causal)
+        if name == "published":
+            return synapse_sets.published(mass, self.alpha).astype(np.float64)
+        if name == "random_columns":
+            return synapse_sets.random_columns(chosen, mass, rng)
+        if name == "other_heads":
+            return synapse_sets.other_heads(chosen, mass, rng)
+        if name == "other_fact":
+            if other is None:
+                return np.zeros(mass.shape)
+            theirs = synapse_sets.knowledge(other, self.alpha, causal=causal)
+            return synapse_sets.cut_to_mass(theirs, mass, float(mass[chosen].sum()), rng)
+        return chosen.astype(np.float64)
+
+    @torch.no_grad()
+    def _masses(self, targets: Sequence[Target]) -> list[tuple[Floats, Floats]]:
+        """Column masses of each pass, with and without the first token: (layer, head, token) each."""
+        found: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(targets)
+        config = self.engine.model.config.get_text_config()
+        device = next(iter(self.engine.model.parameters())).device
+        lengths = np.array([len(target.ids) for target in targets])
+        for length in np.unique(lengths):
+            indices = np.flatnonzero(lengths == length)
+            cells = 4 * self.engine.sites.n_layers * int(config.num_attention_heads) * int(length) ** 2
+            size = max(1, _BATCH_BYTES // cells)
+            for start in range(0, len(indices), size):
+                chosen = indices[start : start + size]
+                ids = torch.tensor([targets[index].ids for index in chosen], device=device)
+                with recording(self.engine.model) as kept:
+                    self.engine.model(input_ids=ids)
+                whole = stacked((weights.sum(2) for weights in kept), device).double().cpu().numpy()
+                bare = stacked((mass_without_sink(w) for w in kept), device).double().cpu().numpy()
+                for place, index in enumerate(chosen):
+                    found[index] = whole[place], bare[place]
+        return found
+
+    def _run(
+        self, weights: Mapping[tuple[int, int], Floats], after: OutcomeColumns, effects: Mapping[str, Floats]
+    ) -> None:
+        """Run each pass unchanged, then its arms: in this order, so that effects have what they compare."""
+        unchanged = [(token, -1, -1) for token in range(len(self.tokens.targets))]
+        arms = [(token, name, op) for token, name in weights for op in range(len(self.operations))]
+        token, name, operation = np.array(sorted([*unchanged, *arms]), dtype=np.int64).reshape(-1, 3).T
+
+        @contextmanager
+        def changed(rows: Ints) -> Iterator[None]:
+            arm = [(int(token[row]), int(name[row]), int(operation[row])) for row in rows]
+            shares = [weights[t, s] * FACTOR[self.operations[o]] if o >= 0 else None for t, s, o in arm]
+            again = [o >= 0 and self.operations[o] in RENORMALIZED for _, _, o in arm]
+            with attending(self.engine.model, _change(shares, again)):
+                yield
+
+        compared = _Compared(own=self.own, matched=self.matched)
+        for done in self.engine.passes(self.tokens.targets, token, Cells.none(), read=True, within=changed):
+            of = token[done.rows]
+            found = compared.effects(done, of, self.tokens.query[of], operation[done.rows] < 0)
+            run = operation[done.rows] >= 0
+            rows, of = done.rows[run], of[run]
+            if not len(rows):
+                continue
+            place = (operation[rows], name[rows], self.tokens.query[of])
+            share = self.tokens.share[of]
+            for label, values in found.items():
+                effects[label][place] = np.nan_to_num(effects[label][place])
+                np.add.at(effects[label], place, share * values[run])
+            kept = torch.as_tensor(run, device=done.hidden.device)
+            said = outcomes(self.engine.head, done.hidden[kept], self.tokens.answers[of])
+            after.add(np.ravel_multi_index(place, after.shape), self.tokens.first[of], share, said)
+
+
+def _change(shares: Sequence[Floats | None], again: Sequence[bool]) -> Change:
+    """What attention weights become: columns of each row changed by a share, some rows renormalized.
+
+    Parameters
+    ----------
+    shares : of each row, (layer, head, token), to be added to each column as a share of it; None: unchanged.
+    again : whether each row's attention is to sum to 1 again.
+    """
+    shapes = [share.shape for share in shares if share is not None]
+    if not shapes:
+        return lambda weights: weights
+    factor = np.stack([np.ones(shapes[0]) if share is None else 1 + share for share in shares])
+    layer = -1
+
+    def change(weights: Tensor) -> Tensor:
+        nonlocal layer
+        layer += 1
+        here = torch.as_tensor(factor[:, layer], device=weights.device).to(weights.dtype)
+        changed = weights * here[:, :, None, :]
+        total = changed.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+        chosen = torch.tensor(again, device=weights.device)[:, None, None, None]
+        return torch.where(chosen, changed / total, changed)
+
+    return change
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    """Activations before a change, kept to compare those behind it with: Σ(a′ − a)·sign(a) / Σ|a|.
+
+    Attributes
+    ----------
+    before : (token, set) → activations of the unchanged pass.
+    """
+
+    own: sparse.csr_array
+    matched: sparse.csr_array
+    before: dict[tuple[int, str], Floats] = field(default_factory=dict)
+
+    def effects(self, done: Pass, token: Ints, query: Ints, base: Mask) -> dict[str, Floats]:
+        """Of each row of a batch, float64, (row,); NaN of unchanged rows and of empty sets."""
+        found = {}
+        for label, sets in (("activation_effect", self.own), ("matched_effect", self.matched)):
+            values = np.full(len(token), np.nan)
+            for row, (t, q) in enumerate(zip(token.tolist(), query.tolist(), strict=True)):
+                now = self._now(done, row, row_of(sets, q))
+                if base[row]:
+                    self.before[t, label] = now
+                elif len(now):
+                    was = self.before[t, label]
+                    with np.errstate(invalid="ignore"):
+                        values[row] = ((now - was) * np.sign(was)).sum() / np.abs(was).sum()
+            found[label] = values
+        return found
+
+    def _now(self, done: Pass, row: int, neurons: Array) -> Floats:
+        if done.activation is None:
+            raise AssertionError("activations were asked for")
+        of = torch.as_tensor(neurons, device=done.activation.device)
+        now: Floats = done.activation[row].flatten()[of].double().cpu().numpy()
+        return now

@@ -1,0 +1,176 @@
+"""Interventions on neurons: every arm of a unit's queries, suppressed to resampled, as rows (methods.md §6).
+
+An arm is an operation on a set of neurons at the target position; how the answer stands before and after is
+kept, its analysis is offline. Nothing changes the loaded weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from scipy import sparse
+
+from qloc.arms import Arms, row_of
+from qloc.arrays import Array, Floats
+from qloc.block import Unit
+from qloc.errors import ModelError, message
+from qloc.extract.passes.matched_controls import matched, output_norms
+from qloc.extract.passes.outcomes import OutcomeColumns, outcomes, unchanged
+from qloc.extract.passes.row_engine import Cells, Ints, RowEngine
+from qloc.extract.prompts.tokenizing import Asked, Tokens
+
+FACTOR: Final = {"suppress": 0.0, "enhance": 2.0, "mean": 0.0, "resample": 0.0}
+"""What each operation multiplies an activation by, before it adds the mean's or the other fact's."""
+
+MATCHED: Final = "matched"
+"""The set that is drawn here: as many neurons of the same layers and strength as ``own``."""
+
+
+Totals = Callable[[str], tuple[Array, int]]
+"""relation → Σ of its queries' activations, (layer, neuron), and how many queries these are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterventionRun:
+    """What is needed to run the arms of one unit; :meth:`arrays` runs them.
+
+    Attributes
+    ----------
+    asked : the unit's queries, in order; ``fact`` and ``relation`` are theirs.
+    donors : study-wide query → query of another fact that lends its activation.
+    operations : of :data:`FACTOR`.
+    names : the neuron sets, in order; :data:`MATCHED` is made here, from ``own``.
+    totals : for the operation ``mean``.
+    """
+
+    unit: Unit
+    asked: Sequence[Asked]
+    fact: Ints
+    relation: Sequence[str]
+    donors: Mapping[int, Asked]
+    arms: Arms
+    operations: tuple[str, ...]
+    names: tuple[str, ...]
+    totals: Totals
+    engine: RowEngine
+    seed: int
+
+    def arrays(self) -> dict[str, Array]:
+        """Run every arm: every array of group ``interventions``, queries in order.
+
+        Raises
+        ------
+        ModelError : a number that is not finite, naming the query.
+        """
+        activation, base = self._unchanged
+        after = self._after(activation)
+        self._refuse_nan(base, after)
+        chosen = {"neighbor": self.arms.neighbor, "other_fact": self.arms.other_fact}
+        sizes = np.array([np.diff(self.sets[name].indptr) for name in self.names], dtype=np.int32)
+        return {
+            **{name: values.astype(np.int32) for name, values in chosen.items()},
+            "n_neurons": sizes.reshape(len(self.names), len(self.asked)),
+            **after.stored(),
+            **{f"base_{name}": values for name, values in base.stored().items()},
+        }
+
+    @cached_property
+    def sets(self) -> dict[str, sparse.csr_array]:
+        """Every neuron set, that which is drawn here among them."""
+        activation, _ = self._unchanged
+        strength = np.abs(activation) * output_norms(self.engine.sites)
+        seeds = [[self.seed, self.unit.first_query + query] for query in range(len(self.asked))]
+        return {**self.arms.sets, MATCHED: matched(self.arms.sets["own"], strength, seeds)}
+
+    @cached_property
+    def _unchanged(self) -> tuple[Floats, OutcomeColumns]:
+        base = OutcomeColumns.empty(len(self.asked))
+        return unchanged(self.engine, self.asked, base), base
+
+    @cached_property
+    def _tokens(self) -> Tokens:
+        return Tokens.of(self.asked)
+
+    def _after(self, activation: Floats) -> OutcomeColumns:
+        columns = OutcomeColumns.empty(len(self.operations), len(self.names), len(self.asked))
+        offsets, sets = self._offsets(activation), self.sets
+        plan = [
+            (query, token, operation, name)
+            for token, query in enumerate(self._tokens.query.tolist())
+            for operation in range(len(self.operations))
+            for name, label in enumerate(self.names)
+            if np.diff(sets[label].indptr[query : query + 2])[0]
+            and query in offsets.get(self.operations[operation], range(len(self.asked)))
+        ]
+        if not plan:
+            return columns
+        query, token, operation, name = np.array(plan, dtype=np.int64).T
+        place = np.ravel_multi_index((operation, name, query), columns.shape)
+        cells = self._cells(plan, offsets)
+        for done in self.engine.passes(self._tokens.targets, token, cells):
+            of = token[done.rows]
+            said = outcomes(self.engine.head, done.hidden, self._tokens.answers[of])
+            columns.add(place[done.rows], self._tokens.first[of], self._tokens.share[of], said)
+        return columns
+
+    def _offsets(self, activation: Floats) -> dict[str, dict[int, Floats]]:
+        """What ``mean`` and ``resample`` put in an activation's place, for the queries that have it."""
+        found: dict[str, dict[int, Floats]] = {}
+        if "mean" in self.operations:
+            found["mean"] = self._means(activation)
+        if "resample" in self.operations:
+            numbers = sorted({int(number) for number in self.arms.other_fact if number >= 0})
+            lent = unchanged(self.engine, [self.donors[number] for number in numbers])
+            of = dict(zip(numbers, lent, strict=True))
+            pairs = enumerate(self.arms.other_fact.tolist())
+            found["resample"] = {query: of[number] for query, number in pairs if number >= 0}
+        return found
+
+    def _means(self, activation: Floats) -> dict[int, Floats]:
+        """Mean activation over the other facts' queries of the relation."""
+        found: dict[int, Floats] = {}
+        for fact in np.unique(self.fact):
+            queries = np.flatnonzero(self.fact == fact)
+            total, count = self.totals(self.relation[queries[0]])
+            if count > len(queries):
+                rest = np.asarray(total, dtype=np.float64) - activation[queries].sum(0)
+                found |= dict.fromkeys(queries.tolist(), rest / (count - len(queries)))
+        return found
+
+    def _cells(
+        self,
+        plan: Sequence[tuple[int, int, int, int]],
+        offsets: Mapping[str, Mapping[int, Floats]],
+    ) -> Cells:
+        rows, neurons, factors, added = [], [], [], []
+        for row, (query, _, operation, name) in enumerate(plan):
+            member, label = self.sets[self.names[name]], self.operations[operation]
+            chosen = row_of(member, query)
+            rows.append(np.full(len(chosen), row))
+            neurons.append(chosen)
+            factors.append(np.full(len(chosen), FACTOR[label]))
+            given = offsets.get(label)
+            added.append(np.zeros(len(chosen)) if given is None else given[query].ravel()[chosen])
+        layer, neuron = np.divmod(np.concatenate(neurons), self.engine.sites.n_neurons)
+        return Cells(
+            row=np.concatenate(rows).astype(np.int64),
+            layer=layer,
+            neuron=neuron,
+            factor=np.concatenate(factors),
+            offset=np.concatenate(added),
+        )
+
+    def _refuse_nan(self, base: OutcomeColumns, after: OutcomeColumns) -> None:
+        """Refuse what is not finite; a -1 rank is an arm that was not run."""
+        bad = ~np.isfinite(base.logit)
+        run = after.rank.reshape(after.shape) >= 0
+        bad |= (run & ~np.isfinite(after.logit.reshape(after.shape))).any((0, 1))
+        if bad.any():
+            query = int(np.argmax(bad))
+            place = f"query {self.asked[query].prompt!r} (row {self.unit.first_query + query})"
+            action = "Extract in float32, or leave the fact out"
+            raise ModelError(message("logit of the answer", "not finite", "finite", place, action))

@@ -1,0 +1,187 @@
+"""Phase ``interventions``: changed activations and changed attention of every unit."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from qloc.arms import Arms, RelationSums
+from qloc.arrays import Array
+from qloc.block import PhaseBlock, PhaseOutline, Unit
+from qloc.extract.attribution.path_integrals import ScaledPath
+from qloc.extract.interventions.knowledge_synapses import SynapseRun
+from qloc.extract.interventions.neurons import InterventionRun
+from qloc.extract.interventions.reprompts import Reprompts
+from qloc.extract.passes.late_join_proof import joining
+from qloc.extract.passes.row_engine import RowEngine, sharing
+from qloc.extract.prompts.tokenizing import Asked, Target, Tokens
+from qloc.extract.signals.extraction import Extraction
+from qloc.facts import Fact
+from qloc.methods import method
+from qloc.phase_plan import InterventionPlan
+
+_ALLOWED = {"float64": 1e-5, "float32": 1e-3}
+"""Largest difference of rows that share their prompt from whole prompts, relative; 0.1 in half precision."""
+
+
+def prepare(
+    extraction: Extraction, part: InterventionPlan, labels: Sequence[str], sums: RelationSums | None
+) -> Interventions:
+    """The phase on an extraction's model and facts.
+
+    Parameters
+    ----------
+    labels : the neuron sets, in order.
+    sums : for the operation ``mean``; without them its arms stay empty.
+    """
+    return Interventions(extraction=extraction, part=part, labels=tuple(labels), sums=sums)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interventions:
+    """A planned phase ``interventions``."""
+
+    extraction: Extraction
+    part: InterventionPlan
+    labels: tuple[str, ...]
+    sums: RelationSums | None
+
+    @functools.cached_property
+    def outline(self) -> PhaseOutline:
+        """What is known before the model has run; loads the weights."""
+        refused = self.extraction.attention_refused
+        return PhaseOutline(
+            phase="interventions",
+            labels={
+                "operation": tuple(self.part.operations),
+                "neuron_set": self.labels,
+                "synapse_operation": tuple(self.part.synapse_operations),
+                "synapse_set": tuple(self.part.synapse_sets),
+            },
+            sizes={},
+            attrs={
+                "method": self.part.method,
+                "threshold": self.part.threshold,
+                "alpha": self.part.alpha,
+                "attention": refused or "changed",
+                **({"reprompt": self.part.reprompt} if self.part.reprompts else {}),
+            },
+            absent=("synapses",) if refused else (),
+            added=("reprompts",) if self.part.reprompts else (),
+        )
+
+    @functools.cached_property
+    def engine(self) -> RowEngine:
+        """What runs the rows; sharing prompts, and joining late, only where that is proved on this model."""
+        loaded = self.extraction.loaded
+        engine = RowEngine(
+            model=loaded.model,
+            sites=loaded.sites,
+            family=loaded.family,
+            memory=self.extraction.plan.memory,
+        )
+        dtype = str(next(iter(loaded.model.parameters())).dtype).removeprefix("torch.")
+        targets = self.extraction.asking.some_targets()
+        return joining(sharing(engine, targets, _ALLOWED.get(dtype, 0.1)), targets, "cells")
+
+    @functools.cached_property
+    def _every(self) -> list[Asked]:
+        return [one for of_fact in self.extraction.asking.asked for one in of_fact]
+
+    def extract(self, unit: Unit, arms: Arms) -> PhaseBlock:
+        """Run every arm of a unit.
+
+        Raises
+        ------
+        ModelError : a number that is not finite, naming the query; too little memory for one row.
+        """
+        arrays, notes = self.extraction.run(
+            lambda: self._arrays(unit, arms), lambda _: f"interventions, unit {unit.number}"
+        )
+        return PhaseBlock(unit=unit, arrays=arrays, notes=notes)
+
+    def _arrays(self, unit: Unit, arms: Arms) -> dict[str, Array]:
+        asked = self._every[unit.first_query : unit.last_query]
+        facts = self.extraction.facts.facts[unit.first_fact : unit.last_fact]
+        counts = [len(one) for one in self.extraction.asking.asked[unit.first_fact : unit.last_fact]]
+        fact = np.repeat(np.arange(len(facts)), counts)
+        arrays: dict[str, Array] = {}
+        if arms.again is not None:
+            again = self._reprompts(asked, [facts[number] for number in fact], arms, arms.again)
+            arms = replace(arms, sets={**arms.sets, **again.sets})
+            arrays = {f"reprompts/{name}": values for name, values in again.arrays().items()}
+        run = InterventionRun(
+            unit=unit,
+            asked=asked,
+            fact=fact,
+            relation=[facts[number].relation for number in fact],
+            donors={int(query): self._every[query] for query in arms.other_fact if query >= 0},
+            arms=arms,
+            operations=tuple(self.part.operations),
+            names=self.labels,
+            totals=self._totals,
+            engine=self.engine,
+            seed=self.extraction.plan.seed,
+        )
+        arrays |= {f"interventions/{name}": values for name, values in run.arrays().items()}
+        if not self.extraction.attention_refused:
+            found = self._synapses(run, asked, arms)
+            arrays |= {f"synapses/{name}": values for name, values in found.items()}
+        return arrays
+
+    def _reprompts(
+        self, asked: Sequence[Asked], facts: Sequence[Fact], arms: Arms, strength: sparse.csr_array
+    ) -> Reprompts:
+        extraction, plan = self.extraction, self.extraction.plan
+        dtype = next(iter(extraction.loaded.model.parameters())).dtype
+        return Reprompts(
+            asked=asked,
+            facts=facts,
+            own=arms.sets["own"],
+            strength=strength,
+            prefix=self.part.reprompt,
+            encoder=extraction.source.encoder(),
+            engine=extraction.engine,
+            rows=self.engine,
+            method=method(self.part.method or plan.methods[0]),
+            path=ScaledPath.named(plan.quadrature, plan.steps, plan.gap_tolerance, dtype),
+            answer_tokens=plan.answer_tokens,
+            threshold=self.part.threshold,
+            dtype=plan.store_dtype,
+        )
+
+    def _totals(self, relation: str) -> tuple[Array, int]:
+        if self.sums is None or relation not in self.sums.n_queries:
+            return np.zeros(0), 0
+        return self.sums.activation_sum(relation), self.sums.n_queries[relation]
+
+    def _synapses(self, run: InterventionRun, asked: Sequence[Asked], arms: Arms) -> dict[str, Array]:
+        synapses = SynapseRun(
+            tokens=Tokens.of(asked),
+            donors=[
+                donor
+                for query, one in enumerate(asked)
+                for donor in self._lent(one, int(arms.other_fact[query]))
+            ],
+            own=run.sets["own"],
+            matched=run.sets["matched"],
+            operations=tuple(self.part.synapse_operations),
+            names=tuple(self.part.synapse_sets),
+            alpha=self.part.alpha,
+            engine=self.engine,
+            first_query=run.unit.first_query,
+            seed=run.seed,
+        )
+        return synapses.arrays()
+
+    def _lent(self, one: Asked, number: int) -> list[Target | None]:
+        """For each of a query's passes that of another fact's query, where it has as many tokens."""
+        others = self._every[number].targets if number >= 0 else ()
+        return [
+            others[place] if place < len(others) and len(others[place].ids) == len(target.ids) else None
+            for place, target in enumerate(one.targets)
+        ]

@@ -1,0 +1,1 @@
+"""Models: loaded, placed on devices, and known by the modules that extraction reads and changes."""

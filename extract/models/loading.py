@@ -1,0 +1,274 @@
+"""Models by id or folder: what kind they are, what they are made of, and their weights when first needed."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from qloc.canonical_json import digest, file_digest
+from qloc.errors import InputError, message
+from qloc.extract.embedded import checkpoint
+from qloc.extract.models.architectures import Paths, Sites, sites
+from qloc.extract.models.devices import MAP, Placement, accelerate_installed, spread
+from qloc.extract.models.torch_settings import quiet
+from qloc.extract.models.unsupported import refuse_unsupported
+from qloc.extract.prompts.tokenizing import Encoder, Family
+
+_EMBEDDED: Final = "embedded:"
+_WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
+_CONTEXT: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
+_UNTOUCHED: Final = ("_name_or_path", "transformers_version", "_commit_hash", "torch_dtype")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A model before its weights are read.
+
+    Attributes
+    ----------
+    name : as the user gave it.
+    place : id or folder that transformers is given.
+    config, tokenizer : transformers' own.
+    paths : the module paths that the user named, if any.
+    """
+
+    name: str
+    place: str
+    revision: str | None
+    config: Any
+    tokenizer: Any
+    family: Family
+    paths: Paths | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a local checkpoint; None for an id."""
+        return Path(self.place) if Path(self.place).is_dir() else None
+
+    def encoder(self) -> Encoder:
+        """What asks this model's tokenizer."""
+        text = self.config.get_text_config()
+        given = (getattr(text, name, None) for name in _CONTEXT)
+        longest = next((n for n in given if n), 2**31)
+        if self.config.model_type in ("roberta", "xlm-roberta", "camembert"):
+            longest -= (self.config.pad_token_id or 0) + 1  # their positions start behind the padding index
+        return Encoder(tokenizer=self.tokenizer, family=self.family, longest=int(longest))
+
+    def fingerprint(self) -> dict[str, str]:
+        """What identifies the numbers that this model gives; its path is no part of it."""
+        described = {k: v for k, v in self.config.to_dict().items() if k not in _UNTOUCHED}
+        config = digest(_jsonable(described))
+        if self.folder is None:
+            return {"id": self.place, "commit": _commit(self.place, self.revision), "config": config}
+        return {"weights": _digest_of(self.folder, _WEIGHTS), "config": config}
+
+    def tokenizer_fingerprint(self) -> str:
+        """Digest of the vocabulary and of how text is cut."""
+        backend = self.tokenizer.backend_tokenizer.to_str()
+        specials = {name: str(token) for name, token in self.tokenizer.special_tokens_map.items()}
+        return digest([backend, specials])
+
+    def load(self, *, dtype: str, device: str, spare: int = 0) -> LoadedModel:
+        """Read the weights: evaluation mode, no gradients kept for them.
+
+        Parameters
+        ----------
+        device : as in a plan; ``map``: all GPUs, each with some of the blocks.
+        spare : bytes that each GPU of a map keeps free for rows.
+
+        Raises
+        ------
+        InputError : weights that the architecture needs and the checkpoint lacks, or that do not fit on the
+            GPUs of a map.
+        """
+        wanted = dtype if dtype == "auto" else getattr(torch, dtype)
+        where = self._spread(wanted, spare) if device == MAP else {"": device_of(device)}
+        at_once = where.get("") != torch.device("cpu") and accelerate_installed()  # else by way of the CPU
+        direct = {"device_map": where} if at_once else {}
+        with quiet():
+            try:
+                model, report = self._auto.from_pretrained(
+                    self.place, revision=self.revision, dtype=wanted, output_loading_info=True, **direct
+                )
+            except (OSError, ValueError, RuntimeError) as error:
+                raise _unreadable(self.name, "weights", error) from None
+        if missing := sorted(report["missing_keys"]):
+            got = f"without {', '.join(missing[:3])}" + (
+                f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            )
+            rule = f"every weight of {type(model).__name__}; the missing ones would be random"
+            raise InputError(
+                message(
+                    "checkpoint",
+                    got,
+                    rule,
+                    self.name,
+                    "Give a checkpoint trained with its language-model head",
+                )
+            )
+        if not direct:
+            model = model.to(where[""])
+        model = model.eval().requires_grad_(False)
+        return LoadedModel(model=model, sites=sites(model, self.paths), family=self.family)
+
+    def _spread(self, dtype: Any, spare: int) -> Placement:
+        """The device of every module, before any weight is read."""
+        own = getattr(self.config.get_text_config(), "dtype", None) or torch.float32
+        with quiet(), torch.device("meta"):
+            empty = self._auto.from_config(self.config, dtype=own if dtype == "auto" else dtype)
+        return spread(empty, sites(empty, self.paths).blocks, spare, self.name)
+
+    @property
+    def _auto(self) -> Any:
+        from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+        return AutoModelForMaskedLM if self.family == "masked" else AutoModelForCausalLM
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model with its weights, and the modules that extraction reads."""
+
+    model: Any
+    sites: Sites
+    family: Family
+
+    @property
+    def device(self) -> torch.device:
+        """Where its inputs go."""
+        device: torch.device = next(iter(self.model.parameters())).device
+        return device
+
+
+def source(name: str, revision: str | None = None, paths: Paths | None = None) -> Source:
+    """Find a model by id, folder, or ``embedded:causal`` / ``embedded:masked``, and read all but its weights.
+
+    Raises
+    ------
+    InputError : not a checkpoint, an unknown or unsupported model type, a tokenizer that cannot be read.
+    """
+    kind: Any = name.removeprefix(_EMBEDDED)
+    place = str(checkpoint(kind)) if name.startswith(_EMBEDDED) else name
+    if revision is not None and Path(place).is_dir():
+        rule, action = "none: a folder holds one model", "Leave --revision out, or give a hub id"
+        raise InputError(message("revision", revision, rule, name, action))
+    from transformers import AutoConfig, AutoTokenizer
+
+    with quiet():
+        try:
+            config = AutoConfig.from_pretrained(place, revision=revision)
+        except (OSError, ValueError, KeyError) as error:
+            raise _unreadable(name, "configuration", error) from None
+        refuse_unsupported(config)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _unreadable(name, "tokenizer", error) from None
+    return Source(
+        name=name,
+        place=place,
+        revision=revision,
+        config=config,
+        tokenizer=tokenizer,
+        family=_family(name, config, tokenizer),
+        paths=paths,
+    )
+
+
+def device_of(device: str) -> torch.device:
+    """``auto``: the first GPU where there is one, else the CPU.
+
+    Raises
+    ------
+    InputError : a device that torch does not have.
+    """
+    if device == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            message("device", device, f"one that torch has ({reason})", "--device", "Give auto, cpu or map")
+        ) from None
+    return found
+
+
+def visible_gpus(device: str) -> tuple[str, ...]:
+    """The GPUs that processes can be pinned to by CUDA_VISIBLE_DEVICES; none where a device was named."""
+    if device != "auto" or not torch.cuda.is_available():
+        return ()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return tuple(given.split(",")) if given else tuple(map(str, range(torch.cuda.device_count())))
+
+
+def _family(name: str, config: Any, tokenizer: Any) -> Family:
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    built = " ".join(config.architectures or ())
+    causal = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if masked and ("ForMaskedLM" in built or not causal or tokenizer.mask_token_id is not None):
+        return "causal" if causal and "LMHead" in built else "masked"
+    if causal:
+        return "causal"
+    rule = "one that AutoModelForCausalLM or AutoModelForMaskedLM loads"
+    raise InputError(message("model type", config.model_type, rule, name, "Choose a language model"))
+
+
+def _unreadable(name: str, part: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())
+    if (
+        "does not recognize this architecture" in reason
+        or "Unrecognized model" in reason
+        or isinstance(error, KeyError)
+    ):
+        rule = "a folder or id whose config.json names a model type that the installed transformers knows"
+    else:
+        rule = f"an id or a folder with a {part} that transformers can load"
+    shown = reason if len(reason) < 300 else reason[:297] + "…"
+    return InputError(
+        message(
+            "model",
+            name,
+            rule,
+            f"its {part}: {shown}",
+            "Give a Hugging Face id, a checkpoint's folder, embedded:causal or embedded:masked",
+        )
+    )
+
+
+def _commit(place: str, revision: str | None) -> str:
+    """The commit that a branch or tag of the hub stands for now: names move, and configurations keep none."""
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    with quiet():
+        found = cached_file(place, "config.json", revision=revision)
+    return extract_commit_hash(found, None) or revision or "main"
+
+
+def _digest_of(folder: Path, patterns: tuple[str, ...]) -> str:
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
+    return digest([[path.name, _file_digest(path, path.stat().st_mtime_ns)] for path in files])
+
+
+@functools.cache
+def _file_digest(path: Path, _changed: int) -> str:
+    return file_digest(path)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_jsonable(part) for part in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

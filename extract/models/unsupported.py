@@ -1,0 +1,103 @@
+"""What extraction cannot do exactly is refused by name: before any work, or before anything is trusted.
+
+A mixture of experts has no one vector of neurons: which experts a token meets changes along the path that
+attribution integrates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from qloc.errors import InputError, message
+from qloc.extract.models.architectures import ANOTHER_MODEL, DENSE_MLP
+from qloc.extract.models.hooks import hooked
+
+if TYPE_CHECKING:
+    from qloc.extract.models.output_head import Head
+
+_PLACE: Final = "qloc extract --model"
+_EXPERT_COUNT: Final = re.compile(r"(moe_)?(num|n)_((local|routed)_)?experts|enable_moe_block")
+
+
+def refuse_unsupported(config: Any) -> None:
+    """Refuse, before any work, what extraction cannot do exactly.
+
+    Raises
+    ------
+    InputError : an encoder–decoder, or a mixture of experts.
+    """
+    kind = getattr(config, "model_type", "unknown")
+    if getattr(config, "is_encoder_decoder", False):
+        rule = "a causal or masked language model, not both"
+        raise InputError(message("model type", kind, rule, _PLACE, ANOTHER_MODEL))
+    described = config.get_text_config().to_dict()
+    if described.get("is_moe", True) and (found := next(_experts(described), None)):
+        raise InputError(
+            message("model type", f"{kind} with {found[0]}={found[1]}", DENSE_MLP, _PLACE, ANOTHER_MODEL)
+        )
+
+
+def _experts(described: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Settings, at any depth, that say that there are experts to choose from."""
+    for name, value in described.items():
+        if isinstance(value, Mapping):
+            yield from _experts(value)
+        elif _EXPERT_COUNT.fullmatch(str(name)) and _several(value):
+            yield str(name), value
+
+
+def _several(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    counts = value if isinstance(value, list | tuple) else [value]
+    return any(isinstance(count, int) and count > 1 for count in counts)
+
+
+def refuse_other_calls(model: Any, downs: tuple[nn.Module, ...], ids: Sequence[int]) -> None:
+    """Refuse a model that does not call the down-projection of each layer once a pass, in order.
+
+    Raises
+    ------
+    InputError : with how often they were called.
+    """
+    called: list[nn.Module] = []
+    with hooked(forward_pre={down: lambda down, _: called.append(down) for down in downs}), torch.no_grad():
+        model(input_ids=_one(model, ids))
+    if called != list(downs):
+        rule = f"one that calls each of its {len(downs)} down-projections once a pass, in order"
+        got = f"{model.config.model_type} with {len(called)} calls"
+        raise InputError(message("model type", got, rule, _PLACE, "Choose another model, or --down"))
+
+
+def refuse_other_logits(model: Any, head: Head, ids: Sequence[int], allowed: float) -> None:
+    """Refuse a model that does something unknown to logits behind its output embedding.
+
+    Parameters
+    ----------
+    allowed : largest difference of log-probabilities, relative to the largest.
+
+    Raises
+    ------
+    InputError : they differ.
+    """
+    given: list[Tensor] = []
+    with hooked(forward_pre={head.module: lambda _, args: given.append(args[0])}), torch.no_grad():
+        logits = model(input_ids=_one(model, ids)).logits[0]
+        theirs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+        ours = head.logits(given[0].reshape(-1, given[0].shape[-1])).log_softmax(-1).to(theirs.device)
+    worst = (
+        float((ours - theirs).abs().max() / theirs.abs().max()) if ours.shape == theirs.shape else torch.inf
+    )
+    if not worst <= allowed:
+        rule = "one whose logits are its output embedding's, scaled or capped as in the families known"
+        got = f"{model.config.model_type} with other logits (by {worst:.0e})"
+        raise InputError(message("model type", got, rule, _PLACE, "Choose another model"))
+
+
+def _one(model: Any, ids: Sequence[int]) -> Tensor:
+    return torch.tensor([list(ids)], device=next(iter(model.parameters())).device)

@@ -1,0 +1,122 @@
+"""What blocks are given besides hidden states, and which of it has entries of each query.
+
+Masks, rotary tables, biases of attention: some families give one for all queries, some one a query, some
+one a head of each query (Bloom's alibi). A leading size alone does not tell: eight heads look like eight
+queries. So one prompt is run twice and thrice side by side, and what grew with it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qloc.extract.models.architectures import Sites
+from qloc.extract.models.hooks import hooked, in_turn, without_head
+from qloc.extract.passes.prompt_cache import last_token
+from qloc.extract.prompts.tokenizing import Family, Target
+
+Place = tuple[Any, ...]
+"""Layer, then the position or name of an argument, then the way into it."""
+
+Carried = Mapping[Place, int]
+"""Entries a query, in order of queries, of each argument that was seen; 0 where all queries share it."""
+
+
+@torch.no_grad()
+def carried(model: Any, sites: Sites, family: Family, targets: Iterable[Target]) -> Carried:
+    """Find out which of the blocks' arguments have entries of each query, and how many.
+
+    Parameters
+    ----------
+    targets : short and long ones, since some masks are only made behind a window.
+    """
+    found: dict[Place, int] = {}
+    for target in targets:
+        twice, thrice = (_leading_sizes(model, sites, family, target, n) for n in (2, 3))
+        for place, size in twice.items():
+            grows = size % 2 == 0 and thrice.get(place) == size // 2 * 3
+            found[place] = max(found.get(place, 0), size // 2 if grows else 0)
+    return found
+
+
+def _leading_sizes(model: Any, sites: Sites, family: Family, target: Target, n: int) -> dict[Place, int]:
+    ids = torch.tensor([target.ids] * n, device=next(iter(model.parameters())).device)
+    sizes: dict[Place, int] = {}
+
+    def note(place: Place, value: Tensor) -> Tensor:
+        if value.dim() > 0:
+            sizes[place] = len(value)
+        return value
+
+    def look(layer: int) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            each_tensor((args, kwargs), note, (layer,))
+
+        return hook
+
+    causal = family == "causal"
+    inputs = (
+        last_token(model, ids, lambda: torch.arange(n, device=ids.device)) if causal else {"input_ids": ids}
+    )
+    looking = in_turn((block, look(layer)) for layer, block in enumerate(sites.blocks))
+    with hooked(forward_pre_kwargs=looking), without_head(sites.head):
+        model(**inputs)
+    return sizes
+
+
+def each_tensor(value: Any, change: Callable[[Place, Tensor], Tensor], place: Place) -> Any:
+    """``value`` with every tensor in it, however deep in tuples, lists and dicts, changed."""
+    if isinstance(value, Tensor):
+        return change(place, value)
+    if type(value) in (tuple, list):
+        return type(value)(each_tensor(part, change, (*place, n)) for n, part in enumerate(value))
+    if type(value) is dict:
+        return {name: each_tensor(part, change, (*place, name)) for name, part in value.items()}
+    return value
+
+
+def for_rows(value: Tensor, entries: int | None, n_queries: int, query: Tensor) -> Tensor:
+    """A tensor's entries of each row's query: (n_queries · entries, …) → (row · entries, …).
+
+    Parameters
+    ----------
+    entries : a query's; 0 where all share the tensor; None of an argument never seen before, such as the mask
+        of a prompt longer than those looked at, which has one a query or is shared.
+    query : int64, (row,), the query of each row.
+
+    Examples
+    --------
+    >>> for_rows(torch.tensor([10, 11, 20, 21]), 2, 2, torch.tensor([0, 1, 1])).tolist()
+    [10, 11, 20, 21, 20, 21]
+    """
+    if entries is None:
+        entries = 1 if value.dim() > 1 and 1 < len(value) == n_queries else 0
+    if entries == 0 or value.dim() == 0 or len(value) != entries * n_queries:
+        return value
+    return value.reshape(n_queries, entries, *value.shape[1:])[query.to(value.device)].flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class BlockCall:
+    """What a block is called with."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def hidden(self) -> Tensor:
+        """Its hidden states: the first argument, or the one of that name."""
+        found: Tensor = self.kwargs["hidden_states"] if "hidden_states" in self.kwargs else self.args[0]
+        return found
+
+    def changed(self, hidden: Tensor, change: Callable[[Place, Tensor], Tensor]) -> BlockCall:
+        """With other hidden states, and every other tensor changed; its place is without the layer."""
+        if "hidden_states" in self.kwargs:
+            args, rest = each_tensor((self.args, {**self.kwargs, "hidden_states": None}), change, ())
+            return BlockCall(args, {**rest, "hidden_states": hidden})
+        args, rest = each_tensor(((None, *self.args[1:]), self.kwargs), change, ())
+        return BlockCall((hidden, *args[1:]), rest)

@@ -1,0 +1,1 @@
+"""Prompts: what is asked, as token ids and target positions; nothing here needs torch."""

@@ -1,0 +1,1 @@
+"""Phase ``signals``: attributions, activations, gradients, attention and answers of every query."""

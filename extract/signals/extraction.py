@@ -1,0 +1,286 @@
+"""One extraction: facts and a model in, an Outline and then Blocks out, unit by unit.
+
+Everything a unit gives is a function of the plan and the unit alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from qloc.block import Block, Outline, Unit, units_of
+from qloc.canonical_json import digest
+from qloc.errors import InputError, message
+from qloc.extract.attribution.baselines import Replacing, refuse_without_baseline
+from qloc.extract.attribution.engine import GradientEngine, proved
+from qloc.extract.attribution.pre_activation import before_activation
+from qloc.extract.datasets import read_facts
+from qloc.extract.models.architectures import Paths
+from qloc.extract.models.devices import MAP, described, require_accelerate
+from qloc.extract.models.loading import LoadedModel, Source, source
+from qloc.extract.models.memory import DoesNotFit, noting_what_shrinks, out_of_memory, too_large
+from qloc.extract.models.torch_settings import threads
+from qloc.extract.passes.attention import why_not_recorded
+from qloc.extract.prompts.askable import Asking, ask_facts
+from qloc.extract.prompts.minimal_pairs import refuse_contrast_of_facts
+from qloc.extract.prompts.reprompts import asked_again
+from qloc.extract.prompts.tokenizing import Asked, Target
+from qloc.extract.signals.answers import MOST_CANDIDATES, N_TOP
+from qloc.extract.signals.unit import UnitRun
+from qloc.facts import FactSet, candidates
+from qloc.methods import method
+from qloc.plan import Plan
+
+T = TypeVar("T")
+
+
+def prepare(plan: Plan) -> Extraction:
+    """Read facts, configuration and tokenizer; the weights wait until something is to be computed.
+
+    Raises
+    ------
+    InputError : a model or facts that cannot be read or asked, before any work is done.
+    MissingDependencyError : ``--device map`` without accelerate.
+    """
+    if plan.device == MAP:
+        require_accelerate()
+    facts = read_facts(plan.facts, relations=plan.relations, max_facts=plan.max_facts, seed=plan.seed)
+    named = Paths(blocks=plan.blocks, down=plan.down) if plan.blocks and plan.down else None
+    return Extraction(plan=plan, source=source(plan.model, plan.revision, named), facts=facts)
+
+
+@functools.lru_cache(maxsize=1)
+def _prepared_again(plan: Plan, expected: str) -> Extraction:
+    """An extraction that another process planned: prepared once a process, and only what it planned.
+
+    Raises
+    ------
+    InputError : what is at the plan's paths here is another model or other facts.
+    """
+    extraction = prepare(plan)
+    if (found := digest(extraction.fingerprint)) != expected:
+        got, rule = f"of fingerprint {found[:12]}", f"those of fingerprint {expected[:12]}, as planned"
+        place, action = (
+            f"{plan.model} and {plan.facts} on {platform.node()}",
+            "Give every worker the same files",
+        )
+        raise InputError(message("model or facts", got, rule, place, action))
+    return extraction
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """A planned extraction of phase ``signals``.
+
+    Pickled, it is its plan: the process that gets it prepares it anew, once, and keeps it with its weights.
+    """
+
+    plan: Plan
+    source: Source
+    facts: FactSet
+
+    def __reduce__(self) -> tuple[Callable[[Plan, str], Extraction], tuple[Plan, str]]:
+        """Travel to a worker as the plan, and the digest of what it led to here."""
+        return _prepared_again, (self.plan, digest(self.fingerprint))
+
+    @functools.cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What the phase's numbers depend on, nested; no paths, devices or clocks."""
+        return {
+            "phase": "signals",
+            "model": self.source.fingerprint(),
+            "tokenizer": self.source.tokenizer_fingerprint(),
+            "facts": self.facts.digest(),
+            "parameters": {**self.plan.signal_parameters(), "site": self.plan.site},
+        }
+
+    @functools.cached_property
+    def asking(self) -> Asking:
+        """Which queries this model can be asked, and why not the others."""
+        refuse_contrast_of_facts(self.plan, self.facts)
+        asking = ask_facts(self.facts, self.source.encoder())
+        if not any(asking.asked):
+            reasons = (
+                ", ".join(f"{count} {reason}" for reason, count in asking.excluded.items()) or "none given"
+            )
+            rule = f"at least one query that {self.source.name} can be asked (left out: {reasons})"
+            raise InputError(
+                message(
+                    "facts",
+                    self.plan.facts,
+                    rule,
+                    "qloc extract --facts",
+                    "Give other facts or another model",
+                )
+            )
+        if any(method(name).path in ("mean", "token") for name in self.plan.methods):
+            replacing = Replacing.of(self.source.tokenizer, self.source.family)
+            refuse_without_baseline(replacing, (one for of_fact in asking.asked for one in of_fact))
+        return asking
+
+    @functools.cached_property
+    def loaded(self) -> LoadedModel:
+        """The model with its weights, read at the first need.
+
+        Raises
+        ------
+        ModelError : they do not fit into memory.
+        """
+        with _memory_for(f"the weights of {self.source.name}"):
+            return self.source.load(dtype=self.plan.dtype, device=self.plan.device, spare=self.plan.memory)
+
+    @functools.cached_property
+    def engine(self) -> GradientEngine:
+        """The gradient engine, proved on this model and these facts."""
+        loaded = self.loaded
+        every = [one for of_fact in self.asking.asked for one in of_fact]
+        longest = max(every, key=lambda one: len(one.targets[-1].ids))
+        asked = [longest.targets[-1], *self._longest_again(longest)]
+        engine = GradientEngine(
+            model=loaded.model, sites=loaded.sites, family=loaded.family, memory=self.plan.memory
+        )
+        with threads(self.plan.threads), _memory_for(f"trying {self.source.name} on one query"):
+            engine = proved(engine, [*self.asking.some_targets(), *asked])
+            return engine if self.plan.site == "mlp_post" else before_activation(engine, asked[0])
+
+    def _longest_again(self, longest: Asked) -> list[Target]:
+        """The longest query as phase ``interventions`` asks it again: the engine is proved on it too."""
+        part = self.plan.interventions
+        if "interventions" not in self.plan.phases or not part.reprompts:
+            return []
+        (again,) = asked_again([longest], part.reprompt, self.source.encoder())
+        return [] if again is None else [again.targets[-1]]
+
+    @functools.cached_property
+    def attention_refused(self) -> str:
+        """Why attention cannot be recorded on this model; empty where it can."""
+        loaded, target = self.loaded, self.asking.some_targets()[0]
+        with _memory_for(f"trying the attention of {self.source.name} on one query"):
+            return why_not_recorded(loaded.model, target, loaded.sites.n_layers)
+
+    @functools.cached_property
+    def outline(self) -> Outline:
+        """What is known before the model has run over the facts; loads the weights."""
+        asked, sites, config = self.asking.asked, self.loaded.sites, self.source.config.get_text_config()
+        counts = np.array([len(queries) for queries in asked], dtype=np.int64)
+        queries = [query for of_fact in asked for query in of_fact]
+        kept = {name: found[:MOST_CANDIDATES] for name, found in candidates(self.facts.facts).items()}
+        return Outline(
+            facts=self.asking.fact_columns(self.facts),
+            candidates=kept,
+            methods=self.plan.methods,
+            sizes={
+                "fact": len(self.facts),
+                "query": len(queries),
+                "layer": sites.n_layers,
+                "neuron": sites.n_neurons,
+                "head": 0 if self.attention_refused else int(config.num_attention_heads),
+                "token": max(len(query.targets[-1].ids) for query in queries),
+                "answer_token": max(len(query.targets) for query in queries),
+                "top": min(N_TOP, int(config.vocab_size)),
+                "candidate": max(map(len, kept.values())),
+                "query_of_fact": int(counts.max()),
+            },
+            units=units_of(counts, self.plan.unit_facts),
+            attrs=self._described(),
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What ran it: library versions and device; for the manifest, never for an array."""
+        import tokenizers
+        import transformers
+
+        return {
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+            "device": described(self.loaded.model),
+            "threads": str(self.plan.threads),
+        }
+
+    def extract(self, unit: Unit) -> Block:
+        """Run the model over one unit.
+
+        Raises
+        ------
+        ModelError : a number that is not finite, or too little memory for one query at one layer, naming it.
+        """
+        of_facts = self.asking.asked[unit.first_fact : unit.last_fact]
+        run = UnitRun(
+            unit=unit,
+            facts=self.facts.facts[unit.first_fact : unit.last_fact],
+            asked=[query for queries in of_facts for query in queries],
+            index=[fact for fact, queries in enumerate(of_facts) for _ in queries],
+            outline=self.outline,
+            engine=self.engine,
+            loaded=self.loaded,
+            encoder=self.source.encoder(),
+            plan=self.plan,
+        )
+        block, notes = self.run(run.block, lambda item: _named(item, run.asked))
+        return replace(block, notes=notes)
+
+    def run(self, work: Callable[[], T], named: Callable[[Any], str]) -> tuple[T, dict[str, Any]]:
+        """Do a unit's work with the plan's threads; and what a reader should know of the unit.
+
+        Parameters
+        ----------
+        named : says what it is that does not fit into memory, however it is cut.
+
+        Raises
+        ------
+        ModelError : too little memory, naming for what.
+        """
+        with threads(self.plan.threads), noting_what_shrinks() as shrunk:
+            try:
+                found = work()
+            except DoesNotFit as error:
+                raise too_large(named(error.item), error) from None
+        return found, {"shrunk": dict(shrunk)} if shrunk else {}
+
+    def _described(self) -> dict[str, Any]:
+        config, facts = self.source.config, self.facts
+        return {
+            "model": self.source.name,
+            "model_type": config.model_type,
+            "family": self.source.family,
+            "revision": self.plan.revision or "",
+            "dtype": str(next(iter(self.loaded.model.parameters())).dtype).removeprefix("torch."),
+            "facts": self.plan.facts,
+            "site": self.plan.site,
+            "engine": self.engine.kind,
+            "attention": self.attention_refused or "recorded",
+            "excluded": dict(self.asking.excluded),
+            "skipped": dict(facts.skipped),
+            "merged": facts.merged,
+            **{
+                name: value
+                for name, value in self.plan.signal_parameters().items()
+                if name not in ("dtype", "memory", "threads")
+            },
+        }
+
+
+@contextmanager
+def _memory_for(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if out_of_memory(error):
+            raise too_large(what, error) from None
+        raise
+
+
+def _named(item: Any, asked: Sequence[Asked]) -> str:
+    """The query of a numbered target."""
+    _, target = item
+    own = next((one.prompt for one in asked if target in one.targets), "another right answer's")
+    return f"query {own!r}"

@@ -1,0 +1,88 @@
+"""What a model can be asked of facts, and what it knows, before anything is extracted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qloc.extract.models.output_head import Head
+from qloc.extract.prompts.tokenizing import Asked
+from qloc.extract.signals.answers import answers_scored
+from qloc.extract.signals.extraction import Extraction
+from qloc.extract.signals.query_columns import not_finite
+from qloc.facts import Fact
+
+AT_A_TIME = 32
+"""Facts whose queries are scored together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """One fact, and how many of its queries the model can be asked, and knows.
+
+    Attributes
+    ----------
+    n_known : queries for which a right answer ranks first: what stands in column ``known`` of a store.
+    """
+
+    fact: Fact
+    n_askable: int
+    n_known: int
+
+    @property
+    def left(self) -> int:
+        """Queries left for headline figures: known ones, of a fact that does not leak its answer."""
+        return 0 if self.fact.leaks else self.n_known
+
+
+def checked(extraction: Extraction) -> Iterator[Checked]:
+    """Every fact, in input order; by plain forward passes, without gradients.
+
+    Raises
+    ------
+    InputError : the model cannot be asked anything.
+    ModelError : a number that is not finite, naming the query.
+    """
+    facts, asked = extraction.facts.facts, extraction.asking.asked
+    for start in range(0, len(facts), AT_A_TIME):
+        chosen = range(start, min(start + AT_A_TIME, len(facts)))
+        queries = [(fact, query) for fact in chosen for query in asked[fact]]
+        known = _known(extraction, [(facts[fact], query) for fact, query in queries])
+        n_known = dict.fromkeys(chosen, 0)
+        for (fact, _), is_known in zip(queries, known, strict=True):
+            n_known[fact] += is_known
+        for fact in chosen:
+            yield Checked(fact=facts[fact], n_askable=len(asked[fact]), n_known=n_known[fact])
+
+
+def _known(extraction: Extraction, queries: list[tuple[Fact, Asked]]) -> list[bool]:
+    """Whether any right answer ranks first."""
+    loaded = extraction.loaded
+    head = Head(model=loaded.model, module=loaded.sites.head, chunk_bytes=extraction.plan.memory // 4)
+    known = [False] * len(queries)
+
+    def score(asked: list[tuple[int, Asked]]) -> None:
+        found = answers_scored(loaded, head, [query for _, query in asked])
+        for (place, query), (log_probability, rank) in zip(asked, found, strict=True):
+            if not math.isfinite(log_probability):
+                raise not_finite(query, queries[place][0])
+            known[place] |= rank == 1
+
+    score([(place, query) for place, (_, query) in enumerate(queries)])
+    score(_others(extraction, queries, known))
+    return known
+
+
+def _others(
+    extraction: Extraction, queries: list[tuple[Fact, Asked]], known: list[bool]
+) -> list[tuple[int, Asked]]:
+    """The queries that are not known yet, with every other right answer."""
+    encoder = extraction.source.encoder()
+    found = []
+    for place, (fact, query) in enumerate(queries):
+        others = [] if known[place] else [answer for answer in fact.objects if answer != fact.object]
+        for answer in others:
+            again = encoder.ask(query.query, answer, ignore_tail=True)
+            found += [(place, again)] if isinstance(again, Asked) else []
+    return found

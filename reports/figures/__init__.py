@@ -1,0 +1,1 @@
+"""Figures: tables drawn as inline SVG, and said in words."""

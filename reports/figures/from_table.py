@@ -1,0 +1,164 @@
+"""From a table to a figure, by a recipe: which rows, in which order, as which series and panels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from qloc.analysis.results import Table
+from qloc.reports.document import Figure, Mark, Series, unique
+from qloc.reports.figures import table_reshaping
+from qloc.reports.figures.alt_text import in_words
+from qloc.reports.figures.palette import N_SERIES
+from qloc.reports.figures.table_recipes import Recipe, heading, recipe_of, word
+from qloc.reports.rounding import ABSENT, available
+
+N_PANELS: Final = 12
+N_ROWS: Final = 60
+
+_NUMERIC: Final = ("lines", "profile")
+
+
+def figure(table: Table, id: str) -> Figure | None:
+    """The figure of a table, or None where it has none, or too little to draw."""
+    recipe = recipe_of(table)
+    if recipe is None:
+        return None
+    table = recipe.prepare(table) if recipe.prepare else table
+    if recipe.over not in table.columns:
+        return None
+    if recipe.panel in table.columns or recipe.facets:
+        drawn = _multiples(table, recipe, id)
+    else:
+        drawn = _single(table, recipe, id)
+    return replace(drawn, alt=in_words(drawn)) if drawn else None
+
+
+def _single(table: Table, recipe: Recipe, id: str) -> Figure | None:
+    values = [name for name in recipe.values if any(map(available, table.columns.get(name, ())))]
+    if not values:
+        return None
+    if recipe.kind != "heatmap":
+        table = table_reshaping.drawable(table, values)
+    series = tuple(_ordered(list(_series(table, recipe, values)), recipe))
+    if max(len(one.x) for one in series) < 2:
+        return None
+    numeric = recipe.kind in _NUMERIC
+    alone = heading(table, values[0]) if len(series) == 1 else ""
+    marks = () if recipe.reference is None else (Mark(at=recipe.reference, label=""),)
+    made = Figure(
+        kind=recipe.kind, id=id, title=table.title, alt="", series=series, source=table.name,
+        caption=" ".join(filter(None, (recipe.caption, table.note))), axis=recipe.axis, limits=recipe.limits,
+        value_label=recipe.value_label or alone, other_label=heading(table, recipe.over) if numeric else "",
+        marks=marks,
+    )  # fmt: skip
+    return made if recipe.kind == "heatmap" or len(series) <= N_SERIES else _one_each(made)
+
+
+def _one_each(crowded: Figure) -> Figure:
+    """More series than anyone tells apart: a panel for each."""
+    n = len(crowded.series)
+    left = f"The first {N_PANELS} of {n} are drawn; the table has all." if n > N_PANELS else ""
+    panels = [
+        replace(crowded, id=f"{crowded.id}-{place}", title=one.name, series=(one,), caption="")
+        for place, one in enumerate(crowded.series[:N_PANELS])
+    ]
+    caption = " ".join(filter(None, (crowded.caption, left)))
+    return replace(crowded, kind="multiples", series=(), panels=_alike(panels), caption=caption)
+
+
+def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
+    made = [
+        (title, _single(part, one, f"{id}-{n}")) for n, (title, part, one) in enumerate(_parts(table, recipe))
+    ]
+    panels = [replace(panel, title=title, caption="") for title, panel in made if panel]
+    if not panels:
+        return None
+    caption = " ".join(filter(None, (recipe.caption, table.note)))
+    return Figure(
+        kind="multiples", id=id, title=table.title, alt="", caption=caption,
+        panels=tuple(panels) if recipe.facets else _alike(panels),
+        source=table.name, value_label=panels[0].value_label, axis=recipe.axis,
+    )  # fmt: skip
+
+
+def _parts(table: Table, recipe: Recipe) -> Iterator[tuple[str, Table, Recipe]]:
+    """Title, rows and recipe of each panel."""
+    if recipe.facets:
+        for title, values, axis in recipe.facets:
+            limits = recipe.limits if axis == recipe.axis else None
+            yield title, table, replace(recipe, values=values, axis=axis, limits=limits)
+    else:
+        for title in unique(map(str, table.columns[recipe.panel]))[:N_PANELS]:
+            yield title, table_reshaping.where(table, recipe.panel, title), recipe
+
+
+def _alike(panels: Sequence[Figure]) -> tuple[Figure, ...]:
+    """The panels on one scale, so that they compare."""
+    drawn = [
+        value
+        for panel in panels
+        for one in panel.series
+        for value in (*one.y, *one.low, *one.high)
+        if value is not None
+    ]
+    ends = (min(drawn), max(drawn)) if len(set(drawn)) > 1 else None
+    return tuple(replace(panel, limits=panel.limits or ends) for panel in panels)
+
+
+def _series(table: Table, recipe: Recipe, values: Sequence[str]) -> Iterator[Series]:
+    """Wide tables give a series for each column of values, long ones for each value of ``split``."""
+    if recipe.split in table.columns:
+        for name in unique(map(str, table.columns[recipe.split])):
+            part = table_reshaping.where(table, recipe.split, name)
+            yield replace(_one(part, recipe, values[0], alone=True), name=name)
+    else:
+        for column in values:
+            yield replace(_one(table, recipe, column, alone=len(values) == 1), name=heading(table, column))
+
+
+def _one(table: Table, recipe: Recipe, name: str, *, alone: bool) -> Series:
+    low, high = _numbers(table, f"{name}_low"), _numbers(table, f"{name}_high")
+    if alone and not low:
+        low, high = _numbers(table, "low"), _numbers(table, "high")
+    cells = table.columns[recipe.over]
+    bounded = any(value is not None for value in low) and len(low) == len(high)
+    return Series(
+        name=name,
+        x=cells if recipe.kind in _NUMERIC else tuple(ABSENT if x is None else word(x) for x in cells),
+        y=_numbers(table, name),
+        low=low if bounded else (),
+        high=high if bounded else (),
+        ticked=tuple(bool(cell) for cell in table.columns.get(recipe.ticked, ())),
+    )
+
+
+def _numbers(table: Table, name: str) -> tuple[float | None, ...]:
+    cells = table.columns.get(name, ())
+    return tuple(float(cell) if available(cell) else None for cell in cells)  # type: ignore[arg-type]
+
+
+def _ordered(series: Sequence[Series], recipe: Recipe) -> Iterator[Series]:
+    """Rows by the first series' values where the recipe wants it, and not more than can be read."""
+    if recipe.kind in _NUMERIC:
+        for one in series:
+            yield _taken(one, [n for n, x in enumerate(one.x) if available(x)])
+        return
+    names = unique(str(x) for one in series for x in one.x)
+    if recipe.order == "down":
+        value = {str(x): y for x, y in zip(series[0].x, series[0].y, strict=True) if y is not None}
+        names = tuple(sorted(names, key=lambda name: (name not in value, -value.get(name, 0.0))))
+    place = {name: n for n, name in enumerate(names[:N_ROWS])}
+    for one in series:
+        known = [n for n, name in enumerate(one.x) if str(name) in place]
+        rows = sorted((place[str(one.x[n])], n) for n in known)
+        yield _taken(one, [n for _, n in rows])
+
+
+def _taken(series: Series, rows: Sequence[int]) -> Series:
+    y, low, high = (
+        tuple(cells[row] for row in rows) if cells else () for cells in (series.y, series.low, series.high)
+    )
+    ticked = tuple(series.ticked[row] for row in rows) if series.ticked else ()
+    return replace(series, x=tuple(series.x[row] for row in rows), y=y, low=low, high=high, ticked=ticked)

@@ -1,0 +1,111 @@
+"""How large a figure is, where its panels and its legend stand."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.transforms import ScaledTranslation
+
+from qloc.reports.document import Figure, FigureKind
+from qloc.reports.figures.axis_labels import CHARACTER, categories, clipped
+from qloc.reports.figures.plots import DRAWERS, crowded
+
+ROW, ROW_OF_MANY, MANY = 24, 17, 15
+"""Height of one row of a categorical figure, in CSS pixels; of one in a figure of more than so many rows."""
+ROWED: Final = ("dots", "bars", "stacked")
+"""Kinds with a row for each category."""
+
+
+def draw(canvas: Canvas, figure: Figure, width: int) -> None:
+    """Draw a figure on an empty canvas, whose height is set to what the figure needs."""
+    if figure.kind == "multiples":
+        _multiples(canvas, figure, width)
+        return
+    canvas.set_size_inches(width / 72, (_height(figure, width) + _legend_height(figure, width)) / 72)
+    axes = canvas.add_subplot()
+    DRAWERS[figure.kind](axes, figure, width)
+    if _legend_height(figure, width):
+        _legend(canvas, axes, figure, width)
+
+
+def _height(figure: Figure, width: int) -> float:
+    if figure.kind in ("lines", "profile"):
+        return min(300, 0.62 * width) + 46
+    if figure.kind == "heatmap":
+        longest = max(map(len, categories(figure)), default=0)
+        upright = min(longest * CHARACTER, 0.4 * width) if crowded(figure, width) else 0
+        return len(figure.series) * ROW + 52 + upright
+    dodge = 1 + 0.4 * (len(figure.series) - 1) if figure.kind in ("dots", "bars") else 1
+    n_rows = len(categories(figure))
+    return n_rows * (ROW if n_rows <= MANY else ROW_OF_MANY) * dodge + 52
+
+
+def _multiples(canvas: Canvas, figure: Figure, width: int) -> None:
+    fullest = max(range(len(figure.panels)), key=lambda n: len(figure.panels[n].series))
+    names = [one.name for one in figure.panels[fullest].series]
+    shared = all(one.name == names[n] for panel in figure.panels for n, one in enumerate(panel.series))
+    across = min(len(figure.panels), width // _narrowest(figure.panels[0].kind, width, shared))
+    rows = [figure.panels[n : n + across] for n in range(0, len(figure.panels), across)]
+    above = 0 if shared else max(_legend_height(panel, width // across) for panel in figure.panels)
+    heights = [max(_height(panel, width // across) for panel in row) + 24 + above for row in rows]
+    top = _legend_height(figure.panels[fullest], width) if shared else 0
+    canvas.set_size_inches(width / 72, (sum(heights) + top) / 72)
+    grid = canvas.add_gridspec(len(rows), across, height_ratios=heights)
+    for place, panel in enumerate(figure.panels):
+        axes = canvas.add_subplot(grid[place // across, place % across])
+        DRAWERS[panel.kind](axes, panel, width // across)
+        axes.set_title(clipped(panel.title, 2.4 * width / across), pad=6 + above)
+        if above:
+            _own_legend(canvas, axes, panel, width // across, above)
+    _thin_out(canvas, figure, width, across)
+    if top:
+        _legend(canvas, canvas.axes[fullest], figure.panels[fullest], width)
+
+
+def _narrowest(kind: FigureKind, width: int, shared: bool) -> int:
+    """The least width of a panel, in CSS pixels; one with a legend of its own needs room for it."""
+    if kind == "heatmap":
+        return width
+    if not shared and kind in ("lines", "profile"):
+        return 330
+    return 160 if kind in ("lines", "profile") and width < 500 else 210
+
+
+def _thin_out(canvas: Canvas, figure: Figure, width: int, across: int) -> None:
+    """What panels have in common is said once: names at the left, the axis at the bottom."""
+    alike = len({tuple(categories(panel)) for panel in figure.panels}) == 1
+    for place, (panel, axes) in enumerate(zip(figure.panels, canvas.axes, strict=True)):
+        if panel.kind in ("lines", "profile") and place + across < len(figure.panels):
+            axes.set_xlabel("")
+        elif panel.kind in ROWED and alike:
+            names = categories(panel)
+            labels = [clipped(name, width) if place % across == 0 else "" for name in names]
+            axes.set_yticks(range(len(names)), labels)
+
+
+def _across(figure: Figure, width: int) -> int:
+    """How many names of a legend stand beside each other."""
+    widest = max(len(one.name) for one in figure.series) * CHARACTER + 45
+    return max(1, min(len(figure.series), int(width // widest)))
+
+
+def _legend_height(figure: Figure, width: int) -> int:
+    """In CSS pixels; 0 where one series needs no legend, and in heatmaps, whose rows are named."""
+    if len(figure.series) < 2 or figure.kind == "heatmap":
+        return 0
+    return 8 + 18 * math.ceil(len(figure.series) / _across(figure, width))
+
+
+def _legend(canvas: Canvas, axes: Axes, figure: Figure, width: int) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    canvas.legend(handles, names, loc="outside upper left", ncols=_across(figure, width))
+
+
+def _own_legend(canvas: Canvas, axes: Axes, panel: Figure, width: int, height: int) -> None:
+    """A legend between a panel and its title."""
+    raised = axes.transAxes + ScaledTranslation(0, height / 72, canvas.dpi_scale_trans)
+    columns = _across(panel, width)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1), bbox_transform=raised, ncols=columns)

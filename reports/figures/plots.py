@@ -1,0 +1,190 @@
+"""How each kind of figure is drawn on its axes; rows run from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from qloc.reports import rounding
+from qloc.reports.document import Figure, FigureKind
+from qloc.reports.figures import palette
+from qloc.reports.figures.axis_labels import (
+    CHARACTER,
+    categories,
+    clipped,
+    floats,
+    padded,
+    ticks,
+    wrapped,
+    written,
+)
+
+Drawer = Callable[[Axes, Figure, int], None]
+
+
+def _dots(axes: Axes, figure: Figure, width: int) -> None:
+    names = categories(figure)
+    place = {name: row for row, name in enumerate(names)}
+    spread = 0.2 if len(figure.series) > 1 else 0.0
+    offsets = np.linspace(-spread, spread, max(1, len(figure.series)))
+    for n, series in enumerate(figure.series):
+        y = [place[str(name)] + offsets[n] for name in series.x]
+        colour = palette.series(n)
+        if series.low:
+            axes.hlines(y, floats(series.low), floats(series.high), color=colour, linewidth=1.6)
+        marker = palette.MARKERS[n % palette.N_SERIES]
+        axes.plot(floats(series.y), y, marker, color=colour, markersize=5.5, label=series.name)
+    _rows(axes, figure, names, width)
+
+
+def _bars(axes: Axes, figure: Figure, width: int) -> None:
+    names = categories(figure)
+    place = {name: row for row, name in enumerate(names)}
+    thick = 0.66 / max(1, len(figure.series))
+    for n, series in enumerate(figure.series):
+        y = [place[str(name)] + (n - (len(figure.series) - 1) / 2) * thick for name in series.x]
+        axes.barh(y, floats(series.y), height=thick, color=palette.series(n), label=series.name)
+    _rows(axes, figure, names, width)
+
+
+def _stacked(axes: Axes, figure: Figure, width: int) -> None:
+    names = categories(figure)
+    place = {name: row for row, name in enumerate(names)}
+    up, down = np.zeros(len(names)), np.zeros(len(names))
+    for n, series in enumerate(figure.series):
+        rows = [place[str(name)] for name in series.x]
+        values = np.nan_to_num(np.array(floats(series.y)))
+        start = np.where(values >= 0, up[rows], down[rows])
+        paper = palette.colour("paper")
+        axes.barh(
+            rows, values, left=start, height=0.66, color=palette.series(n), label=series.name,
+            edgecolor=paper, linewidth=1,
+        )  # fmt: skip
+        up[rows] += np.maximum(values, 0)
+        down[rows] += np.minimum(values, 0)
+    _rows(axes, figure, names, width)
+
+
+def _lines(axes: Axes, figure: Figure, width: int) -> None:
+    for n, series in enumerate(figure.series):
+        x, y, colour = floats(series.x), floats(series.y), palette.series(n)
+        if series.low and None not in series.low:
+            axes.fill_between(
+                x, floats(series.low), floats(series.high), color=colour, alpha=0.16, linewidth=0
+            )
+        elif series.low:  # intervals here and there
+            axes.vlines(x, floats(series.low), floats(series.high), color=colour, linewidth=1.6)
+        marker = palette.MARKERS[n % palette.N_SERIES] if len(x) <= 16 else ""
+        dash = palette.DASHES[n % palette.N_SERIES]
+        axes.plot(
+            x, y, marker=marker, markersize=4.5, color=colour, linestyle=dash, linewidth=1.8,
+            label=series.name,
+        )  # fmt: skip
+    whole = all(float(x).is_integer() for series in figure.series for x in floats(series.x))
+    axes.xaxis.set_major_locator(ticks(max(4, width // 80), whole))
+    axes.xaxis.set_major_formatter(written("count" if whole else "number"))
+    _frame(axes, figure, width)
+
+
+def _profile(axes: Axes, figure: Figure, width: int) -> None:
+    thick = (0.78 if max(len(one.x) for one in figure.series) > 8 else 0.5) / len(figure.series)
+    for n, series in enumerate(figure.series):
+        shift = (n - (len(figure.series) - 1) / 2) * thick
+        x = np.array(floats(series.x)) + shift
+        y = np.array(floats(series.y))
+        axes.bar(x, y, width=thick, color=palette.series(n), label=series.name)
+        if series.low:
+            low, high = np.array(floats(series.low)), np.array(floats(series.high))
+            axes.vlines(x, low, high, color=palette.colour("ink"), linewidth=1)
+    axes.xaxis.set_major_locator(ticks(max(4, width // 55), True))
+    _frame(axes, figure, width)
+
+
+def _frame(axes: Axes, figure: Figure, width: int) -> None:
+    """What figures with values upwards share."""
+    axes.grid(axis="y", linewidth=0.8)
+    axes.set_xlabel(wrapped(figure.other_label, width))
+    axes.set_title(clipped(figure.value_label, 2.4 * width), color=palette.colour("muted"))
+    axes.yaxis.set_major_formatter(written(figure.axis))
+    axes.yaxis.set_major_locator(ticks(5, figure.axis == "count"))
+    if figure.limits:
+        axes.set_ylim(*padded(figure.limits))
+    for mark in figure.marks:
+        axes.axvline(mark.at, color=palette.colour("muted"), linewidth=1, linestyle=(0, (2, 2)))
+        if mark.label:
+            axes.annotate(
+                mark.label, (mark.at, 1), xycoords=("data", "axes fraction"), xytext=(3, -3),
+                textcoords="offset points", va="top", color=palette.colour("muted"),
+            )  # fmt: skip
+
+
+def _rows(axes: Axes, figure: Figure, names: Sequence[str], width: int) -> None:
+    """What figures with a row for each category share."""
+    axes.set_yticks(range(len(names)), [clipped(name, width) for name in names])
+    axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
+    axes.grid(axis="x", linewidth=0.8)
+    axes.set_xlabel(wrapped(figure.value_label, width))
+    axes.xaxis.set_major_locator(ticks(max(3, width // 85), figure.axis == "count"))
+    axes.xaxis.set_major_formatter(written(figure.axis))
+    if figure.limits:
+        axes.set_xlim(*padded(figure.limits))
+    for mark in figure.marks:
+        axes.axvline(mark.at, color=palette.colour("muted"), linewidth=1, linestyle=(0, (2, 2)), zorder=0.9)
+        if mark.label:
+            axes.annotate(
+                mark.label, (mark.at, 1), xycoords=("data", "axes fraction"), xytext=(3, 2),
+                textcoords="offset points", color=palette.colour("muted"), annotation_clip=False,
+            )  # fmt: skip
+
+
+def _heatmap(axes: Axes, figure: Figure, width: int) -> None:
+    columns = categories(figure)
+    place = {name: column for column, name in enumerate(columns)}
+    values = [value for series in figure.series for value in series.y if value is not None]
+    low, high = figure.limits or (min(0.0, *values), max(values))  # darker is more, from nothing
+    ticked = any(series.ticked for series in figure.series)
+    told = 34 * len(columns) < 0.7 * width and not ticked
+    for row, series in enumerate(figure.series):
+        for n, (name, value) in enumerate(zip(series.x, series.y, strict=True)):
+            if value is not None:
+                step = palette.step((value - low) / (high - low) if high > low else 0.5)
+                tick = "•" if ticked and series.ticked[n] else ""
+                _cell(axes, row, place[str(name)], step, rounding.fixed(value, 2) if told else tick)
+    _grid_of_names(axes, figure, columns, width)
+
+
+def _cell(axes: Axes, row: int, column: int, step: int, text: str) -> None:
+    sides, colour = [column - 0.48, column + 0.48], palette.colour(f"ramp-{step}")
+    axes.fill_between(sides, row - 0.46, row + 0.46, color=colour, linewidth=0)
+    if text:
+        ink = palette.colour(f"on-ramp-{step}")
+        axes.text(float(column), float(row), text, ha="center", va="center", color=ink, fontsize=10)
+
+
+def _grid_of_names(axes: Axes, figure: Figure, columns: Sequence[str], width: int) -> None:
+    labels = [clipped(name, 1.2 * width) for name in columns]
+    axes.set_xticks(range(len(columns)), labels, rotation=90 if crowded(figure, width) else 0)
+    axes.set_yticks(range(len(figure.series)), [clipped(series.name, width) for series in figure.series])
+    axes.tick_params(length=0)
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(len(figure.series) - 0.5, -0.5)
+    axes.spines["bottom"].set_visible(False)
+
+
+def crowded(figure: Figure, width: int) -> bool:
+    """Whether the names of a heatmap's columns must stand upright."""
+    names = categories(figure)
+    return max(map(len, names), default=0) * CHARACTER > 0.7 * width / max(1, len(names))
+
+
+DRAWERS: Final[dict[FigureKind, Drawer]] = {
+    "dots": _dots,
+    "bars": _bars,
+    "stacked": _stacked,
+    "lines": _lines,
+    "profile": _profile,
+    "heatmap": _heatmap,
+}

@@ -1,0 +1,220 @@
+"""Which table becomes which figure: one recipe for each table that analyses make, a guess for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from qloc.analysis.results import Cell, Table
+from qloc.reports.document import AxisKind, FigureKind
+from qloc.reports.figures import table_reshaping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to draw a table, by the names of its columns.
+
+    Attributes
+    ----------
+    over : the categories, or the numeric axis.
+    values : the columns drawn, those that are there; an interval is in ``<name>_low`` and ``<name>_high``,
+        of a column drawn alone also in ``low`` and ``high``.
+    split : makes a series of each of its values, of the first column in ``values``.
+    panel : makes a panel of each of its values.
+    facets : title, columns and axis of each panel, instead of ``values``.
+    prepare : what is done to the table first.
+    ticked : column of truths, whose cells get a dot in a heatmap.
+    order : ``down`` puts the highest value on top.
+    reference : where a dashed line stands.
+    """
+
+    kind: FigureKind
+    over: str
+    values: tuple[str, ...]
+    split: str = ""
+    panel: str = ""
+    facets: tuple[tuple[str, tuple[str, ...], AxisKind], ...] = ()
+    prepare: Callable[[Table], Table] | None = None
+    ticked: str = ""
+    axis: AxisKind = "number"
+    limits: tuple[float, float] | None = None
+    value_label: str = ""
+    order: Literal["as it is", "down"] = "as it is"
+    reference: float | None = None
+    caption: str = ""
+
+
+_KAPPA: Final = "κ: 0 is chance, 1 the same neurons every time"
+
+_MEASURES: Final[tuple[tuple[str, tuple[str, ...], AxisKind], ...]] = (
+    ("κ", ("kappa",), "number"),
+    ("K_I(k₀)", ("ki",), "share"),
+    ("Beyond the template (H1a)", ("beyond_template",), "number"),
+    ("Beyond the answer (H1b)", ("beyond_answer",), "number"),
+)
+
+RECIPES: Final[Mapping[str, Recipe]] = {
+    "counts_by_relation": Recipe(
+        kind="bars", over="relation", values=("queries", "known"), axis="count", value_label="queries"
+    ),
+    "consistency_overall": Recipe(
+        kind="dots", over="score", values=("mean",), split="queries", value_label="mean over facts",
+        reference=0.0,
+    ),
+    "consistency_by_relation": Recipe(
+        kind="dots", over="relation", values=("kappa", "kappa_same_answer"), order="down", value_label=_KAPPA,
+        reference=0.0,
+    ),
+    "by_attribute": Recipe(
+        kind="dots", over="level", values=("kappa",), panel="attribute", value_label="κ", reference=0.0
+    ),
+    "by_method": Recipe(kind="dots", over="method", values=("kappa",), value_label=_KAPPA, reference=0.0),
+    "ki_by_threshold": Recipe(
+        kind="lines", over="threshold", values=("ki",), split="counted", panel="panel",
+        prepare=table_reshaping.by_rule, axis="share", limits=(0.0, 1.0), value_label="inconsistent facts",
+    ),
+    "ki_by_relation": Recipe(
+        kind="dots", over="relation", values=("subsets", "below_0.1"), axis="share", order="down",
+        value_label="inconsistent facts",
+    ),
+    "ki_across_methods": Recipe(
+        kind="bars", over="called", values=("ki", "expected"), axis="share", value_label="inconsistent facts"
+    ),
+    "ki_method_pairs": Recipe(kind="dots", over="methods", values=("odds_ratio",), reference=1.0),
+    "reliability_by_relation": Recipe(
+        kind="dots", over="relation", values=("reliability",), reference=0.0,
+        value_label="reliability of κ: 0 is chance, 1 a fixed property of the fact",
+    ),
+    "tilt_distribution": Recipe(
+        kind="lines", over="theta", values=("share",), axis="share", value_label="share of facts"
+    ),
+    "method_agreement": Recipe(
+        kind="dots", over="what", values=("overlap",), split="kind", value_label="mean overlap (Dice)"
+    ),
+    "behaviour_slopes": Recipe(kind="dots", over="outcome", values=("slope",), reference=0.0),
+    "behaviour_by_kappa": Recipe(
+        kind="lines", over="fifth", values=(),
+        facets=(
+            ("Same answer", ("agreement", "candidate_agreement"), "share"),
+            ("log P(answer)", ("log_probability",), "number"),
+        ),
+    ),
+    "intervention_effects": Recipe(
+        kind="dots", over="neuron_set", values=("log_odds",), panel="operation", reference=0.0,
+        value_label="Δ log-odds of the answer",
+    ),
+    "intervention_contrasts": Recipe(
+        kind="dots", over="operation", values=("difference",), split="control", panel="outcome",
+        reference=0.0, value_label="N_i less the control",
+    ),
+    "query_kn_mapping": Recipe(
+        kind="dots", over="class", values=("own_minus_neighbor", "neighbor_minus_own"), panel="operation",
+        reference=0.0, value_label="log-odds of the answer to i",
+    ),
+    "query_kn_ceiling": Recipe(
+        kind="dots", over="class", values=("gap", "ceiling"), panel="operation", reference=0.0,
+        value_label="log-odds of the answer to i",
+    ),
+    "dose_response": Recipe(
+        kind="lines", over="fifth", values=("own", "matched"), value_label="Δ log-odds of the answer"
+    ),
+    "synapse_effects": Recipe(
+        kind="dots", over="synapse_set", values=("log_odds",), panel="operation", reference=0.0,
+        value_label="Δ log-odds of the answer",
+    ),
+    "synapse_contrasts": Recipe(
+        kind="dots", over="operation", values=("difference",), split="control", reference=0.0,
+        value_label="knowledge synapses less the control",
+    ),
+    "edit_scores": Recipe(
+        kind="dots", over="set", values=("reliability", "generalization", "locality"), panel="operation",
+        axis="share", limits=(0.0, 1.0),
+    ),
+    "edit_by_class": Recipe(
+        kind="dots", over="set", values=("reliability", "generalization", "locality"), panel="operation",
+        axis="share", limits=(0.0, 1.0),
+    ),
+    "edit_contrasts": Recipe(
+        kind="dots", over="contrast", values=("difference",), panel="operation", reference=0.0,
+        value_label="difference in log-odds moved",
+    ),
+    "multiverse": Recipe(
+        kind="lines", over="threshold", values=(), split="choice", facets=_MEASURES
+    ),
+    "by_budget": Recipe(kind="lines", over="b", values=(), facets=_MEASURES),
+    "rarefaction": Recipe(
+        kind="lines", over="k0", values=(), axis="share", limits=(0.0, 1.0),
+        facets=(
+            ("Inconsistent facts", ("ki_cs2", "ki_cs1"), "share"),
+            ("Mean scores", ("mean_cs2", "mean_cs1", "dice"), "number"),
+        ),
+    ),
+    "overlap_decomposition": Recipe(
+        kind="stacked", over="relation", values=("overlap",), split="part",
+        value_label="mean overlap (Dice) of a fact's queries",
+    ),
+    "overlap_by_relation": Recipe(
+        kind="dots", over="relation", values=("beyond_template",), reference=0.0
+    ),
+    "layer_profile": Recipe(
+        kind="profile", over="layer", values=("share",), split="group", axis="share",
+        value_label="share of a query's knowledge neurons",
+    ),
+    "heatmap": Recipe(
+        kind="heatmap", over="column", values=("value",), split="row", ticked="member", limits=(0.0, 1.0),
+        caption="Darker: more, of the query's maximum. Dot: the neuron is in the query's set.",
+    ),
+    "activation": Recipe(
+        kind="heatmap", over="column", values=("value",), split="row", ticked="member",
+        caption="Darker: more active. Dot: the neuron is in the query's set.",
+    ),
+    "completeness_by_layer": Recipe(
+        kind="profile", over="layer", values=("over",), split="method", axis="share",
+        value_label="queries over the tolerance",
+    ),
+}  # fmt: skip
+"""Name of a table → how it is drawn; ``<name>_<more>``, unless it is here too, is drawn like ``<name>``."""
+
+_NUMERIC_AXES: Final = ("threshold", "k0", "k", "layer", "budget", "b", "steps", "n_steps")
+
+
+def recipe_of(table: Table) -> Recipe | None:
+    """The recipe of a table's name; else a guess, if it has categories or an axis, and intervals."""
+    begun = [name for name in RECIPES if f"{table.name}_".startswith(f"{name}_")]
+    if begun:
+        return RECIPES[max(begun, key=len)]
+    values = tuple(name for name in table.columns if f"{name}_low" in table.columns)
+    if not values and "low" in table.columns:
+        values = tuple(name for name in ("estimate", "mean", "value") if name in table.columns)[:1]
+    if not values:
+        return None
+    category = next((name for name, cells in table.columns.items() if _is_text(cells)), None)
+    if category:
+        return Recipe(kind="dots", over=category, values=values)
+    axis = next((name for name in _NUMERIC_AXES if name in table.columns), None)
+    return Recipe(kind="lines", over=axis, values=values) if axis else None
+
+
+_WORDS: Final = {
+    "kappa": "κ", "kappa_same_answer": "κ, same answer", "cs1": "CS1", "cs2": "CS2", "dice": "D", "d0": "D₀",
+    "ki": "K_I", "k0": "k₀", "hedges_g": "Hedges' g", "p_adjusted": "adjusted p", "otsu": "Otsu",
+    "cas_no_penalty": "cas, β2 = 0",
+}  # fmt: skip
+
+
+def word(cell: Cell) -> Cell:
+    """A cell as readers know it: a score's symbol for its name."""
+    return _WORDS.get(cell, cell) if isinstance(cell, str) else cell
+
+
+def heading(table: Table, name: str) -> str:
+    """What a reader is told that a column holds."""
+    base, _, end = name.rpartition("_")
+    if end in ("low", "high") and base in table.columns and name not in table.labels:
+        return f"{heading(table, base)}, {end}"
+    return table.labels.get(name) or _WORDS.get(name) or name.replace("_", " ")
+
+
+def _is_text(cells: tuple[Cell, ...]) -> bool:
+    return bool(cells) and all(isinstance(cell, str) for cell in cells)

@@ -1,0 +1,1 @@
+"""Renderers: a document as HTML, Markdown, LaTeX or JSON."""

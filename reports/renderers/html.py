@@ -1,0 +1,86 @@
+"""A document as one HTML page that stands alone: no script, and nothing loaded from outside.
+
+Everything that comes from data is escaped by Jinja; only the figures, whose text Matplotlib escapes, and the
+style sheet enter as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Final
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from qloc.reports import rounding
+from qloc.reports.document import SYNTHETIC, Document, Figure, TableBlock
+from qloc.reports.figures import palette, svg
+
+OPEN_ROWS: Final = 12
+"""A table without a figure stands open up to so many rows; all others are folded."""
+
+_ARXIV: Final = re.compile(r"arXiv[: ]\s?(\d{4}\.\d{4,5})", re.I)
+
+
+def render(document: Document) -> str:
+    """A document as the text of an HTML page."""
+    environment = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=rounding.number, interval=rounding.interval, cited=_cited, paragraphs=_paragraphs
+    )
+    environment.globals.update(
+        estimate=rounding.estimate, surety=rounding.surety, counts=rounding.counts, p_value=rounding.p_value,
+        rows=rounding.rows, drawn=_drawn, stands_open=_stands_open, synthetic=SYNTHETIC,
+    )  # fmt: skip
+    style = Markup(_style())  # noqa: S704 - our own file
+    sources = {text: n for n, text in enumerate(document.references, start=1)}
+    places = {figure.id: n for n, figure in enumerate(document.figures, start=1)}
+    page = environment.get_template("report.html.j2").render(
+        document=document, style=style, sources=sources, places=places
+    )
+    return page.rstrip() + "\n"
+
+
+def _template(name: str) -> str:
+    return (files("qloc.reports.renderers") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _style() -> str:
+    """The style sheet, with the palette's colours in light and in dark."""
+    sheet = _template("report.css").replace("/* LIGHT */", palette.css(palette.LIGHT))
+    return sheet.replace("/* DARK */", palette.css(palette.DARK))
+
+
+def _drawn(figure: Figure) -> Markup:
+    """A figure twice, for pages and for phones; the style sheet shows one of them."""
+    pictures = (
+        Markup('<div class="{}" role="img" aria-label="{}">{}</div>').format(
+            name,
+            figure.alt,
+            Markup(svg.svg(figure, width=width)),  # noqa: S704 - Matplotlib escapes its text
+        )
+        for name, width in (("wide", svg.WIDE), ("narrow", svg.NARROW))
+    )
+    return Markup("\n").join(pictures)
+
+
+def _stands_open(table: TableBlock, figure_sources: list[str]) -> bool:
+    return table.name not in figure_sources and table.n_rows <= OPEN_ROWS
+
+
+def _cited(text: str) -> Markup:
+    """A reference whose arXiv number leads there."""
+    safe = str(escape(text))
+    link = r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>'
+    return Markup(_ARXIV.sub(link, safe))  # noqa: S704 - escaped above; digits and a dot are put in
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]

@@ -1,0 +1,1 @@
+"""Simulation: studies with a planted truth, for tests, teaching and calibration."""

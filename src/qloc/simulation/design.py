@@ -1,0 +1,270 @@
+"""Who is asked what in a planted study: parameters, and the labels of its facts and queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from qloc.arrays import Array, Ints
+from qloc.errors import InputError, message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planting:
+    """Parameters of a planted study.
+
+    Attributes
+    ----------
+    facts, relations, templates : numbers; facts are dealt to relations evenly; templates are per relation.
+    answers_per_relation : facts of a relation share so many answers.
+    one_to_one : so many relations give each fact an answer of its own; a quarter, 2 at most, where None.
+    shared_answers : share of answers that are the same string in every relation (and the same neurons).
+    template_strength, answer_strength, fact_strength : probability of each neuron of the pool.
+    conflict : share of facts that answer half of their templates with another answer's neurons.
+    pool : neurons in each pool.
+    noise : mean number of other neurons in a set.
+    spread : standard deviation over relations of the log strength of answers and facts.
+    fact_spread, template_spread : the same over facts, of their own; over templates, of theirs.
+    missing : share of queries that cannot be asked.
+    known, leaking, empty : shares of known queries, of leaking facts, of queries with an empty set.
+    pairs : number of minimal pairs, in two paradigms.
+    unit_facts, seed : as in a plan.
+    network : another number is another network of the same structure, asked the same: by one seed facts and
+        queries stay as they are, their neurons and what is known are drawn anew.
+    """
+
+    facts: int = 400
+    relations: int = 20
+    templates: int = 8
+    answers_per_relation: int = 5
+    one_to_one: int | None = None
+    shared_answers: float = 0.0
+    template_strength: float = 0.5
+    answer_strength: float = 0.4
+    fact_strength: float = 0.2
+    conflict: float = 0.0
+    pool: int = 8
+    noise: float = 4.0
+    spread: float = 0.0
+    fact_spread: float = 0.0
+    template_spread: float = 0.0
+    missing: float = 0.1
+    known: float = 0.85
+    leaking: float = 0.03
+    empty: float = 0.01
+    pairs: int = 0
+    n_layers: int = 4
+    n_neurons: int = 256
+    n_heads: int = 2
+    n_tokens: int = 10
+    methods: tuple[str, ...] = ("ig",)
+    unit_facts: int = 32
+    seed: int = 0
+    network: int = 0
+
+    @property
+    def n_one_to_one(self) -> int:
+        """Relations whose facts have an answer of their own each."""
+        return min(2, self.relations // 4) if self.one_to_one is None else self.one_to_one
+
+    @property
+    def n_total(self) -> int:
+        """Neurons of the whole network."""
+        return self.n_layers * self.n_neurons
+
+    def check(self) -> None:
+        """Refuse values out of their domain, all at once."""
+        problems = []
+        for name in (f.name for f in fields(self) if f.type == "float"):
+            value = getattr(self, name)
+            top = np.inf if name in ("noise", "spread", "fact_spread", "template_spread") else 1.0
+            if not 0 <= value <= top:
+                rule = "a number ≥ 0" if top > 1 else "a share in [0, 1]"
+                problems.append(message(name, value, rule, "planting", "Correct it"))
+        least = {"pairs": 0, "n_heads": 0, "seed": 0, "network": 0, "facts": 0}
+        for name in (f.name for f in fields(self) if f.type == "int"):
+            value, low = getattr(self, name), least.get(name, 1)
+            if value < low:
+                problems.append(message(name, value, f"a whole number ≥ {low}", "planting", "Correct it"))
+        if not 0 <= self.n_one_to_one <= self.relations:
+            rule = f"a whole number from 0 to the number of relations, {self.relations}"
+            problems.append(message("one_to_one", self.one_to_one, rule, "planting", "Correct it"))
+        if problems:
+            raise InputError(problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Labels of facts and queries; codes count from 0.
+
+    Attributes
+    ----------
+    fact : int32, (query,); template, relation, answer, prompt, kind : str, (query,)
+    known, empty : bool, (query,); log_probability, bad_log_probability : float32, (query,)
+    template_code, relation_code, answer_code : int64, (query,)
+    relation_of_template : int64, (template,)
+    answer_of_fact, relation_of_fact, subject, feature, class_ : str, (fact,); leaks, is_pair : bool, (fact,)
+    """
+
+    fact: Array
+    template: Array
+    relation: Array
+    answer: Array
+    prompt: Array
+    kind: Array
+    known: Array
+    empty: Array
+    log_probability: Array
+    bad_log_probability: Array
+    template_code: Ints
+    relation_code: Ints
+    answer_code: Ints
+    relation_of_template: Ints
+    answer_of_fact: Array
+    relation_of_fact: Array
+    subject: Array
+    feature: Array
+    class_: Array
+    frequency: Array
+    leaks: Array
+    is_pair: Array
+    n_answers: int
+    n_relations: int
+
+    @property
+    def n_facts(self) -> int:
+        """Number of facts and pairs."""
+        return len(self.subject)
+
+    @property
+    def n_queries(self) -> int:
+        """Number of queries."""
+        return len(self.fact)
+
+    @property
+    def n_templates(self) -> int:
+        """Number of templates over all relations; each pair's prompt is one."""
+        return len(self.relation_of_template)
+
+
+def columns_of(p: Planting, rng: np.random.Generator) -> Columns:
+    """Draw the labels: facts first, minimal pairs behind them."""
+    pairs = np.arange(p.pairs)
+    relation = np.concatenate([np.arange(p.facts) * p.relations // max(p.facts, 1), p.relations + pairs % 2])
+    relation = relation.astype(np.int64)
+    is_pair = np.arange(len(relation)) >= p.facts
+    answer, code_of_fact = _answers(p, relation, is_pair, rng)
+    leaks = (rng.random(len(relation)) < p.leaking) & ~is_pair
+    class_ = np.where(rng.random(len(relation)) < p.conflict, "conflict", "wide")
+    class_ = np.where(is_pair, "pair", class_)
+    fact, template = _asked(p, is_pair, rng)
+    own_template = p.relations * p.templates + fact - p.facts
+    template_code = np.where(is_pair[fact], own_template, relation[fact] * p.templates + template)
+    of_template = np.concatenate([np.repeat(np.arange(p.relations), p.templates), relation[p.facts :]])
+    names = np.array([*(f"R{r + 1:02d}" for r in range(p.relations)), "paradigm-1", "paradigm-2"])
+    subject = _subjects(answer, leaks)
+    return Columns(
+        **_drawn(p, is_pair[fact], rng),
+        answer_code=_conflicting(p, code_of_fact[fact], relation[fact], class_[fact], template, rng),
+        frequency=rng.lognormal(3.0, 1.0, len(relation)),
+        fact=fact.astype(np.int32),
+        template=_template_names(p, template_code, names[of_template]),
+        relation=names[relation[fact]],
+        answer=answer[fact],
+        prompt=_prompts(subject[fact], template_code),
+        kind=np.where(is_pair[fact], "minimal_pair", "fact"),
+        template_code=template_code.astype(np.int64),
+        relation_code=relation[fact],
+        relation_of_template=of_template.astype(np.int64),
+        answer_of_fact=answer,
+        relation_of_fact=names[relation],
+        subject=subject,
+        feature=np.where(is_pair, np.where(np.isin(answer, ["were", "have"]), "plural", "singular"), ""),
+        class_=class_,
+        leaks=leaks,
+        is_pair=is_pair,
+        n_answers=int(code_of_fact.max(initial=0)) + 1,
+        n_relations=p.relations + 2,
+    )
+
+
+def in_network(p: Planting, c: Columns) -> tuple[Columns, np.random.Generator]:
+    """What another network says to the same queries, and what its neurons are drawn from."""
+    rng = np.random.default_rng([p.seed, 4, p.network])
+    said: dict[str, Any] = dict(_drawn(p, c.is_pair[c.fact], rng))
+    return replace(c, **said), rng
+
+
+def _drawn(p: Planting, of_pair: Array, rng: np.random.Generator) -> dict[str, Array]:
+    """What is drawn for each query alone."""
+    known = rng.random(len(of_pair)) < p.known
+    log_probability = np.where(known, -0.7, -3.0) * rng.gamma(4.0, 0.25, len(of_pair))
+    bad = np.where(of_pair, log_probability + np.where(known, -1.0, 1.0), np.nan)
+    return {
+        "known": known,
+        "log_probability": log_probability.astype(np.float32),
+        "bad_log_probability": bad.astype(np.float32),
+        "empty": rng.random(len(of_pair)) < p.empty,
+    }
+
+
+def _subjects(answer: Array, leaks: Array) -> Array:
+    """A name for each fact, with the answer in it where it leaks."""
+    number = np.arange(len(answer)).astype(str).astype(object)
+    named = np.where(leaks, np.char.add(answer, " "), "subject ").astype(object) + number
+    return np.asarray(named.astype(str))
+
+
+def _answers(p: Planting, relation: Ints, is_pair: Array, rng: np.random.Generator) -> tuple[Array, Ints]:
+    """Answer of each fact, and the number of its pool."""
+    place = rng.integers(p.answers_per_relation, size=len(relation))
+    common = place < round(p.shared_answers * p.answers_per_relation)
+    code = np.where(common, place, (relation + 1) * p.answers_per_relation + place)
+    name = np.where(
+        common, np.char.add("common-", place.astype(str)), np.char.add("answer-", code.astype(str))
+    )
+    own = (relation >= p.relations - p.n_one_to_one) & ~is_pair
+    base = (p.relations + 1) * p.answers_per_relation
+    code = np.where(own, base + np.arange(len(relation)), code)
+    name = np.where(own, np.char.add("only-", np.arange(len(relation)).astype(str)), name)
+    form = (np.arange(len(relation)) // 2) % 2
+    verbs = np.array([["was", "were"], ["has", "have"]])
+    last = base + p.facts + 2 * (relation - p.relations) + form
+    code = np.where(is_pair, last, code)
+    name = np.where(is_pair, verbs[np.maximum(relation - p.relations, 0), form], name)
+    return name.astype(str), np.unique(code, return_inverse=True)[1].astype(np.int64)
+
+
+def _asked(p: Planting, is_pair: Array, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Fact and template of each query, in the order of the facts."""
+    asked = rng.random((len(is_pair), p.templates)) >= p.missing
+    asked[is_pair] = np.arange(p.templates) == 0
+    fact, template = np.nonzero(asked)
+    return fact, template
+
+
+def _conflicting(
+    p: Planting, code: Ints, relation: Ints, class_: Array, template: Ints, rng: np.random.Generator
+) -> Ints:
+    """Conflict facts answer their even templates with the neurons of another answer of their relation."""
+    turned = (class_ == "conflict") & (template % 2 == 0)
+    out = code.copy()
+    for number in np.unique(relation[turned]):
+        here = np.flatnonzero(turned & (relation == number))
+        out[here] = rng.choice(np.unique(code[relation == number]), size=len(here))
+    return out
+
+
+def _template_names(p: Planting, code: Ints, relation_of_template: Array) -> Array:
+    number = np.char.add("-", (code % p.templates + 1).astype(str))
+    names = np.char.add(relation_of_template[code], number)
+    paired = code >= p.relations * p.templates
+    return np.where(paired, np.char.add("pair-", (code - p.relations * p.templates).astype(str)), names)
+
+
+def _prompts(subject: Array, template_code: Ints) -> Array:
+    return np.array(
+        [f"Template {t} of {s} is [Y]." for s, t in zip(subject, template_code, strict=True)], dtype=str
+    )

@@ -1,0 +1,250 @@
+"""Planted outcomes of interventions: effects of known size, nested as in a real study.
+
+Log-odds lost at query q under set s are m_s + per_neuron · n + a term of each of relation, answer, template,
+fact and query, each normal with mean 0 and drawn for every set anew: sets with the same m_s differ by nothing
+but noise that is shared as it is shared in a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from qloc.arrays import Floats
+from qloc.phase_plan import (
+    NEURON_SETS,
+    OPERATIONS,
+    REPROMPT_SETS,
+    SYNAPSE_OPERATIONS,
+    SYNAPSE_SETS,
+    InterventionPlan,
+)
+from qloc.simulation.planted import Planted
+
+LOST: Final[Mapping[str, float]] = {
+    **{"own": 3.0, "neighbor": 2.0, "union": 5.0, "intersection": 1.0, "refined": 1.5, "top": 3.0},
+    **{"own_minus_neighbor": 2.0, "neighbor_minus_own": 1.0, "other_fact": 0.5, "matched": 0.0},
+    **{"reprompt": 3.0, "own_minus_reprompt": 0.6, "reprompt_minus_own": 0.4},
+    **{"published": 2.0, "knowledge": 3.0, "random_columns": 1.0, "other_heads": 1.5},
+}
+"""Mean log-odds lost, by set; half as much is gained under an enhancement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """Parameters of planted outcomes.
+
+    Attributes
+    ----------
+    mean : set → mean log-odds moved; where it is not named, ``size`` times that of :data:`LOST` (edits:
+        :data:`qloc.simulation.edits.MOVED`).
+    size : 0 where no set moves an answer, but by chance.
+    per_neuron : added for each neuron that is changed.
+    relation, answer, template, fact, query : standard deviation of each term, in log-odds.
+    skewed : facts' terms are exponential (mean 0) in place of normal.
+    kept : share of N_i that the re-prompt's N_i′ has, as large as N_i; None: as large, and as near to N_i, as
+        the set of another query of the fact.
+    seed : of these draws, apart from those of the sets.
+    """
+
+    mean: Mapping[str, float] = field(default_factory=dict)
+    size: float = 1.0
+    per_neuron: float = 0.0
+    relation: float = 0.3
+    answer: float = 0.3
+    template: float = 0.3
+    fact: float = 0.5
+    query: float = 1.0
+    skewed: bool = False
+    kept: float | None = 0.9
+    seed: int = 0
+
+    def of(self, name: str, otherwise: Mapping[str, float] = LOST) -> float:
+        """Mean log-odds moved by a set."""
+        return self.mean.get(name, self.size * otherwise.get(name, 0.0))
+
+
+def nested(planted: Planted, effects: Effects, rng: np.random.Generator) -> Floats:
+    """One draw of the terms of every query: float64, (query,)."""
+    c = planted.columns
+    total = effects.query * rng.standard_normal(c.n_queries)
+    answer = np.unique(c.answer, return_inverse=True)[1]
+    for code, scale in (
+        (c.relation_code, effects.relation),
+        (answer, effects.answer),
+        (c.template_code, effects.template),
+    ):
+        total += scale * rng.standard_normal(int(code.max(initial=0)) + 1)[code]
+    drawn = rng.exponential(size=c.n_facts) - 1 if effects.skewed else rng.standard_normal(c.n_facts)
+    return np.asarray(total + effects.fact * drawn[c.fact])
+
+
+def log_p(odds: Floats) -> NDArray[np.float32]:
+    """Log P of log-odds."""
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        return np.asarray(-np.logaddexp(0.0, -odds), dtype=np.float32)
+
+
+def base_odds(planted: Planted) -> Floats:
+    """Log-odds of the answers with nothing changed: float64, (query,)."""
+    value = planted.columns.log_probability.astype(np.float64)
+    return np.asarray(value - np.log(-np.expm1(value)))
+
+
+def interventions_of(
+    planted: Planted,
+    effects: Effects,
+    operations: Sequence[str] = OPERATIONS,
+    sets: Sequence[str] = NEURON_SETS,
+) -> xr.Dataset:
+    """Group /interventions, under the names and dims of the store's contract."""
+    rng = np.random.default_rng([effects.seed, 21])
+    neighbor, sizes = _neighbors(planted, rng)
+    sizes |= _again(planted, effects)
+    n = np.stack([sizes.get(name, sizes["own"]) for name in sets])
+    variables = _outcomes(planted, effects, ("operation", operations), ("neuron_set", sets), n, rng)
+    variables |= {f"base_{name}": (("query",), column) for name, column in _told(base_odds(planted)).items()}
+    variables |= {"n_neurons": (("neuron_set", "query"), n.astype(np.int32))}
+    for name in ("neighbor", "other_fact"):
+        variables[name] = (("query",), neighbor.astype(np.int32))
+    return xr.Dataset(variables, coords=_coords(planted), attrs=_attrs(planted)).assign_coords(
+        operation=list(operations), neuron_set=list(sets)
+    )
+
+
+def reprompts_of(planted: Planted, effects: Effects) -> xr.Dataset:
+    """Group /reprompts: known queries asked again, two of a fact at most, and known as before."""
+    sizes = _again(planted, effects)
+    asked = sizes["reprompt"] > 0
+    columns = {
+        "n_neurons": np.where(asked, sizes["reprompt"], -1).astype(np.int32),
+        "n_shared": np.where(asked, sizes["reprompt"] - sizes["own_minus_reprompt"], -1).astype(np.int32),
+        "log_probability": np.where(asked, log_p(base_odds(planted)), np.float32(np.nan)),
+        "rank": np.where(asked, 1, -1).astype(np.int32),
+    }
+    variables = {name: (("query",), values) for name, values in columns.items()}
+    return xr.Dataset(variables, coords=_coords(planted), attrs=_attrs(planted))
+
+
+def synapses_of(
+    planted: Planted,
+    effects: Effects,
+    operations: Sequence[str] = SYNAPSE_OPERATIONS,
+    sets: Sequence[str] = SYNAPSE_SETS,
+) -> xr.Dataset:
+    """Group /synapses: activations move by a tenth of what log-odds do; a control's mass differs at times."""
+    rng = np.random.default_rng([effects.seed, 22])
+    n_queries = planted.columns.n_queries
+    dims = ("synapse_operation", operations), ("synapse_set", sets)
+    variables = _outcomes(planted, effects, *dims, np.zeros((len(sets), n_queries)), rng)
+    shape = (len(operations), len(sets), n_queries)
+    moved, matched = np.empty(shape), np.empty(shape)
+    for o, operation in enumerate(operations):
+        for s, name in enumerate(sets):
+            lost = 0.1 * (effects.of(name) + nested(planted, effects, rng))
+            matched[o, s] = 0.05 * nested(planted, effects, rng)
+            moved[o, s] = matched[o, s] + (lost / 2 if operation.startswith("enhance") else -lost)
+    moved[..., planted.columns.empty] = np.nan
+    names = ("synapse_operation", "synapse_set", "query")
+    mass = np.repeat(rng.gamma(4.0, 2.0, n_queries)[None], len(sets), axis=0)
+    mass[1:] *= np.where(rng.random((len(sets) - 1, n_queries)) < 0.2, 0.7, 1.0)
+    if "knowledge" in sets:
+        mass[list(sets).index("knowledge")] = mass[0]
+    variables |= {
+        "activation_effect": (names, moved.astype(np.float32)),
+        "matched_effect": (names, matched.astype(np.float32)),
+        "n_columns": (names[1:], np.full((len(sets), n_queries), 8, dtype=np.int32)),
+        "removed_mass": (names[1:], mass.astype(np.float32)),
+    }
+    return xr.Dataset(variables, coords=_coords(planted), attrs=_attrs(planted)).assign_coords(
+        synapse_operation=list(operations), synapse_set=list(sets)
+    )
+
+
+def _outcomes(
+    planted: Planted,
+    effects: Effects,
+    operation: tuple[str, Sequence[str]],
+    arm: tuple[str, Sequence[str]],
+    n: NDArray[Any],
+    rng: np.random.Generator,
+) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
+    """What answers are after every change; NaN and -1 where a query has no set."""
+    base, empty = base_odds(planted), planted.columns.empty
+    gone: dict[str, NDArray[Any]] = {
+        name: empty | (n[place] == 0) for place, name in enumerate(arm[1]) if name in REPROMPT_SETS
+    }
+    found: dict[str, list[list[NDArray[Any]]]] = {}
+    for doing in operation[1]:
+        rows: dict[str, list[NDArray[Any]]] = {}
+        for place, name in enumerate(arm[1]):
+            lost = effects.of(name) + effects.per_neuron * n[place] + nested(planted, effects, rng)
+            after = base + lost / 2 if doing.startswith("enhance") else base - lost
+            for key, column in _told(after).items():
+                nothing: float = -1 if column.dtype.kind == "i" else np.nan
+                missing = gone.get(name, empty)
+                rows.setdefault(key, []).append(np.where(missing, nothing, column).astype(column.dtype))
+        for key, columns in rows.items():
+            found.setdefault(key, []).append(columns)
+    dims = (operation[0], arm[0], "query")
+    return {key: (dims, np.array(columns)) for key, columns in found.items()}
+
+
+def _told(odds: Floats) -> dict[str, NDArray[Any]]:
+    """The outcomes that are stored, of log-odds."""
+    rank = np.where(odds > 0, 1, 2)
+    return {
+        "log_probability": log_p(odds),
+        "logit": odds.astype(np.float32),
+        "margin": odds.astype(np.float32),
+        "rank": rank.astype(np.int32),
+        "argmax": np.where(rank == 1, 10, 11).astype(np.int32),
+    }
+
+
+def _again(planted: Planted, effects: Effects) -> dict[str, NDArray[Any]]:
+    """How many neurons the sets of re-prompts have; none where a query is not asked again."""
+    rng = np.random.default_rng([effects.seed, 23])
+    c, size = planted.columns, np.diff(planted.member.indptr)
+    fact = c.fact.astype(np.int64)
+    neighbor, near = _neighbors(planted, rng)
+    usable = c.known & ~c.leaks[fact] & (c.kind == "fact") & (size > 0) & (neighbor >= 0)
+    order = np.lexsort((rng.random(len(fact)), ~usable, fact))  # a fact's usable queries first, shuffled
+    place = np.empty(len(fact), dtype=np.int64)
+    place[order] = np.arange(len(fact)) - np.searchsorted(fact, fact)
+    asked = usable & (place < InterventionPlan().reprompted)
+    apart = near["own_minus_neighbor"] if effects.kept is None else rng.binomial(size, 1 - effects.kept)
+    apart = np.where(asked, apart, 0)
+    return {"reprompt": np.where(asked, size, 0), "own_minus_reprompt": apart, "reprompt_minus_own": apart}
+
+
+def _neighbors(
+    planted: Planted, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Another query of each query's fact, and how many neurons the sets have that depend on it."""
+    fact, member = planted.columns.fact.astype(np.int64), planted.member
+    size = np.diff(member.indptr)
+    first = np.searchsorted(fact, fact)
+    k = np.searchsorted(fact, fact, side="right") - first
+    place = np.arange(len(fact)) - first
+    step = 1 + (rng.random(len(fact)) * (k - 1)).astype(np.int64)
+    neighbor = np.where(k > 1, first + (place + step) % np.maximum(k, 1), -1)
+    shared = np.asarray(member.astype(np.int32).multiply(member[neighbor].astype(np.int32)).sum(axis=1))
+    apart = np.where(k > 1, np.minimum(size, size[neighbor]) - shared.ravel(), 0)
+    sizes = {"own": size, "own_minus_neighbor": apart, "neighbor_minus_own": apart}
+    return neighbor, sizes
+
+
+def _coords(planted: Planted) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
+    c = planted.columns
+    return {name: (("query",), getattr(c, name)) for name in ("fact", "relation", "template")}
+
+
+def _attrs(planted: Planted) -> dict[str, Any]:
+    constants = {"threshold": 0.2, "alpha": 2.0, "reprompt": InterventionPlan().reprompt}
+    return {"method": planted.planting.methods[0], **constants}

@@ -1,0 +1,194 @@
+"""Data with a known truth: planted template, answer and fact neurons, nested as in a real study.
+
+A query's set is a union of independent draws: each neuron of its template's pool with probability
+``template_strength``, of its answer's pool with ``answer_strength``, of its fact's own pool with
+``fact_strength``, and a Poisson number of others, some of which are more popular than others. Templates of a
+relation share half of a pool, so that there is overlap between templates with no fact behind it. With
+``answer_strength = fact_strength = 0`` the sets of a relation's facts are exchangeable within each template
+(the null of H1a); with ``fact_strength = 0``, within each template and answer (the null of H1b).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from qloc.arrays import Array
+from qloc.block import Block, Outline, Unit
+from qloc.errors import InputError, message
+from qloc.neurons import NeuronSets
+from qloc.simulation.blocks import block_of, outline_of
+from qloc.simulation.design import Columns, Planting, columns_of, in_network
+
+__all__ = ["Planted", "Planting", "plant"]
+
+PLANTED_THRESHOLD = 0.2
+"""Members lie above this share of a query's maximum, all other neurons below."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """A synthetic study: what was planted, and the sets that it leads to.
+
+    Attributes
+    ----------
+    planting : the parameters.
+    columns : labels of facts and queries.
+    member : bool, CSR (query, layer · neuron); row i is N_i at threshold 0.2.
+    outline : what a store is opened with.
+    """
+
+    planting: Planting
+    columns: Columns = field(repr=False)
+    member: sparse.csr_array = field(repr=False)
+    outline: Outline = field(repr=False)
+
+    def sets(self) -> NeuronSets:
+        """The planted sets, without a detour through a store."""
+        c = self.columns
+        queries: dict[str, Array] = {
+            "fact": c.fact,
+            "template": c.template,
+            "relation": c.relation,
+            "answer": c.answer,
+            "kind": c.kind,
+            "known": c.known,
+            "log_probability": c.log_probability,
+        }
+        facts = {name: column for name, column in self.outline.facts.items() if name not in _OUTLINE_ONLY}
+        return NeuronSets(
+            member=self.member,
+            n_layers=self.planting.n_layers,
+            n_neurons=self.planting.n_neurons,
+            method=self.planting.methods[0],
+            rule=f"threshold {PLANTED_THRESHOLD:g}",
+            queries=queries,
+            facts={**facts, "leaks": facts["leaks"] > 0},
+        )
+
+    def block(self, unit: Unit) -> Block:
+        """One unit as extraction would hand it over; the same bytes however often it is asked for."""
+        return block_of(self.planting, self.columns, self.member, self.outline, unit)
+
+    def blocks(self) -> Iterator[Block]:
+        """Every unit, in order."""
+        return (self.block(unit) for unit in self.outline.units)
+
+
+_OUTLINE_ONLY = ("first_query", "n_queries")
+
+
+def plant(planting: Planting | None = None, **parameters: Any) -> Planted:
+    """A synthetic study with planted template, answer and fact neurons.
+
+    Parameters
+    ----------
+    planting : the parameters; or give them by name.
+
+    Returns
+    -------
+    Planted : the same for the same parameters.
+
+    Raises
+    ------
+    InputError : a parameter out of its domain.
+
+    Examples
+    --------
+    >>> planted = plant(facts=6, relations=2, templates=3, missing=0.0, seed=1)
+    >>> planted.sets().member.shape
+    (18, 1024)
+    """
+    try:
+        given = planting or Planting(**parameters)
+    except TypeError as error:
+        names = ", ".join(Planting.__dataclass_fields__)
+        raise InputError(
+            message("planting", str(error), f"some of {names}", "plant", "Correct the name")
+        ) from None
+    given.check()
+    rng = np.random.default_rng([given.seed, 0])
+    columns = columns_of(given, rng)
+    if given.network:
+        columns, rng = in_network(given, columns)
+    member = _member(given, columns, rng)
+    return Planted(planting=given, columns=columns, member=member, outline=outline_of(given, columns))
+
+
+def _member(p: Planting, c: Columns, rng: np.random.Generator) -> sparse.csr_array:
+    """Union of the draws from every pool: bool, CSR (query, layer · neuron)."""
+    sources = [
+        (_template_pools(p, c, rng), c.template_code, _template_strength(p, c)),
+        (_pools(p, c.n_answers, rng), c.answer_code, _strength(p, c, p.answer_strength, rng)),
+        (_pools(p, c.n_facts, rng), c.fact.astype(np.int64), _fact_strength(p, c, rng)),
+    ]
+    rows, neurons = [], []
+    for pools, group, strength in sources:
+        drawn = rng.random((c.n_queries, pools.shape[1])) < strength[:, None]
+        query, place = np.nonzero(drawn)
+        rows.append(query)
+        neurons.append(pools[group[query], place])
+    n_noise = rng.poisson(p.noise, c.n_queries)
+    rows.append(np.repeat(np.arange(c.n_queries), n_noise))
+    neurons.append(rng.choice(p.n_total, size=int(n_noise.sum()), p=_popularity(p, rng)))
+    row, neuron = np.concatenate(rows), np.concatenate(neurons)
+    filled = ~c.empty[row]
+    row, neuron = row[filled], neuron[filled]
+    member = sparse.csr_array((np.ones(len(row), dtype=bool), (row, neuron)), shape=(c.n_queries, p.n_total))
+    member.sum_duplicates()
+    return sparse.csr_array((member.data > 0, member.indices, member.indptr), shape=member.shape)
+
+
+def _strength(p: Planting, c: Columns, mean: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Probability of each query's pool neurons; relations differ by ``spread``."""
+    by_relation = mean * np.exp(p.spread * rng.standard_normal(c.n_relations) - p.spread**2 / 2)
+    return np.clip(by_relation[c.relation_code], 0.0, 1.0)
+
+
+def _template_strength(p: Planting, c: Columns) -> NDArray[np.float64]:
+    return _varied(np.full(c.n_queries, p.template_strength), c.template_code, p.template_spread, [p.seed, 2])
+
+
+def _fact_strength(p: Planting, c: Columns, rng: np.random.Generator) -> NDArray[np.float64]:
+    return _varied(_strength(p, c, p.fact_strength, rng), c.fact, p.fact_spread, [p.seed, 3])
+
+
+def _varied(
+    strength: NDArray[np.float64], group: NDArray[np.integer[Any]], spread: float, seed: list[int]
+) -> NDArray[np.float64]:
+    """Strengths that differ over groups, by draws of their own: other draws are the same with and without."""
+    if not spread:
+        return strength
+    rng = np.random.default_rng(seed)
+    factor = np.exp(spread * rng.standard_normal(int(group.max(initial=0)) + 1) - spread**2 / 2)
+    return np.asarray(np.clip(strength * factor[group], 0.0, 1.0))
+
+
+def _pools(p: Planting, n_groups: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Neurons of each group's pool, later layers more often: int64, (group, pool)."""
+    weight = np.arange(1, p.n_layers + 1, dtype=float)
+    layer = rng.choice(p.n_layers, size=(n_groups, p.pool), p=weight / weight.sum())
+    return np.asarray(layer * p.n_neurons + rng.integers(p.n_neurons, size=layer.shape), dtype=np.int64)
+
+
+def _template_pools(p: Planting, c: Columns, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Half of each template's pool is its relation's, the other half its own."""
+    own, shared = _pools(p, c.n_templates, rng), _pools(p, c.n_relations, rng)
+    half = p.pool // 2
+    own[:, :half] = shared[c.relation_of_template, :half]
+    return own
+
+
+def _popularity(p: Planting, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Noise picks some neurons far more often than others (log-normal, σ = 1); as far in every other network.
+
+    Were it drawn by network, chance overlap would be another in each, and so would D.
+    """
+    rng = np.random.default_rng([p.seed, 5]) if p.network else rng
+    weight = np.exp(rng.standard_normal(p.n_total))
+    return np.asarray(weight / weight.sum())

@@ -1,0 +1,1 @@
+"""Workflows: the rooms joined, a function for each command."""

@@ -1,0 +1,198 @@
+"""The rooms joined: store → analysis → reports, as functions of plans and paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, overload
+
+from qloc.errors import InputError, SchemaError, StorageError, message
+from qloc.plan import AnalysisPlan
+from qloc.progress import Progress
+
+if TYPE_CHECKING:
+    from qloc.analysis.comparison.studies import Studies
+    from qloc.analysis.inputs.study import Study
+    from qloc.analysis.results import StudyResult
+
+COMPARISON: Final = "comparison"
+"""Folder of what compares several stores, among those of their results."""
+
+
+@overload
+def open_study(path: str | Path) -> Study: ...  # type: ignore[overload-overlap]  # a str is meant as one
+@overload
+def open_study(path: Sequence[str | Path]) -> Studies: ...
+def open_study(path: str | Path | Sequence[str | Path]) -> Study | Studies:
+    """A store, opened for analysis: Datasets that are read when they are needed; or several, side by side.
+
+    Parameters
+    ----------
+    path : a store, packed or not, or the URL of a complete one: s3, gs, az, http, https, hf, or any other
+        scheme of fsspec. Of a URL only what is computed is fetched. Or a list of two at least: their common
+        facts and queries then lie along ``model``.
+
+    Raises
+    ------
+    MissingDependencyError, RemoteError : a URL that cannot be read.
+    SchemaError : a path is not a store, or not of a schema that this version reads; every problem.
+    InputError : several stores that were asked nothing in common.
+
+    Examples
+    --------
+    >>> study = open_study("study.zarr")                                 # doctest: +SKIP
+    >>> study.attribution.sel(relation="P36")                            # doctest: +SKIP
+    >>> open_study(["step1000.zarr", "step2000.zarr"]).consistency()     # doctest: +SKIP
+    """
+    if isinstance(path, str | Path):
+        return _opened(path)
+    return _several(path)
+
+
+def _several(paths: Sequence[str | Path]) -> Studies:
+    from qloc.analysis.comparison.studies import named
+
+    studies: list[Study] = []
+    problems: list[str] = []
+    for path in paths:
+        try:
+            studies.append(_opened(path))
+        except SchemaError as error:
+            problems += error.problems
+    if problems:
+        raise SchemaError(problems)
+    return named(studies, [store_name(path) for path in paths])
+
+
+def store_name(path: str | Path) -> str:
+    """What a store is called by its path.
+
+    Examples
+    --------
+    >>> store_name("checkpoints/step1000.zarr.zip")
+    'step1000'
+    """
+    return Path(path).name.removesuffix(".zip").removesuffix(".zarr")
+
+
+def open_signals(path: Path) -> Study:
+    """A complete store without the phases that were appended to it: what these are chosen from.
+
+    It is not looked whether all of its objects are there.
+
+    Raises
+    ------
+    SchemaError : the path is not a store, or not of a schema that this version reads.
+    """
+    return _opened(path, phases=False)
+
+
+def _opened(path: str | Path, *, phases: bool = True) -> Study:
+    from qloc.analysis.inputs.study import Study
+    from qloc.store.reading.open_store import GROUPS, open_store
+
+    stored = open_store(path, phases=phases)
+    groups = {name: getattr(stored, name) for name in GROUPS}
+    digests = {phase: found["digest"] for phase, found in stored.attrs["fingerprint"].items()}
+    return Study(
+        {name: group for name, group in groups.items() if group is not None},
+        {**stored.attrs, "fingerprint": digests},
+        complete=stored.complete,
+    )
+
+
+def analyze(
+    store: str | Path, plan: AnalysisPlan | None, out: str | Path, *, progress: Progress | None = None
+) -> StudyResult:
+    """Analyze a store by a plan, and save the result as ``study.json`` in the folder ``out``.
+
+    Raises
+    ------
+    SchemaError : the path is not a store.
+    FloorError : the plan asks below what the store's panel keeps.
+    StorageError : the disk refused.
+    """
+    from qloc.analysis.analyze import analyze as analyzed
+
+    result = analyzed(open_study(store), plan or AnalysisPlan(), progress=progress)
+    result.save(Path(out))
+    return result
+
+
+def compare(stores: Sequence[str | Path], plan: AnalysisPlan | None, out: str | Path | None) -> StudyResult:
+    """Compare several stores on the facts and templates that all were asked; saved where ``out`` is a folder.
+
+    Raises
+    ------
+    SchemaError : a path is not a store; every one.
+    InputError : nothing in common, or a store without the plan's method.
+    FloorError : the plan asks below what a store's panel keeps.
+    """
+    from qloc.analysis.comparison.models import compare as compared
+
+    result = compared(open_study(stores), plan or AnalysisPlan())
+    if out is not None:
+        result.save(Path(out))
+    return result
+
+
+def forget(folder: str | Path) -> None:
+    """Remove a result that is none of the stores any more: its file, and the folder where it is empty then.
+
+    Raises
+    ------
+    StorageError : the disk refused.
+    """
+    from qloc.analysis.results import FILE
+
+    try:
+        Path(folder, FILE).unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or something else is in it
+            Path(folder).rmdir()
+    except OSError as error:
+        rule, action = "a file that can be removed", "Remove it, or choose another --out"
+        reason = error.strerror or str(error)
+        raise StorageError(message("old results", str(folder), rule, reason, action)) from error
+
+
+def report(results: Sequence[str | Path], format: str, out: str | Path) -> Path:
+    """One report on all results in these folders; a folder of result folders stands for those.
+
+    Parameters
+    ----------
+    format : ``html``, ``md``, ``latex`` or ``json``.
+
+    Raises
+    ------
+    InputError : a folder without results, or an unknown format; every problem.
+    """
+    from qloc.analysis.results import load
+    from qloc.reports.render import render, write
+
+    loaded = [load(folder) for folder in result_folders(results)]
+    return write(render(loaded, format), Path(out))  # type: ignore[arg-type]  # render refuses what is no format
+
+
+def result_folders(given: Sequence[str | Path]) -> list[Path]:
+    """Folders with a ``study.json``; one without stands for the folders in it that have one.
+
+    Raises
+    ------
+    InputError : a path that leads to none; every one.
+    """
+    from qloc.analysis.results import FILE
+
+    found: list[Path] = []
+    problems: list[str] = []
+    for folder in map(Path, given):
+        inside = [folder] if (folder / FILE).exists() else sorted(p.parent for p in folder.glob(f"*/{FILE}"))
+        found += inside
+        if not inside:
+            rule = f"a folder that `qloc analyze` wrote, with {FILE} in it"
+            problems.append(
+                message("results", str(folder), rule, str(folder.absolute()), "Run `qloc analyze` first")
+            )
+    if problems:
+        raise InputError(problems)
+    return list(dict.fromkeys(found))

@@ -1,0 +1,262 @@
+"""The phases after ``signals``, joined: analysis chooses from the store, extract runs, the store appends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from qloc.arms import RelationSums
+from qloc.canonical_json import digest, file_digest
+from qloc.errors import InputError, message
+from qloc.neuron_set_files import OwnSets, neuron_set_labels, read_own_sets
+from qloc.vocabulary import LAYER, RELATION
+from qloc.workflows.analyze import open_signals
+
+if TYPE_CHECKING:
+    from qloc.analysis.inputs.study import Study
+    from qloc.arrays import Array
+    from qloc.block import PhaseBlock, PhaseOutline, Unit
+    from qloc.extract.signals.extraction import Extraction
+    from qloc.progress import Progress
+    from qloc.store.units.coordinator import Coordinator
+    from qloc.store.units.ledger import UnitRecord
+    from qloc.workers.runner import Runner
+
+
+class PhaseRun(Protocol):
+    """A phase on one model: what it will give, and what it gives of a unit and the arms chosen for it."""
+
+    @property
+    def outline(self) -> PhaseOutline:
+        """What is known before the model has run; may load the weights."""
+        ...
+
+    def extract(self, unit: Unit, arms: Any) -> PhaseBlock:
+        """Run the model over one unit; a function of plan, unit and arms alone."""
+        ...
+
+
+Steps = tuple[Callable[["Unit"], Any], PhaseRun]
+"""How a unit's arms are chosen, and what runs them."""
+
+
+def _interventions(extraction: Extraction, study: Study) -> Steps:
+    from qloc.analysis.interventions.choosing import Chooser
+    from qloc.extract.interventions.phase import prepare
+
+    plan = extraction.plan
+    part, own = plan.intervention_plan(), read_own_sets(plan.sets)
+    chooser = Chooser.of(study, part, seed=plan.seed, own=_numbered(own, study, str(plan.sets)))
+    return chooser.arms, prepare(extraction, part, neuron_set_labels(part, own), relation_sums(study))
+
+
+def _edits(extraction: Extraction, study: Study) -> Steps:
+    from qloc.analysis.editing.choosing import EditChooser
+    from qloc.extract.edits.phase import prepare
+
+    plan = extraction.plan
+    part = plan.edit_plan()
+    return EditChooser(study=study, part=part, seed=plan.seed).arms, prepare(extraction, part)
+
+
+STEPS: Final[Mapping[str, Callable[[Extraction, Study], Steps]]] = {
+    "interventions": _interventions,
+    "edits": _edits,
+}
+"""What each phase does, in the order in which they run."""
+
+
+def _numbered(own: OwnSets, study: Study, at: str) -> dict[str, dict[str, Array]]:
+    """Users' sets by neuron number, layer · n_neurons + index.
+
+    Raises
+    ------
+    InputError : neurons that the model has not, facts that the study has not; every problem.
+    """
+    n_layers, n_neurons = int(study.signals.sizes[LAYER]), int(study.signals.attrs["n_neurons"])
+    ids = {"", *study.column("facts", "id").tolist()}
+    problems = [
+        message("fact", fact, "the id of a fact of the study, or empty for all", at, f"Mend set {name!r}")
+        for name, facts in own.items()
+        for fact in facts
+        if fact not in ids
+    ]
+    problems += [
+        message(
+            "neuron", list(neuron), f"[layer < {n_layers}, index < {n_neurons}]", at, f"Mend set {name!r}"
+        )
+        for name, facts in own.items()
+        for neurons in facts.values()
+        for neuron in neurons
+        if neuron[0] >= n_layers or neuron[1] >= n_neurons
+    ]
+    if problems:
+        raise InputError(problems)
+    return {
+        name: {
+            fact: np.array([layer * n_neurons + index for layer, index in neurons], dtype=np.int64)
+            for fact, neurons in facts.items()
+        }
+        for name, facts in own.items()
+    }
+
+
+def relation_sums(study: Study) -> RelationSums | None:
+    """The sums of /statistics, read relation by relation; None in a store of before there were any."""
+    found = study.statistics
+    if "activation_sum" not in found:
+        return None
+    counts = dict(zip(found[RELATION].values.tolist(), found["n_queries"].values.tolist(), strict=True))
+
+    def activation_sum(relation: str) -> Array:
+        values: Array = found["activation_sum"].sel({RELATION: relation}).to_numpy().astype(np.float64)
+        return values
+
+    return RelationSums(n_queries=counts, activation_sum=activation_sum)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseUnits:
+    """Runs units of a phase and writes their files; called wherever units are run.
+
+    What is dear (the open study, the sets of all queries, the model) is made once in a process.
+    """
+
+    extraction: Extraction
+    store: Path
+    phase: str
+
+    def __call__(self, unit: Unit) -> UnitRecord:
+        """Run a unit and write its file; it does not count until recorded."""
+        from qloc.store.writing.phase_writer import write_phase_unit
+
+        return write_phase_unit(self.store, self.phase, self.block(unit))
+
+    def block(self, unit: Unit) -> PhaseBlock:
+        """Choose a unit's arms and run them."""
+        arms_of, run = self._steps()
+        return run.extract(unit, arms_of(unit))
+
+    def outline(self) -> PhaseOutline:
+        """What is known of the phase before the model has run for it."""
+        return self._steps()[1].outline
+
+    def _steps(self) -> Steps:
+        key = (str(self.store.absolute()), digest(fingerprint(self.extraction, self.phase)))
+        if key not in _MADE:
+            _MADE.clear()
+            _MADE[key] = STEPS[self.phase](self.extraction, open_signals(self.store))
+        return _MADE[key]
+
+
+OWN_SETS: Final = "own_sets"
+"""Of a phase's parameters, the sha256 of the file with users' own sets."""
+
+_MADE: Final[dict[tuple[str, str], Steps]] = {}
+
+
+def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
+    """What a phase's numbers depend on, nested: what it was chosen from, and its own parameters."""
+    plan = extraction.plan
+    part = {"interventions": plan.intervention_plan, "edits": plan.edit_plan}[phase]()
+    parameters = {**part.parameters(), "seed": plan.seed}
+    if plan.sets is not None and phase == "interventions":
+        read_own_sets(plan.sets)  # refused where it is none of that form
+        parameters[OWN_SETS] = file_digest(Path(plan.sets))
+    return {"phase": phase, "parents": {"signals": digest(extraction.fingerprint)}, "parameters": parameters}
+
+
+def is_held(extraction: Extraction, store: Path, phase: str) -> bool:
+    """Whether a complete store has a phase of this plan; told without the weights.
+
+    Raises
+    ------
+    FingerprintError : it has the phase with other parameters; shows where they differ.
+    """
+    from qloc.store.writing.phase_writer import holds_phase
+
+    return holds_phase(store, phase, fingerprint(extraction, phase))
+
+
+def append_phase(extraction: Extraction, store: Path, phase: str, progress: Progress, run: Runner) -> None:
+    """Run a phase over a complete store, or go on where an earlier run was stopped.
+
+    Parameters
+    ----------
+    run : what runs units; called again and again, it keeps what is dear where they are run.
+
+    Raises
+    ------
+    InputError, FingerprintError, LockedError, ModelError, StorageError : as for an extraction.
+    """
+    from qloc.store.integrity.verify import require_present
+    from qloc.store.writing.phase_writer import PhaseWriter
+
+    require_present(store)
+    started = datetime.now(UTC)
+    units = PhaseUnits(extraction=extraction, store=store.absolute(), phase=phase)
+    outline = run.call(units.outline)
+    with PhaseWriter.open(store, outline, fingerprint(extraction, phase)) as writer:
+        if not writer.layout.phases[phase].groups:
+            reasons = "; ".join(f"{name} {value}" for name, value in outline.attrs.items())
+            progress.say(f"Phase {phase} cannot be run here, and is left empty: {reasons}.")
+        run_units(writer, units, progress, phase, run)
+        progress.say(f"Assembling {phase} of {store} …")
+        environment = run.call(partial(getattr, extraction, "environment"))
+        writer.finalize(described(extraction, environment, started))
+    _MADE.clear()
+
+
+def run_again(
+    extraction: Extraction, store: Path, phase: str, units: Iterable[Unit]
+) -> Iterator[tuple[Unit, PhaseBlock]]:
+    """Run units of a phase that a store has, as when it was appended; for a store whose signals are sound.
+
+    Raises
+    ------
+    FingerprintError : the phase would be another here; shows where they differ.
+    InputError, ModelError : as for an extraction.
+    """
+    from qloc.store.writing.phase_writer import refuse_other_outline
+
+    _MADE.clear()
+    work = PhaseUnits(extraction=extraction, store=store.absolute(), phase=phase)
+    try:
+        refuse_other_outline(store, work.outline(), fingerprint(extraction, phase))
+        for unit in units:
+            yield unit, work.block(unit)
+    finally:
+        _MADE.clear()
+
+
+def run_units(
+    writer: Coordinator[Any], work: Callable[[Unit], UnitRecord], progress: Progress, stage: str, run: Runner
+) -> None:
+    """Run and record the units that are missing, telling how far it is in queries."""
+    missing = writer.missing()
+    total, left = writer.layout.sizes["query"], sum(unit.n_queries for unit in missing)
+    if n_done := len(writer.layout.units) - len(missing):
+        progress.say(f"{n_done:,} of {len(writer.layout.units):,} units of {stage} are there already.")
+    with progress.stage(stage, total, done=total - left) as advance:
+        for unit, record in run.each(work, missing):
+            writer.record(record)
+            advance(unit.n_queries)
+
+
+def described(extraction: Extraction, environment: Mapping[str, str], started: datetime) -> dict[str, Any]:
+    """What the manifest says of a run that completed a phase."""
+    from qloc.version import __version__
+
+    return {
+        "qloc": __version__,
+        "environment": dict(environment),
+        "plan": extraction.plan.model_dump(mode="json", exclude={"analysis"}),
+        "started": started.isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

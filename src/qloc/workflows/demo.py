@@ -1,0 +1,70 @@
+"""The demonstration: the two embedded models, from extraction, or from the shipped one, to report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from qloc.errors import MissingDependencyError
+from qloc.phase_plan import EditPlan, RomePlan
+from qloc.plan import Plan
+from qloc.progress import Progress
+from qloc.shipped import KINDS, Kind, place, shipped_plan
+from qloc.workflows.analyze import COMPARISON, analyze, compare, report
+from qloc.workflows.extract import extract_study
+
+FACTS_OF_A_RELATION: Final = 24
+"""Enough for the tests to have power, and few enough for two cores to extract in a few minutes."""
+
+
+EDITED_OF_A_RELATION: Final = 4
+"""Edits are tested on every query of a fact, many at a time, and cost more than what was extracted before."""
+
+
+ROME: Final = RomePlan(layer=0.0, prefixes=2, steps=12)
+"""These models of four layers look facts up in the first: an edit of a later one comes too late for many."""
+
+
+def demo(out: str | Path, *, progress: Progress | None = None) -> Path:
+    """Extract, analyze and report on the embedded models; gives the report's path.
+
+    Without torch or its kin it starts from the extraction that comes with qloc, and says so.
+
+    Parameters
+    ----------
+    out : folder for ``causal.zarr``, ``masked.zarr``, ``results/causal``, ``results/masked``,
+        ``results/comparison`` and ``report.html``; what was extracted already is not extracted again.
+
+    Raises
+    ------
+    FingerprintError : there is a store of another extraction in ``out``, such as the shipped one where torch
+        has been installed since.
+    """
+    out, progress = Path(out), progress or Progress(quiet=True)
+    folders = []
+    for kind in KINDS:
+        store, results = out / f"{kind}.zarr", out / "results" / kind
+        plan = _extracted(kind, store, progress)
+        progress.say(f"Analyzing {store} …")
+        analyze(store, plan.analysis, results, progress=progress)
+        folders.append(results)
+    folders.append(out / "results" / COMPARISON)
+    compare([out / f"{kind}.zarr" for kind in KINDS], plan.analysis, folders[-1])
+    return report(folders, "html", out / "report.html")
+
+
+def _extracted(kind: Kind, store: Path, progress: Progress) -> Plan:
+    """Extract into a store, or put the shipped one there; the plan that it is of."""
+    edits = EditPlan(max_facts=EDITED_OF_A_RELATION, rome=ROME)
+    plan = Plan(model=f"embedded:{kind}", facts="embedded", max_facts=FACTS_OF_A_RELATION, edits=edits)
+    try:
+        extract_study(plan, store, progress=progress)
+    except MissingDependencyError:
+        plan = shipped_plan(kind)
+        few, many = plan.max_facts, FACTS_OF_A_RELATION
+        progress.say(
+            f"{store} starts from the shipped extraction, {few} facts a relation: torch or its kin are "
+            f"missing. With qloc[extract], the demonstration extracts {many}."
+        )
+        place(kind, store)
+    return plan

@@ -1,0 +1,213 @@
+"""What sharing needs of two rooms: stores, and the neuron sets that an analysis makes of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from qloc.canonical_json import canonical, differences
+from qloc.errors import InputError, message
+from qloc.vocabulary import DEFAULT_THRESHOLD
+
+if TYPE_CHECKING:
+    from qloc.neurons import NeuronSets
+    from qloc.store.reading.open_store import StoredStudy
+
+DEFAULT_SHARE: Final = 0.5
+"""Sharing percentage p of the peers: a fact's neuron is in more than this share of its queries' sets."""
+
+
+def diff(a: str | Path, b: str | Path, *, threshold: float = DEFAULT_THRESHOLD) -> dict[str, Any]:
+    """Two extractions of one plan: how their numbers differ, and the neuron sets they lead to.
+
+    Parameters
+    ----------
+    a, b : complete stores.
+    threshold : t of the neuron sets, attribution > t · max.
+
+    Returns
+    -------
+    dict, JSON only: ``stores, facts, queries, fingerprint`` (where it differs), ``threshold, arrays, sets``.
+    ``arrays``: of each ``n, n_unequal, unequal`` (share), ``absolute, relative`` (largest differences).
+    ``sets``: of each method the Jaccard index |A ∩ B| / |A ∪ B| of a query's two sets, 1 where both are
+    empty: ``mean, min`` and ``exact``, the share of queries where it is 1; None without queries.
+
+    Raises
+    ------
+    SchemaError, VerificationError : no store, or a broken one.
+    InputError : not two extractions of one plan; every problem.
+    FloorError : a threshold below what a panel keeps.
+    """
+    from qloc.store.exchange.diff import compare, require_comparable
+    from qloc.store.reading.open_store import open_store
+    from qloc.workflows.analyze import open_study
+
+    first, second = open_store(a), open_store(b)
+    require_comparable(first, second)
+    studies = [open_study(path) for path in (a, b)]
+    methods = first.layout.methods
+    sets = {name: _agreement(*(study.neurons(name, threshold) for study in studies)) for name in methods}
+    arrays = compare(first, second)
+    return {
+        "stores": [str(a), str(b)],
+        "facts": first.layout.sizes["fact"],
+        "queries": first.layout.sizes["query"],
+        "fingerprint": differences(_made_from(first), _made_from(second)),
+        "threshold": threshold,
+        "arrays": {path: {**asdict(one), "unequal": one.unequal} for path, one in arrays.items()},
+        "sets": sets,
+    }
+
+
+def _made_from(stored: StoredStudy) -> dict[str, Any]:
+    return {phase: found["made_from"] for phase, found in stored.attrs["fingerprint"].items()}
+
+
+def jaccard(a: NeuronSets, b: NeuronSets) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """|A ∩ B| / |A ∪ B| of every query's sets: float64, (query,); 1 where both are empty."""
+    common = a.member.astype(np.int64).multiply(b.member.astype(np.int64)).sum(axis=1)
+    either = a.sizes() + b.sizes() - common
+    return np.where(either > 0, common / np.maximum(either, 1), 1.0)
+
+
+def _agreement(a: NeuronSets, b: NeuronSets) -> dict[str, float | None]:
+    return _summary(jaccard(a, b))
+
+
+def _summary(index: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | None]:
+    if not index.size:
+        return {"mean": None, "min": None, "exact": None}
+    return {"mean": float(index.mean()), "min": float(index.min()), "exact": float((index == 1).mean())}
+
+
+def refined(sets: NeuronSets, share: float = DEFAULT_SHARE) -> dict[str, list[list[int]]]:
+    """The refined neurons of every fact that has queries: those in more than ``share`` of its queries' sets.
+
+    Parameters
+    ----------
+    share : p, in [0, 1).
+
+    Returns
+    -------
+    dict : fact id → [[layer, index], …], ascending.
+
+    References
+    ----------
+    Dai et al. 2022 (arXiv 2104.08696), §3.3; ``get_refined_neurons`` of EleutherAI/knowledge-neurons.
+    """
+    if not 0 <= share < 1:
+        rule, action = "a number in [0, 1)", "Give a share of a fact's queries"
+        raise InputError(message("share", share, rule, "refined neurons", action))
+    found: dict[str, list[list[int]]] = {}
+    fact = sets.queries["fact"]
+    for number in np.unique(fact):
+        rows = sets.member[np.flatnonzero(fact == number)]
+        count = np.asarray(rows.astype(np.int64).sum(axis=0)).reshape(-1)
+        neurons = np.flatnonzero(count > share * rows.shape[0])
+        found[str(sets.facts["id"][number])] = [list(divmod(int(n), sets.n_neurons)) for n in neurons]
+    return found
+
+
+def export_neurons(
+    store: str | Path,
+    out: str | Path,
+    *,
+    method: str = "ig",
+    threshold: float = DEFAULT_THRESHOLD,
+    share: float = DEFAULT_SHARE,
+) -> Path:
+    """Write the refined neurons of a store's facts as the peers do: ``{fact id: [[layer, index], …]}``.
+
+    Parameters
+    ----------
+    store : complete or not; facts without queries are left out.
+    method, threshold : of the queries' sets.
+    share : as for :func:`refined`.
+
+    Raises
+    ------
+    SchemaError, VerificationError : no store, or a broken one.
+    InputError : an unknown method, a share out of its domain, or something at ``out``.
+    FloorError : a threshold below what a panel keeps.
+    StorageError : the disk refused; nothing is left.
+    """
+    from qloc.store.files.staging import file_aside
+    from qloc.workflows.analyze import open_study
+
+    found = refined(open_study(store).neurons(method, threshold), share)
+    with file_aside(Path(out)) as aside:
+        aside.write_bytes(canonical(found) + b"\n")
+    return Path(out)
+
+
+def import_neurons(
+    source: str | Path,
+    store: str | Path,
+    *,
+    method: str = "ig",
+    threshold: float = DEFAULT_THRESHOLD,
+    share: float = DEFAULT_SHARE,
+) -> dict[str, Any]:
+    """Neurons that somebody found, as ``{fact id: [[layer, index], …]}``, beside those of a store.
+
+    Returns
+    -------
+    dict, JSON only: ``facts`` (in both), ``only_here, only_there`` (facts that one of them has), and of the
+    Jaccard index of a fact's two refined sets ``mean, min, exact``; None without a fact in both. ``neurons``:
+    the imported sets of the facts in both.
+
+    Raises
+    ------
+    InputError : the file is not of that form, or names neurons that the model of the store has not; every
+        problem.
+    """
+    from qloc.workflows.analyze import open_study
+
+    sets = open_study(store).neurons(method, threshold)
+    theirs = _neurons(Path(source), sets.n_layers, sets.n_neurons)
+    ours = refined(sets, share)
+    both = [name for name in ours if name in theirs]
+    index = np.array([_overlap(ours[name], theirs[name]) for name in both])
+    return {
+        "facts": len(both),
+        "only_here": len(ours) - len(both),
+        "only_there": len(theirs) - len(both),
+        **_summary(index),
+        "neurons": {name: theirs[name] for name in both},
+    }
+
+
+def _overlap(a: list[list[int]], b: list[list[int]]) -> float:
+    first, second = ({(layer, index) for layer, index in found} for found in (a, b))
+    return len(first & second) / len(first | second) if first | second else 1.0
+
+
+def _neurons(source: Path, n_layers: int, n_neurons: int) -> dict[str, list[list[int]]]:
+    rule, action = "JSON of the form {fact id: [[layer, index], …]}", "Export it again"
+    try:
+        found = json.loads(source.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(message("file", str(error), rule, str(source), action)) from None
+    if not isinstance(found, dict):
+        raise InputError(message("file", type(found).__name__, rule, str(source), action))
+    bounds = f"[layer < {n_layers}, index < {n_neurons}]"
+    problems = []
+    for name, neurons in found.items():
+        if not isinstance(neurons, list):
+            problems.append(message(f"fact {name!r}", neurons, "a list of neurons", str(source), action))
+            continue
+        if wrong := [neuron for neuron in neurons if not _is_neuron(neuron, n_layers, n_neurons)]:
+            what = f"neuron of fact {name!r} (and {len(wrong) - 1} more)"
+            problems.append(message(what, wrong[0], bounds, str(source), "Take the store of the same model"))
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _is_neuron(found: Any, n_layers: int, n_neurons: int) -> bool:
+    whole = isinstance(found, list) and len(found) == 2 and all(type(n) is int for n in found)
+    return whole and 0 <= found[0] < n_layers and 0 <= found[1] < n_neurons

@@ -1,0 +1,259 @@
+"""An extraction, run or resumed into a store: extract and store joined."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qloc.errors import InputError, MissingDependencyError, message
+from qloc.neuron_set_files import read_own_sets
+from qloc.plan import Plan
+from qloc.progress import Progress
+from qloc.workers.runner import Runner, runner
+from qloc.workflows import append_phases
+
+if TYPE_CHECKING:
+    from qloc.block import Outline, Unit
+    from qloc.extract.signals.extraction import Extraction
+    from qloc.store.units.ledger import UnitRecord
+    from qloc.store.writing.writer import Writer
+
+_EXTRACT_NEEDS: Final = ("torch", "transformers", "tokenizers", "safetensors")
+_PROBED_QUERIES: Final = 24
+"""Queries that a dry run extracts to tell time and size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """What an extraction did, or in a dry run would do.
+
+    Attributes
+    ----------
+    n_facts, n_queries, n_units : of the whole store.
+    n_done : units that were in the store already.
+    n_bytes, seconds : size on disk, this run's time; in a dry run estimated from a few queries.
+    excluded : queries that the model cannot be asked, by reason.
+    skipped : facts and queries that reading them left out, or marks, by reason.
+    merged : facts that repeated an earlier one.
+    """
+
+    path: Path
+    n_facts: int
+    n_queries: int
+    n_units: int
+    n_done: int
+    n_bytes: int
+    seconds: float
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    merged: int = 0
+
+
+def extract_study(
+    plan: Plan, out: str | Path, *, progress: Progress | None = None, dry_run: bool = False
+) -> Extracted:
+    """Run a plan's model over its facts into a store, or go on where an earlier run of the plan was stopped.
+
+    Parameters
+    ----------
+    out : the store: nothing yet, or one of the same fingerprint.
+    dry_run : write nothing; extract a few queries, to tell how much and how long it would be.
+
+    Raises
+    ------
+    MissingDependencyError : torch or its kin are not installed.
+    InputError : model, facts or path; every problem. FingerprintError, if the store holds another extraction.
+    LockedError : another process writes the store.
+    ModelError : the model gave something that is not finite.
+    WorkerError : worker processes died of a unit, or their scheduler did; what was recorded is kept.
+    StorageError : the disk refused.
+    """
+    out, progress = Path(out), progress or Progress(quiet=True)
+    extraction = prepared(plan)
+    if "interventions" in plan.phases:
+        read_own_sets(plan.sets)  # refused before the model has run for hours
+    further = [phase for phase in plan.phases if phase != "signals"]
+    signals_held = not dry_run and _finished(out, extraction.fingerprint)
+    if signals_held:
+        further = [phase for phase in further if not append_phases.is_held(extraction, out, phase)]
+        if not further:
+            progress.say(f"{out} holds this extraction already.")
+            return _of_store(out)
+    progress.say(f"Loading {plan.model} …")
+    if dry_run:
+        if further:
+            progress.say(f"Not in the estimate: {', '.join(further)}.")
+        return _estimated(extraction, out)
+    clock = time.monotonic()
+    with _runner(extraction, progress) as run:
+        found = _of_store(out) if signals_held else _run(extraction, out, progress, run)
+        for phase in further:
+            append_phases.append_phase(extraction, out, phase, progress, run)
+    whole = _of_store(out)
+    return replace(whole, n_done=found.n_done, seconds=time.monotonic() - clock)
+
+
+def prepared(plan: Plan) -> Extraction:
+    """An extraction whose weights are not read yet.
+
+    Raises
+    ------
+    MissingDependencyError : torch or its kin are not installed.
+    InputError : model or facts cannot be read.
+    """
+    try:
+        from qloc.extract.signals.extraction import prepare
+
+        return prepare(plan)
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in _EXTRACT_NEEDS:
+            raise
+        what, action = f"package {name}", "In the clone, run: pip install -c constraints.txt '.[extract]'"
+        rule = "installed; qloc[extract] brings it"
+        raise MissingDependencyError(message(what, "missing", rule, "qloc extract", action)) from None
+
+
+def _finished(out: Path, fingerprint: Mapping[str, Any]) -> bool:
+    """Whether this extraction is in ``out`` already, and nothing is left to tidy; refuses another's store.
+
+    Asked before the weights are read, so that neither answer has to wait for them.
+    """
+    from qloc.store.integrity.check import complete, is_store, layout_of
+    from qloc.store.names import LEDGER
+    from qloc.store.schema import manifest
+    from qloc.store.writing import append
+    from qloc.store.writing.skeleton import compare, refuse_other
+
+    refuse_other(out)
+    if not is_store(out):
+        return False
+    compare(out, layout_of(out), fingerprint)
+    if not complete(out) or (out / LEDGER).exists():
+        return False
+    manifest.read(out)
+    append.tidy(out)
+    return True
+
+
+def _opened(extraction: Extraction, outline: Outline, out: Path) -> Writer:
+    from qloc.store.writing.writer import Writer
+
+    kept = extraction.plan.model_dump(include={"tier", "floor", "capacity", "store_dtype"})
+    return Writer.open(out, outline, extraction.fingerprint, **kept)
+
+
+def _run(extraction: Extraction, out: Path, progress: Progress, run: Runner) -> Extracted:
+    started, clock = datetime.now(UTC), time.monotonic()
+    outline = run.call(partial(getattr, extraction, "outline"))
+    with _opened(extraction, outline, out) as writer:
+        missing = writer.missing()
+        n_done = len(outline.units) - len(missing)
+        if n_done:
+            progress.say(f"{n_done:,} of {len(outline.units):,} units are in {out} already.")
+        total, left = outline.sizes["query"], sum(unit.n_queries for unit in missing)
+        with progress.stage("extract", total, done=total - left) as advance:
+            for unit, record in run.each(_SignalUnits(extraction, out.absolute()), missing):
+                writer.record(record)
+                advance(unit.n_queries)
+        progress.say(f"Assembling {out} …")
+        environment = run.call(partial(getattr, extraction, "environment"))
+        writer.finalize(append_phases.described(extraction, environment, started))
+    found = _of_store(out)
+    return replace(found, n_done=n_done, seconds=time.monotonic() - clock)
+
+
+def _runner(extraction: Extraction, progress: Progress) -> AbstractContextManager[Runner]:
+    """What runs the units: this process, or workers, which then alone load the weights."""
+    from qloc.extract.models.loading import visible_gpus
+
+    plan = extraction.plan
+    gpus = visible_gpus(plan.device) if plan.workers else ()
+    return runner(plan.workers, plan.cluster, gpus=gpus, say=progress.say)
+
+
+@dataclass(frozen=True)
+class _SignalUnits:
+    """Extracts units of phase ``signals`` and writes their files; called wherever units are run."""
+
+    extraction: Extraction
+    store: Path
+
+    def __call__(self, unit: Unit) -> UnitRecord:
+        from qloc.store.integrity.check import is_store
+        from qloc.store.writing.writer import write_unit
+
+        if not is_store(self.store):
+            place, action = platform.node(), "Put --out on a file system that all workers share"
+            rule = "a folder that every worker sees, at one path"
+            raise InputError(message("store", str(self.store), rule, place, action))
+        return write_unit(self.store, self.extraction.extract(unit))
+
+
+def _of_store(path: Path) -> Extracted:
+    from qloc.store.integrity.check import layout_of, root_attributes
+
+    layout = layout_of(path)
+    return Extracted(
+        path=path,
+        n_facts=layout.sizes["fact"],
+        n_queries=layout.sizes["query"],
+        n_units=len(layout.units),
+        n_done=len(layout.units),
+        n_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        seconds=0.0,
+        **_left_out(root_attributes(path)),
+    )
+
+
+def _left_out(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: attrs[name] for name in ("excluded", "skipped", "merged") if name in attrs}
+
+
+def _estimated(extraction: Extraction, out: Path) -> Extracted:
+    """Time and size of the first few queries, for all of them."""
+    outline = extraction.outline
+    extraction.extract(_first(outline, 1))  # what is done once is not timed
+    probe = _first(outline, _PROBED_QUERIES)
+    clock = time.monotonic()
+    block = extraction.extract(probe)
+    seconds = time.monotonic() - clock
+    few = replace(
+        outline,
+        facts={name: column[: probe.last_fact] for name, column in outline.facts.items()},
+        sizes={**outline.sizes, "fact": probe.n_facts, "query": probe.n_queries},
+        units=(probe,),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        with _opened(extraction, few, Path(folder) / "probe.zarr") as writer:
+            writer.write(block)
+            writer.finalize()
+        n_bytes = sum(path.stat().st_size for path in Path(folder).glob("*.zarr/**/c/**/*") if path.is_file())
+    share = outline.sizes["query"] / probe.n_queries
+    return Extracted(
+        path=out,
+        n_facts=outline.sizes["fact"],
+        n_queries=outline.sizes["query"],
+        n_units=len(outline.units),
+        n_done=0,
+        n_bytes=round(share * n_bytes),
+        seconds=share * seconds,
+        **_left_out(outline.attrs),
+    )
+
+
+def _first(outline: Outline, n_queries: int) -> Unit:
+    """The first facts that have ``n_queries`` queries between them, as a unit."""
+    from qloc.block import Unit
+
+    ends = outline.facts["n_queries"].cumsum()
+    last = int(ends.searchsorted(min(n_queries, ends[-1])))
+    return Unit(number=0, first_fact=0, last_fact=last + 1, first_query=0, last_query=int(ends[last]))

@@ -1,0 +1,168 @@
+"""A store repaired: what the store cannot rebuild alone is extracted again, and no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qloc.errors import InputError, message
+from qloc.plan import Plan, plan_from
+from qloc.progress import Progress
+from qloc.workflows import append_phases
+from qloc.workflows.extract import prepared
+
+if TYPE_CHECKING:
+    from qloc.block import Block, PhaseBlock, Unit
+    from qloc.extract.signals.extraction import Extraction
+    from qloc.store.repair.phase import Stage
+    from qloc.store.repair.whole_store import Repair, Repaired
+
+_SIGNALS: Final = "signals"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mended:
+    """What repairing a store did.
+
+    Attributes
+    ----------
+    completed : the store was unfinished with every unit in it, and is complete now.
+    repaired : what was rebuilt; None where it was completed.
+    """
+
+    path: Path
+    completed: bool = False
+    repaired: Repaired | None = None
+
+
+def repair_store(
+    path: str | Path,
+    *,
+    model: str | None = None,
+    facts: str | None = None,
+    sets: str | None = None,
+    device: str | None = None,
+    accept: bool = False,
+    progress: Progress | None = None,
+) -> Mended:
+    """Make a damaged store again what its manifest says, extracting the units of damaged objects again.
+
+    Parameters
+    ----------
+    model, facts, sets : where they are now; by default as when the store was made. Needed only where units
+        (for facts, columns of /facts; for sets, units of interventions) are damaged; their digests must be
+        those of the store.
+    device : by default as in the plan.
+    accept : take rebuilt objects that have other bytes than the manifest says, as those of another device
+        have, and write a manifest that names them.
+
+    Raises
+    ------
+    SchemaError : the path is no store, or has neither manifest nor ledger.
+    InputError : it is packed or at a URL, units are missing, or model, facts or sets cannot be read.
+    FingerprintError : model, facts, sets or parameters are not those of the store; shows where they differ.
+    LockedError : another process writes or repairs it.
+    VerificationError : the manifest or metadata are lost, or rebuilt objects have other bytes; each.
+    ModelError, MissingDependencyError, StorageError : as for an extraction.
+    """
+    from qloc.store.files.url import local
+    from qloc.store.integrity.check import complete
+    from qloc.store.repair.whole_store import Repair
+    from qloc.store.writing.roll_forward import roll_forward
+
+    path, progress = local(path, "qloc store repair"), progress or Progress(quiet=True)
+    if not path.is_file() and not complete(path):
+        progress.say(f"Assembling {path} …")
+        roll_forward(path, _described("completed"))
+        return Mended(path=path, completed=True)
+    with Repair.open(path) as repair:
+        extraction = None
+        if repair.facts or any(stage.units for stage in repair.stages):
+            flags = {"model": model, "facts": facts, "sets": sets, "device": device}
+            extraction = _again(repair, flags)
+        for stage in repair.stages:
+            environment = _run(stage, extraction, progress) if extraction and stage.units else {}
+            told = {**_described("repaired"), "environment": environment}
+            repair.settle(stage, told if accept else None)
+        return Mended(path=path, repaired=repair.finish())
+
+
+def _again(repair: Repair, flags: Mapping[str, Any]) -> Extraction:
+    """The extraction that made the store, once it is sure that it is the same; facts are handed over."""
+    from qloc.store.integrity.check import layout_of
+    from qloc.store.writing.phase_writer import refuse_other_phase
+    from qloc.store.writing.skeleton import compare
+
+    extraction = prepared(_plan(repair, flags))
+    compare(repair.path, layout_of(repair.path), extraction.fingerprint)
+    for stage in repair.stages[1:]:
+        if stage.units:
+            refuse_other_phase(repair.path, stage.phase, append_phases.fingerprint(extraction, stage.phase))
+    if repair.facts:
+        repair.put_facts(extraction.asking.fact_columns(extraction.facts))
+    return extraction
+
+
+def _run(stage: Stage, extraction: Extraction, progress: Progress) -> Mapping[str, str]:
+    """Hand a stage the units that it lacks; what ran them."""
+    units = stage.units
+    progress.say(f"Running {len(units):,} units of {stage.phase} again …")
+    with progress.stage(stage.phase, sum(unit.n_queries for unit in units)) as advance:
+        for unit, block in _blocks(stage, extraction, units):
+            stage.put(block)
+            advance(unit.n_queries)
+    return extraction.environment
+
+
+def _blocks(
+    stage: Stage, extraction: Extraction, units: tuple[Unit, ...]
+) -> Iterator[tuple[Unit, Block | PhaseBlock]]:
+    if stage.phase == _SIGNALS:
+        return ((unit, extraction.extract(unit)) for unit in units)
+    return append_phases.run_again(extraction, stage.path, stage.phase, units)
+
+
+def _plan(repair: Repair, flags: Mapping[str, Any]) -> Plan:
+    """The plan that a store was extracted by: parameters are in its fingerprints, the rest in the root."""
+    from qloc.store.integrity.check import root_attributes
+
+    attributes = root_attributes(repair.path)
+    made_from = {phase: one.get("made_from", {}) for phase, one in attributes["fingerprint"].items()}
+    parameters = {phase: one.get("parameters") for phase, one in made_from.items()}
+    if any(parameters.get(stage.phase) is None for stage in repair.stages) or "model" not in attributes:
+        rule = "an extraction's, which can be repeated"
+        action = "Make the store again as it was made"
+        raise InputError(message("store", "made without a model", rule, str(repair.path), action))
+    told = {"model": attributes["model"], "facts": attributes.get("facts")}
+    told |= {"revision": attributes.get("revision") or None, **parameters[_SIGNALS]}
+    known = {name: value for name, value in told.items() if name in Plan.model_fields}
+    later = [stage.phase for stage in repair.stages if stage.phase != _SIGNALS]
+    known["phases"] = (_SIGNALS, *later)
+    known |= {phase: _part(phase, parameters[phase]) for phase in later}
+    given = {name: value for name, value in flags.items() if value is not None}
+    if append_phases.OWN_SETS in parameters.get("interventions", {}):
+        known["sets"] = _sets(repair)
+    return plan_from(flags=known | given)
+
+
+def _part(phase: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a phase does, of the parameters in its fingerprint."""
+    fields = type(getattr(Plan(), phase)).model_fields
+    return {name: value for name, value in parameters.items() if name in fields}
+
+
+def _sets(repair: Repair) -> str | None:
+    """Where the users' own sets were when the phase was run, as the manifest says."""
+    run: dict[str, Any] = repair.said["run"].get("phases", {}).get("interventions", {})
+    found = run.get("plan", {}).get("sets")
+    return None if found is None else str(found)
+
+
+def _described(what: str) -> dict[str, Any]:
+    """What the manifest says of a run that did not extract the whole store."""
+    from qloc.version import __version__
+
+    return {"qloc": __version__, what: datetime.now(UTC).isoformat(timespec="seconds")}

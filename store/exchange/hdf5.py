@@ -1,0 +1,327 @@
+"""A store as one HDF5 file: groups are groups, dims are dimension scales as netCDF-4 has them.
+
+h5py opens it, and xarray with h5netcdf. A dimension without values of its own is a scale of zeros; a variable
+with the name of a dimension that it is not along (/signals/fact) is called ``_nc4_non_coord_fact``, as
+netCDF-4 does. Every array has the sha256 of its values, so that importing can tell that they are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+import zarr
+
+from qloc.arrays import Array
+from qloc.errors import InputError, SchemaError, VerificationError, message
+from qloc.store.files.place import is_inside
+from qloc.store.files.staging import file_aside, folder_aside, refuse_present
+from qloc.store.integrity import check
+from qloc.store.integrity.verify import verify
+from qloc.store.names import CARD, MANIFEST
+from qloc.store.places.open_place import place_of
+from qloc.store.schema import manifest, metadata, zarr_arrays
+from qloc.store.schema.variables import SCHEMA_VERSION, STRING, Variable
+from qloc.store.writing import card
+from qloc.store.writing.assemble import consolidate
+
+ATTRIBUTES: Final = "qloc_attributes"
+"""JSON of a group's attributes as the store has them; beside it they stand one by one, for readers."""
+
+MANIFEST_ATTRIBUTE: Final = "qloc_manifest"
+SHA256: Final = "qloc_sha256"
+NOT_ALONG: Final = "_nc4_non_coord_"
+NO_VALUES: Final = "This is a netCDF dimension but not a netCDF variable."
+
+
+class Digest:
+    """sha256 of an array's values in C order, little endian; of a string, its length (8 bytes) and UTF-8."""
+
+    def __init__(self) -> None:
+        self._made = hashlib.sha256()
+
+    def add(self, values: Array) -> None:
+        """The next values, in C order."""
+        if values.dtype == object:
+            for text in values.reshape(-1):
+                raw = str(text).encode()
+                self._made.update(len(raw).to_bytes(8, "little") + raw)
+        else:
+            little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+            self._made.update(np.ascontiguousarray(little).tobytes())
+
+    def hex(self) -> str:
+        """The digest."""
+        return self._made.hexdigest()
+
+
+def export(store: str | Path, out: str | Path) -> Path:
+    """Write a complete store that verifies, packed or not, as one HDF5 file.
+
+    Raises
+    ------
+    InputError : something is at ``out``, or a text has a NUL, which HDF5 cannot keep.
+    SchemaError : the path is no store.
+    VerificationError : the store is unfinished, or not what its manifest says; every problem.
+    StorageError : the disk refused; nothing is left.
+    """
+    place, out = place_of(store), Path(out)
+    refuse_present(out)
+    if problems := verify(place):
+        raise VerificationError(problems)
+    root = zarr.open_group(place.zarr(), mode="r", zarr_format=3, use_consolidated=False)
+    with file_aside(out) as aside, h5py.File(aside, "w", locking=False) as target:
+        _attributes(target, root)
+        target.attrs[MANIFEST_ATTRIBUTE] = place.read(MANIFEST).decode()
+        for name in sorted({name.split("/")[0] for name in place.names() if "/" in name}):
+            _group(target.create_group(name), root[name])  # type: ignore[arg-type]
+    return out
+
+
+def _attributes(target: Any, group: zarr.Group) -> None:
+    found = group.attrs.asdict()
+    target.attrs[ATTRIBUTES] = json.dumps(found, ensure_ascii=False)
+    for name, value in found.items():
+        plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        target.attrs[name] = value if plain else json.dumps(value, ensure_ascii=False)
+
+
+def _group(target: Any, group: zarr.Group) -> None:
+    _attributes(target, group)
+    arrays = dict(sorted(group.arrays()))
+    along = {name: _dims(array) for name, array in arrays.items()}
+    sizes = {
+        dim: n for name, array in arrays.items() for dim, n in zip(along[name], array.shape, strict=True)
+    }
+    written: dict[str, Any] = {}
+    for name, array in arrays.items():
+        stands_for = name in sizes and along[name] != (name,)
+        written[name] = _array(target, f"{NOT_ALONG}{name}" if stands_for else name, array)
+    scales = {}
+    for number, (dim, size) in enumerate(sorted(sizes.items())):
+        own = along.get(dim) == (dim,)
+        scales[dim] = written[dim] if own else target.create_dataset(dim, shape=(size,), dtype=">f4")
+        scales[dim].make_scale(dim if own else f"{NO_VALUES}{number:10d}")
+    for name, dataset in written.items():
+        for axis, dim in enumerate(along[name]):
+            dataset.dims[axis].label = dim
+            if dataset is not scales[dim]:
+                dataset.dims[axis].attach_scale(scales[dim])
+
+
+def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
+    return tuple(str(name) for name in array.metadata.to_dict()["dimension_names"])  # type: ignore[union-attr]
+
+
+def _array(target: Any, name: str, array: zarr.Array[Any]) -> Any:
+    text = array.dtype.kind == "T"
+    filters = {} if text or 0 in array.shape else {"compression": "gzip", "compression_opts": 4}
+    dataset = target.create_dataset(
+        name,
+        shape=array.shape,
+        dtype=h5py.string_dtype() if text else array.dtype,
+        chunks=None if 0 in array.shape else tuple(map(min, array.chunks, array.shape)),
+        shuffle=bool(filters),
+        fletcher32=bool(filters),
+        **filters,
+    )
+    made = Digest()
+    for piece in pieces(array.shape, (array.shards or array.chunks)):
+        values = np.asarray(array[piece])
+        values = values.astype(object) if text else values
+        made.add(values)
+        try:
+            dataset[piece] = values
+        except ValueError as error:
+            what, rule = f"a text of {array.path}", "texts without NUL, which HDF5 cannot keep"
+            where, action = str(array.store_path), "Share the store with qloc store pack"
+            raise InputError(message(what, str(error), rule, where, action)) from None
+    dataset.attrs[SHA256] = made.hex()
+    if "long_name" in array.attrs:
+        dataset.attrs["long_name"] = array.attrs["long_name"]
+    return dataset
+
+
+def pieces(shape: tuple[int, ...], steps: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Regions one behind another in C order: of each index along the axes that are cut into ones, runs.
+
+    Examples
+    --------
+    >>> [[(s.start, s.stop) for s in piece] for piece in pieces((2, 3), (1, 2))]
+    [[(0, 1), (0, 2)], [(0, 1), (2, 3)], [(1, 2), (0, 2)], [(1, 2), (2, 3)]]
+    """
+    axis = next((d for d, (n, step) in enumerate(zip(shape, steps, strict=True)) if step > 1 and n > 1), 0)
+    step = max(steps[axis], 1) if shape else 1
+    for index in np.ndindex(shape[:axis]):
+        for first in range(0, shape[axis] if shape else 1, step):
+            run = slice(first, min(first + step, shape[axis])) if shape else slice(None)
+            before = tuple(slice(n, n + 1) for n in index)
+            yield (*before, run, *(slice(0, n) for n in shape[axis + 1 :]))
+
+
+MOST_EXPANSION: Final = 1100
+"""What a byte of gzip can become, and a little more."""
+
+
+_ACTION: Final = "Export it again from its store"
+
+
+_RESERVED: Final = ("zarr.json", MANIFEST, CARD, "c")
+
+
+def import_hdf5(source: str | Path, out: str | Path) -> Path:
+    """Make a store of an HDF5 file that :func:`qloc.store.exchange.hdf5.export` wrote.
+
+    Returns
+    -------
+    Path : the store. With the library versions that its source was written by, it has the same bytes.
+
+    Raises
+    ------
+    InputError : something is at ``out``.
+    SchemaError : the file is no HDF5 file, or none of a store.
+    VerificationError : it has what no store has, or arrays are not those exported; every problem.
+    StorageError : the disk refused; nothing is left.
+    """
+    source, out = Path(source), Path(out)
+    refuse_present(out)
+    with _opened(source) as opened:
+        said = _manifest(opened, source)
+        if problems := list(_problems(opened, source)):
+            raise VerificationError(problems)
+        with folder_aside(out) as aside, zarr_arrays.whole_writes():
+            if problems := list(_written(opened, aside, source)):
+                raise VerificationError(problems)
+            consolidate(aside)
+            card.write(aside, check.layout_of(aside))
+            kept = {name: said[name] for name in ("run", "notes")}
+            manifest.write(aside, schema_version=SCHEMA_VERSION, leave_out=(), **kept)
+            if problems := verify(aside):
+                raise VerificationError(text.replace(str(aside), str(out)) for text in problems)
+    return out
+
+
+def _opened(source: Path) -> Any:
+    try:
+        return h5py.File(source, "r")
+    except OSError as error:
+        rule = "an HDF5 file that qloc store export wrote"
+        text = message("file", str(error).splitlines()[0], rule, str(source), "Give the path of one")
+        raise SchemaError(text) from None
+
+
+def _manifest(opened: Any, source: Path) -> dict[str, Any]:
+    raw = opened.attrs.get(MANIFEST_ATTRIBUTE)
+    if not isinstance(raw, str) or ATTRIBUTES not in opened.attrs:
+        expected = f"root attributes {ATTRIBUTES}, {MANIFEST_ATTRIBUTE}"
+        text = message("HDF5 file", "another program's", expected, str(source), "Give one of a store")
+        raise SchemaError(text)
+    return manifest.parsed(raw.encode(), source)
+
+
+def _problems(opened: Any, source: Path) -> Iterator[str]:
+    """What no export has: links, foreign bytes, types and sizes."""
+    for place, group in (("/", opened), *((name, opened.get(name)) for name in _own(opened))):
+        try:
+            whole = isinstance(json.loads(group.attrs[ATTRIBUTES]), dict)
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+            whole = False
+        if not whole:
+            yield message(f"attributes of {place}", "no JSON", "those of a store", str(source), _ACTION)
+    for name in opened:
+        if name not in _own(opened):
+            yield message(f"object {name!r}", "no group of its own", "a group", str(source), _ACTION)
+    for name in _own(opened):
+        for inner in opened[name]:
+            link, what = opened[name].get(inner, getlink=True), f"object {f'{name}/{inner}'!r}"
+            if not isinstance(link, h5py.HardLink) or not _fits(inner.removeprefix(NOT_ALONG)):
+                yield message(what, "a link, or an odd name", "an array", str(source), _ACTION)
+            elif not isinstance(opened[name][inner], h5py.Dataset):
+                yield message(what, "no array", "an array", str(source), _ACTION)
+            elif text := _dataset(opened[name][inner]):
+                yield message(what, text, "an array as qloc writes it", str(source), _ACTION)
+
+
+def _own(opened: Any) -> list[str]:
+    return [
+        name
+        for name in opened
+        if isinstance(opened.get(name, getlink=True), h5py.HardLink)
+        and opened.get(name, getclass=True) is h5py.Group
+        and _fits(name)
+    ]
+
+
+def _fits(name: str) -> bool:
+    return is_inside(name) and not name.startswith("__") and name not in _RESERVED
+
+
+def _dataset(dataset: Any) -> str:
+    """Why a dataset is not to be read; empty where it is."""
+    dtype = _dtype(dataset)
+    if dtype not in metadata.DTYPES:
+        return f"of dtype {dtype}"
+    if dataset.external or dataset.is_virtual:
+        return "in another file"
+    if _is_scale(dataset):
+        return "" if max(dataset.shape, default=0) <= metadata.MOST_ROWS else f"of shape {dataset.shape}"
+    n_bytes = math.prod(dataset.shape) * (16 if dtype == STRING else metadata.DTYPES[dtype])
+    stored = dataset.id.get_storage_size()
+    if max(dataset.shape, default=0) > metadata.MOST_ROWS or n_bytes > MOST_EXPANSION * stored:
+        return f"of shape {dataset.shape} in {stored} bytes"
+    labels = [dim.label for dim in dataset.dims]
+    if not dataset.shape or not all(labels) or not isinstance(dataset.attrs.get(SHA256), str):
+        return f"without dims or {SHA256}"
+    return ""
+
+
+def _dtype(dataset: Any) -> str:
+    text = h5py.check_string_dtype(dataset.dtype)
+    if text is not None:
+        return STRING if text.encoding == "utf-8" and text.length is None else str(text)
+    return str(dataset.dtype.newbyteorder("="))
+
+
+def _is_scale(dataset: Any) -> bool:
+    name = dataset.attrs.get("NAME", b"")
+    raw = name.encode() if isinstance(name, str) else bytes(name)
+    return raw.startswith(NO_VALUES.encode())
+
+
+def _written(opened: Any, store: Path, source: Path) -> Iterator[str]:
+    """Write every array; tell which are not those that were exported."""
+    root = zarr.create_group(store, zarr_format=3, attributes=json.loads(opened.attrs[ATTRIBUTES]))
+    for name in _own(opened):
+        found = opened[name]
+        group = root.create_group(name, attributes=json.loads(found.attrs[ATTRIBUTES]))
+        for inner in found:
+            if not _is_scale(found[inner]):
+                yield from _copied(group, name, inner.removeprefix(NOT_ALONG), found[inner], source)
+
+
+def _copied(group: zarr.Group, place: str, name: str, dataset: Any, source: Path) -> Iterator[str]:
+    dims = tuple(str(dim.label) for dim in dataset.dims)
+    meaning, dtype = str(dataset.attrs.get("long_name", "")), _dtype(dataset)
+    variable = Variable(group=place, name=name, dims=dims, dtype=dtype, meaning=meaning)
+    array = zarr_arrays.create(group, variable, dtype, dataset.shape)
+    made = Digest()
+    for piece in pieces(dataset.shape, array.shards or array.chunks):
+        values = _values(dataset, piece, dtype)
+        made.add(values)
+        zarr_arrays.put(array, piece, values)
+    if made.hex() != dataset.attrs[SHA256]:
+        expected = f"sha256 {dataset.attrs[SHA256]}"
+        yield message(f"array {place}/{name}", f"sha256 {made.hex()}", expected, str(source), _ACTION)
+
+
+def _values(dataset: Any, piece: tuple[slice, ...], dtype: str) -> Array:
+    if dtype == STRING:
+        return np.asarray(dataset.asstr()[piece], dtype=object)
+    values: Array = dataset[piece]
+    return values.astype(dtype, copy=False)

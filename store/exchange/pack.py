@@ -1,0 +1,132 @@
+"""pack, unpack: a complete store as one file, of equal bytes for equal stores, and back again.
+
+An archive is data from a stranger until it has been compared with its manifest: that happens before
+anything of it is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from qloc.errors import InputError, SchemaError, VerificationError, message
+from qloc.store.files.durable import storing
+from qloc.store.files.place import Folder
+from qloc.store.files.staging import file_aside, folder_aside, refuse_present
+from qloc.store.files.url import local
+from qloc.store.integrity.verify import verify
+from qloc.store.names import MANIFEST
+from qloc.store.places.zip_archive import SUFFIX, Archive
+from qloc.store.schema import manifest
+
+_TIME: Final = (1980, 1, 1, 0, 0, 0)
+"""The earliest that a zip can say."""
+
+
+def pack(store: str | Path, out: str | Path | None = None) -> Path:
+    """Pack a complete store that verifies into one file that xarray, zarr and qloc read in place.
+
+    Parameters
+    ----------
+    out : by default the store's path with ``.zip`` behind it.
+
+    Returns
+    -------
+    Path : the archive. Its bytes are a function of the store's: members sorted, stored, without times.
+
+    Raises
+    ------
+    InputError : the store is an archive already, or at a URL, or something is at ``out``.
+    SchemaError : the path is no store.
+    VerificationError : the store is unfinished, or not what its manifest says; every problem.
+    StorageError : the disk refused; nothing is left.
+    """
+    store = local(store, "qloc store pack")
+    if store.is_file():
+        rule = "a store's folder"
+        raise InputError(message("store", "a file", rule, str(store), "Give the folder that is to be packed"))
+    out = Path(out) if out else store.absolute().with_name(f"{store.absolute().name}{SUFFIX}")
+    refuse_present(out)
+    if problems := verify(store):
+        raise VerificationError(problems)
+    with file_aside(out) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as target:
+        for name in Folder(store).names():
+            with target.open(_member(store, name), "w") as member, (store / name).open("rb") as source:
+                shutil.copyfileobj(source, member, 2**20)
+    return out
+
+
+def _member(store: Path, name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _TIME)
+    info.create_system = 3  # Unix, wherever it is made
+    info.external_attr = (stat.S_IFREG | 0o644) << 16
+    info.file_size = (store / name).stat().st_size
+    return info
+
+
+def unpack(archive: str | Path, out: str | Path | None = None) -> Path:
+    """Unpack a store, once every member has been compared with the manifest.
+
+    Parameters
+    ----------
+    out : by default the archive's path without ``.zip``.
+
+    Returns
+    -------
+    Path : the store's folder.
+
+    Raises
+    ------
+    InputError : a URL, no archive, no name for the store, or something is at ``out``.
+    SchemaError : the file is no archive.
+    VerificationError : it is not what its manifest says, or has what no store has; every problem, and
+        nothing was written.
+    StorageError : the disk refused; nothing is left.
+    """
+    archive = local(archive, "qloc store unpack")
+    out = Path(out) if out else _named(archive)
+    refuse_present(out)
+    source = Archive.inspect(archive)
+    if problems := [*source.problems, *_told(source)]:
+        raise VerificationError(dict.fromkeys(problems))
+    said = manifest.read(source)["objects"]
+    with folder_aside(out) as aside:
+        for name in source.names():
+            made = _copy(source, name, aside / name)
+            if name != MANIFEST and made != said[name]["sha256"]:
+                expected = f"sha256 {said[name]['sha256']}"
+                text = message(f"member {name!r}", made, expected, str(archive), "Unpack once more")
+                raise VerificationError(text)
+    return out
+
+
+def _named(archive: Path) -> Path:
+    if archive.suffix != SUFFIX or not archive.stem:
+        where, action = str(archive), "Give OUT, the store's path"
+        raise InputError(
+            message("name of the archive", archive.name, f"one ending in {SUFFIX}", where, action)
+        )
+    return archive.with_suffix("")
+
+
+def _told(source: Archive) -> Iterator[str]:
+    try:
+        yield from verify(source)
+    except (SchemaError, VerificationError) as error:
+        yield from error.problems
+
+
+def _copy(source: Archive, name: str, target: Path) -> str:
+    with storing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made = hashlib.sha256()
+        with target.open("xb") as written:
+            for piece in source.pieces(name):
+                made.update(piece)
+                written.write(piece)
+    return made.hexdigest()

@@ -1,0 +1,82 @@
+"""A unit's file with its members mapped into memory: what is not touched is not read.
+
+``np.load`` reads a member whole, and the zip's directory anew for each variable of each unit; a dense unit of
+a large model has gigabytes. The files are immutable and named by their content, and their sha256 has been
+compared before they are read, so that the zip's own checksums are not needed.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, NamedTuple, Self
+
+import numpy as np
+from numpy.lib import format as npy
+
+from qloc.arrays import Array
+
+_LOCAL_HEADER: Final = struct.Struct("<26x2H")
+"""Of a member of a zip: behind it stand its name and extra field, of these two lengths, then its bytes."""
+
+
+class _Member(NamedTuple):
+    offset: int
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+
+
+class MappedUnit:
+    """What ``np.savez`` wrote, by name; a context manager as ``np.load`` gives one.
+
+    Parameters
+    ----------
+    path : an archive of uncompressed arrays, none of them of objects.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._members = path, _members(path)
+
+    def __getitem__(self, name: str) -> Array:
+        """One array; its bytes are read when they are used."""
+        member = self._members[name]
+        if not prod(member.shape):
+            return np.zeros(member.shape, member.dtype)
+        order = "F" if member.fortran else "C"
+        mapped = np.memmap(self._path, member.dtype, "r", member.offset, member.shape, order)  # type: ignore[call-overload]
+        return np.asarray(mapped)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is held open: a mapping ends with the array that is made of it."""
+
+
+@lru_cache(maxsize=2**14)
+def _members(path: Path) -> dict[str, _Member]:
+    with zipfile.ZipFile(path) as archive, path.open("rb") as source:
+        return {
+            info.filename.removesuffix(".npy"): _member(source, info.header_offset)
+            for info in archive.infolist()
+        }
+
+
+def _member(source: BinaryIO, at: int) -> _Member:
+    source.seek(at)
+    lengths = _LOCAL_HEADER.unpack(source.read(_LOCAL_HEADER.size))
+    source.seek(at + _LOCAL_HEADER.size + sum(lengths))
+    version = npy.read_magic(source)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read(source)
+    return _Member(source.tell(), shape, fortran, dtype)

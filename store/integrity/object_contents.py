@@ -1,0 +1,92 @@
+"""What an object of a store holds: which array, which cells of it, hence which rows and which units."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from qloc.block import Unit
+from qloc.errors import SchemaError
+from qloc.store.files.place import Place
+from qloc.store.integrity import check
+from qloc.store.names import CARD, ROOT
+from qloc.store.places.open_place import place_of
+from qloc.store.schema.layout import Layout
+from qloc.store.schema.variables import FACTS, Variable
+from qloc.vocabulary import FACT
+
+Region = tuple[slice, ...]
+
+_CHUNK: Final = "/c/"
+
+
+class Contents:
+    """What the objects of a store hold, as far as its metadata can be read.
+
+    Attributes
+    ----------
+    layout : None where the root cannot be read.
+    """
+
+    def __init__(self, path: str | Path | Place) -> None:
+        self._place = place_of(path)
+        try:
+            self.layout: Layout | None = check.layout_of(self._place)
+        except SchemaError:
+            self.layout = None
+
+    def words(self, name: str) -> str:
+        """Such as ``array signals/attribution, queries 4096 to 8191 (units 12 to 25)``."""
+        array, _, chunk = name.partition(_CHUNK)
+        if name == CARD:
+            return "the card"
+        if not chunk:
+            return f"metadata of {name.removesuffix(ROOT).strip('/') or 'the root'}"
+        rows = self._rows_in_words(name)
+        return f"array {array}" + (f", {rows}" if rows else "")
+
+    def variable(self, name: str) -> Variable | None:
+        """The variable that an object is a piece of; None for metadata, the card, and what is not ours."""
+        array, _, chunk = name.partition(_CHUNK)
+        ours = (*FACTS, *(self.layout.variables() if self.layout else ()))
+        return next((variable for variable in ours if chunk and variable.path == array), None)
+
+    def region(self, name: str) -> Region | None:
+        """The cells of its array that an object holds; None where it is no piece of an array."""
+        array, _, chunk = name.partition(_CHUNK)
+        try:
+            found: dict[str, Any] = json.loads(self._place.read(f"{array}/{ROOT}"))
+            steps = found["chunk_grid"]["configuration"]["chunk_shape"]
+            cells = [
+                slice(int(number) * step, min((int(number) + 1) * step, size))
+                for number, step, size in zip(chunk.split("/"), steps, found["shape"], strict=True)
+            ]
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        return tuple(cells)
+
+    def units(self, name: str) -> tuple[Unit, ...]:
+        """The units that rows of an object come from; none where it does not come from units."""
+        variable, region = self.variable(name), self.region(name)
+        if self.layout is None or region is None or variable is None or variable in FACTS:
+            return ()
+        if variable.row is None:
+            return ()
+        rows = region[variable.row]
+        of_facts = variable.dims[variable.row] == FACT
+        ends = [
+            (u.first_fact, u.last_fact) if of_facts else (u.first_query, u.last_query)
+            for u in self.layout.units
+        ]
+        touched = zip(self.layout.units, ends, strict=True)
+        return tuple(unit for unit, (first, last) in touched if first < rows.stop and last > rows.start)
+
+    def _rows_in_words(self, name: str) -> str | None:
+        variable, region = self.variable(name), self.region(name)
+        if variable is None or variable.row is None or region is None:
+            return None
+        rows, units = region[variable.row], self.units(name)
+        noun = "facts" if variable.dims[variable.row] == FACT else "queries"
+        held = f" (units {units[0].number} to {units[-1].number})" if units else ""
+        return f"{noun} {rows.start} to {rows.stop - 1}{held}"

@@ -1,0 +1,1 @@
+"""Places: a store as a packed archive or at a URL, read in place."""

@@ -1,0 +1,196 @@
+"""What is in a store, how complete and how large it is, and which analyses it allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qloc.store.files.place import Folder, Place
+from qloc.store.integrity.check import OURS
+from qloc.store.places.open_place import place_of
+from qloc.store.reading.open_store import StoredStudy, open_store
+from qloc.store.schema import manifest
+from qloc.store.schema.phase_variables import LABELLED
+from qloc.store.units import ledger
+from qloc.store.writing import append
+from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
+
+
+def info(path: str | Path) -> dict[str, Any]:
+    """What ``qloc store info`` prints, as JSON.
+
+    Returns
+    -------
+    dict with ``path, schema_version, complete, units, facts, queries, relations, methods, tier, panel, bytes,
+    allows, phases, appending, fingerprint, attributes, run``. ``bytes`` has the size of each group and of the
+    whole, and ``dense``, what attribution, activation and gradient would take uncompressed without a panel.
+    ``phases`` has the labels of each that was appended, ``appending`` the units of those that are not yet.
+
+    Raises
+    ------
+    SchemaError : the path is not a qloc store.
+    VerificationError : its manifest is broken.
+    """
+    place = place_of(path)
+    study = open_store(place)
+    layout = study.layout
+    known = study.queries["known"].to_numpy()
+    return {
+        "path": str(place.path),
+        "schema_version": study.attrs["schema_version"],
+        "complete": study.complete,
+        "units": {"planned": len(layout.units), "written": len(layout.units) - len(study.missing)},
+        "facts": {
+            "all": layout.sizes[FACT],
+            "with queries": int((study.facts["n_queries"].to_numpy() > 0).sum()),
+        },
+        "queries": {"planned": layout.sizes[QUERY], "written": len(known), "known": int((known == 1).sum())},
+        "relations": list(dict.fromkeys(study.facts["relation"].to_numpy().tolist())),
+        "methods": list(layout.methods),
+        "network": {"layers": layout.sizes[LAYER], "neurons of a layer": layout.sizes[NEURON]},
+        "tier": layout.tier,
+        "panel": _panel(study),
+        "bytes": _bytes(study, place),
+        "allows": _allows(study),
+        "phases": {
+            name: {dim: list(phase.labels[dim]) for dim in LABELLED if dim in phase.labels}
+            for name, phase in layout.phases.items()
+        },
+        "appending": _appending(place.path, len(layout.units)) if isinstance(place, Folder) else {},
+        "fingerprint": {phase: made["digest"] for phase, made in study.attrs["fingerprint"].items()},
+        "attributes": {name: study.attrs[name] for name in sorted(study.attrs) if name not in OURS},
+        "run": manifest.read(place)["run"] if study.complete else {},
+    }
+
+
+def _appending(path: Path, planned: int) -> dict[str, dict[str, int]]:
+    """Units of the phases that are being appended, or were when they were interrupted."""
+    return {
+        phase: {
+            "planned": planned,
+            "written": sum(1 for _ in ledger.records(append.folder_of(path, phase))),
+        }
+        for phase in append.under_way(path)
+    }
+
+
+def _panel(study: StoredStudy) -> dict[str, Any]:
+    floors = study.signals["panel_floor"].to_numpy()
+    sizes = (study.signals["panel_neuron"].to_numpy() != NO_INDEX).sum(axis=1)[~np.isnan(floors)]
+    some = len(sizes) > 0
+    return {
+        "floor": study.layout.floor,
+        "capacity": study.layout.capacity,
+        "median neurons of a fact": float(np.median(sizes)) if some else None,
+        "most neurons of a fact": int(sizes.max()) if some else None,
+        "share of the network": float(sizes.mean() / study.layout.n_network) if some else None,
+        "facts over capacity": int((floors > study.layout.floor).sum()),
+        "highest floor": float(np.nanmax(floors)) if some else None,
+    }
+
+
+def _bytes(study: StoredStudy, place: Place) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for name in manifest.objects(place):
+        group = name.split("/")[0] if "/" in name else "root"
+        sizes[group] = sizes.get(group, 0) + (place.size(name) or 0)
+    n_signals = len(study.layout.methods) + 2
+    rows, itemsize = study.queries.sizes[QUERY], np.dtype(study.layout.store_dtype).itemsize
+    return {
+        **sizes,
+        "all": sum(sizes.values()),
+        "dense": n_signals * rows * study.layout.n_network * itemsize,
+    }
+
+
+def _allows(study: StoredStudy) -> list[str]:
+    floors = study.floors
+    highest = float(np.nanmax(floors)) if (~np.isnan(floors)).any() else 0.0
+    over = int((floors > study.layout.floor).sum())
+    dense = study.layout.tier == "dense"
+    sets = "any threshold" if dense else f"thresholds t ≥ {study.layout.floor:g}, exactly"
+    if over and not dense:
+        sets += f" ({over} facts overflow the panel: with them t ≥ {highest:.4g})"
+    lines = [
+        f"neuron sets, consistency, overlap: {sets}",
+        "behavioural consistency: ranks, top tokens and candidate answers of every query",
+        "localization level R1² (Gram matrices of full score vectors)",
+        "consistency-aware sets (CAS) of attribution" + (" and activation" if dense else ""),
+    ]
+    if study.layout.sizes[HEAD]:
+        lines.append("knowledge synapses (attention)")
+    allowed = {
+        "interventions": "effects of interventions, by operation and neuron set",
+        "synapses": "effects on answers and neurons of changed attention",
+        "reprompts": "the ceiling of overlaps: queries against themselves in another form",
+        "edits": "reliability, generalization and locality of edits",
+    }
+    groups = [group for phase in study.layout.phases.values() for group in phase.groups]
+    return lines + [allowed[group] for group in groups]
+
+
+def render(found: Mapping[str, Any]) -> str:
+    """What :func:`info` found, as text for a terminal."""
+    units, queries, facts = found["units"], found["queries"], found["facts"]
+    panel, network = found["panel"], found["network"]
+    state = "complete" if found["complete"] else f"unfinished: {units['written']} of {units['planned']} units"
+    lines = [
+        f"{found['path']}: qloc store, schema {found['schema_version']}, {state}",
+        f"  facts      {facts['all']}, {facts['with queries']} with queries, "
+        f"of {len(found['relations'])} relations",
+        f"  queries    {queries['written']} of {queries['planned']}, {queries['known']} known",
+        f"  methods    {', '.join(found['methods'])}",
+        f"  network    {network['layers']} layers × {network['neurons of a layer']} neurons",
+        f"  tier       {found['tier']}",
+    ]
+    if panel["share of the network"] is not None:
+        lines.append(
+            f"  panel      floor {panel['floor']:g}; {panel['median neurons of a fact']:g} neurons a fact "
+            f"(median), {panel['most neurons of a fact']} at most, "
+            f"{panel['share of the network']:.2%} of the network; "
+            f"{panel['facts over capacity']} facts over the capacity of {panel['capacity']}"
+        )
+    lines += [f"  size       {_size(found['bytes'])}"]
+    for phase, labels in found["phases"].items():
+        axes = "; ".join(f"{dim} {', '.join(names)}" for dim, names in labels.items())
+        lines.append(f"  {phase:<13}  {axes or 'nothing: it cannot be run on this model'}")
+    for phase, so_far in found["appending"].items():
+        lines.append(f"  {phase:<13}  being appended: {so_far['written']} of {so_far['planned']} units")
+    lines += [f"  {phase:<10} fingerprint {digest}" for phase, digest in found["fingerprint"].items()]
+    for heading, told in (("study", found["attributes"]), ("run", found["run"])):
+        words = [
+            f"    {name}: {_words(value)}" for name, value in told.items() if value not in (None, "", [])
+        ]
+        lines += [f"  {heading}", *words] if words else []
+    return "\n".join([*lines, "  allows", *(f"    - {line}" for line in found["allows"])])
+
+
+def _size(sizes: Mapping[str, int]) -> str:
+    groups = ", ".join(f"{name} {_human(n)}" for name, n in sizes.items() if name not in ("all", "dense"))
+    return f"{_human(sizes['all'])} ({groups}); dense signals alone would take {_human(sizes['dense'])}"
+
+
+def _human(n: float) -> str:
+    """Bytes in decimal units.
+
+    Examples
+    --------
+    >>> _human(999), _human(158_000_000_000)
+    ('999 B', '158.0 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(inner)}" for key, inner in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_words, value)) or "none"
+    return str(value)

@@ -1,0 +1,124 @@
+"""An unfinished store as Datasets: the units that verify make a smaller study that is consistent in itself.
+
+Its query axis has the queries of those units only, its fact axis all facts: those of missing units have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from qloc.arrays import Array
+from qloc.block import Unit
+from qloc.store.schema.layout import Layout
+from qloc.store.schema.variables import COORDINATES, STRING, Variable, missing
+from qloc.store.units import ledger
+from qloc.vocabulary import FACT, NO_INDEX
+
+Part = tuple[Unit, ledger.UnitRecord | None]
+"""A unit and its record; None where it is missing."""
+
+
+def groups(path: Path, layout: Layout, facts: xr.Dataset) -> tuple[dict[str, xr.Dataset], tuple[Unit, ...]]:
+    """The Datasets of an unfinished store, read when computed, and the units that are missing.
+
+    Parameters
+    ----------
+    facts : /facts as planned.
+    """
+    kept = {record.number: record for record in ledger.records(path)}
+    parts = [(unit, kept.get(unit.number)) for unit in layout.units]
+    absent = tuple(unit for unit, record in parts if record is None)
+    n_slots = max((record.n_slots for record in kept.values()), default=0)
+    made = {"facts": _facts_so_far(facts, absent)}
+    for variable in layout.variables():
+        if variable.group == "statistics":  # sums over all units, or none
+            continue
+        dataset = made.setdefault(variable.group, xr.Dataset())
+        lazy = _variable(path, layout, variable, parts, n_slots)
+        made[variable.group] = dataset.assign({variable.name: lazy})
+    for name, coordinates in COORDINATES.items():
+        made[name] = made[name].set_coords(coordinates)
+    made["signals"] = made["signals"].assign_attrs(layout.signals_attrs())
+    return made, absent
+
+
+def _facts_so_far(facts: xr.Dataset, absent: tuple[Unit, ...]) -> xr.Dataset:
+    """Facts of missing units have no queries; the others' queries are counted anew."""
+    n_queries = facts["n_queries"].to_numpy().copy()
+    for unit in absent:
+        n_queries[unit.first_fact : unit.last_fact] = 0
+    first = np.where(n_queries > 0, np.cumsum(n_queries) - n_queries, NO_INDEX).astype(np.int32)
+    return facts.assign(n_queries=(FACT, n_queries), first_query=(FACT, first))
+
+
+def _variable(
+    path: Path, layout: Layout, variable: Variable, parts: Sequence[Part], n_slots: int
+) -> xr.Variable:
+    if variable.row is None:
+        return xr.Variable(variable.dims, np.array(layout.methods, dtype=object))
+    if FACT not in variable.dims:
+        parts = [(unit, record) for unit, record in parts if record is not None]
+    array = UnitsArray(path, layout, variable, parts, n_slots)
+    lazy = xr.Variable(variable.dims, indexing.LazilyIndexedArray(array))
+    return lazy.chunk({variable.dims[variable.row]: array.rows}) if array.rows else lazy
+
+
+class UnitsArray(BackendArray):
+    """One variable over unit files, end to end along its row axis; reads the units that a selection touches.
+
+    Attributes
+    ----------
+    rows : how many each unit has.
+    """
+
+    def __init__(
+        self, path: Path, layout: Layout, variable: Variable, parts: Sequence[Part], n_slots: int
+    ) -> None:
+        self.path, self.variable, self.parts = path, variable, tuple(parts)
+        self.axis = variable.row or 0
+        self.shapes = [layout.shape(variable, n_slots, unit) for unit, _ in parts]
+        self.rows = tuple(shape[self.axis] for shape in self.shapes)
+        shape = list(layout.shape(variable, n_slots))
+        shape[self.axis] = sum(self.rows)
+        self.shape = tuple(shape)
+        dtype = layout.dtype(variable)
+        self.fill = missing(dtype)
+        self.dtype = np.dtype(object if dtype == STRING else dtype)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
+
+    def _read(self, key: tuple[int | slice, ...]) -> Array:
+        rows = np.arange(self.shape[self.axis])[key[self.axis]]
+        wanted = np.atleast_1d(rows)
+        first, last = (int(wanted.min()), int(wanted.max()) + 1) if wanted.size else (0, 0)
+        block = np.concatenate(list(self._pieces(first, last)), axis=self.axis)
+        rest = list(key)
+        rest[self.axis] = 0 if np.ndim(rows) == 0 else slice(None)
+        values: Array = block.take(wanted - first, axis=self.axis)[tuple(rest)]
+        return values
+
+    def _pieces(self, first: int, last: int) -> Iterator[Array]:
+        yield np.empty([0 if d == self.axis else n for d, n in enumerate(self.shape)], dtype=self.dtype)
+        start = 0
+        for (_, record), shape in zip(self.parts, self.shapes, strict=True):
+            stop = start + shape[self.axis]
+            if start < last and stop > first:
+                inside = slice(max(first - start, 0), last - start)
+                yield self._unit(record, shape)[(slice(None),) * self.axis + (inside,)]
+            start = stop
+
+    def _unit(self, record: ledger.UnitRecord | None, shape: tuple[int, ...]) -> Array:
+        padded = np.full(shape, self.fill, dtype=self.dtype)
+        if record is not None:
+            with ledger.open_unit(self.path, record) as opened:
+                values = ledger.member(opened, self.variable)
+            padded[tuple(map(slice, values.shape))] = values
+        return padded

@@ -1,0 +1,1 @@
+"""The contract: groups, variables, dims, dtypes, sizes, versions, and the manifest."""

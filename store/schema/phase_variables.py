@@ -1,0 +1,179 @@
+"""The schema of what is not /signals and its kin: statistics of relations, interventions, edits.
+
+As :mod:`qloc.store.schema.variables`, part of the contract that docs/store.md tells to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from qloc.store.schema.variables import STRING, Variable, variables
+from qloc.vocabulary import (
+    EDIT_OPERATION,
+    EDIT_SET,
+    FACT,
+    LAYER,
+    NEURON,
+    NEURON_SET,
+    OPERATION,
+    PROBE,
+    QUERY,
+    QUERY_OF_FACT,
+    RELATION,
+    STEP,
+    SYNAPSE_OPERATION,
+    SYNAPSE_SET,
+)
+
+_R, _RLN = (RELATION,), (RELATION, LAYER, NEURON)
+STATISTICS: Final = variables(
+    "statistics",
+    {
+        "activation_sum": (_RLN, "float32", "Σ of the activation over all queries of the relation"),
+        "activation_square_sum": (_RLN, "float32", "Σ of its square over the same"),
+        "n_queries": (_R, "int32", "how many queries that are"),
+        "relation": (_R, STRING, "the relation"),
+    },
+)
+"""Written with signals; summed in float64."""
+
+_Q, _F, _FK = (QUERY,), (FACT,), (FACT, QUERY_OF_FACT)
+_OSQ, _SQ = (OPERATION, NEURON_SET, QUERY), (NEURON_SET, QUERY)
+_SOQ, _SSQ = (SYNAPSE_OPERATION, SYNAPSE_SET, QUERY), (SYNAPSE_SET, QUERY)
+_EFK, _EFP = (EDIT_OPERATION, EDIT_SET, FACT, QUERY_OF_FACT), (EDIT_OPERATION, EDIT_SET, FACT, PROBE)
+_EF, _FP = (EDIT_OPERATION, EDIT_SET, FACT), (FACT, PROBE)
+
+_OUTCOMES: Final = {
+    "log_probability": ("float32", "log P(answer) after the change, nats: the sum over its tokens"),
+    "logit": ("float32", "logit of the answer token after the change, mean over answer tokens"),
+    "margin": ("float32", "logit margin to the best other token after the change, mean over answer tokens"),
+    "rank": ("int32", "rank of the answer after the change, from 1: the worst over its tokens"),
+    "argmax": ("int32", "token id of the best token at the first target after the change"),
+}
+
+
+def _labels(*dims: str) -> dict[str, tuple[tuple[str, ...], str, str]]:
+    return {dim: ((dim,), STRING, f"label of the {dim.replace('_', ' ')}") for dim in dims}
+
+
+_PER_QUERY: Final = {
+    "fact": (_Q, "int32", "index into /facts"),
+    "relation": (_Q, STRING, "relation of the fact"),
+    "template": (_Q, STRING, "id of the template"),
+}
+INTERVENTIONS: Final = variables(
+    "interventions",
+    {
+        **{name: (_OSQ, dtype, meaning) for name, (dtype, meaning) in _OUTCOMES.items()},
+        "n_neurons": (_SQ, "int32", "neurons changed"),
+        **{
+            f"base_{name}": (_Q, dtype, meaning.replace("after the change", "with nothing changed"))
+            for name, (dtype, meaning) in _OUTCOMES.items()
+        },
+        "neighbor": (_Q, "int32", "the query whose set is N_j; -1 where the fact has one query"),
+        "other_fact": (
+            _Q,
+            "int32",
+            "the query of another fact, asked with the same template, with another answer; -1 where none",
+        ),
+        **_PER_QUERY,
+        **_labels(OPERATION, NEURON_SET),
+    },
+)
+SYNAPSES: Final = variables(
+    "synapses",
+    {
+        **{name: (_SOQ, dtype, meaning) for name, (dtype, meaning) in _OUTCOMES.items()},
+        "activation_effect": (_SOQ, "float32", "Σ(a′ − a)·sign(a) / Σ|a| over the query's neurons N_i"),
+        "matched_effect": (_SOQ, "float32", "the same over neurons matched to N_i"),
+        "n_columns": (_SSQ, "int32", "cells (layer, head, token) whose column is changed"),
+        "removed_mass": (_SSQ, "float32", "attention in these columns"),
+        **_PER_QUERY,
+        **_labels(SYNAPSE_OPERATION, SYNAPSE_SET),
+    },
+)
+
+REPROMPTS: Final = variables(
+    "reprompts",
+    {
+        "n_neurons": (_Q, "int32", "neurons of N_i′, of the query asked again; -1 where it was not"),
+        "n_shared": (_Q, "int32", "those of them that N_i has too; -1 where it was not"),
+        "log_probability": (_Q, "float32", "log P(answer) of the query asked again, nats"),
+        "rank": (_Q, "int32", "rank of the answer, asked again, from 1: the worst over its tokens"),
+        **_PER_QUERY,
+    },
+)
+
+_OF_QUERIES: Final = {
+    "log_probability": ("float32", "log P(o | query), nats, o being the fact's object"),
+    "rank": ("int32", "rank of o, from 1"),
+    "argmax": ("int32", "token id of the best token at the first target"),
+    "new_log_probability": ("float32", "log P(o′ | query), nats, o′ being the new object"),
+    "new_rank": ("int32", "rank of o′, from 1"),
+}
+_OF_PROBES: Final = {
+    "probe_log_probability": ("float32", "log P(answer | probe), nats"),
+    "probe_argmax": ("int32", "token id of the best token at the probe's first target"),
+}
+EDITS: Final = variables(
+    "edits",
+    {
+        "edited_query": (_F, "int32", "the query that is edited; -1 where there is none"),
+        "new_object": (_F, STRING, "o′: another object of the relation"),
+        "held_out": (_FK, "int8", "1 where the query's template was not used for the sets, 0 where it was"),
+        "n_slots": ((EDIT_SET, FACT), "int32", "rows of down-projections edited"),
+        **{name: (_EFK, dtype, f"{meaning}; after") for name, (dtype, meaning) in _OF_QUERIES.items()},
+        **{
+            f"base_{name}": (_FK, dtype, f"{meaning}; before")
+            for name, (dtype, meaning) in _OF_QUERIES.items()
+        },
+        "probe_query": (_FP, "int32", "a known query of another subject, to tell locality; -1 where none"),
+        "probe_kind": (_FP, STRING, "same or other answer and relation, such as same_answer_same_relation"),
+        **{name: (_EFP, dtype, f"{meaning}; after") for name, (dtype, meaning) in _OF_PROBES.items()},
+        "probe_kl": (
+            _EFP,
+            "float32",
+            "KL(before ‖ after) of the next token at the probe's first target, nats",
+        ),
+        **{
+            f"base_{name}": (_FP, dtype, f"{meaning}; before")
+            for name, (dtype, meaning) in _OF_PROBES.items()
+        },
+        "text_nats": (_EF, "float32", "nats per token on held-out text, after less before"),
+        "base_text_nats": (_F, "float32", "nats per token on held-out text, before"),
+        "greedy_token_id": ((*_EF, STEP), "int32", "tokens that follow the edited query's prompt, greedily"),
+        "relation": (_F, STRING, "relation of the fact"),
+        **_labels(EDIT_OPERATION, EDIT_SET),
+    },
+)
+
+PHASES: Final[Mapping[str, tuple[Variable, ...]]] = {
+    "interventions": (*INTERVENTIONS, *SYNAPSES, *REPROMPTS),
+    "edits": EDITS,
+}
+"""What each phase after ``signals`` appends."""
+
+ADDED: Final = frozenset({"reprompts"})
+"""Groups that a phase has only where its layout names them, which older stores' do not."""
+
+LABELLED: Final = (OPERATION, NEURON_SET, SYNAPSE_OPERATION, SYNAPSE_SET, EDIT_OPERATION, EDIT_SET)
+"""Axes with labels of their own."""
+
+COPIED: Final[Mapping[str, str]] = {
+    **{
+        f"{group}/{name}": f"queries/{name}"
+        for group in ("interventions", "synapses", "reprompts")
+        for name in _PER_QUERY
+    },
+    "edits/relation": "facts/relation",
+}
+"""Coordinates that a phase repeats from what is there: groups inherit nothing from each other."""
+
+PHASE_COORDINATES: Final[Mapping[str, tuple[str, ...]]] = {
+    "statistics": (RELATION,),
+    "interventions": (*_PER_QUERY, OPERATION, NEURON_SET),
+    "synapses": (*_PER_QUERY, SYNAPSE_OPERATION, SYNAPSE_SET),
+    "reprompts": tuple(_PER_QUERY),
+    "edits": (RELATION, EDIT_OPERATION, EDIT_SET),
+}

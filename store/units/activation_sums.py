@@ -1,0 +1,84 @@
+"""Streamed sums of activations: of each relation Σ a and Σ a² over its queries, for every neuron.
+
+A unit's file carries the sums of the relations in it, in float64; assembling adds them in the order of the
+units, so that the sums are a function of the units alone. Kept in float32. Only relations that two or more
+facts were asked for have sums: they are there for means over *other* facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from qloc.arrays import Array
+from qloc.block import Block
+from qloc.store.schema.layout import Layout
+from qloc.store.schema.variables import Variable
+from qloc.store.schema.zarr_arrays import put
+from qloc.store.units import ledger
+from qloc.vocabulary import LAYER, NEURON
+
+_NUMBER: Final = "statistics/relation_number"
+_N: Final = "statistics/n_queries"
+_SUMS: Final = ("statistics/activation_sum", "statistics/activation_square_sum")
+
+
+def unit_sums(block: Block, layout: Layout) -> dict[str, Array]:
+    """What a unit adds to the sums: members of its file.
+
+    Returns
+    -------
+    dict : ``relation_number`` int32 (relation of the unit,), index into the layout's relations, ascending;
+        ``n_queries`` int32 (relation of the unit,); ``activation_sum, activation_square_sum`` float64
+        (relation of the unit, layer, neuron). Empty where the store keeps no statistics.
+    """
+    if not layout.relations:
+        return {}
+    known = {relation: number for number, relation in enumerate(layout.relations)}
+    of_query = np.array([known.get(str(name), -1) for name in block.queries["relation"]], dtype=np.int32)
+    number = np.unique(of_query[of_query >= 0])
+    shape = (len(number), layout.sizes[LAYER], layout.sizes[NEURON])
+    sums, squares = np.zeros(shape), np.zeros(shape)
+    for query in np.flatnonzero(of_query >= 0):
+        row = np.searchsorted(number, of_query[query])
+        values = np.asarray(block.activation[query], dtype=np.float64)
+        sums[row] += values
+        squares[row] += values * values
+    counts = np.array([(of_query == one).sum() for one in number], dtype=np.int32)
+    return {_NUMBER: number, _N: counts, **dict(zip(_SUMS, (sums, squares), strict=True))}
+
+
+def put_sums(
+    array: zarr.Array[Any], variable: Variable, store: Path, units: Sequence[ledger.UnitRecord]
+) -> None:
+    """Add up one variable over the units, as many relations at a time as one shard has."""
+    step = (array.shards or array.chunks)[0]
+    rest = tuple(slice(0, size) for size in array.shape[1:])
+    for first in range(0, array.shape[0], step):
+        last = min(first + step, array.shape[0])
+        total = summed(variable, (slice(first, last), *rest), store, units)
+        put(array, (slice(first, last),), total.astype(array.dtype))
+
+
+def summed(
+    variable: Variable, region: tuple[slice, ...], store: Path, units: Sequence[ledger.UnitRecord]
+) -> NDArray[np.float64]:
+    """The cells of one variable that lie in a region, added up over every unit, in order.
+
+    Parameters
+    ----------
+    region : relations first.
+    """
+    total = np.zeros([cells.stop - cells.start for cells in region])
+    for unit in units:
+        with ledger.open_unit(store, unit) as opened:
+            number = opened[_NUMBER] - region[0].start
+            inside = (number >= 0) & (number < len(total))
+            if inside.any():
+                total[number[inside]] += opened[variable.path][(inside, *region[1:])]
+    return total

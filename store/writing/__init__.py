@@ -1,0 +1,1 @@
+"""Writing: from a skeleton and units to arrays, a card, and a manifest last."""

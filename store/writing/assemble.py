@@ -1,0 +1,164 @@
+"""From unit files to Zarr arrays: one process, each shard written once, in order.
+
+The bytes are a function of the units alone, so that assembling again gives the same arrays.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from qloc.arrays import Array
+from qloc.canonical_json import canonical
+from qloc.errors import StorageError, VerificationError, message
+from qloc.store.files.durable import write_bytes
+from qloc.store.names import UNITS
+from qloc.store.schema.layout import Layout
+from qloc.store.schema.phase_variables import PHASE_COORDINATES
+from qloc.store.schema.variables import COORDINATES, Variable
+from qloc.store.schema.zarr_arrays import create, put, settle_metadata
+from qloc.store.units import ledger
+from qloc.store.units.activation_sums import put_sums
+
+_GROUP_COORDINATES = {**COORDINATES, **PHASE_COORDINATES}
+
+
+def verified(
+    folder: Path, layout: Layout, records: Mapping[int, ledger.UnitRecord]
+) -> list[ledger.UnitRecord]:
+    """The records of all units, in order, once each file has been compared with its record.
+
+    Parameters
+    ----------
+    folder : has the folders ``units`` and ``ledger``.
+
+    Raises
+    ------
+    VerificationError : unit files are not those recorded, each named.
+    """
+    units = [records[number] for number in range(len(layout.units))]
+    if changed := [unit for unit in units if not ledger.verifies(folder, unit)]:
+        action, where = "Run the same command again: the unit is redone", str(folder / UNITS)
+        raise VerificationError(
+            message("unit file", unit.file, f"sha256 {unit.sha256}", where, action) for unit in changed
+        )
+    return units
+
+
+def assemble(
+    target: Path,
+    folder: Path,
+    layout: Layout,
+    variables: Sequence[Variable],
+    units: Sequence[ledger.UnitRecord],
+    *,
+    attributes: Mapping[str, Mapping[str, Any]],
+    copied: Mapping[str, Array],
+) -> None:
+    """Write the groups of some variables into the hierarchy at ``target``.
+
+    Parameters
+    ----------
+    folder : has the unit files.
+    units : every unit's record, in order.
+    attributes : of the groups, besides their coordinates.
+    copied : whole arrays that are in no unit file, by path.
+    """
+    root = zarr.open_group(target, mode="r+", zarr_format=3, use_consolidated=False)
+    n_slots = max((unit.n_slots for unit in units), default=0)
+    groups = {
+        name: root.create_group(name, attributes={**_coordinates(name), **attributes.get(name, {})})
+        for name in dict.fromkeys(variable.group for variable in variables)
+    }
+    for variable in variables:
+        shape = layout.shape(variable, n_slots)
+        array = create(groups[variable.group], variable, layout.dtype(variable), shape)
+        labels = layout.labels(variable)
+        if labels is not None:
+            put(array, (slice(None),), np.array([*labels, None], dtype=object)[:-1])
+        elif variable.path in copied:
+            put(array, (slice(None),), copied[variable.path])
+        elif variable.row is None:
+            put_sums(array, variable, folder, units)
+        else:
+            _fill(folder, array, variable, units)
+
+
+def _coordinates(name: str) -> dict[str, Any]:
+    found = _GROUP_COORDINATES.get(name)
+    return {"coordinates": " ".join(found)} if found else {}
+
+
+def _fill(
+    store: Path, array: zarr.Array[Any], variable: Variable, units: Sequence[ledger.UnitRecord]
+) -> None:
+    axis = variable.row or 0
+    step = (array.shards or array.chunks)[axis]
+    n_rows = array.shape[axis]
+    rows = _Rows(array, axis, step)
+    for unit in units:
+        with ledger.open_unit(store, unit) as opened:
+            rows.add(ledger.member(opened, variable))
+    rows.flush()
+    if rows.first != n_rows:
+        raise StorageError(
+            message(
+                f"rows of {variable.path}",
+                rows.first,
+                str(n_rows),
+                str(store),
+                "Extract again into another --out",
+            )
+        )
+
+
+class _Rows:
+    """Collects rows until they fill a shard, then writes it: the only write that the shard gets."""
+
+    def __init__(self, array: zarr.Array[Any], axis: int, step: int) -> None:
+        self.array, self.axis, self.step = array, axis, step
+        self.first = 0
+        self._empty()
+
+    def _empty(self) -> None:
+        shape = list(self.array.shape)
+        shape[self.axis] = min(self.step, shape[self.axis] - self.first)
+        dtype = object if self.array.dtype.kind == "T" else self.array.dtype
+        self.buffer = np.full(shape, self.array.fill_value, dtype=dtype)
+        self.count = 0
+
+    def add(self, values: Array) -> None:
+        taken = 0
+        while taken < values.shape[self.axis]:
+            n = min(values.shape[self.axis] - taken, self.buffer.shape[self.axis] - self.count)
+            piece = values[(slice(None),) * self.axis + (slice(taken, taken + n),)]
+            target = [slice(size) for size in piece.shape]
+            target[self.axis] = slice(self.count, self.count + n)
+            self.buffer[tuple(target)] = piece
+            taken, self.count = taken + n, self.count + n
+            if self.count == self.buffer.shape[self.axis]:
+                self.flush()
+
+    def flush(self) -> None:
+        if self.count:
+            region = (slice(None),) * self.axis + (slice(self.first, self.first + self.count),)
+            put(self.array, region, self.buffer)
+            self.first += self.count
+            self._empty()
+
+
+def consolidate(store: Path) -> None:
+    """Consolidated metadata in the root, in an order of keys that does not depend on the file system."""
+    settle_metadata(store)
+    with warnings.catch_warnings():
+        # Not in the Zarr v3 specification yet: other readers ignore it, and no reader warns.
+        warnings.filterwarnings("ignore", category=zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(store, zarr_format=3)
+    root = store / "zarr.json"
+    write_bytes(root, canonical(json.loads(root.read_bytes())))

@@ -1,0 +1,181 @@
+"""The card: a README.md inside a complete store, for whoever finds it without qloc.
+
+A function of the store's other bytes: no clocks, no paths, nothing of the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zarr
+
+from qloc.store.files.durable import write_bytes
+from qloc.store.files.place import Folder
+from qloc.store.integrity.check import OURS, root_attributes
+from qloc.store.names import CARD, ROOT
+from qloc.store.schema.layout import Layout
+from qloc.vocabulary import FACT, LAYER, NEURON, QUERY
+
+_GROUPS: Final = {
+    "facts": "what was asked about",
+    "queries": "the prompts, and how the model answered",
+    "signals": "attribution, activation and gradient of neurons",
+    "attention": "what the target position attends to",
+    "grams": "inner products of full score vectors",
+    "statistics": "sums of activations over each relation's queries",
+    "interventions": "answers with neurons suppressed, enhanced, replaced",
+    "synapses": "answers with attention suppressed, enhanced",
+    "reprompts": "queries asked again in another form, and the neurons they share",
+    "edits": "answers with rows of down-projections edited",
+}
+_SOURCES: Final = {
+    "ig": "Sundararajan et al. 2017 (arXiv:1703.01365); Dai et al. 2022 (arXiv:2104.08696)",
+    "amig": "Chen et al. 2024 (arXiv:2308.13198)",
+    "amig_as_coded": "Chen et al. 2024 (arXiv:2308.13198), as its code has it",
+    "sig": "Enguehard 2023 (arXiv:2305.15853), carried to neurons: our reading, unverified",
+    "grad_x_act": "Shrikumar et al. 2016 (arXiv:1605.01713)",
+}
+_PAGE: Final = """\
+---
+pretty_name: {name}
+license: other
+tags: [knowledge-neurons, interpretability, attribution, zarr]
+---
+
+# {title}
+
+Neuron attributions of a language model over facts, as one Zarr v3 hierarchy: extracted once with
+qloc, to be analyzed without the model. Complete: `manifest.json` has the sha256 of every other file.
+
+## What is in it
+
+{contents}
+
+## How it was made
+
+{made}
+
+## Open it
+
+With xarray and zarr alone:
+
+```python
+import xarray as xr
+
+signals = xr.open_zarr("STORE", group="signals", consolidated=False)
+queries = xr.open_zarr("STORE", group="queries", consolidated=False)
+```
+
+{reading}
+
+With qloc: `qloc.open("STORE")`, `qloc store verify STORE`, `qloc analyze STORE`.
+
+## Licence
+
+The store itself adds no licence. What is in it derives from the model and the facts
+named above: their licences hold.
+
+## Citation
+
+{citation}
+"""
+
+
+def write(store: Path, layout: Layout) -> None:
+    """Write the card of a store whose arrays are all there, durably.
+
+    Raises
+    ------
+    StorageError : the disk refused.
+    """
+    write_bytes(store / CARD, text(store, layout, sizes_of(store)).encode())
+
+
+def sizes_of(folder: Path) -> dict[str, int]:
+    """Bytes of every object in a folder, by its path inside."""
+    return {name: (folder / name).lstat().st_size for name in Folder(folder).names()}
+
+
+def text(store: Path, layout: Layout, sizes: Mapping[str, int], added: Path | None = None) -> str:
+    """The card of a store whose arrays are all there: Markdown, with the head of a dataset card.
+
+    Parameters
+    ----------
+    sizes : bytes of every object that the store is to have.
+    added : has the root attributes that are to be the store's; by default the store has.
+    """
+    attributes = root_attributes(added or store)
+    title = f"Neuron attributions of {_words(attributes.get('model', 'a model'))}"
+    return _PAGE.format(
+        name=json.dumps(title, ensure_ascii=False),
+        title=_line(title),
+        contents="\n".join(_contents(store, layout, sizes)),
+        made="\n".join(_made(attributes)),
+        reading=_reading(layout),
+        citation="\n".join(_citation(layout)),
+    )
+
+
+def _contents(store: Path, layout: Layout, n_bytes: Mapping[str, int]) -> Iterator[str]:
+    sizes = layout.sizes
+    known = int((_array(store, "queries/known") == 1).sum())
+    relations = len(set(_array(store, "facts/relation").tolist()))
+    yield f"- {sizes[FACT]:,} facts of {relations:,} relations; {sizes[QUERY]:,} queries, {known:,} known."
+    methods = ", ".join(layout.methods)
+    yield f"- {sizes[LAYER]:,} layers of {sizes[NEURON]:,} neurons; attribution by {methods}."
+    if layout.tier == "panel":
+        yield (
+            f"- Tier panel: the neurons of each fact from {layout.floor:g} of a query's maximum on, at most "
+            f"{layout.capacity:,} a fact. Thresholds from `panel_floor` up are exact."
+        )
+    else:
+        yield "- Tier dense: every neuron."
+    yield from ("", "| group | what | arrays | bytes |", "|---|---|---|---|")
+    for name, what in _GROUPS.items():
+        inside = {path: n for path, n in n_bytes.items() if path.startswith(f"{name}/")}
+        if inside:
+            n_arrays = sum(path.count("/") == 2 and path.endswith(f"/{ROOT}") for path in inside)
+            yield f"| {name} | {what} | {n_arrays} | {sum(inside.values()):,} |"
+
+
+def _made(attributes: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(attributes):
+        if name not in OURS and attributes[name] not in (None, "", [], {}):
+            yield f"- {_line(name)}: {_line(_words(attributes[name]))}"
+    for phase, made in sorted(attributes["fingerprint"].items()):
+        yield f"- fingerprint of {_line(phase)}: `{made['digest']}`"
+
+
+def _reading(layout: Layout) -> str:
+    if layout.tier == "dense":
+        return "A neuron has the coordinates `layer` and `neuron`."
+    return (
+        "A slot holds a neuron of the fact's panel, numbered layer · n_neurons + index: "
+        '`signals["panel_neuron"].isel(fact=signals["fact"])`, with `n_neurons` in `signals.attrs`.'
+    )
+
+
+def _citation(layout: Layout) -> Iterator[str]:
+    yield "- qloc: where does a language model keep a fact? (`qloc cite STORE` lists all references.)"
+    yield from (f"- {method}: {_SOURCES[method]}" for method in layout.methods if method in _SOURCES)
+    yield "- The model and the facts, as their authors ask."
+
+
+def _array(store: Path, name: str) -> Any:
+    return np.asarray(zarr.open_array(store / name, mode="r", zarr_format=3)[...])
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(value[key])}" for key in sorted(value))
+    return ", ".join(map(_words, value)) if isinstance(value, list) else str(value)
+
+
+def _line(text: str) -> str:
+    """One line that no markup, no table and no YAML reads as more than text."""
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    return "".join("\\" + c if c in "<>[]`*|#" else c for c in plain)

@@ -1,0 +1,45 @@
+"""A store whose every unit is recorded, but whose assembling was interrupted, completed without its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qloc.errors import InputError, message
+from qloc.store.files.lock import Lock
+from qloc.store.files.place import Folder
+from qloc.store.integrity.check import layout_of, root_attributes
+from qloc.store.names import LEDGER, LOCK
+from qloc.store.schema.versions import require_present
+from qloc.store.units import ledger
+from qloc.store.writing.finalize import finalize
+
+
+def roll_forward(path: Path, run: Mapping[str, Any]) -> None:
+    """Complete a store whose units are all recorded, and whose assembling was interrupted.
+
+    Parameters
+    ----------
+    run : goes into the manifest.
+
+    Raises
+    ------
+    SchemaError : the path is no store, or one of another schema.
+    InputError : units are missing: these only an extraction can give.
+    LockedError : another process writes it.
+    StorageError : the disk refused; run again.
+    """
+    layout = layout_of(path)
+    require_present(root_attributes(path), Folder(path))
+    lock = Lock.take(path / LEDGER / LOCK, path)
+    try:
+        records = {unit.number: unit for unit in ledger.records(path)}
+        if missing := len(layout.units) - len(records):
+            rule = f"0 of {len(layout.units)} in a store that is to be completed without its model"
+            action = "Run the qloc extract command that began it, which goes on where it was"
+            raise InputError(message("number of missing units", missing, rule, str(path), action))
+        finalize(path, layout, records, run)
+    finally:
+        if lock is not None:
+            lock.release()

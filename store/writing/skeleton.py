@@ -1,0 +1,193 @@
+"""The skeleton of a store, made aside and renamed: root attributes, /facts, folders for units and ledger."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import zarr
+
+from qloc.arrays import Array
+from qloc.block import Outline
+from qloc.canonical_json import canonical, differences, digest
+from qloc.errors import FingerprintError, InputError, message
+from qloc.store.files.durable import storing, sync_folder, sync_tree
+from qloc.store.files.lock import Lock
+from qloc.store.integrity.check import OURS, is_store, root_attributes
+from qloc.store.names import LEDGER, LOCK, UNITS
+from qloc.store.schema.layout import Layout
+from qloc.store.schema.variables import FACTS, SCHEMA_VERSION, fact_column, typed
+from qloc.store.schema.zarr_arrays import create, put, settle_metadata, whole_writes
+from qloc.vocabulary import FACT
+
+PHASE: Final = "signals"
+
+
+def refuse_other(path: Path) -> None:
+    """Refuse a path that holds something else than a store: we write beside nothing and over nothing.
+
+    Raises
+    ------
+    InputError : the path is a file, or a folder that is not empty and no store.
+    """
+    if not path.exists() or is_store(path) or (path.is_dir() and not any(path.iterdir())):
+        return
+    got = "a folder with something else in it" if path.is_dir() else "a file"
+    raise InputError(message("path", got, "a qloc store, or nothing yet", str(path), "Give another --out"))
+
+
+def make(path: Path, outline: Outline, layout: Layout, fingerprint: Mapping[str, Any]) -> Lock | None:
+    """Make a skeleton in a sibling folder, locked, and rename it.
+
+    Returns
+    -------
+    Lock, or None where another process was faster: look again.
+
+    Raises
+    ------
+    InputError : facts or attributes of the outline cannot be stored; every problem.
+    LockedError : another process is making the same store.
+    StorageError : the disk refused; nothing is left.
+    """
+    check_outline(outline)
+    path = path.absolute()
+    aside = path.parent / f".{path.name}.new"
+    with storing(path):
+        (aside / LEDGER).mkdir(parents=True, exist_ok=True)
+    lock = Lock.take(aside / LEDGER / LOCK, path)
+    if lock is None:
+        return None
+    try:
+        with storing(path), whole_writes():
+            _write(aside, outline, layout, fingerprint)
+            if _renamed(aside, path):
+                return lock
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        lock.release()
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+    lock.release()
+    return None
+
+
+def _renamed(aside: Path, path: Path) -> bool:
+    try:
+        aside.rename(path)
+    except OSError:
+        if is_store(path):
+            return False
+        raise
+    sync_folder(path.parent)
+    return True
+
+
+def _write(aside: Path, outline: Outline, layout: Layout, fingerprint: Mapping[str, Any]) -> None:
+    for litter in aside.iterdir():
+        if litter.name != LEDGER:
+            shutil.rmtree(litter) if litter.is_dir() else litter.unlink()
+    (aside / UNITS).mkdir()
+    ours = {
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": {PHASE: made(fingerprint)},
+        "layout": layout.attrs(),
+    }
+    root = zarr.create_group(aside, zarr_format=3, attributes={**ours, **outline.attrs})
+    candidates = {relation: list(answers) for relation, answers in outline.candidates.items()}
+    group = root.create_group("facts", attributes={"candidates": candidates})
+    for name, column in outline.facts.items():
+        variable = fact_column(name, column)
+        values = typed(column, variable.dtype)
+        put(create(group, variable, variable.dtype, values.shape), (slice(None),), values)
+    settle_metadata(aside)
+    sync_tree(aside)
+
+
+def check_outline(outline: Outline) -> None:
+    """Refuse an outline that no store can hold.
+
+    Raises
+    ------
+    InputError : columns are missing, of another length, or named as no array can be; every problem.
+    """
+    where = "the outline's facts"
+    problems = [
+        message("column", "missing", repr(ours.name), where, "Make outlines as qloc.block says")
+        for ours in FACTS
+        if ours.name not in outline.facts
+    ]
+    for name, column in outline.facts.items():
+        problems += _column_problems(name, column, outline.sizes[FACT])
+    problems += [
+        message("attribute", name, f"a name other than {', '.join(OURS)}", "the outline's attrs", "Rename it")
+        for name in OURS
+        if name in outline.attrs
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _column_problems(name: str, column: Array, n_facts: int) -> list[str]:
+    problems = []
+    if not name.strip(". ") or "/" in name or "\0" in name or name.startswith("__") or name == "zarr.json":
+        rule = "a name without / that is not empty, dots, zarr.json or of the form __…"
+        problems.append(
+            message("attribute of facts", name, rule, "the outline's facts", "Rename it in the facts")
+        )
+    if column.shape != (n_facts,):
+        what = f"shape of column {name!r}"
+        problems.append(
+            message(what, column.shape, str((n_facts,)), "the outline's facts", "Give a value a fact")
+        )
+    return problems
+
+
+def compare(path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> None:
+    """Refuse to go on with a store of other parameters.
+
+    Raises
+    ------
+    FingerprintError : shows where they differ.
+    """
+    attributes = root_attributes(path)
+    held, planned = attributes["layout"], layout.attrs()
+    if "relations" not in held:  # of before there were statistics; they follow from the facts
+        del planned["relations"]
+    action = "Give another --out, or the model, facts and parameters that the store was made with"
+    refuse_different(path, PHASE, attributes["fingerprint"][PHASE], fingerprint, (held, planned), action)
+
+
+def made(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a phase's fingerprint: its digest, and what that is made from."""
+    return {"digest": digest(fingerprint), "made_from": dict(fingerprint)}
+
+
+def refuse_different(
+    path: Path,
+    phase: str,
+    held: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
+    layouts: tuple[Mapping[str, Any], Mapping[str, Any]],
+    action: str,
+) -> None:
+    """Refuse a phase that is of other parameters than those asked for.
+
+    Parameters
+    ----------
+    held : as :func:`made` gave it when the phase was begun.
+    layouts : the phase's layout as it is kept, and as asked for.
+
+    Raises
+    ------
+    FingerprintError : shows where they differ.
+    """
+    asked = json.loads(canonical(fingerprint))
+    lines = differences(held["made_from"], asked) if held["digest"] != digest(asked) else []
+    lines = lines or differences({"layout": layouts[0]}, {"layout": layouts[1]})
+    if lines:
+        got = f"{held['digest'][:12]} ({'; '.join(lines)})"
+        what = f"fingerprint of {phase}"
+        raise FingerprintError(message(what, got, f"{digest(fingerprint)[:12]}", str(path), action))

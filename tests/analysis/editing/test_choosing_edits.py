@@ -1,0 +1,135 @@
+"""The slots of every edit: from used queries alone, by their definitions; CAS against a plain computation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qloc.analysis.editing.cas import cas
+from qloc.analysis.editing.choosing import EditChooser
+from qloc.analysis.inputs.study import Study
+from qloc.arms import EditArms
+from qloc.block import Unit
+from qloc.phase_plan import EditPlan
+from qloc.simulation.simulate import simulate
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return simulate(facts=24, relations=3, templates=6, seed=5)
+
+
+def _unit(study: Study, first: int, last: int) -> Unit:
+    fact = study.column("queries", "fact")
+    a, b = np.searchsorted(fact, [first, last])
+    return Unit(number=0, first_fact=first, last_fact=last, first_query=int(a), last_query=int(b))
+
+
+def _set(arms: EditArms, name: str, row: int) -> list[int]:
+    member = arms.sets[name]
+    return sorted(member.indices[member.indptr[row] : member.indptr[row + 1]].tolist())
+
+
+def test_sets_come_from_used_queries(study: Study) -> None:
+    chooser = EditChooser(study=study, part=EditPlan())
+    arms, sets = chooser.arms(_unit(study, 0, 24)), study.neurons("ig", 0.2)
+    signals = study.signals_of("ig")
+    for row in range(24):
+        queries = np.flatnonzero(sets.queries["fact"] == row)
+        edited = int(arms.edited_query[row])
+        assert edited in queries
+        held = arms.held_out[row, : len(queries)]
+        assert held[edited - queries[0]] == 0
+        assert held.sum() == (len(queries) - 1) // 2
+        used = queries[held == 0]
+        assert _set(arms, "own", row) == sets.of(edited).tolist()
+        assert _set(arms, "union", row) == sorted(set().union(*(set(sets.of(int(q)).tolist()) for q in used)))
+        _, values, panel = signals.rows(used)
+        scores = {}
+        for slot, neuron in enumerate(panel[0].tolist()):
+            if neuron >= 0:
+                ratio = [float(values[n, slot]) / float(signals.maximum[q]) for n, q in enumerate(used)]
+                mean = sum(ratio) / len(ratio)
+                spread = (sum((r - mean) ** 2 for r in ratio) / len(ratio)) ** 0.5
+                scores[neuron] = (0.7 * mean - 0.3 * spread, 0.7 * mean)
+        for name, which in (("cas", 0), ("cas_no_penalty", 1)):
+            most = max(score[which] for score in scores.values())
+            expected = sorted(n for n, score in scores.items() if score[which] > 0.3 * most)
+            assert _set(arms, name, row) == (expected if most > 0 else [])
+        for name in ("own_top", "union_top", "cas_top"):
+            assert len(_set(arms, name, row)) <= 20
+
+
+def test_objects_probes_and_other_facts(study: Study) -> None:
+    arms = EditChooser(study=study, part=EditPlan()).arms(_unit(study, 0, 24))
+    facts, sets = study.facts, study.neurons("ig", 0.2)
+    objects, relations, subjects = (study.column("facts", n) for n in ("object", "relation", "subject"))
+    assert len(facts) > 0
+    for row in range(24):
+        if arms.new_object[row]:
+            assert arms.new_object[row] != objects[row]
+            assert arms.new_object[row] in objects[relations == relations[row]]
+        else:
+            assert len(set(objects[relations == relations[row]])) == 1
+        for query, kind in zip(arms.probe_query[row], arms.probe_kind[row], strict=True):
+            if query < 0:
+                assert kind == ""
+                continue
+            other = sets.queries["fact"][query]
+            assert sets.queries["known"][query]
+            assert subjects[other] != subjects[row]
+            answer, _, relation, _ = kind.split("_")
+            assert (answer == "same") == (objects[other] == objects[row])
+            assert (relation == "same") == (relations[other] == relations[row])
+        other = int(arms.other_fact[row])
+        if other >= 0:
+            edited = int(arms.edited_query[row])
+            assert sets.queries["template"][other] == sets.queries["template"][edited]
+            assert sets.queries["answer"][other] != sets.queries["answer"][edited]
+
+
+def test_edits_do_not_depend_on_the_unit(study: Study) -> None:
+    whole = EditChooser(study=study, part=EditPlan()).arms(_unit(study, 0, 24))
+    part = EditChooser(study=study, part=EditPlan()).arms(_unit(study, 7, 12))
+    for name in ("edited_query", "held_out", "probe_query"):
+        np.testing.assert_array_equal(getattr(whole, name)[7:12], getattr(part, name))
+    assert whole.new_object[7:12] == part.new_object
+    for name, member in part.sets.items():
+        assert (whole.sets[name][7:12] != member).nnz == 0
+
+
+def test_a_budget_of_facts_takes_known_ones_first(study: Study) -> None:
+    every = EditChooser(study=study, part=EditPlan()).arms(_unit(study, 0, 24))
+    some = EditChooser(study=study, part=EditPlan(max_facts=3)).arms(_unit(study, 0, 24))
+    chosen, relation = some.edited_query >= 0, study.column("facts", "relation")
+    np.testing.assert_array_equal(some.edited_query[chosen], every.edited_query[chosen])
+    known = study.neurons("ig", 0.2).queries["known"][every.edited_query]
+    for name in np.unique(relation):
+        here = relation == name
+        assert chosen[here].sum() == min(3, here.sum())
+        assert not known[here & ~chosen].any() or known[here & chosen].all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.05, 0.1, 0.2]))
+def test_a_certified_set_is_that_of_the_whole_network(seed: int, floor: float) -> None:
+    """Scores over the panel alone and over all neurons give one set, wherever it says so."""
+    rng = np.random.default_rng(seed)
+    values = rng.standard_gamma(0.15, size=(4, 60)) * np.exp(rng.normal(size=60))
+    maximum = values.max(1)
+    kept = np.flatnonzero((values >= floor * maximum[:, None]).any(0))
+    panel = cas(values[:, kept], kept, maximum)
+    whole = cas(values, np.arange(60), maximum)
+    if panel.certified(0.3, 0.7, floor):
+        np.testing.assert_array_equal(panel.members(0.3), whole.members(0.3))
+
+
+def test_nothing_positive_gives_no_set() -> None:
+    found = cas(np.array([[-1.0, -2.0]]), np.array([0, 1]), np.array([-1.0]))
+    assert found.n_left_out == 1
+    assert len(found.members(0.3)) == len(found.strongest(5)) == 0
+    assert not found.certified(0.3, 0.7, 0.05)
+    uneven = cas(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]), np.ones(2), 0.1, 0.9)
+    assert len(uneven.members(0.3)) == 0

@@ -1,0 +1,209 @@
+"""The tables of Chen et al. 2025: recounted by hand from planted outcomes; what is on file of the paper."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from qloc.analysis.comparison.studies import Studies
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.localization.consistency import consistency
+from qloc.analysis.reproductions.chen_tables import LAYOUTS, reproduce
+from qloc.analysis.reproductions.published import NOT_ON_FILE, STUDIES, published
+from qloc.cli import app
+from qloc.errors import InputError
+from qloc.plan import AnalysisPlan, Plan, plan_from
+from qloc.simulation.interventions import Effects
+from qloc.simulation.simulate import simulate
+
+PLAN = AnalysisPlan(consistency_threshold=0.3)
+SIZE = {"facts": 40, "relations": 4, "templates": 5, "n_neurons": 64}
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return simulate(**SIZE, effects=Effects(), seed=5)
+
+
+@pytest.fixture(scope="module")
+def tables(study: Study) -> dict:
+    result = reproduce(study, PLAN)
+    return {table.name: table.to_frame() for question in result.questions for table in question.tables}
+
+
+def considered(study: Study) -> np.ndarray:
+    fact = study.column("queries", "fact")
+    leaks = study.column("facts", "leaks")[fact] > 0
+    return (study.column("queries", "known") == 1) & ~leaks & (study.column("queries", "kind") == "fact")
+
+
+def test_all_tables_of_the_paper_are_made(tables: dict) -> None:
+    assert {layout.name for layout in LAYOUTS} < set(tables)
+    for layout in LAYOUTS:
+        assert set(layout.shown) <= set(tables[layout.name])
+        assert set(layout.labels) <= set(tables[layout.name])
+
+
+def test_ratio_and_welch_are_those_of_the_scores(study: Study, tables: dict) -> None:
+    frame = tables["chen_ratio"].set_index(["score", "threshold"])
+    for score in ("CS1", "CS2"):
+        values = consistency(study.neurons())[score].values
+        values = values[~np.isnan(values)]
+        low, high = values[values < 0.3], values[values >= 0.3]
+        row = frame.loc[(score, "0.3")]
+        assert row.ratio == pytest.approx(len(low) / len(values))
+        if min(len(low), len(high)) > 1:
+            assert row.t == pytest.approx(stats.ttest_ind(high, low, equal_var=False).statistic)
+    assert set(frame.threshold if "threshold" in frame else frame.index.get_level_values(1)) == {
+        "Otsu",
+        "0.1",
+        "0.3",
+    }
+
+
+def test_probability_is_recounted(study: Study, tables: dict) -> None:
+    """ΔProb = (after − before)/before, mean over a fact's known queries, then over facts of the class."""
+    found, fact = study.interventions, study.column("queries", "fact")
+    cs2 = consistency(study.neurons())["CS2"].values
+    used = considered(study)
+    classes = {"all": np.ones(40, dtype=bool), "K_C": cs2 >= 0.3, "K_I": cs2 < 0.3}
+    for row in tables["chen_probability"].to_dict("records"):
+        after = (
+            found["log_probability"].sel(operation=row["operation"], neuron_set="own").values.astype(float)
+        )
+        change = np.exp(after - found["base_log_probability"].values.astype(float)) - 1
+        kept = used & ~np.isnan(change)
+        facts = [f for f in range(40) if classes[row["class"]][f] and (kept & (fact == f)).any()]
+        assert row["facts"] == len(facts) > 0
+        expected = np.mean([change[kept & (fact == f)].mean() for f in facts])
+        assert row["probability_own"] == pytest.approx(expected, rel=1e-5)  # stored as float32
+
+
+def test_modification_is_recounted(study: Study, tables: dict) -> None:
+    """Rel of an update: share of facts whose edited query answers o′; averages of three scores."""
+    edits, used = study.edits, considered(study)
+    frame = tables["chen_cas"]
+    first = study.column("facts", "first_query")
+    told = edits["edited_query"].values
+    for name in ("own", "union", "cas"):
+        rank = edits["new_rank"].sel(edit_operation="update", edit_set=name).values
+        log_p = edits["new_log_probability"].sel(edit_operation="update", edit_set=name).values
+        done = [
+            rank[f, told[f] - first[f]] == 1
+            for f in range(40)
+            if told[f] >= 0 and used[told[f]] and not np.isnan(log_p[f, told[f] - first[f]])
+        ]
+        row = frame[(frame.operation == "update") & (frame.set == name)].iloc[0]
+        assert row.reliability == pytest.approx(np.mean(done))
+        assert row.facts == len(done)
+        three = [row.reliability, row.generalization, row.locality]
+        assert row.average == pytest.approx(np.mean(three))
+        assert row.harmonic == pytest.approx(stats.hmean(three))
+    classes = tables["chen_modification"]
+    whole = classes[classes["class"] == "all"].set_index(["operation", "set"]).facts
+    parts = classes[classes["class"] != "all"].groupby(["operation", "set"]).facts.sum()
+    assert (parts <= whole.loc[parts.index]).all()
+    assert set(classes["set"]) == {"own", "union"}
+
+
+def test_synapses_are_those_of_their_effects(study: Study, tables: dict) -> None:
+    from qloc.analysis.interventions.knowledge_synapses import synapse_effects
+
+    expected = synapse_effects(study, outcome="activation")
+    for row in tables["chen_synapses"].itertuples():
+        values = expected.sel(synapse_operation=row.operation, synapse_set=row.synapses).values
+        assert row.activation == pytest.approx(np.nanmean(values))
+
+
+def test_several_models_stand_side_by_side_on_common_facts(study: Study) -> None:
+    other = simulate(**SIZE, effects=Effects(), fact_strength=0.5, seed=5)
+    result = reproduce(Studies({"a": study, "b": other}), PLAN)
+    assert set(result.question("chen_modification").tables[0].columns["model"]) == {"a", "b"}
+    assert result.notes[-1] == "2 models support no claim about larger models, or about models in general."
+    assert not result.tests()
+
+
+def test_what_the_store_lacks_is_left_out_and_said(study: Study) -> None:
+    groups = {name: group for name, group in study.datasets.items() if name not in ("edits", "synapses")}
+    result = reproduce(replace(study, datasets=groups), PLAN)
+    assert [question.id for question in result.questions] == ["chen_ratio", "chen_probability", "settings"]
+    assert "Tables that need phase edits are left out: no store has it." in result.notes
+    odd = replace(study, attrs={**study.attrs, "quadrature": "midpoint"})
+    assert "planted: quadrature is midpoint; the published plan has right." in reproduce(odd, PLAN).notes
+
+
+def test_published_values_stand_beside_ours_where_they_are_on_file(study: Study, tmp_path: Path) -> None:
+    assert "chen_ratio_published" not in {t.name for q in reproduce(study, PLAN).questions for t in q.tables}
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "chen:\n  title: T\n  source: S\n  settings:\n"
+        "    - {name: a, value: 1, where: here, status: ours}\n  values:\n"
+        "    - {table: chen_ratio, row: {score: CS2, threshold: Otsu}, column: t, value: 12.5, where: Table 9}\n"
+    )
+    frame = (
+        reproduce(study, PLAN, published("chen", path))
+        .question("chen_ratio")
+        .table("chen_ratio_published")
+        .to_frame()
+    )
+    told = frame[frame.published.map(lambda cell: cell != NOT_ON_FILE)]
+    assert told[["row", "value", "published"]].values.tolist() == [
+        ["planted, ig, CS2, Otsu", "Welch's t", 12.5]
+    ]
+    path.write_text("chen: {title: T, source: S, value: []}\nniu: 3\n")
+    with pytest.raises(InputError) as caught:
+        published("chen", path)
+    assert len(caught.value.problems) == 2
+    assert str(caught.value).startswith("chen.value is []; expected Extra inputs are not permitted.")
+
+
+def test_what_is_on_file_is_whole() -> None:
+    for name in STUDIES:
+        found = published(name)
+        assert bool(found.plan) != bool(found.missing)
+        assert "arXiv" in found.source
+    with pytest.raises(InputError, match="study is 'nobody'; expected one of chen, dai, niu"):
+        published("nobody")
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="qloc")
+
+
+def test_the_printed_plan_is_a_plan(tmp_path: Path) -> None:
+    page = run("reproduce", "chen", "--print-plan")
+    assert page.exit_code == 0
+    (tmp_path / "chen.yaml").write_text(page.stdout)
+    plan = plan_from(tmp_path / "chen.yaml")
+    assert isinstance(plan, Plan)
+    assert (plan.quadrature, plan.edits.scale, plan.edits.lambda2) == ("right", "none", 2.0)
+    assert plan.phases == ("signals", "interventions", "edits")
+
+
+def test_command_makes_tables_that_report_renders(tmp_path: Path) -> None:
+    simulate(tmp_path / "s.zarr", facts=20, relations=2, templates=4, seed=1)
+    page = run("reproduce", "chen", tmp_path / "s.zarr", "--out", tmp_path / "r")
+    assert page.exit_code == 0, page.output
+    assert "0 of its 24 published values are on file." in " ".join(page.stdout.split())
+    report = run("report", tmp_path / "r", "--format", "md", "--out", tmp_path / "r.md")
+    assert report.exit_code == 0, report.output
+    assert "Welch's t" in (tmp_path / "r.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["dai", "niu"])
+def test_what_is_not_made_yet_is_refused(name: str) -> None:
+    result = run("reproduce", name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    for missing in published(name).missing:
+        assert missing in result.stderr
+    nothing = run("reproduce", "chen")
+    assert (nothing.exit_code, nothing.stderr) == (
+        2,
+        "Error: stores is []; expected one store at least. At qloc reproduce. "
+        "Give one, or --print-plan for the plan that makes it.\n",
+    )

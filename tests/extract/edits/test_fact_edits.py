@@ -1,0 +1,313 @@
+"""Edits as rows equal truly edited weights, in everything they are tested on."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from qloc.arms import EditArms
+from qloc.extract.edits.fact_edits import EditColumns, EditRun
+from qloc.extract.edits.rome import Rome
+from qloc.extract.models.architectures import down_weight
+from qloc.extract.models.loading import source
+from qloc.extract.passes.late_join_proof import joining
+from qloc.extract.passes.matched_controls import output_norms
+from qloc.extract.passes.row_engine import RowEngine
+from qloc.extract.prompts.askable import ask_facts
+from qloc.extract.prompts.held_out_text import held_out_text, pieces, sampled_text, windows
+from qloc.extract.prompts.tokenizing import Asked, Encoder, Target, Tokens
+from qloc.facts import ANSWER_MARK, Query
+from qloc.phase_plan import EditPlan
+
+SETS = ("own", "union", "cas", "matched", "in_context")
+NO_DECAY = {"prefixes": 2, "steps": 5, "weight_decay": 0.0}  # by it, values as small as these stay
+TEXT = "The capital of France is Paris. Kenya's capital, Nairobi. A cat sits"
+
+
+def _run(tiny: Any, kind: str, **given: Any) -> tuple[EditRun, EditArms]:
+    made = tiny(kind)
+    found = source(str(made.folder))
+    loaded, encoder = found.load(dtype="float64", device="cpu"), found.encoder()
+    asked = ask_facts(made.facts, encoder).asked
+    rng = np.random.default_rng(4)
+    n_cells = loaded.sites.n_layers * loaded.sites.n_neurons
+    slots = {
+        name: np.sort(rng.choice(n_cells, size=n, replace=False)) for name, n in (("own", 4), ("union", 9))
+    }
+    slots["cas"] = np.zeros(0, dtype=np.int64)  # an edit without slots is no edit
+    part = EditPlan(**{"sets": SETS, "n_probes": 3, "greedy_tokens": 4, **given})
+    engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=10**9)
+    engine = joining(engine, Tokens.of([one for of_fact in asked for one in of_fact]).targets, "edits")
+    assert engine.way is not None
+    sample = list(pieces(encoder.tokenizer, encoder.family, TEXT, 30, 12))
+    run = EditRun(
+        queries=asked[0],
+        told=1,
+        used=np.array([True, True, False][: len(asked[0])]),
+        new_object="Nairobi",
+        probes=[asked[1][0], None, asked[2][0]],
+        slots=slots,
+        part=part,
+        embedding=loaded.model.get_input_embeddings().weight,
+        norms=output_norms(loaded.sites),
+        windows=windows(encoder.tokenizer, encoder.family, TEXT, 18, 12),
+        encoder=encoder,
+        engine=engine,
+        seed=(0, 0),
+        subject="France",
+        rome=Rome(engine=engine, encoder=encoder, plan=part.rome, sample=sample, seed=0),
+    )
+    arms = EditArms(
+        sets={},
+        edited_query=np.array([1]),
+        other_fact=np.array([-1]),
+        held_out=np.zeros((1, len(asked[0])), dtype=np.int8),
+        new_object=("Nairobi",),
+        probe_query=np.array([[3, -1, 5]]),
+        probe_kind=np.array([["a", "", "b"]], dtype=object),
+    )
+    return run, arms
+
+
+def _columns(run: EditRun, arms: EditArms) -> dict[str, np.ndarray]:
+    columns = EditColumns.empty(run.part, arms, len(run.queries) + 1)
+    run.run(columns, 0)
+    return columns.arrays
+
+
+def _truly_edited(run: EditRun, operation: str, neurons: np.ndarray, sign: np.ndarray | None) -> Any:
+    """A copy of the model with the weights changed."""
+    model = copy.deepcopy(run.engine.model)
+    names = {id(m): name for name, m in run.engine.model.named_modules()}
+    table = run.embedding
+    tokens = [[t.token for t in run.queries[run.told].targets]]
+    new = run.encoder.ask(run.queries[run.told].query, run.new_object)
+    assert isinstance(new, Asked)
+    tokens.append([t.token for t in new.targets])
+    old_e, new_e = (table[ids].mean(0) for ids in tokens)
+    for number, cell in enumerate(neurons):
+        layer, neuron = divmod(int(cell), run.engine.sites.n_neurons)
+        weight = down_weight(model.get_submodule(names[id(run.engine.sites.downs[layer])]))
+        row = weight[:, neuron]
+        if operation == "erase":
+            change = -row.clone()
+        elif run.part.scale == "slot_norm":
+            change = row.norm() * (8 * new_e / new_e.norm() - old_e / old_e.norm())
+        else:
+            change = 8 * new_e - old_e
+        weight[:, neuron] = row + (change if sign is None else float(sign[number]) * change)
+    return model
+
+
+def _logs(model: Any, target: Target) -> torch.Tensor:
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([target.ids])).logits[0, target.position].double().log_softmax(0)
+
+
+def _answer(model: Any, asked: Asked) -> tuple[float, int, int]:
+    logs = [_logs(model, t) for t in asked.targets]
+    ranks = [int((one > one[t.token]).sum()) + 1 for one, t in zip(logs, asked.targets, strict=True)]
+    total = sum(float(one[t.token]) for one, t in zip(logs, asked.targets, strict=True))
+    return total, max(ranks), int(logs[0].argmax())
+
+
+def _mean_activation(run: EditRun, asked: Asked) -> np.ndarray:
+    kept: list[torch.Tensor] = []
+    total = 0.0
+    for target in asked.targets:
+        kept.clear()
+        handles = [
+            down.register_forward_pre_hook(
+                lambda _, args: kept.append(args[0].view(1, -1, args[0].shape[-1])[0])
+            )
+            for down in run.engine.sites.downs
+        ]
+        with torch.no_grad():
+            run.engine.model(input_ids=torch.tensor([target.ids]))
+        for handle in handles:
+            handle.remove()
+        total = total + torch.stack([one[target.position] for one in kept]).flatten() / len(asked.targets)
+    return np.asarray(total)
+
+
+def _check(
+    run: EditRun, arrays: dict[str, np.ndarray], model: Any, place: tuple[int, ...], tol: float
+) -> None:
+    edits = (*place, 0)
+    for number, asked in enumerate(run.queries):
+        total, rank, argmax = _answer(model, asked)
+        np.testing.assert_allclose(arrays["log_probability"][edits][number], total, rtol=tol, atol=tol)
+        assert (arrays["rank"][edits][number], arrays["argmax"][edits][number]) == (rank, argmax)
+        new = run.encoder.ask(asked.query, run.new_object)
+        assert isinstance(new, Asked)
+        total, rank, _ = _answer(model, new)
+        np.testing.assert_allclose(arrays["new_log_probability"][edits][number], total, rtol=tol, atol=tol)
+        assert arrays["new_rank"][edits][number] == rank
+    assert np.isnan(arrays["log_probability"][edits][len(run.queries)])
+    for number, probe in enumerate(run.probes):
+        if probe is None:
+            assert np.isnan(arrays["probe_kl"][edits][number])
+            continue
+        total, _, argmax = _answer(model, probe)
+        np.testing.assert_allclose(arrays["probe_log_probability"][edits][number], total, rtol=tol, atol=tol)
+        assert arrays["probe_argmax"][edits][number] == argmax
+        before, after = (_logs(m, probe.targets[0]) for m in (run.engine.model, model))
+        kl = float((before.exp() * (before - after)).sum())
+        np.testing.assert_allclose(arrays["probe_kl"][edits][number], kl, rtol=10 * tol, atol=10 * tol)
+    nats = [
+        [-float(_logs(m, t)[t.token]) for window in run.windows for t in window]
+        for m in (run.engine.model, model)
+    ]
+    change = np.mean(nats[1]) - np.mean(nats[0])
+    np.testing.assert_allclose(arrays["text_nats"][edits], change, rtol=tol, atol=10 * tol)
+    if run.encoder.family == "causal":
+        ids = list(run.queries[run.told].targets[0].ids)
+        for step in range(run.part.greedy_tokens):
+            best = int(_logs(model, Target(ids=tuple(ids), position=len(ids) - 1, token=0)).argmax())
+            assert arrays["greedy_token_id"][edits][step] == best
+            ids.append(best)
+    else:
+        assert (arrays["greedy_token_id"] == -1).all()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
+def test_every_edit_equals_truly_edited_weights(tiny: Any, kind: str) -> None:
+    """float64; LLaMA's RMSNorm computes in float32, hence 1e-4 there; stored as float32."""
+    run, arms = _run(tiny, kind)
+    arrays, tol = _columns(run, arms), 1e-4 if kind == "llama" else 2e-6
+    for number, operation in enumerate(run.part.operations):
+        for place, name in enumerate(SETS[:2]):
+            rows = [run.told] if name == "own" else np.flatnonzero(run.used)
+            mean = np.mean([_mean_activation(run, run.queries[q]) for q in rows], axis=0)
+            sign = np.sign(mean[run.slots[name]]) if operation == "update_signed" else None
+            model = _truly_edited(run, operation, run.slots[name], sign)
+            _check(run, arrays, model, (number, place), tol)
+    assert arrays["n_slots"][:, 0].tolist() == [4, 9, 0, 4, 0]
+    assert np.isnan(arrays["log_probability"][:, SETS.index("cas")]).all()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
+def test_edits_of_rank_one_equal_truly_edited_weights(tiny: Any, kind: str) -> None:
+    """Tolerances as above; only an update has them, beside sets of slots."""
+    run, arms = _run(tiny, kind, sets=("rome_identity", "own", "rome"), rome=NO_DECAY)
+    arrays, tol = _columns(run, arms), 1e-4 if kind == "llama" else 2e-6
+    new = run.encoder.ask(run.queries[run.told].query, run.new_object)
+    assert isinstance(new, Asked)
+    edits = run.rome.edits(("rome", "rome_identity"), "France", new, "Paris")
+    downs, names = run.engine.sites.downs, {id(m): name for name, m in run.engine.model.named_modules()}
+    for name, edit in edits.items():
+        assert edit.change.norm() > 0.1
+        model = copy.deepcopy(run.engine.model)
+        down_weight(model.get_submodule(names[id(downs[edit.layer])])).add_(
+            torch.outer(edit.change, edit.direction)
+        )
+        _check(run, arrays, model, (1, run.part.sets.index(name)), tol)
+    assert arrays["n_slots"][:, 0].tolist() == [72, 4, 72]
+    assert np.isnan(arrays["log_probability"][[0, 2]][:, [0, 2]]).all()
+    assert not np.isnan(arrays["log_probability"][:, 1, 0, :2]).any()
+
+
+def test_a_subject_that_is_not_read_has_no_edit_of_rank_one(tiny: Any) -> None:
+    run, arms = _run(tiny, "gpt2", sets=("own", "rome"))
+    for subject in ("", "Atlantis"):
+        arrays = _columns(replace(run, subject=subject), arms)
+        assert arrays["n_slots"][:, 0].tolist() == [4, 0]
+        assert np.isnan(arrays["new_log_probability"][:, 1]).all()
+        assert (arrays["greedy_token_id"][:, 1] == -1).all()
+
+
+def test_without_slot_norm(tiny: Any) -> None:
+    run, arms = _run(tiny, "gpt2", scale="none", operations=("update",))
+    arrays = _columns(run, arms)
+    _check(run, arrays, _truly_edited(run, "update", run.slots["union"], None), (0, 1), 2e-6)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_the_in_context_edit_is_a_prompt(tiny: Any, kind: str) -> None:
+    run, arms = _run(tiny, kind)
+    arrays = _columns(run, arms)
+    place = (1, SETS.index("in_context"), 0)
+    told = run.queries[run.told].query.text.replace(ANSWER_MARK, "Nairobi").rstrip(" .") + ". "
+    for number, asked in enumerate(run.queries):
+        behind = run.encoder.ask(Query(template="t", text=told + asked.query.text), asked.answer)
+        assert isinstance(behind, Asked)
+        total, rank, _ = _answer(run.engine.model, behind)
+        np.testing.assert_allclose(arrays["log_probability"][place][number], total, rtol=2e-6)
+        assert arrays["rank"][place][number] == rank
+    assert np.isnan(arrays["log_probability"][0, place[1]]).all()
+    assert np.isnan(arrays["text_nats"][place])
+    probe = run.probes[0]
+    assert probe is not None
+    behind = run.encoder.ask(Query(template="t", text=told + probe.query.text), probe.answer)
+    assert isinstance(behind, Asked)
+    before, after = (_logs(run.engine.model, one.targets[0]) for one in (probe, behind))
+    kl = float((before.exp() * (before - after)).sum())
+    np.testing.assert_allclose(arrays["probe_kl"][place][0], kl, rtol=1e-5)
+
+
+def test_weights_and_hooks_are_as_before(tiny: Any) -> None:
+    run, arms = _run(tiny, "gpt2")
+    weights = {name: value.clone() for name, value in run.engine.model.state_dict().items()}
+    _columns(run, arms)
+    assert all(torch.equal(value, weights[name]) for name, value in run.engine.model.state_dict().items())
+    handle = run.engine.sites.downs[1].register_forward_pre_hook(_fail)
+    with pytest.raises(ZeroDivisionError):
+        _columns(run, arms)
+    handle.remove()
+    hooks = [m for m in run.engine.model.modules() if m._forward_pre_hooks or m._forward_hooks]
+    assert not hooks
+
+
+def _fail(*_: Any) -> None:
+    raise ZeroDivisionError
+
+
+def test_edits_do_not_depend_on_the_batch(tiny: Any) -> None:
+    run, arms = _run(tiny, "gpt2")
+    whole = _columns(run, arms)
+    narrow = _columns(replace(run, engine=replace(run.engine, memory=1)), arms)
+    for name, values in whole.items():
+        if values.dtype == object:
+            continue
+        np.testing.assert_allclose(values, narrow[name], rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def test_an_object_that_cannot_be_asked_has_no_update(tiny: Any) -> None:
+    run, arms = _run(tiny, "gpt2")
+    arrays = _columns(replace(run, new_object=""), arms)
+    assert np.isnan(arrays["log_probability"][1:]).all()
+    assert not np.isnan(arrays["log_probability"][0, 0, 0, 0])
+
+
+def test_held_out_text_in_windows(tiny: Any) -> None:
+    for kind, model in (("gpt2", "anything"), ("bert", "embedded:masked")):
+        encoder: Encoder = source(str(tiny(kind).folder)).encoder()
+        text = held_out_text(model)
+        found = windows(encoder.tokenizer, encoder.family, text, 50, 20)
+        assert all(len(window[0].ids) <= 20 for window in found)
+        if kind == "gpt2":
+            assert sum(len(window) + 1 for window in found) == 50
+        for window in found:
+            for target in window:
+                shown = target.ids[target.position]
+                assert (shown == encoder.tokenizer.mask_token_id) == (kind == "bert")
+    assert windows(encoder.tokenizer, encoder.family, "a", 0, 20) == []
+
+
+def test_keys_are_sampled_from_other_text_than_edits_are_tested_on(tiny: Any) -> None:
+    encoder: Encoder = source(str(tiny("gpt2").folder)).encoder()
+    text, skip = sampled_text("embedded:causal", 50)
+    assert (text, skip) == (held_out_text("embedded:causal"), 50)
+    ids = encoder.tokenizer(text)["input_ids"]
+    sample = list(pieces(encoder.tokenizer, "causal", text, 30, 20, skip=skip))
+    assert [token for piece in sample for token in piece.inside] == ids[50:80]
+    assert [len(piece.ids) for piece in sample] == [20, 10]
+    text, skip = sampled_text("anything", 50)
+    assert skip == 0
+    assert len(text.split()) > 900
+    assert not set(text.split(". ")) & set(held_out_text("anything").split(". "))

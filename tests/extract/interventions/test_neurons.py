@@ -1,0 +1,244 @@
+"""Interventions on neurons: every arm equals changing the activation in a pass of its own, brute force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from qloc.arms import Arms
+from qloc.block import Unit
+from qloc.extract.interventions.neurons import InterventionRun
+from qloc.extract.models.loading import LoadedModel, source
+from qloc.extract.passes.late_join_proof import joining
+from qloc.extract.passes.matched_controls import matched, output_norms
+from qloc.extract.passes.row_engine import Cells, RowEngine, sharing
+from qloc.extract.prompts.askable import ask_facts
+from qloc.extract.prompts.tokenizing import Asked, Tokens
+
+SETS = ("own", "neighbor", "matched")
+OPERATIONS = ("suppress", "enhance", "mean", "resample")
+
+
+def _engine(loaded: LoadedModel, asked: list[Asked], memory: int = 10**9) -> RowEngine:
+    engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=memory)
+    targets = Tokens.of(asked).targets
+    return joining(sharing(engine, targets, 1e-9), targets, "cells")
+
+
+def _random_sets(n_queries: int, n_cells: int, seed: int) -> sparse.csr_array:
+    rng = np.random.default_rng(seed)
+    dense = np.zeros((n_queries, n_cells), dtype=bool)
+    for row in dense[:-1]:  # the last query has no set
+        row[rng.choice(n_cells, size=6, replace=False)] = True
+    return sparse.csr_array(dense)
+
+
+def _run(tiny: Any, kind: str, **changed: Any) -> InterventionRun:
+    made = tiny(kind)
+    found = source(str(made.folder))
+    loaded = found.load(dtype="float64", device="cpu")
+    of_fact = ask_facts(made.facts, found.encoder()).asked
+    asked = [one for queries in of_fact for one in queries]
+    fact = np.repeat(np.arange(len(of_fact)), [len(queries) for queries in of_fact])
+    n_cells = loaded.sites.n_layers * loaded.sites.n_neurons
+    n = len(asked)
+    donor = np.array([(q + 3) % n if q else -1 for q in range(n)], dtype=np.int64)
+    arms = Arms(
+        sets={"own": _random_sets(n, n_cells, 1), "neighbor": _random_sets(n, n_cells, 2)},
+        neighbor=np.full(n, -1),
+        other_fact=donor,
+    )
+    rng = np.random.default_rng(5)
+    total = rng.normal(size=(loaded.sites.n_layers, loaded.sites.n_neurons))
+    run = InterventionRun(
+        unit=Unit(number=0, first_fact=0, last_fact=len(of_fact), first_query=0, last_query=n),
+        asked=asked,
+        fact=fact,
+        relation=["capital"] * n,
+        donors={int(q): asked[q] for q in donor if q >= 0},
+        arms=arms,
+        operations=OPERATIONS,
+        names=SETS,
+        totals=lambda _: (total, n + 5),
+        engine=_engine(loaded, asked),
+        seed=0,
+    )
+    return replace(run, **changed)
+
+
+def _plain(loaded: Any, target: Any, change: Callable[[int, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Logits at the target of the whole model, each layer's activation there changed."""
+    handles, calls = [], [0]
+
+    def patch(_: Any, args: Any) -> Any:
+        layer, calls[0] = calls[0], calls[0] + 1
+        given = args[0].view(1, -1, args[0].shape[-1]).clone()
+        given[0, target.position] = change(layer, given[0, target.position])
+        return (given.view(args[0].shape), *args[1:])
+
+    for down in set(loaded.downs_of):
+        handles.append(down.register_forward_pre_hook(patch))
+    with torch.no_grad():
+        logits = loaded.model(input_ids=torch.tensor([target.ids])).logits[0, target.position]
+    for handle in handles:
+        handle.remove()
+    return logits
+
+
+class _Loaded:
+    def __init__(self, engine: RowEngine) -> None:
+        self.model, self.downs_of = engine.model, engine.sites.downs
+
+
+def _mean_activation(run: InterventionRun, query: int) -> np.ndarray:
+    found = np.zeros((run.engine.sites.n_layers, run.engine.sites.n_neurons))
+    targets = run.asked[query].targets
+    for target in targets:
+
+        def keep(layer: int, given: torch.Tensor) -> torch.Tensor:
+            found[layer] += given.numpy() / len(targets)
+            return given
+
+        _plain(_Loaded(run.engine), target, keep)
+    return found
+
+
+def _expected(
+    run: InterventionRun, operation: str, members: np.ndarray, query: int
+) -> tuple[float, float, float, int, int]:
+    width = run.engine.sites.n_neurons
+    if operation == "mean":
+        total, count = run.totals("capital")
+        own = np.flatnonzero(run.fact == run.fact[query])
+        value = (total - sum(_mean_activation(run, q) for q in own)) / (count - len(own))
+    elif operation == "resample":
+        value = _mean_activation(run, int(run.arms.other_fact[query]))
+    else:
+        value = np.zeros((run.engine.sites.n_layers, width))
+    factor = {"enhance": 2.0}.get(operation, 0.0)
+
+    def change(layer: int, given: torch.Tensor) -> torch.Tensor:
+        changed = given.clone()
+        for neuron in members[members // width == layer] % width:
+            changed[neuron] = factor * given[neuron] + value[layer, neuron]
+        return changed
+
+    parts = []
+    for target in run.asked[query].targets:
+        logits = _plain(_Loaded(run.engine), target, change)
+        others = torch.cat([logits[: target.token], logits[target.token + 1 :]])
+        own = logits[target.token]
+        parts.append(
+            (
+                float(logits.log_softmax(0)[target.token]),
+                float(own),
+                float(own - others.max()),
+                int((logits > own).sum()) + 1,
+                int(logits.argmax()),
+            )
+        )
+    logs, logit, margin, rank, argmax = (np.array(values) for values in zip(*parts, strict=True))
+    return float(logs.sum()), float(logit.mean()), float(margin.mean()), int(rank.max()), int(argmax[0])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "mistral", "gpt_neox", "bert"])
+def test_every_arm_equals_brute_force(tiny: Any, kind: str) -> None:
+    """float64; 1e-5 relative: transformers' RMSNorm computes in float32, LayerNorm models reach 1e-10."""
+    run = _run(tiny, kind)
+    assert run.engine.shared == (kind != "bert")
+    assert run.engine.way is not None
+    arrays = run.arrays()
+    strength = np.stack([_mean_activation(run, q) for q in range(len(run.asked))])
+    strength = np.abs(strength) * output_norms(run.engine.sites)
+    sets = dict(run.arms.sets)
+    sets["matched"] = matched(sets["own"], strength, [[0, q] for q in range(len(run.asked))])
+    allowed = 1e-9 if kind in ("gpt2", "bert", "gpt_neox") else 2e-5
+    queries = [0, 1, 5, len(run.asked) - 1]
+    for query in queries:
+        for o, operation in enumerate(OPERATIONS):
+            for s, name in enumerate(SETS):
+                members = sets[name].indices[sets[name].indptr[query] : sets[name].indptr[query + 1]]
+                got = [arrays[n][o, s, query] for n in ("log_probability", "logit", "margin")]
+                if not len(members) or (operation == "resample" and run.arms.other_fact[query] < 0):
+                    assert np.isnan(got).all()
+                    assert arrays["rank"][o, s, query] == arrays["argmax"][o, s, query] == -1
+                    continue
+                *expected, rank, argmax = _expected(run, operation, members, query)
+                np.testing.assert_allclose(got, expected, rtol=max(allowed, 3e-7), atol=max(allowed, 3e-6))
+                assert (arrays["rank"][o, s, query], arrays["argmax"][o, s, query]) == (rank, argmax)
+
+
+def test_unchanged_rows_are_the_base_and_nothing_is_left_behind(tiny: Any) -> None:
+    run = _run(tiny, "gpt2")
+    weights = {name: value.clone() for name, value in run.engine.model.state_dict().items()}
+    arrays = run.arrays()
+    for query, one in enumerate(run.asked):
+        logs = [
+            _plain(_Loaded(run.engine), t, lambda _, given: given).log_softmax(0)[t.token]
+            for t in one.targets
+        ]
+        np.testing.assert_allclose(arrays["base_log_probability"][query], float(sum(logs)), rtol=3e-7)
+    assert all(torch.equal(value, weights[name]) for name, value in run.engine.model.state_dict().items())
+    assert not any(module._forward_pre_hooks for module in run.engine.model.modules())
+
+
+def test_results_do_not_depend_on_the_batch(tiny: Any) -> None:
+    whole = _run(tiny, "gpt2").arrays()
+    single = _run(tiny, "gpt2")
+    narrow = replace(single, engine=replace(single.engine, memory=1)).arrays()  # one row a batch
+    for path, values in whole.items():
+        np.testing.assert_allclose(values, narrow[path], rtol=1e-6, atol=1e-7, err_msg=path)
+
+
+def test_a_hook_is_gone_after_an_error(tiny: Any) -> None:
+    run = _run(tiny, "gpt2")
+    down = run.engine.sites.downs[1]
+    handle = down.register_forward_pre_hook(_fail)
+    with pytest.raises(ZeroDivisionError):
+        run.arrays()
+    handle.remove()
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in run.engine.model.modules())
+
+
+def _fail(*_: Any) -> None:
+    raise ZeroDivisionError
+
+
+def test_matched_sets_are_of_the_same_layers_and_strength_and_disjoint() -> None:
+    rng = np.random.default_rng(3)
+    strength = rng.lognormal(size=(40, 3, 200))
+    own = sparse.csr_array(rng.random((40, 600)) < 0.02)
+    found = matched(own, strength, [[7, q] for q in range(40)])
+    place = strength.argsort(axis=2).argsort(axis=2) * 10 // 200
+    for query in range(40):
+        mine, theirs = (s.indices[s.indptr[query] : s.indptr[query + 1]] for s in (own, found))
+        assert not set(mine) & set(theirs)
+        keys = [sorted(zip(s // 200, place[query].ravel()[s], strict=True)) for s in (mine, theirs)]
+        assert keys[0] == keys[1]
+    again = matched(own, strength, [[7, q] for q in range(40)])
+    assert (again != found).nnz == 0
+    assert (matched(own, strength, [[8, q] for q in range(40)]) != found).nnz > 0
+
+
+def test_a_layer_that_is_all_in_the_set_lends_nothing() -> None:
+    own = sparse.csr_array(np.array([[1, 1, 0, 0]], dtype=bool))
+    assert matched(own, np.ones((1, 2, 2)), [[0]]).nnz == 0
+
+
+def test_cells_of_rows() -> None:
+    cells = Cells(
+        row=np.array([0, 0, 2]),
+        layer=np.array([0, 1, 1]),
+        neuron=np.array([3, 4, 5]),
+        factor=np.zeros(3),
+        offset=np.arange(3.0),
+    )
+    some = cells.of_rows(np.array([1, 2]))
+    assert (some.row.tolist(), some.neuron.tolist(), some.offset.tolist()) == ([1], [5], [2.0])
+    assert cells.of_rows(np.array([0, 2])).row.tolist() == [0, 0, 1]

@@ -1,0 +1,287 @@
+"""Phases after signals, joined: run in order, resumed by unit, refused with the difference shown."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import qloc
+from qloc.arms import RelationSums
+from qloc.block import PhaseBlock, PhaseOutline, Unit
+from qloc.errors import FingerprintError, InputError
+from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, EditPlan, InterventionPlan, RomePlan
+from qloc.plan import Plan
+from qloc.progress import Progress
+from qloc.simulation.simulate import simulate
+from qloc.store.integrity.verify import verify
+from qloc.store.schema import manifest
+from qloc.workflows import append_phases
+from qloc.workflows.extract import extract_study
+
+OUTCOMES = ("log_probability", "logit", "margin", "rank", "argmax")
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """Give a plan of three facts for the embedded causal model."""
+    pytest.importorskip("torch", reason="qloc[extract] is not installed")
+    path = tmp_path / "facts.jsonl"
+    with path.open("w") as lines:
+        for subject, answer in (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lima")):
+            fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
+            queries = ["The capital of [X] is [Y].", "[X] has its capital in [Y]."]
+            lines.write(json.dumps({**fact, "queries": queries}) + "\n")
+    return Plan(
+        model="embedded:causal",
+        facts=str(path),
+        steps=3,
+        unit_facts=1,
+        device="cpu",
+        phases=("signals", "interventions"),
+    )
+
+
+@dataclass
+class Sizes:
+    """A phase without a model: of each arm how many neurons it has, as its log-probability."""
+
+    asked: list[int]
+    fail_at: int | None = None
+
+    @property
+    def outline(self) -> PhaseOutline:
+        labels = {"operation": ("suppress",), "neuron_set": ("own",)}
+        return PhaseOutline(
+            phase="interventions", labels=labels, sizes={}, attrs={"made": "up"}, absent=("synapses",)
+        )
+
+    def extract(self, unit: Unit, arms: Any) -> PhaseBlock:
+        self.asked.append(unit.number)
+        if unit.number == self.fail_at:
+            raise KeyboardInterrupt
+        own = arms.sum(axis=1)
+        arrays = {name: np.zeros((1, 1, unit.n_queries)) + own for name in OUTCOMES}
+        arrays |= {f"base_{name}": np.zeros(unit.n_queries) for name in OUTCOMES}
+        arrays |= {
+            "n_neurons": own[None],
+            **{n: np.full(unit.n_queries, -1) for n in ("neighbor", "other_fact")},
+        }
+        return PhaseBlock(unit=unit, arrays={f"interventions/{name}": a for name, a in arrays.items()})
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> Sizes:
+    """Put a phase without a model in place of interventions."""
+    run = Sizes([])
+
+    def steps(extraction: object, study: Any) -> append_phases.Steps:
+        member = study.neurons().member
+
+        def arms(unit: Unit) -> Any:
+            return member[unit.first_query : unit.last_query].toarray()
+
+        return arms, run
+
+    monkeypatch.setattr(append_phases, "STEPS", {"interventions": steps})
+    return run
+
+
+def test_a_phase_is_chosen_from_the_store_and_appended(plan: Plan, made_up: Sizes, tmp_path: Path) -> None:
+    said = io.StringIO()
+    found = extract_study(plan, tmp_path / "s.zarr", progress=Progress(stream=said))
+    study = qloc.open(found.path)
+    assert study.phases == ("signals", "interventions")
+    np.testing.assert_array_equal(study.interventions["n_neurons"][0], study.neurons().sizes())
+    assert study.synapses.sizes == study.edits.sizes == {}
+    assert verify(found.path) == []
+    assert found.n_bytes == sum(p.stat().st_size for p in found.path.rglob("*") if p.is_file())
+    run = manifest.read(found.path)["run"]
+    assert set(run["phases"]) == {"interventions"}
+    assert run["phases"]["interventions"]["environment"] == run["environment"]
+    assert "interventions: 6 of 6 queries" in said.getvalue()
+    made = study.attrs["fingerprint"]
+    assert set(made) == {"signals", "interventions"}
+
+
+def test_a_stopped_phase_goes_on_and_is_equal(plan: Plan, made_up: Sizes, tmp_path: Path) -> None:
+    whole = extract_study(plan, tmp_path / "whole.zarr").path
+    made_up.asked.clear()
+    made_up.fail_at = 2
+    out = tmp_path / "s.zarr"
+    with pytest.raises(KeyboardInterrupt):
+        extract_study(plan, out)
+    assert qloc.open(out).phases == ("signals",)
+    assert verify(out) == []
+    made_up.fail_at = None
+    said = io.StringIO()
+    extract_study(plan, out, progress=Progress(stream=said))
+    assert made_up.asked == [0, 1, 2, 2]
+    assert "2 of 3 units of interventions are there already.\n" in said.getvalue()
+    assert manifest.read(out)["objects"] == manifest.read(whole)["objects"]
+
+
+def test_a_finished_phase_needs_no_weights(
+    plan: Plan, made_up: Sizes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qloc.extract.models.loading import Source
+
+    done = extract_study(plan, tmp_path / "s.zarr")
+
+    def loaded(self: Source, **_: object) -> None:
+        raise AssertionError("the weights were read")
+
+    monkeypatch.setattr(Source, "load", loaded)
+    assert extract_study(plan, tmp_path / "s.zarr") == replace(done, n_done=3, seconds=0.0)
+    signals = plan.model_copy(update={"phases": ("signals",)})
+    assert extract_study(signals, tmp_path / "s.zarr") == replace(done, n_done=3, seconds=0.0)
+    other = plan.interventions.model_copy(update={"threshold": 0.3})
+    with pytest.raises(FingerprintError, match=r"\(parameters\.threshold: 0\.2 → 0\.3\)"):
+        extract_study(plan.model_copy(update={"interventions": other}), tmp_path / "s.zarr")
+
+
+def test_interventions_on_the_embedded_model(plan: Plan, tmp_path: Path) -> None:
+    """The real phase, with a set of one's own; suppressing nothing changes nothing."""
+    (tmp_path / "sets.json").write_text('{"mine": {"France": [[0, 1], [1, 2]], "": []}}')
+    part = plan.interventions.model_copy(update={"operations": ("suppress", "mean")})
+    plan = plan.model_copy(update={"sets": str(tmp_path / "sets.json"), "interventions": part})
+    study = qloc.open(extract_study(plan, tmp_path / "s.zarr").path)
+    found = study.interventions.load()
+    assert found["neuron_set"].values.tolist()[-2:] == ["mine", "matched"]
+    np.testing.assert_array_equal(found["n_neurons"].sel(neuron_set="own"), study.neurons().sizes())
+    assert found["n_neurons"].sel(neuron_set="mine").values.tolist() == [2, 2, 0, 0, 0, 0]
+    changed = np.isfinite(found["log_probability"].sel(operation="suppress"))
+    np.testing.assert_array_equal(changed, found["n_neurons"] > 0)
+    # The same forward pass in rows of other lengths: a few float32 roundings of a log-probability.
+    np.testing.assert_allclose(
+        found["base_log_probability"], study.queries["log_probability"], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_own_sets_that_cannot_be_read_are_refused_before_any_work(plan: Plan, tmp_path: Path) -> None:
+    asked = plan.model_copy(update={"sets": str(tmp_path / "none.json")})
+    with pytest.raises(
+        InputError, match=r"^file is .*No such file.* At .*none\.json\. Give another --sets\.$"
+    ):
+        extract_study(asked, tmp_path / "s.zarr")
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_reprompts_are_what_asking_the_reworded_facts_gives(tmp_path: Path) -> None:
+    """N_i′, its overlap with N_i and its answer, against the signals of facts that have the prefix themselves."""
+    pytest.importorskip("torch", reason="qloc[extract] is not installed")
+    from qloc.extract.datasets import read_facts
+
+    part = InterventionPlan(operations=("suppress",), sets=("own", *REPROMPT_SETS), reprompt="* ")
+    asked = {"relations": ("capital",), "max_facts": 3, "steps": 3, "unit_facts": 2, "device": "cpu"}
+    plan = Plan(**asked, phases=("signals", "interventions"), interventions=part)
+    path = tmp_path / "facts.jsonl"
+    with path.open("w") as lines:
+        for fact in read_facts("embedded", relations=("capital",), max_facts=3, seed=0).facts:
+            texts = [{"template": q.template, "text": f"* {q.text}"} for q in fact.queries]
+            plain = {name: getattr(fact, name) for name in ("id", "relation", "subject", "object")}
+            lines.write(json.dumps({**plain, "queries": texts}) + "\n")
+    study = qloc.open(extract_study(plan, tmp_path / "s.zarr").path)
+    other = qloc.open(
+        extract_study(Plan(facts=str(path), **asked, phases=("signals",)), tmp_path / "t.zarr").path
+    )
+    mine, theirs, again = study.neurons(), other.neurons(), study.reprompts.load()
+    here = np.flatnonzero(again["n_neurons"].values >= 0)
+    assert 2 <= len(here) <= 6
+    assert mine.queries["known"][here].all()
+    shared = mine.member.astype(int).multiply(theirs.member.astype(int)).sum(axis=1)
+    np.testing.assert_array_equal(again["n_neurons"].values[here], theirs.sizes()[here])
+    np.testing.assert_array_equal(again["n_shared"].values[here], np.asarray(shared).ravel()[here])
+    # Rows of other batches: a few float32 roundings of a log-probability.
+    np.testing.assert_allclose(
+        again["log_probability"].values[here],
+        other.queries["log_probability"].values[here],
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    arms = study.interventions.load().sel(operation="suppress")
+    apart = arms["n_neurons"].sel(neuron_set=["own_minus_reprompt", "reprompt_minus_own"]).values
+    assert (apart[0] == apart[1]).all()
+    assert (apart[0][here] <= mine.sizes()[here] - np.asarray(shared).ravel()[here]).all()
+    np.testing.assert_array_equal(np.isfinite(arms["log_probability"]), arms["n_neurons"] > 0)
+
+
+def test_without_reprompts_parameters_are_those_of_older_stores(plan: Plan) -> None:
+    from qloc.extract.signals.extraction import prepare
+
+    sets = tuple(name for name in NEURON_SETS if name not in REPROMPT_SETS)
+    older = plan.model_copy(update={"interventions": InterventionPlan(sets=sets)})
+    parameters = append_phases.fingerprint(prepare(older), "interventions")["parameters"]
+    assert set(parameters) == {
+        *("method", "threshold", "top", "refined", "operations", "sets", "synapse_operations"),
+        *("synapse_sets", "alpha", "seed"),
+    }
+    parameters = append_phases.fingerprint(prepare(plan), "interventions")["parameters"]
+    assert (parameters["reprompt"], parameters["reprompted"]) == ("- ", 2)
+
+
+def test_own_sets_that_do_not_fit_are_refused_at_once() -> None:
+    study = simulate(facts=6, relations=2, templates=3, seed=1)
+    n = study.signals.attrs["n_neurons"]
+    own = {"a": {"F00001": ((0, n),), "nobody": ()}, "b": {"": ((99, 0), (1, 2))}}
+    with pytest.raises(InputError) as caught:
+        append_phases._numbered(own, study, "sets.json")
+    layers = study.signals.sizes["layer"]
+    assert caught.value.problems == (
+        "fact is 'nobody'; expected the id of a fact of the study, or empty for all. At sets.json. "
+        "Mend set 'a'.",
+        f"neuron is [0, {n}]; expected [layer < {layers}, index < {n}]. At sets.json. Mend set 'a'.",
+        f"neuron is [99, 0]; expected [layer < {layers}, index < {n}]. At sets.json. Mend set 'b'.",
+    )
+    numbered = append_phases._numbered({"a": {"F00001": ((1, 2), (0, 3))}}, study, "sets.json")
+    assert numbered["a"]["F00001"].tolist() == [n + 2, 3]
+
+
+def test_means_over_other_facts_come_from_the_statistics() -> None:
+    study = simulate(facts=12, relations=2, templates=3, tier="dense", seed=1)
+    sums = append_phases.relation_sums(study)
+    assert isinstance(sums, RelationSums)
+    relation = str(study.facts["relation"].values[0])
+    rows = study.signals["activation"].values[study.queries["relation"].values == relation]
+    assert sums.n_queries[relation] == len(rows)
+    # Kept in float32: half a unit in the last place.
+    np.testing.assert_allclose(
+        sums.activation_sum(relation), rows.sum(0, dtype=float), rtol=2.0**-23, atol=1e-12
+    )
+    bare = type(study)({k: v for k, v in study.datasets.items() if k != "statistics"}, study.attrs)
+    assert append_phases.relation_sums(bare) is None
+    assert bare.statistics.sizes == {}
+
+
+def test_edits_go_on_in_another_process_and_are_equal(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ROME's prefixes and second moment are made anew there, of the same text: the same bits."""
+    from qloc.extract.edits.phase import Edits
+
+    small = {"n_probes": 2, "text_tokens": 16, "greedy_tokens": 2, "rome": RomePlan(steps=3)}
+    edits = EditPlan(sets=("own", "rome", "rome_identity"), operations=("update",), **small)
+    plan = plan.model_copy(update={"phases": ("signals", "edits"), "edits": edits})
+    whole, out = extract_study(plan, tmp_path / "whole.zarr").path, tmp_path / "s.zarr"
+    extract = Edits.extract
+
+    def stopped(self: Edits, unit: Unit, arms: Any) -> PhaseBlock:
+        if unit.number == 1:
+            raise KeyboardInterrupt
+        return extract(self, unit, arms)
+
+    monkeypatch.setattr(Edits, "extract", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        extract_study(plan, out)
+    monkeypatch.setattr(Edits, "extract", extract)
+    append_phases._MADE.clear()
+    extract_study(plan, out)
+    assert manifest.read(out)["objects"] == manifest.read(whole)["objects"]
+    found = qloc.open(out).edits
+    assert (found["n_slots"].sel(edit_set="rome") == 512).all()
+    assert np.isfinite(found["new_log_probability"].sel(edit_set="rome_identity")).all()

@@ -1,0 +1,166 @@
+"""The HTML page: well-formed, alone, accessible; and its figures."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from qloc.reports.build import build
+from qloc.reports.document import Figure, Mark, Series
+from qloc.reports.figures.svg import NARROW, WIDE, svg
+
+# As the acceptance test of the project has it.
+OUTSIDE = re.compile(
+    r"""<(script|link|img|iframe)[^>]*(src|href)\s*=\s*["']?(https?:)?//|url\(\s*["']?(https?:)?//|@import""",
+    re.I,
+)
+VOID = {"meta", "br", "img", "hr", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Counts tags, checks that each is closed in order, and keeps attributes and headings."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.faults: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if not self.stack or self.stack.pop() != tag:
+            self.faults.append(f"</{tag}> at {self.getpos()}")
+
+    def all(self, *tags: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.found if tag in tags]
+
+
+@pytest.fixture(scope="session")
+def pages(rendered):
+    return {name: text for (format, name), text in rendered.items() if format == "html"}
+
+
+NAMES = ("rich", "hostile", "bare", "void", "two")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tags_are_balanced(pages, name):
+    page = Page(pages[name])
+    assert (page.faults, page.stack) == ([], [])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_comes_from_outside(pages, name):
+    text = pages[name]
+    assert OUTSIDE.search(text) is None
+    page = Page(text)
+    assert page.all("script", "link", "img", "iframe", "object", "embed", "form", "base") == []
+    assert not re.search(r"url\((?!#)", text)
+    links = {str(attributes["href"]) for attributes in page.all("a", "use")}
+    assert all(link.startswith(("#", "https://arxiv.org/abs/")) for link in links)
+    assert not [name for _, attributes in page.found for name in attributes if name.startswith("on")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ids_are_unique_and_links_arrive(pages, name):
+    page = Page(pages[name])
+    ids = Counter(attributes["id"] for _, attributes in page.found if "id" in attributes)
+    assert [id for id, n in ids.items() if n > 1] == []
+    wanted = {
+        str(attributes["href"])[1:]
+        for attributes in page.all("a", "use")
+        if str(attributes["href"])[0] == "#"
+    }
+    wanted |= {str(label) for _, attributes in page.found if (label := attributes.get("aria-labelledby"))}
+    wanted |= set(re.findall(r"url\(#([^)]*)\)", pages[name]))
+    assert wanted - set(ids) == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_structure_can_be_read_aloud(pages, name):
+    page = Page(pages[name])
+    assert len(page.all("h1")) == 1
+    levels = [int(tag[1]) for tag, _ in page.found if re.fullmatch("h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert page.all("html")[0]["lang"] == "en"
+    assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
+    pictures = [attributes for attributes in page.all("div") if attributes.get("role") == "img"]
+    assert len(pictures) == len(page.all("svg"))
+    assert all(picture["aria-label"] for picture in pictures)
+
+
+def test_the_banner_stands_before_the_results(pages):
+    assert 0 < pages["rich"].index('class="banner"') < pages["rich"].index('class="headline"')
+    assert 'class="banner"' not in pages["void"]
+    assert pages["two"].count('class="banner"') == 2  # of the comparison, and of one study
+
+
+def test_tables_without_a_figure_stand_open(pages):
+    opened = re.findall(r'<details class="table" open><summary>Table: (.*?) <', pages["rich"])
+    assert opened == ["As published: consistent against inconsistent facts"]
+
+
+def test_every_figure_is_drawn_for_page_and_phone(pages, study):
+    figures = build([study]).figures
+    assert pages["rich"].count("<svg") == 2 * len(figures) == 20
+
+
+def small(kind: str, **changes) -> Figure:
+    numeric = kind in ("lines", "profile")
+    x = (1, 2, 3) if numeric else ("a", "b", "c")
+    series = (
+        Series(name="one", x=x, y=(0.1, None, 0.3), low=(0.0, None, 0.2), high=(0.2, None, 0.4)),
+        Series(name="two", x=x, y=(-0.1, 0.2, 0.3)),
+    )
+    given = {
+        "kind": kind,
+        "id": "f",
+        "title": "t",
+        "alt": "a",
+        "series": series,
+        "marks": (Mark(at=0.2, label="Otsu"),),
+    }
+    return Figure(**{**given, **changes})
+
+
+@pytest.mark.parametrize("kind", ["dots", "bars", "stacked", "lines", "profile", "heatmap"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_figures_are_clean_svg_of_the_width_asked(kind, width):
+    text = svg(small(kind), width=width)
+    box = re.match(r'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ([\d.]+) [\d.]+">', text)
+    assert box
+    assert float(box[1]) == width
+    page = Page(text)
+    assert (page.faults, page.stack) == ([], [])
+    assert not re.search(r"#01fe|<metadata|<!|xlink|font-family|<style|#000000", text)
+    assert ("Otsu" in text) == (kind != "heatmap")
+    assert text == svg(small(kind), width=width)
+
+
+def test_figures_leave_pyplot_alone_and_dollars_in_place():
+    text = svg(small("dots", series=(Series(name="s", x=("$\\frac{1$", "<b>", "日本"), y=(1.0, 2.0, 3.0)),)))
+    assert "$\\frac{1$" in text
+    assert "&lt;b&gt;" in text
+    assert "日本" in text
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_long_names_are_cut_in_figures_only():
+    name = "a relation with a name that goes on and on and on, beyond all measure of patience and width"
+    text = svg(small("dots", series=(Series(name="s", x=(name, "b"), y=(1.0, 2.0)),)))
+    assert name not in text
+    assert "…" in text

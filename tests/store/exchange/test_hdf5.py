@@ -1,0 +1,287 @@
+"""export and import: HDF5 there and back, bit for bit; peers' neuron JSON."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from synthetic import FINGERPRINT, Synthetic, write_store
+
+from qloc.canonical_json import canonical
+from qloc.errors import FloorError, InputError, SchemaError, StorageError, VerificationError
+from qloc.store.exchange.hdf5 import export, import_hdf5, pieces
+from qloc.store.exchange.pack import pack
+from qloc.store.integrity.verify import verify
+from qloc.store.writing.writer import Writer
+from qloc.workflows.analyze import open_study
+from qloc.workflows.exchange import export_neurons, import_neurons, refined
+
+AGAIN = "Export it again from its store."
+
+
+@pytest.fixture(scope="module")
+def exported(finished, tmp_path_factory):
+    return export(finished, tmp_path_factory.mktemp("exported") / "s.h5")
+
+
+@pytest.fixture
+def file(exported, tmp_path):
+    """Return an HDF5 file of the test's own."""
+    return shutil.copy(exported, tmp_path / "s.h5")
+
+
+def test_round_trip_gives_the_same_bytes(finished, exported, tmp_path):
+    made = import_hdf5(exported, tmp_path / "back.zarr")
+    assert (made / "manifest.json").read_bytes() == (finished / "manifest.json").read_bytes()
+    assert verify(made) == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["back.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("study", "options"),
+    [
+        (Synthetic(n_facts=0), {}),
+        (Synthetic(n_facts=4, n_heads=0), {"tier": "dense", "store_dtype": "float64"}),
+    ],
+    ids=["no facts", "dense"],
+)
+def test_round_trip_of_other_stores_cut_finely_and_packed(tmp_path, monkeypatch, study, options):
+    monkeypatch.setattr("qloc.store.schema.zarr_arrays.CHUNK_BYTES", 600)
+    monkeypatch.setattr("qloc.store.schema.zarr_arrays.SHARD_BYTES", 2000)
+    store = write_store(tmp_path / "s.zarr", study, **options)
+    made = import_hdf5(export(pack(store), tmp_path / "s.h5"), tmp_path / "back.zarr")
+    assert (made / "manifest.json").read_bytes() == (store / "manifest.json").read_bytes()
+
+
+def test_h5py_alone_reads_it(finished, exported):
+    program = """
+import json, sys, h5py, numpy as np, zarr
+with h5py.File(sys.argv[1]) as f:
+    root = zarr.open_group(sys.argv[2], mode="r")
+    n = 0
+    for name, group in root.groups():
+        for key, array in group.arrays():
+            there = f[name][key] if (name, key) != ("signals", "fact") else f[name]["_nc4_non_coord_fact"]
+            values = there.asstr()[()] if array.dtype.kind == "T" else there[()]
+            expected = array[...]
+            assert (values == expected).all() or np.array_equal(values, expected, equal_nan=True), key
+            dims = [d[0].name.rsplit("/", 1)[1] if len(d) else key for d in there.dims]
+            assert dims == list(array.metadata.to_dict()["dimension_names"]), (key, dims)
+            assert there.attrs["long_name"] == array.attrs["long_name"]
+            n += 1
+    assert n == 53 and f["signals"]["slot"].is_scale
+    assert f.attrs["site"] == "mlp_post" and json.loads(f.attrs["model"]) == {"id": "synthetic"}
+    assert json.loads(f.attrs["qloc_manifest"])["schema_version"] == 1
+    assert json.loads(f["facts"].attrs["candidates"])["P36"] == ["Paris", "Lima"]
+assert "qloc" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, exported, finished], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_xarray_reads_it_by_h5netcdf(finished, exported):
+    for group in ("facts", "queries", "signals", "attention", "grams", "statistics"):
+        got = xr.open_dataset(exported, engine="h5netcdf", group=group).load()
+        whole = xr.open_zarr(finished, group=group, consolidated=False).load()
+        for name, variable in whole.variables.items():
+            assert got[name].dims == variable.dims
+            ours, theirs = (values.to_numpy().astype(object).astype(str) for values in (got[name], variable))
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_only_complete_stores_are_exported_and_nothing_is_overwritten(finished, tmp_path, study, exported):
+    with Writer.open(tmp_path / "half.zarr", study.outline(), FINGERPRINT):
+        pass
+    with pytest.raises(VerificationError, match=r"^manifest is 'No such file or directory'"):
+        export(tmp_path / "half.zarr", tmp_path / "s.h5")
+    for made in (lambda: export(finished, tmp_path), lambda: import_hdf5(exported, tmp_path)):
+        with pytest.raises(InputError, match=r"^path is 'there already'; expected nothing yet\. At "):
+            made()
+
+
+def test_text_that_hdf5_cannot_keep(tmp_path):
+    class Nul(Synthetic):
+        def _queries(self, unit, rng):
+            made = super()._queries(unit, rng)
+            return {**made, "prompt": np.array(["a\0b"] * len(made["prompt"]), dtype=object)}
+
+    store = write_store(tmp_path / "s.zarr", Nul(n_facts=2))
+    with pytest.raises(InputError) as caught:
+        export(store, tmp_path / "s.h5")
+    assert str(caught.value) == (
+        "a text of queries/prompt is 'VLEN strings do not support embedded NULLs'; expected texts without "
+        f"NUL, which HDF5 cannot keep. At file://{store}/queries/prompt. Share the store with qloc store pack."
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["s.zarr"]
+
+
+def test_full_disk_leaves_nothing(finished, exported, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    for made in (lambda: export(finished, tmp_path / "a"), lambda: import_hdf5(exported, tmp_path / "b")):
+        with pytest.raises(StorageError, match=r"^writing is 'No space left on device'"):
+            made()
+    assert list(tmp_path.iterdir()) == []
+
+
+def refused(file, out):
+    with pytest.raises(VerificationError) as caught:
+        import_hdf5(file, out)
+    assert not out.exists()
+    assert not list(out.parent.glob(".*"))
+    return caught.value.problems
+
+
+def test_changed_values_are_named(file, tmp_path):
+    with h5py.File(file, "r+") as f:
+        f["queries/rank"][0] += 1
+        f["facts/subject"][1] = "Elsewhere"
+    problems = refused(file, tmp_path / "out")
+    assert [p.split(" is ")[0] for p in problems] == ["array facts/subject", "array queries/rank"]
+    assert problems[0].endswith(f". At {file}. {AGAIN}")
+
+
+def test_hostile_files_are_refused_with_every_problem(file, tmp_path):
+    with h5py.File(file, "r+") as f:
+        f["facts"]["soft"] = h5py.SoftLink("/queries/rank")
+        f["facts"]["external"] = h5py.ExternalLink("/etc/passwd", "/x")
+        f["elsewhere"] = h5py.ExternalLink("/etc/passwd", "/x")
+        f["facts"]["zarr.json"] = np.zeros(1)
+        f["facts"]["inner"] = f.create_group("more")
+        del f["more"]
+        f["facts"]["compound"] = np.zeros(2, dtype=[("a", "i4")])
+        f["facts"]["pickle"] = np.zeros(2, dtype="V9")
+        f["facts"]["plain"] = np.zeros(2)
+        f["facts"].create_dataset("raw", shape=(9,), dtype="u1", external=[("/etc/passwd", 0, 9)])
+        f["facts"].create_dataset("huge", shape=(2**30, 2**20), chunks=(1, 2**10), dtype="f8")
+        f["grams"].attrs["qloc_attributes"] = "{"
+    assert refused(file, tmp_path / "out") == tuple(
+        f"{text}. At {file}. {AGAIN}"
+        for text in (
+            "attributes of grams is 'no JSON'; expected those of a store",
+            "object 'elsewhere' is 'no group of its own'; expected a group",
+            "object 'facts/compound' is \"of dtype [('a', '<i4')]\"; expected an array as qloc writes it",
+            "object 'facts/external' is 'a link, or an odd name'; expected an array",
+            "object 'facts/huge' is 'of shape (1073741824, 1048576) in 0 bytes'; expected an array as qloc "
+            "writes it",
+            "object 'facts/inner' is 'no array'; expected an array",
+            "object 'facts/pickle' is 'of dtype |V9'; expected an array as qloc writes it",
+            "object 'facts/plain' is 'without dims or qloc_sha256'; expected an array as qloc writes it",
+            "object 'facts/raw' is 'in another file'; expected an array as qloc writes it",
+            "object 'facts/soft' is 'a link, or an odd name'; expected an array",
+            "object 'facts/zarr.json' is 'a link, or an odd name'; expected an array",
+        )
+    )
+
+
+def test_arrays_taken_away(file, tmp_path):
+    with h5py.File(file, "r+") as f:
+        del f["queries/rank"]
+    out = tmp_path / "out"
+    assert refused(file, out) == (
+        f"array queries/rank is 'missing'; expected an array of the schema. At {out}. "
+        "Take the store from its source again.",
+    )
+
+
+def test_what_is_no_export(tmp_path):
+    (tmp_path / "s.h5").write_bytes(b"no")
+    with pytest.raises(SchemaError, match=r"; expected an HDF5 file that qloc store export wrote\. At "):
+        import_hdf5(tmp_path / "s.h5", tmp_path / "out")
+    with h5py.File(tmp_path / "t.h5", "w"):
+        pass
+    with pytest.raises(SchemaError) as caught:
+        import_hdf5(tmp_path / "t.h5", tmp_path / "out")
+    assert str(caught.value) == (
+        'HDF5 file is "another program\'s"; expected root attributes qloc_attributes, qloc_manifest. '
+        f"At {tmp_path}/t.h5. Give one of a store."
+    )
+
+
+def test_pieces_are_in_c_order():
+    shape = (2, 5, 3)
+    values = np.arange(30).reshape(shape)
+    joined = [values[piece].reshape(-1) for piece in pieces(shape, (1, 2, 3))]
+    assert np.concatenate(joined).tolist() == list(range(30))
+    assert list(pieces((0, 3), (1, 3))) == []
+    assert zarr.zeros(()).shape == ()
+
+
+# Neurons as JSON
+
+
+def test_neurons_are_those_in_more_than_a_share_of_a_facts_queries(finished, tmp_path):
+    out = export_neurons(finished, tmp_path / "n.json", method="grad_x_act", threshold=0.1, share=0.5)
+    got = json.loads(out.read_bytes())
+    sets = open_study(finished).neurons("grad_x_act", 0.1)
+    fact = sets.queries["fact"]
+    for number, name in enumerate(sets.facts["id"]):
+        rows = [set(sets.of(q).tolist()) for q in np.flatnonzero(fact == number)]
+        if not rows:
+            assert name not in got
+            continue
+        counts = {n: sum(n in row for row in rows) for n in set().union(*rows)}
+        expected = sorted(n for n, count in counts.items() if count > 0.5 * len(rows))
+        assert got[name] == [[n // 40, n % 40] for n in expected]
+    assert any(got.values())
+    assert out.read_bytes() == canonical(got) + b"\n"
+
+
+def test_round_trip_of_neurons(finished, tmp_path):
+    out = export_neurons(finished, tmp_path / "n.json")
+    found = import_neurons(out, finished)
+    assert found["neurons"] == json.loads(out.read_bytes())
+    del found["neurons"]
+    assert found == {"facts": 8, "only_here": 0, "only_there": 0, "mean": 1.0, "min": 1.0, "exact": 1.0}
+
+
+def test_peers_neurons_beside_ours(finished, tmp_path):
+    sets = refined(open_study(finished).neurons("ig"), 0.0)
+    name = next(name for name, neurons in sets.items() if len(neurons) > 1)
+    theirs = {name: sets[name][:1], "unknown uuid": [[0, 1]]}
+    (tmp_path / "n.json").write_text(json.dumps(theirs, indent=4))
+    found = import_neurons(tmp_path / "n.json", finished, share=0.0)
+    assert (found["facts"], found["only_here"], found["only_there"]) == (1, 7, 1)
+    assert found["mean"] == found["min"] == 1 / len(sets[name])
+    assert found["exact"] == 0
+
+
+def test_bad_neurons_are_refused_with_every_problem(finished, tmp_path):
+    path = tmp_path / "n.json"
+    path.write_text(json.dumps({"f0": [[0, 40], [3, 0], [0, 1]], "f1": 7, "f2": [[True, 1]], "f4": [["0"]]}))
+    with pytest.raises(InputError) as caught:
+        import_neurons(path, finished)
+    bounds, same = f"expected [layer < 3, index < 40]. At {path}.", "Take the store of the same model."
+    assert caught.value.problems == (
+        f"neuron of fact 'f0' (and 1 more) is [0, 40]; {bounds} {same}",
+        f"fact 'f1' is 7; expected a list of neurons. At {path}. Export it again.",
+        f"neuron of fact 'f2' (and 0 more) is [True, 1]; {bounds} {same}",
+        f"neuron of fact 'f4' (and 0 more) is ['0']; {bounds} {same}",
+    )
+    rule = "JSON of the form {fact id: [[layer, index], …]}"
+    for content, got in (("[]", "'list'"), ("{", "'Expecting property name")):
+        path.write_text(content)
+        with pytest.raises(InputError) as caught:
+            import_neurons(path, finished)
+        assert str(caught.value).startswith(f"file is {got}")
+        assert f"; expected {rule}. At {path}. Export it again." in str(caught.value)
+
+
+def test_share_and_threshold_out_of_their_domains(finished, tmp_path):
+    with pytest.raises(InputError) as caught:
+        export_neurons(finished, tmp_path / "n.json", share=1.0)
+    assert str(caught.value) == (
+        "share is 1.0; expected a number in [0, 1). At refined neurons. Give a share of a fact's queries."
+    )
+    with pytest.raises(FloorError):
+        export_neurons(finished, tmp_path / "n.json", threshold=0.01)
+    assert not (tmp_path / "n.json").exists()
