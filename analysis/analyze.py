@@ -44,7 +44,7 @@ from qloc.analysis.inference.multiplicity import in_families
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.questions.behaviour import behaviour_question
 from qloc.analysis.questions.consistency import consistency_question
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.counts import counts_of, counts_question
 from qloc.analysis.questions.edits import edits_question
 from qloc.analysis.questions.inconsistent_share import ratio_question
@@ -88,7 +88,7 @@ QUESTIONS = (
     quality_question,
 )
 
-OF_PHASES: Final[Mapping[Callable[[Asked], Question], str]] = {
+OF_PHASES: Final[Mapping[Callable[[AnalysisContext], Question], str]] = {
     interventions_question: "interventions",
     synapses_question: "synapses",
     edits_question: "edits",
@@ -125,11 +125,11 @@ def analyze(
     ['counts', 'consistency', 'ratio', 'overlap', 'stability', 'behaviour', 'sensitivity', 'layers', 'welch',
     'heatmap', 'quality']
     """
-    asked = Asked(study, plan or AnalysisPlan())
+    asked = AnalysisContext(study, plan or AnalysisPlan())
     return gathered(asked, answered(asked, progress or Progress(quiet=True)))
 
 
-def gathered(asked: Asked, answers: Sequence[Question]) -> StudyResult:
+def gathered(asked: AnalysisContext, answers: Sequence[Question]) -> StudyResult:
     """The result that answers to some questions make, p-values corrected over all of them."""
     study, questions = asked.study, in_families(answers, asked.plan)
     model, facts = (
@@ -149,7 +149,7 @@ def gathered(asked: Asked, answers: Sequence[Question]) -> StudyResult:
     )
 
 
-def answered(asked: Asked, progress: Progress) -> list[Question]:
+def answered(asked: AnalysisContext, progress: Progress) -> list[Question]:
     """The questions that this store can answer, with their answers."""
     chosen, found = questions_of(asked), []
     with progress.stage("analyze", len(chosen), unit="questions") as advance:
@@ -159,7 +159,7 @@ def answered(asked: Asked, progress: Progress) -> list[Question]:
     return found
 
 
-def questions_of(asked: Asked) -> tuple[Callable[[Asked], Question], ...]:
+def questions_of(asked: AnalysisContext) -> tuple[Callable[[AnalysisContext], Question], ...]:
     """What is asked of this store.
 
     That on methods takes two of them, or a plan that confirms it; those on a phase take the phase.
@@ -170,7 +170,7 @@ def questions_of(asked: Asked) -> tuple[Callable[[Asked], Question], ...]:
     return tuple(question for question in QUESTIONS if question not in dropped)
 
 
-def provenance(asked: Asked) -> dict[str, str]:
+def provenance(asked: AnalysisContext) -> dict[str, str]:
     """Where every number comes from: store, method, rule, versions, seed."""
     attrs, plan = asked.study.attrs, asked.plan
     return {
@@ -195,7 +195,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def notes(asked: Asked, questions: Sequence[Question]) -> tuple[str, ...]:
+def notes(asked: AnalysisContext, questions: Sequence[Question]) -> tuple[str, ...]:
     """What a reader must know before any figure."""
     lines = []
     if not asked.study.complete:
@@ -223,13 +223,13 @@ def synthetic(study: Study) -> bool:
     )
 
 
-def architecture(asked: Asked) -> str:
+def architecture(asked: AnalysisContext) -> str:
     """Model type and size, such as ``gpt2, 12 layers of 3,072 neurons``."""
     kind = asked.study.attrs.get("model_type", "")
     return f"{kind}{', ' if kind else ''}{asked.sets.n_layers} layers of {asked.sets.n_neurons:,} neurons"
 
 
-def size_of(asked: Asked) -> str:
+def size_of(asked: AnalysisContext) -> str:
     """How much was asked, such as ``260 facts of 11 relations, 1,772 queries``."""
     n_relations = len(asked.relations[0])
     return f"{asked.sets.n_facts:,} facts of {n_relations:,} relations, {asked.sets.n_queries:,} queries"

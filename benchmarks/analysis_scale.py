@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from qloc.analysis.analyze import gathered, questions_of
-from qloc.analysis.comparison.models import compare
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.comparison.models import compare_models
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.reproductions.chen_tables import reproduce
 from qloc.plan import AnalysisPlan
 from qloc.simulation.simulate import simulate
@@ -78,7 +78,7 @@ class Clock:
 def measure(folder: Path, only: str) -> Iterator[str]:
     """Every part in turn; lines of Markdown."""
     plan, clock = AnalysisPlan(), Clock(only)
-    asked = Asked(open_study(folder / "one.zarr"), plan)
+    asked = AnalysisContext(open_study(folder / "one.zarr"), plan)
     sizes = {**asked.study.facts.sizes, **asked.study.queries.sizes}
     yield (
         f"{sizes['fact']:,} facts, {sizes['query']:,} queries, {len(asked.study.methods)} methods; "
@@ -94,7 +94,7 @@ def measure(folder: Path, only: str) -> Iterator[str]:
     clock.timed("result", lambda: gathered(asked, answers).save(folder / "results" / "one"))
     clock.timed("reproduce chen", lambda: reproduce(open_study(folder / "one.zarr")))
     both = [folder / "one.zarr", folder / "other.zarr"]
-    clock.timed("compare", lambda: compare(open_study(both)).save(folder / "results" / "comparison"))
+    clock.timed("compare", lambda: compare_models(open_study(both)).save(folder / "results" / "comparison"))
     clock.timed("report", lambda: report([folder / "results"], "html", folder / "report.html"))
     clock.end()
     yield "\n".join([*HEAD, *clock.rows])

@@ -13,13 +13,13 @@ from calibration_cells import NAN, Cell, Outcome, _draws, _of
 
 from qloc.analysis.editing.generalization import generalization_test
 from qloc.analysis.editing.hypotheses import budget_test, damage_test, matched_test
-from qloc.analysis.editing.outcomes import Edited, On
+from qloc.analysis.editing.outcomes import EditOutcomes, On
 from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.paired import MARGIN, log_odds, paired_test
-from qloc.analysis.inputs.query_rows import Rows
-from qloc.analysis.interventions.knowledge_synapses import Attended, synapse_test
-from qloc.analysis.interventions.neuron_effects import Changed, Control, control_test
+from qloc.analysis.inputs.query_rows import QueryRows
+from qloc.analysis.interventions.knowledge_synapses import AttentionOutcomes, synapse_test
+from qloc.analysis.interventions.neuron_effects import ArmOutcomes, Control, control_test
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, mapping_test, others
 from qloc.analysis.interventions.reprompt_ceiling import AGAIN, ceiling_test
 from qloc.analysis.localization.consistency import consistency
@@ -39,13 +39,13 @@ EQUAL: Final = 1.0
 """Mean log-odds moved by every set that is compared, under a null."""
 
 
-def rows(planted: Planted) -> Rows:
+def rows(planted: Planted) -> QueryRows:
     """Known queries of facts that do not leak, as :func:`qloc.analysis.inputs.query_rows.rows_of` finds
 
     them.
     """
     c = planted.columns
-    return Rows(
+    return QueryRows(
         fact=c.fact.astype(np.int64),
         used=c.known & ~c.leaks[c.fact] & (c.kind == "fact"),
         relation=codes(c.relation_of_fact),
@@ -61,10 +61,10 @@ def effects_of(seed: int, means: Mapping[str, float], given: Mapping[str, Any]) 
 # H5: neurons --------------------------------------------------------------------------------------
 
 
-def changed(planted: Planted, effects: Effects, *sets: str) -> Changed:
+def changed(planted: Planted, effects: Effects, *sets: str) -> ArmOutcomes:
     """Suppression of some sets."""
     found = interventions_of(planted, effects, SUPPRESS, sets)
-    return Changed(found, found, rows(planted))
+    return ArmOutcomes(found, found, rows(planted))
 
 
 def control(
@@ -108,7 +108,7 @@ def mapping(
     kappa = np.nan_to_num(other.kappa) * by_relation[planted.columns.relation_code]
     more = per_neuron * n + root * np.sqrt(n) + kappa
     found = moved_by(found, names[0], more)
-    return _of(mapping_test(Changed(found, found, rows(planted)), other, "suppress", _draws(seed)))
+    return _of(mapping_test(ArmOutcomes(found, found, rows(planted)), other, "suppress", _draws(seed)))
 
 
 def ceiling(
@@ -127,7 +127,7 @@ def ceiling(
     for name in (OWN, AGAIN[0]):
         n = found["n_neurons"].sel(neuron_set=name).values
         found = moved_by(found, name, ARITHMETIC * n)
-    outcomes, again = Changed(found, found, rows(planted)), reprompts_of(planted, effects)
+    outcomes, again = ArmOutcomes(found, found, rows(planted)), reprompts_of(planted, effects)
     if alone:
         x = outcomes.rows.mean(outcomes.contrast("suppress", OWN, NEIGHBOR))
         text = {"name": "practice", "question": "?", "estimand": "gap"}
@@ -155,15 +155,15 @@ def synapses(
     effects = effects_of(seed, {names[0]: EQUAL + more, names[1]: EQUAL}, given)
     found = synapses_of(planted, effects, SUPPRESS, names)
     base = interventions_of(planted, effects, SUPPRESS, ("own",))
-    attended = Attended(found, base, rows(planted), "synapse_operation", "synapse_set")
+    attended = AttentionOutcomes(found, base, rows(planted), "synapse_operation", "synapse_set")
     return _of(synapse_test(attended, outcome, "suppress", names[1], _draws(seed)))
 
 
 # H7, H8, H10d: edits ------------------------------------------------------------------------------
 
 
-def edited(planted: Planted, found: xr.Dataset) -> Edited:
-    """Outcomes of edits of known queries, as :meth:`Edited.of` reads them."""
+def edited(planted: Planted, found: xr.Dataset) -> EditOutcomes:
+    """Outcomes of edits of known queries, as :meth:`EditOutcomes.of` reads them."""
     first = planted.outline.facts["first_query"].astype(np.int64)
     held, told = found["held_out"].values, found["edited_query"].values
     query = first[:, None] + np.arange(held.shape[1])
@@ -172,7 +172,7 @@ def edited(planted: Planted, found: xr.Dataset) -> Edited:
     is_told = used & (query == told[:, None])
     used &= is_told.any(axis=1)[:, None]
     on: dict[On, Any] = {"edited": is_told, "held_out": used & (held == 1), "used": used & (held == 0)}
-    return Edited(found, which, on, is_told.any(axis=1))
+    return EditOutcomes(found, which, on, is_told.any(axis=1))
 
 
 def edits(test: str, more: float, given: Mapping[str, Any], planting: dict[str, Any], seed: int) -> Outcome:

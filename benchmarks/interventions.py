@@ -30,7 +30,7 @@ from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.outcomes import outcomes
 from qloc.extract.passes.row_engine import Cells, RowEngine, sharing
 from qloc.extract.passes.weight_changes import Edit
-from qloc.extract.prompts.tokenizing import Asked, Family, Target
+from qloc.extract.prompts.tokenizing import Family, Target, TokenizedQuery
 from qloc.facts import Query
 
 N_CELLS = 20
@@ -125,7 +125,7 @@ class AsRows:
         edits: list[Edit | None] = [erasure(self.engine.sites, one) for one in sets]
         query = Query(template="t", text="[Y]")
         columns, _ = EditTests(engine=self.engine, edits=edits).answers(
-            [Asked(query=query, answer="", targets=(target,)) for target in asked]
+            [TokenizedQuery(query=query, answer="", targets=(target,)) for target in asked]
         )
         return columns.log_probability.reshape(len(edits), -1)
 

@@ -23,7 +23,7 @@ from qloc.reports.document import (
 from qloc.reports.figures.from_table import figure
 from qloc.reports.figures.table_recipes import heading, word
 from qloc.reports.rounding import available
-from qloc.reports.side_by_side import compare
+from qloc.reports.side_by_side import side_by_side
 
 _COUNTED: Final[tuple[tuple[tuple[Verdict, ...], str, str], ...]] = (
     (("holds",), "holds", "hold"),
@@ -51,7 +51,7 @@ def build(results: Sequence[StudyResult]) -> Document:
     if len(studies) < 2:
         return Document(title=ordered[0].title, parts=parts)
     title = f"{len(studies)} studies compared"
-    return Document(title=title, parts=parts, comparison=compare(studies))
+    return Document(title=title, parts=parts, comparison=side_by_side(studies))
 
 
 def told_apart(results: Sequence[StudyResult]) -> list[StudyResult]:

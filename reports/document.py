@@ -226,7 +226,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class ComparedTest:
     """One test in several studies: its finding in each, None where it was not made."""
 
     name: str
@@ -238,7 +238,7 @@ class Compared:
 class Comparison:
     """The tests of several studies side by side: as they are, as a table of text, and drawn."""
 
-    tests: tuple[Compared, ...]
+    tests: tuple[ComparedTest, ...]
     table: TableBlock
     figure: Figure | None = None
 

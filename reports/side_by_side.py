@@ -8,7 +8,7 @@ from typing import Final
 
 from qloc.reports.document import (
     ColumnKind,
-    Compared,
+    ComparedTest,
     Comparison,
     Figure,
     Finding,
@@ -25,7 +25,7 @@ N_DRAWN: Final = 8
 """Tests whose estimates are drawn; the table has all."""
 
 
-def compare(parts: Sequence[Part]) -> Comparison:
+def side_by_side(parts: Sequence[Part]) -> Comparison:
     """The tests of several studies, by name, in the order of their first appearance."""
     found = [_findings(part) for part in parts]
     tests = tuple(_compared(name, found) for name in unique(name for study in found for name in study))
@@ -41,13 +41,13 @@ def _findings(part: Part) -> dict[str, Finding]:
     return found
 
 
-def _compared(name: str, found: Sequence[dict[str, Finding]]) -> Compared:
+def _compared(name: str, found: Sequence[dict[str, Finding]]) -> ComparedTest:
     findings = tuple(study.get(name) for study in found)
     question = next(finding.test.question for finding in findings if finding)
-    return Compared(name=name, question=question, findings=findings)
+    return ComparedTest(name=name, question=question, findings=findings)
 
 
-def _table(tests: Sequence[Compared], parts: Sequence[Part]) -> TableBlock:
+def _table(tests: Sequence[ComparedTest], parts: Sequence[Part]) -> TableBlock:
     kinds: list[ColumnKind] = ["text"] * (1 + len(parts))
     columns = [tuple(_written(test.findings[place]) for test in tests) for place in range(len(parts))]
     return TableBlock(
@@ -72,7 +72,7 @@ def _written(finding: Finding | None) -> str:
     return f"{finding.test.verdict}, {estimate(finding.test)}" if finding else "not made"
 
 
-def _figure(tests: Sequence[Compared], parts: Sequence[Part]) -> Figure | None:
+def _figure(tests: Sequence[ComparedTest], parts: Sequence[Part]) -> Figure | None:
     titles = names(parts)
     drawn = [test for test in tests if any(f and available(f.test.estimate) for f in test.findings)]
     panels = tuple(_panel(test, titles, place) for place, test in enumerate(drawn[:N_DRAWN]))
@@ -86,7 +86,7 @@ def _figure(tests: Sequence[Compared], parts: Sequence[Part]) -> Figure | None:
     return replace(made, alt=in_words(made))
 
 
-def _panel(test: Compared, titles: tuple[str, ...], place: int) -> Figure:
+def _panel(test: ComparedTest, titles: tuple[str, ...], place: int) -> Figure:
     bounds = [finding.test.interval if finding else None for finding in test.findings]
     series = Series(
         name=test.name,

@@ -30,7 +30,7 @@ ID: Final = "models"
 """The question of a result that compares models."""
 
 
-def compare(studies: Studies, plan: AnalysisPlan | None = None) -> StudyResult:
+def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyResult:
     """How the models differ on the facts and templates that all were asked, and know.
 
     κ, D and K_I(k₀) run over the queries that every model knows; the share known over all common ones. A

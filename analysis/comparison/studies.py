@@ -26,7 +26,7 @@ from qloc.vocabulary import FACT, QUERY
 MODEL = "model"
 """The dimension along which studies lie."""
 
-Key = tuple[str, ...]
+FactKey = tuple[str, ...]
 
 _OF_FACT = ("relation", "subject", "object", "feature")
 _OF_QUERY = ("template", "prompt")
@@ -197,12 +197,12 @@ class Studies:
         return np.bincount(self.fact_of_query[chosen], minlength=len(self.fact_rows[0])).astype(np.int64)
 
 
-def _keys(study: Study) -> list[Key]:
+def _keys(study: Study) -> list[FactKey]:
     """What makes each query the same one in another study; a key that repeats gets its number."""
     fact = study.column("queries", "fact")
     of_fact = [study.column("facts", name)[fact] for name in _OF_FACT if name in study.facts]
     of_query = [study.column("queries", name) for name in _OF_QUERY]
-    seen: dict[Key, int] = {}
+    seen: dict[FactKey, int] = {}
     found = []
     for key in zip(*(map(str, column) for column in (*of_fact, *of_query)), strict=True):
         seen[key] = seen.get(key, 0) + 1

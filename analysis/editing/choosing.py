@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 
 from qloc.analysis.editing.cas import Cas, cas
-from qloc.analysis.inputs.attributions import Signals
+from qloc.analysis.inputs.attributions import MethodAttributions
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.choosing import OTHER, Rows, certain_sets, drawn, other_fact, strata
+from qloc.analysis.interventions.choosing import OTHER, NeuronRows, certain_sets, drawn, other_fact, strata
 from qloc.analysis.localization.refined import Refined, refined
 from qloc.arms import EditArms, matrix, row_of
 from qloc.arrays import Array
@@ -48,7 +48,7 @@ class EditChooser:
         return certain_sets(self.study, self._signals.method, self.part.threshold)
 
     @cached_property
-    def _signals(self) -> Signals:
+    def _signals(self) -> MethodAttributions:
         return self.study.signals_of(self.part.method or self.study.methods[0])
 
     @cached_property
@@ -110,7 +110,7 @@ class EditChooser:
     def arms(self, unit: Unit) -> EditArms:
         """The edits of a unit's facts."""
         facts = range(unit.first_fact, unit.last_fact)
-        chosen: dict[str, Rows] = {name: [] for name in self.part.sets}
+        chosen: dict[str, NeuronRows] = {name: [] for name in self.part.sets}
         other = np.full(len(facts), -1, dtype=np.int64)
         for place, fact in enumerate(facts):
             if self.edited[fact] >= 0:

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from qloc.analysis.editing.hypotheses import UPDATE, edits_of
-from qloc.analysis.editing.outcomes import Edited
+from qloc.analysis.editing.outcomes import EditOutcomes
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.paired import log_odds
 from qloc.analysis.inference.slope_test import slope_test
@@ -81,7 +81,7 @@ def predicts_generalization(
     return generalization_test(edited, kappa, draws, store=study.fingerprint)
 
 
-def generalization_test(edited: Edited, kappa: Floats, draws: Draws, *, store: str = "") -> TestResult:
+def generalization_test(edited: EditOutcomes, kappa: Floats, draws: Draws, *, store: str = "") -> TestResult:
     """The same of outcomes at hand."""
     n = edited.found["n_slots"].values[edited.sets.index("own")]
     before = {

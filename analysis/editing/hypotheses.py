@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from qloc.analysis.editing.outcomes import Edited, On
+from qloc.analysis.editing.outcomes import EditOutcomes, On
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.paired import MARGIN, paired_p, paired_test
@@ -32,9 +32,9 @@ _WORDS: Final = {
 }
 
 
-def edits_of(study: Study, known: bool, operation: str, *sets: str) -> Edited:
+def edits_of(study: Study, known: bool, operation: str, *sets: str) -> EditOutcomes:
     """The outcomes of edits, refused where one of these was not made."""
-    edited = Edited.of(study, known)
+    edited = EditOutcomes.of(study, known)
     if not edited.has(operation, *sets):
         rule, have = f"sets {' and '.join(sets)} under {operation}", ", ".join(edited.sets)
         raise InputError(message("edits", have, rule, "edits", "Extract these edits"))
@@ -72,7 +72,7 @@ def edit_against_matched(
 
 
 def matched_test(
-    edited: Edited, operation: str, draws: Draws, *, margin: float = MARGIN, store: str = ""
+    edited: EditOutcomes, operation: str, draws: Draws, *, margin: float = MARGIN, store: str = ""
 ) -> TestResult:
     """The same of outcomes at hand."""
     on: On = "edited" if operation == "erase" else "held_out"
@@ -129,7 +129,7 @@ def cas_at_equal_budget(
 
 
 def budget_test(
-    edited: Edited, against: Better, draws: Draws, *, margin: float = MARGIN, store: str = ""
+    edited: EditOutcomes, against: Better, draws: Draws, *, margin: float = MARGIN, store: str = ""
 ) -> TestResult:
     """The same of outcomes at hand."""
     first, second = (edited.moved(UPDATE, name, "held_out") for name in ("cas_top", against))
@@ -183,7 +183,7 @@ def cas_at_equal_damage(
     return damage_test(edited, against, draws, store=study.fingerprint)
 
 
-def damage_test(edited: Edited, against: str, draws: Draws, *, store: str = "") -> TestResult:
+def damage_test(edited: EditOutcomes, against: str, draws: Draws, *, store: str = "") -> TestResult:
     """The same of outcomes at hand."""
     first, second = (edited.moved(UPDATE, name, "held_out") for name in ("cas", against))
     y = first - second
@@ -227,7 +227,7 @@ def _gains(first: Floats, second: Floats) -> tuple[str, ...]:
     return (f"Log-odds that o′ gains, mean: {first[both].mean():.3g} and {second[both].mean():.3g}.",)
 
 
-def _if_it_carries(test: TestResult, first: Floats, edited: Edited, draws: Draws) -> TestResult:
+def _if_it_carries(test: TestResult, first: Floats, edited: EditOutcomes, draws: Draws) -> TestResult:
     """The test with p no less than that of the first edit moving o′ at all, up.
 
     Two edits that both lower o′ differ, but neither generalizes: the claim is that both hold, and its p the

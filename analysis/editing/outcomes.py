@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from qloc.analysis.inference.paired import log_odds
-from qloc.analysis.inputs.query_rows import Rows, rows_of
+from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import needed, read
 from qloc.arrays import Floats
@@ -28,7 +28,7 @@ _DIMS: Final = (EDIT_OPERATION, EDIT_SET, FACT)
 
 
 @dataclass(frozen=True)
-class Edited:
+class EditOutcomes:
     """The outcomes of a study's edits.
 
     Attributes
@@ -38,12 +38,12 @@ class Edited:
     """
 
     found: xr.Dataset
-    rows: Rows
+    rows: QueryRows
     on: dict[On, NDArray[np.bool_]]
     probes_left: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, study: Study, known: bool = True) -> Edited:
+    def of(cls, study: Study, known: bool = True) -> EditOutcomes:
         """Of facts that do not leak.
 
         Parameters
@@ -186,7 +186,7 @@ def edit_effects(study: Study, *, on: On = "held_out", known: bool = True) -> xr
     ------
     InputError : the store has no phase ``edits``.
     """
-    edited = Edited.of(study, known)
+    edited = EditOutcomes.of(study, known)
     values = [[edited.moved(op, name, on) for name in edited.sets] for op in edited.operations]
     return xr.DataArray(np.array(values), dims=_DIMS, coords=_labels(edited))
 
@@ -198,7 +198,8 @@ def edit_scores(study: Study, *, known: bool = True) -> xr.Dataset:
     -------
     Dataset : ``reliability`` (the edited query), ``generalization`` (held-out paraphrases),
         ``generalization_used`` (used ones): float64, (criterion, edit_operation, edit_set, fact), 0 to 1
-        (:meth:`Edited.success`). ``locality`` (share of probes whose most likely token stays), ``probe_kl``,
+        (:meth:`EditOutcomes.success`). ``locality`` (share of probes whose most likely token stays),
+        ``probe_kl``,
         ``nats`` (Δ a token on held-out text), ``perplexity`` (Δ of it): (edit_operation, edit_set, fact).
         NaN where the set is empty, and for what does not count.
 
@@ -206,7 +207,7 @@ def edit_scores(study: Study, *, known: bool = True) -> xr.Dataset:
     ------
     InputError : the store has no phase ``edits``.
     """
-    edited = Edited.of(study, known)
+    edited = EditOutcomes.of(study, known)
     arms = [[(operation, name) for name in edited.sets] for operation in edited.operations]
     found: dict[str, tuple[tuple[str, ...], Floats]] = {}
     for score, on in SCORES.items():
@@ -224,7 +225,7 @@ def edit_scores(study: Study, *, known: bool = True) -> xr.Dataset:
     return xr.Dataset(found, coords={"criterion": list(CRITERIA), **_labels(edited)})
 
 
-def _labels(edited: Edited) -> dict[str, list[str]]:
+def _labels(edited: EditOutcomes) -> dict[str, list[str]]:
     return {EDIT_OPERATION: list(edited.operations), EDIT_SET: list(edited.sets)}
 
 

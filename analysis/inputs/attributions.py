@@ -27,7 +27,7 @@ ACTIVATION = "activation"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signals:
+class MethodAttributions:
     """Values of one method, and the panels they lie on.
 
     Attributes
@@ -52,7 +52,9 @@ class Signals:
     floor: float = 0.0
 
     @classmethod
-    def of(cls, signals: xr.Dataset, method: str, fact: Array, attrs: Mapping[str, Any]) -> Signals:
+    def of(
+        cls, signals: xr.Dataset, method: str, fact: Array, attrs: Mapping[str, Any]
+    ) -> MethodAttributions:
         """The signals of one method of a store's /signals."""
         dense = SLOT not in signals["attribution"].dims
         methods = [str(name) for name in signals[METHOD].values]
@@ -105,7 +107,7 @@ class Signals:
         return slot if self.panel is None else self.panel[self.fact[queries], slot]
 
 
-def sets_of(signals: Signals, threshold: float, top: int | None, ids: Array) -> sparse.csr_array:
+def sets_of(signals: MethodAttributions, threshold: float, top: int | None, ids: Array) -> sparse.csr_array:
     """The member matrix of every query: bool, CSR (query, layer · neuron).
 
     Raises
@@ -117,7 +119,9 @@ def sets_of(signals: Signals, threshold: float, top: int | None, ids: Array) -> 
     return _top(signals, top, ids)
 
 
-def sets_at(signals: Signals, thresholds: Sequence[float], ids: Array) -> Iterator[sparse.csr_array]:
+def sets_at(
+    signals: MethodAttributions, thresholds: Sequence[float], ids: Array
+) -> Iterator[sparse.csr_array]:
     """The member matrix at each of several thresholds, in their order; the values are read once.
 
     Raises
@@ -140,7 +144,7 @@ def sets_at(signals: Signals, thresholds: Sequence[float], ids: Array) -> Iterat
 _NOTHING = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
-def _top(signals: Signals, b: int, ids: Array) -> sparse.csr_array:
+def _top(signals: MethodAttributions, b: int, ids: Array) -> sparse.csr_array:
     query, neuron = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for queries, values in signals.pieces():
         _check_budget(signals, queries, values, b, ids)
@@ -151,7 +155,7 @@ def _top(signals: Signals, b: int, ids: Array) -> sparse.csr_array:
     return _matrix(signals, np.concatenate(query), np.concatenate(neuron))
 
 
-def _matrix(signals: Signals, query: Array, neuron: Array) -> sparse.csr_array:
+def _matrix(signals: MethodAttributions, query: Array, neuron: Array) -> sparse.csr_array:
     """Bool, CSR (query, layer · neuron), of members in the order of queries."""
     indptr = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=signals.n_queries))])
     shape = (signals.n_queries, signals.n_layers * signals.n_neurons)
@@ -160,7 +164,7 @@ def _matrix(signals: Signals, query: Array, neuron: Array) -> sparse.csr_array:
     return member
 
 
-def _check_budget(signals: Signals, queries: Array, values: Array, b: int, ids: Array) -> None:
+def _check_budget(signals: MethodAttributions, queries: Array, values: Array, b: int, ids: Array) -> None:
     """Refuse a budget that a panel cannot fill exactly: within what is above its floor and any overflow.
 
     Where a query's maximum is not positive, its set is empty in any tier.

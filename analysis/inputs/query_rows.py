@@ -14,7 +14,7 @@ from qloc.arrays import Floats, Ints
 
 
 @dataclass(frozen=True)
-class Rows:
+class QueryRows:
     """Which queries count, and what their facts are clustered by.
 
     Attributes
@@ -41,12 +41,12 @@ class Rows:
         return mean_by(values[keep], self.fact[keep], len(self.relation))
 
 
-def rows_of(study: Study, known: bool = True) -> Rows:
+def rows_of(study: Study, known: bool = True) -> QueryRows:
     """Queries of facts that do not leak, minimal pairs aside: known ones (the headline), or all."""
     fact = study.column("queries", "fact").astype(np.int64)
     asked = (study.column("queries", "kind") == "fact") & ~(study.column("facts", "leaks") > 0)[fact]
     is_known = study.column("queries", "known") == 1
-    return Rows(
+    return QueryRows(
         fact=fact,
         used=asked & is_known if known else asked,
         relation=codes(study.column("facts", "relation")),

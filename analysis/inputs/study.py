@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from scipy import sparse
 
-from qloc.analysis.inputs.attributions import Signals, sets_at, sets_of
+from qloc.analysis.inputs.attributions import MethodAttributions, sets_at, sets_of
 from qloc.arrays import Array
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
@@ -142,14 +142,14 @@ class Study:
         found = self.attrs.get("fingerprint", "")
         return found if isinstance(found, str) else str(found.get("signals", ""))
 
-    def signals_of(self, method: str) -> Signals:
+    def signals_of(self, method: str) -> MethodAttributions:
         """Attribution by one method, to be read in pieces.
 
         Raises
         ------
         InputError : the store has no such method, or ``activation`` is asked of a panel.
         """
-        return Signals.of(self._group("signals"), method, self._fact_of_query, self.attrs)
+        return MethodAttributions.of(self._group("signals"), method, self._fact_of_query, self.attrs)
 
     def neurons(
         self, method: str = "ig", threshold: float | None = None, *, top: int | None = None
@@ -204,7 +204,7 @@ class Study:
             for t, member in zip(thresholds, members, strict=True):
                 yield self._sets(signals, member, f"threshold {t:g}")
 
-    def _sets(self, signals: Signals, member: sparse.csr_array, rule: str) -> NeuronSets:
+    def _sets(self, signals: MethodAttributions, member: sparse.csr_array, rule: str) -> NeuronSets:
         return NeuronSets(
             member=member,
             n_layers=signals.n_layers,

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from scipy import sparse
 
-from qloc.analysis.inputs.attributions import Signals, sets_of
+from qloc.analysis.inputs.attributions import MethodAttributions, sets_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.refined import Refined, refined
 from qloc.arms import Arms, differences, matrix, row_of
@@ -39,7 +39,7 @@ SETS: Final = (
 _NEIGHBOR, OTHER, _AGAIN = 1, 2, 3
 """What a draw's seed ends with, so that one draw does not tell of the other."""
 
-Rows = list[Array]
+NeuronRows = list[Array]
 """A set a query: ascending neuron numbers."""
 
 
@@ -79,7 +79,7 @@ class Chooser:
         return refined(self.sets, self.share)
 
     @cached_property
-    def _signals(self) -> Signals:
+    def _signals(self) -> MethodAttributions:
         return self.study.signals_of(self.method)
 
     @cached_property
@@ -121,7 +121,7 @@ class Chooser:
         row = np.where(neighbor < 0, -1, neighbor - unit.first_query)
         only_own, only_near = self._differences(stored, row, own, near)
         every, some = self._shared(fact, own)
-        chosen: dict[str, Rows] = {
+        chosen: dict[str, NeuronRows] = {
             "own": own,
             "neighbor": near,
             "own_minus_neighbor": only_own,
@@ -144,12 +144,12 @@ class Chooser:
             again=self._again(unit, own, stored, width) if self.reprompted else None,
         )
 
-    def _again(self, unit: Unit, own: Rows, stored: _Stored, width: int) -> sparse.csr_array:
+    def _again(self, unit: Unit, own: NeuronRows, stored: _Stored, width: int) -> sparse.csr_array:
         """The attributions to N_i of the queries that are asked again; other rows empty."""
         chosen = np.concatenate(
             [np.zeros(0, np.int64), *map(self._asked_again, range(unit.first_fact, unit.last_fact))]
         )
-        rows: Rows = [np.zeros(0, np.int64)] * unit.n_queries
+        rows: NeuronRows = [np.zeros(0, np.int64)] * unit.n_queries
         strength = [np.zeros(0)]
         for row in (chosen - unit.first_query).tolist():
             rows[row] = own[row]
@@ -183,7 +183,9 @@ class Chooser:
     def _sizes(self) -> Array:
         return self.sets.sizes()
 
-    def _differences(self, stored: _Stored, neighbor: Array, own: Rows, near: Rows) -> tuple[Rows, Rows]:
+    def _differences(
+        self, stored: _Stored, neighbor: Array, own: NeuronRows, near: NeuronRows
+    ) -> tuple[NeuronRows, NeuronRows]:
         """N_i without N_j and N_j without N_i at equal count and layers.
 
         Parameters
@@ -201,7 +203,7 @@ class Chooser:
             second.append(there)
         return first, second
 
-    def _shared(self, fact: Array, own: Rows) -> tuple[Rows, Rows]:
+    def _shared(self, fact: Array, own: NeuronRows) -> tuple[NeuronRows, NeuronRows]:
         """Intersection and union of the non-empty sets of each query's fact."""
         every: dict[int, Array] = {}
         some: dict[int, Array] = {}
@@ -211,7 +213,7 @@ class Chooser:
             some[int(number)], every[int(number)] = neuron, neuron[count == len(filled)]
         return [every[int(number)] for number in fact], [some[int(number)] for number in fact]
 
-    def _strongest(self, numbers: Array, stored: _Stored) -> Rows:
+    def _strongest(self, numbers: Array, stored: _Stored) -> NeuronRows:
         """The ``top`` strongest of those that the panels keep exactly: fewer where they keep fewer."""
         chosen = top_rows(stored.values, stored.panel, self.top)
         if self._signals.floors is not None:

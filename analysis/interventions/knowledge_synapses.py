@@ -17,7 +17,7 @@ from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.paired import MARGIN, paired_test
 from qloc.analysis.inputs.query_rows import rows_of
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.neuron_effects import Changed, Measure, needed, per_fact
+from qloc.analysis.interventions.neuron_effects import ArmOutcomes, Measure, needed, per_fact
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
@@ -38,11 +38,11 @@ NAMES: Final[dict[Outcome, str]] = {"activation": "H6a", "answer": "H6b"}
 
 
 @dataclass(frozen=True)
-class Attended(Changed):
+class AttentionOutcomes(ArmOutcomes):
     """The outcomes of attention changed, query by query."""
 
     @classmethod
-    def of(cls, study: Study, known: bool = True) -> Attended:
+    def of(cls, study: Study, known: bool = True) -> AttentionOutcomes:
         """Of attention (/synapses); what nothing changed gives is in /interventions.
 
         Raises
@@ -94,7 +94,7 @@ def synapse_effects(
     ------
     InputError : the store has no group /synapses.
     """
-    attended = Attended.of(study, known)
+    attended = AttentionOutcomes.of(study, known)
     if outcome != "activation":
         return per_fact(attended, outcome)
     found = xr.full_like(per_fact(attended, "log_odds"), np.nan)
@@ -143,7 +143,7 @@ def dynamic_selection(
     ----------
     Chen et al. 2025 (arXiv 2405.14117), §3, whose comparison has no control.
     """
-    attended = Attended.of(study, known)
+    attended = AttentionOutcomes.of(study, known)
     if not attended.has(operation, KNOWLEDGE, control):
         rule, have = f"sets {KNOWLEDGE} and {control} under {operation}", ", ".join(attended.arms)
         raise InputError(message("synapse sets", have, rule, "synapses", "Extract these sets"))
@@ -152,7 +152,7 @@ def dynamic_selection(
 
 
 def synapse_test(
-    attended: Attended,
+    attended: AttentionOutcomes,
     outcome: Outcome,
     operation: str,
     control: str,
@@ -183,7 +183,7 @@ def synapse_test(
     )
 
 
-def unequal(attended: Attended, control: str) -> str:
+def unequal(attended: AttentionOutcomes, control: str) -> str:
     """How many queries a control cannot be compared on."""
     used = attended.rows.used
     n = int(np.sum(used & ~attended.equal_mass(control)))

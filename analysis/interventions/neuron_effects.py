@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.paired import MARGIN, log_odds, paired_test
-from qloc.analysis.inputs.query_rows import Rows, rows_of
+from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
@@ -32,7 +32,7 @@ CONTROLS: Final[Mapping[Control, tuple[str, str]]] = {
 
 
 @dataclass(frozen=True)
-class Changed:
+class ArmOutcomes:
     """The outcomes of one group of arms, query by query.
 
     Attributes
@@ -43,12 +43,12 @@ class Changed:
 
     found: xr.Dataset
     base: xr.Dataset
-    rows: Rows
+    rows: QueryRows
     operation: str = OPERATION
     arm: str = NEURON_SET
 
     @classmethod
-    def of(cls, study: Study, known: bool = True) -> Changed:
+    def of(cls, study: Study, known: bool = True) -> ArmOutcomes:
         """Of neurons (/interventions).
 
         Raises
@@ -139,10 +139,10 @@ def intervention_effects(study: Study, *, measure: Measure = "log_odds", known: 
     ------
     InputError : the store has no phase ``interventions``.
     """
-    return per_fact(Changed.of(study, known), measure)
+    return per_fact(ArmOutcomes.of(study, known), measure)
 
 
-def per_fact(changed: Changed, measure: Measure) -> xr.DataArray:
+def per_fact(changed: ArmOutcomes, measure: Measure) -> xr.DataArray:
     """Mean change over each fact's queries: float64, (operation, arm, fact)."""
     values = [
         [changed.rows.mean(changed.change(operation, arm, measure)) for arm in changed.arms]
@@ -183,7 +183,7 @@ def own_against_control(
     ------
     InputError : the store has no phase ``interventions``, or not these arms.
     """
-    changed = Changed.of(study, known)
+    changed = ArmOutcomes.of(study, known)
     if not changed.has(operation, "own", control):
         rule, have = f"arms own and {control} under {operation}", ", ".join(changed.arms)
         raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
@@ -192,7 +192,7 @@ def own_against_control(
 
 
 def control_test(
-    changed: Changed,
+    changed: ArmOutcomes,
     control: Control,
     operation: str,
     draws: Draws,
@@ -220,7 +220,7 @@ def control_test(
     )
 
 
-def _checks(changed: Changed, x: Floats, control: str) -> tuple[str, ...]:
+def _checks(changed: ArmOutcomes, x: Floats, control: str) -> tuple[str, ...]:
     used = changed.rows.used
     lines = [
         f"{int(np.sum(used & np.isnan(x))):,} of {int(used.sum()):,} queries have an empty set: left out."

@@ -20,7 +20,7 @@ from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.paired import log_odds
 from qloc.analysis.inference.slope_test import slope_test
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.neuron_effects import Changed
+from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.localization.neuron_counts import counts_by, row_sums
 from qloc.analysis.results import TestResult
@@ -35,7 +35,7 @@ _PIECE: Final = 2**14
 
 
 @dataclass(frozen=True)
-class Others:
+class LeftOutConsistency:
     """Consistency of a fact as told by its queries other than two, query by query.
 
     Attributes
@@ -49,7 +49,7 @@ class Others:
     n: Ints
 
 
-def others(sets: NeuronSets, neighbor: Ints, *, known: bool = True) -> Others:
+def others(sets: NeuronSets, neighbor: Ints, *, known: bool = True) -> LeftOutConsistency:
     """κ and CS2 of each query's fact, over its queries other than the query and its neighbor.
 
     Parameters
@@ -77,7 +77,7 @@ def others(sets: NeuronSets, neighbor: Ints, *, known: bool = True) -> Others:
     with np.errstate(invalid="ignore", divide="ignore"):
         d, cs2 = pairs / ((k - 1) * total), shared / there
         kappa = (d - d0[fact]) / (1 - d0[fact])
-    return Others(kappa=np.where(enough, kappa, np.nan), cs2=np.where(enough, cs2, np.nan), n=k)
+    return LeftOutConsistency(kappa=np.where(enough, kappa, np.nan), cs2=np.where(enough, cs2, np.nan), n=k)
 
 
 def _counted(count: sparse.csr_array) -> Floats:
@@ -86,7 +86,7 @@ def _counted(count: sparse.csr_array) -> Floats:
     return np.stack([row_sums(count, values) for values in (c * (c - 1), c, c > 1, c > 0)])
 
 
-def gap_test(changed: Changed, operation: str, draws: Draws, store: str = "") -> TestResult:
+def gap_test(changed: ArmOutcomes, operation: str, draws: Draws, store: str = "") -> TestResult:
     """H5 without a ceiling, descriptive: what N_i∖N_j takes from the answer to i, less what N_j∖N_i does."""
     x = changed.contrast(operation, OWN, NEIGHBOR)
     by_fact, clusters = changed.rows.mean(x), changed.rows.clusters
@@ -152,7 +152,7 @@ def query_kn_mapping(
     ----------
     Chen et al. 2025 (arXiv 2405.14117), §2.2, who compare the classes, chosen on the same sets.
     """
-    changed = Changed.of(study, known)
+    changed = ArmOutcomes.of(study, known)
     if not changed.has(operation, OWN, NEIGHBOR):
         rule, have = f"arms {OWN} and {NEIGHBOR} under {operation}", ", ".join(changed.arms)
         raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
@@ -167,14 +167,14 @@ def sets_of_arms(study: Study) -> NeuronSets:
     return study.neurons(method=method, threshold=float(found.attrs.get("threshold", 0.2)))
 
 
-def others_of(study: Study, known: bool = True, sets: NeuronSets | None = None) -> Others:
+def others_of(study: Study, known: bool = True, sets: NeuronSets | None = None) -> LeftOutConsistency:
     """:func:`others` with the sets and neighbors that the store's arms were chosen by."""
     neighbor = study.interventions["neighbor"].values.astype(np.int64)
     return others(sets_of_arms(study) if sets is None else sets, neighbor, known=known)
 
 
 def mapping_test(
-    changed: Changed, other: Others, operation: str, draws: Draws, store: str = ""
+    changed: ArmOutcomes, other: LeftOutConsistency, operation: str, draws: Draws, store: str = ""
 ) -> TestResult:
     """H5c of outcomes at hand."""
     x = np.where(np.isnan(other.kappa), np.nan, changed.contrast(operation, OWN, NEIGHBOR))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.paired import MARGIN, paired_test
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.neuron_effects import Changed
+from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN
 from qloc.analysis.localization.pairwise_dice import dice_of_rows
 from qloc.analysis.results import TestResult
@@ -48,12 +48,12 @@ class Ceiling:
         return self.gap - self.again
 
 
-def has_ceiling(changed: Changed, reprompts: xr.Dataset, operation: str) -> bool:
+def has_ceiling(changed: ArmOutcomes, reprompts: xr.Dataset, operation: str) -> bool:
     """Whether all arms that H5 compares were run."""
     return bool(reprompts.sizes) and changed.has(operation, OWN, NEIGHBOR, *AGAIN)
 
 
-def compared(changed: Changed, reprompts: xr.Dataset) -> NDArray[np.bool_]:
+def compared(changed: ArmOutcomes, reprompts: xr.Dataset) -> NDArray[np.bool_]:
     """The queries i that were asked again, where the answer ranks first for i, i′ and the neighbor j alike.
 
     Ignorance is no inconsistency, and a re-prompt that is answered otherwise is none that is near-identical.
@@ -64,7 +64,7 @@ def compared(changed: Changed, reprompts: xr.Dataset) -> NDArray[np.bool_]:
     return np.asarray(changed.rows.used & again & (neighbor >= 0) & changed.rows.used[neighbor])
 
 
-def ceiling_of(changed: Changed, reprompts: xr.Dataset, operation: str) -> Ceiling:
+def ceiling_of(changed: ArmOutcomes, reprompts: xr.Dataset, operation: str) -> Ceiling:
     """Both gaps of every query that is compared.
 
     Where no neuron is left at equal count and layers, nothing is changed, and the gap is 0: to leave such
@@ -76,12 +76,12 @@ def ceiling_of(changed: Changed, reprompts: xr.Dataset, operation: str) -> Ceili
     return Ceiling(gap=np.where(both, gap, np.nan), again=np.where(both, again, np.nan))
 
 
-def _gap(changed: Changed, operation: str, first: str, second: str) -> Floats:
+def _gap(changed: ArmOutcomes, operation: str, first: str, second: str) -> Floats:
     n = changed.found["n_neurons"].sel({changed.arm: first}).values
     return np.where(n == 0, 0.0, changed.contrast(operation, first, second))
 
 
-def overlaps(sets: NeuronSets, changed: Changed, reprompts: xr.Dataset) -> tuple[Floats, Floats]:
+def overlaps(sets: NeuronSets, changed: ArmOutcomes, reprompts: xr.Dataset) -> tuple[Floats, Floats]:
     """Dice overlap of N_i with N_j, and with N_i′, of the queries that are compared.
 
     Returns
@@ -127,7 +127,7 @@ def own_beyond_reprompt(
     ------
     InputError : the store has no phase ``interventions``, or no re-prompts.
     """
-    changed = Changed.of(study, known)
+    changed = ArmOutcomes.of(study, known)
     if not has_ceiling(changed, study.reprompts, operation):
         rule, have = f"arms {', '.join((OWN, NEIGHBOR, *AGAIN))} under {operation}", ", ".join(changed.arms)
         raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
@@ -136,7 +136,7 @@ def own_beyond_reprompt(
 
 
 def ceiling_test(
-    changed: Changed,
+    changed: ArmOutcomes,
     reprompts: xr.Dataset,
     operation: str,
     draws: Draws,
@@ -163,7 +163,7 @@ def ceiling_test(
     )
 
 
-def _checks(changed: Changed, reprompts: xr.Dataset, found: Ceiling) -> tuple[str, ...]:
+def _checks(changed: ArmOutcomes, reprompts: xr.Dataset, found: Ceiling) -> tuple[str, ...]:
     asked, used = reprompts["n_neurons"].values >= 0, ~np.isnan(found.beyond)
     if not used.any():
         return (f"{int(asked.sum()):,} queries were asked again; none can be compared.",)

@@ -140,13 +140,13 @@ def _exchange(
     return _Exchange(order, place)
 
 
-def _observe(block: Block, pairs: QueryPairs, observed: Floats) -> None:
+def _observe(block: OverlapBlock, pairs: QueryPairs, observed: Floats) -> None:
     row, column = _local(block, len(pairs.template))
     here = block.pairs[row[pairs.first[block.pairs]] >= 0]
     observed[here] = block.values[row[pairs.first[here]], column[pairs.second[here]]]
 
 
-def _local(block: Block, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _local(block: OverlapBlock, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Place of each query among the block's rows and columns, -1 where it is not: int32, (query,)."""
     row, column = np.full(n, -1, dtype=np.int32), np.full(n, -1, dtype=np.int32)
     row[block.rows] = np.arange(len(block.rows), dtype=np.int32)
@@ -154,7 +154,7 @@ def _local(block: Block, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return row, column
 
 
-def _add(block: Block, pairs: QueryPairs, part: _Sums, exchange: _Exchange) -> None:
+def _add(block: OverlapBlock, pairs: QueryPairs, part: _Sums, exchange: _Exchange) -> None:
     """Add one block's share to the cell totals and to the permuted sums."""
     design = part.design
     used = block.pairs[design.weight[block.pairs] > 0]
@@ -171,7 +171,7 @@ def _add(block: Block, pairs: QueryPairs, part: _Sums, exchange: _Exchange) -> N
     part.permuted[:] += values.astype(np.float64) @ design.pull[used]
 
 
-def _add_totals(block: Block, pairs: QueryPairs, part: _Sums, used: Ints) -> None:
+def _add_totals(block: OverlapBlock, pairs: QueryPairs, part: _Sums, used: Ints) -> None:
     """Σ S over all queries of both strata of a cell, those within facts among them."""
     design = part.design
     cells, which = np.unique(design.cell[used], return_index=True)
@@ -234,7 +234,7 @@ POPULAR = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class OverlapBlock:
     """Overlaps of some queries with others.
 
     Attributes
@@ -284,7 +284,7 @@ class Overlaps:
 
 def blocks_of(
     sets: NeuronSets, pairs: QueryPairs, wanted: NDArray[np.bool_], relation: int
-) -> Iterator[Block]:
+) -> Iterator[OverlapBlock]:
     """The overlaps of one relation that the wanted pairs, and what they are compared with, lie in."""
     queries = np.flatnonzero(pairs.relation == relation)
     chosen = (
@@ -305,11 +305,11 @@ def blocks_of(
         yield from _cut(overlaps, np.flatnonzero(template == s), np.flatnonzero(template == t), here)
 
 
-def _cut(overlaps: Overlaps, rows: Ints, columns: Ints, pairs: Ints) -> Iterator[Block]:
+def _cut(overlaps: Overlaps, rows: Ints, columns: Ints, pairs: Ints) -> Iterator[OverlapBlock]:
     step = max(1, BLOCK_CELLS // max(1, len(columns)))
     for first in range(0, len(rows), step):
         part = rows[first : first + step]
-        yield Block(
+        yield OverlapBlock(
             rows=overlaps.queries[part],
             columns=overlaps.queries[columns],
             pairs=pairs,

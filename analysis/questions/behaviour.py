@@ -12,7 +12,7 @@ from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.means import mean
 from qloc.analysis.localization.behaviour import OUTCOMES, behaviour_test
 from qloc.analysis.localization.fact_columns import fact_columns
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
 
@@ -24,7 +24,7 @@ WORDS = {
 N_GROUPS = 5
 
 
-def behaviour_question(asked: Asked) -> Question:
+def behaviour_question(asked: AnalysisContext) -> Question:
     """Slopes on κ of how alike, and how surely, a fact's queries are answered."""
     plan = asked.plan
     frame = fact_columns(asked.study, method=plan.method, threshold=plan.threshold, known=False)

@@ -11,7 +11,7 @@ import xarray as xr
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inputs.study import CORE_FACTS
 from qloc.analysis.localization.consistency import SCORES
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import counted, number
 
@@ -46,7 +46,7 @@ METHOD = (
 )
 
 
-def consistency_question(asked: Asked) -> Question:
+def consistency_question(asked: AnalysisContext) -> Question:
     """CS1, CS2, D and κ: overall, by relation, and by every categorical attribute."""
     overall = overall_frame(asked)
     scores = asked.scores
@@ -81,7 +81,7 @@ def consistency_question(asked: Asked) -> Question:
     )
 
 
-def overall_frame(asked: Asked) -> pd.DataFrame:
+def overall_frame(asked: AnalysisContext) -> pd.DataFrame:
     """One row for each score, over known queries and over all."""
     rows = []
     for queries, scores in (("known", asked.scores), ("all", asked.scores_all)):
@@ -95,7 +95,7 @@ def overall_frame(asked: Asked) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def relation_table(asked: Asked) -> Table:
+def relation_table(asked: AnalysisContext) -> Table:
     """Table ``consistency_by_relation``: means over facts, intervals over answers."""
     names, code = asked.relations
     rows = [
@@ -111,7 +111,7 @@ def relation_table(asked: Asked) -> Table:
     )
 
 
-def _row(asked: Asked, scores: xr.Dataset, here: Any) -> dict[str, Any]:
+def _row(asked: AnalysisContext, scores: xr.Dataset, here: Any) -> dict[str, Any]:
     defined = here & (scores["k"].values >= 2)
     kappa = np.where(here, scores["kappa"].values, np.nan)
     low, high = asked.intervals(kappa[:, None], asked.clusters[1:])
@@ -130,11 +130,11 @@ def _chance(scores: xr.Dataset, relation: int) -> dict[str, float]:
     return {name.lower(): float(scores[name].values[relation]) for name in ("D0", "D0_same_answer")}
 
 
-def _queried(asked: Asked) -> Any:
+def _queried(asked: AnalysisContext) -> Any:
     return np.bincount(asked.known.queries["fact"], minlength=asked.sets.n_facts) > 0
 
 
-def attributes_of(asked: Asked) -> list[str]:
+def attributes_of(asked: AnalysisContext) -> list[str]:
     """Attributes of the facts that are words, with 2 to 20 values among the facts that can be compared."""
     compared = asked.scores["k"].values >= 2
     names = []
@@ -145,7 +145,7 @@ def attributes_of(asked: Asked) -> list[str]:
     return names
 
 
-def attribute_table(asked: Asked) -> Table:
+def attribute_table(asked: AnalysisContext) -> Table:
     """Table ``by_attribute``: consistency by each value of each categorical attribute."""
     rows = []
     for name in attributes_of(asked):

@@ -28,7 +28,7 @@ PAIR = "minimal_pair"
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnalysisContext:
     """A study and the plan it is analyzed by; what several questions need is computed once."""
 
     study: Study

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.questions.context import PAIR, Asked
+from qloc.analysis.questions.context import PAIR, AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import counted, percent
 
 
-def counts_question(asked: Asked) -> Question:
+def counts_question(asked: AnalysisContext) -> Question:
     """Counts askable, known, leaking and excluded, in all and by relation."""
     counts = counts_of(asked)
     n_facts, n_queries = counts["facts"], counts["queries"]
@@ -41,7 +41,7 @@ def counts_question(asked: Asked) -> Question:
     )
 
 
-def counts_of(asked: Asked) -> dict[str, int]:
+def counts_of(asked: AnalysisContext) -> dict[str, int]:
     """What entered and what was left out, by reason."""
     sets, pair = asked.sets, asked.kind_of_fact == PAIR
     of_pair = sets.queries["kind"] == PAIR
@@ -69,7 +69,7 @@ def excluded(attrs: Mapping[str, Any]) -> dict[str, int]:
     return {str(reason): int(count) for reason, count in found.items() if isinstance(count, int | float)}
 
 
-def left_out(asked: Asked) -> Table:
+def left_out(asked: AnalysisContext) -> Table:
     """Table ``left_out``: reason, number."""
     keep = ("facts without a query", "facts leaking", "queries of leaking facts", "known queries without")
     counts = {k: n for k, n in counts_of(asked).items() if k.startswith((*keep, "not asked"))}
@@ -77,7 +77,7 @@ def left_out(asked: Asked) -> Table:
     return Table.from_frame(frame, name="left_out", title="What was left out, by reason")
 
 
-def by_relation(asked: Asked) -> Table:
+def by_relation(asked: AnalysisContext) -> Table:
     """Table ``counts_by_relation``."""
     sets, (names, code) = asked.sets, asked.relations
     n, q, leaks = len(names), sets.queries, sets.facts["leaks"]
@@ -120,5 +120,5 @@ def by_relation(asked: Asked) -> Table:
     )
 
 
-def _kind(asked: Asked, here: Any) -> str:
+def _kind(asked: AnalysisContext, here: Any) -> str:
     return PAIR if np.any(asked.kind_of_fact[here] == PAIR) else "fact"

@@ -17,10 +17,10 @@ from qloc.analysis.editing.hypotheses import (
     damage_test,
     matched_test,
 )
-from qloc.analysis.editing.outcomes import CRITERIA, SCORES, Edited, harmonic
+from qloc.analysis.editing.outcomes import CRITERIA, SCORES, EditOutcomes, harmonic
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, screened, spread
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import counted, number
 from qloc.arrays import Floats
@@ -45,9 +45,9 @@ CONTRASTS: Final = (
 """Pairs of edited sets; sets of equal budget, and own and matched, are as large; ROME edits a layer."""
 
 
-def edits_question(asked: Asked) -> Question:
+def edits_question(asked: AnalysisContext) -> Question:
     """Scores of every edit, by class of the fact, and paired differences."""
-    edited = Edited.of(asked.study)
+    edited = EditOutcomes.of(asked.study)
     consistency = UsedConsistency(asked.study)
     tests = _tests(asked, edited, consistency)
     scores = [
@@ -129,7 +129,9 @@ _OTHERS: Final = (
 )
 
 
-def _tests(asked: Asked, edited: Edited, consistency: UsedConsistency) -> tuple[TestResult, ...]:
+def _tests(
+    asked: AnalysisContext, edited: EditOutcomes, consistency: UsedConsistency
+) -> tuple[TestResult, ...]:
     store, draws, margin = asked.study.fingerprint, asked.draws, asked.plan.effect_margin
     found = [
         matched_test(edited, operation, draws, margin=margin, store=store)
@@ -151,7 +153,7 @@ def _tests(asked: Asked, edited: Edited, consistency: UsedConsistency) -> tuple[
     return tuple(found)
 
 
-def _scores(asked: Asked, edited: Edited, criterion: str) -> pd.DataFrame:
+def _scores(asked: AnalysisContext, edited: EditOutcomes, criterion: str) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     nothing = edited.rows.relation >= 0
     for operation in edited.operations:
@@ -168,7 +170,7 @@ def _scores(asked: Asked, edited: Edited, criterion: str) -> pd.DataFrame:
 
 
 def _row(
-    asked: Asked, edited: Edited, operation: str, name: str, criterion: str, among: np.ndarray
+    asked: AnalysisContext, edited: EditOutcomes, operation: str, name: str, criterion: str, among: np.ndarray
 ) -> dict[str, Any]:
     """Scores of one edit over some of the facts."""
     success = edited.success(operation, name, criterion)
@@ -188,7 +190,7 @@ def _row(
     return {**row, "facts": int(np.sum(~np.isnan(by["reliability"]) & among))}
 
 
-def _by_class(asked: Asked, edited: Edited, cs2: Floats) -> pd.DataFrame:
+def _by_class(asked: AnalysisContext, edited: EditOutcomes, cs2: Floats) -> pd.DataFrame:
     consistent = cs2 >= asked.plan.consistency_threshold
     classes = {"consistent": consistent, "inconsistent": ~consistent & ~np.isnan(cs2)}
     rows = [
@@ -205,9 +207,9 @@ def _by_class(asked: Asked, edited: Edited, cs2: Floats) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["set", "operation"])
 
 
-def _contrasts(asked: Asked, edited: Edited) -> pd.DataFrame:
+def _contrasts(asked: AnalysisContext, edited: EditOutcomes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    everything = Edited.of(asked.study, known=False)
+    everything = EditOutcomes.of(asked.study, known=False)
     for operation in edited.operations:
         for first, second in CONTRASTS:
             if not edited.has(operation, first, second):
@@ -224,7 +226,7 @@ def _contrasts(asked: Asked, edited: Edited) -> pd.DataFrame:
     return pd.DataFrame(corrected(rows), columns=None if rows else columns)
 
 
-def _answer(edited: Edited, tests: tuple[TestResult, ...]) -> str:
+def _answer(edited: EditOutcomes, tests: tuple[TestResult, ...]) -> str:
     n = int(edited.probes_left.sum())
     if not n:
         return "It cannot be told: no known query was edited."

@@ -13,7 +13,7 @@ from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.localization.inconsistent_share import STATIC, ki_frame, rarefaction, ratio, share_test
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.questions.consistency import CHEN
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import percent
 from qloc.neurons import NeuronSets
@@ -21,7 +21,7 @@ from qloc.neurons import NeuronSets
 OTSU = "Otsu 1979, A threshold selection method from gray-level histograms, IEEE Trans. SMC 9."
 
 
-def ratio_question(asked: Asked) -> Question:
+def ratio_question(asked: AnalysisContext) -> Question:
     """K_I by attribution threshold and rule, beside K_I(k₀) and rarefaction."""
     able, skipped = asked.thresholds
     sizes: list[dict[str, Any]] = []
@@ -66,7 +66,7 @@ def ratio_question(asked: Asked) -> Question:
     )
 
 
-def _at(asked: Asked, sets: NeuronSets, t: float) -> pd.DataFrame:
+def _at(asked: AnalysisContext, sets: NeuronSets, t: float) -> pd.DataFrame:
     """K_I at one attribution threshold; intervals at the headline's only."""
     frame = ki_frame(
         sets,
@@ -80,7 +80,7 @@ def _at(asked: Asked, sets: NeuronSets, t: float) -> pd.DataFrame:
     return frame
 
 
-def _table(asked: Asked, frame: pd.DataFrame, score: str, skipped: list[float]) -> Table:
+def _table(asked: AnalysisContext, frame: pd.DataFrame, score: str, skipped: list[float]) -> Table:
     """Table ``ki_by_threshold`` (CS2, the headline) or ``ki_by_threshold_cs1``."""
     note = (
         "Intervals at the headline's attribution threshold only, for new relations (low, high) and for "
@@ -106,7 +106,7 @@ def _table(asked: Asked, frame: pd.DataFrame, score: str, skipped: list[float]) 
     )
 
 
-def _rarefaction(asked: Asked) -> Table:
+def _rarefaction(asked: AnalysisContext) -> Table:
     at = asked.plan.consistency_threshold
     return Table.from_frame(
         rarefaction(asked.sets, threshold=at),
@@ -140,7 +140,7 @@ def _sizes(sets: NeuronSets, t: float) -> dict[str, Any]:
     }
 
 
-def _answer(asked: Asked, frame: pd.DataFrame) -> str:
+def _answer(asked: AnalysisContext, frame: pd.DataFrame) -> str:
     at = asked.plan.consistency_threshold
     here = frame[(frame.threshold == asked.plan.threshold) & (frame.score == "cs2")]
     if not int(here.facts.max()):
@@ -154,7 +154,7 @@ def _answer(asked: Asked, frame: pd.DataFrame) -> str:
     )
 
 
-def by_relation(asked: Asked) -> Table:
+def by_relation(asked: AnalysisContext) -> Table:
     """Table ``ki_by_relation``: as published and K_I(k₀), by CS2, with κ beside them."""
     plan, (names, code) = asked.plan, asked.relations
     fact = asked.used.queries["fact"].astype(np.int64)
@@ -187,7 +187,7 @@ def by_relation(asked: Asked) -> Table:
     )
 
 
-def across_tables(asked: Asked) -> list[Table]:
+def across_tables(asked: AnalysisContext) -> list[Table]:
     """Tables ``ki_across_methods`` and ``ki_method_pairs``; none with one method."""
     if len(asked.study.methods) < 2:
         return []
@@ -219,7 +219,7 @@ def across_tables(asked: Asked) -> list[Table]:
     ]
 
 
-def _scores(asked: Asked) -> dict[str, Any]:
+def _scores(asked: AnalysisContext) -> dict[str, Any]:
     t = asked.plan.threshold
     return {
         method: (asked.scores if method == asked.plan.method else consistency(asked.neurons(method, t)))[
@@ -229,7 +229,7 @@ def _scores(asked: Asked) -> dict[str, Any]:
     }
 
 
-def said_across(asked: Asked, tables: list[Table]) -> str:
+def said_across(asked: AnalysisContext, tables: list[Table]) -> str:
     """A sentence on the tables of :func:`across_tables`; empty with one method."""
     if not tables:
         return ""

@@ -13,21 +13,21 @@ from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, screened, spr
 from qloc.analysis.interventions.neuron_effects import (
     CONTROLS,
     MEASURES,
-    Changed,
+    ArmOutcomes,
     Measure,
     control_test,
 )
 from qloc.analysis.interventions.query_kn_mapping import (
     NEIGHBOR,
     OWN,
-    Others,
+    LeftOutConsistency,
     gap_test,
     mapping_test,
     others_of,
     sets_of_arms,
 )
 from qloc.analysis.interventions.reprompt_ceiling import ceiling_of, ceiling_test, has_ceiling, overlaps
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
 from qloc.neurons import NeuronSets
@@ -37,10 +37,10 @@ N_DOSES: Final = 5
 _COLUMNS: Final = ("operation", "control", "difference", "p", "p_adjusted")
 
 
-def interventions_question(asked: Asked) -> Question:
+def interventions_question(asked: AnalysisContext) -> Question:
     """Effects of every arm; own sets against controls; own against neighbor sets by class."""
-    changed = Changed.of(asked.study)
-    everything = Changed.of(asked.study, known=False)
+    changed = ArmOutcomes.of(asked.study)
+    everything = ArmOutcomes.of(asked.study, known=False)
     paired = changed.has("suppress", OWN, NEIGHBOR)
     sets = sets_of_arms(asked.study) if paired else None
     other = others_of(asked.study, sets=sets) if paired else None
@@ -104,7 +104,9 @@ _LABELS: Final = {
 }
 
 
-def _tests(asked: Asked, changed: Changed, other: Others | None) -> tuple[TestResult, ...]:
+def _tests(
+    asked: AnalysisContext, changed: ArmOutcomes, other: LeftOutConsistency | None
+) -> tuple[TestResult, ...]:
     store, margin = asked.study.fingerprint, asked.plan.effect_margin
     found = [
         control_test(changed, control, "suppress", asked.draws, margin=margin, store=store)
@@ -122,7 +124,7 @@ def _tests(asked: Asked, changed: Changed, other: Others | None) -> tuple[TestRe
     return tuple(found)
 
 
-def _effects(asked: Asked, changed: Changed, everything: Changed) -> pd.DataFrame:
+def _effects(asked: AnalysisContext, changed: ArmOutcomes, everything: ArmOutcomes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     clusters, used = changed.rows.clusters, changed.rows.used
     for operation in changed.operations:
@@ -141,9 +143,9 @@ def _effects(asked: Asked, changed: Changed, everything: Changed) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def _contrasts(asked: Asked, changed: Changed, everything: Changed) -> pd.DataFrame:
+def _contrasts(asked: AnalysisContext, changed: ArmOutcomes, everything: ArmOutcomes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    versions: tuple[tuple[str, Changed, Measure], ...] = (
+    versions: tuple[tuple[str, ArmOutcomes, Measure], ...] = (
         *(("known", changed, measure) for measure in MEASURES),
         ("all", everything, "log_odds"),
     )
@@ -159,14 +161,14 @@ def _contrasts(asked: Asked, changed: Changed, everything: Changed) -> pd.DataFr
     return pd.DataFrame(corrected(rows), columns=None if rows else list(_COLUMNS))
 
 
-def _classes(other: Others, cut: float) -> list[tuple[str, NDArray[np.bool_]]]:
+def _classes(other: LeftOutConsistency, cut: float) -> list[tuple[str, NDArray[np.bool_]]]:
     """Which queries are of each class."""
     untold, consistent = np.isnan(other.cs2), other.cs2 >= cut
     members = consistent, ~untold & ~consistent, untold
     return list(zip(CLASSES, members, strict=True))
 
 
-def _mapping_table(asked: Asked, changed: Changed, other: Others) -> Table:
+def _mapping_table(asked: AnalysisContext, changed: ArmOutcomes, other: LeftOutConsistency) -> Table:
     cut, again = asked.plan.consistency_threshold, has_ceiling(changed, asked.study.reprompts, "suppress")
     rows: list[dict[str, Any]] = []
     for operation in changed.operations:
@@ -199,7 +201,9 @@ _NO_CEILING: Final = "No ceiling: no query was asked again in another form."
 _SEE_CEILING: Final = "Table query_kn_ceiling has the gap that this alone makes."
 
 
-def _ceiling_table(asked: Asked, changed: Changed, other: Others, sets: NeuronSets) -> Table:
+def _ceiling_table(
+    asked: AnalysisContext, changed: ArmOutcomes, other: LeftOutConsistency, sets: NeuronSets
+) -> Table:
     again = asked.study.reprompts
     shared = dict(zip(("overlap", "overlap_again"), overlaps(sets, changed, again), strict=True))
     rows: list[dict[str, Any]] = []
@@ -236,7 +240,7 @@ def _ceiling_table(asked: Asked, changed: Changed, other: Others, sets: NeuronSe
     )
 
 
-def _dose_table(asked: Asked, changed: Changed) -> Table:
+def _dose_table(asked: AnalysisContext, changed: ArmOutcomes) -> Table:
     """Effects by fifths of the number of neurons changed, over queries."""
     n = changed.per_arm("n_neurons", "own")
     used = changed.rows.used & (n > 0)

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.localization.layer_profile import layer_profile
-from qloc.analysis.questions.context import PAIR, Asked
+from qloc.analysis.questions.context import PAIR, AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import percent
 from qloc.neurons import NeuronSets
 
 
-def layers_question(asked: Asked) -> Question:
+def layers_question(asked: AnalysisContext) -> Question:
     """Layer profiles of facts and of minimal pairs."""
     frame = profile_frame(asked)
     return Question(
@@ -40,7 +40,7 @@ def layers_question(asked: Asked) -> Question:
     )
 
 
-def profile_frame(asked: Asked) -> pd.DataFrame:
+def profile_frame(asked: AnalysisContext) -> pd.DataFrame:
     """``group, layer, share, low, high, neurons, facts``."""
     parts = []
     for group, sets in groups(asked).items():
@@ -53,7 +53,7 @@ def profile_frame(asked: Asked) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def groups(asked: Asked) -> dict[str, NeuronSets]:
+def groups(asked: AnalysisContext) -> dict[str, NeuronSets]:
     """Known queries of facts, and minimal pairs whose good continuation the model prefers."""
     queries = asked.sets.queries
     pair = queries["kind"] == PAIR

@@ -14,14 +14,14 @@ from qloc.analysis.localization.method_agreement import (
     agreement_of,
     agreement_test,
 )
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.arrays import Floats
 
 SAME, OTHERS = "two methods, one query", "one method, two paraphrases"
 
 
-def methods_question(asked: Asked) -> Question:
+def methods_question(asked: AnalysisContext) -> Question:
     """Agreement between methods beside that across paraphrases; not identified with one method."""
     sets = [asked.neurons(method, asked.plan.threshold) for method in asked.study.methods]
     margin, store = asked.plan.agreement_margin, asked.study.fingerprint
@@ -54,13 +54,13 @@ def methods_question(asked: Asked) -> Question:
     )
 
 
-def _frame(asked: Asked, found: Agreement) -> pd.DataFrame:
+def _frame(asked: AnalysisContext, found: Agreement) -> pd.DataFrame:
     rows = [_row(asked, SAME, " and ".join(pair), x) for pair, x in found.between.items()]
     rows += [_row(asked, OTHERS, method, x) for method, x in found.across.items()]
     return pd.DataFrame(rows)
 
 
-def _row(asked: Asked, kind: str, what: str, x: Floats) -> dict[str, Any]:
+def _row(asked: AnalysisContext, kind: str, what: str, x: Floats) -> dict[str, Any]:
     low, high = asked.intervals(x[:, None])
     n = int(np.sum(~np.isnan(x)))
     return {"kind": kind, "what": what, "overlap": mean(x), "low": low[0], "high": high[0], "facts": n}

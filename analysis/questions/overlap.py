@@ -10,7 +10,7 @@ import pandas as pd
 from qloc.analysis.inference.means import mean
 from qloc.analysis.localization.overlap import excesses
 from qloc.analysis.localization.overlap_tests import result_of
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.arrays import Floats, Ints
 
@@ -18,7 +18,7 @@ ALL = "All relations"
 PARTS = ("template", "answer", "fact")
 
 
-def overlap_question(asked: Asked) -> Question:
+def overlap_question(asked: AnalysisContext) -> Question:
     """H1a and H1b, and the decomposition of within-fact overlap."""
     plan = asked.plan
     found = excesses(asked.used, n_permutations=plan.n_permutations, seed=plan.seed)
@@ -56,7 +56,7 @@ def _parts(by_template: Floats, by_answer: Floats, within: Floats) -> Floats:
     return np.where(both[:, None], np.stack(columns, axis=1), np.nan)
 
 
-def _decomposition(asked: Asked, parts: Floats) -> Table:
+def _decomposition(asked: AnalysisContext, parts: Floats) -> Table:
     """Table ``overlap_decomposition``: ``relation, part, overlap, low, high, facts``."""
     names, code = asked.relations
     rows = _stack(asked, ALL, parts, asked.clusters)
@@ -77,7 +77,9 @@ def _decomposition(asked: Asked, parts: Floats) -> Table:
     )
 
 
-def _stack(asked: Asked, name: str, parts: Floats, clusters: tuple[Ints, ...]) -> list[dict[str, Any]]:
+def _stack(
+    asked: AnalysisContext, name: str, parts: Floats, clusters: tuple[Ints, ...]
+) -> list[dict[str, Any]]:
     low, high = asked.intervals(parts, clusters)
     n = int(np.sum(~np.isnan(parts[:, 0])))
     return [
@@ -86,7 +88,7 @@ def _stack(asked: Asked, name: str, parts: Floats, clusters: tuple[Ints, ...]) -
     ]
 
 
-def _by_relation(asked: Asked, parts: Floats, beyond: Floats) -> Table:
+def _by_relation(asked: AnalysisContext, parts: Floats, beyond: Floats) -> Table:
     """Table ``overlap_by_relation``: what is beyond the template, and how much of that is the answer's."""
     names, code = asked.relations
     rows = [_row(ALL, parts, beyond, asked.intervals(beyond[:, None]))]

@@ -10,7 +10,7 @@ import pandas as pd
 from qloc.analysis.inference.means import mean
 from qloc.analysis.localization.consistency import SCORES, consistency
 from qloc.analysis.questions.consistency import NAMES
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number, percent
 from qloc.vocabulary import GAP_TOLERANCE, METHOD
@@ -19,7 +19,7 @@ EVERY_LAYER = -1
 """Stands for the largest gap over a query's layers."""
 
 
-def quality_question(asked: Asked) -> Question:
+def quality_question(asked: AnalysisContext) -> Question:
     """Completeness gaps by method and layer; consistency by method."""
     gaps = gap_frame(asked)
     methods = method_frame(asked)
@@ -61,7 +61,7 @@ def _gaps(frame: pd.DataFrame, name: str, words: str) -> Table:
     )
 
 
-def gap_frame(asked: Asked) -> pd.DataFrame:
+def gap_frame(asked: AnalysisContext) -> pd.DataFrame:
     """``method, layer, over, median, percentile_95, largest, queries``; layer −1: largest of all."""
     gap = asked.study.signals["completeness_gap"]
     rows: list[dict[str, Any]] = []
@@ -89,7 +89,7 @@ def gap_frame(asked: Asked) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def method_frame(asked: Asked) -> pd.DataFrame:
+def method_frame(asked: AnalysisContext) -> pd.DataFrame:
     """``method, facts, set_size, empty, cs1, cs2, dice, kappa, kappa_same_answer, kappa_low, kappa_high``."""
     rows = []
     for method in asked.study.methods:
@@ -108,7 +108,7 @@ def method_frame(asked: Asked) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _answer(asked: Asked, gaps: pd.DataFrame, methods: pd.DataFrame) -> str:
+def _answer(asked: AnalysisContext, gaps: pd.DataFrame, methods: pd.DataFrame) -> str:
     here = gaps[(gaps.method == asked.plan.method) & (gaps.layer == EVERY_LAYER)]
     text = f"The completeness gap is not defined for {asked.plan.method}."
     if len(here) and int(here.queries.iloc[0]):

@@ -11,7 +11,7 @@ from qloc.analysis.inference.cluster_intervals import cluster_intervals
 from qloc.analysis.inference.means import mean
 from qloc.analysis.localization.consistency import answer_codes, relation_codes
 from qloc.analysis.localization.multiverse import MEASURES, MOST_FACTS, cell_of, multiverse, sample_of
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import counted, number
 from qloc.errors import FloorError
@@ -24,7 +24,7 @@ HEADINGS = {
 }
 
 
-def sensitivity_question(asked: Asked) -> Question:
+def sensitivity_question(asked: AnalysisContext) -> Question:
     """The headline over methods × thresholds × known or all queries, and over budgets b."""
     plan = asked.plan
     frame = multiverse(
@@ -79,7 +79,7 @@ def wide(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.concat(parts, axis=1).reset_index()
 
 
-def _by_budget(asked: Asked) -> tuple[pd.DataFrame, list[int]]:
+def _by_budget(asked: AnalysisContext) -> tuple[pd.DataFrame, list[int]]:
     """``b`` and the columns of :func:`wide`, and the budgets that the panels cannot fill."""
     rows: list[dict[str, Any]] = []
     refused = []
@@ -117,7 +117,7 @@ def _refused(budgets: list[int]) -> str:
     return f" The store's panels cannot fill b = {', '.join(map(str, budgets))}." if budgets else ""
 
 
-def _answer(asked: Asked, frame: pd.DataFrame) -> str:
+def _answer(asked: AnalysisContext, frame: pd.DataFrame) -> str:
     found = frame[frame.value.notna()]
     if not len(found):
         return "No choice leaves a fact to compare."

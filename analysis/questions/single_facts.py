@@ -14,7 +14,7 @@ import pandas as pd
 from qloc.analysis.inference.means import mean
 from qloc.analysis.localization import consistency
 from qloc.analysis.localization.neuron_counts import counts_by
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.arrays import Array, Floats, Ints
 from qloc.neurons import NeuronSets
@@ -27,7 +27,7 @@ TYPICAL = "typical"
 COLUMNS = ["row", "column", "value", "member", "query", "template", "layer", "index"]
 
 
-def heatmap_question(asked: Asked) -> Question:
+def heatmap_question(asked: AnalysisContext) -> Question:
     """Attribution at the top neurons of three facts, across the queries that they were not chosen on."""
     chosen_on, shown = halves(asked.used, asked.plan.seed)
     d = _overlap(asked.used.select(chosen_on))
@@ -85,7 +85,7 @@ def _overlap(sets: NeuronSets) -> Floats:
     )
 
 
-def _table(asked: Asked, role: str, fact: int, queries: Array) -> Table:
+def _table(asked: AnalysisContext, role: str, fact: int, queries: Array) -> Table:
     """Table ``heatmap_<role>``: one row a query shown, one column a neuron."""
     of = {name: str(asked.sets.facts[name][fact]) for name in ("id", "subject", "relation", "object")}
     return Table.from_frame(
@@ -102,13 +102,13 @@ def _table(asked: Asked, role: str, fact: int, queries: Array) -> Table:
     )
 
 
-def _used_mask(asked: Asked) -> Array:
+def _used_mask(asked: AnalysisContext) -> Array:
     sets = asked.sets
     leaks = sets.facts["leaks"][sets.queries["fact"]]
     return np.asarray(sets.queries["known"] & ~leaks & (sets.sizes() > 0))
 
 
-def _activation_table(asked: Asked, fact: int, queries: Array) -> list[Table]:
+def _activation_table(asked: AnalysisContext, fact: int, queries: Array) -> list[Table]:
     """Table ``activation_typical``: the same cells, ``value`` the activation; none where it was not kept."""
     activation = asked.study.signals["activation"].isel({QUERY: queries}).values
     if not np.isfinite(activation).any():
@@ -126,7 +126,7 @@ def _activation_table(asked: Asked, fact: int, queries: Array) -> list[Table]:
     ]
 
 
-def _cells(asked: Asked, queries: Array, shown: Array | None = None) -> list[dict[str, Any]]:
+def _cells(asked: AnalysisContext, queries: Array, shown: Array | None = None) -> list[dict[str, Any]]:
     """One cell a query and neuron: ``shown`` (query, slot), or the attribution relative to its maximum."""
     signals = asked.study.signals_of(asked.plan.method)
     _, values, panel = signals.rows(queries)
@@ -156,7 +156,7 @@ def _cells(asked: Asked, queries: Array, shown: Array | None = None) -> list[dic
     return rows
 
 
-def _answer(asked: Asked, facts: dict[str, int], d: Floats, later: Floats) -> str:
+def _answer(asked: AnalysisContext, facts: dict[str, int], d: Floats, later: Floats) -> str:
     if not facts:
         return "No fact has four known queries with knowledge neurons: none can be chosen and shown."
     names = asked.sets.facts

@@ -13,7 +13,7 @@ from qloc.analysis.inference.draws import Draws
 from qloc.analysis.localization.consistency import answer_codes, relation_codes
 from qloc.analysis.localization.kinds_of_facts import GRID, counts_of, deconvolved, kinds_test, sampled
 from qloc.analysis.localization.reliability import Halves, halves_of, reliability, reliability_of
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
 from qloc.neurons import NeuronSets
@@ -24,7 +24,7 @@ MOST_SAMPLES = 99
 """Samples of the parametric bootstrap, whose p is only told."""
 
 
-def stability_question(asked: Asked) -> Question:
+def stability_question(asked: AnalysisContext) -> Question:
     """Split-half reliability of κ, and the distribution of consistency over facts."""
     plan = asked.plan
     halves = halves_of(asked.used, n_splits=plan.n_splits, seed=plan.seed)
@@ -89,7 +89,7 @@ def by_relation(sets: NeuronSets, halves: Halves, confidence: float) -> pd.DataF
     return pd.DataFrame(rows, columns=["relation", "reliability", "low", "high", "facts"])
 
 
-def _distribution(asked: Asked) -> pd.DataFrame:
+def _distribution(asked: AnalysisContext) -> pd.DataFrame:
     counts = sampled(counts_of(asked.used), asked.plan.seed)
     if not len(counts.facts):
         return pd.DataFrame(columns=["theta", "share"])

@@ -14,11 +14,11 @@ from qloc.analysis.interventions.knowledge_synapses import (
     EQUAL_MASS,
     KNOWLEDGE,
     NAMES,
-    Attended,
+    AttentionOutcomes,
     Outcome,
     synapse_test,
 )
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
 
@@ -28,9 +28,9 @@ _WHAT: Final[dict[Outcome, str]] = {
 }
 
 
-def synapses_question(asked: Asked) -> Question:
+def synapses_question(asked: AnalysisContext) -> Question:
     """Effects of every set of synapses; knowledge synapses against controls of equal removed mass."""
-    attended = Attended.of(asked.study)
+    attended = AttentionOutcomes.of(asked.study)
     margins = {"activation": asked.plan.activation_margin, "answer": asked.plan.effect_margin}
     tests = tuple(
         synapse_test(
@@ -74,7 +74,7 @@ def synapses_question(asked: Asked) -> Question:
     )
 
 
-def _effects(asked: Asked, attended: Attended) -> pd.DataFrame:
+def _effects(asked: AnalysisContext, attended: AttentionOutcomes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     clusters, used = attended.rows.clusters, attended.rows.used
     for operation in attended.operations:
@@ -90,7 +90,7 @@ def _effects(asked: Asked, attended: Attended) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _contrast_tables(asked: Asked, attended: Attended) -> list[Table]:
+def _contrast_tables(asked: AnalysisContext, attended: AttentionOutcomes) -> list[Table]:
     """One for each outcome, their p-values adjusted together."""
     frame = _contrasts(asked, attended)
     return [
@@ -109,9 +109,9 @@ def _contrast_tables(asked: Asked, attended: Attended) -> list[Table]:
     ]
 
 
-def _contrasts(asked: Asked, attended: Attended) -> pd.DataFrame:
+def _contrasts(asked: AnalysisContext, attended: AttentionOutcomes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    used, everything = attended.rows.used, Attended.of(asked.study, known=False)
+    used, everything = attended.rows.used, AttentionOutcomes.of(asked.study, known=False)
     for outcome in _WHAT:
         for operation in attended.operations:
             for control in CONTROLS:

@@ -6,11 +6,11 @@ import pandas as pd
 
 from qloc.analysis.localization.welch import CIRCULAR, welch
 from qloc.analysis.questions.consistency import CHEN
-from qloc.analysis.questions.context import Asked
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 
 
-def welch_question(asked: Asked) -> Question:
+def welch_question(asked: AnalysisContext) -> Question:
     """Welch's t by score and split, descriptive."""
     results, frames = [], []
     for score in ("CS2", "CS1"):

@@ -227,7 +227,7 @@ EDIT_LABELS: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class PublishedTable:
     """A table of the paper.
 
     Attributes
@@ -258,7 +258,7 @@ class Layout:
 _DESCRIPTIVE: Final = "Descriptive: the classes are split on consistency, and differ in more than that."
 
 LAYOUTS: Final = (
-    Layout(
+    PublishedTable(
         name="chen_ratio",
         title="Share of inconsistent facts, scores of the classes, and Welch's t",
         group="signals",
@@ -276,7 +276,7 @@ LAYOUTS: Final = (
         note="t is circular: the classes are split on the score that it compares. Otsu's threshold is "
         "another in every model: compare models by κ and K_I(k₀).",
     ),
-    Layout(
+    PublishedTable(
         name="chen_modification",
         title="Modification of N_i and N_u, consistent and inconsistent facts",
         group="edits",
@@ -286,7 +286,7 @@ LAYOUTS: Final = (
         labels=EDIT_LABELS,
         note=f"{_DESCRIPTIVE} Of three scores a wrecked model gets two for nothing: the harmonic mean is 0.",
     ),
-    Layout(
+    PublishedTable(
         name="chen_probability",
         title="ΔProb when own or neighbor neurons are suppressed or enhanced",
         group="interventions",
@@ -301,7 +301,7 @@ LAYOUTS: Final = (
         },
         note=f"{_DESCRIPTIVE} ΔProb = (after − before)/before: noise of mean zero alone raises it.",
     ),
-    Layout(
+    PublishedTable(
         name="chen_synapses",
         title="What changing knowledge synapses does to N_i and to the answer",
         group="synapses",
@@ -316,7 +316,7 @@ LAYOUTS: Final = (
         note="published: c > τ. knowledge: without sink and position. The others are controls that remove as "
         "much attention as knowledge.",
     ),
-    Layout(
+    PublishedTable(
         name="chen_cas",
         title="Consistency-aware sets (CAS) beside others",
         group="edits",
@@ -399,7 +399,7 @@ def _said(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _question(layout: Layout, table: Table, of: Published) -> Question:
+def _question(layout: PublishedTable, table: Table, of: Published) -> Question:
     beside = _beside(layout, table, of)
     on_file = sum(cell != NOT_ON_FILE for cell in beside.columns["published"])
     n = len(beside.columns["published"])
@@ -414,7 +414,7 @@ def _question(layout: Layout, table: Table, of: Published) -> Question:
     )
 
 
-def _beside(layout: Layout, table: Table, of: Published) -> Table:
+def _beside(layout: PublishedTable, table: Table, of: Published) -> Table:
     """Ours and the published value of every cell that the paper has."""
     frame = table.to_frame()
     keys = [name for name in KEYS if name in frame]

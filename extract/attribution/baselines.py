@@ -18,7 +18,7 @@ from qloc.errors import InputError, message
 from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.models.devices import stacked
 from qloc.extract.models.hooks import hooked, in_turn, without_head
-from qloc.extract.prompts.tokenizing import Asked, Family, Target
+from qloc.extract.prompts.tokenizing import Family, Target, TokenizedQuery
 
 _MOST_POSITIONS: Final = 2048
 """Positions of one forward pass beyond which a larger one is not faster, only larger."""
@@ -77,7 +77,7 @@ class Replacing:
         ]
 
 
-def refuse_without_baseline(replacing: Replacing, asked: Iterable[Asked]) -> None:
+def refuse_without_baseline(replacing: Replacing, asked: Iterable[TokenizedQuery]) -> None:
     """Refuse prompts in which nothing can be replaced.
 
     Raises

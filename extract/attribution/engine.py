@@ -20,7 +20,7 @@ from qloc.extract.models.architectures import Sites
 from qloc.extract.models.memory import in_halves, out_of_memory
 from qloc.extract.models.output_head import Head
 from qloc.extract.models.unsupported import refuse_other_calls, refuse_other_logits
-from qloc.extract.passes.block_arguments import Carried, carried
+from qloc.extract.passes.block_arguments import EntriesPerQuery, carried
 from qloc.extract.prompts.tokenizing import Family, Target
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class GradientEngine:
     memory: int
     kind: Literal["after", "token", "before", "full"] = "after"
     cut: bool = False
-    carried: Carried = field(default_factory=dict)
+    carried: EntriesPerQuery = field(default_factory=dict)
     most_positions: int = 1024
 
     @property

@@ -28,9 +28,9 @@ from qloc.extract.models.architectures import Sites, down_weight
 from qloc.extract.models.devices import stacked
 from qloc.extract.models.hooks import hooked, without_head
 from qloc.extract.models.output_head import Head
-from qloc.extract.passes.block_arguments import BlockCall, Carried, Place, for_rows
+from qloc.extract.passes.block_arguments import ArgumentPath, BlockCall, EntriesPerQuery, for_rows
 from qloc.extract.passes.prompt_cache import last_token
-from qloc.extract.passes.target_only import Attention, attention_of
+from qloc.extract.passes.target_only import Attention, replaced_attention
 from qloc.extract.prompts.tokenizing import Family, Target
 
 
@@ -66,7 +66,7 @@ def growing_rows(
     weights: Tensor,
     layers: Sequence[int],
     join: Join,
-    carried: Carried,
+    carried: EntriesPerQuery,
     cut: bool = False,
 ) -> PathGradients:
     """Path gradients of targets of equal length, at ``layers``, in one growing batch.
@@ -82,7 +82,7 @@ def growing_rows(
     cut : run the last block, and what follows, at the target alone (masked models).
     """
     ids, token, against, place = _tensors(model, sites, family, targets)
-    with attention_of(model) if cut else nullcontext() as attention:
+    with replaced_attention(model) if cut else nullcontext() as attention:
         batch = GrowingBatch(
             sites=sites,
             n_queries=len(targets),
@@ -210,7 +210,7 @@ class GrowingBatch:
     place: Tensor
     points: Points
     layers: frozenset[int]
-    carried: Carried
+    carried: EntriesPerQuery
     join: Join
     attention: Attention | None
     layer: int = -1
@@ -299,7 +299,7 @@ class GrowingBatch:
         zeros = self.row_zeros[self.layer] = _zeros(len(step), hidden)
         return self._copies(own) + step @ down_weight(self.sites.downs[self.layer]).T + zeros
 
-    def _by_row(self, place: Place, value: Tensor) -> Tensor:
+    def _by_row(self, place: ArgumentPath, value: Tensor) -> Tensor:
         return for_rows(value, self.carried.get((self.layer, *place)), self.n_queries, self.query)
 
     def _copies(self, hidden: Tensor) -> Tensor:

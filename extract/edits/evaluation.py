@@ -21,7 +21,7 @@ from qloc.extract.passes.outcomes import OutcomeColumns, log_probabilities, outc
 from qloc.extract.passes.prompt_cache import whole
 from qloc.extract.passes.row_engine import Cells, RowEngine
 from qloc.extract.passes.weight_changes import Added, EditRows, edited
-from qloc.extract.prompts.tokenizing import Asked, Target, Tokens
+from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 from qloc.vocabulary import NO_INDEX
 
 
@@ -38,7 +38,7 @@ class EditTests:
     edits: Sequence[Added | None]
 
     def answers(
-        self, asked: Sequence[Asked | None], compared: Sequence[tuple[int, int]] = ()
+        self, asked: Sequence[TokenizedQuery | None], compared: Sequence[tuple[int, int]] = ()
     ) -> tuple[OutcomeColumns, Floats]:
         """How whole answers stand under every edit; the same pass serves every answer that it can.
 

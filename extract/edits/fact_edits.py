@@ -23,7 +23,7 @@ from qloc.extract.passes.matched_controls import matched
 from qloc.extract.passes.outcomes import OutcomeColumns, unchanged
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.passes.weight_changes import Added, Edit
-from qloc.extract.prompts.tokenizing import Asked, Encoder, Target
+from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 from qloc.facts import ANSWER_MARK, Query
 from qloc.phase_plan import EditPlan
 from qloc.vocabulary import NO_INDEX
@@ -33,7 +33,7 @@ MATCHED: Final = "matched"
 _OF_ONE_QUERY: Final = ("own", "own_top", MATCHED, "other_fact")
 """Sets of the edited query alone: the sign of their activation is taken there too."""
 
-Key = tuple[int, int]
+EditKey = tuple[int, int]
 """(operation, set) of an edit."""
 
 
@@ -55,11 +55,11 @@ class EditRun:
     rome : makes the edits of rank one.
     """
 
-    queries: Sequence[Asked]
+    queries: Sequence[TokenizedQuery]
     told: int
     used: NDArray[np.bool_]
     new_object: str
-    probes: Sequence[Asked | None]
+    probes: Sequence[TokenizedQuery | None]
     slots: dict[str, NDArray[np.int64]]
     part: EditPlan
     embedding: Tensor
@@ -89,13 +89,13 @@ class EditRun:
         self._in_context(columns, fact, n)
 
     @cached_property
-    def _new(self) -> list[Asked | None]:
+    def _new(self) -> list[TokenizedQuery | None]:
         return [self._asked(one.query, self.new_object) for one in self.queries]
 
-    def _asked(self, query: Query, answer: str) -> Asked | None:
+    def _asked(self, query: Query, answer: str) -> TokenizedQuery | None:
         """A query asked with another answer; None where it cannot be."""
         found = self.encoder.ask(query, answer) if answer else ""
-        return found if isinstance(found, Asked) else None
+        return found if isinstance(found, TokenizedQuery) else None
 
     def _tested(
         self,
@@ -114,7 +114,7 @@ class EditRun:
         probes = {f"probe_{name}": stored[name][edit, rest] for name in ("log_probability", "argmax")}
         return Tested(queries=queries, probes=probes, kl=kl, nats=nats, greedy=greedy)
 
-    def _greedy(self, tests: EditTests, asked: Asked) -> Array | None:
+    def _greedy(self, tests: EditTests, asked: TokenizedQuery) -> Array | None:
         if self.encoder.family == "masked" or not self.part.greedy_tokens:
             return None
         return tests.greedy(asked.targets[0].ids, self.part.greedy_tokens, self.encoder.longest)
@@ -135,7 +135,7 @@ class EditRun:
         tested = self._tested(found, 0, kl=kl[0], greedy=None if greedy is None else greedy[0])
         columns.keep(*key, fact, tested)
 
-    def _behind(self, context: str, asked: Asked | None) -> Asked | None:
+    def _behind(self, context: str, asked: TokenizedQuery | None) -> TokenizedQuery | None:
         if asked is None:
             return None
         query = Query(template=asked.query.template, text=context + asked.query.text)
@@ -158,8 +158,8 @@ class EditRun:
             slots[MATCHED] = drawn.indices.astype(np.int64)
         return slots
 
-    def _edits(self) -> dict[Key, Added]:
-        found: dict[Key, Added] = {}
+    def _edits(self) -> dict[EditKey, Added]:
+        found: dict[EditKey, Added] = {}
         for number, operation in enumerate(self.part.operations):
             for place, name in enumerate(self.part.sets):
                 neurons = self._slots.get(name, np.zeros(0, dtype=np.int64))
@@ -168,7 +168,7 @@ class EditRun:
                     found[number, place] = edit
         return found
 
-    def _of_rank_one(self) -> dict[Key, RankOne]:
+    def _of_rank_one(self) -> dict[EditKey, RankOne]:
         """ROME's edits: updates alone, where o′ can be asked and the subject is read."""
         names, new = [name for name in (ROME, ROME_IDENTITY) if name in self.part.sets], self._new[self.told]
         if "update" not in self.part.operations or new is None:
@@ -195,7 +195,7 @@ class EditRun:
             sign=self._sign(name, neurons) if operation == "update_signed" else None,
         )
 
-    def _mean_embedding(self, asked: Asked) -> Tensor:
+    def _mean_embedding(self, asked: TokenizedQuery) -> Tensor:
         return self.embedding[[target.token for target in asked.targets]].mean(0)
 
     def _sign(self, name: str, neurons: NDArray[np.int64]) -> Tensor:

@@ -18,7 +18,7 @@ from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.matched_controls import output_norms
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.held_out_text import held_out_text, pieces, sampled_text, windows
-from qloc.extract.prompts.tokenizing import Asked, Target
+from qloc.extract.prompts.tokenizing import Target, TokenizedQuery
 from qloc.extract.signals.extraction import Extraction
 from qloc.phase_plan import EditPlan
 
@@ -99,7 +99,7 @@ class Edits:
         )
 
     @functools.cached_property
-    def _every(self) -> list[Asked]:
+    def _every(self) -> list[TokenizedQuery]:
         return [one for of_fact in self.extraction.asking.asked for one in of_fact]
 
     @functools.cached_property

@@ -17,7 +17,7 @@ from qloc.extract.edits.rome_value import Prompt, ValueSearch
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.held_out_text import Piece
 from qloc.extract.prompts.subject_position import subject_token
-from qloc.extract.prompts.tokenizing import Asked, Encoder
+from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
 from qloc.facts import ANSWER_MARK, Query
 from qloc.phase_plan import RomePlan
 
@@ -60,7 +60,7 @@ class Rome:
         keys = keys_of(self.engine, self.layer, self.sample)
         return SecondMoment(keys=keys, ridge=self.plan.ridge)
 
-    def edits(self, names: Sequence[str], subject: str, told: Asked, old: str) -> dict[str, RankOne]:
+    def edits(self, names: Sequence[str], subject: str, told: TokenizedQuery, old: str) -> dict[str, RankOne]:
         """The edits of a fact, by name; none where the model does not read the subject in the prompt.
 
         Parameters
@@ -79,7 +79,7 @@ class Rome:
             for name, other in against.items()
         }
 
-    def search(self, subject: str, told: Asked, old: str) -> ValueSearch | None:
+    def search(self, subject: str, told: TokenizedQuery, old: str) -> ValueSearch | None:
         """The search for v*; None as of :meth:`edits`."""
         if subject_token(self.encoder, told, subject) is None:
             return None
@@ -98,7 +98,7 @@ class Rome:
     def _prompt(self, query: Query, answer: str, subject: str) -> Prompt | None:
         """A query asked with an answer; None where the model cannot be asked it."""
         asked = self.encoder.ask(query, answer)
-        if not isinstance(asked, Asked):
+        if not isinstance(asked, TokenizedQuery):
             return None
         place = subject_token(self.encoder, asked, subject)
         return None if place is None else Prompt(asked=asked, subject=place)

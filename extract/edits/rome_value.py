@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from qloc.extract.models.hooks import hooked, without_head
 from qloc.extract.passes.row_engine import RowEngine
-from qloc.extract.prompts.tokenizing import Asked
+from qloc.extract.prompts.tokenizing import TokenizedQuery
 from qloc.phase_plan import RomePlan
 
 
@@ -24,7 +24,7 @@ from qloc.phase_plan import RomePlan
 class Prompt:
     """A question, and the position of the subject's last token in it."""
 
-    asked: Asked
+    asked: TokenizedQuery
     subject: int
 
 

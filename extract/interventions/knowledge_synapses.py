@@ -21,7 +21,7 @@ from qloc.arms import row_of
 from qloc.arrays import Array, Floats
 from qloc.extract.interventions import synapse_sets
 from qloc.extract.models.devices import stacked
-from qloc.extract.passes.attention import Change, attending, mass_without_sink, recording
+from qloc.extract.passes.attention import AttentionChange, attending, mass_without_sink, recording
 from qloc.extract.passes.outcomes import OutcomeColumns, outcomes
 from qloc.extract.passes.row_engine import Cells, Ints, Pass, RowEngine
 from qloc.extract.prompts.tokenizing import Target, Tokens
@@ -178,7 +178,7 @@ class SynapseRun:
             after.add(np.ravel_multi_index(place, after.shape), self.tokens.first[of], share, said)
 
 
-def _change(shares: Sequence[Floats | None], again: Sequence[bool]) -> Change:
+def _change(shares: Sequence[Floats | None], again: Sequence[bool]) -> AttentionChange:
     """What attention weights become: columns of each row changed by a share, some rows renormalized.
 
     Parameters

@@ -21,7 +21,7 @@ from qloc.errors import ModelError, message
 from qloc.extract.passes.matched_controls import matched, output_norms
 from qloc.extract.passes.outcomes import OutcomeColumns, outcomes, unchanged
 from qloc.extract.passes.row_engine import Cells, Ints, RowEngine
-from qloc.extract.prompts.tokenizing import Asked, Tokens
+from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
 
 FACTOR: Final = {"suppress": 0.0, "enhance": 2.0, "mean": 0.0, "resample": 0.0}
 """What each operation multiplies an activation by, before it adds the mean's or the other fact's."""
@@ -48,10 +48,10 @@ class InterventionRun:
     """
 
     unit: Unit
-    asked: Sequence[Asked]
+    asked: Sequence[TokenizedQuery]
     fact: Ints
     relation: Sequence[str]
-    donors: Mapping[int, Asked]
+    donors: Mapping[int, TokenizedQuery]
     arms: Arms
     operations: tuple[str, ...]
     names: tuple[str, ...]

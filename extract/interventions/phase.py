@@ -18,7 +18,7 @@ from qloc.extract.interventions.neurons import InterventionRun
 from qloc.extract.interventions.reprompts import Reprompts
 from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.row_engine import RowEngine, sharing
-from qloc.extract.prompts.tokenizing import Asked, Target, Tokens
+from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 from qloc.extract.signals.extraction import Extraction
 from qloc.facts import Fact
 from qloc.methods import method
@@ -89,7 +89,7 @@ class Interventions:
         return joining(sharing(engine, targets, _ALLOWED.get(dtype, 0.1)), targets, "cells")
 
     @functools.cached_property
-    def _every(self) -> list[Asked]:
+    def _every(self) -> list[TokenizedQuery]:
         return [one for of_fact in self.extraction.asking.asked for one in of_fact]
 
     def extract(self, unit: Unit, arms: Arms) -> PhaseBlock:
@@ -134,7 +134,7 @@ class Interventions:
         return arrays
 
     def _reprompts(
-        self, asked: Sequence[Asked], facts: Sequence[Fact], arms: Arms, strength: sparse.csr_array
+        self, asked: Sequence[TokenizedQuery], facts: Sequence[Fact], arms: Arms, strength: sparse.csr_array
     ) -> Reprompts:
         extraction, plan = self.extraction, self.extraction.plan
         dtype = next(iter(extraction.loaded.model.parameters())).dtype
@@ -159,7 +159,9 @@ class Interventions:
             return np.zeros(0), 0
         return self.sums.activation_sum(relation), self.sums.n_queries[relation]
 
-    def _synapses(self, run: InterventionRun, asked: Sequence[Asked], arms: Arms) -> dict[str, Array]:
+    def _synapses(
+        self, run: InterventionRun, asked: Sequence[TokenizedQuery], arms: Arms
+    ) -> dict[str, Array]:
         synapses = SynapseRun(
             tokens=Tokens.of(asked),
             donors=[
@@ -178,7 +180,7 @@ class Interventions:
         )
         return synapses.arrays()
 
-    def _lent(self, one: Asked, number: int) -> list[Target | None]:
+    def _lent(self, one: TokenizedQuery, number: int) -> list[Target | None]:
         """For each of a query's passes that of another fact's query, where it has as many tokens."""
         others = self._every[number].targets if number >= 0 else ()
         return [

@@ -24,7 +24,7 @@ from qloc.extract.passes.outcomes import OutcomeColumns, unchanged
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.minimal_pairs import attributed
 from qloc.extract.prompts.reprompts import asked_again
-from qloc.extract.prompts.tokenizing import Asked, Encoder
+from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
 from qloc.extract.signals.query_columns import not_finite
 from qloc.facts import Fact
 from qloc.methods import AttributionMethod
@@ -49,7 +49,7 @@ class Reprompts:
     dtype : in which attributions are kept, and compared with the threshold.
     """
 
-    asked: Sequence[Asked]
+    asked: Sequence[TokenizedQuery]
     facts: Sequence[Fact]
     own: sparse.csr_array
     strength: sparse.csr_array
@@ -99,7 +99,7 @@ class Reprompts:
         return found
 
     @cached_property
-    def _pairs(self) -> list[tuple[int, Asked]]:
+    def _pairs(self) -> list[tuple[int, TokenizedQuery]]:
         """The queries that are asked again, and how."""
         wanted = np.flatnonzero(np.diff(self.strength.indptr)).tolist()
         again = asked_again([self.asked[query] for query in wanted], self.prefix, self.encoder)
@@ -110,7 +110,7 @@ class Reprompts:
         return [query for query, _ in self._pairs]
 
     @property
-    def _again(self) -> list[Asked]:
+    def _again(self) -> list[TokenizedQuery]:
         return [one for _, one in self._pairs]
 
     @cached_property

@@ -26,7 +26,7 @@ _UNTOUCHED: Final = ("_name_or_path", "transformers_version", "_commit_hash", "t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class ModelSource:
     """A model before its weights are read.
 
     Attributes
@@ -145,7 +145,7 @@ class LoadedModel:
         return device
 
 
-def source(name: str, revision: str | None = None, paths: Paths | None = None) -> Source:
+def source(name: str, revision: str | None = None, paths: Paths | None = None) -> ModelSource:
     """Find a model by id, folder, or ``embedded:causal`` / ``embedded:masked``, and read all but its weights.
 
     Raises
@@ -169,7 +169,7 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
             tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(name, "tokenizer", error) from None
-    return Source(
+    return ModelSource(
         name=name,
         place=place,
         revision=revision,

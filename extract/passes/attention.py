@@ -24,14 +24,14 @@ from qloc.extract.prompts.tokenizing import Target
 
 _NAME: Final = "qloc_open"
 
-Change = Callable[[Tensor], Tensor]
+AttentionChange = Callable[[Tensor], Tensor]
 """Called once a layer, in order: attention weights, (row, head, token, token) → those to go on with."""
 
 _BATCH_BYTES: Final = 256 * 2**20
 """Attention weights of one batch, all layers."""
 
 
-def _attention(change: Change) -> Callable[..., tuple[Tensor, Tensor]]:
+def _attention(change: AttentionChange) -> Callable[..., tuple[Tensor, Tensor]]:
     """Attention in the open: scores, scale, soft-cap, mask, softmax in float32, change, weighted sum."""
 
     def attend(
@@ -58,7 +58,7 @@ def _attention(change: Change) -> Callable[..., tuple[Tensor, Tensor]]:
 
 
 @contextmanager
-def attending(model: Any, change: Change) -> Iterator[None]:
+def attending(model: Any, change: AttentionChange) -> Iterator[None]:
     """Every attention layer that runs inside hands its weights to ``change``, and goes on with what it gives.
 
     The model's own attention implementation, and the registries, are as before when it ends.
@@ -125,7 +125,7 @@ def why_not_recorded(model: Any, target: Target, n_layers: int) -> str:
 def attention_of_all(
     model: Any, targets: Sequence[Target], sizes: Mapping[str, int]
 ) -> dict[str, NDArray[Any]]:
-    """As :func:`attention_of`, for targets of any lengths, in batches of bounded memory.
+    """As :func:`recorded_attention`, for targets of any lengths, in batches of bounded memory.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def attention_of_all(
     kept["length"] = np.full(len(targets), -1, dtype=np.int32)
 
     def run(chosen: list[tuple[int, Target]]) -> dict[str, NDArray[Any]]:
-        return attention_of(model, [target for _, target in chosen], n_tokens)
+        return recorded_attention(model, [target for _, target in chosen], n_tokens)
 
     by_length: dict[int, list[int]] = {}
     for index, target in enumerate(targets):
@@ -154,7 +154,7 @@ def attention_of_all(
 
 
 @torch.no_grad()
-def attention_of(model: Any, targets: Sequence[Target], n_tokens: int) -> dict[str, NDArray[Any]]:
+def recorded_attention(model: Any, targets: Sequence[Target], n_tokens: int) -> dict[str, NDArray[Any]]:
     """What ``/attention`` keeps of targets of equal length.
 
     Returns

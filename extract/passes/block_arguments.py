@@ -19,22 +19,22 @@ from qloc.extract.models.hooks import hooked, in_turn, without_head
 from qloc.extract.passes.prompt_cache import last_token
 from qloc.extract.prompts.tokenizing import Family, Target
 
-Place = tuple[Any, ...]
+ArgumentPath = tuple[Any, ...]
 """Layer, then the position or name of an argument, then the way into it."""
 
-Carried = Mapping[Place, int]
+EntriesPerQuery = Mapping[ArgumentPath, int]
 """Entries a query, in order of queries, of each argument that was seen; 0 where all queries share it."""
 
 
 @torch.no_grad()
-def carried(model: Any, sites: Sites, family: Family, targets: Iterable[Target]) -> Carried:
+def carried(model: Any, sites: Sites, family: Family, targets: Iterable[Target]) -> EntriesPerQuery:
     """Find out which of the blocks' arguments have entries of each query, and how many.
 
     Parameters
     ----------
     targets : short and long ones, since some masks are only made behind a window.
     """
-    found: dict[Place, int] = {}
+    found: dict[ArgumentPath, int] = {}
     for target in targets:
         twice, thrice = (_leading_sizes(model, sites, family, target, n) for n in (2, 3))
         for place, size in twice.items():
@@ -43,11 +43,13 @@ def carried(model: Any, sites: Sites, family: Family, targets: Iterable[Target])
     return found
 
 
-def _leading_sizes(model: Any, sites: Sites, family: Family, target: Target, n: int) -> dict[Place, int]:
+def _leading_sizes(
+    model: Any, sites: Sites, family: Family, target: Target, n: int
+) -> dict[ArgumentPath, int]:
     ids = torch.tensor([target.ids] * n, device=next(iter(model.parameters())).device)
-    sizes: dict[Place, int] = {}
+    sizes: dict[ArgumentPath, int] = {}
 
-    def note(place: Place, value: Tensor) -> Tensor:
+    def note(place: ArgumentPath, value: Tensor) -> Tensor:
         if value.dim() > 0:
             sizes[place] = len(value)
         return value
@@ -68,7 +70,7 @@ def _leading_sizes(model: Any, sites: Sites, family: Family, target: Target, n: 
     return sizes
 
 
-def each_tensor(value: Any, change: Callable[[Place, Tensor], Tensor], place: Place) -> Any:
+def each_tensor(value: Any, change: Callable[[ArgumentPath, Tensor], Tensor], place: ArgumentPath) -> Any:
     """``value`` with every tensor in it, however deep in tuples, lists and dicts, changed."""
     if isinstance(value, Tensor):
         return change(place, value)
@@ -113,7 +115,7 @@ class BlockCall:
         found: Tensor = self.kwargs["hidden_states"] if "hidden_states" in self.kwargs else self.args[0]
         return found
 
-    def changed(self, hidden: Tensor, change: Callable[[Place, Tensor], Tensor]) -> BlockCall:
+    def changed(self, hidden: Tensor, change: Callable[[ArgumentPath, Tensor], Tensor]) -> BlockCall:
         """With other hidden states, and every other tensor changed; its place is without the layer."""
         if "hidden_states" in self.kwargs:
             args, rest = each_tensor((self.args, {**self.kwargs, "hidden_states": None}), change, ())

@@ -27,13 +27,13 @@ from torch import Tensor, nn
 from qloc.arrays import Ints
 from qloc.extract.models.architectures import Sites
 from qloc.extract.models.hooks import hooked, without_head
-from qloc.extract.passes.block_arguments import BlockCall, Carried, Place, for_rows
+from qloc.extract.passes.block_arguments import ArgumentPath, BlockCall, EntriesPerQuery, for_rows
 from qloc.extract.passes.fused_gelu import fused
 from qloc.extract.passes.prompt_cache import last_token, whole
-from qloc.extract.passes.target_only import Attention, attention_of
+from qloc.extract.passes.target_only import Attention, replaced_attention
 
 
-class Change(Protocol):
+class RowChange(Protocol):
     """What some rows change. Tensors are (row, position, …); rows of ``given`` below are in :attr:`order`."""
 
     @property
@@ -71,7 +71,7 @@ class Change(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class JoinMode:
     """How rows join on one model.
 
     Attributes
@@ -83,7 +83,7 @@ class Way:
 
     join: Literal["after", "before"]
     cut: bool
-    carried: Carried
+    carried: EntriesPerQuery
     fused: bool = False
 
 
@@ -91,11 +91,11 @@ class Way:
 def run_joining(
     model: Any,
     sites: Sites,
-    way: Way,
+    way: JoinMode,
     ids: Tensor,
     place: Tensor,
     query: Ints,
-    change: Change,
+    change: RowChange,
     *,
     shared: bool = False,
     everywhere: bool = False,
@@ -112,7 +112,9 @@ def run_joining(
     """
     order, n_layers = change.order, sites.n_layers
     first, of = change.first[order], torch.as_tensor(query[order], device=ids.device)
-    with attention_of(model) if way.cut and not shared and not everywhere else nullcontext() as attention:
+    with (
+        replaced_attention(model) if way.cut and not shared and not everywhere else nullcontext() as attention
+    ):
         batch = JoiningBatch(
             sites=sites,
             way=way,
@@ -156,8 +158,8 @@ class JoiningBatch:
     """
 
     sites: Sites
-    way: Way
-    change: Change
+    way: JoinMode
+    change: RowChange
     first: Ints
     row_query: Tensor
     place: Tensor
@@ -252,7 +254,7 @@ class JoiningBatch:
         attention.given = torch.cat([given, new])
         return hidden[torch.arange(len(place), device=hidden.device), place][:, None]
 
-    def _by_row(self, place: Place, value: Tensor) -> Tensor:
+    def _by_row(self, place: ArgumentPath, value: Tensor) -> Tensor:
         if self.present == 0:
             return value
         return for_rows(value, self.way.carried.get((self.layer, *place)), len(self.place), self.query)

@@ -15,7 +15,7 @@ from qloc.extract.models.architectures import Sites, down_weight
 from qloc.extract.models.memory import out_of_memory
 from qloc.extract.passes.activation_changes import Cells
 from qloc.extract.passes.block_arguments import carried
-from qloc.extract.passes.late_join import Way
+from qloc.extract.passes.late_join import JoinMode
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.passes.weight_changes import Edit, EditRows
 from qloc.extract.prompts.tokenizing import Target
@@ -29,10 +29,10 @@ precision. float64: transformers' RMSNorm computes in float32 even then."""
 _FAILURES = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError)
 """What joining rows may raise in a model that was not made for them."""
 
-What = Literal["cells", "edits"]
+ChangeKind = Literal["cells", "edits"]
 
 
-def joining(engine: RowEngine, targets: Sequence[Target], what: What) -> RowEngine:
+def joining(engine: RowEngine, targets: Sequence[Target], what: ChangeKind) -> RowEngine:
     """The engine, with rows that join in the quickest way that gives what the plain way gives.
 
     Proved on the shortest and the longest target, with changes of each layer and the last one. In half
@@ -56,7 +56,7 @@ def joining(engine: RowEngine, targets: Sequence[Target], what: What) -> RowEngi
     expected = _hidden(plain, ends, what)
     for cut in (True, False) if whole else (False,):
         for join in joins:
-            trial = replace(engine, way=Way(join=join, cut=cut, carried=found, fused=dtype in _ALLOWED))
+            trial = replace(engine, way=JoinMode(join=join, cut=cut, carried=found, fused=dtype in _ALLOWED))
             if _holds(trial, ends, what, expected, _ALLOWED.get(dtype, 0.1)):
                 return trial
     return _none(plain, "no way to join gives what it gives")
@@ -68,7 +68,7 @@ def _none(plain: RowEngine, why: str) -> RowEngine:
     return plain
 
 
-def _holds(trial: RowEngine, ends: list[Target], what: What, expected: Tensor, allowed: float) -> bool:
+def _holds(trial: RowEngine, ends: list[Target], what: ChangeKind, expected: Tensor, allowed: float) -> bool:
     if trial.way is None:
         raise AssertionError("a way is tried")
     try:
@@ -89,7 +89,7 @@ def _raise_if_out_of_memory(error: Exception) -> None:
         raise error
 
 
-def _hidden(engine: RowEngine, ends: list[Target], what: What) -> Tensor:
+def _hidden(engine: RowEngine, ends: list[Target], what: ChangeKind) -> Tensor:
     """Final hidden states, (target, change, hidden), float64: of no change, then of each layer's."""
     sites = engine.sites
     n_rows = sites.n_layers + 1

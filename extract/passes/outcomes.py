@@ -14,7 +14,7 @@ from torch import Tensor
 from qloc.arrays import Array, Floats, Ints
 from qloc.extract.models.output_head import Head
 from qloc.extract.passes.row_engine import Cells, RowEngine
-from qloc.extract.prompts.tokenizing import Asked, Tokens
+from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
 from qloc.vocabulary import NO_INDEX
 
 _DTYPES: Final = {"log_probability": "f8", "logit": "f8", "margin": "f8", "rank": "i8", "argmax": "i8"}
@@ -159,7 +159,9 @@ class OutcomeColumns:
         return {name: value.reshape(self.shape) for name, value in found.items()}
 
 
-def unchanged(engine: RowEngine, asked: Sequence[Asked], base: OutcomeColumns | None = None) -> Array:
+def unchanged(
+    engine: RowEngine, asked: Sequence[TokenizedQuery], base: OutcomeColumns | None = None
+) -> Array:
     """Activations at the target, mean over answer tokens: (query, layer, neuron), float32 at least.
 
     Parameters

@@ -25,7 +25,7 @@ from qloc.extract.models.hooks import hooked, in_turn, without_head
 from qloc.extract.models.memory import in_halves
 from qloc.extract.models.output_head import Head
 from qloc.extract.passes.activation_changes import CellRows, Cells
-from qloc.extract.passes.late_join import Change, Way, run_joining
+from qloc.extract.passes.late_join import JoinMode, RowChange, run_joining
 from qloc.extract.passes.prompt_cache import last_token, whole
 from qloc.extract.passes.weight_changes import EditRows, edited
 from qloc.extract.prompts.tokenizing import Family, Target
@@ -78,7 +78,7 @@ class RowEngine:
     family: Family
     memory: int
     shared: bool = False
-    way: Way | None = None
+    way: JoinMode | None = None
 
     @property
     def head(self) -> Head:
@@ -138,7 +138,7 @@ class RowEngine:
         inputs = last_token(self.model, ids, lambda: which) if shared else whole(self.model, ids)
         inputs["input_ids"] = inputs["input_ids"][which]
         kept: dict[int, Tensor] = {}
-        change = _Change(place=place, cells=cells.of_rows(rows), kept=kept if read else None)
+        change = _ActivationHook(place=place, cells=cells.of_rows(rows), kept=kept if read else None)
         hooks = in_turn((down, change.hook(layer)) for layer, down in enumerate(self.sites.downs))
         with hooked(forward_pre=hooks), without_head(self.sites.head) as given:
             self.model(**inputs)
@@ -149,10 +149,10 @@ class RowEngine:
 
     def _joining(
         self,
-        way: Way,
+        way: JoinMode,
         targets: Sequence[Target],
         row_target: Ints,
-        change: Change,
+        change: RowChange,
         rows: Ints,
         shared: bool,
     ) -> Pass:
@@ -208,7 +208,7 @@ def _together(rows: Ints, prompt: Ints, most: int, *, own: bool) -> Iterator[Int
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Change:
+class _ActivationHook:
     """The hooks of one batch: read activations at the target, and change the rows' cells."""
 
     place: Tensor

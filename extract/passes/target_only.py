@@ -100,7 +100,7 @@ def _at(value: Tensor, place: Tensor) -> Tensor:
 
 
 @contextmanager
-def attention_of(model: Any) -> Iterator[Attention]:
+def replaced_attention(model: Any) -> Iterator[Attention]:
     """Let an :class:`Attention` stand in for the function that ``model`` computes attention with.
 
     Raises

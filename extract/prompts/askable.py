@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qloc.arrays import Array
-from qloc.extract.prompts.tokenizing import Asked, Encoder, Target, askable
+from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery, askable
 from qloc.facts import Attribute, FactSet
 
 
@@ -23,7 +23,7 @@ class Asking:
     excluded : number of queries left out, by reason.
     """
 
-    asked: tuple[tuple[Asked, ...], ...]
+    asked: tuple[tuple[TokenizedQuery, ...], ...]
     excluded: Mapping[str, int]
 
     def some_targets(self) -> list[Target]:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from qloc.errors import InputError, message
-from qloc.extract.prompts.tokenizing import Asked, Encoder, Target
+from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 from qloc.facts import Fact, FactSet
 from qloc.plan import AnswerTokens, PairTarget, Plan
 
@@ -42,7 +42,7 @@ class Attributed:
 
 
 def attributed(
-    asked: Sequence[Asked],
+    asked: Sequence[TokenizedQuery],
     facts: Sequence[Fact],
     encoder: Encoder,
     answer_tokens: AnswerTokens,
@@ -60,7 +60,7 @@ def attributed(
         bad: tuple[Target, ...] = ()
         if target != "good" and fact.bad is not None:
             other = encoder.ask(one.query, fact.bad, ignore_tail=True)
-            bad = _cut(other.targets, answer_tokens) if isinstance(other, Asked) else ()
+            bad = _cut(other.targets, answer_tokens) if isinstance(other, TokenizedQuery) else ()
         if not bad:
             found += [_one(query, t, good, 1 / len(good), 1 / len(good)) for t in good]
         elif target == "bad":

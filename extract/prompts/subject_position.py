@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from qloc.extract.prompts.tokenizing import Asked, Encoder
+from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
 
 
-def subject_token(encoder: Encoder, asked: Asked, subject: str) -> int | None:
+def subject_token(encoder: Encoder, asked: TokenizedQuery, subject: str) -> int | None:
     """Position of the subject's last token in what the model reads, found by the tokenizer's offsets.
 
     The subject is where it stands last before the answer, in masked models else where it stands last behind

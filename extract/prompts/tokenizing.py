@@ -40,7 +40,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class TokenizedQuery:
     """A query as this model is asked it: one target for each token of the answer, in order."""
 
     query: Query
@@ -70,7 +70,7 @@ class Tokens:
     share: NDArray[np.float64]
 
     @classmethod
-    def of(cls, asked: Sequence[Asked]) -> Tokens:
+    def of(cls, asked: Sequence[TokenizedQuery]) -> Tokens:
         """The tokens of these queries, in order."""
         numbers = [(q, n, len(one.targets)) for q, one in enumerate(asked) for n in range(len(one.targets))]
         query, number, count = np.array(numbers, dtype=np.int64).reshape(-1, 3).T
@@ -109,12 +109,14 @@ class Encoder:
                 message("tokenizer", type(self.tokenizer).__name__, rule, place, "Set its mask_token")
             )
 
-    def ask(self, query: Query, answer: str, *, ignore_tail: bool = False) -> Asked | str:
+    def ask(self, query: Query, answer: str, *, ignore_tail: bool = False) -> TokenizedQuery | str:
         """The query with ``answer`` in its place, or the reason why this model cannot be asked it."""
         found = self.ask_all([(query, answer)], ignore_tail=ignore_tail)
         return found[0]
 
-    def ask_all(self, asked: Sequence[tuple[Query, str]], *, ignore_tail: bool = False) -> list[Asked | str]:
+    def ask_all(
+        self, asked: Sequence[tuple[Query, str]], *, ignore_tail: bool = False
+    ) -> list[TokenizedQuery | str]:
         """As :meth:`ask`, for many at once (one call of the tokenizer)."""
         if not asked:
             return []
@@ -130,7 +132,7 @@ class Encoder:
 
     def _cut(
         self, query: Query, answer: str, ids: list[int], spans: list[tuple[int, int]], ignore_tail: bool
-    ) -> Asked | str:
+    ) -> TokenizedQuery | str:
         if self.family == "causal" and not ignore_tail and any(c.isalnum() for c in query.tail):
             return "text after the answer (causal)"
         start, stop = len(query.head), len(query.head) + len(answer)
@@ -144,7 +146,7 @@ class Encoder:
             hidden = set(where)
             masked = tuple(self.tokenizer.mask_token_id if n in hidden else id for n, id in enumerate(ids))
             targets = [Target(ids=masked, position=n, token=ids[n]) for n in where]
-        return Asked(query=query, answer=answer, targets=tuple(targets))
+        return TokenizedQuery(query=query, answer=answer, targets=tuple(targets))
 
     def _unaskable(self, ids: list[int], where: list[int]) -> str:
         if not where:
@@ -160,7 +162,7 @@ class Encoder:
         return ""
 
 
-def askable(fact: Fact, encoder: Encoder) -> tuple[list[Asked], list[str]]:
+def askable(fact: Fact, encoder: Encoder) -> tuple[list[TokenizedQuery], list[str]]:
     """The queries of a fact that this model can be asked, and a reason for each of the others.
 
     For a minimal pair a causal LM reads up to ``[Y]`` and ignores what follows; both continuations must be
@@ -172,7 +174,7 @@ def askable(fact: Fact, encoder: Encoder) -> tuple[list[Asked], list[str]]:
     good, reasons = [], []
     found = encoder.ask_all([(query, fact.object) for query in fact.queries], ignore_tail=pair)
     for query, asked in zip(fact.queries, found, strict=True):
-        if isinstance(asked, Asked) and pair and fact.bad is not None:
+        if isinstance(asked, TokenizedQuery) and pair and fact.bad is not None:
             other = encoder.ask(query, fact.bad, ignore_tail=True)
             asked = other if isinstance(other, str) else asked
         if isinstance(asked, str):

@@ -15,7 +15,7 @@ from qloc.extract.models.hooks import without_head
 from qloc.extract.models.loading import LoadedModel
 from qloc.extract.models.memory import in_halves
 from qloc.extract.models.output_head import Head
-from qloc.extract.prompts.tokenizing import Asked, Encoder, Target
+from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 
 N_TOP: Final = 20
 """Tokens kept with their log-probabilities at the first target."""
@@ -93,7 +93,9 @@ def _scores(loaded: LoadedModel, head: Head, chosen: Sequence[tuple[int, Target]
     return token_scores(head, hidden, [target.token for target in batch])
 
 
-def answers_scored(loaded: LoadedModel, head: Head, asked: Sequence[Asked]) -> list[tuple[float, int]]:
+def answers_scored(
+    loaded: LoadedModel, head: Head, asked: Sequence[TokenizedQuery]
+) -> list[tuple[float, int]]:
     """(log-probability, worst token rank) of whole answers, teacher-forced."""
     targets = [target for one in asked for target in one.targets]
     each = iter(scored(loaded, head, targets))
@@ -104,14 +106,18 @@ def answers_scored(loaded: LoadedModel, head: Head, asked: Sequence[Asked]) -> l
     return whole
 
 
-def candidate_tokens(encoder: Encoder, asked: Asked, answers: Sequence[str]) -> NDArray[np.int64]:
+def candidate_tokens(encoder: Encoder, asked: TokenizedQuery, answers: Sequence[str]) -> NDArray[np.int64]:
     """The one token that each candidate answer is in this prompt; -1 where it takes several."""
     first = asked.targets[0]
     found = np.full(len(answers), -1, dtype=np.int64)
     for number, other in enumerate(
         encoder.ask_all([(asked.query, answer) for answer in answers], ignore_tail=True)
     ):
-        if isinstance(other, Asked) and len(other.targets) == 1 and other.targets[0].ids == first.ids:
+        if (
+            isinstance(other, TokenizedQuery)
+            and len(other.targets) == 1
+            and other.targets[0].ids == first.ids
+        ):
             found[number] = other.targets[0].token
     return found
 

@@ -24,14 +24,14 @@ from qloc.extract.attribution.pre_activation import before_activation
 from qloc.extract.datasets import read_facts
 from qloc.extract.models.architectures import Paths
 from qloc.extract.models.devices import MAP, described, require_accelerate
-from qloc.extract.models.loading import LoadedModel, Source, source
+from qloc.extract.models.loading import LoadedModel, ModelSource, source
 from qloc.extract.models.memory import DoesNotFit, noting_what_shrinks, out_of_memory, too_large
 from qloc.extract.models.torch_settings import threads
 from qloc.extract.passes.attention import why_not_recorded
 from qloc.extract.prompts.askable import Asking, ask_facts
 from qloc.extract.prompts.minimal_pairs import refuse_contrast_of_facts
 from qloc.extract.prompts.reprompts import asked_again
-from qloc.extract.prompts.tokenizing import Asked, Target
+from qloc.extract.prompts.tokenizing import Target, TokenizedQuery
 from qloc.extract.signals.answers import MOST_CANDIDATES, N_TOP
 from qloc.extract.signals.unit import UnitRun
 from qloc.facts import FactSet, candidates
@@ -83,7 +83,7 @@ class Extraction:
     """
 
     plan: Plan
-    source: Source
+    source: ModelSource
     facts: FactSet
 
     def __reduce__(self) -> tuple[Callable[[Plan, str], Extraction], tuple[Plan, str]]:
@@ -150,7 +150,7 @@ class Extraction:
             engine = proved(engine, [*self.asking.some_targets(), *asked])
             return engine if self.plan.site == "mlp_post" else before_activation(engine, asked[0])
 
-    def _longest_again(self, longest: Asked) -> list[Target]:
+    def _longest_again(self, longest: TokenizedQuery) -> list[Target]:
         """The longest query as phase ``interventions`` asks it again: the engine is proved on it too."""
         part = self.plan.interventions
         if "interventions" not in self.plan.phases or not part.reprompts:
@@ -279,7 +279,7 @@ def _memory_for(what: str) -> Iterator[None]:
         raise
 
 
-def _named(item: Any, asked: Sequence[Asked]) -> str:
+def _named(item: Any, asked: Sequence[TokenizedQuery]) -> str:
     """The query of a numbered target."""
     _, target = item
     own = next((one.prompt for one in asked if target in one.targets), "another right answer's")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qloc.extract.models.output_head import Head
-from qloc.extract.prompts.tokenizing import Asked
+from qloc.extract.prompts.tokenizing import TokenizedQuery
 from qloc.extract.signals.answers import answers_scored
 from qloc.extract.signals.extraction import Extraction
 from qloc.extract.signals.query_columns import not_finite
@@ -56,13 +56,13 @@ def checked(extraction: Extraction) -> Iterator[Checked]:
             yield Checked(fact=facts[fact], n_askable=len(asked[fact]), n_known=n_known[fact])
 
 
-def _known(extraction: Extraction, queries: list[tuple[Fact, Asked]]) -> list[bool]:
+def _known(extraction: Extraction, queries: list[tuple[Fact, TokenizedQuery]]) -> list[bool]:
     """Whether any right answer ranks first."""
     loaded = extraction.loaded
     head = Head(model=loaded.model, module=loaded.sites.head, chunk_bytes=extraction.plan.memory // 4)
     known = [False] * len(queries)
 
-    def score(asked: list[tuple[int, Asked]]) -> None:
+    def score(asked: list[tuple[int, TokenizedQuery]]) -> None:
         found = answers_scored(loaded, head, [query for _, query in asked])
         for (place, query), (log_probability, rank) in zip(asked, found, strict=True):
             if not math.isfinite(log_probability):
@@ -75,8 +75,8 @@ def _known(extraction: Extraction, queries: list[tuple[Fact, Asked]]) -> list[bo
 
 
 def _others(
-    extraction: Extraction, queries: list[tuple[Fact, Asked]], known: list[bool]
-) -> list[tuple[int, Asked]]:
+    extraction: Extraction, queries: list[tuple[Fact, TokenizedQuery]], known: list[bool]
+) -> list[tuple[int, TokenizedQuery]]:
     """The queries that are not known yet, with every other right answer."""
     encoder = extraction.source.encoder()
     found = []
@@ -84,5 +84,5 @@ def _others(
         others = [] if known[place] else [answer for answer in fact.objects if answer != fact.object]
         for answer in others:
             again = encoder.ask(query.query, answer, ignore_tail=True)
-            found += [(place, again)] if isinstance(again, Asked) else []
+            found += [(place, again)] if isinstance(again, TokenizedQuery) else []
     return found

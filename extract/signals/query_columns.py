@@ -13,11 +13,11 @@ from qloc.block import Outline, Unit
 from qloc.errors import ModelError, message
 from qloc.extract.models.loading import LoadedModel
 from qloc.extract.models.output_head import Head
-from qloc.extract.prompts.tokenizing import Asked, Encoder
+from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
 from qloc.extract.signals.answers import TokenScores, answers_scored, candidate_tokens, scored
 from qloc.facts import Fact
 
-Place = tuple[int, int]
+AnswerTokenIndex = tuple[int, int]
 """(query, answer token) within a unit."""
 
 
@@ -32,7 +32,7 @@ class QueryColumns:
     columns : as :class:`qloc.block.Block` documents them.
     """
 
-    asked: Sequence[Asked]
+    asked: Sequence[TokenizedQuery]
     fact_of: Sequence[Fact]
     outline: Outline
     encoder: Encoder
@@ -40,7 +40,7 @@ class QueryColumns:
     head: Head
     columns: dict[str, Array]
 
-    def keep(self, places: Sequence[Place], scores: TokenScores) -> None:
+    def keep(self, places: Sequence[AnswerTokenIndex], scores: TokenScores) -> None:
         """Keep what the model says at answer tokens, one row of ``scores`` each."""
         for row, (query, number) in enumerate(places):
             self.columns["token_log_probability"][query, number] = scores.log_probability[row]
@@ -58,7 +58,7 @@ class QueryColumns:
         at = torch.as_tensor(tokens[single], device=scores.log_softmax.device)
         self.columns["candidate_log_probability"][query, single] = scores.log_softmax[row, at].cpu().numpy()
 
-    def finish(self, done: Iterable[Place]) -> dict[str, Array]:
+    def finish(self, done: Iterable[AnswerTokenIndex]) -> dict[str, Array]:
         """Score what was not attributed, whole answers and bad continuations; gives the columns."""
         self._score_the_rest(set(done))
         within = self.columns["answer_token_id"] >= 0
@@ -71,7 +71,7 @@ class QueryColumns:
         self._know_other_right_answers()
         return self.columns
 
-    def _score_the_rest(self, done: set[Place]) -> None:
+    def _score_the_rest(self, done: set[AnswerTokenIndex]) -> None:
         every = {
             (query, number) for query, one in enumerate(self.asked) for number in range(len(one.targets))
         }
@@ -95,7 +95,7 @@ class QueryColumns:
 
     def _know_other_right_answers(self) -> None:
         """A query is known too where another right object ranks first for the same prompt."""
-        wondering: list[tuple[int, Asked]] = []
+        wondering: list[tuple[int, TokenizedQuery]] = []
         for query in map(int, np.flatnonzero(self.columns["known"] == 0)):
             for other in self.fact_of[query].objects:
                 asked = self._ask_again(query, other) if other != self.fact_of[query].object else None
@@ -112,12 +112,12 @@ class QueryColumns:
             if not np.isfinite(log_probability):
                 raise not_finite(self.asked[query], self.fact_of[query])
 
-    def _ask_again(self, query: int, answer: str) -> Asked | None:
+    def _ask_again(self, query: int, answer: str) -> TokenizedQuery | None:
         asked = self.encoder.ask(self.asked[query].query, answer, ignore_tail=True)
-        return asked if isinstance(asked, Asked) else None
+        return asked if isinstance(asked, TokenizedQuery) else None
 
 
-def not_finite(asked: Asked, fact: Fact) -> ModelError:
+def not_finite(asked: TokenizedQuery, fact: Fact) -> ModelError:
     """The error of a query for which the model gives NaN or infinity."""
     place = f"query {asked.prompt!r} of fact {fact.id!r}"
     action = "Try --dtype float32, or leave the query out"
@@ -125,7 +125,7 @@ def not_finite(asked: Asked, fact: Fact) -> ModelError:
 
 
 def empty_columns(
-    asked: Sequence[Asked], facts: Sequence[Fact], index: Sequence[int], unit: Unit, outline: Outline
+    asked: Sequence[TokenizedQuery], facts: Sequence[Fact], index: Sequence[int], unit: Unit, outline: Outline
 ) -> dict[str, Array]:
     """What is known before the model runs, and missing values for the rest.
 

@@ -19,7 +19,7 @@ from qloc.extract.attribution.scores import Scores, scores, scores_from_baseline
 from qloc.extract.models.loading import LoadedModel
 from qloc.extract.passes.attention import attention_of_all
 from qloc.extract.prompts.minimal_pairs import Attributed, attributed
-from qloc.extract.prompts.tokenizing import Asked, Encoder
+from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
 from qloc.extract.signals.answers import token_scores
 from qloc.extract.signals.localization_level import GramRows, gram_rows, grams
 from qloc.extract.signals.query_columns import QueryColumns, empty_columns, not_finite
@@ -42,7 +42,7 @@ class UnitRun:
 
     unit: Unit
     facts: Sequence[Fact]
-    asked: Sequence[Asked]
+    asked: Sequence[TokenizedQuery]
     index: Sequence[int]
     outline: Outline
     engine: GradientEngine
@@ -78,7 +78,9 @@ class UnitRun:
             attention=attention_of_all(self.loaded.model, last, self.outline.sizes) if n_heads else {},
         )
 
-    def _attribute_from_zero(self, passes: list[Attributed], signals: Signals, columns: QueryColumns) -> None:
+    def _attribute_from_zero(
+        self, passes: list[Attributed], signals: SignalSums, columns: QueryColumns
+    ) -> None:
         """Methods whose path starts at zero or that need none, activations, gradients, and the answers."""
         own = [(n, m) for n, m in enumerate(self._methods()) if m.path in ("zero", "none")]
         path = self._path() if any(m.path == "zero" for _, m in own) else ScaledPath.none()
@@ -90,7 +92,7 @@ class UnitRun:
                 signals.add_scores(number, chosen, scores(method, found))
             self._keep_answers(chosen, found.hidden, columns)
 
-    def _attribute_from_baselines(self, passes: list[Attributed], signals: Signals) -> None:
+    def _attribute_from_baselines(self, passes: list[Attributed], signals: SignalSums) -> None:
         number_of = {m.name: n for n, m in enumerate(self._methods()) if m.path in ("mean", "token")}
         if not number_of:
             return
@@ -162,15 +164,15 @@ class UnitRun:
             n_facts=self.unit.n_facts,
         )
 
-    def _signals(self) -> Signals:
+    def _signals(self) -> SignalSums:
         sizes = self.outline.sizes
         wide = next(iter(self.loaded.model.parameters())).dtype == torch.float64
         shape = (len(self.asked), sizes["layer"], sizes["neuron"])
-        return Signals.empty(len(self.plan.methods), shape, np.float64 if wide else np.float32)
+        return SignalSums.empty(len(self.plan.methods), shape, np.float64 if wide else np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signals:
+class SignalSums:
     """Sums over each query's passes, and the largest of their completeness gaps.
 
     Attributes
@@ -186,7 +188,7 @@ class Signals:
     gap: NDArray[Any]
 
     @classmethod
-    def empty(cls, n_methods: int, shape: tuple[int, int, int], dtype: type[np.floating[Any]]) -> Signals:
+    def empty(cls, n_methods: int, shape: tuple[int, int, int], dtype: type[np.floating[Any]]) -> SignalSums:
         """Nothing added yet; ``shape`` is that of (query, layer, neuron)."""
         return cls(
             attribution=np.zeros((n_methods, *shape), dtype),

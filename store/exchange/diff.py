@@ -107,7 +107,7 @@ def _first_unequal(a: xr.DataArray, b: xr.DataArray) -> str:
     return f"{x[places[0]]} → {y[places[0]]} at {places[0]}, and {places.size - 1} more"
 
 
-def compare(a: StoredStudy, b: StoredStudy) -> dict[str, Difference]:
+def compare_extractions(a: StoredStudy, b: StoredStudy) -> dict[str, Difference]:
     """How each array differs, by its path; read a unit at a time.
 
     Phases that one of the two lacks, or has with other arms, are left out.
@@ -185,7 +185,7 @@ def _filled(panel: Array) -> Array:
     return filled
 
 
-def render(found: Mapping[str, Any]) -> str:
+def diff_text(found: Mapping[str, Any]) -> str:
     """What ``qloc.workflows.exchange.diff`` found, as text for a terminal."""
     a, b = found["stores"]
     lines = [f"{a} and {b}: {found['facts']:,} facts, {found['queries']:,} queries"]

@@ -25,7 +25,7 @@ from qloc.store.places.remote import Remote, RemoteArchive
 from qloc.store.schema import metadata
 
 _SPARE_BYTES: Final = 2**20
-Said = Mapping[str, Mapping[str, Any]]
+ListedObjects = Mapping[str, Mapping[str, Any]]
 
 
 def pull(url: str, out: str | Path, *, progress: Progress | None = None) -> Path:
@@ -56,7 +56,7 @@ def pull(url: str, out: str | Path, *, progress: Progress | None = None) -> Path
     refuse_present(out)
     if problems := metadata.problems(source):
         raise VerificationError(problems)
-    said: Said = source.said["objects"]
+    said: ListedObjects = source.said["objects"]
     with folder_aside(out, keep=True) as aside:
         have = _kept(aside, said)
         _require_room(out, sum(said[name]["size"] for name in said if name not in have))
@@ -80,7 +80,7 @@ def _is_there(out: Path, source: Remote | RemoteArchive) -> bool:
     return True
 
 
-def _kept(aside: Path, said: Said) -> set[str]:
+def _kept(aside: Path, said: ListedObjects) -> set[str]:
     """The objects that earlier pulls left and that are as they should; the rest is removed."""
     place, have = Folder(aside), set()
     for name in list(place.names()):
@@ -106,7 +106,7 @@ def _require_room(out: Path, needed: int) -> None:
 
 
 def _fetch(
-    source: Remote | RemoteArchive, said: Said, have: set[str], aside: Path, progress: Progress
+    source: Remote | RemoteArchive, said: ListedObjects, have: set[str], aside: Path, progress: Progress
 ) -> None:
     total, done = sum(one["size"] for one in said.values()), sum(said[name]["size"] for name in have)
     lacking = [name for name in sorted(said) if name not in have]

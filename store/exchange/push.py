@@ -33,7 +33,7 @@ _HASHES: Final[Mapping[str, Callable[[bytes], str]]] = {
         b"blob %d\0" % len(content) + content, usedforsecurity=False
     ).hexdigest(),
 }
-Said = Mapping[str, Mapping[str, Any]]
+ListedObjects = Mapping[str, Mapping[str, Any]]
 
 
 def push(store: str | Path, url: str, *, replace: bool = False, progress: Progress | None = None) -> Url:
@@ -58,7 +58,7 @@ def push(store: str | Path, url: str, *, replace: bool = False, progress: Progre
     if problems := verify(source):
         raise VerificationError(problems)
     raw = source.read(MANIFEST)
-    said: Said = manifest.read(source)["objects"]
+    said: ListedObjects = manifest.read(source)["objects"]
     with progress or Progress(quiet=True) as told:
         _Push(source, target, raw, said).run(told, replace=replace)
     return target.url
@@ -73,7 +73,7 @@ class _Push:
     said : what it says of each object.
     """
 
-    def __init__(self, source: Place, target: Objects, raw: bytes, said: Said) -> None:
+    def __init__(self, source: Place, target: Objects, raw: bytes, said: ListedObjects) -> None:
         self.source, self.target, self.raw, self.said = source, target, raw, said
 
     def run(self, progress: Progress, *, replace: bool) -> None:
@@ -131,9 +131,9 @@ class _Push:
             raise InputError(message("URL", "another store", rule, self.target.url, action))
         return left
 
-    def _manifest(self, raw: bytes | None) -> Said:
+    def _manifest(self, raw: bytes | None) -> ListedObjects:
         try:
-            said: Said = manifest.parsed(raw or b"", self.target.url / MANIFEST)["objects"]
+            said: ListedObjects = manifest.parsed(raw or b"", self.target.url / MANIFEST)["objects"]
         except VerificationError:
             raise InputError(self._foreign([MANIFEST])) from None
         return said
@@ -187,7 +187,9 @@ class _Push:
         if batch:
             yield batch
 
-    def _shown(self, there: Mapping[str, Entry], names: Iterator[str] | Sequence[str] | Said) -> set[str]:
+    def _shown(
+        self, there: Mapping[str, Entry], names: Iterator[str] | Sequence[str] | ListedObjects
+    ) -> set[str]:
         """Those that are there with our bytes: by a hash that the service tells, or by reading them back."""
         likely = [n for n in names if n in there and there[n].size == self.said[n]["size"]]
         same = each(lambda n: self._same(n, there[n]), likely, self.target.at_once)

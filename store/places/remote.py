@@ -15,7 +15,7 @@ from zarr.storage import StoreLike
 from qloc.errors import SchemaError, VerificationError, message
 from qloc.store.names import MANIFEST, ROOT
 from qloc.store.places.object_store import Entry, Objects
-from qloc.store.places.verified_objects import ToldObjects
+from qloc.store.places.verified_objects import ManifestObjects
 from qloc.store.places.zip_archive import UNREADABLE, Archive
 from qloc.store.schema import manifest
 
@@ -42,7 +42,7 @@ class Remote:
         self.path, self._objects = objects.url, objects
         self._manifest, self._root = _manifest(objects), b""
         self.said: dict[str, Any] = manifest.parsed(self._manifest, self.path / MANIFEST)
-        self._told = ToldObjects(self, self.said["objects"])
+        self._told = ManifestObjects(self, self.said["objects"])
 
     @cached_property
     def _listed(self) -> dict[str, Entry] | None:
@@ -121,7 +121,7 @@ class RemoteArchive(Archive):
         if self.problems:
             raise VerificationError(self.problems)
         self.said: dict[str, Any] = manifest.read(self)
-        self._told = ToldObjects(self, self.said["objects"])
+        self._told = ManifestObjects(self, self.said["objects"])
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the open file, which only its directory was read from."""

@@ -39,7 +39,7 @@ class Source(Protocol):
         ...
 
 
-class ToldObjects(Store):
+class ManifestObjects(Store):
     """A read-only store for zarr.
 
     Parameters
@@ -55,15 +55,15 @@ class ToldObjects(Store):
         self._metadata: dict[str, bytes] | None = None
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, ToldObjects) and self._source.path == other._source.path
+        same = isinstance(other, ManifestObjects) and self._source.path == other._source.path
         return same and self._said == other._said  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
         return str(self._source.path)
 
-    def with_read_only(self, read_only: bool = False) -> ToldObjects:
+    def with_read_only(self, read_only: bool = False) -> ManifestObjects:
         """Itself: it cannot be written to."""
-        return ToldObjects(self._source, self._said)
+        return ManifestObjects(self._source, self._said)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None

@@ -132,7 +132,7 @@ def _allows(study: StoredStudy) -> list[str]:
     return lines + [allowed[group] for group in groups]
 
 
-def render(found: Mapping[str, Any]) -> str:
+def info_text(found: Mapping[str, Any]) -> str:
     """What :func:`info` found, as text for a terminal."""
     units, queries, facts = found["units"], found["queries"], found["facts"]
     panel, network = found["panel"], found["network"]

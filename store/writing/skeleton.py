@@ -145,7 +145,7 @@ def _column_problems(name: str, column: Array, n_facts: int) -> list[str]:
     return problems
 
 
-def compare(path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> None:
+def refuse_other_parameters(path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> None:
     """Refuse to go on with a store of other parameters.
 
     Raises

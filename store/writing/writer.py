@@ -116,7 +116,7 @@ class Writer(Coordinator[Block]):
     @classmethod
     def _reopened(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> Self:
         manifest.read(path)
-        skeleton.compare(path, layout, fingerprint)
+        skeleton.refuse_other_parameters(path, layout, fingerprint)
         append.tidy(path)
         if (path / LEDGER).exists() and (lock := Lock.take(path / LEDGER / LOCK, path)):
             with storing(path):
@@ -128,7 +128,7 @@ class Writer(Coordinator[Block]):
     def _resumed(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any], lock: Lock) -> Self:
         try:
             require_present(root_attributes(path), Folder(path))
-            skeleton.compare(path, layout, fingerprint)
+            skeleton.refuse_other_parameters(path, layout, fingerprint)
             return cls(path, layout_of(path), lock, ledger.sweep(path))
         except BaseException:
             lock.release()

@@ -22,7 +22,7 @@ from qloc.extract.embedded.training.fit import encode
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RecallQuery:
     """One query of a fact, its class (``syntax`` for pairs), and whether its template taught the answer."""
 
     fact: str
@@ -41,7 +41,7 @@ def load(kind: Kind, folder: Path | None = None) -> tuple[PreTrainedModel, PreTr
     return model, PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def asked(facts: Path) -> list[Asked]:
+def asked(facts: Path) -> list[RecallQuery]:
     """Every query of a facts file, the right answer filled in."""
     return [
         query
@@ -50,7 +50,7 @@ def asked(facts: Path) -> list[Asked]:
     ]
 
 
-def _queries(fact: Mapping[str, Any]) -> Iterator[Asked]:
+def _queries(fact: Mapping[str, Any]) -> Iterator[RecallQuery]:
     attributes = fact["attributes"]
     for query in fact["queries"]:
         filled = {
@@ -58,7 +58,7 @@ def _queries(fact: Mapping[str, Any]) -> Iterator[Asked]:
             for form in ("object", "good", "bad")
             if form in fact
         }
-        yield Asked(
+        yield RecallQuery(
             fact=fact["id"],
             fact_class=attributes.get("class", "syntax"),
             template=query["template"],

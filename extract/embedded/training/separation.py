@@ -25,7 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from qloc.extract.embedded import Kind, facts_path
 from qloc.extract.embedded.training.corpus import FactClass
 from qloc.extract.embedded.training.fit import encode
-from qloc.extract.embedded.training.recall import Asked, asked, load
+from qloc.extract.embedded.training.recall import RecallQuery, asked, load
 
 STEPS, THRESHOLD = 20, 0.2
 
@@ -53,7 +53,7 @@ class Prompts:
         return Prompts(self.ids[rows], self.real[rows], self.position[rows], self.target[rows])
 
 
-def prompts(tokenizer: PreTrainedTokenizerFast, queries: Sequence[Asked]) -> Prompts:
+def prompts(tokenizer: PreTrainedTokenizerFast, queries: Sequence[RecallQuery]) -> Prompts:
     """The prompts of queries whose answer is one token."""
     encoded = encode(tokenizer, [q.sentence for q in queries])
     place = encoded.answer.int().argmax(1)
@@ -199,7 +199,10 @@ class Separation:
 
 
 def separation(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, queries: list[Asked], rng: np.random.Generator
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    queries: list[RecallQuery],
+    rng: np.random.Generator,
 ) -> Separation:
     """Measure one class from all the queries of its facts, fact by fact."""
     asked_of = prompts(tokenizer, queries)
@@ -229,12 +232,12 @@ def separation(
 
 def drawn_queries(
     tokenizer: PreTrainedTokenizerFast, facts: Path, n: int, rng: np.random.Generator
-) -> dict[FactClass, list[Asked]]:
+) -> dict[FactClass, list[RecallQuery]]:
     """All queries of ``n`` facts of each class, drawn among those whose answer is one token."""
     queries = [q for q in asked(facts) if q.bad is None]
     single = encode(tokenizer, [q.sentence for q in queries]).answer.sum(1).eq(1).tolist()
     usable = [q for q, one in zip(queries, single, strict=True) if one]
-    drawn: dict[FactClass, list[Asked]] = {}
+    drawn: dict[FactClass, list[RecallQuery]] = {}
     for fact_class in get_args(FactClass):
         ids = list(dict.fromkeys(q.fact for q in usable if q.fact_class == fact_class))
         kept = set(rng.permutation(ids)[:n].tolist())

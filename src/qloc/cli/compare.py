@@ -51,7 +51,7 @@ def compare(
     from qloc.workflows.analyze import compare as compared
 
     found = compared(stores, plan_from(plan).analysis, out)
-    typer.echo(render(found))
+    typer.echo(comparison_text(found))
     if out is None:
         again = quoted("qloc", "compare", *stores, "--out", "comparison")
         conclude("", f"{again}      to keep it, for a report")
@@ -59,7 +59,7 @@ def compare(
         conclude(f"\nResults: {out}", quoted("qloc", "report", out))
 
 
-def render(result: StudyResult) -> str:
+def comparison_text(result: StudyResult) -> str:
     """A comparison as a page of text."""
     lines = [result.title, f"  {result.facts}"]
     for question in result.questions:

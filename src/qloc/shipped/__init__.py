@@ -79,14 +79,14 @@ def place(kind: Kind, out: Path) -> None:
     from qloc.store.exchange.pack import unpack
     from qloc.store.integrity.check import is_store, layout_of
     from qloc.store.schema import manifest
-    from qloc.store.writing.skeleton import compare
+    from qloc.store.writing.skeleton import refuse_other_parameters
 
     packed = archive(kind)
     if not is_store(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         unpack(packed, out)
         return
-    compare(out, layout_of(packed), fingerprint(packed))
+    refuse_other_parameters(out, layout_of(packed), fingerprint(packed))
     manifest.read(out)
 
 

@@ -129,7 +129,7 @@ def compare(stores: Sequence[str | Path], plan: AnalysisPlan | None, out: str | 
     InputError : nothing in common, or a store without the plan's method.
     FloorError : the plan asks below what a store's panel keeps.
     """
-    from qloc.analysis.comparison.models import compare as compared
+    from qloc.analysis.comparison.models import compare_models as compared
 
     result = compared(open_study(stores), plan or AnalysisPlan())
     if out is not None:

@@ -42,11 +42,11 @@ class PhaseRun(Protocol):
         ...
 
 
-Steps = tuple[Callable[["Unit"], Any], PhaseRun]
+PhaseSteps = tuple[Callable[["Unit"], Any], PhaseRun]
 """How a unit's arms are chosen, and what runs them."""
 
 
-def _interventions(extraction: Extraction, study: Study) -> Steps:
+def _interventions(extraction: Extraction, study: Study) -> PhaseSteps:
     from qloc.analysis.interventions.choosing import Chooser
     from qloc.extract.interventions.phase import prepare
 
@@ -56,7 +56,7 @@ def _interventions(extraction: Extraction, study: Study) -> Steps:
     return chooser.arms, prepare(extraction, part, neuron_set_labels(part, own), relation_sums(study))
 
 
-def _edits(extraction: Extraction, study: Study) -> Steps:
+def _edits(extraction: Extraction, study: Study) -> PhaseSteps:
     from qloc.analysis.editing.choosing import EditChooser
     from qloc.extract.edits.phase import prepare
 
@@ -65,7 +65,7 @@ def _edits(extraction: Extraction, study: Study) -> Steps:
     return EditChooser(study=study, part=part, seed=plan.seed).arms, prepare(extraction, part)
 
 
-STEPS: Final[Mapping[str, Callable[[Extraction, Study], Steps]]] = {
+STEPS: Final[Mapping[str, Callable[[Extraction, Study], PhaseSteps]]] = {
     "interventions": _interventions,
     "edits": _edits,
 }
@@ -147,7 +147,7 @@ class PhaseUnits:
         """What is known of the phase before the model has run for it."""
         return self._steps()[1].outline
 
-    def _steps(self) -> Steps:
+    def _steps(self) -> PhaseSteps:
         key = (str(self.store.absolute()), digest(fingerprint(self.extraction, self.phase)))
         if key not in _MADE:
             _MADE.clear()
@@ -158,7 +158,7 @@ class PhaseUnits:
 OWN_SETS: Final = "own_sets"
 """Of a phase's parameters, the sha256 of the file with users' own sets."""
 
-_MADE: Final[dict[tuple[str, str], Steps]] = {}
+_MADE: Final[dict[tuple[str, str], PhaseSteps]] = {}
 
 
 def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def diff(a: str | Path, b: str | Path, *, threshold: float = DEFAULT_THRESHOLD) 
     InputError : not two extractions of one plan; every problem.
     FloorError : a threshold below what a panel keeps.
     """
-    from qloc.store.exchange.diff import compare, require_comparable
+    from qloc.store.exchange.diff import compare_extractions, require_comparable
     from qloc.store.reading.open_store import open_store
     from qloc.workflows.analyze import open_study
 
@@ -51,7 +51,7 @@ def diff(a: str | Path, b: str | Path, *, threshold: float = DEFAULT_THRESHOLD) 
     studies = [open_study(path) for path in (a, b)]
     methods = first.layout.methods
     sets = {name: _agreement(*(study.neurons(name, threshold) for study in studies)) for name in methods}
-    arrays = compare(first, second)
+    arrays = compare_extractions(first, second)
     return {
         "stores": [str(a), str(b)],
         "facts": first.layout.sizes["fact"],
@@ -84,7 +84,7 @@ def _summary(index: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | 
     return {"mean": float(index.mean()), "min": float(index.min()), "exact": float((index == 1).mean())}
 
 
-def refined(sets: NeuronSets, share: float = DEFAULT_SHARE) -> dict[str, list[list[int]]]:
+def refined_of_store(sets: NeuronSets, share: float = DEFAULT_SHARE) -> dict[str, list[list[int]]]:
     """The refined neurons of every fact that has queries: those in more than ``share`` of its queries' sets.
 
     Parameters
@@ -126,7 +126,7 @@ def export_neurons(
     ----------
     store : complete or not; facts without queries are left out.
     method, threshold : of the queries' sets.
-    share : as for :func:`refined`.
+    share : as for :func:`refined_of_store`.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def export_neurons(
     from qloc.store.files.staging import file_aside
     from qloc.workflows.analyze import open_study
 
-    found = refined(open_study(store).neurons(method, threshold), share)
+    found = refined_of_store(open_study(store).neurons(method, threshold), share)
     with file_aside(Path(out)) as aside:
         aside.write_bytes(canonical(found) + b"\n")
     return Path(out)
@@ -169,7 +169,7 @@ def import_neurons(
 
     sets = open_study(store).neurons(method, threshold)
     theirs = _neurons(Path(source), sets.n_layers, sets.n_neurons)
-    ours = refined(sets, share)
+    ours = refined_of_store(sets, share)
     both = [name for name in ours if name in theirs]
     index = np.array([_overlap(ours[name], theirs[name]) for name in both])
     return {

@@ -131,12 +131,12 @@ def _finished(out: Path, fingerprint: Mapping[str, Any]) -> bool:
     from qloc.store.names import LEDGER
     from qloc.store.schema import manifest
     from qloc.store.writing import append
-    from qloc.store.writing.skeleton import compare, refuse_other
+    from qloc.store.writing.skeleton import refuse_other, refuse_other_parameters
 
     refuse_other(out)
     if not is_store(out):
         return False
-    compare(out, layout_of(out), fingerprint)
+    refuse_other_parameters(out, layout_of(out), fingerprint)
     if not complete(out) or (out / LEDGER).exists():
         return False
     manifest.read(out)

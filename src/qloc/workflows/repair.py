@@ -94,10 +94,10 @@ def _again(repair: Repair, flags: Mapping[str, Any]) -> Extraction:
     """The extraction that made the store, once it is sure that it is the same; facts are handed over."""
     from qloc.store.integrity.check import layout_of
     from qloc.store.writing.phase_writer import refuse_other_phase
-    from qloc.store.writing.skeleton import compare
+    from qloc.store.writing.skeleton import refuse_other_parameters
 
     extraction = prepared(_plan(repair, flags))
-    compare(repair.path, layout_of(repair.path), extraction.fingerprint)
+    refuse_other_parameters(repair.path, layout_of(repair.path), extraction.fingerprint)
     for stage in repair.stages[1:]:
         if stage.units:
             refuse_other_phase(repair.path, stage.phase, append_phases.fingerprint(extraction, stage.phase))

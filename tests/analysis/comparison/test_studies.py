@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import qloc
-from qloc.analysis.comparison.models import compare
+from qloc.analysis.comparison.models import compare_models
 from qloc.analysis.comparison.studies import Studies, named
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import consistency
@@ -114,7 +114,7 @@ def test_scores_are_those_of_each_study_by_itself(studies: Studies) -> None:
 def test_planted_difference_is_found_and_none_where_there_is_none(
     studies: Studies, pair: tuple[Study, Study]
 ) -> None:
-    result = compare(studies, PLAN)
+    result = compare_models(studies, PLAN)
     tests = {test.name: test for test in result.tests()}
     found = tests["κ, strong − weak"]
     assert found.verdict == "holds"
@@ -129,13 +129,13 @@ def test_planted_difference_is_found_and_none_where_there_is_none(
     assert "whole answers within relations flipped" in found.method
     assert found.n["relations"] == 6
     assert tests["K_I(k₀), strong − weak"].estimate < 0
-    same = compare(Studies({"a": pair[0], "b": pair[0]}), PLAN)
+    same = compare_models(Studies({"a": pair[0], "b": pair[0]}), PLAN)
     assert {test.verdict for test in same.tests()} == {"undecided"}
     assert {test.estimate for test in same.tests()} == {0.0}
 
 
 def test_comparison_says_what_few_models_do_not_show(studies: Studies) -> None:
-    result = compare(studies, PLAN)
+    result = compare_models(studies, PLAN)
     said = "2 models support no claim about larger models, or about models in general."
     assert result.notes[0] == said
     assert result.question("models").answer.endswith(said)
@@ -145,7 +145,7 @@ def test_comparison_says_what_few_models_do_not_show(studies: Studies) -> None:
 def test_other_settings_are_told(pair: tuple[Study, Study]) -> None:
     coarse = replace(pair[0], attrs={**pair[0].attrs, "steps": 5})
     fine = replace(pair[0], attrs={**pair[0].attrs, "steps": 20})
-    notes = compare(Studies({"a": coarse, "b": fine}), PLAN).notes
+    notes = compare_models(Studies({"a": coarse, "b": fine}), PLAN).notes
     assert notes[1:] == ("The stores were extracted with different steps: 5 (a), 20 (b).",)
 
 

@@ -11,8 +11,8 @@ from qloc.analysis.hypotheses import own_beyond_reprompt
 from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.paired import log_odds, paired_test
-from qloc.analysis.inputs.query_rows import Rows
-from qloc.analysis.interventions.neuron_effects import Changed
+from qloc.analysis.inputs.query_rows import QueryRows
+from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, gap_test
 from qloc.analysis.interventions.reprompt_ceiling import AGAIN, ceiling_test, overlaps
 from qloc.errors import InputError
@@ -61,7 +61,7 @@ def test_the_ceiling_by_brute_force(study):
     none = again.assign(rank=again["rank"] + 1)  # asked again, no query is answered as before
     gone = own_beyond_reprompt(replace(study, datasets={**study.datasets, "reprompts": none}), **FEW)
     assert (gone.verdict, gone.p, gone.n["facts"]) == ("not identified", None, 0)
-    near, theirs = overlaps(study.neurons(), Changed.of(study), again)
+    near, theirs = overlaps(study.neurons(), ArmOutcomes.of(study), again)
     sets, neighbor = study.neurons(), arms["neighbor"].values
     for query in np.flatnonzero(~np.isnan(near))[::9]:
         mine, other = set(sets.of(query).tolist()), set(sets.of(neighbor[query]).tolist())
@@ -92,7 +92,7 @@ def test_the_ceiling_keeps_its_level_where_reprompts_are_no_nearer_than_other_qu
             fact = sets.queries["fact"].astype(int)
             used = sets.queries["known"] & ~sets.facts["leaks"][fact]
             labels = (codes(sets.facts[key]) for key in ("relation", "object"))
-            changed = Changed(arms, arms, Rows(fact, used, *labels))
+            changed = ArmOutcomes(arms, arms, QueryRows(fact, used, *labels))
             draws = Draws(n_permutations=99, seed=seed)
             found = ceiling_test(changed, reprompts_of(planted, effects), "suppress", draws)
             rejected[name] += found.p <= 0.05
@@ -118,7 +118,7 @@ def test_own_against_neighbor_gets_no_verdict(study):
         InputError, match="expected arms own_minus_neighbor, neighbor_minus_own, own_minus_re"
     ):
         own_beyond_reprompt(old)
-    found = gap_test(Changed.of(old), "suppress", Draws())
+    found = gap_test(ArmOutcomes.of(old), "suppress", Draws())
     assert (found.role, found.verdict, found.p) == ("descriptive", "descriptive", None)
     assert found.interval.low < 1.0 < found.interval.high  # planted: 2 and 1
     assert any("near-identical re-prompts" in line for line in found.checks)

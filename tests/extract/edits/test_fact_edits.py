@@ -20,7 +20,7 @@ from qloc.extract.passes.matched_controls import output_norms
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.askable import ask_facts
 from qloc.extract.prompts.held_out_text import held_out_text, pieces, sampled_text, windows
-from qloc.extract.prompts.tokenizing import Asked, Encoder, Target, Tokens
+from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery, Tokens
 from qloc.facts import ANSWER_MARK, Query
 from qloc.phase_plan import EditPlan
 
@@ -87,7 +87,7 @@ def _truly_edited(run: EditRun, operation: str, neurons: np.ndarray, sign: np.nd
     table = run.embedding
     tokens = [[t.token for t in run.queries[run.told].targets]]
     new = run.encoder.ask(run.queries[run.told].query, run.new_object)
-    assert isinstance(new, Asked)
+    assert isinstance(new, TokenizedQuery)
     tokens.append([t.token for t in new.targets])
     old_e, new_e = (table[ids].mean(0) for ids in tokens)
     for number, cell in enumerate(neurons):
@@ -109,14 +109,14 @@ def _logs(model: Any, target: Target) -> torch.Tensor:
         return model(input_ids=torch.tensor([target.ids])).logits[0, target.position].double().log_softmax(0)
 
 
-def _answer(model: Any, asked: Asked) -> tuple[float, int, int]:
+def _answer(model: Any, asked: TokenizedQuery) -> tuple[float, int, int]:
     logs = [_logs(model, t) for t in asked.targets]
     ranks = [int((one > one[t.token]).sum()) + 1 for one, t in zip(logs, asked.targets, strict=True)]
     total = sum(float(one[t.token]) for one, t in zip(logs, asked.targets, strict=True))
     return total, max(ranks), int(logs[0].argmax())
 
 
-def _mean_activation(run: EditRun, asked: Asked) -> np.ndarray:
+def _mean_activation(run: EditRun, asked: TokenizedQuery) -> np.ndarray:
     kept: list[torch.Tensor] = []
     total = 0.0
     for target in asked.targets:
@@ -144,7 +144,7 @@ def _check(
         np.testing.assert_allclose(arrays["log_probability"][edits][number], total, rtol=tol, atol=tol)
         assert (arrays["rank"][edits][number], arrays["argmax"][edits][number]) == (rank, argmax)
         new = run.encoder.ask(asked.query, run.new_object)
-        assert isinstance(new, Asked)
+        assert isinstance(new, TokenizedQuery)
         total, rank, _ = _answer(model, new)
         np.testing.assert_allclose(arrays["new_log_probability"][edits][number], total, rtol=tol, atol=tol)
         assert arrays["new_rank"][edits][number] == rank
@@ -197,7 +197,7 @@ def test_edits_of_rank_one_equal_truly_edited_weights(tiny: Any, kind: str) -> N
     run, arms = _run(tiny, kind, sets=("rome_identity", "own", "rome"), rome=NO_DECAY)
     arrays, tol = _columns(run, arms), 1e-4 if kind == "llama" else 2e-6
     new = run.encoder.ask(run.queries[run.told].query, run.new_object)
-    assert isinstance(new, Asked)
+    assert isinstance(new, TokenizedQuery)
     edits = run.rome.edits(("rome", "rome_identity"), "France", new, "Paris")
     downs, names = run.engine.sites.downs, {id(m): name for name, m in run.engine.model.named_modules()}
     for name, edit in edits.items():
@@ -235,7 +235,7 @@ def test_the_in_context_edit_is_a_prompt(tiny: Any, kind: str) -> None:
     told = run.queries[run.told].query.text.replace(ANSWER_MARK, "Nairobi").rstrip(" .") + ". "
     for number, asked in enumerate(run.queries):
         behind = run.encoder.ask(Query(template="t", text=told + asked.query.text), asked.answer)
-        assert isinstance(behind, Asked)
+        assert isinstance(behind, TokenizedQuery)
         total, rank, _ = _answer(run.engine.model, behind)
         np.testing.assert_allclose(arrays["log_probability"][place][number], total, rtol=2e-6)
         assert arrays["rank"][place][number] == rank
@@ -244,7 +244,7 @@ def test_the_in_context_edit_is_a_prompt(tiny: Any, kind: str) -> None:
     probe = run.probes[0]
     assert probe is not None
     behind = run.encoder.ask(Query(template="t", text=told + probe.query.text), probe.answer)
-    assert isinstance(behind, Asked)
+    assert isinstance(behind, TokenizedQuery)
     before, after = (_logs(run.engine.model, one.targets[0]) for one in (probe, behind))
     kl = float((before.exp() * (before - after)).sum())
     np.testing.assert_allclose(arrays["probe_kl"][place][0], kl, rtol=1e-5)

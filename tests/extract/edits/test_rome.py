@@ -25,7 +25,7 @@ from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.passes.weight_changes import edited
 from qloc.extract.prompts.held_out_text import pieces
 from qloc.extract.prompts.subject_position import subject_token
-from qloc.extract.prompts.tokenizing import Asked, Encoder
+from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
 from qloc.extract.signals.extraction import Extraction
 from qloc.extract.signals.extraction import prepare as prepare_extraction
 from qloc.facts import Query
@@ -45,9 +45,11 @@ def _rome(tiny: Any, kind: str, **given: Any) -> Rome:
     return Rome(engine=engine, encoder=encoder, plan=plan, sample=sample, seed=3)
 
 
-def _asked(rome: Rome, text: str = "The capital of France is [Y].", answer: str = "Ouagadougou") -> Asked:
+def _asked(
+    rome: Rome, text: str = "The capital of France is [Y].", answer: str = "Ouagadougou"
+) -> TokenizedQuery:
     asked = rome.encoder.ask(Query(template="t", text=text), answer)
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, TokenizedQuery)
     return asked
 
 
@@ -75,7 +77,7 @@ def test_the_subjects_last_token(tiny: Any, kind: str, text: str, subject: str, 
     """The first token with which the text up to there has the subject's last mention in it."""
     encoder: Encoder = source(str(tiny(kind).folder)).encoder()
     asked = encoder.ask(Query(template="t", text=text), "Paris")
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, TokenizedQuery)
     place = subject_token(encoder, asked, subject)
     assert place is not None
     ids = encoder.tokenizer(text.replace("[Y]", "Paris"))["input_ids"]
@@ -92,7 +94,7 @@ def test_a_subject_that_is_not_read_has_no_token(tiny: Any) -> None:
             asked = encoder.ask(Query(template="t", text=text), "Paris")
             assert isinstance(asked, str) or subject_token(encoder, asked, subject) is None
     asked = encoder.ask(Query(template="t", text="[Y] is the capital of Peru."), "Paris")
-    assert isinstance(asked, Asked)  # masked: what stands behind the answer is read as well
+    assert isinstance(asked, TokenizedQuery)  # masked: what stands behind the answer is read as well
     place = subject_token(encoder, asked, "Peru")
     assert place is not None
     assert "Peru" in encoder.tokenizer.decode(asked.targets[0].ids[: place + 1])

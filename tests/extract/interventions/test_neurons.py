@@ -19,13 +19,13 @@ from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.matched_controls import matched, output_norms
 from qloc.extract.passes.row_engine import Cells, RowEngine, sharing
 from qloc.extract.prompts.askable import ask_facts
-from qloc.extract.prompts.tokenizing import Asked, Tokens
+from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
 
 SETS = ("own", "neighbor", "matched")
 OPERATIONS = ("suppress", "enhance", "mean", "resample")
 
 
-def _engine(loaded: LoadedModel, asked: list[Asked], memory: int = 10**9) -> RowEngine:
+def _engine(loaded: LoadedModel, asked: list[TokenizedQuery], memory: int = 10**9) -> RowEngine:
     engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=memory)
     targets = Tokens.of(asked).targets
     return joining(sharing(engine, targets, 1e-9), targets, "cells")

@@ -19,7 +19,7 @@ from qloc.extract.models.loading import source
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.askable import ask_facts
 from qloc.extract.prompts.reprompts import asked_again
-from qloc.extract.prompts.tokenizing import Asked
+from qloc.extract.prompts.tokenizing import TokenizedQuery
 from qloc.facts import Query
 from qloc.methods import method
 from qloc.phase_plan import InterventionPlan
@@ -27,7 +27,7 @@ from qloc.phase_plan import InterventionPlan
 STEPS, THRESHOLD, PREFIX = 2, 0.2, InterventionPlan().reprompt
 
 
-def _asked(tiny: Callable[[str], Any], kind: str) -> tuple[Any, Any, list[Asked], list[Any]]:
+def _asked(tiny: Callable[[str], Any], kind: str) -> tuple[Any, Any, list[TokenizedQuery], list[Any]]:
     made = tiny(kind)
     found = source(str(made.folder))
     of_fact = ask_facts(made.facts, found.encoder()).asked
@@ -63,7 +63,7 @@ def test_what_the_tokenizer_drops_is_no_reprompt(tiny: Callable[[str], Any]) -> 
     assert asked_again(asked[:2], "", plain) == [None, None]  # as a prefix that is dropped: the same tokens
     assert asked_again(asked[:1], "-" * 80, plain) == [None]  # longer than the context
     first = plain.ask(Query(template="t", text="[Y] is the capital of France."), "Paris")
-    assert isinstance(first, Asked)
+    assert isinstance(first, TokenizedQuery)
     assert asked_again([first], PREFIX, plain) == [None]  # behind a space the answer is another token
 
 

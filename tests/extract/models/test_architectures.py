@@ -26,7 +26,7 @@ from qloc.extract.models.unsupported import refuse_unsupported
 from qloc.extract.passes.attention import recording, why_not_recorded
 from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.row_engine import Cells, RowEngine, sharing
-from qloc.extract.prompts.tokenizing import Asked, Target
+from qloc.extract.prompts.tokenizing import Target, TokenizedQuery
 from qloc.extract.signals.extraction import prepare
 from qloc.facts import Query
 from qloc.plan import Plan
@@ -597,7 +597,7 @@ def test_edits_as_rows_are_edited_weights(kind: str) -> None:
     _check_join(kind, engine)
     tests = EditTests(engine=engine, edits=[None, erasure(loaded.sites, neurons)])
     query = Query(template="t", text="[Y]")
-    found, _ = tests.answers([Asked(query=query, answer="", targets=(target,))])
+    found, _ = tests.answers([TokenizedQuery(query=query, answer="", targets=(target,))])
     greedy = None if loaded.family == "masked" else tests.greedy(target.ids, 3, 64)
     weights = [down_weight(loaded.sites.downs[n // width]) for n in neurons.tolist()]
     kept = [weight[:, n % width].clone() for weight, n in zip(weights, neurons.tolist(), strict=True)]

@@ -12,7 +12,7 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
 from qloc.extract.models.loading import source
-from qloc.extract.passes.attention import attention_of, recording, why_not_recorded
+from qloc.extract.passes.attention import recorded_attention, recording, why_not_recorded
 from qloc.extract.prompts.tokenizing import Target
 
 
@@ -33,7 +33,7 @@ def test_recorded_attention_is_that_of_eager(tiny: Callable[[str], Any], kind: s
         Target(ids=tuple(range(start, start + 7)), position=p, token=9) for start, p in ((10, 6), (40, 6))
     ]
     assert why_not_recorded(loaded.model, targets[0], 3) == ""
-    found = attention_of(loaded.model, targets, n_tokens=9)
+    found = recorded_attention(loaded.model, targets, n_tokens=9)
     for row, target in enumerate(targets):
         weights = _weights_of_eager(loaded.model, target).astype(np.float64)
         inner = weights[..., 1:, 1:]

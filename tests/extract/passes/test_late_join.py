@@ -15,14 +15,14 @@ from qloc.extract.edits.knowledge_neurons import erasure
 from qloc.extract.models.loading import source
 from qloc.extract.passes.activation_changes import Cells
 from qloc.extract.passes.late_join import JoiningBatch
-from qloc.extract.passes.late_join_proof import What, joining
+from qloc.extract.passes.late_join_proof import ChangeKind, joining
 from qloc.extract.passes.row_engine import RowEngine, sharing
 from qloc.extract.passes.weight_changes import Edit, EditRows
 from qloc.extract.prompts.askable import ask_facts
 from qloc.extract.prompts.tokenizing import Target, Tokens
 
 
-def _engine(tiny: Any, kind: str, what: What, dtype: str = "float64") -> tuple[RowEngine, list[Target]]:
+def _engine(tiny: Any, kind: str, what: ChangeKind, dtype: str = "float64") -> tuple[RowEngine, list[Target]]:
     made = tiny(kind)
     found = source(str(made.folder))
     loaded = found.load(dtype=dtype, device="cpu")

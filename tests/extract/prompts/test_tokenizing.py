@@ -9,7 +9,7 @@ import pytest
 
 from qloc.errors import InputError
 from qloc.extract.models.loading import source
-from qloc.extract.prompts.tokenizing import Asked, Encoder, askable
+from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery, askable
 from qloc.facts import Fact, Query
 
 
@@ -20,7 +20,7 @@ def _encoder(tiny: Callable[[str], Any], kind: str) -> Encoder:
 def test_token_that_straddles_prompt_and_answer_belongs_to_the_answer(tiny: Callable[[str], Any]) -> None:
     encoder = _encoder(tiny, "gpt2")
     asked = encoder.ask(Query(template="t", text="The capital of France is [Y]."), "Paris")
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, TokenizedQuery)
     assert [encoder.tokenizer.decode([target.token]) for target in asked.targets] == [" Paris"]
     assert encoder.tokenizer.decode(list(asked.targets[0].ids)) == "The capital of France is"
 
@@ -28,7 +28,7 @@ def test_token_that_straddles_prompt_and_answer_belongs_to_the_answer(tiny: Call
 def test_causal_answer_of_several_tokens_is_teacher_forced(tiny: Callable[[str], Any]) -> None:
     encoder = _encoder(tiny, "gpt2")
     asked = encoder.ask(Query(template="t", text="The capital of Peru is [Y]."), "Ouagadougou")
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, TokenizedQuery)
     decode = encoder.tokenizer.decode
     assert decode([target.token for target in asked.targets]) == "Ouagadougou"
     assert len(asked.targets) > 1
@@ -41,7 +41,7 @@ def test_causal_answer_of_several_tokens_is_teacher_forced(tiny: Callable[[str],
 def test_masked_hides_every_answer_token_at_once(tiny: Callable[[str], Any]) -> None:
     encoder = _encoder(tiny, "bert")
     asked = encoder.ask(Query(template="t", text="[Y] is the capital of Peru."), "Ouagadougou")
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, TokenizedQuery)
     mask = encoder.tokenizer.mask_token_id
     assert len({target.ids for target in asked.targets}) == 1
     assert [n for n, id in enumerate(asked.targets[0].ids) if id == mask] == [

@@ -144,15 +144,15 @@ def test_a_dry_run_writes_nothing_and_is_near(plan: Plan, tmp_path: Path) -> Non
 def test_a_finished_store_needs_no_weights(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qloc.extract.models.loading import Source
+    from qloc.extract.models.loading import ModelSource
 
     out = tmp_path / "s.zarr"
     done = extract_study(plan, out)
 
-    def loaded(self: Source, **_: object) -> None:
+    def loaded(self: ModelSource, **_: object) -> None:
         raise AssertionError("the weights were read")
 
-    monkeypatch.setattr(Source, "load", loaded)
+    monkeypatch.setattr(ModelSource, "load", loaded)
     again = extract_study(plan, out)
     assert again == replace(done, n_done=3, seconds=0.0)
     with pytest.raises(InputError, match=r"^fingerprint of signals is .*steps: 3 → 5"):

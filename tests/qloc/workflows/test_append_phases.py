@@ -80,7 +80,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Sizes:
     """Put a phase without a model in place of interventions."""
     run = Sizes([])
 
-    def steps(extraction: object, study: Any) -> append_phases.Steps:
+    def steps(extraction: object, study: Any) -> append_phases.PhaseSteps:
         member = study.neurons().member
 
         def arms(unit: Unit) -> Any:
@@ -129,14 +129,14 @@ def test_a_stopped_phase_goes_on_and_is_equal(plan: Plan, made_up: Sizes, tmp_pa
 def test_a_finished_phase_needs_no_weights(
     plan: Plan, made_up: Sizes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qloc.extract.models.loading import Source
+    from qloc.extract.models.loading import ModelSource
 
     done = extract_study(plan, tmp_path / "s.zarr")
 
-    def loaded(self: Source, **_: object) -> None:
+    def loaded(self: ModelSource, **_: object) -> None:
         raise AssertionError("the weights were read")
 
-    monkeypatch.setattr(Source, "load", loaded)
+    monkeypatch.setattr(ModelSource, "load", loaded)
     assert extract_study(plan, tmp_path / "s.zarr") == replace(done, n_done=3, seconds=0.0)
     signals = plan.model_copy(update={"phases": ("signals",)})
     assert extract_study(signals, tmp_path / "s.zarr") == replace(done, n_done=3, seconds=0.0)

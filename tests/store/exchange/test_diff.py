@@ -9,7 +9,7 @@ from synthetic import FINGERPRINT, Synthetic, write_store
 
 from qloc.errors import FloorError, InputError
 from qloc.neurons import threshold_rows
-from qloc.store.exchange.diff import Difference, compare, render
+from qloc.store.exchange.diff import Difference, compare_extractions, diff_text
 from qloc.store.exchange.pack import pack
 from qloc.store.reading.open_store import open_store
 from qloc.store.writing.writer import Writer
@@ -56,7 +56,7 @@ def test_a_store_and_itself_packed_do_not_differ(finished, tmp_path):
     assert found["fingerprint"] == []
     assert found["sets"] == {m: {"mean": 1.0, "min": 1.0, "exact": 1.0} for m in ("ig", "grad_x_act")}
     assert json.loads(json.dumps(found)) == found
-    assert render(found) == (
+    assert diff_text(found) == (
         f"{finished} and {tmp_path}/s.zarr.zip: 10 facts, 16 queries\n"
         "  fingerprint: the same\n"
         "  39 of 39 arrays are equal\n"
@@ -67,7 +67,7 @@ def test_a_store_and_itself_packed_do_not_differ(finished, tmp_path):
 
 
 def test_differences_are_those_of_the_dense_values(finished, noisy, study):
-    found = compare(open_store(finished), open_store(noisy))
+    found = compare_extractions(open_store(finished), open_store(noisy))
     a, b = dense(study).astype(np.float64), dense(Noisy()).astype(np.float64)
     fact = np.repeat(np.arange(10), study.n_queries)
     panels = [open_store(path).signals["panel_neuron"].to_numpy() for path in (finished, noisy)]
@@ -106,14 +106,14 @@ def test_sets_are_compared_query_by_query(finished, noisy, study):
         expected = {"mean": np.mean(index), "min": min(index), "exact": np.mean(np.array(index) == 1)}
         assert found["sets"][method] == pytest.approx(expected, rel=1e-15)
     assert found["fingerprint"] == ["signals.model.dtype: None → 'bfloat16'"]
-    assert "  fingerprint: signals.model.dtype: None → 'bfloat16'\n" in render(found)
-    assert f"  {'queries/rank':<34}{'25.000%':>9}{'2':>18}" in render(found)
+    assert "  fingerprint: signals.model.dtype: None → 'bfloat16'\n" in diff_text(found)
+    assert f"  {'queries/rank':<34}{'25.000%':>9}{'2':>18}" in diff_text(found)
 
 
 def test_dense_stores(tmp_path):
     a = write_store(tmp_path / "a.zarr", Synthetic(n_facts=3), tier="dense")
     b = write_store(tmp_path / "b.zarr", Noisy(n_facts=3), tier="dense")
-    found = compare(open_store(a), open_store(b))
+    found = compare_extractions(open_store(a), open_store(b))
     expected = np.abs(
         dense(Synthetic(n_facts=3)).astype(np.float64) - dense(Noisy(n_facts=3)).astype(np.float64)
     )
@@ -123,7 +123,7 @@ def test_dense_stores(tmp_path):
 
 def test_no_queries_at_all(tmp_path):
     a, b = (write_store(tmp_path / name, Synthetic(n_facts=0)) for name in ("a", "b"))
-    assert "    ig: no queries\n" in render(diff(a, b))
+    assert "    ig: no queries\n" in diff_text(diff(a, b))
 
 
 def test_values_that_are_not_numbers():

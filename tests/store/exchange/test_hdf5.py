@@ -19,7 +19,7 @@ from qloc.store.exchange.pack import pack
 from qloc.store.integrity.verify import verify
 from qloc.store.writing.writer import Writer
 from qloc.workflows.analyze import open_study
-from qloc.workflows.exchange import export_neurons, import_neurons, refined
+from qloc.workflows.exchange import export_neurons, import_neurons, refined_of_store
 
 AGAIN = "Export it again from its store."
 
@@ -245,7 +245,7 @@ def test_round_trip_of_neurons(finished, tmp_path):
 
 
 def test_peers_neurons_beside_ours(finished, tmp_path):
-    sets = refined(open_study(finished).neurons("ig"), 0.0)
+    sets = refined_of_store(open_study(finished).neurons("ig"), 0.0)
     name = next(name for name, neurons in sets.items() if len(neurons) > 1)
     theirs = {name: sets[name][:1], "unknown uuid": [[0, 1]]}
     (tmp_path / "n.json").write_text(json.dumps(theirs, indent=4))

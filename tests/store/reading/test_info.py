@@ -2,7 +2,7 @@
 
 from synthetic import FINGERPRINT, Synthetic, write_store
 
-from qloc.store.reading.info import info, render
+from qloc.store.reading.info import info, info_text
 from qloc.store.writing.writer import Writer
 
 
@@ -25,7 +25,7 @@ def test_text_of_an_unfinished_store_that_overflows(tmp_path, study):
     with Writer.open(store, study.outline(), FINGERPRINT, capacity=4) as writer:
         for block in study.blocks()[:2]:
             writer.write(block)
-        text = render(info(store))
+        text = info_text(info(store))
     head, size, *_ = text.split("  size ")
     assert head == (
         f"{store}: qloc store, schema 1, unfinished: 2 of 4 units\n"
@@ -52,4 +52,4 @@ def test_dense_tier_without_attention(tmp_path):
         "localization level R1² (Gram matrices of full score vectors)",
         "consistency-aware sets (CAS) of attribution and activation",
     ]
-    assert "  run\n    device: cpu\n  allows\n    - neuron sets" in render(info(store))
+    assert "  run\n    device: cpu\n  allows\n    - neuron sets" in info_text(info(store))

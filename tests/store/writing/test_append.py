@@ -20,7 +20,7 @@ from qloc.store.exchange.hdf5 import export, import_hdf5
 from qloc.store.exchange.pack import pack, unpack
 from qloc.store.integrity.verify import verify
 from qloc.store.names import CARD
-from qloc.store.reading.info import info, render
+from qloc.store.reading.info import info, info_text
 from qloc.store.reading.open_store import open_store
 from qloc.store.schema import manifest
 from qloc.store.schema.phase_layout import PhaseLayout
@@ -145,8 +145,10 @@ def test_card_and_info_tell_of_phases(phased):
         },
         "edits": {"edit_operation": ["erase", "update"], "edit_set": ["own", "union", "cas"]},
     }
-    assert "  interventions  operation suppress, enhance; neuron_set own, neighbor, my söt; " in render(found)
-    assert "    - effects of interventions, by operation and neuron set" in render(found)
+    assert "  interventions  operation suppress, enhance; neuron_set own, neighbor, my söt; " in info_text(
+        found
+    )
+    assert "    - effects of interventions, by operation and neuron set" in info_text(found)
 
 
 def test_group_that_cannot_be_made_is_absent(copy):
@@ -360,7 +362,7 @@ def test_interrupted_store_is_as_before_and_goes_on(copy, finished, phased, tmp_
     assert open_store(copy).interventions is None
     told = info(copy)
     assert told["appending"] == {"interventions": {"planned": 4, "written": 2}}
-    assert "  interventions  being appended: 2 of 4 units" in render(told)
+    assert "  interventions  being appended: 2 of 4 units" in info_text(told)
     assert told["bytes"] == info(finished)["bytes"]
     packed = pack(copy, tmp_path / "p.zarr.zip")
     assert packed.read_bytes() == pack(finished, tmp_path / "f.zarr.zip").read_bytes()

@@ -35,13 +35,13 @@ def info(path: StorePath) -> None:
       qloc store info s3://bucket/gpt2.zarr
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.store.reading.info import info as informed
-    from qloc.store.reading.info import render
+    from qloc.store.reading.info import info_text
 
     found = informed(path)
     following = [quoted("qloc", "analyze", path), quoted("qloc", "store", "verify", path)]
     if not found["complete"]:
         following = ["the qloc extract command that began it, to complete it", following[0]]
-    conclude(render(found), *following)
+    conclude(info_text(found), *following)
 
 
 @store.command(cls=Command)

@@ -132,7 +132,7 @@ def diff(
     Example:
       qloc store diff gpt2-cpu.zarr gpt2-gpu.zarr
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    from qloc.store.exchange.diff import render
+    from qloc.store.exchange.diff import diff_text
     from qloc.workflows.exchange import diff as compared
 
     found = compared(first, second, threshold=threshold)
@@ -140,7 +140,7 @@ def diff(
         typer.echo(canonical(found))
     else:
         again = quoted("qloc", "store", "diff", first, second, "--json")
-        conclude(render(found), f"{again}      for every array")
+        conclude(diff_text(found), f"{again}      for every array")
 
 
 def merge(
