@@ -2,7 +2,7 @@
 
 A :class:`Document` holds one :class:`Part` for each study; a part holds its :class:`Summary`, one
 :class:`Section` for each question, and its :class:`Provenance`. A :class:`Figure` is data, not a picture.
-Numbers stay at full precision here: renderers round them, all with :mod:`qloc.reports.rounding`.
+Numbers stay at full precision here: renderers round them, all with :mod:`qloc.reports.result_text`.
 """
 
 from __future__ import annotations

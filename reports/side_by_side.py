@@ -19,7 +19,8 @@ from qloc.reports.document import (
     unique,
 )
 from qloc.reports.figures.alt_text import in_words
-from qloc.reports.rounding import available, estimate
+from qloc.reports.result_text import estimate
+from qloc.rounding import available
 
 N_DRAWN: Final = 8
 """Tests whose estimates are drawn; the table has all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,3 +15,7 @@ class Draws:
     confidence: float = 0.95
     alpha: float = 0.05
     seed: int = 0
+
+
+DRAWS: Final = Draws()
+"""What a test draws where nobody says otherwise."""

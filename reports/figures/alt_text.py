@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from qloc.reports.document import Figure, Series
-from qloc.reports.rounding import available, on_axis
+from qloc.reports.result_text import on_axis
+from qloc.rounding import available
 
 _KINDS = {
     "dots": "Dot plot",

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from qloc.reports import rounding
+from qloc.reports import result_text
 from qloc.reports.document import AxisKind, Figure
 
 CHARACTER: Final = 7.2
@@ -43,7 +43,7 @@ def written(axis: AxisKind) -> FuncFormatter:
     """Numbers on an axis, as reports write them."""
 
     def write(value: float, _place: int | None) -> str:
-        return rounding.on_axis(0.0 if abs(value) < 1e-12 else value, axis)
+        return result_text.on_axis(0.0 if abs(value) < 1e-12 else value, axis)
 
     return FuncFormatter(write)
 

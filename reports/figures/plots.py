@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 
-from qloc.reports import rounding
+from qloc import rounding
 from qloc.reports.document import Figure, FigureKind
 from qloc.reports.figures import palette
 from qloc.reports.figures.axis_labels import (

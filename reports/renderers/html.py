@@ -13,7 +13,8 @@ from typing import Final
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from qloc.reports import rounding
+from qloc import rounding
+from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, TableBlock
 from qloc.reports.figures import palette, svg
 
@@ -33,11 +34,12 @@ def render(document: Document) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=rounding.number, interval=rounding.interval, cited=_cited, paragraphs=_paragraphs
+        number=rounding.number, interval=result_text.interval, cited=_cited, paragraphs=_paragraphs
     )
     environment.globals.update(
-        estimate=rounding.estimate, surety=rounding.surety, counts=rounding.counts, p_value=rounding.p_value,
-        rows=rounding.rows, drawn=_drawn, stands_open=_stands_open, synthetic=SYNTHETIC,
+        estimate=result_text.estimate, surety=result_text.surety, counts=result_text.counts,
+        p_value=rounding.p_value,
+        rows=result_text.rows, drawn=_drawn, stands_open=_stands_open, synthetic=SYNTHETIC,
     )  # fmt: skip
     style = Markup(_style())  # noqa: S704 - our own file
     sources = {text: n for n, text in enumerate(document.references, start=1)}

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from qloc.reports import rounding
+from qloc import rounding
+from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, Part, Section, Summary, TableBlock
 
 _PREAMBLE = r"""\documentclass[11pt]{article}
@@ -116,7 +117,7 @@ def _summary(summary: Summary) -> Iterator[str]:
         for title, findings in groups:
             yield rf"\textbf{{{title}}}"
             yield _items(
-                rf"\textbf{{{escape(test.name)}}} {escape(test.question)} {escape(rounding.outcome(test))}"
+                rf"\textbf{{{escape(test.name)}}} {escape(test.question)} {escape(result_text.outcome(test))}"
                 for test in (finding.test for finding in findings)
             )
 
@@ -149,7 +150,7 @@ def _figure(figure: Figure) -> str:
 def _table(table: TableBlock) -> Iterator[str]:
     yield rf"\textbf{{{escape(table.title)}}}"
     if table.heads:
-        rows = rounding.rows(table)
+        rows = result_text.rows(table)
         yield _grid(table.heads, rows, _columns(table, rows))
     if table.note:
         yield rf"{{\small {escape(table.note)}}}"

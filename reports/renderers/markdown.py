@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from qloc.reports import rounding
+from qloc import rounding
+from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, Finding, Part, Section, Summary, TableBlock
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
@@ -73,7 +74,7 @@ def _summary(summary: Summary) -> Iterator[str]:
 
 def _line(finding: Finding) -> str:
     test = finding.test
-    return f"- **{escape(test.name)}** {escape(test.question)} {escape(rounding.outcome(test))}"
+    return f"- **{escape(test.name)}** {escape(test.question)} {escape(result_text.outcome(test))}"
 
 
 def _section(section: Section, document: Document) -> Iterator[str]:
@@ -103,7 +104,7 @@ def _figure(figure: Figure) -> str:
 def _table(table: TableBlock) -> Iterator[str]:
     yield f"**{escape(table.title)}**"
     if table.heads:
-        yield _grid(table.heads, rounding.rows(table), tuple(kind != "text" for kind in table.kinds))
+        yield _grid(table.heads, result_text.rows(table), tuple(kind != "text" for kind in table.kinds))
     if table.note:
         yield f"*{escape(table.note)}*"
 

@@ -9,9 +9,10 @@ import math
 
 import pytest
 
+from qloc import rounding
 from qloc.analysis.results import Table
 from qloc.errors import InputError
-from qloc.reports import rounding
+from qloc.reports import result_text
 from qloc.reports.build import block, build
 from qloc.reports.document import TableBlock
 from qloc.reports.figures.from_table import figure as drawn
@@ -221,8 +222,8 @@ def test_columns_are_written_by_what_they_hold():
         )
     )
     assert table.kinds == ("text", "count", "number", "p", "text")
-    assert rounding.rows(table) == [("ig", "1,200", "0.5", "< 0.001", "yes"), ("–", "–", "–", "0.2", "–")]
-    assert rounding.rows(TableBlock(name="t", title="", heads=(), columns=(), kinds=())) == []
+    assert result_text.rows(table) == [("ig", "1,200", "0.5", "< 0.001", "yes"), ("–", "–", "–", "0.2", "–")]
+    assert result_text.rows(TableBlock(name="t", title="", heads=(), columns=(), kinds=())) == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 
 from qloc.analysis.results import load
 from qloc.errors import InputError, StorageError
-from qloc.reports import rounding
+from qloc.reports import result_text
 from qloc.reports.build import build
 from qloc.reports.render import RENDERERS, render, write
 from qloc.reports.renderers import latex, markdown
@@ -53,14 +53,14 @@ def test_every_number_is_there_rounded(rendered, study, format):
         cell
         for section in build([study]).parts[0].sections
         for table in section.tables
-        for row in rounding.rows(table)
+        for row in result_text.rows(table)
         for cell in row
     ]
     assert len(cells) > 300
     assert [cell for cell in cells if written(cell) not in page] == []
     for test in study.tests():
-        assert written(rounding.estimate(test)) in page
-        assert written(rounding.surety(test)) in page
+        assert written(result_text.estimate(test)) in page
+        assert written(result_text.surety(test)) in page
     for value in study.provenance.values():
         assert written(value) in page
     for count in study.counts.values():

@@ -1,0 +1,173 @@
+"""How numbers are written, wherever people read them: the one place that rounds.
+
+Three significant digits; counts in full with separators; p to two digits, never below "< 0.001"; a minus is a
+minus sign, not a hyphen; what is not available is a dash.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+ABSENT: Final = "–"
+DIGITS: Final = 3
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+Cell = str | float | int | bool | None
+"""What a table holds in one place."""
+
+
+def available(value: Cell) -> bool:
+    """Return whether a value is a finite number.
+
+    Parameters
+    ----------
+    value : str, float, int, bool or None
+        Truth values are not numbers here.
+
+    Returns
+    -------
+    bool
+        False for NaN and infinity too.
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def number(value: float | int | None, digits: int = DIGITS) -> str:
+    """Return a number to so many significant digits, without an exponent where it can be read without one.
+
+    Parameters
+    ----------
+    value : float, int or None
+        An int is a count: all its digits are written.
+    digits : int, default 3
+        Significant digits of a float.
+
+    Returns
+    -------
+    str
+        A dash for None, NaN and infinity.
+
+    Examples
+    --------
+    >>> number(0.41237), number(-12.5), number(123456.7), number(0.0000412), number(float("nan")), number(7)
+    ('0.412', '−12.5', '123,457', '4.12 × 10⁻⁵', '–', '7')
+    >>> number(999.7), number(1234.0)
+    ('1,000', '1,234')
+    """
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    if isinstance(value, int):
+        return _signed(f"{value:,}")
+    if value and abs(value) < 1e-3:
+        return _scientific(value, digits)
+    whole = abs(round(value)) >= 10**digits
+    return _signed(f"{value:,.0f}" if whole else f"{value:.{digits}g}")
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value as papers print it.
+
+    Parameters
+    ----------
+    value : float or None
+        Within [0, 1].
+
+    Returns
+    -------
+    str
+        Two significant digits, or ``< 0.001``; a dash for None and NaN.
+
+    Examples
+    --------
+    >>> p_value(0.0312), p_value(0.0004), p_value(None)
+    ('0.031', '< 0.001', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    return f"{value:.2g}" if value >= 1e-3 else "< 0.001"
+
+
+def share(value: float | None) -> str:
+    """Return a share as a percentage.
+
+    Parameters
+    ----------
+    value : float or None
+        1 is all.
+
+    Returns
+    -------
+    str
+        Whole percents from 10% on, one decimal below; a dash for None and NaN.
+
+    Examples
+    --------
+    >>> share(0.4123), share(0.004), share(1.0), share(-0.25)
+    ('41%', '0.4%', '100%', '−25%')
+    """
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    percent = 100 * value
+    whole = abs(percent) >= 10 or percent == round(percent)
+    return _signed(f"{percent:.0f}%" if whole else f"{percent:.1f}%")
+
+
+def fixed(value: Cell, decimals: int) -> str:
+    """Return a value with so many decimals; with an exponent where they would all be zero.
+
+    Parameters
+    ----------
+    value : str, float, int, bool or None
+        What is no number is written as it is.
+    decimals : int
+        Digits behind the decimal point.
+
+    Returns
+    -------
+    str
+        A dash for None, NaN and infinity.
+
+    Examples
+    --------
+    >>> fixed(-0.3333, 2), fixed(0.0, 1), fixed(0.0004, 2)
+    ('−0.33', '0.0', '4.0 × 10⁻⁴')
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return written(value)
+    rounded = f"{value:,.{decimals}f}"
+    return _scientific(float(value), 2) if value and not float(rounded.replace(",", "")) else _signed(rounded)
+
+
+def written(value: Cell) -> str:
+    """Return the value of a cell as text.
+
+    Parameters
+    ----------
+    value : str, float, int, bool or None
+        Text stays as it is.
+
+    Returns
+    -------
+    str
+        ``yes`` or ``no`` for truth values, a dash for None, :func:`number` for numbers.
+
+    Examples
+    --------
+    >>> written("P36"), written(True), written(None), written(1234)
+    ('P36', 'yes', '–', '1,234')
+    """
+    if value is None:
+        return ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else number(value)
+
+
+def _scientific(value: float, digits: int) -> str:
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{_signed(mantissa)} × 10{str(int(exponent)).translate(_RAISED)}"
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", "−")

@@ -1,0 +1,97 @@
+"""Random streams by name, so that two kinds of draws from one seed do not share a stream.
+
+A generator's key is ``[seed, stream, *numbers]``, or ``[seed, *numbers, stream]`` where a draw is made for
+one query or fact, so that no other query or fact bears on it. numpy pads keys with zeros: ``[7, 41]`` and
+``[7, 41, 0]`` are one stream, so a number stands for one member only, even where members take more numbers.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+from typing import Literal
+
+import numpy as np
+
+
+@unique
+class Stream(Enum):
+    """What is drawn; each member is (number, what its key ends with or begins with)."""
+
+    # Planted studies (qloc.simulation)
+    PLANTED_SETS = 0, "study"
+    PLANTED_BLOCKS = 1, "study"
+    PLANTED_RELATION_STRENGTH = 2, "study"
+    PLANTED_FACT_STRENGTH = 3, "study"
+    PLANTED_NETWORK = 4, "study"
+    PLANTED_POPULARITY = 5, "study"
+    PLANTED_INTERVENTIONS = 21, "study"
+    PLANTED_SYNAPSES = 22, "study"
+    PLANTED_REPROMPTS = 23, "study"
+    PLANTED_EDITS = 24, "study"
+
+    # Tests and descriptions (qloc.analysis)
+    BEYOND_TEMPLATE = 25, "study"
+    BEYOND_ANSWER = 26, "study"
+    INCONSISTENT_SHARE = 30, "study"
+    METHOD_AGREEMENT = 40, "study"
+    RELIABILITY_SPLITS = 41, "study"
+    RELIABILITY_PERMUTATIONS = 42, "study"
+    KINDS_SAMPLE = 43, "study"
+    KINDS_BOOTSTRAP = 44, "study"
+    MODEL_DIFFERENCES = 45, "study"
+    SHOWN_FACTS = 50, "study"
+    TYPICAL_FACT = 51, "study"
+    SLOPES = 60, "study"
+    MULTIVERSE_FACTS = 61, "study"
+    OWN_AGAINST_MATCHED = 70, "study"
+    OWN_AGAINST_OTHER_FACT = 71, "study"
+    BEYOND_REPROMPT = 72, "study"
+    PAIRED = 73, "study"
+    SYNAPSES_ACTIVATION = 80, "study"
+    SYNAPSES_ANSWER = 81, "study"
+    ERASE_AGAINST_MATCHED = 90, "study"
+    UPDATE_AGAINST_MATCHED = 91, "study"
+    CAS_AGAINST_OWN_TOP = 92, "study"
+    CAS_AGAINST_UNION_TOP = 93, "study"
+    CAS_AT_EQUAL_DAMAGE = 99, "study"
+    INTERVENTION_SCREEN = 100, "study"
+    SYNAPSE_SCREEN = 110, "study"
+    EDIT_SCREEN = 120, "study"
+
+    # Choices for one query or fact (qloc.analysis.interventions.choosing, qloc.analysis.editing.choosing)
+    NEIGHBOR = 1, "item"
+    OTHER_FACT = 2, "item"
+    ASKED_AGAIN = 3, "item"
+    EDITED_QUERY = 11, "item"
+    HELD_OUT_QUERIES = 12, "item"
+    NEW_OBJECT = 13, "item"
+    PROBES = 14, "item"
+    EDITED_FACTS = 15, "item"
+
+    def __init__(self, number: int, of: Literal["study", "item"]) -> None:
+        self.number = number
+        self.of = of
+
+    def generator(self, seed: int, *numbers: int) -> np.random.Generator:
+        """Return this stream's generator for a seed.
+
+        Parameters
+        ----------
+        seed : int
+            The study's, the plan's or the user's.
+        *numbers : int
+            What one stream is divided by, such as a relation, a unit or a fact; not negative.
+
+        Returns
+        -------
+        numpy.random.Generator
+            Equal for equal arguments.
+
+        Examples
+        --------
+        >>> first, again = (Stream.PROBES.generator(0, 7).integers(1000) for _ in range(2))
+        >>> bool(first == again)
+        True
+        """
+        key = [seed, self.number, *numbers] if self.of == "study" else [seed, *numbers, self.number]
+        return np.random.default_rng(key)
