@@ -17,11 +17,13 @@ FOLDERS = ("src", *ROOMS, "tests", "docs", "examples", "benchmarks")
 FILES = (
     "CHANGELOG.md",
     "CITATION.cff",
+    "CODE_OF_CONDUCT.md",
     "CONTRIBUTING.md",
     "LICENSE",
     "MANIFEST.in",
     "Makefile",
     "README.md",
+    "SECURITY.md",
     "constraints.txt",
     "pyproject.toml",
 )

@@ -164,6 +164,30 @@ def written(value: Cell) -> str:
     return value if isinstance(value, str) else number(value)
 
 
+def counted(n: int, noun: str) -> str:
+    """Return how many, with the noun in its number.
+
+    Parameters
+    ----------
+    n : int
+        The count.
+    noun : str
+        In the singular; its plural ends in -s, or in -ies.
+
+    Returns
+    -------
+    str
+        The count with separators, and the noun.
+
+    Examples
+    --------
+    >>> counted(1, "query"), counted(2408, "query"), counted(0, "fact")
+    ('1 query', '2,408 queries', '0 facts')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else plural}"
+
+
 def _scientific(value: float, digits: int) -> str:
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return f"{_signed(mantissa)} × 10{str(int(exponent)).translate(_RAISED)}"

@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 import typer
 
 from qloc.cli.shared import conclude, quoted
-from qloc.cli.text_tables import paragraph, table
-
-if TYPE_CHECKING:
-    from qloc.analysis.results import StudyResult, Table
-
-_SHORT: Final = {
-    "kappa": "κ",
-    "dice": "D",
-    "facts": "facts",
-    "neurons": "neurons",
-    "set_size": "|N|",
-    "p_adjusted": "adjusted p",
-    "rank_correlation": "Spearman's ρ",
-}
-"""Headings that fit a terminal; the report has whole ones."""
 
 
 def compare(
@@ -48,6 +33,7 @@ def compare(
       qloc compare step1000.zarr step2000.zarr --out comparison
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.plan import plan_from
+    from qloc.reports.renderers.plain_text import comparison_text
     from qloc.workflows.analyze import compare as compared
 
     found = compared(stores, plan_from(plan).analysis, out)
@@ -57,37 +43,3 @@ def compare(
         conclude("", f"{again}      to keep it, for a report")
     else:
         conclude(f"\nResults: {out}", quoted("qloc", "report", out))
-
-
-def comparison_text(result: StudyResult) -> str:
-    """A comparison as a page of text."""
-    lines = [result.title, f"  {result.facts}"]
-    for question in result.questions:
-        shown = [found for name in ("models", "model_differences") if (found := question.table(name))]
-        for one in shown:
-            lines += ["", one.title, as_text(one)]
-        lines += ["", *(paragraph(test.sentence()) for test in question.tests)]
-    return "\n".join([*lines, "", *(paragraph(note) for note in result.notes)])
-
-
-def as_text(shown: Table) -> str:
-    """A table with its intervals joined: ``0.31 [0.25, 0.37]``."""
-    names = [n for n in shown.columns if not n.endswith(("_low", "_high"))]
-    heads = [_short(shown, name) for name in names]
-    columns = [
-        [_with_interval(shown, name, row) for row in range(len(shown.columns[name]))] for name in names
-    ]
-    return table(heads, list(zip(*columns, strict=True)))
-
-
-def _short(shown: Table, name: str) -> str:
-    label = shown.labels.get(name) or name.replace("_", " ")
-    return _SHORT.get(name) or label.removesuffix(" by CS2")
-
-
-def _with_interval(shown: Table, name: str, row: int) -> str | float | int | bool | None:
-    value = shown.columns[name][row]
-    if f"{name}_low" not in shown.columns or value is None:
-        return value
-    low, high = (shown.columns[f"{name}_{end}"][row] for end in ("low", "high"))
-    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.2f}, {high:.2f}]"

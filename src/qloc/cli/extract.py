@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from qloc.cli import extract_options as opt
-from qloc.cli.shared import Log, Quiet, conclude, counted, quoted
+from qloc.cli.shared import Log, Quiet, conclude, quoted
 from qloc.errors import InputError, message
 from qloc.progress import Progress, duration, size
+from qloc.rounding import counted
 
 _NEEDED: Final = {"model": "embedded:causal", "facts": "embedded", "out": "study.zarr"}
 _SCHEME: Final = re.compile("[a-z][a-z0-9+.-]+:/")

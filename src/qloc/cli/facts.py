@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qloc.cli import extract_options as opt
-from qloc.cli.shared import Command, Log, Quiet, conclude, counted, quoted
-from qloc.cli.text_tables import table
+from qloc.cli.shared import Command, Log, Quiet, conclude, quoted
 from qloc.progress import Progress
+from qloc.rounding import counted, share
+from qloc.text_tables import table
 
 if TYPE_CHECKING:
-    from qloc.extract.signals.extraction import Extraction
-    from qloc.extract.signals.facts_check import Checked
+    from qloc.workflows.check_facts import FactsCheck
 
 facts = typer.Typer(
     name="facts",
@@ -26,8 +23,6 @@ facts = typer.Typer(
     rich_markup_mode=None,
     help="Look at facts before a model is run over them.",
 )
-
-_COLUMNS: Final = ("id", "relation", "subject", "object", "queries", "askable", "known", "leaking", "left")
 
 
 @facts.command(cls=Command)
@@ -77,73 +72,36 @@ def check(
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.errors import InputError, message
     from qloc.plan import Plan, plan_from
-    from qloc.workflows.extract import prepared
+    from qloc.workflows.check_facts import check_facts
 
     if model is None:
         rule, action = "a value of --model", "Add one, such as --model embedded:causal"
         raise InputError(message("model", None, rule, "qloc facts check", action))
     flags = {name: value for name, value in ctx.params.items() if name in Plan.model_fields}
-    extraction = prepared(plan_from(None, flags))
-    from qloc.extract.signals.facts_check import checked
-
-    found: list[Checked] = []
     with Progress(quiet=quiet, log=log) as progress:
-        progress.say(f"Loading {model} …")
-        n_queries = sum(map(len, extraction.asking.asked))
-        with progress.stage("check", n_queries) as advance:
-            for one in checked(extraction):
-                found.append(one)
-                advance(one.n_askable)
+        counts = check_facts(plan_from(None, flags), progress=progress)
     if out:
-        _write(out, found)
+        counts.write_csv(out)
     if not quiet:
-        typer.echo("\n".join(_page(extraction, found)))
+        typer.echo("\n".join(_page(counts)))
     following = quoted("qloc", "extract", "--model", model, "--facts", facts, "--out", "study.zarr")
     conclude(f"\nTable: {out}" if out else "", following, quiet=quiet)
 
 
-def _page(extraction: Extraction, found: Sequence[Checked]) -> Iterator[str]:
-    facts, asking = extraction.facts, extraction.asking
-    n_queries = sum(len(one.fact.queries) for one in found)
-    n_askable, n_known = sum(one.n_askable for one in found), sum(one.n_known for one in found)
-    yield f"{counted(len(found), 'fact')} with {counted(n_queries, 'query')}"
-    yield f"  askable   {_share(n_askable, n_queries)} of the queries"
-    yield from (f"            {count:,} not: {reason}" for reason, count in asking.excluded.items())
-    yield f"  known     {_share(n_known, n_askable)} of the askable queries"
-    yield f"  leaking   {_share(sum(one.fact.leaks for one in found), len(found))} of the facts"
-    yield f"  duplicate {counted(facts.merged, 'fact')}, merged with an earlier one"
-    yield from (f"  counted   {count:,} × {reason}" for reason, count in facts.skipped.items())
+def _page(counts: FactsCheck) -> Iterator[str]:
+    yield f"{counted(len(counts.facts), 'fact')} with {counted(counts.n_queries, 'query')}"
+    yield f"  askable   {_share(counts.n_askable, counts.n_queries)} of the queries"
+    yield from (f"            {count:,} not: {reason}" for reason, count in counts.excluded.items())
+    yield f"  known     {_share(counts.n_known, counts.n_askable)} of the askable queries"
+    yield f"  leaking   {_share(counts.n_leaking, len(counts.facts))} of the facts"
+    yield f"  duplicate {counted(counts.merged, 'fact')}, merged with an earlier one"
+    yield from (f"  counted   {count:,} × {reason}" for reason, count in counts.skipped.items())
     yield "\nBy relation"
-    heads = ["relation", "facts", "leaking", "queries", "askable", "known", "k ≥ 2", "k ≥ 3"]
-    yield table(heads, [_row(name, found) for name in facts.relations()])
-    left = Counter(one.left for one in found)
+    rows = counts.by_relation()
+    yield table([*rows[0]], [[*row.values()] for row in rows])
     yield "\nKnown queries left of a fact (k), leaking facts aside"
-    yield table(["k", "facts"], [[k, left[k]] for k in sorted(left)])
-
-
-def _row(relation: str, found: Sequence[Checked]) -> list[str | int]:
-    here = [one for one in found if one.fact.relation == relation]
-    sums = [
-        sum(one.fact.leaks for one in here),
-        sum(len(one.fact.queries) for one in here),
-        sum(one.n_askable for one in here),
-        sum(one.n_known for one in here),
-    ]
-    return [relation, len(here), *sums, *(sum(one.left >= k for one in here) for k in (2, 3))]
+    yield table(["k", "facts"], [*counts.left.items()])
 
 
 def _share(n: int, of: int) -> str:
-    return f"{n:,} of {of:,} ({100 * n / of:.0f}%)" if of else "0 of 0"
-
-
-def _write(out: Path, found: Sequence[Checked]) -> None:
-    from qloc.text_files import write_text
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for one in found:
-        fact = one.fact
-        cells: list[Any] = [fact.id, fact.relation, fact.subject, fact.object, len(fact.queries)]
-        writer.writerow([*cells, one.n_askable, one.n_known, int(fact.leaks), one.left])
-    write_text(text.getvalue(), out, "table")
+    return f"{n:,} of {of:,} ({share(n / of)})" if of else "0 of 0"

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 import typer
 import yaml
 
-from qloc.cli.compare import as_text
 from qloc.cli.shared import conclude, quoted
-from qloc.cli.text_tables import paragraph
 from qloc.errors import InputError, message
-
-if TYPE_CHECKING:
-    from qloc.analysis.results import StudyResult
-
-MADE: Final = "chen"
-"""The study whose tables are made."""
 
 
 def reproduce(
@@ -61,37 +53,21 @@ def reproduce(
       qloc extract --plan chen.yaml --model gpt2 --facts pararel:pararel --out gpt2.zarr
       qloc reproduce chen gpt2.zarr llama.zarr --out chen
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    from qloc.analysis.reproductions.published import published as on_file
     from qloc.plan import plan_from
+    from qloc.reports.renderers.plain_text import reproduction_text
+    from qloc.workflows.reproduce import published_study, reproduce_study
 
-    source = on_file(study, published)
-    if study != MADE:
-        at, action = f"qloc reproduce {study}", f"Until then, {source.instead}"
-        raise InputError(message("a part", one, "made by qloc", at, action) for one in source.missing)
+    source = published_study(study, published)
     if print_plan:
         typer.echo(yaml.safe_dump(dict(source.plan), sort_keys=False, allow_unicode=True), nl=False)
         return
     if not stores:
         rule, action = "one store at least", "Give one, or --print-plan for the plan that makes it"
         raise InputError(message("stores", [], rule, "qloc reproduce", action))
-    from qloc.analysis.reproductions.chen_tables import reproduce as reproduced
-    from qloc.workflows.analyze import open_study
-
-    opened = open_study(stores[0]) if len(stores) == 1 else open_study(stores)
-    result = reproduced(opened, plan_from(plan).analysis, source)
-    typer.echo(_page(result))
+    result = reproduce_study(source, stores, plan_from(plan).analysis, out)
+    typer.echo(reproduction_text(result))
     if out is None:
         again = quoted("qloc", "reproduce", study, *stores, "--out", study)
         conclude("", f"{again}      to keep them, for a report")
     else:
-        result.save(out)
         conclude(f"\nResults: {out}", quoted("qloc", "report", out))
-
-
-def _page(result: StudyResult) -> str:
-    lines = [result.title, f"  {result.facts}"]
-    for question in result.questions:
-        lines += ["", question.title, paragraph(question.answer)]
-        lines += [f"\n{as_text(table)}" for table in question.tables]
-        lines += [paragraph(question.method)] if question.method else []
-    return "\n".join([*lines, "", *(paragraph(note) for note in result.notes)])

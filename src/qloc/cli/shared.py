@@ -98,18 +98,6 @@ def conclude(result: str, *following: str, quiet: bool = False) -> None:
             typer.echo(f"  {line}")
 
 
-def counted(n: int, noun: str) -> str:
-    """How many, with the noun in its number.
-
-    Examples
-    --------
-    >>> counted(1, "query"), counted(2408, "query"), counted(0, "fact")
-    ('1 query', '2,408 queries', '0 facts')
-    """
-    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{n:,} {noun if n == 1 else several}"
-
-
 def quoted(*words: object) -> str:
     """A command line that a shell takes as it stands."""
     return shlex.join(str(word) for word in words)

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from qloc.cli.shared import Log, Quiet, conclude, counted, quoted
+from qloc.cli.shared import Log, Quiet, conclude, quoted
 from qloc.progress import Progress, size
+from qloc.rounding import counted
 
 
 def _number(text: str) -> Any:

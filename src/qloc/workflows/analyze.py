@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, overload
 
@@ -118,6 +119,112 @@ def analyze(
     result = analyzed(open_study(store), plan or AnalysisPlan(), progress=progress)
     result.save(Path(out))
     return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analyzed:
+    """What the analysis of several stores left.
+
+    Attributes
+    ----------
+    results : dict of Path to StudyResult
+        Folder of each result: the stores' in their order, then the comparison's where there is one.
+    not_compared : str
+        Why there is no comparison; empty where there is one, or one store only.
+    """
+
+    results: Mapping[Path, StudyResult]
+    not_compared: str = ""
+
+
+def analyze_stores(
+    stores: Sequence[str | Path],
+    plan: AnalysisPlan | None = None,
+    out: str | Path | None = None,
+    *,
+    progress: Progress | None = None,
+    done: Callable[[StudyResult], None] | None = None,
+) -> Analyzed:
+    """Analyze several stores, each by itself, and compare them on what all of them were asked.
+
+    Parameters
+    ----------
+    stores : sequence of str or Path
+        One at least. With one, nothing is compared.
+    plan : AnalysisPlan or None
+        What is asked; the defaults where it is None.
+    out : str, Path or None
+        Folder for the results; see :func:`result_folders_for`.
+    progress : Progress or None
+        Told of each step.
+    done : callable or None
+        Called with each result as soon as it is saved.
+
+    Returns
+    -------
+    Analyzed
+        The results. That nothing is common to the stores is no failure: each has its own.
+
+    Raises
+    ------
+    SchemaError
+        A path is not a store.
+    FloorError
+        The plan asks below what a store's panel keeps.
+    StorageError
+        The disk refused.
+    """
+    progress, done = progress or Progress(quiet=True), done or (lambda result: None)
+    results: dict[Path, StudyResult] = {}
+    for store, folder in zip(stores, result_folders_for(stores, out), strict=True):
+        progress.say(f"Analyzing {store} …")
+        results[folder] = analyze(store, plan, folder, progress=progress)
+        done(results[folder])
+    if len(stores) < 2:
+        return Analyzed(results=results)
+    progress.say("Comparing them on what all were asked …")
+    folder = Path(out, COMPARISON) if out else Path(f"{COMPARISON}-results")
+    forget(folder)  # of what was there before: it may not be replaced
+    try:
+        results[folder] = compare(stores, plan, folder)
+    except InputError as error:
+        return Analyzed(results=results, not_compared=str(error))
+    done(results[folder])
+    return Analyzed(results=results)
+
+
+def result_folders_for(stores: Sequence[str | Path], out: str | Path | None) -> list[Path]:
+    """Return where the results of each store go.
+
+    Parameters
+    ----------
+    stores : sequence of str or Path
+        Stores, or URLs of stores.
+    out : str, Path or None
+        Of one store, its folder; of several, the folder that theirs are made in. None: beside the caller,
+        each by the store's name with ``-results``.
+
+    Returns
+    -------
+    list of Path
+        One a store, all different.
+
+    Examples
+    --------
+    >>> [str(folder) for folder in result_folders_for([Path("a/gpt2.zarr"), Path("b/gpt2.zarr")], "results")]
+    ['results/gpt2', 'results/gpt2-2']
+    >>> [str(folder) for folder in result_folders_for(["s3://bucket/gpt2.zarr"], None)]
+    ['gpt2-results']
+    """
+    if out and len(stores) == 1:
+        return [Path(out)]
+    names = [COMPARISON] if len(stores) > 1 else []
+    for store in stores:
+        place = str(store) if "://" in str(store) else str(Path(store).resolve())
+        stem = place.rstrip("/").rpartition("/")[2].removesuffix(".zip").removesuffix(".zarr")
+        again = sum(name == stem or name.startswith(f"{stem}-") for name in names)
+        names.append(f"{stem}-{again + 1}" if stem in names else stem)
+    return [Path(out, name) if out else Path(f"{name}-results") for name in names[-len(stores) :]]
 
 
 def compare(stores: Sequence[str | Path], plan: AnalysisPlan | None, out: str | Path | None) -> StudyResult:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from qloc.cli.shared import conclude, counted, quoted
+from qloc.cli.shared import conclude, quoted
 from qloc.errors import InputError, message
 from qloc.progress import size
+from qloc.rounding import counted
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 _SETS = "Neuron sets"

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qloc.cli.shared import Log, Quiet, conclude, counted, quoted
+from qloc.cli.shared import Log, Quiet, conclude, quoted
 from qloc.progress import Progress
+from qloc.rounding import counted
 
 if TYPE_CHECKING:
     from qloc.workflows.repair import Mended

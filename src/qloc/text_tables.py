@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 from typing import Final
 
+from qloc.rounding import Cell, written
+
 WIDTH: Final = 100
 """Columns that a page of text takes at most."""
-
-Cell = str | float | int | bool | None
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, indent: int = 2) -> str:
@@ -20,7 +19,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, indent: int =
     --------
     >>> print(table(["model", "κ"], [["gpt2", 0.25], ["bert", None]]))
       model      κ
-      gpt2   0.250
+      gpt2   0.25
       bert       –
     """
     cells = [[written(cell) for cell in row] for row in rows]
@@ -34,23 +33,6 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, indent: int =
         for line in (list(heads), *cells)
     ]
     return "\n".join(" " * indent + line for line in lines)
-
-
-def written(cell: Cell) -> str:
-    """A cell in words: three significant decimals, – where there is nothing.
-
-    Examples
-    --------
-    >>> [written(cell) for cell in (0.12345, 12345, True, None, float("nan"), "as it is")]
-    ['0.123', '12,345', 'yes', '–', '–', 'as it is']
-    """
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return "–"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
 
 
 def paragraph(text: str, *, indent: int = 2) -> str:

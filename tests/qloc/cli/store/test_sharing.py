@@ -1,4 +1,4 @@
-"""Sharing on the command line: each command's help, what it says, and how it refuses."""
+"""``qloc store`` for sharing, as users type it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from commands import done, refused
+from typer.testing import CliRunner
 
 from qloc.cli import app
 from qloc.simulation.simulate import simulate
 
+
+def test_pack_of_a_url_says_to_pull_it(tmp_path: Path) -> None:
+    url = "s3://bucket/gpt2.zarr"
+    assert refused("store", "pack", url) == (
+        f"Error: store is '{url}'; expected a path on this machine. At qloc store pack. "
+        f"Run qloc store pull {url} STORE, and give STORE."
+    )
+
+
 COMMANDS = ["repair", "pack", "unpack", "push", "pull", "export", "import", "diff", "merge"]
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["store", *map(str, arguments)], prog_name="qloc")
-
-
-def done(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*arguments: object, code: int = 2) -> str:
-    result = run(*arguments)
-    assert (result.exit_code, result.stdout) == (code, ""), result.output
-    assert isinstance(result.exception, SystemExit)
-    return result.stderr.removesuffix("\n")
 
 
 @pytest.fixture(scope="module")
@@ -42,47 +35,47 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_a_page_to_act_on(command: str) -> None:
-    page = done(command, "--help")
+    page = done("store", command, "--help")
     assert page.startswith(f"Usage: qloc store {command} ")
     assert "\b" not in page
     assert re.search(rf"\n +qloc store {command} [a-z]+", page)
 
 
 def test_store_lists_them() -> None:
-    page = done("--help").partition("Commands:\n")[2]
+    page = done("store", "--help").partition("Commands:\n")[2]
     assert [line.split()[0] for line in page.splitlines()] == ["info", "verify", *COMMANDS]
 
 
 def test_pack_and_unpack(planted: Path, tmp_path: Path) -> None:
     archive, again = tmp_path / "p.zarr.zip", tmp_path / "p.zarr"
-    said = done("pack", planted, archive)
+    said = done("store", "pack", planted, archive)
     assert re.fullmatch(
         re.escape(f"Archive: {archive} (")
         + r"[\d.]+ kB\)\nNext:\n"
         + re.escape(f"  qloc store info {archive}\n  qloc store unpack {archive}\n"),
         said,
     )
-    assert done("info", archive).startswith(f"{archive}: qloc store, schema 1, complete\n")
-    assert done("verify", archive).startswith(f"{archive}: every byte is as it was written.\n")
-    assert done("unpack", archive) == (
+    assert done("store", "info", archive).startswith(f"{archive}: qloc store, schema 1, complete\n")
+    assert done("store", "verify", archive).startswith(f"{archive}: every byte is as it was written.\n")
+    assert done("store", "unpack", archive) == (
         f"Store: {again}, every byte as it was packed.\n"
         f"Next:\n  qloc analyze {again}\n  qloc store info {again}\n"
     )
-    assert refused("unpack", archive) == (
+    assert refused("store", "unpack", archive) == (
         f"Error: path is 'there already'; expected nothing yet. At {again}. Give another OUT."
     )
 
 
 def test_push_and_pull(planted: Path, tmp_path: Path) -> None:
     url, again = f"file://{tmp_path}/there/p.zarr", tmp_path / "p.zarr"
-    assert done("push", planted, url) == (
+    assert done("store", "push", planted, url) == (
         f"Store: {url}, every object as it is here.\nNext:\n  qloc analyze {url}\n"
         f"  qloc store pull {url} p.zarr\n"
     )
-    assert done("info", url).startswith(f"{url}: qloc store, schema 1, complete\n")
-    assert done("verify", url).startswith(f"{url}: every byte is as it was written.\n")
+    assert done("store", "info", url).startswith(f"{url}: qloc store, schema 1, complete\n")
+    assert done("store", "verify", url).startswith(f"{url}: every byte is as it was written.\n")
     log = tmp_path / "log"
-    assert done("pull", url, again, "--log", log) == (
+    assert done("store", "pull", url, again, "--log", log) == (
         f"Store: {again}, every byte as its manifest says.\n"
         f"Next:\n  qloc analyze {again}\n  qloc store info {again}\n"
     )
@@ -90,7 +83,7 @@ def test_push_and_pull(planted: Path, tmp_path: Path) -> None:
     assert (last["event"], last["stage"], last["done"]) == ("end", "pull", last["total"])
     analyzed = CliRunner().invoke(app, ["analyze", url, "--out", str(tmp_path / "results")])
     assert analyzed.exit_code == 0, analyzed.output
-    said = refused("push", planted, "https://example.org/p.zarr")
+    said = refused("store", "push", planted, "https://example.org/p.zarr")
     assert said.startswith(
         "Error: URL is 'https://example.org/p.zarr'; expected a URL that can be written to"
     )
@@ -101,7 +94,7 @@ def test_without_the_extra_it_is_named(scheme: str, tmp_path: Path, monkeypatch:
     package = {"s3": "obstore", "memory": "fsspec"}[scheme]
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "qloc.store.places.object_store_fsspec", raising=False)
-    assert refused("pull", f"{scheme}://bucket/p.zarr", tmp_path / "p.zarr") == (
+    assert refused("store", "pull", f"{scheme}://bucket/p.zarr", tmp_path / "p.zarr") == (
         f"Error: package {package} for {scheme}:// is 'missing'; expected an installed one. "
         f"At {scheme}://bucket/p.zarr. pip install 'qloc[remote]'."
     )
@@ -111,12 +104,12 @@ def test_broken_archive_exits_3_with_every_problem(planted: Path, tmp_path: Path
     import zipfile
 
     archive = tmp_path / "p.zarr.zip"
-    done("pack", planted, archive)
+    done("store", "pack", planted, archive)
     with zipfile.ZipFile(archive, "a") as opened:
         opened.writestr("../one", b"")
         opened.writestr("/two", b"")
     for command in ("unpack", "info", "verify"):
-        said = refused(command, archive, code=3).splitlines()
+        said = refused("store", command, archive, code=3).splitlines()
         assert said[:3] == [
             "Errors:",
             f"  - name of a member is '../one'; expected a path inside the store. At {archive}. "
@@ -127,51 +120,14 @@ def test_broken_archive_exits_3_with_every_problem(planted: Path, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.zarr.zip"]
 
 
-def test_export_and_import(planted: Path, tmp_path: Path) -> None:
-    file, back = tmp_path / "p.h5", tmp_path / "back.zarr"
-    said = done("export", planted, file)
-    assert said.startswith(f"File: {file} (")
-    assert said.endswith(f"Next:\n  qloc store import {file} COPY.zarr\n")
-    assert done("import", file, back) == (
-        f"Store: {back}, every array as it was exported.\nNext:\n  qloc analyze {back}\n"
-    )
-    assert (back / "manifest.json").read_bytes() == (planted / "manifest.json").read_bytes()
-
-
-def test_neurons_as_json(planted: Path, tmp_path: Path) -> None:
-    file = tmp_path / "n.json"
-    said = done("export", planted, file, "--format", "neurons", "--threshold", 0.3, "--share", 0)
-    assert said.endswith(f"Next:\n  qloc store import {file} --store {planted}\n")
-    found = json.loads(file.read_bytes())
-    found = {**dict(list(found.items())[:5]), "other": []}
-    file.write_text(json.dumps(found))
-    said = done("import", file, "--store", planted, "--threshold", 0.3, "--share", 0)
-    assert said == (
-        f"{file}: 5 facts of {planted}; 1 in the file only, 7 in the store only\n"
-        "  refined neurons of a fact, Jaccard: mean 1.0000, smallest 1.0000, "
-        f"100.00% of the facts have equal ones\nNext:\n  qloc analyze {planted}\n"
-    )
-    file.write_text("{}")
-    assert done("import", file, "--store", planted).startswith(f"{file}: 0 facts of {planted}; 0 in")
-
-
-def test_wrong_usage_of_export_and_import(planted: Path, tmp_path: Path) -> None:
-    assert refused("export", planted, tmp_path / "x", "--format", "csv") == (
-        "Error: format is 'csv'; expected hdf5 or neurons. At --format. Correct it."
-    )
-    rule = "expected OUT, of an HDF5 file, or --store, of neurons as JSON. At qloc store import. Give one."
-    assert refused("import", "x.h5") == f"Error: target is 'neither'; {rule}"
-    assert refused("import", "x.h5", "out", "--store", planted) == f"Error: target is 'both'; {rule}"
-
-
 def test_diff(planted: Path, tmp_path: Path) -> None:
-    said = done("diff", planted, planted)
+    said = done("store", "diff", planted, planted)
     assert said.startswith(f"{planted} and {planted}: 12 facts, 32 queries\n  fingerprint: the same\n")
     assert said.endswith(f"Next:\n  qloc store diff {planted} {planted} --json      for every array\n")
-    found = json.loads(done("diff", planted, planted, "--json", "--threshold", 0.3))
+    found = json.loads(done("store", "diff", planted, planted, "--json", "--threshold", 0.3))
     assert (found["threshold"], found["sets"]["ig"]["exact"]) == (0.3, 1.0)
     simulate(tmp_path / "other.zarr", facts=8, relations=2, templates=3)
-    said = refused("diff", planted, tmp_path / "other.zarr")
+    said = refused("store", "diff", planted, tmp_path / "other.zarr")
     assert "  - stores is 'sizes.fact: 12 → 8'; expected the same in both. At " in said
 
 
@@ -187,15 +143,15 @@ def test_merge(planted: Path, tmp_path: Path) -> None:
             for unit in chosen:
                 writer.write(made.block(unit))
     a, b, c, out = (tmp_path / name for name in ("a.zarr", "b.zarr", "c.zarr", "out.zarr"))
-    assert done("merge", a, b, out) == (
+    assert done("store", "merge", a, b, out) == (
         f"Store: {out} (complete)\nNext:\n  qloc analyze {out}\n  qloc store info {out}\n"
     )
     half = tmp_path / "half.zarr"
-    assert done("merge", a, c, half) == (
+    assert done("store", "merge", a, c, half) == (
         f"Store: {half} (1 of {len(units)} units)\nNext:\n"
         f"  the qloc extract command of these stores with --out {half}\n  qloc store info {half}\n"
     )
-    assert refused("merge", planted, a, tmp_path / "x.zarr") == (
+    assert refused("store", "merge", planted, a, tmp_path / "x.zarr") == (
         "Error: store is 'complete'; expected an unfinished store, with units that others lack. "
         f"At {planted}. Use it as it is: it lacks nothing."
     )

@@ -1,0 +1,88 @@
+"""A published study's tables from stores, its values beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from qloc.errors import InputError, message
+from qloc.plan import AnalysisPlan
+
+if TYPE_CHECKING:
+    from qloc.analysis.reproductions.published import Published
+    from qloc.analysis.results import StudyResult
+
+MADE: Final = "chen"
+"""The study whose tables are made."""
+
+
+def published_study(name: str, file: Path | None = None) -> Published:
+    """Return what is on file of a published study whose tables can be made.
+
+    Parameters
+    ----------
+    name : str
+        ``chen``, ``dai`` or ``niu``.
+    file : Path or None
+        A file of published values, in the form of published.yaml.
+
+    Returns
+    -------
+    Published
+        Its plan, settings and values.
+
+    Raises
+    ------
+    InputError
+        The name of no study, a file that is none, or a study whose tables are not made yet: every missing
+        part.
+    """
+    from qloc.analysis.reproductions.published import published
+
+    source = published(name, file)
+    if name != MADE:
+        place, action = f"qloc reproduce {name}", f"Until then, {source.instead}"
+        raise InputError(message("a part", part, "made by qloc", place, action) for part in source.missing)
+    return source
+
+
+def reproduce_study(
+    source: Published,
+    stores: Sequence[str | Path],
+    plan: AnalysisPlan | None = None,
+    out: str | Path | None = None,
+) -> StudyResult:
+    """Make the tables of a published study from stores, models side by side.
+
+    Parameters
+    ----------
+    source : Published
+        Of :func:`published_study`.
+    stores : sequence of str or Path
+        One at least; several are taken on the facts that all of their models were asked.
+    plan : AnalysisPlan or None
+        Thresholds and k₀; the defaults where it is None.
+    out : str, Path or None
+        Folder that the result is saved in.
+
+    Returns
+    -------
+    StudyResult
+        The tables, which are descriptive.
+
+    Raises
+    ------
+    SchemaError
+        A path is not a store; every one.
+    StorageError
+        The disk refused.
+    """
+    from qloc.analysis.reproductions.chen_tables import reproduce
+    from qloc.workflows.analyze import open_study
+
+    study = open_study(stores[0]) if len(stores) == 1 else open_study(stores)
+    result = reproduce(study, plan or AnalysisPlan(), source)
+    if out is not None:
+        result.save(Path(out))
+    return result

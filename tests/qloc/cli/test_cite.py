@@ -1,0 +1,38 @@
+"""``qloc cite``: everything, or what a store used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import done, refused
+
+from qloc.references import BIBLIOGRAPHY, cited
+from qloc.simulation.simulate import simulate
+from qloc.workflows.cite import cite
+
+
+def test_cite_lists_what_was_used(planted: Path, tmp_path: Path) -> None:
+    assert done("cite").splitlines() == [reference.line() for reference in BIBLIOGRAPHY.values()]
+    assert done("cite", planted).splitlines() == [*cited("sundararajan2017", "dai2022", "chen2025")]
+    assert refused("cite", tmp_path, tmp_path / "none") == (
+        "Errors:\n" + "\n".join(
+            f"  - path is '{path}'; expected a store, or a folder with results. At {path}. "
+            "Give what qloc extract or qloc analyze wrote."
+            for path in (tmp_path, tmp_path / "none")
+        )
+    )  # fmt: skip
+    pytest.importorskip("obstore", reason="qloc[remote] is not installed")
+    assert done("cite", planted.as_uri()) == done("cite", planted)
+    nothing = tmp_path.as_uri()
+    assert refused("cite", nothing) == (
+        f"Error: path is '{nothing}'; expected a store, or a folder with results. At {nothing}. "
+        "Give what qloc extract or qloc analyze wrote."
+    )
+
+
+def test_cite_lists_the_sources_of_edits_and_data(tmp_path: Path) -> None:
+    out = tmp_path / "s.zarr"
+    simulate(out, facts=12, relations=2, templates=3, phases=("signals", "interventions", "edits"))
+    lines = cite([out])
+    assert lines == cited("sundararajan2017", "dai2022", "chen2025", "meng2022")

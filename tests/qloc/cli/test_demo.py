@@ -1,0 +1,24 @@
+"""``qloc demo`` where torch is not installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import blocked, done
+
+
+@pytest.mark.slow
+def test_without_torch_the_demo_starts_from_the_shipped_extraction(tmp_path: Path) -> None:
+    from qloc.shipped import KINDS
+
+    result = blocked("demo", "--out", tmp_path / "demo")
+    assert result.returncode == 0, result.stderr
+    page = tmp_path / "demo" / "report.html"
+    assert result.stdout.startswith(f"Report: {page}\n")
+    text = page.read_text()
+    for kind in KINDS:
+        store = tmp_path / "demo" / f"{kind}.zarr"
+        assert f"{store} starts from the shipped extraction, 5 facts a relation" in result.stderr
+        assert done("store", "verify", store)
+        assert f"embedded:{kind}" in text

@@ -1,0 +1,41 @@
+"""The demonstration, from extraction to report."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from qloc.progress import Progress
+
+
+@pytest.mark.slow
+def test_the_demo_makes_everything_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="qloc[extract] is not installed")
+    from qloc.extract.embedded import checkpoint
+    from qloc.workflows import demo
+
+    if not all((checkpoint(kind) / "config.json").exists() for kind in demo.KINDS):
+        pytest.skip("the embedded models are not made yet")
+    monkeypatch.setattr(demo, "FACTS_OF_A_RELATION", 3)
+    monkeypatch.setattr(demo, "EDITED_OF_A_RELATION", 1)
+    said = io.StringIO()
+    page = demo.demo(tmp_path / "d", progress=Progress(stream=said))
+    assert page == tmp_path / "d" / "report.html"
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == [
+        "causal.zarr",
+        "masked.zarr",
+        "report.html",
+        "results",
+    ]
+    text = page.read_text()
+    for kind in demo.KINDS:
+        assert f"embedded:{kind}" in text
+        assert (tmp_path / "d" / "results" / kind / "study.json").exists()
+    assert "How do the models differ on the same facts?" in text
+    first = page.read_bytes()
+    again = io.StringIO()
+    demo.demo(tmp_path / "d", progress=Progress(stream=again))
+    assert again.getvalue().count("holds this extraction already.") == 2
+    assert page.read_bytes() == first

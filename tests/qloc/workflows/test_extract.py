@@ -1,0 +1,169 @@
+"""Extraction into a store: run, stopped, gone on with, divided over workers."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qloc.errors import InputError
+from qloc.plan import Plan
+from qloc.progress import Progress
+from qloc.workflows.analyze import open_study
+from qloc.workflows.extract import extract_study
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """Give a plan of three facts for the embedded causal model."""
+    pytest.importorskip("torch", reason="qloc[extract] is not installed")
+    from qloc.extract.embedded import checkpoint
+
+    if not (checkpoint("causal") / "config.json").exists():
+        pytest.skip("the embedded models are not made yet")
+    path = tmp_path / "facts.jsonl"
+    with path.open("w") as lines:
+        for subject, answer in (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lima")):
+            fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
+            queries = ["The capital of [X] is [Y].", "[X] has its capital in [Y]."]
+            lines.write(json.dumps({**fact, "queries": queries}) + "\n")
+    given = {"steps": 3, "unit_facts": 1, "device": "cpu", "phases": ("signals",)}
+    return Plan(model="embedded:causal", facts=str(path), **given)
+
+
+def test_extraction_gives_a_study(plan: Plan, tmp_path: Path) -> None:
+    found = extract_study(plan, tmp_path / "s.zarr")
+    assert (found.n_facts, found.n_queries, found.n_units, found.n_done) == (3, 6, 3, 0)
+    assert found.path == tmp_path / "s.zarr"
+    assert found.seconds > 0
+    assert found.n_bytes == sum(p.stat().st_size for p in found.path.rglob("*") if p.is_file())
+    study = open_study(found.path)
+    assert study.queries["answer"].values.tolist() == ["Paris"] * 2 + ["Nairobi"] * 2 + ["Lima"] * 2
+    assert np.isfinite(study.queries["log_probability"].values).all()
+    assert study.attrs["model"] == "embedded:causal"
+
+
+def test_a_stopped_extraction_goes_on_and_is_equal(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qloc.extract.signals.extraction import Extraction
+    from qloc.store.writing.writer import Writer
+
+    whole = extract_study(plan, tmp_path / "whole.zarr").path
+    whole_extract = Extraction.extract
+
+    def stopped(self: Extraction, unit: object) -> object:
+        if unit.number == 2:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+        return whole_extract(self, unit)  # type: ignore[arg-type]
+
+    out = tmp_path / "stopped.zarr"
+    with monkeypatch.context() as patched:
+        patched.setattr(Extraction, "extract", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            extract_study(plan, out)
+    assert not open_study(out).complete
+
+    def cannot_finalize(self: Writer, run: object = None) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:  # all units are in, but the store is not assembled
+        patched.setattr(Writer, "finalize", cannot_finalize)
+        with pytest.raises(KeyboardInterrupt):
+            extract_study(plan, out)
+    said = io.StringIO()
+    found = extract_study(plan, out, progress=Progress(stream=said))
+    assert found.n_done == 3
+    assert f"3 of 3 units are in {out} already.\n" in said.getvalue()
+    assert (out / "signals" / "zarr.json").read_bytes() == (whole / "signals" / "zarr.json").read_bytes()
+    for name in ("queries", "facts", "signals"):
+        assert getattr(open_study(out), name).load().identical(getattr(open_study(whole), name).load())
+
+
+def test_a_dry_run_writes_nothing_and_is_near(plan: Plan, tmp_path: Path) -> None:
+    would = extract_study(plan, tmp_path / "s.zarr", dry_run=True)
+    assert not (tmp_path / "s.zarr").exists()
+    did = extract_study(plan, tmp_path / "s.zarr")
+    assert (would.n_facts, would.n_queries, would.n_units) == (did.n_facts, did.n_queries, did.n_units)
+    assert would.seconds > 0
+    # Chunks only: metadata and manifest do not grow with the facts, and are most of so small a store.
+    chunks = sum(p.stat().st_size for p in did.path.glob("**/c/**/*") if p.is_file())
+    assert 0.5 * chunks < would.n_bytes < 2 * chunks
+
+
+def test_a_finished_store_needs_no_weights(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qloc.extract.models.loading import ModelSource
+
+    out = tmp_path / "s.zarr"
+    done = extract_study(plan, out)
+
+    def loaded(self: ModelSource, **_: object) -> None:
+        raise AssertionError("the weights were read")
+
+    monkeypatch.setattr(ModelSource, "load", loaded)
+    again = extract_study(plan, out)
+    assert again == replace(done, n_done=3, seconds=0.0)
+    with pytest.raises(InputError, match=r"^fingerprint of signals is .*steps: 3 → 5"):
+        extract_study(plan.model_copy(update={"steps": 5}), out)
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_store_bit_for_bit(plan: Plan, tmp_path: Path) -> None:
+    """Each worker prepares model and facts by itself; threads, batches and proofs must not differ."""
+    pytest.importorskip("distributed", reason="qloc[cluster] is not installed")
+    from qloc.store.schema import manifest
+
+    whole = extract_study(plan, tmp_path / "whole.zarr").path
+    said = io.StringIO()
+    shared = plan.model_copy(update={"workers": 2})
+    found = extract_study(shared, tmp_path / "shared.zarr", progress=Progress(stream=said))
+    assert (found.n_done, found.n_units) == (0, 3)
+    assert "extract: 6 of 6 queries" in said.getvalue()
+    ours, theirs = (manifest.read(store) for store in (found.path, whole))
+    assert ours["objects"] == theirs["objects"]
+    assert ours["run"]["environment"] == theirs["run"]["environment"]
+    for name in ("queries", "facts", "signals", "attention", "grams"):
+        first, second = (getattr(open_study(store), name, None) for store in (found.path, whole))
+        if first is not None:
+            assert first.load().identical(second.load())
+    assert extract_study(plan, found.path).n_done == 3  # another number of workers, the same extraction
+
+
+def test_a_worker_that_finds_another_model_says_so(plan: Plan) -> None:
+    from qloc.extract.signals.extraction import _prepared_again, prepare
+
+    prepared = prepare(plan)
+    function, (sent, expected) = prepared.__reduce__()
+    assert function(sent, expected).fingerprint == prepared.fingerprint
+    with pytest.raises(InputError) as caught:
+        _prepared_again(plan, "0" * 64)
+    assert str(caught.value) == (
+        f"model or facts is 'of fingerprint {expected[:12]}'; expected those of fingerprint 000000000000, as planned. "
+        f"At embedded:causal and {plan.facts} on {platform.node()}. Give every worker the same files."
+    )
+
+
+def test_a_unit_is_computed_with_the_threads_of_the_plan(plan: Plan) -> None:
+    """On the machine that this was written on, bits differ where it is not."""
+    torch = pytest.importorskip("torch")
+    from qloc.extract.signals.extraction import prepare
+
+    extraction, before = prepare(plan), torch.get_num_threads()
+    blocks = []
+    try:
+        for ambient in (1, 3):
+            torch.set_num_threads(ambient)
+            blocks.append(extraction.extract(extraction.outline.units[0]))
+            assert torch.get_num_threads() == ambient
+    finally:
+        torch.set_num_threads(before)
+    first, second = blocks
+    for name in ("attribution", "activation", "gradient", "completeness_gap", "gram"):
+        assert getattr(first, name).tobytes() == getattr(second, name).tobytes()
