@@ -34,11 +34,23 @@ _COUNTED: Final[tuple[tuple[tuple[Verdict, ...], str, str], ...]] = (
 
 
 def build(results: Sequence[StudyResult]) -> Document:
-    """The document of one study or of several.
+    """Build the document of one study, or of several.
+
+    Parameters
+    ----------
+    results : sequence of StudyResult
+        What analyses gave, one a study.
+
+    Returns
+    -------
+    Document
+        Parts in the order of the results; a comparison of models comes first, and is no study beside
+        the others.
 
     Raises
     ------
-    InputError : no results.
+    InputError
+        No results.
     """
     if not results:
         rule = "at least one folder that `qloc analyze` wrote"
@@ -55,7 +67,18 @@ def build(results: Sequence[StudyResult]) -> Document:
 
 
 def told_apart(results: Sequence[StudyResult]) -> list[StudyResult]:
-    """The results, those of one title numbered: they are of one model, from different stores."""
+    """Number the results of one title: they are of one model, from different stores.
+
+    Parameters
+    ----------
+    results : sequence of StudyResult
+        In the order in which they are numbered.
+
+    Returns
+    -------
+    list of StudyResult
+        The results; of those that share a title, with `` (1)``, `` (2)`` behind it.
+    """
     titles = [result.title for result in results]
     numbers = [titles[: n + 1].count(title) for n, title in enumerate(titles)]
     return [
@@ -114,7 +137,20 @@ def _finding(test: TestResult, section: str) -> Finding:
 
 
 def summary(findings: Iterable[Finding], plan_digest: str = "") -> Summary:
-    """Findings by verdict, confirmatory ones first, and the sentence that counts them."""
+    """Sort findings by verdict, confirmatory ones first, and count them in a sentence.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+        Of every section.
+    plan_digest : str, default ""
+        sha256 of the analysis plan; empty without a plan.
+
+    Returns
+    -------
+    Summary
+        The summary of a part.
+    """
     order = {"confirmatory": 0, "exploratory": 1, "descriptive": 2}
     ranked = sorted(findings, key=lambda finding: order[finding.test.role])
 
@@ -153,7 +189,18 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def block(table: Table) -> TableBlock:
-    """An analysis' table as a document's, with headings and a way to write each column."""
+    """Give an analysis's table headings and a way to write each column.
+
+    Parameters
+    ----------
+    table : Table
+        As the analysis made it.
+
+    Returns
+    -------
+    TableBlock
+        The same cells, symbols in place of the names of scores.
+    """
     names = tuple(table.columns)
     return TableBlock(
         name=table.name,

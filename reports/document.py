@@ -25,11 +25,16 @@ class Series:
 
     Attributes
     ----------
-    name : what the legend (or the heatmap's row) says.
-    x : categories, or positions on a numeric axis.
-    y : one value for each x; None where there is none.
-    low, high : bounds of an interval for each x; empty where there are none.
-    ticked : which cells of a heatmap get a dot; empty for none.
+    name : str
+        What the legend (or the heatmap's row) says.
+    x : tuple of Cell
+        Categories, or positions on a numeric axis.
+    y : tuple of float or None
+        One value for each x; None where there is none.
+    low, high : tuple of float or None
+        Bounds of an interval for each x; empty where there are none.
+    ticked : tuple of bool
+        Which cells of a heatmap get a dot; empty for none.
     """
 
     name: str
@@ -42,7 +47,15 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A labelled position on the numeric axis, such as Otsu's threshold."""
+    """A labelled position on the numeric axis, such as Otsu's threshold.
+
+    Attributes
+    ----------
+    at : float
+        Position on the axis, in its unit.
+    label : str
+        What stands beside it; empty for none.
+    """
 
     at: float
     label: str
@@ -54,16 +67,32 @@ class Figure:
 
     Attributes
     ----------
-    kind : how it is drawn; ``multiples`` draws its ``panels`` beside each other.
-    id : anchor, unique within a document.
-    title : what is shown, one line.
-    caption : what a reader must know to read it.
-    alt : the figure in words, for whoever cannot see it.
-    value_label : the axis of the values, with its unit.
-    other_label : the other axis; empty where its categories say it all.
-    axis : how values are written along their axis.
-    limits : ends of the axis of the values; None leaves them to the data.
-    source : name of the table it is drawn from.
+    kind : FigureKind
+        How it is drawn; ``multiples`` draws its ``panels`` beside each other.
+    id : str
+        Anchor, unique within a document.
+    title : str
+        What is shown, one line.
+    alt : str
+        The figure in words, for whoever cannot see it.
+    series : tuple of Series
+        What is drawn; empty where there are panels.
+    caption : str
+        What a reader must know to read it.
+    value_label : str
+        The axis of the values, with its unit.
+    other_label : str
+        The other axis; empty where its categories say it all.
+    axis : AxisKind
+        How values are written along their axis.
+    limits : tuple of (float, float) or None
+        Ends of the axis of the values; None leaves them to the data.
+    marks : tuple of Mark
+        Labelled positions on the axis of the values.
+    panels : tuple of Figure
+        Small charts, drawn beside each other.
+    source : str
+        Name of the table it is drawn from.
     """
 
     kind: FigureKind
@@ -87,9 +116,18 @@ class TableBlock:
 
     Attributes
     ----------
-    heads : one heading for each column.
-    columns : the cells of each column, all of one length.
-    kinds : how each column is written and aligned.
+    name : str
+        The table's name in the results.
+    title : str
+        What is shown, one line.
+    heads : tuple of str
+        One heading for each column.
+    columns : tuple of (tuple of Cell, ...)
+        The cells of each column, all of one length.
+    kinds : tuple of ColumnKind
+        How each column is written and aligned.
+    note : str
+        What a reader must know to read it.
     """
 
     name: str
@@ -107,7 +145,17 @@ class TableBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A test, the sentence that it prints as, and the section that it stands in."""
+    """A test, the sentence that it prints as, and the section that it stands in.
+
+    Attributes
+    ----------
+    test : TestResult
+        At full precision.
+    sentence : str
+        What the test prints as.
+    section : str
+        Id of the section.
+    """
 
     test: TestResult
     sentence: str
@@ -127,10 +175,14 @@ class Summary:
 
     Attributes
     ----------
-    headline : the verdicts counted, one sentence.
-    digest : sha256 of the analysis plan, which says what is confirmatory; empty where there is no plan.
-    held, failed, undecided : tests by verdict (undecided: also not identified), confirmatory ones first.
-    measured : descriptive results, without a verdict.
+    headline : str
+        The verdicts counted, one sentence.
+    digest : str
+        sha256 of the analysis plan, which says what is confirmatory; empty where there is no plan.
+    held, failed, undecided : tuple of Finding
+        Tests by verdict (undecided: also not identified), confirmatory ones first.
+    measured : tuple of Finding
+        Descriptive results, without a verdict.
     """
 
     headline: str
@@ -141,7 +193,13 @@ class Summary:
     measured: tuple[Finding, ...] = ()
 
     def roles(self) -> tuple[tuple[str, Groups], ...]:
-        """What the plan confirms apart from what was only explored: title, and groups by verdict."""
+        """Tell what the plan confirms from what was only explored.
+
+        Returns
+        -------
+        tuple of (tuple of (str, Groups), ...)
+            Title of each role that has findings, and its groups: a verdict's title and the findings.
+        """
         plan = f"the tests that analysis plan {self.digest[:12]} names" if self.digest else "named before"
         titled: tuple[tuple[Role, str], ...] = (
             ("confirmatory", f"Confirmatory: {plan}"),
@@ -165,7 +223,27 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One question: the sentence that answers it, and what it rests on."""
+    """One question: the sentence that answers it, and what it rests on.
+
+    Attributes
+    ----------
+    id : str
+        Anchor, unique within a document.
+    title : str
+        The question.
+    sentence : str
+        The answer, whole.
+    findings : tuple of Finding
+        Tests that the answer rests on.
+    figures : tuple of Figure
+        Figures drawn from the tables.
+    tables : tuple of TableBlock
+        Every table of the question.
+    method : str
+        How the numbers were made; paragraphs part at empty lines.
+    references : tuple of str
+        Lines of the bibliography.
+    """
 
     id: str
     title: str
@@ -195,9 +273,12 @@ class Provenance:
 
     Attributes
     ----------
-    entries : name and value, as the analysis wrote them.
-    counts : what entered and what was left out.
-    plan : the analysis plan, as JSON text.
+    entries : tuple of (tuple of (str, str), ...)
+        Name and value, as the analysis wrote them.
+    counts : tuple of (tuple of (str, int), ...)
+        What entered and what was left out.
+    plan : str
+        The analysis plan, as JSON text.
     """
 
     entries: tuple[tuple[str, str], ...] = ()
@@ -207,11 +288,28 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One study.
+    """What was asked and what came out.
 
     Attributes
     ----------
-    notes : what a reader must know before any figure.
+    id : str
+        Anchor, unique within a document.
+    title : str
+        Model and facts, one line.
+    model : str
+        The model with its type and size.
+    facts : str
+        The facts with how many were asked.
+    synthetic : bool
+        Whether model or facts are made up for demonstration.
+    notes : tuple of str
+        What a reader must know before any figure.
+    summary : Summary
+        What was asked and what came out.
+    sections : tuple of Section
+        One a question, in the order of the analysis.
+    provenance : Provenance
+        Where the figures come from.
     """
 
     id: str
@@ -227,7 +325,17 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedTest:
-    """One test in several studies: its finding in each, None where it was not made."""
+    """One test in several studies: its finding in each, None where it was not made.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``H1a``.
+    question : str
+        What it asks.
+    findings : tuple of Finding or None
+        One a study, in their order; None where the test was not made.
+    """
 
     name: str
     question: str
@@ -236,7 +344,17 @@ class ComparedTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The tests of several studies side by side: as they are, as a table of text, and drawn."""
+    """The tests of several studies side by side: as they are, as a table of text, and drawn.
+
+    Attributes
+    ----------
+    tests : tuple of ComparedTest
+        Every test of any of the studies.
+    table : TableBlock
+        The same as text.
+    figure : Figure or None
+        Estimates drawn; None where no test has one.
+    """
 
     tests: tuple[ComparedTest, ...]
     table: TableBlock
@@ -245,7 +363,17 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """A report on one study, or on several and how they compare."""
+    """A report on one study, or on several and how they compare.
+
+    Attributes
+    ----------
+    title : str
+        One line.
+    parts : tuple of Part
+        One a study.
+    comparison : Comparison or None
+        How the studies compare; None for one study.
+    """
 
     title: str
     parts: tuple[Part, ...]
@@ -268,7 +396,17 @@ class Document:
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once, in the order of first appearance.
+    """Return each name once, in the order of first appearance.
+
+    Parameters
+    ----------
+    names : iterable of str
+        With repetitions.
+
+    Returns
+    -------
+    tuple of str
+        Without.
 
     Examples
     --------

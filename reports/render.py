@@ -31,7 +31,8 @@ def render(results: Sequence[StudyResult], format: Format = "html") -> str:
     ----------
     results : sequence of StudyResult
         At least one.
-    format : "html", "md", "latex" or "json"
+    format : Format, default "html"
+        "html", "md", "latex" or "json".
 
     Returns
     -------
@@ -40,7 +41,8 @@ def render(results: Sequence[StudyResult], format: Format = "html") -> str:
 
     Raises
     ------
-    InputError : no results, or a format that does not exist.
+    InputError
+        No results, or a format that does not exist.
     """
     if format not in RENDERERS:
         rule = " or ".join(RENDERERS)
@@ -54,6 +56,9 @@ def write(text: str, path: Path) -> Path:
     Parameters
     ----------
     text : str
+        Str.
+    text : str
+        The whole report.
     path : Path
         Its folder is made if missing; a file of that name is replaced.
 
@@ -64,6 +69,7 @@ def write(text: str, path: Path) -> Path:
 
     Raises
     ------
-    StorageError : the disk refused; what was there before is still there, nothing half-written is left.
+    StorageError
+        The disk refused; what was there before is still there, nothing half-written is left.
     """
     return write_text(text, path, "report")

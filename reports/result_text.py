@@ -10,21 +10,56 @@ from qloc.rounding import DIGITS, available, fixed, number, p_value, share, writ
 
 
 def on_axis(value: float, axis: AxisKind) -> str:
-    """A value as the axis of a figure, or a sentence about it, writes it."""
+    """Write a value as the axis of a figure, or a sentence about it, has it.
+
+    Parameters
+    ----------
+    value : float
+        A number.
+    axis : AxisKind
+        What the axis holds.
+
+    Returns
+    -------
+    str
+        A percentage for a share.
+    """
     if axis == "share":
         return share(value)
     return number(round(value)) if axis == "count" else number(value)
 
 
 def interval(bounds: Interval | None) -> str:
-    """The bounds with their confidence, such as ``95% interval 0.38 to 0.46``; empty for none."""
+    """Write the bounds of an interval with their confidence.
+
+    Parameters
+    ----------
+    bounds : Interval or None
+        Of an estimate.
+
+    Returns
+    -------
+    str
+        Such as ``95% interval 0.38 to 0.46``; empty for None.
+    """
     if bounds is None:
         return ""
     return f"{100 * bounds.confidence:g}% interval {number(bounds.low)} to {number(bounds.high)}"
 
 
 def estimate(test: TestResult) -> str:
-    """The estimate with its bounds in brackets, as the summary shows it."""
+    """Write an estimate with its bounds in brackets, as the summary shows it.
+
+    Parameters
+    ----------
+    test : TestResult
+        At full precision.
+
+    Returns
+    -------
+    str
+        Such as ``0.42 [0.38, 0.46]``, or ``not available``.
+    """
     if not available(test.estimate):
         return "not available"
     text, bounds = number(float(test.estimate)), test.interval
@@ -34,25 +69,70 @@ def estimate(test: TestResult) -> str:
 
 
 def surety(test: TestResult) -> str:
-    """How sure the verdict is: the p that decided it, adjusted where it was."""
+    """Say how sure the verdict is.
+
+    Parameters
+    ----------
+    test : TestResult
+        At full precision.
+
+    Returns
+    -------
+    str
+        The p that decided, adjusted where it was; empty where there is none.
+    """
     if available(test.p_adjusted):
         return _named("adjusted p", test.p_adjusted)
     return _named("p", test.p) if available(test.p) else ""
 
 
 def outcome(test: TestResult) -> str:
-    """Verdict, estimate, surety and role in one line, for renderers without a layout for them."""
+    """Write verdict, estimate, surety and role in one line, for renderers without a layout for them.
+
+    Parameters
+    ----------
+    test : TestResult
+        At full precision.
+
+    Returns
+    -------
+    str
+        A sentence.
+    """
     told = ", ".join(filter(None, (estimate(test), surety(test), test.role)))
     return f"{test.verdict.capitalize()}: {told}."
 
 
 def counts(test: TestResult) -> str:
-    """How many at each level, such as ``9 relations, 812 facts``."""
+    """Say how many there are at each level.
+
+    Parameters
+    ----------
+    test : TestResult
+        At full precision.
+
+    Returns
+    -------
+    str
+        Such as ``9 relations, 812 facts``.
+    """
     return ", ".join(f"{number(count)} {level}" for level, count in test.n.items())
 
 
 def column(cells: tuple[Cell, ...], kind: ColumnKind) -> tuple[str, ...]:
-    """A column as text: its numbers have equally many decimals, no more than needed, and compare by eye.
+    """Write a column whose numbers have equally many decimals, no more than needed, and compare by eye.
+
+    Parameters
+    ----------
+    cells : tuple of Cell
+        From top to bottom.
+    kind : ColumnKind
+        How the column is written.
+
+    Returns
+    -------
+    tuple of str
+        One text a cell.
 
     Examples
     --------
@@ -78,7 +158,18 @@ def _ends_in_zero(cell: Cell, decimals: int) -> bool:
 
 
 def rows(table: TableBlock) -> list[tuple[str, ...]]:
-    """A table's rows as text."""
+    """Write a table's rows as text.
+
+    Parameters
+    ----------
+    table : TableBlock
+        Of the document.
+
+    Returns
+    -------
+    list of tuple of str
+        One tuple a row, one text a column.
+    """
     columns = [column(cells, kind) for cells, kind in zip(table.columns, table.kinds, strict=True)]
     return list(zip(*columns, strict=True))
 

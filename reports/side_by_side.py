@@ -27,7 +27,18 @@ N_DRAWN: Final = 8
 
 
 def side_by_side(parts: Sequence[Part]) -> Comparison:
-    """The tests of several studies, by name, in the order of their first appearance."""
+    """Compare the tests of several studies, by name, in the order of their first appearance.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        Two at least.
+
+    Returns
+    -------
+    Comparison
+        The tests as data, as a table of text, and drawn.
+    """
     found = [_findings(part) for part in parts]
     tests = tuple(_compared(name, found) for name in unique(name for study in found for name in study))
     return Comparison(tests=tests, table=_table(tests, parts), figure=_figure(tests, parts))
@@ -62,7 +73,18 @@ def _table(tests: Sequence[ComparedTest], parts: Sequence[Part]) -> TableBlock:
 
 
 def names(parts: Sequence[Part]) -> tuple[str, ...]:
-    """The studies' titles, without the `` on FACTS`` that all of them share."""
+    """Return the studies' titles, without the `` on FACTS`` that all of them share.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        The studies.
+
+    Returns
+    -------
+    tuple of str
+        One a study, all different where the titles are.
+    """
     titles = tuple(part.title for part in parts)
     ends = {title.partition(" on ")[2] for title in titles}
     short = tuple(title.partition(" on ")[0] for title in titles)

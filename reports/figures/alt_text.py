@@ -19,7 +19,18 @@ _TOLD = 4
 
 
 def in_words(figure: Figure) -> str:
-    """The alternative text of a figure."""
+    """Say a figure in words: its alternative text.
+
+    Parameters
+    ----------
+    figure : Figure
+        As data.
+
+    Returns
+    -------
+    str
+        Kind, title, and the extremes or ends of the first few series.
+    """
     head = f"{_KINDS[figure.kind]}: {figure.title.rstrip('.')}."
     if figure.kind == "heatmap":
         return f"{head} {_cells(figure)}"

@@ -19,28 +19,85 @@ _STEPS: Final = (1, 2, 2.5, 5, 10)
 
 
 def categories(figure: Figure) -> list[str]:
-    """Every category of a figure once, in the order of first appearance."""
+    """Return every category of a figure once, in the order of first appearance.
+
+    Parameters
+    ----------
+    figure : Figure
+        As data.
+
+    Returns
+    -------
+    list of str
+        Labels, not cut or wrapped.
+    """
     return list(dict.fromkeys(str(name) for series in figure.series for name in series.x))
 
 
 def floats(values: Sequence[Any]) -> list[float]:
-    """Numbers as Matplotlib takes them: NaN for what is absent."""
+    """Return numbers as Matplotlib takes them.
+
+    Parameters
+    ----------
+    values : sequence of Any
+        None stands for what is absent.
+
+    Returns
+    -------
+    list of float
+        NaN for what is absent.
+    """
     return [math.nan if value is None else float(value) for value in values]
 
 
 def padded(limits: tuple[float, float]) -> tuple[float, float]:
-    """Room for a marker that sits on an end of the axis."""
+    """Widen limits so that a marker on an end of the axis is not cut.
+
+    Parameters
+    ----------
+    limits : tuple of (float, float)
+        Ends of the axis.
+
+    Returns
+    -------
+    tuple of (float, float)
+        Wider by 1.5% of their distance on either side.
+    """
     margin = 0.015 * (limits[1] - limits[0])
     return limits[0] - margin, limits[1] + margin
 
 
 def ticks(n: int, whole: bool) -> MaxNLocator:
-    """Up to so many ticks, at round numbers."""
+    """Place up to so many ticks at round numbers.
+
+    Parameters
+    ----------
+    n : int
+        Most ticks.
+    whole : bool
+        Whether they stand at whole numbers only.
+
+    Returns
+    -------
+    MaxNLocator
+        For an axis of Matplotlib.
+    """
     return MaxNLocator(nbins=n, steps=_STEPS, integer=whole)
 
 
 def written(axis: AxisKind) -> FuncFormatter:
-    """Numbers on an axis, as reports write them."""
+    """Write numbers on an axis as reports write them.
+
+    Parameters
+    ----------
+    axis : AxisKind
+        What the axis holds.
+
+    Returns
+    -------
+    FuncFormatter
+        For an axis of Matplotlib.
+    """
 
     def write(value: float, _place: int | None) -> str:
         return result_text.on_axis(0.0 if abs(value) < 1e-12 else value, axis)
@@ -49,13 +106,39 @@ def written(axis: AxisKind) -> FuncFormatter:
 
 
 def wrapped(label: str, width: int) -> str:
-    """A label on as many lines as it needs, three at most."""
+    """Break a label into as many lines as it needs, three at most.
+
+    Parameters
+    ----------
+    label : str
+        One line.
+    width : int
+        Of the figure, in CSS pixels.
+
+    Returns
+    -------
+    str
+        Lines, parted by line feeds; an ellipsis stands for what has no room.
+    """
     lines = textwrap.wrap(label, max(12, int(0.75 * width / CHARACTER)), max_lines=3, placeholder=" …")
     return "\n".join(lines)
 
 
 def clipped(name: str, width: float) -> str:
-    """A label no wider than about a third of the figure."""
+    """Cut a label to about a third of the figure.
+
+    Parameters
+    ----------
+    name : str
+        One line.
+    width : float
+        Of the figure, in CSS pixels.
+
+    Returns
+    -------
+    str
+        The label, with an ellipsis where it was cut.
+    """
     room = max(8, int(0.34 * width / CHARACTER))
     line = " ".join(name.split())
     return line if len(line) <= room else line[: room - 1].rstrip() + "…"

@@ -21,7 +21,20 @@ _NUMERIC: Final = ("lines", "profile")
 
 
 def figure(table: Table, id: str) -> Figure | None:
-    """The figure of a table, or None where it has none, or too little to draw."""
+    """Draw a table by its recipe.
+
+    Parameters
+    ----------
+    table : Table
+        Of the analysis.
+    id : str
+        Anchor of the figure.
+
+    Returns
+    -------
+    Figure or None
+        The figure as data; None where the table has no recipe, or too little to draw.
+    """
     recipe = recipe_of(table)
     if recipe is None:
         return None

@@ -64,7 +64,19 @@ def _parts(colour: str) -> tuple[int, int, int]:
 
 
 def contrast(first: str, second: str) -> float:
-    """WCAG 2.2's contrast ratio of two colours, from 1 to 21.
+    """Return WCAG 2.2's contrast ratio of two colours.
+
+    Parameters
+    ----------
+    first : str
+        As ``#rrggbb``.
+    second : str
+        As ``#rrggbb``.
+
+    Returns
+    -------
+    float
+        (L₁ + 0.05) / (L₂ + 0.05) of the lighter and the darker relative luminance, from 1 to 21.
 
     Examples
     --------
@@ -93,17 +105,49 @@ _FIND: Final = re.compile("(?<=: )(?:" + "|".join(_ROLE) + ")")
 
 
 def colour(role: str) -> str:
-    """The colour that stands for a role while a figure is drawn."""
+    """Return the colour that stands for a role in a drawing.
+
+    Parameters
+    ----------
+    role : str
+        A key of :data:`LIGHT`.
+
+    Returns
+    -------
+    str
+        As ``#rrggbb``.
+    """
     return _PLACEHOLDER[role]
 
 
 def series(place: int) -> str:
-    """The colour that stands for the series at a place, from 0."""
+    """Return the colour that stands for a series in a drawing.
+
+    Parameters
+    ----------
+    place : int
+        Of the series, from 0; those beyond the sixth begin again.
+
+    Returns
+    -------
+    str
+        As ``#rrggbb``.
+    """
     return colour(f"series-{place % N_SERIES}")
 
 
 def step(share: float) -> int:
-    """The step of the ramp for a share between 0 and 1.
+    """Return the colour that stands for a step of a heatmap.
+
+    Parameters
+    ----------
+    share : float
+        Of the scale, within [0, 1].
+
+    Returns
+    -------
+    int
+        As ``#rrggbb``.
 
     Examples
     --------
@@ -114,10 +158,32 @@ def step(share: float) -> int:
 
 
 def themed(svg: str) -> str:
-    """An SVG with every placeholder replaced by its role's CSS variable."""
+    """Replace the colours of a drawing by variables of the page.
+
+    Parameters
+    ----------
+    svg : str
+        As Matplotlib wrote it.
+
+    Returns
+    -------
+    str
+        With ``var(--role, fallback)`` in place of each role's colour.
+    """
     return _FIND.sub(lambda found: f"var(--{_ROLE[found[0]]}, {LIGHT[_ROLE[found[0]]]})", svg)
 
 
 def css(colours: dict[str, str]) -> str:
-    """The colours as CSS declarations."""
+    """Write the variables of a page for roles and steps.
+
+    Parameters
+    ----------
+    colours : dict of str to str
+        Role → colour.
+
+    Returns
+    -------
+    str
+        Declarations of a style sheet.
+    """
     return " ".join(f"--{role}: {value};" for role, value in colours.items())

@@ -20,7 +20,17 @@ ROWED: Final = ("dots", "bars", "stacked")
 
 
 def draw(canvas: Canvas, figure: Figure, width: int) -> None:
-    """Draw a figure on an empty canvas, whose height is set to what the figure needs."""
+    """Draw a figure's panels, axes and legend.
+
+    Parameters
+    ----------
+    canvas : Canvas
+        Matplotlib's figure, empty.
+    figure : Figure
+        As data.
+    width : int
+        In CSS pixels.
+    """
     if figure.kind == "multiples":
         _multiples(canvas, figure, width)
         return

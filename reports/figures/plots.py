@@ -175,7 +175,20 @@ def _grid_of_names(axes: Axes, figure: Figure, columns: Sequence[str], width: in
 
 
 def crowded(figure: Figure, width: int) -> bool:
-    """Whether the names of a heatmap's columns must stand upright."""
+    """Return whether a figure has no room at a width.
+
+    Parameters
+    ----------
+    figure : Figure
+        As data.
+    width : int
+        In CSS pixels.
+
+    Returns
+    -------
+    bool
+        True where its labels would not fit.
+    """
     names = categories(figure)
     return max(map(len, names), default=0) * CHARACTER > 0.7 * width / max(1, len(names))
 

@@ -73,6 +73,7 @@ def svg(figure: Figure, *, width: int = WIDE) -> str:
     Parameters
     ----------
     figure : Figure
+        Figure.
     width : int
         In CSS pixels, for which text and spacing are laid out.
 

@@ -17,16 +17,35 @@ class Recipe:
 
     Attributes
     ----------
-    over : the categories, or the numeric axis.
-    values : the columns drawn, those that are there; an interval is in ``<name>_low`` and ``<name>_high``,
+    kind : FigureKind
+        How the figure is drawn.
+    over : str
+        The categories, or the numeric axis.
+    values : tuple of str
+        The columns drawn, those that are there; an interval is in ``<name>_low`` and ``<name>_high``,
         of a column drawn alone also in ``low`` and ``high``.
-    split : makes a series of each of its values, of the first column in ``values``.
-    panel : makes a panel of each of its values.
-    facets : title, columns and axis of each panel, instead of ``values``.
-    prepare : what is done to the table first.
-    ticked : column of truths, whose cells get a dot in a heatmap.
-    order : ``down`` puts the highest value on top.
-    reference : where a dashed line stands.
+    split : str
+        Makes a series of each of its values, of the first column in ``values``.
+    panel : str
+        Makes a panel of each of its values.
+    facets : tuple of (tuple of (str, tuple of str, AxisKind), ...)
+        Title, columns and axis of each panel, instead of ``values``.
+    prepare : callable or None
+        What is done to the table first.
+    ticked : str
+        Column of truths, whose cells get a dot in a heatmap.
+    axis : AxisKind
+        What the axis of the values holds.
+    limits : tuple of (float, float) or None
+        Ends of the axis of the values; None leaves them to the data.
+    value_label : str
+        Label of the axis of the values; the column's heading where it is empty and one column is drawn.
+    order : {"as it is", "down"}
+        ``down`` puts the highest value on top.
+    reference : float or None
+        Where a dashed line stands.
+    caption : str
+        What stands before the table's own note.
     """
 
     kind: FigureKind
@@ -180,7 +199,18 @@ _NUMERIC_AXES: Final = ("threshold", "k0", "k", "layer", "budget", "b", "steps",
 
 
 def recipe_of(table: Table) -> Recipe | None:
-    """The recipe of a table's name; else a guess, if it has categories or an axis, and intervals."""
+    """Find how a table is drawn, by its name; else guess.
+
+    Parameters
+    ----------
+    table : Table
+        Of the analysis.
+
+    Returns
+    -------
+    Recipe or None
+        The recipe of its name; a guess where it has categories or an axis, and intervals; else None.
+    """
     begun = [name for name in RECIPES if f"{table.name}_".startswith(f"{name}_")]
     if begun:
         return RECIPES[max(begun, key=len)]
@@ -204,12 +234,36 @@ _WORDS: Final = {
 
 
 def word(cell: Cell) -> Cell:
-    """A cell as readers know it: a score's symbol for its name."""
+    """Write a cell as readers know it.
+
+    Parameters
+    ----------
+    cell : Cell
+        Of a table.
+
+    Returns
+    -------
+    Cell
+        A score's symbol for its name; anything else as it is.
+    """
     return _WORDS.get(cell, cell) if isinstance(cell, str) else cell
 
 
 def heading(table: Table, name: str) -> str:
-    """What a reader is told that a column holds."""
+    """Say what a column holds.
+
+    Parameters
+    ----------
+    table : Table
+        With its labels.
+    name : str
+        Of the column.
+
+    Returns
+    -------
+    str
+        Its label, a score's symbol, or its name without underscores.
+    """
     base, _, end = name.rpartition("_")
     if end in ("low", "high") and base in table.columns and name not in table.labels:
         return f"{heading(table, base)}, {end}"

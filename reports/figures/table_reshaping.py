@@ -10,7 +10,18 @@ from qloc.rounding import available, number
 
 
 def by_rule(table: Table) -> Table:
-    """K_I's table with columns ``panel`` (``CS2 < 0.1``) and ``counted`` (``in 3 queries``)."""
+    """Join a K_I table's rule and score into one column.
+
+    Parameters
+    ----------
+    table : Table
+        Of K_I.
+
+    Returns
+    -------
+    Table
+        With column ``rule``, as a reader reads it.
+    """
 
     def panel(score: Cell, rule: Cell, threshold: Cell) -> str:
         name = str(score).upper()
@@ -26,14 +37,42 @@ def by_rule(table: Table) -> Table:
 
 
 def drawable(table: Table, values: Sequence[str]) -> Table:
-    """A table without the rows that have nothing to draw."""
+    """Keep the rows that have anything to draw.
+
+    Parameters
+    ----------
+    table : Table
+        Of the analysis.
+    values : sequence of str
+        Columns that are drawn.
+
+    Returns
+    -------
+    Table
+        Without the rows in which none of them is a number.
+    """
     columns = [table.columns[name] for name in values]
     rows = [n for n in range(len(columns[0])) if any(available(cells[n]) for cells in columns)]
     return _kept(table, rows)
 
 
 def where(table: Table, column: str, value: str) -> Table:
-    """The rows in which a column reads so."""
+    """Keep the rows in which a column reads so.
+
+    Parameters
+    ----------
+    table : Table
+        Of the analysis.
+    column : str
+        Its name.
+    value : str
+        As text.
+
+    Returns
+    -------
+    Table
+        Those rows.
+    """
     return _kept(table, [n for n, cell in enumerate(table.columns[column]) if str(cell) == value])
 
 

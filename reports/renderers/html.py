@@ -25,7 +25,18 @@ _ARXIV: Final = re.compile(r"arXiv[: ]\s?(\d{4}\.\d{4,5})", re.I)
 
 
 def render(document: Document) -> str:
-    """A document as the text of an HTML page."""
+    """Write a document as one HTML page.
+
+    Parameters
+    ----------
+    document : Document
+        As data.
+
+    Returns
+    -------
+    str
+        The whole file.
+    """
     environment = Environment(
         loader=FunctionLoader(_template),
         autoescape=True,

@@ -12,6 +12,17 @@ FORMAT_VERSION = 1
 
 
 def render(document: Document) -> str:
-    """A document as JSON text; what is not available is null."""
+    """Write a document as JSON.
+
+    Parameters
+    ----------
+    document : Document
+        As data.
+
+    Returns
+    -------
+    str
+        The whole file; what is not available is null.
+    """
     content = {"format": FORMAT_VERSION, **plain(document)}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -62,7 +62,17 @@ _FIND = re.compile("|".join(re.escape(sign) for sign in sorted(_WRITTEN, key=len
 
 
 def escape(text: str) -> str:
-    r"""Text that LaTeX shows as it is, on one line.
+    r"""Write text so that LaTeX shows it as it is, on one line.
+
+    Parameters
+    ----------
+    text : str
+        Anybody's.
+
+    Returns
+    -------
+    str
+        Without a command of its own.
 
     Examples
     --------
@@ -73,7 +83,18 @@ def escape(text: str) -> str:
 
 
 def render(document: Document) -> str:
-    """A document as LaTeX text."""
+    """Write a document as LaTeX.
+
+    Parameters
+    ----------
+    document : Document
+        As data.
+
+    Returns
+    -------
+    str
+        The whole file.
+    """
     return _PREAMBLE + "\n\n".join(_document(document)) + "\n\n\\end{document}\n"
 
 

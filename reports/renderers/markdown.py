@@ -14,7 +14,19 @@ _LINE_START = re.compile(r"^(\s*)([-+=>]|\d+(?=[.)]\s))")
 
 
 def escape(text: str) -> str:
-    r"""Text that Markdown shows as it is: on one line, without markup, HTML, tables or headings of its own.
+    r"""Write text so that Markdown shows it as it is.
+
+    It is on one line, without markup, HTML, tables or headings of its own.
+
+    Parameters
+    ----------
+    text : str
+        Anybody's.
+
+    Returns
+    -------
+    str
+        Escaped.
 
     Examples
     --------
@@ -26,7 +38,18 @@ def escape(text: str) -> str:
 
 
 def render(document: Document) -> str:
-    """A document as Markdown text."""
+    """Write a document as Markdown.
+
+    Parameters
+    ----------
+    document : Document
+        As data.
+
+    Returns
+    -------
+    str
+        The whole file.
+    """
     return "\n\n".join(_document(document)) + "\n"
 
 

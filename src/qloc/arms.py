@@ -21,12 +21,21 @@ Values = NDArray[np.floating[Any]]
 def differences(
     sets: tuple[Numbers, Numbers], strengths: tuple[Values, Values], n_neurons: int
 ) -> tuple[Numbers, Numbers]:
-    """One set without the other and the other without it, each cut to its strongest, as many in every layer.
+    """Take each of two sets without the other, cut to its strongest, as many in every layer.
 
     Parameters
     ----------
-    sets : neuron numbers, ascending.
-    strengths : float, (neuron,): by what each set's neurons are the strongest; ties go to the smaller number.
+    sets : tuple of (Numbers, Numbers)
+        Neuron numbers, ascending.
+    strengths : tuple of (Values, Values)
+        Float, (neuron,): by what each set's neurons are the strongest; ties go to the smaller number.
+    n_neurons : int
+        Neurons of a layer.
+
+    Returns
+    -------
+    tuple of (Numbers, Numbers)
+        Two arrays of ascending neuron numbers, as many of each layer in both.
 
     Examples
     --------
@@ -51,18 +60,39 @@ def _strongest(neurons: Numbers, strength: Values, n_neurons: int, counts: Numbe
 
 
 def matrix(rows: Sequence[Numbers], width: int) -> sparse.csr_array:
-    """Rows of ascending neuron numbers as bool, CSR (row, layer · neuron)."""
+    """Put rows of neuron numbers into one sparse matrix.
+
+    Parameters
+    ----------
+    rows : sequence of Numbers
+        Ascending neuron numbers of each row.
+    width : int
+        Neurons of the network, layer · neuron.
+
+    Returns
+    -------
+    bool csr_array, shape (row, layer · neuron)
+        True where a row has the neuron.
+    """
     neuron = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     return sparse.csr_array((np.ones(len(neuron), dtype=bool), neuron, indptr), shape=(len(rows), width))
 
 
 def row_of(member: sparse.csr_array, row: int) -> NDArray[np.int64]:
-    """The neuron numbers of one row of sets: int64, (neuron,).
+    """Return the neuron numbers of one row of sets.
 
     Parameters
     ----------
-    member : bool, CSR (row, layer · neuron)
+    member : bool csr_array, shape (row, layer · neuron)
+        Bool, CSR (row, layer · neuron).
+    row : int
+        Its place.
+
+    Returns
+    -------
+    int64 ndarray, shape (neuron,)
+        Numbers layer · n_neurons + index, as the matrix has them.
     """
     return member.indices[member.indptr[row] : member.indptr[row + 1]].astype(np.int64)
 
@@ -73,13 +103,16 @@ class Arms:
 
     Attributes
     ----------
-    sets : by label of the ``neuron_set`` axis (or ``edit_set``), in its order; bool, CSR
-        (query in the unit, layer · neuron). An empty row is an arm that the query does not have.
-    neighbor : int64, (query in the unit,): the study-wide query whose set is N_j; -1 where a fact has one
-        query.
-    other_fact : int64, (query in the unit,): the study-wide query of another fact of the relation, asked with
-        the same template, with another answer; seeded; -1 where there is none.
-    again : of the queries that are to be asked again, in another form, the attributions to N_i: float, CSR
+    sets : dict of str to sparse.csr_array
+        By label of the ``neuron_set`` axis (or ``edit_set``), in its order; bool, CSR (query in the
+        unit, layer · neuron). An empty row is an arm that the query does not have.
+    neighbor : int64 ndarray, shape (query in the unit,)
+        The study-wide query whose set is N_j; -1 where a fact has one query.
+    other_fact : int64 ndarray, shape (query in the unit,)
+        The study-wide query of another fact of the relation, asked with the same template, with another
+        answer; seeded; -1 where there is none.
+    again : sparse.csr_array or None
+        Of the queries that are to be asked again, in another form, the attributions to N_i: float, CSR
         (query in the unit, layer · neuron), other rows empty; None where none is.
     """
 
@@ -95,9 +128,11 @@ class RelationSums:
 
     Attributes
     ----------
-    n_queries : by relation, how many queries were summed over.
-    activation_sum : reads a relation's sums: float64, (layer, neuron), of the activation at the target, mean
-        over answer tokens.
+    n_queries : dict of str to int
+        By relation, how many queries were summed over.
+    activation_sum : callable
+        Reads a relation's sums: float64, (layer, neuron), of the activation at the target, mean over
+        answer tokens.
     """
 
     n_queries: Mapping[str, int]
@@ -110,15 +145,21 @@ class EditArms:
 
     Attributes
     ----------
-    sets : by label of the ``edit_set`` axis, in its order; bool, CSR (fact in the unit, layer · neuron). An
-        empty row is an edit that the fact does not have.
-    edited_query, other_fact : int64, (fact,): study-wide queries; the one that is edited, and one of another
-        fact with the same template; -1 where there is none.
-    held_out : int8, (fact, query_of_fact): 1 where a query's template was not used for the sets, 0 where it
-        was, -1 where there is no query.
-    new_object : o′ of each fact; empty where there is none.
-    probe_query : int64, (fact, probe): study-wide queries; -1 where there are fewer.
-    probe_kind : str, (fact, probe), such as ``other_answer_same_relation``; empty where there is none.
+    sets : dict of str to sparse.csr_array
+        By label of the ``edit_set`` axis, in its order; bool, CSR (fact in the unit, layer · neuron).
+        An empty row is an edit that the fact does not have.
+    edited_query, other_fact : int64 ndarray, shape (fact,)
+        Study-wide queries; the one that is edited, and one of another fact with the same template; -1
+        where there is none.
+    held_out : int8 ndarray, shape (fact, query_of_fact)
+        1 where a query's template was not used for the sets, 0 where it was, -1 where there is no
+        query.
+    new_object : tuple of str
+        O′ of each fact; empty where there is none.
+    probe_query : int64 ndarray, shape (fact, probe)
+        Study-wide queries; -1 where there are fewer.
+    probe_kind : str ndarray, shape (fact, probe)
+        Such as ``other_answer_same_relation``; empty where there is none.
     """
 
     sets: Mapping[str, sparse.csr_array]

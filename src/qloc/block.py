@@ -18,7 +18,21 @@ from qloc.arrays import Array
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A run of whole facts and their queries; half-open ranges into the study's facts and queries."""
+    """A run of whole facts and their queries; half-open ranges into the study's facts and queries.
+
+    Attributes
+    ----------
+    number : int
+        Place among the units, from 0.
+    first_fact : int
+        First fact of the unit.
+    last_fact : int
+        First fact behind the unit.
+    first_query : int
+        First query of the unit.
+    last_query : int
+        First query behind the unit.
+    """
 
     number: int
     first_fact: int
@@ -43,15 +57,21 @@ class Outline:
 
     Attributes
     ----------
-    facts : columns of ``/facts``, each of length n_facts, in input order: ``id, subject, relation, object,
-        feature`` (str), ``first_query, n_queries, n_objects`` (int32, -1 missing), ``leaks`` (int8), and one
-        column for each attribute of the facts.
-    candidates : the candidate answers of each relation, in the order of the ``candidate`` axis.
-    methods : attribution methods, in the order of the ``attribution_method`` axis.
-    sizes : length of every axis but slot: ``fact, query, layer, neuron, head, token, answer_token, top,
+    facts : dict of str to ndarray
+        Columns of ``/facts``, each of length n_facts, in input order: ``id, subject, relation, object,
+        feature`` (str), ``first_query, n_queries, n_objects`` (int32, -1 missing), ``leaks`` (int8),
+        and one column for each attribute of the facts.
+    candidates : dict of str to tuple of str
+        The candidate answers of each relation, in the order of the ``candidate`` axis.
+    methods : tuple of str
+        Attribution methods, in the order of the ``attribution_method`` axis.
+    sizes : dict of str to int
+        Length of every axis but slot: ``fact, query, layer, neuron, head, token, answer_token, top,
         candidate, query_of_fact``; ``head`` is 0 where attention cannot be recorded.
-    units : a partition of facts and queries, in order.
-    attrs : what describes the study, JSON only: model, site, parameters, excluded queries by reason …
+    units : tuple of Unit
+        A partition of facts and queries, in order.
+    attrs : dict of str to Any
+        What describes the study, JSON only: model, site, parameters, excluded queries by reason ….
     """
 
     facts: Mapping[str, Array]
@@ -68,20 +88,29 @@ class Block:
 
     Attributes
     ----------
-    queries : columns of ``/queries``, leading axis query, under the names, dims and dtypes of store.md:
-        ``fact`` (int32, index into the study's facts), ``template, relation, prompt, answer, kind`` (str),
-        ``answer_token_id, target_position, token_log_probability, token_rank`` (query, answer_token),
-        ``log_probability, rank, argmax, known``, ``bad_log_probability`` (NaN but for pairs),
-        ``top_token_id, top_log_probability`` (query, top), ``candidate_log_probability`` (query, candidate).
-        ``answer_token`` and ``candidate`` are as long as the outline says.
-    attribution : float32 or float64, (attribution_method, query, layer, neuron)
-    activation, gradient : float32 or float64, (query, layer, neuron); gradient of the answer token's
-        probability at the activation itself (α = 1), mean over answer tokens.
-    completeness_gap : float32, (attribution_method, query, layer); NaN where not defined.
-    attention : ``target_row, column_mass, column_mass_no_sink`` float16 (query, layer, head, token),
-        ``length`` int32 (query); empty where attention cannot be recorded.
-    gram, null_gram : float64, (attribution_method, fact, query_of_fact, query_of_fact); NaN padded.
-    notes : what a reader should know of the unit, JSON only, such as that batches were shrunk for memory.
+    unit : Unit
+        The run of facts that the arrays are of.
+    queries : dict of str to ndarray
+        Columns of ``/queries``, leading axis query, under the names, dims and dtypes of store.md:
+        ``fact`` (int32, index into the study's facts), ``template, relation, prompt, answer, kind``
+        (str), ``answer_token_id, target_position, token_log_probability, token_rank`` (query,
+        answer_token), ``log_probability, rank, argmax, known``, ``bad_log_probability`` (NaN but for
+        pairs), ``top_token_id, top_log_probability`` (query, top), ``candidate_log_probability``
+        (query, candidate). ``answer_token`` and ``candidate`` are as long as the outline says.
+    attribution : ndarray
+        float32 or float64, (attribution_method, query, layer, neuron).
+    activation, gradient : ndarray
+        float32 or float64, (query, layer, neuron); gradient of the answer token's probability at the
+        activation itself (α = 1), mean over answer tokens.
+    completeness_gap : float32 ndarray, shape (attribution_method, query, layer)
+        NaN where not defined.
+    gram, null_gram : float64 ndarray, shape (attribution_method, fact, query_of_fact, query_of_fact)
+        NaN padded.
+    attention : dict of str to ndarray
+        ``target_row, column_mass, column_mass_no_sink`` float16 (query, layer, head, token), ``length``
+        int32 (query); empty where attention cannot be recorded.
+    notes : dict of str to Any
+        What a reader should know of the unit, JSON only, such as that batches were shrunk for memory.
     """
 
     unit: Unit
@@ -102,14 +131,20 @@ class PhaseOutline:
 
     Attributes
     ----------
-    phase : ``interventions`` or ``edits``.
-    labels : the labels along each labelled axis, in order: ``{"operation": ("suppress", …), …}``.
-    sizes : lengths of the phase's other own axes, such as ``probe`` and ``step``; ``query``, ``fact``,
+    phase : str
+        ``interventions`` or ``edits``.
+    labels : dict of str to tuple of str
+        The labels along each labelled axis, in order: ``{"operation": ("suppress", …), …}``.
+    sizes : dict of str to int
+        Lengths of the phase's other own axes, such as ``probe`` and ``step``; ``query``, ``fact``,
         ``query_of_fact`` and the like are the store's.
-    attrs : what describes the phase, JSON only; written as the attributes of its groups.
-    absent : groups of the phase that are left out, such as ``synapses`` where attention cannot be edited; why
-        is in ``attrs``.
-    added : groups that are there only where they are named, such as ``reprompts`` where queries are asked
+    attrs : dict of str to Any
+        What describes the phase, JSON only; written as the attributes of its groups.
+    absent : tuple of str
+        Groups of the phase that are left out, such as ``synapses`` where attention cannot be edited;
+        why is in ``attrs``.
+    added : tuple of str
+        Groups that are there only where they are named, such as ``reprompts`` where queries are asked
         again.
     """
 
@@ -127,10 +162,14 @@ class PhaseBlock:
 
     Attributes
     ----------
-    arrays : by path, such as ``interventions/log_probability``, every variable of the phase's groups under
-        the dims and dtypes of docs/store.md, but for coordinates; the row axis (query or fact) is local to
-        the unit.
-    notes : as of :class:`Block`.
+    unit : Unit
+        The run of facts that the arrays are of.
+    arrays : dict of str to ndarray
+        By path, such as ``interventions/log_probability``, every variable of the phase's groups under
+        the dims and dtypes of docs/store.md, but for coordinates; the row axis (query or fact) is local
+        to the unit.
+    notes : dict of str to Any
+        As of :class:`Block`.
     """
 
     unit: Unit
@@ -143,8 +182,15 @@ def units_of(n_queries: Array, unit_facts: int) -> tuple[Unit, ...]:
 
     Parameters
     ----------
-    n_queries : int, (fact,)
-    unit_facts : facts a unit; the last unit may be shorter.
+    n_queries : int ndarray, shape (fact,)
+        Int, (fact,).
+    unit_facts : int
+        Facts a unit; the last unit may be shorter.
+
+    Returns
+    -------
+    tuple of Unit
+        In order; they part facts and queries without gap or overlap.
 
     Examples
     --------

@@ -18,7 +18,22 @@ _UNITS: Final = {
 
 
 def bytes_of(size: str | int) -> int:
-    """Bytes of a size such as ``8GB`` or ``512MiB``.
+    """Return the bytes of a size such as ``8GB`` or ``512MiB``.
+
+    Parameters
+    ----------
+    size : str or int
+        A number alone is bytes; KB is 1000 of them, KiB 1024.
+
+    Returns
+    -------
+    int
+        Whole bytes.
+
+    Raises
+    ------
+    ValueError
+        The text is no size.
 
     Examples
     --------

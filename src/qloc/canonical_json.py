@@ -10,7 +10,17 @@ from typing import Any
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys, no spaces, UTF-8 and no NaN.
+    """Write JSON with sorted keys, no spaces, UTF-8 and no NaN.
+
+    Parameters
+    ----------
+    value : Any
+        What JSON can hold.
+
+    Returns
+    -------
+    bytes
+        Equal for equal values.
 
     Examples
     --------
@@ -23,18 +33,54 @@ def canonical(value: Any) -> bytes:
 
 
 def digest(value: Any) -> str:
-    """Hex sha256 of the canonical JSON of ``value``."""
+    """Return the sha256 of the canonical JSON of a value.
+
+    Parameters
+    ----------
+    value : Any
+        What JSON can hold.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
+    """Return the sha256 of a file, read in pieces.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Where two nested mappings differ, one line a key: ``key: before → now``.
+    """Tell where two nested mappings differ, one line a key: ``key: before → now``.
+
+    Parameters
+    ----------
+    before : dict of str to Any
+        The one.
+    now : dict of str to Any
+        The other.
+    prefix : str, default ""
+        What stands before each key.
+
+    Returns
+    -------
+    list of str
+        Lines, sorted by key; none where they are equal.
 
     Examples
     --------

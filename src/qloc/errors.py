@@ -99,6 +99,24 @@ class VerificationError(QlocError, ValueError):
 def message(what: str, got: object, expected: str, at: str, action: str) -> str:
     """One problem in the house form.
 
+    Parameters
+    ----------
+    what : str
+        The thing that is wrong.
+    got : object
+        What it is; texts are quoted.
+    expected : str
+        The rule.
+    at : str
+        File, fact, flag or coordinate.
+    action : str
+        One thing to do.
+
+    Returns
+    -------
+    str
+        One line.
+
     Examples
     --------
     >>> message("threshold", 0.01, "a number ≥ 0.05", "qloc analyze --threshold", "Ask at or above the floor")

@@ -25,8 +25,10 @@ class Query:
 
     Attributes
     ----------
-    template : id of the template; shared by the facts that it is asked of.
-    text : the prompt, subject filled in, with one ``[Y]`` where the answer stands.
+    template : str
+        Id of the template; shared by the facts that it is asked of.
+    text : str
+        The prompt, subject filled in, with one ``[Y]`` where the answer stands.
     """
 
     template: str
@@ -49,12 +51,28 @@ class Fact:
 
     Attributes
     ----------
-    object : the answer asked for; for a minimal pair the good continuation.
-    bad : the bad continuation of a minimal pair, else None.
-    feature : what a minimal pair is about, such as ``singular``; else empty.
-    objects : every right answer for this subject and relation, ``object`` among them.
-    attributes : free columns, such as a frequency.
-    cue_in_prefix : whether what decides a pair stands before ``[Y]``; a causal LM cannot be asked otherwise.
+    id : str
+        Unique within a study.
+    relation : str
+        Its name or number, such as ``P36``.
+    subject : str
+        What is asked about.
+    object : str
+        The answer asked for; for a minimal pair the good continuation.
+    queries : tuple of Query
+        Prompts that ask for the object.
+    kind : {"fact", "minimal_pair"}
+        ``fact`` or ``minimal_pair``.
+    bad : str or None
+        The bad continuation of a minimal pair, else None.
+    feature : str
+        What a minimal pair is about, such as ``singular``; else empty.
+    objects : tuple of str
+        Every right answer for this subject and relation, ``object`` among them.
+    attributes : dict of str to Attribute
+        Free columns, such as a frequency.
+    cue_in_prefix : bool
+        Whether what decides a pair stands before ``[Y]``; a causal LM cannot be asked otherwise.
     """
 
     id: str
@@ -87,9 +105,14 @@ class FactSet:
 
     Attributes
     ----------
-    source : what was read, as the user named it.
-    merged : number of facts dropped because an earlier one has the same subject, relation and object.
-    skipped : number of facts or queries that the reader could not use, by reason.
+    facts : tuple of Fact
+        In the order of the input.
+    source : str
+        What was read, as the user named it.
+    merged : int
+        Number of facts dropped because an earlier one has the same subject, relation and object.
+    skipped : dict of str to int
+        Number of facts or queries that the reader could not use, by reason.
     """
 
     facts: tuple[Fact, ...]
@@ -98,11 +121,23 @@ class FactSet:
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Hex sha256 of all that a model could be asked, and of the attributes."""
+        """Return the sha256 of all that a model could be asked, and of the attributes.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
+        """
         return digest([_plain(fact) for fact in self.facts])
 
     def relations(self) -> list[str]:
-        """Relations in order of first appearance."""
+        """Return the relations in order of first appearance.
+
+        Returns
+        -------
+        list of str
+            Each once.
+        """
         return list(dict.fromkeys(fact.relation for fact in self.facts))
 
     def __len__(self) -> int:
@@ -110,7 +145,19 @@ class FactSet:
 
 
 def fill(text: str, subject: str) -> str:
-    """The prompt of a template for one subject.
+    """Write a template's prompt for one subject.
+
+    Parameters
+    ----------
+    text : str
+        With ``[X]`` for the subject, or the subject itself.
+    subject : str
+        Put in place of ``[X]``.
+
+    Returns
+    -------
+    str
+        The prompt; ``[Y]`` still marks the answer.
 
     Examples
     --------
@@ -121,7 +168,18 @@ def fill(text: str, subject: str) -> str:
 
 
 def candidates(facts: Sequence[Fact]) -> dict[str, tuple[str, ...]]:
-    """The answers that occur in each relation, most frequent first, ties in alphabetical order."""
+    """Return the answers that occur in each relation, most frequent first, ties in alphabetical order.
+
+    Parameters
+    ----------
+    facts : sequence of Fact
+        Of a study.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Relation → answers.
+    """
     counts: dict[str, dict[str, int]] = {}
     for fact in facts:
         of_relation = counts.setdefault(fact.relation, {})

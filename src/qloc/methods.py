@@ -32,12 +32,18 @@ class PathResult(Protocol):
 
     Attributes
     ----------
-    activation : (target, layer, neuron), w̄, the end of the path.
-    step : (target, layer, neuron), w̄ less the start of the path.
-    gradient : (target, layer, neuron), ∂P/∂w at w̄.
-    mean_gradient : (target, layer, neuron), ∫₀¹ ∂P/∂w(start + α · step) dα.
-    probability : (target,), P at w̄.
-    start_probability : (target, layer), P with the layer's vector at the start of its path.
+    activation : Any
+        (target, layer, neuron), w̄, the end of the path.
+    step
+        (target, layer, neuron), w̄ less the start of the path.
+    gradient : Any
+        (target, layer, neuron), ∂P/∂w at w̄.
+    mean_gradient : Any
+        (target, layer, neuron), ∫₀¹ ∂P/∂w(start + α · step) dα.
+    probability : Any
+        (target,), P at w̄.
+    start_probability : Any
+        (target, layer), P with the layer's vector at the start of its path.
     """
 
     activation: Any
@@ -61,11 +67,18 @@ class AttributionMethod:
 
     Attributes
     ----------
-    path : where its path starts.
-    score : from what the path gives to (target, layer, neuron).
-    complete : whether scores should add up to P(w̄) − P(start), so that the completeness gap is defined.
-    normalized : whether an answer token's scores are divided by their L2 norm over the whole network.
-    source : digest of a user's function; empty for qloc's own.
+    name : str
+        What plans list.
+    path : PathKind
+        Where its path starts.
+    score : Score
+        From what the path gives to (target, layer, neuron).
+    complete : bool
+        Whether scores should add up to P(w̄) − P(start), so that the completeness gap is defined.
+    normalized : bool
+        Whether an answer token's scores are divided by their L2 norm over the whole network.
+    source : str
+        Digest of a user's function; empty for qloc's own.
     """
 
     name: str
@@ -97,7 +110,13 @@ _REGISTERED: Final = {method.name: method for method in BUILT_IN}
 
 
 def registered() -> tuple[str, ...]:
-    """Names of the methods that can be asked for."""
+    """Return the names of the methods that can be asked for.
+
+    Returns
+    -------
+    tuple of str
+        In the order in which they were registered.
+    """
     return tuple(_REGISTERED)
 
 
@@ -108,12 +127,22 @@ def register(
 
     Parameters
     ----------
-    score : one function of a :class:`PathResult` that gives scores, (target, layer, neuron).
-    path, complete, normalized : as for :class:`AttributionMethod`.
+    name : str
+        What plans list; another than those of qloc's own methods.
+    score : Score
+        One function of a :class:`PathResult` that gives scores, (target, layer, neuron).
+    path, complete, normalized : PathKind or bool
+        As for :class:`AttributionMethod`.
+
+    Returns
+    -------
+    AttributionMethod
+        The method.
 
     Raises
     ------
-    InputError : a name of qloc's own.
+    InputError
+        A name of qloc's own.
     """
     if any(own.name == name for own in BUILT_IN):
         rule = "another name than those of qloc's own methods"
@@ -131,11 +160,22 @@ def register(
 
 
 def method(name: str) -> AttributionMethod:
-    """The method of a name; ``module:function`` is imported once, as :func:`rule_broken_by` tells.
+    """Return the method of a name; ``module:function`` is imported once, as :func:`rule_broken_by` tells.
+
+    Parameters
+    ----------
+    name : str
+        Of a registered method, or ``module:function``.
+
+    Returns
+    -------
+    AttributionMethod
+        The method.
 
     Raises
     ------
-    InputError : no method of that name, or a function that cannot be imported.
+    InputError
+        No method of that name, or a function that cannot be imported.
     """
     if rule := rule_broken_by(name):
         raise InputError(message("attribution method", name, rule, "methods", "Choose one, or register it"))
@@ -143,10 +183,20 @@ def method(name: str) -> AttributionMethod:
 
 
 def rule_broken_by(name: str) -> str:
-    """What a method's name should be; empty where it is one.
+    """Tell what a method's name should be; empty where it is one.
 
     ``module:function`` is imported and registered; attributes ``path``, ``complete`` and ``normalized`` of
     the function are those of the method.
+
+    Parameters
+    ----------
+    name : str
+        Of a registered method, or ``module:function``.
+
+    Returns
+    -------
+    str
+        The rule that it breaks.
     """
     if name in _REGISTERED:
         return ""
@@ -163,7 +213,18 @@ def rule_broken_by(name: str) -> str:
 
 
 def sources(names: Iterable[str]) -> dict[str, str]:
-    """Digests of the users' own among some methods, for the fingerprint."""
+    """Return the digests of the users' own among some methods, for the fingerprint.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of methods.
+
+    Returns
+    -------
+    dict of str to str
+        Name → digest of the function's source.
+    """
     found = {name: method(name).source for name in names}
     return {name: source for name, source in found.items() if source}
 

@@ -17,11 +17,22 @@ _RULE: Final = "JSON of the form {name: {fact id: [[layer, index], …]}}"
 
 
 def read_own_sets(path: str | Path | None) -> OwnSets:
-    """The sets in a file, names in its order; none without a file.
+    """Read the sets in a file, names in its order.
+
+    Parameters
+    ----------
+    path : str or Path or None
+        JSON of the form ``{name: {fact id: [[layer, index], …]}}``; None for no file.
+
+    Returns
+    -------
+    OwnSets
+        Name → fact id → neurons as (layer, index); empty without a file.
 
     Raises
     ------
-    InputError : the file cannot be read, or is not of that form; every problem.
+    InputError
+        The file cannot be read, or is not of that form; every problem.
     """
     if path is None:
         return {}
@@ -59,7 +70,21 @@ def _is_neuron(found: Any) -> bool:
 
 
 def neuron_set_labels(part: InterventionPlan, own: OwnSets) -> tuple[str, ...]:
-    """The labels along ``neuron_set``: the plan's sets in their fixed order, the user's, then ``matched``.
+    """Order the labels along ``neuron_set``.
+
+    The plan's sets come first, in their fixed order, then the user's, then ``matched``.
+
+    Parameters
+    ----------
+    part : InterventionPlan
+        Which sets are intervened on.
+    own : OwnSets
+        The user's sets by name.
+
+    Returns
+    -------
+    tuple of str
+        Each label once.
 
     Examples
     --------

@@ -24,12 +24,22 @@ class NeuronSets:
 
     Attributes
     ----------
-    member : bool, CSR (query, layer · neuron); row i is N_i.
-    queries : columns with leading axis query: ``fact`` (int, row of ``facts``), ``template, relation,
+    member : bool csr_array, shape (query, layer · neuron)
+        Row i is N_i.
+    n_layers : int
+        Of the network.
+    n_neurons : int
+        Of each layer.
+    method : str
+        Attribution method.
+    rule : str
+        How the sets were made, in words, such as ``threshold 0.2``.
+    queries : dict of str to ndarray
+        Columns with leading axis query: ``fact`` (int, row of ``facts``), ``template, relation,
         answer`` (str), ``known`` (bool), ``log_probability`` (float32).
-    facts : columns with leading axis fact: ``id, subject, relation, object`` (str), ``leaks`` (bool),
+    facts : dict of str to ndarray
+        Columns with leading axis fact: ``id, subject, relation, object`` (str), ``leaks`` (bool),
         attributes.
-    rule : how the sets were made, in words, such as ``threshold 0.2``.
     """
 
     member: sparse.csr_array
@@ -51,16 +61,44 @@ class NeuronSets:
         return len(self.facts["id"])
 
     def sizes(self) -> NDArray[np.int64]:
-        """|N_i|: int64, (query,)."""
+        """Return |N_i|.
+
+        Returns
+        -------
+        int64 ndarray, shape (query,)
+            Number of neurons of each query.
+        """
         return np.diff(self.member.indptr).astype(np.int64)
 
     def of(self, query: int) -> NDArray[np.int64]:
-        """The neurons of one query, ascending: int64, (|N_i|,)."""
+        """Return the neurons of one query.
+
+        Parameters
+        ----------
+        query : int
+            Its row.
+
+        Returns
+        -------
+        int64 ndarray, shape (neuron,)
+            Numbers layer · n_neurons + index, ascending.
+        """
         row = self.member.indices[self.member.indptr[query] : self.member.indptr[query + 1]]
         return np.sort(row.astype(np.int64))
 
     def select(self, keep: NDArray[np.bool_]) -> NeuronSets:
-        """The same sets for the queries where ``keep`` (bool, (query,)) holds; all facts stay."""
+        """Keep the sets of some queries; all facts stay.
+
+        Parameters
+        ----------
+        keep : bool ndarray
+            Bool, shape (query,), whether a query stays.
+
+        Returns
+        -------
+        NeuronSets
+            The sets of the queries that stay.
+        """
         return replace(
             self,
             member=sparse.csr_array(self.member[keep]),
@@ -68,7 +106,13 @@ class NeuronSets:
         )
 
     def known(self) -> NeuronSets:
-        """The sets of known queries of facts that do not leak: what headline figures are computed over."""
+        """Keep the sets of known queries of facts that do not leak: what headline figures are computed over.
+
+        Returns
+        -------
+        NeuronSets
+            Those sets.
+        """
         return self.select(self.queries["known"] & ~self.facts["leaks"][self.queries["fact"]])
 
 
@@ -79,14 +123,19 @@ def threshold_rows(
 
     Parameters
     ----------
-    values : float, (query, slot), attribution at the panel's neurons; NaN where a slot is empty.
-    panel : int, (query, slot), neuron numbers; -1 where a slot is empty.
-    maximum : float, (query,), the query's largest attribution over the whole network.
-    t : the threshold, in [0, 1).
+    values : float ndarray, shape (query, slot)
+        Attribution at the panel's neurons; NaN where a slot is empty.
+    panel : int ndarray, shape (query, slot)
+        Neuron numbers; -1 where a slot is empty.
+    maximum : float ndarray, shape (query,)
+        The query's largest attribution over the whole network.
+    t : float
+        The threshold, in [0, 1).
 
     Returns
     -------
-    bool, (query, slot)
+    bool ndarray, shape (query, slot)
+        As above.
 
     References
     ----------
@@ -108,8 +157,20 @@ def exceeds(values: NDArray[Any], maximum: NDArray[Any], t: float) -> NDArray[np
 
     Parameters
     ----------
-    values : float, (query, …); NaN exceeds nothing.
-    maximum, t : as for :func:`threshold_rows`.
+    values : ndarray
+        Float, (query, …); NaN exceeds nothing.
+    maximum, t : ndarray or float
+        As for :func:`threshold_rows`.
+
+    Returns
+    -------
+    bool ndarray, shape (query, …)
+        Whether each value exceeds both.
+
+    Raises
+    ------
+    InputError
+        ``t`` is not within [0, 1).
 
     Examples
     --------
@@ -135,8 +196,20 @@ def top_rows(values: NDArray[Any], panel: NDArray[np.integer[Any]], b: int) -> N
 
     Parameters
     ----------
-    values, panel : as for :func:`threshold_rows`.
-    b : the budget, at least 1.
+    values, panel : ndarray or integer ndarray
+        As for :func:`threshold_rows`.
+    b : int
+        The budget, at least 1.
+
+    Returns
+    -------
+    bool ndarray, shape (query, slot)
+        Whether the slot's neuron is one of them.
+
+    Raises
+    ------
+    InputError
+        ``b`` is less than 1.
 
     Examples
     --------
@@ -157,12 +230,17 @@ def check_floor(t: float, floors: NDArray[np.float64], ids: NDArray[Any]) -> Non
 
     Parameters
     ----------
-    floors : float64, (fact,), effective floor of each fact's panel; NaN where it has no query.
-    ids : str, (fact,)
+    t : float
+        The threshold asked for.
+    floors : float64 ndarray, shape (fact,)
+        Effective floor of each fact's panel; NaN where it has no query.
+    ids : str ndarray, shape (fact,)
+        Str, (fact,).
 
     Raises
     ------
-    FloorError : naming the first fact whose floor is above ``t``, and how many there are.
+    FloorError
+        Naming the first fact whose floor is above ``t``, and how many there are.
     """
     with np.errstate(invalid="ignore"):
         above = np.flatnonzero(floors > t)

@@ -115,7 +115,13 @@ class InterventionPlan(_SetPlan):
         return prefix
 
     def parameters(self) -> dict[str, Any]:
-        """What bears on the phase's numbers; as it was before there were re-prompts, where there are none."""
+        """What bears on the phase's numbers; as it was before there were re-prompts, where there are none.
+
+        Returns
+        -------
+        dict of str to Any
+            Part of the phase's fingerprint; JSON only.
+        """
         unused = () if self.reprompts else ("reprompt", "reprompted")
         return {name: value for name, value in super().parameters().items() if name not in unused}
 
@@ -181,6 +187,12 @@ class EditPlan(_SetPlan):
     """Facts of a relation that are edited, seeded, those with known queries first; all where None."""
 
     def parameters(self) -> dict[str, Any]:
-        """What bears on the phase's numbers; as it was before there was ROME, where there is none."""
+        """What bears on the phase's numbers; as it was before there was ROME, where there is none.
+
+        Returns
+        -------
+        dict of str to Any
+            Part of the phase's fingerprint; JSON only.
+        """
         unused = () if {"rome", "rome_identity"} & set(self.sets) else ("rome",)
         return {name: value for name, value in super().parameters().items() if name not in unused}

@@ -172,7 +172,13 @@ class Plan(_Strict):
         return part
 
     def signal_parameters(self) -> dict[str, Any]:
-        """What bears on the numbers of phase ``signals``: part of its fingerprint."""
+        """Return what the numbers of phase ``signals`` depend on.
+
+        Returns
+        -------
+        dict of str to Any
+            Part of its fingerprint; JSON only.
+        """
         names = (
             "methods",
             "steps",
@@ -200,16 +206,45 @@ class Plan(_Strict):
         return {name: values[name] for name in names + named} | ({"method_sources": own} if own else {})
 
     def intervention_plan(self) -> InterventionPlan:
-        """What phase ``interventions`` does, its method named."""
+        """Return what phase ``interventions`` does, its method named.
+
+        Returns
+        -------
+        InterventionPlan
+            A copy with a method.
+        """
         return self.interventions.model_copy(update={"method": self.interventions.method or self.methods[0]})
 
     def edit_plan(self) -> EditPlan:
-        """What phase ``edits`` does, its method named."""
+        """Return what phase ``edits`` does, its method named.
+
+        Returns
+        -------
+        EditPlan
+            A copy with a method.
+        """
         return self.edits.model_copy(update={"method": self.edits.method or self.methods[0]})
 
 
 def each_revision(plan: Plan, out: Path) -> list[tuple[Plan, Path]]:
-    """A plan of several revisions as one plan and one store each, in the folder ``out``; else as it is.
+    """Divide a plan of several revisions into one plan and one store each.
+
+    Parameters
+    ----------
+    plan : Plan
+        Its ``revision`` may list several, parted by commas.
+    out : Path
+        The store of one revision; of several, the folder of their stores.
+
+    Returns
+    -------
+    list of tuple of (Plan, Path)
+        Plan and store of each revision.
+
+    Raises
+    ------
+    InputError
+        Two revisions would have one store.
 
     Examples
     --------
@@ -230,11 +265,24 @@ def each_revision(plan: Plan, out: Path) -> list[tuple[Plan, Path]]:
 
 
 def plan_from(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Plan:
-    """The plan of a YAML file, overridden by flags (those that are not None).
+    """Read the plan of a YAML file, overridden by flags.
+
+    Parameters
+    ----------
+    path : Path or None, default None
+        The file; None for the defaults.
+    flags : dict of str to Any or None, default None
+        Name → value; those that are None override nothing.
+
+    Returns
+    -------
+    Plan
+        The whole plan.
 
     Raises
     ------
-    InputError : every unknown key and every wrong value, one line each.
+    InputError
+        Every unknown key and every wrong value, one line each.
     """
     written = _read(path) if path else {}
     given = {name: value for name, value in (flags or {}).items() if value is not None}

@@ -28,13 +28,17 @@ class Progress:
 
     Parameters
     ----------
-    quiet : say nothing on the stream; the log is written all the same.
-    log : file to append JSON lines to, each with ``time`` (UTC) and ``event``.
-    stream : where to say it; stderr, if None.
+    quiet
+        Say nothing on the stream; the log is written all the same.
+    log
+        File to append JSON lines to, each with ``time`` (UTC) and ``event``.
+    stream
+        Where to say it; stderr, if None.
 
     Raises
     ------
-    InputError : the log cannot be written.
+    InputError
+        The log cannot be written.
 
     Examples
     --------
@@ -59,14 +63,28 @@ class Progress:
             self._log.close()
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Say one line.
+
+        Parameters
+        ----------
+        text : str
+            Without a line feed.
+        """
         if self._stream is not None:
             self._stream.write(text + "\n")
             self._stream.flush()
         self.note("message", text=text)
 
     def note(self, event: str, **told: Any) -> None:
-        """One line in the log, if there is one."""
+        """Write one line into the log, if there is one.
+
+        Parameters
+        ----------
+        event : str
+            Its kind.
+        **told : Any
+            What else the line holds; JSON only.
+        """
         if self._log is not None:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
             self._log.write(json.dumps({"time": at, "event": event, **told}, ensure_ascii=False) + "\n")
@@ -74,11 +92,21 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str, total: int, *, done: int = 0, unit: str = "queries") -> Iterator[Advance]:
-        """A part of the work that can be counted; gives the function to call as it gets on.
+        """Show how far a part of the work is that can be counted.
 
         Parameters
         ----------
-        total, done : how much there is, and how much of it earlier runs did.
+        name : str
+            Of the part.
+        total, done : int
+            How much there is, and how much of it earlier runs did.
+        unit : str, default "queries"
+            What is counted.
+
+        Yields
+        ------
+        Advance
+            Call it with how many more are done.
         """
         self.note("start", stage=name, total=total, done=done, unit=unit)
         reached = done
@@ -130,7 +158,17 @@ class _Lines:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
+    """Write a time as people say it.
+
+    Parameters
+    ----------
+    seconds : float
+        Not negative.
+
+    Returns
+    -------
+    str
+        Such as ``1 min 25 s``.
 
     Examples
     --------
@@ -145,7 +183,17 @@ def duration(seconds: float) -> str:
 
 
 def size(n_bytes: float) -> str:
-    """A number of bytes as people say it.
+    """Write a number of bytes as people say it.
+
+    Parameters
+    ----------
+    n_bytes : float
+        Not negative.
+
+    Returns
+    -------
+    str
+        Such as ``2.5 GB``.
 
     Examples
     --------

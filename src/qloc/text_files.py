@@ -13,16 +13,22 @@ def write_text(text: str, path: Path, what: str) -> Path:
 
     Parameters
     ----------
-    path : its folder is made if missing; a file of that name is replaced.
-    what : what is written, for the error, such as ``report``.
+    text : str
+        The whole file.
+    path : Path
+        Its folder is made if missing; a file of that name is replaced.
+    what : str
+        What is written, for the error, such as ``report``.
 
     Returns
     -------
-    Path : ``path``.
+    Path
+        ``path``.
 
     Raises
     ------
-    StorageError : the disk refused; what was there before is still there, nothing half-written is left.
+    StorageError
+        The disk refused; what was there before is still there, nothing half-written is left.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -13,7 +13,21 @@ WIDTH: Final = 100
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, indent: int = 2) -> str:
-    """Columns under their headings, numbers to the right.
+    """Write columns under their headings, numbers to the right.
+
+    Parameters
+    ----------
+    heads : sequence of str
+        One a column.
+    rows : sequence of sequence of Cell
+        One value a column.
+    indent : int, default 2
+        Spaces before each line.
+
+    Returns
+    -------
+    str
+        Lines, parted by line feeds.
 
     Examples
     --------
@@ -36,13 +50,38 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, indent: int =
 
 
 def paragraph(text: str, *, indent: int = 2) -> str:
-    """A text broken into lines."""
+    """Break a text into lines.
+
+    Parameters
+    ----------
+    text : str
+        One paragraph.
+    indent : int, default 2
+        Spaces before each line.
+
+    Returns
+    -------
+    str
+        Lines of at most :data:`WIDTH` letters.
+    """
     room = " " * indent
     return textwrap.fill(text, WIDTH, initial_indent=room, subsequent_indent=room)
 
 
 def cut(text: str, width: int) -> str:
-    """A text no longer than ``width``.
+    """Cut a text to a width.
+
+    Parameters
+    ----------
+    text : str
+        One line.
+    width : int
+        Most letters.
+
+    Returns
+    -------
+    str
+        The text, with an ellipsis where it was cut.
 
     Examples
     --------

@@ -96,12 +96,15 @@ def planned(path: Path | None, given: Mapping[str, Any]) -> tuple[Plan, Path]:
 
     Parameters
     ----------
-    path : the plan's file, if there is one.
-    given : the command's parameters; those that are fields of a plan are its flags.
+    path : Path or None
+        The plan's file, if there is one.
+    given : dict of str to Any
+        The command's parameters; those that are fields of a plan are its flags.
 
     Raises
     ------
-    InputError : everything that is wrong or missing.
+    InputError
+        Everything that is wrong or missing.
     """
     from qloc.plan import Plan, plan_from
 

@@ -25,10 +25,20 @@ _HERE: Final = Path(__file__).parent
 
 
 def shipped_plan(kind: Kind) -> Plan:
-    """What was extracted: five facts of each of five relations, two of them edited.
+    """Return the plan that was extracted: five facts of each of five relations, two of them edited.
 
     Panels are kept from the lowest threshold that the analysis asks for, not from 0.05: that halves them.
     ROME edits the first layer, where these models look facts up.
+
+    Parameters
+    ----------
+    kind : Kind
+        Which of the two models.
+
+    Returns
+    -------
+    Plan
+        The plan.
 
     Examples
     --------
@@ -46,11 +56,22 @@ def shipped_plan(kind: Kind) -> Plan:
 
 
 def archive(kind: Kind) -> Path:
-    """The packed store of one model; every command that reads stores reads it in place.
+    """Find the packed store of one model; every command that reads stores reads it in place.
+
+    Parameters
+    ----------
+    kind : Kind
+        Which of the two models.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
-    InputError : another kind, or the file is not there.
+    InputError
+        Another kind, or the file is not there.
 
     Examples
     --------
@@ -70,11 +91,23 @@ def archive(kind: Kind) -> Path:
 def place(kind: Kind, out: Path) -> None:
     """Put a shipped store at ``out``, verified; does nothing where it is there already.
 
+    Parameters
+    ----------
+    kind : Kind
+        Which of the two models.
+    out : Path
+        Where the store is to be.
+
     Raises
     ------
-    InputError : something else is at ``out``. FingerprintError, if it is a store of another extraction.
-    VerificationError : the archive is not what its manifest says, or the store there has no valid one.
-    StorageError : the disk refused; nothing is left.
+    InputError
+        Something else is at ``out``.
+    FingerprintError
+        If it is a store of another extraction.
+    VerificationError
+        The archive is not what its manifest says, or the store there has no valid one.
+    StorageError
+        The disk refused; nothing is left.
     """
     from qloc.store.exchange.pack import unpack
     from qloc.store.integrity.check import is_store, layout_of
@@ -91,7 +124,18 @@ def place(kind: Kind, out: Path) -> None:
 
 
 def fingerprint(packed: Path) -> dict[str, Any]:
-    """What the fingerprint of a shipped store's signals is made from."""
+    """Return what the fingerprint of a shipped store's signals is made from.
+
+    Parameters
+    ----------
+    packed : Path
+        The file.
+
+    Returns
+    -------
+    dict of str to Any
+        Nested, JSON only.
+    """
     from qloc.store.integrity.check import root_attributes
 
     made_from: dict[str, Any] = root_attributes(packed)["fingerprint"]["signals"]["made_from"]

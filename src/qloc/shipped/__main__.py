@@ -15,13 +15,22 @@ from qloc.workflows.extract import extract_study
 def make(folder: Path, progress: Progress) -> list[Path]:
     """Extract and pack the store of each model into ``folder``, over what is there.
 
+    Parameters
+    ----------
+    folder : Path
+        Where the archives go.
+    progress : Progress
+        Told of each step.
+
     Returns
     -------
-    list of Path : the archives.
+    list of Path
+        The archives.
 
     Raises
     ------
-    StorageError : together they are larger than what may be shipped; none is replaced.
+    StorageError
+        Together they are larger than what may be shipped; none is replaced.
     """
     from qloc.store.exchange.pack import pack
 

@@ -26,19 +26,28 @@ def open_study(path: str | Path) -> Study: ...  # type: ignore[overload-overlap]
 @overload
 def open_study(path: Sequence[str | Path]) -> Studies: ...
 def open_study(path: str | Path | Sequence[str | Path]) -> Study | Studies:
-    """A store, opened for analysis: Datasets that are read when they are needed; or several, side by side.
+    """Open a store for analysis: Datasets that are read when they are needed; or several, side by side.
 
     Parameters
     ----------
-    path : a store, packed or not, or the URL of a complete one: s3, gs, az, http, https, hf, or any other
-        scheme of fsspec. Of a URL only what is computed is fetched. Or a list of two at least: their common
-        facts and queries then lie along ``model``.
+    path : str or Path or sequence of str or Path
+        A store, packed or not, or the URL of a complete one: s3, gs, az, http, https, hf, or any other
+        scheme of fsspec. Of a URL only what is computed is fetched. Or a list of two at least: their
+        common facts and queries then lie along ``model``.
+
+    Returns
+    -------
+    Study or Studies
+        Of a list, the studies with a dimension ``model``.
 
     Raises
     ------
-    MissingDependencyError, RemoteError : a URL that cannot be read.
-    SchemaError : a path is not a store, or not of a schema that this version reads; every problem.
-    InputError : several stores that were asked nothing in common.
+    MissingDependencyError, RemoteError
+        A URL that cannot be read.
+    SchemaError
+        A path is not a store, or not of a schema that this version reads; every problem.
+    InputError
+        Several stores that were asked nothing in common.
 
     Examples
     --------
@@ -67,7 +76,17 @@ def _several(paths: Sequence[str | Path]) -> Studies:
 
 
 def store_name(path: str | Path) -> str:
-    """What a store is called by its path.
+    """Return what a store is called by its path.
+
+    Parameters
+    ----------
+    path : str or Path
+        With or without ``.zarr`` and ``.zip``.
+
+    Returns
+    -------
+    str
+        The last part of the path, without them.
 
     Examples
     --------
@@ -78,13 +97,24 @@ def store_name(path: str | Path) -> str:
 
 
 def open_signals(path: Path) -> Study:
-    """A complete store without the phases that were appended to it: what these are chosen from.
+    """Open a complete store without the phases that were appended to it: what these are chosen from.
 
     It is not looked whether all of its objects are there.
 
+    Parameters
+    ----------
+    path : Path
+        The store.
+
+    Returns
+    -------
+    Study
+        Its signals.
+
     Raises
     ------
-    SchemaError : the path is not a store, or not of a schema that this version reads.
+    SchemaError
+        The path is not a store, or not of a schema that this version reads.
     """
     return _opened(path, phases=False)
 
@@ -108,11 +138,30 @@ def analyze(
 ) -> StudyResult:
     """Analyze a store by a plan, and save the result as ``study.json`` in the folder ``out``.
 
+    Parameters
+    ----------
+    store : str or Path
+        A store, packed or not, or a URL.
+    plan : AnalysisPlan or None
+        What is asked; the defaults where it is None.
+    out : str or Path
+        Folder of the result.
+    progress : Progress or None, default None
+        Told of each question.
+
+    Returns
+    -------
+    StudyResult
+        The result that was saved.
+
     Raises
     ------
-    SchemaError : the path is not a store.
-    FloorError : the plan asks below what the store's panel keeps.
-    StorageError : the disk refused.
+    SchemaError
+        The path is not a store.
+    FloorError
+        The plan asks below what the store's panel keeps.
+    StorageError
+        The disk refused.
     """
     from qloc.analysis.analyze import analyze as analyzed
 
@@ -228,13 +277,30 @@ def result_folders_for(stores: Sequence[str | Path], out: str | Path | None) -> 
 
 
 def compare(stores: Sequence[str | Path], plan: AnalysisPlan | None, out: str | Path | None) -> StudyResult:
-    """Compare several stores on the facts and templates that all were asked; saved where ``out`` is a folder.
+    """Compare several stores on the facts and templates that all were asked.
+
+    Parameters
+    ----------
+    stores : sequence of str or Path
+        Two at least.
+    plan : AnalysisPlan or None
+        What is asked; the defaults where it is None.
+    out : str or Path or None
+        Folder that the result is saved in; None to save nothing.
+
+    Returns
+    -------
+    StudyResult
+        Measures of each model, and their differences.
 
     Raises
     ------
-    SchemaError : a path is not a store; every one.
-    InputError : nothing in common, or a store without the plan's method.
-    FloorError : the plan asks below what a store's panel keeps.
+    SchemaError
+        A path is not a store; every one.
+    InputError
+        Nothing in common, or a store without the plan's method.
+    FloorError
+        The plan asks below what a store's panel keeps.
     """
     from qloc.analysis.comparison.models import compare_models as compared
 
@@ -247,9 +313,15 @@ def compare(stores: Sequence[str | Path], plan: AnalysisPlan | None, out: str | 
 def forget(folder: str | Path) -> None:
     """Remove a result that is none of the stores any more: its file, and the folder where it is empty then.
 
+    Parameters
+    ----------
+    folder : str or Path
+        Of an earlier result; need not be there.
+
     Raises
     ------
-    StorageError : the disk refused.
+    StorageError
+        The disk refused.
     """
     from qloc.analysis.results import FILE
 
@@ -264,15 +336,26 @@ def forget(folder: str | Path) -> None:
 
 
 def report(results: Sequence[str | Path], format: str, out: str | Path) -> Path:
-    """One report on all results in these folders; a folder of result folders stands for those.
+    """Write one report on all results in these folders; a folder of result folders stands for those.
 
     Parameters
     ----------
-    format : ``html``, ``md``, ``latex`` or ``json``.
+    results : sequence of str or Path
+        Folders.
+    format : str
+        ``html``, ``md``, ``latex`` or ``json``.
+    out : str or Path
+        The file.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
-    InputError : a folder without results, or an unknown format; every problem.
+    InputError
+        A folder without results, or an unknown format; every problem.
     """
     from qloc.analysis.results import load
     from qloc.reports.render import render, write
@@ -282,11 +365,22 @@ def report(results: Sequence[str | Path], format: str, out: str | Path) -> Path:
 
 
 def result_folders(given: Sequence[str | Path]) -> list[Path]:
-    """Folders with a ``study.json``; one without stands for the folders in it that have one.
+    """Find the folders with a ``study.json``; one without stands for the folders in it that have one.
+
+    Parameters
+    ----------
+    given : sequence of str or Path
+        Folders.
+
+    Returns
+    -------
+    list of Path
+        Each once, in the order given.
 
     Raises
     ------
-    InputError : a path that leads to none; every one.
+    InputError
+        A path that leads to none; every one.
     """
     from qloc.analysis.results import FILE
 

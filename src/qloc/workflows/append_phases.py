@@ -38,7 +38,20 @@ class PhaseRun(Protocol):
         ...
 
     def extract(self, unit: Unit, arms: Any) -> PhaseBlock:
-        """Run the model over one unit; a function of plan, unit and arms alone."""
+        """Run the model over one unit; a function of plan, unit and arms alone.
+
+        Parameters
+        ----------
+        unit : Unit
+            A run of facts.
+        arms : Any
+            What analysis chose for the unit.
+
+        Returns
+        -------
+        PhaseBlock
+            The unit's arrays.
+        """
         ...
 
 
@@ -108,7 +121,18 @@ def _numbered(own: OwnSets, study: Study, at: str) -> dict[str, dict[str, Array]
 
 
 def relation_sums(study: Study) -> RelationSums | None:
-    """The sums of /statistics, read relation by relation; None in a store of before there were any."""
+    """Read the sums of /statistics, relation by relation.
+
+    Parameters
+    ----------
+    study : Study
+        With phase ``signals``.
+
+    Returns
+    -------
+    RelationSums or None
+        None in a store of before there were any.
+    """
     found = study.statistics
     if "activation_sum" not in found:
         return None
@@ -126,6 +150,15 @@ class PhaseUnits:
     """Runs units of a phase and writes their files; called wherever units are run.
 
     What is dear (the open study, the sets of all queries, the model) is made once in a process.
+
+    Attributes
+    ----------
+    extraction : Extraction
+        Model and plan; the weights may not be read yet.
+    store : Path
+        The complete store that the phase is chosen from.
+    phase : str
+        Its name.
     """
 
     extraction: Extraction
@@ -139,12 +172,29 @@ class PhaseUnits:
         return write_phase_unit(self.store, self.phase, self.block(unit))
 
     def block(self, unit: Unit) -> PhaseBlock:
-        """Choose a unit's arms and run them."""
+        """Choose a unit's arms and run them.
+
+        Parameters
+        ----------
+        unit : Unit
+            A run of facts.
+
+        Returns
+        -------
+        PhaseBlock
+            The unit's arrays.
+        """
         arms_of, run = self._steps()
         return run.extract(unit, arms_of(unit))
 
     def outline(self) -> PhaseOutline:
-        """What is known of the phase before the model has run for it."""
+        """Return what is known of the phase before the model has run for it.
+
+        Returns
+        -------
+        PhaseOutline
+            Sizes, labels and attributes of the phase.
+        """
         return self._steps()[1].outline
 
     def _steps(self) -> PhaseSteps:
@@ -162,7 +212,20 @@ _MADE: Final[dict[tuple[str, str], PhaseSteps]] = {}
 
 
 def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
-    """What a phase's numbers depend on, nested: what it was chosen from, and its own parameters."""
+    """Return what a phase's numbers depend on: what it was chosen from, and its own parameters.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        Model and plan.
+    phase : str
+        Its name.
+
+    Returns
+    -------
+    dict of str to Any
+        Nested, JSON only.
+    """
     plan = extraction.plan
     part = {"interventions": plan.intervention_plan, "edits": plan.edit_plan}[phase]()
     parameters = {**part.parameters(), "seed": plan.seed}
@@ -173,11 +236,26 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
 
 
 def is_held(extraction: Extraction, store: Path, phase: str) -> bool:
-    """Whether a complete store has a phase of this plan; told without the weights.
+    """Return whether a complete store has a phase of this plan; told without the weights.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        Model and plan.
+    store : Path
+        Complete.
+    phase : str
+        Its name.
+
+    Returns
+    -------
+    bool
+        False where the store lacks the phase.
 
     Raises
     ------
-    FingerprintError : it has the phase with other parameters; shows where they differ.
+    FingerprintError
+        It has the phase with other parameters; shows where they differ.
     """
     from qloc.store.writing.phase_writer import holds_phase
 
@@ -189,11 +267,21 @@ def append_phase(extraction: Extraction, store: Path, phase: str, progress: Prog
 
     Parameters
     ----------
-    run : what runs units; called again and again, it keeps what is dear where they are run.
+    extraction : Extraction
+        Model and plan.
+    store : Path
+        Complete.
+    phase : str
+        Its name.
+    progress : Progress
+        Told of each unit.
+    run : Runner
+        What runs units; called again and again, it keeps what is dear where they are run.
 
     Raises
     ------
-    InputError, FingerprintError, LockedError, ModelError, StorageError : as for an extraction.
+    InputError, FingerprintError, LockedError, ModelError, StorageError
+        As for an extraction.
     """
     from qloc.store.integrity.verify import require_present
     from qloc.store.writing.phase_writer import PhaseWriter
@@ -218,10 +306,28 @@ def run_again(
 ) -> Iterator[tuple[Unit, PhaseBlock]]:
     """Run units of a phase that a store has, as when it was appended; for a store whose signals are sound.
 
+    Parameters
+    ----------
+    extraction : Extraction
+        Model and plan.
+    store : Path
+        The store.
+    phase : str
+        Its name.
+    units : iterable of Unit
+        Those that are run.
+
+    Yields
+    ------
+    tuple of (Unit, PhaseBlock)
+        Each unit with its arrays.
+
     Raises
     ------
-    FingerprintError : the phase would be another here; shows where they differ.
-    InputError, ModelError : as for an extraction.
+    FingerprintError
+        The phase would be another here; shows where they differ.
+    InputError, ModelError
+        As for an extraction.
     """
     from qloc.store.writing.phase_writer import refuse_other_outline
 
@@ -238,7 +344,21 @@ def run_again(
 def run_units(
     writer: Coordinator[Any], work: Callable[[Unit], UnitRecord], progress: Progress, stage: str, run: Runner
 ) -> None:
-    """Run and record the units that are missing, telling how far it is in queries."""
+    """Run and record the units that are missing, telling how far it is in queries.
+
+    Parameters
+    ----------
+    writer : Coordinator[Any]
+        Holds the lock, and records units.
+    work : callable
+        Runs a unit and writes its file.
+    progress : Progress
+        Told of each unit.
+    stage : str
+        What the progress is called.
+    run : Runner
+        Where units are run.
+    """
     missing = writer.missing()
     total, left = writer.layout.sizes["query"], sum(unit.n_queries for unit in missing)
     if n_done := len(writer.layout.units) - len(missing):
@@ -250,7 +370,22 @@ def run_units(
 
 
 def described(extraction: Extraction, environment: Mapping[str, str], started: datetime) -> dict[str, Any]:
-    """What the manifest says of a run that completed a phase."""
+    """Return what the manifest says of a run that completed a phase.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        Model and plan.
+    environment : dict of str to str
+        Versions and device where units were run.
+    started : datetime
+        When the run began.
+
+    Returns
+    -------
+    dict of str to Any
+        JSON only.
+    """
     from qloc.version import __version__
 
     return {

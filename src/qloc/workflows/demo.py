@@ -26,19 +26,28 @@ ROME: Final = RomePlan(layer=0.0, prefixes=2, steps=12)
 
 
 def demo(out: str | Path, *, progress: Progress | None = None) -> Path:
-    """Extract, analyze and report on the embedded models; gives the report's path.
+    """Extract, analyze and report on the embedded models.
 
     Without torch or its kin it starts from the extraction that comes with qloc, and says so.
 
     Parameters
     ----------
-    out : folder for ``causal.zarr``, ``masked.zarr``, ``results/causal``, ``results/masked``,
+    out : str or Path
+        Folder for ``causal.zarr``, ``masked.zarr``, ``results/causal``, ``results/masked``,
         ``results/comparison`` and ``report.html``; what was extracted already is not extracted again.
+    progress : Progress or None, default None
+        Told of each step.
+
+    Returns
+    -------
+    Path
+        The report.
 
     Raises
     ------
-    FingerprintError : there is a store of another extraction in ``out``, such as the shipped one where torch
-        has been installed since.
+    FingerprintError
+        There is a store of another extraction in ``out``, such as the shipped one where torch has been
+        installed since.
     """
     out, progress = Path(out), progress or Progress(quiet=True)
     folders = []

@@ -26,21 +26,28 @@ def diff(a: str | Path, b: str | Path, *, threshold: float = DEFAULT_THRESHOLD) 
 
     Parameters
     ----------
-    a, b : complete stores.
-    threshold : t of the neuron sets, attribution > t · max.
+    a, b : str or Path
+        Complete stores.
+    threshold : float, default DEFAULT_THRESHOLD
+        T of the neuron sets, attribution > t · max.
 
     Returns
     -------
-    dict, JSON only: ``stores, facts, queries, fingerprint`` (where it differs), ``threshold, arrays, sets``.
-    ``arrays``: of each ``n, n_unequal, unequal`` (share), ``absolute, relative`` (largest differences).
-    ``sets``: of each method the Jaccard index |A ∩ B| / |A ∪ B| of a query's two sets, 1 where both are
-    empty: ``mean, min`` and ``exact``, the share of queries where it is 1; None without queries.
+    dict of str to Any
+        ``stores, facts, queries, fingerprint`` (where it differs), ``threshold, arrays, sets``.
+        ``arrays``: of each ``n, n_unequal, unequal`` (share), ``absolute, relative`` (largest
+        differences). ``sets``: of each method the Jaccard index |A ∩ B| / |A ∪ B| of a query's two
+        sets, 1 where both are empty: ``mean, min`` and ``exact``, the share of queries where it is 1;
+        None without queries.
 
     Raises
     ------
-    SchemaError, VerificationError : no store, or a broken one.
-    InputError : not two extractions of one plan; every problem.
-    FloorError : a threshold below what a panel keeps.
+    SchemaError, VerificationError
+        No store, or a broken one.
+    InputError
+        Not two extractions of one plan; every problem.
+    FloorError
+        A threshold below what a panel keeps.
     """
     from qloc.store.exchange.diff import compare_extractions, require_comparable
     from qloc.store.reading.open_store import open_store
@@ -68,7 +75,20 @@ def _made_from(stored: StoredStudy) -> dict[str, Any]:
 
 
 def jaccard(a: NeuronSets, b: NeuronSets) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """|A ∩ B| / |A ∪ B| of every query's sets: float64, (query,); 1 where both are empty."""
+    """Compare two models' sets of every query: |A ∩ B| / |A ∪ B|.
+
+    Parameters
+    ----------
+    a : NeuronSets
+        Sets of some queries.
+    b : NeuronSets
+        Sets of the same queries.
+
+    Returns
+    -------
+    float64 ndarray, shape (query,)
+        1 where both are empty.
+    """
     common = a.member.astype(np.int64).multiply(b.member.astype(np.int64)).sum(axis=1)
     either = a.sizes() + b.sizes() - common
     return np.where(either > 0, common / np.maximum(either, 1), 1.0)
@@ -85,15 +105,26 @@ def _summary(index: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | 
 
 
 def refined_of_store(sets: NeuronSets, share: float = DEFAULT_SHARE) -> dict[str, list[list[int]]]:
-    """The refined neurons of every fact that has queries: those in more than ``share`` of its queries' sets.
+    """Return the refined neurons of every fact: those in more than a share of its queries' sets.
+
+    Facts without queries are left out.
 
     Parameters
     ----------
-    share : p, in [0, 1).
+    sets : NeuronSets
+        Of all queries.
+    share : float, default DEFAULT_SHARE
+        P, in [0, 1).
 
     Returns
     -------
-    dict : fact id → [[layer, index], …], ascending.
+    dict of str to list of list of int
+        Fact id → [[layer, index], …], ascending.
+
+    Raises
+    ------
+    InputError
+        ``share`` is not within [0, 1).
 
     References
     ----------
@@ -124,16 +155,30 @@ def export_neurons(
 
     Parameters
     ----------
-    store : complete or not; facts without queries are left out.
-    method, threshold : of the queries' sets.
-    share : as for :func:`refined_of_store`.
+    store : str or Path
+        Complete or not; facts without queries are left out.
+    out : str or Path
+        The file.
+    method, threshold : str or float
+        Of the queries' sets.
+    share : float, default DEFAULT_SHARE
+        As for :func:`refined_of_store`.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
-    SchemaError, VerificationError : no store, or a broken one.
-    InputError : an unknown method, a share out of its domain, or something at ``out``.
-    FloorError : a threshold below what a panel keeps.
-    StorageError : the disk refused; nothing is left.
+    SchemaError, VerificationError
+        No store, or a broken one.
+    InputError
+        An unknown method, a share out of its domain, or something at ``out``.
+    FloorError
+        A threshold below what a panel keeps.
+    StorageError
+        The disk refused; nothing is left.
     """
     from qloc.store.files.staging import file_aside
     from qloc.workflows.analyze import open_study
@@ -152,17 +197,32 @@ def import_neurons(
     threshold: float = DEFAULT_THRESHOLD,
     share: float = DEFAULT_SHARE,
 ) -> dict[str, Any]:
-    """Neurons that somebody found, as ``{fact id: [[layer, index], …]}``, beside those of a store.
+    """Compare neurons that somebody found, as ``{fact id: [[layer, index], …]}``, with those of a store.
+
+    Parameters
+    ----------
+    source : str or Path
+        The file of somebody's neurons.
+    store : str or Path
+        Complete or not.
+    method : str, default "ig"
+        Of the store's sets.
+    threshold : float, default DEFAULT_THRESHOLD
+        Of the store's sets.
+    share : float, default DEFAULT_SHARE
+        As for :func:`refined_of_store`.
 
     Returns
     -------
-    dict, JSON only: ``facts`` (in both), ``only_here, only_there`` (facts that one of them has), and of the
-    Jaccard index of a fact's two refined sets ``mean, min, exact``; None without a fact in both. ``neurons``:
-    the imported sets of the facts in both.
+    dict of str to Any
+        ``facts`` (in both), ``only_here, only_there`` (facts that one of them has), and of the Jaccard
+        index of a fact's two refined sets ``mean, min, exact``; None without a fact in both.
+        ``neurons``: the imported sets of the facts in both.
 
     Raises
     ------
-    InputError : the file is not of that form, or names neurons that the model of the store has not; every
+    InputError
+        The file is not of that form, or names neurons that the model of the store has not; every
         problem.
     """
     from qloc.workflows.analyze import open_study

@@ -37,12 +37,20 @@ class Extracted:
 
     Attributes
     ----------
-    n_facts, n_queries, n_units : of the whole store.
-    n_done : units that were in the store already.
-    n_bytes, seconds : size on disk, this run's time; in a dry run estimated from a few queries.
-    excluded : queries that the model cannot be asked, by reason.
-    skipped : facts and queries that reading them left out, or marks, by reason.
-    merged : facts that repeated an earlier one.
+    path : Path
+        The store.
+    n_facts, n_queries, n_units : int
+        Of the whole store.
+    n_done : int
+        Units that were in the store already.
+    n_bytes, seconds : int or float
+        Size on disk, this run's time; in a dry run estimated from a few queries.
+    excluded : dict of str to int
+        Queries that the model cannot be asked, by reason.
+    skipped : dict of str to int
+        Facts and queries that reading them left out, or marks, by reason.
+    merged : int
+        Facts that repeated an earlier one.
     """
 
     path: Path
@@ -64,17 +72,36 @@ def extract_study(
 
     Parameters
     ----------
-    out : the store: nothing yet, or one of the same fingerprint.
-    dry_run : write nothing; extract a few queries, to tell how much and how long it would be.
+    plan : Plan
+        The study.
+    out : str or Path
+        The store: nothing yet, or one of the same fingerprint.
+    progress : Progress or None, default None
+        Told of each step.
+    dry_run : bool, default False
+        Write nothing; extract a few queries, to tell how much and how long it would be.
+
+    Returns
+    -------
+    Extracted
+        What was done, or in a dry run would be.
 
     Raises
     ------
-    MissingDependencyError : torch or its kin are not installed.
-    InputError : model, facts or path; every problem. FingerprintError, if the store holds another extraction.
-    LockedError : another process writes the store.
-    ModelError : the model gave something that is not finite.
-    WorkerError : worker processes died of a unit, or their scheduler did; what was recorded is kept.
-    StorageError : the disk refused.
+    MissingDependencyError
+        Torch or its kin are not installed.
+    InputError
+        Model, facts or path; every problem.
+    FingerprintError
+        If the store holds another extraction.
+    LockedError
+        Another process writes the store.
+    ModelError
+        The model gave something that is not finite.
+    WorkerError
+        Worker processes died of a unit, or their scheduler did; what was recorded is kept.
+    StorageError
+        The disk refused.
     """
     out, progress = Path(out), progress or Progress(quiet=True)
     extraction = prepared(plan)
@@ -102,12 +129,24 @@ def extract_study(
 
 
 def prepared(plan: Plan) -> Extraction:
-    """An extraction whose weights are not read yet.
+    """Prepare an extraction whose weights are not read yet.
+
+    Parameters
+    ----------
+    plan : Plan
+        The study.
+
+    Returns
+    -------
+    Extraction
+        Facts, tokenizer and configuration are read.
 
     Raises
     ------
-    MissingDependencyError : torch or its kin are not installed.
-    InputError : model or facts cannot be read.
+    MissingDependencyError
+        Torch or its kin are not installed.
+    InputError
+        Model or facts cannot be read.
     """
     try:
         from qloc.extract.signals.extraction import prepare

@@ -29,8 +29,12 @@ class Mended:
 
     Attributes
     ----------
-    completed : the store was unfinished with every unit in it, and is complete now.
-    repaired : what was rebuilt; None where it was completed.
+    path : Path
+        The store.
+    completed : bool
+        The store was unfinished with every unit in it, and is complete now.
+    repaired : Repaired or None
+        What was rebuilt; None where it was completed.
     """
 
     path: Path
@@ -52,21 +56,39 @@ def repair_store(
 
     Parameters
     ----------
-    model, facts, sets : where they are now; by default as when the store was made. Needed only where units
-        (for facts, columns of /facts; for sets, units of interventions) are damaged; their digests must be
-        those of the store.
-    device : by default as in the plan.
-    accept : take rebuilt objects that have other bytes than the manifest says, as those of another device
+    path : str or Path
+        The store, a folder of this machine.
+    model, facts, sets : str or None
+        Where they are now; by default as when the store was made. Needed only where units (for facts,
+        columns of /facts; for sets, units of interventions) are damaged; their digests must be those of
+        the store.
+    device : str or None, default None
+        By default as in the plan.
+    accept : bool, default False
+        Take rebuilt objects that have other bytes than the manifest says, as those of another device
         have, and write a manifest that names them.
+    progress : Progress or None, default None
+        Told of each step.
+
+    Returns
+    -------
+    Mended
+        What was done.
 
     Raises
     ------
-    SchemaError : the path is no store, or has neither manifest nor ledger.
-    InputError : it is packed or at a URL, units are missing, or model, facts or sets cannot be read.
-    FingerprintError : model, facts, sets or parameters are not those of the store; shows where they differ.
-    LockedError : another process writes or repairs it.
-    VerificationError : the manifest or metadata are lost, or rebuilt objects have other bytes; each.
-    ModelError, MissingDependencyError, StorageError : as for an extraction.
+    SchemaError
+        The path is no store, or has neither manifest nor ledger.
+    InputError
+        It is packed or at a URL, units are missing, or model, facts or sets cannot be read.
+    FingerprintError
+        Model, facts, sets or parameters are not those of the store; shows where they differ.
+    LockedError
+        Another process writes or repairs it.
+    VerificationError
+        The manifest or metadata are lost, or rebuilt objects have other bytes; each.
+    ModelError, MissingDependencyError, StorageError
+        As for an extraction.
     """
     from qloc.store.files.url import local
     from qloc.store.integrity.check import complete
