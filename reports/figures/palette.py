@@ -137,17 +137,17 @@ def series(place: int) -> str:
 
 
 def step(share: float) -> int:
-    """Return the colour that stands for a step of a heatmap.
+    """Return the step of a heatmap's ramp for a share of its scale.
 
     Parameters
     ----------
     share : float
-        Of the scale, within [0, 1].
+        Within [0, 1]; what lies outside counts as the nearer end.
 
     Returns
     -------
     int
-        As ``#rrggbb``.
+        From 0 to ``N_STEPS - 1``.
 
     Examples
     --------

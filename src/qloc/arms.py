@@ -85,7 +85,7 @@ def row_of(member: sparse.csr_array, row: int) -> NDArray[np.int64]:
     Parameters
     ----------
     member : bool csr_array, shape (row, layer · neuron)
-        Bool, CSR (row, layer · neuron).
+        Ascending in each row.
     row : int
         Its place.
 

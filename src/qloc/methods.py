@@ -34,7 +34,7 @@ class PathResult(Protocol):
     ----------
     activation : Any
         (target, layer, neuron), w̄, the end of the path.
-    step
+    step : Any
         (target, layer, neuron), w̄ less the start of the path.
     gradient : Any
         (target, layer, neuron), ∂P/∂w at w̄.

@@ -91,8 +91,8 @@ class NeuronSets:
 
         Parameters
         ----------
-        keep : bool ndarray
-            Bool, shape (query,), whether a query stays.
+        keep : bool ndarray, shape (query,)
+            Whether a query stays.
 
         Returns
         -------

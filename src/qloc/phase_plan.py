@@ -115,7 +115,9 @@ class InterventionPlan(_SetPlan):
         return prefix
 
     def parameters(self) -> dict[str, Any]:
-        """What bears on the phase's numbers; as it was before there were re-prompts, where there are none.
+        """Return the parameters for the fingerprint.
+
+        Fields of re-prompts are left out where none are asked, so that older stores keep their fingerprint.
 
         Returns
         -------
@@ -187,7 +189,9 @@ class EditPlan(_SetPlan):
     """Facts of a relation that are edited, seeded, those with known queries first; all where None."""
 
     def parameters(self) -> dict[str, Any]:
-        """What bears on the phase's numbers; as it was before there was ROME, where there is none.
+        """Return the parameters for the fingerprint.
+
+        ROME's constants are left out where no edit is ROME's, so that older stores keep their fingerprint.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Facts and queries, before any tokenizer has seen them; and the errors that all rooms raise."""
+"""Facts and queries, before any tokenizer has seen them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qloc import errors
 from qloc.facts import Fact, FactSet, Query, candidates, fill
 
 FRANCE = Fact(
@@ -80,39 +79,3 @@ def test_relations_and_candidates_are_in_order() -> None:
     ]
     assert FactSet(facts=tuple(facts), source="").relations() == ["b", "a"]
     assert candidates(facts) == {"b": ("x", "a", "z"), "a": ("y",)}
-
-
-# Errors
-
-CODES = {
-    errors.QlocError: 1,
-    errors.InputError: 2,
-    errors.FingerprintError: 2,
-    errors.FloorError: 2,
-    errors.SchemaError: 2,
-    errors.LockedError: 2,
-    errors.MissingDependencyError: 2,
-    errors.ModelError: 1,
-    errors.StorageError: 1,
-    errors.RemoteError: 1,
-    errors.WorkerError: 1,
-    errors.VerificationError: 3,
-}
-
-
-@pytest.mark.parametrize(("kind", "code"), CODES.items(), ids=lambda value: getattr(value, "__name__", value))
-def test_every_error_has_its_exit_code_and_its_builtin(kind: type[errors.QlocError], code: int) -> None:
-    assert kind.exit_code == code
-    builtin = [base for base in kind.__mro__ if base.__module__ == "builtins"][:1]
-    assert kind is errors.QlocError or builtin != [Exception]
-    assert str(kind("what is wrong")) == "what is wrong"
-
-
-def test_no_error_is_forgotten() -> None:
-    found = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)}
-    assert found == set(CODES)
-
-
-def test_problems_are_kept_apart() -> None:
-    error = errors.InputError(line for line in ("one", "two"))
-    assert (error.problems, str(error)) == (("one", "two"), "one\ntwo")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from qloc.analysis_plan import Hypothesis
-from qloc.byte_sizes import bytes_of
 from qloc.errors import InputError
-from qloc.neuron_set_files import neuron_set_labels, read_own_sets
-from qloc.phase_plan import NEURON_SETS, EditPlan, InterventionPlan, RomePlan
+from qloc.phase_plan import InterventionPlan, RomePlan
 from qloc.plan import AnalysisPlan, Plan, each_revision, plan_from
 
 
@@ -137,13 +133,6 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("given", "n_bytes"), [("8GB", 8 * 10**9), ("1.5 MiB", 1572864), (100, 100), ("2kB", 2000), (" 7 b ", 7)]
-)
-def test_sizes(given: str | int, n_bytes: int) -> None:
-    assert bytes_of(given) == n_bytes
-
-
 @pytest.mark.parametrize("given", ["8 parsecs", "", "GB", "-1GB"])
 def test_what_is_no_size_is_refused(given: str) -> None:
     assert problems(memory=given) == [
@@ -160,18 +149,6 @@ def test_what_does_not_bear_on_numbers_is_in_no_fingerprint() -> None:
         assert plan_from(None, {name: value}).signal_parameters() != here.signal_parameters()
 
 
-def test_a_misspelt_hypothesis_is_refused_not_demoted(tmp_path: Path) -> None:
-    path = tmp_path / "plan.yaml"
-    path.write_text("analysis: {confirmatory: [h1a], thresholds: [0.2, 7]}\n")
-    with pytest.raises(InputError) as caught:
-        plan_from(path)
-    names = "".join(f"'{name}', " for name in get_args(Hypothesis)[:-1])
-    assert caught.value.problems == (
-        f"analysis.thresholds.1 is 7; expected less than 1. At plan {path}. Correct it.",
-        f"analysis.confirmatory.0 is 'h1a'; expected {names[:-2]} or 'H10d'. At plan {path}. Correct it.",
-    )
-
-
 def test_a_plan_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_bytes(b"\xff\xfe\x00")
@@ -179,9 +156,6 @@ def test_a_plan_that_is_not_text_is_refused(tmp_path: Path) -> None:
         InputError, match=r"^plan is .*; expected a readable file\. At .*\. Give another path\.$"
     ):
         plan_from(path)
-
-
-# Phases after signals
 
 
 def test_phases_run_in_order_and_after_signals() -> None:
@@ -222,47 +196,6 @@ def test_parts_of_parts_are_strict_too(tmp_path: Path) -> None:
         f"edits.rome.clamp is 0; expected greater than 0. At plan {path}. Correct it.",
         f"key is 'edits.rome.depth'; expected one of {known}. At plan {path}. Remove or correct it.",
     ]
-
-
-def test_constants_of_an_edit_that_is_not_made_bear_on_nothing() -> None:
-    """A store of the same sets from before there was ROME is still that of this plan."""
-    assert "rome" in EditPlan().parameters()
-    assert EditPlan(sets=("rome_identity",)).parameters()["rome"]["clamp"] == 4.0
-    few = [EditPlan(sets=("own",), rome=RomePlan(clamp=clamp)).parameters() for clamp in (1.0, 2.0)]
-    assert (
-        few[0]
-        == few[1]
-        == {k: v for k, v in EditPlan(sets=("own",)).model_dump(mode="json").items() if k != "rome"}
-    )
-
-
-# Sets of one's own
-
-
-def test_own_sets_are_read_in_their_order(tmp_path: Path) -> None:
-    path = tmp_path / "sets.json"
-    path.write_text('{"mine": {"f1": [[0, 3], [2, 1]], "f2": []}, "also mine": {}}')
-    own = read_own_sets(path)
-    assert own == {"mine": {"f1": ((0, 3), (2, 1)), "f2": ()}, "also mine": {}}
-    assert neuron_set_labels(InterventionPlan(), own)[-3:] == ("mine", "also mine", "matched")
-    assert read_own_sets(None) == {}
-
-
-def test_every_problem_of_own_sets_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "sets.json"
-    path.write_text('{"own": {}, "a": 3, "b": {"f": [[0, 1], [1, -1]], "g": [[0]], "h": []}}')
-    with pytest.raises(InputError) as caught:
-        read_own_sets(path)
-    assert caught.value.problems == (
-        f"name of a set is 'own'; expected a name of your own, none of {', '.join(NEURON_SETS)}. "
-        f"At {path}. Rename it.",
-        f"set 'a' is 'int'; expected {{fact id: neurons}}. At {path}. Mend the file.",
-        f"set 'b' of fact 'f' is [[0, 1], [1, -1]]; expected [[layer, index], …]. At {path}. Mend the file.",
-        f"set 'b' of fact 'g' is [[0]]; expected [[layer, index], …]. At {path}. Mend the file.",
-    )
-    path.write_text("[]")
-    with pytest.raises(InputError, match=r"^file is 'list'; expected JSON of the form "):
-        read_own_sets(path)
 
 
 def test_the_other_site_is_extracted_alone() -> None:

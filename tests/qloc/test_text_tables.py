@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from qloc.text_tables import table
+from qloc.text_tables import WIDTH, cut, paragraph, table
 
 
 def test_numbers_align() -> None:
     lines = table(["a", "b"], [["x", 1], ["yy", 1000]]).splitlines()
     assert lines == ["  a       b", "  x       1", "  yy  1,000"]
+
+
+def test_text_stands_left_and_lines_end_without_spaces():
+    lines = table(["model", "n", "note"], [["gpt2", 12_000, "x"], ["bert-base", None, "longer"]]).split("\n")
+    assert lines == ["  model           n  note", "  gpt2       12,000  x", "  bert-base       –  longer"]
+
+
+def test_a_paragraph_is_broken_at_the_width_of_a_page():
+    lines = paragraph("word " * 60).split("\n")
+    assert max(map(len, lines)) <= WIDTH
+    assert all(line.startswith("  word") for line in lines)
+
+
+def test_a_text_is_cut_to_its_width():
+    assert cut("capital", 7) == "capital"
+    assert cut("capital of", 8) == "capital…"

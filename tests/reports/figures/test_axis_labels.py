@@ -1,0 +1,61 @@
+"""What stands on axes: names cut or wrapped to the width there is, ticks at round numbers."""
+
+import math
+
+import pytest
+
+from qloc.reports.document import Figure, Series
+from qloc.reports.figures.axis_labels import (
+    CHARACTER,
+    categories,
+    clipped,
+    floats,
+    padded,
+    ticks,
+    wrapped,
+    written,
+)
+
+
+def test_categories_stand_once_in_the_order_of_appearance():
+    series = (Series(name="s", x=("b", "a"), y=(1.0, 2.0)), Series(name="t", x=("a", "c"), y=(1.0, 2.0)))
+    figure = Figure(kind="dots", id="f", title="t", alt="", series=series)
+    assert categories(figure) == ["b", "a", "c"]
+
+
+def test_what_is_absent_is_nan():
+    assert floats([1, 2.5])[:2] == [1.0, 2.5]
+    assert math.isnan(floats([None])[0])
+
+
+def test_limits_are_widened_on_either_side():
+    assert padded((0.0, 2.0)) == pytest.approx((-0.03, 2.03), abs=1e-12)
+
+
+def test_ticks_stand_at_round_numbers():
+    assert ticks(4, whole=False).tick_values(0.0, 1.0).tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+    places = ticks(4, whole=True).tick_values(0, 3)
+    assert places.tolist() == [round(place) for place in places]
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "text"),
+    [("share", 0.25, "25%"), ("count", 1234.0, "1,234"), ("number", -0.5, "−0.5"), ("number", 1e-15, "0")],
+)
+def test_axes_write_numbers_as_reports_do(axis, value, text):
+    assert written(axis)(value) == text
+
+
+def test_a_label_is_wrapped_to_three_lines_and_cut_behind():
+    label = "the share of queries whose completeness gap is over the tolerance " * 3
+    lines = wrapped(label, 300).split("\n")
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 0.75 * 300 / CHARACTER
+    assert lines[-1].endswith("…")
+
+
+def test_a_name_is_clipped_to_a_third_of_the_figure():
+    assert clipped("P36  capital", 680) == "P36 capital"
+    cut = clipped("a name that goes on and on", 240)
+    assert len(cut) <= 0.34 * 240 / CHARACTER + 1
+    assert cut.endswith("…")

@@ -1,0 +1,90 @@
+"""Tables drawn by their recipes."""
+
+from __future__ import annotations
+
+from qloc.analysis.results import Table
+from qloc.reports.build import build
+from qloc.reports.figures.from_table import figure as drawn
+from qloc.reports.figures.palette import N_SERIES
+
+
+def a_table(name: str, **columns) -> Table:
+    return Table(name=name, title=name, columns=columns)
+
+
+def test_figure_keeps_full_precision_and_intervals(study):
+    figure = build([study]).parts[0].sections[0].figures[0]
+    table = study.questions[0].tables[0]
+    assert figure.series[0].y == table.columns["kappa"]
+    assert figure.series[0].low == table.columns["kappa_low"]
+    assert [one.name for one in figure.series] == ["κ, other answers", "κ, same answer"]
+    assert figure.series[1].low == ()
+
+
+def test_rows_go_from_the_highest_down_with_absent_ones_last():
+    columns = {"kappa": (0.1, None, 0.7), "kappa_same_answer": (0.0, 0.2, 0.1)}
+    figure = drawn(a_table("consistency_by_relation", relation=("a", "b", "c"), **columns), "f")
+    assert figure is not None
+    assert figure.series[0].x == ("c", "a", "b")
+    assert figure.series[0].y == (0.7, 0.1, None)
+
+
+def test_long_tables_give_a_series_for_each_value():
+    table = a_table(
+        "layer_profile", layer=(0, 1, 0, 1), group=("a", "a", "b", "b"), share=(0.1, 0.2, 0.3, 0.4)
+    )
+    figure = drawn(table, "f")
+    assert figure is not None
+    assert [(one.name, one.x, one.y) for one in figure.series] == [
+        ("a", (0, 1), (0.1, 0.2)),
+        ("b", (0, 1), (0.3, 0.4)),
+    ]
+
+
+def test_thresholds_make_a_panel_for_each_rule(study):
+    figure = next(figure for figure in build([study]).figures if figure.source == "ki_by_threshold")
+    assert [panel.title for panel in figure.panels] == ["CS2 < 0.1", "CS2 by Otsu"]
+    assert [one.name for one in figure.panels[0].series] == ["as published", "in 3 queries"]
+    assert [one.name for one in figure.panels[1].series] == ["as published"]
+    assert figure.panels[0].series[0].low.count(None) == 9
+
+
+def test_heatmaps_tick_members(study):
+    figure = next(figure for figure in build([study]).figures if figure.source == "heatmap_typical")
+    row = figure.series[3]
+    assert row.name == "Paraphrase 3 of France is"
+    assert row.ticked == tuple(3 * n % 11 > 2 for n in range(10))
+
+
+def test_rarefaction_shows_ratio_and_scores_apart(study):
+    figure = next(figure for figure in build([study]).figures if figure.source == "rarefaction")
+    assert [(panel.title, panel.axis, panel.limits) for panel in figure.panels] == [
+        ("Inconsistent facts", "share", (0.0, 1.0)),
+        ("Mean scores", "number", None),
+    ]
+
+
+def test_more_series_than_colours_become_panels():
+    kinds = tuple(f"kind {n}" for n in range(N_SERIES + 8) for _ in range(2))
+    table = a_table("layer_profile", group=kinds, layer=(0, 1) * 14, share=(0.1, 0.3) * 14)
+    figure = drawn(table, "f")
+    assert figure is not None
+    assert (figure.kind, len(figure.panels)) == ("multiples", 12)
+    assert figure.caption == "The first 12 of 14 are drawn; the table has all."
+
+
+def test_rows_with_nothing_to_draw_are_left_to_the_table():
+    table = a_table("consistency_by_relation", relation=("a", "pair", "b"), kappa=(0.1, None, 0.2))
+    figure = drawn(table, "f")
+    assert figure is not None
+    assert figure.series[0].x == ("b", "a")
+
+
+def test_panels_share_one_scale(study):
+    figure = next(figure for figure in build([study]).figures if figure.source == "by_attribute")
+    assert [panel.limits for panel in figure.panels] == [(0.1, 0.7)] * 2
+
+
+def test_nothing_to_draw_is_no_figure(void):
+    figures = build([void]).figures
+    assert [figure.source for figure in figures] == ["by_attribute"]

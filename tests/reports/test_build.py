@@ -1,0 +1,60 @@
+"""From results to a document: verdicts counted, tables as figures, ids."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from qloc.errors import InputError
+from qloc.reports.build import build
+
+
+def test_headline_counts_the_confirmatory_verdicts(study, bare, void):
+    def headline(result):
+        return build([result]).parts[0].summary.headline
+
+    assert (
+        headline(study)
+        == "Of 3 confirmatory tests, 1 holds, 1 does not hold and 1 is undecided. 1 more is exploratory."
+    )
+    assert headline(void) == "Of 1 confirmatory test, 1 is not identified."
+    assert headline(bare) == "No test was made."
+    only = dataclasses.replace(study.questions[2], tests=study.questions[2].tests[:1])
+    assert (
+        headline(dataclasses.replace(study, questions=(only,)))
+        == "This study measures; it gives no verdicts."
+    )
+
+
+def test_every_table_that_can_be_drawn_is(study):
+    kinds = {figure.source: figure.kind for figure in build([study]).figures}
+    assert kinds == {
+        "consistency_by_relation": "dots",
+        "ki_by_threshold": "multiples",
+        "overlap_decomposition": "stacked",
+        "heatmap_typical": "heatmap",
+        "layer_profile": "profile",
+        "by_attribute": "multiples",
+        "rarefaction": "multiples",
+        "counts_by_relation": "bars",
+        "consistency_overall": "dots",
+        "completeness_by_layer": "profile",
+    }
+
+
+def test_figures_and_sections_have_ids_of_their_own(study):
+    document = build([study, study])
+    ids = [figure.id for figure in document.figures] + [
+        s.id for part in document.parts for s in part.sections
+    ]
+    assert len(ids) == len(set(ids))
+
+
+def test_no_results_are_refused():
+    with pytest.raises(InputError) as raised:
+        build([])
+    assert str(raised.value) == (
+        "results is []; expected at least one folder that `qloc analyze` wrote. At qloc report. "
+        "Run `qloc analyze` first."
+    )
