@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from qloc.analysis.results import Cell, Interval, TestResult
 from qloc.reports.document import AxisKind, ColumnKind, TableBlock
-from qloc.rounding import DIGITS, available, fixed, number, p_value, share, written
+from qloc.rounding import aligned, available, number, p_value, share, written
 
 
 def on_axis(value: float, axis: AxisKind) -> str:
@@ -145,16 +143,7 @@ def column(cells: tuple[Cell, ...], kind: ColumnKind) -> tuple[str, ...]:
         return tuple(p_value(cell) if available(cell) else written(cell) for cell in cells)  # type: ignore[arg-type]
     if kind != "number":
         return tuple(written(cell) for cell in cells)
-    sizes = [abs(float(cell)) for cell in cells if available(cell)]  # type: ignore[arg-type]
-    top = max(sizes, default=0.0)
-    decimals = min(DIGITS, max(0, DIGITS - 1 - math.floor(math.log10(top)))) if top else 0
-    while decimals and all(_ends_in_zero(cell, decimals) for cell in cells):
-        decimals -= 1
-    return tuple(fixed(cell, decimals) for cell in cells)
-
-
-def _ends_in_zero(cell: Cell, decimals: int) -> bool:
-    return not available(cell) or fixed(cell, decimals).endswith("0")
+    return aligned(cells)
 
 
 def rows(table: TableBlock) -> list[tuple[str, ...]]:

@@ -17,6 +17,9 @@ ROOMS = ("extract", "store", "analysis", "reports")
 TOP = {*ROOMS, ".ci", ".github", "benchmarks", "docs", "examples", "src", "tests"}
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
+# Names and aliases alone: there is nothing that a test of their own could find wrong.
+ONLY_NAMES = ("arrays.py", "names.py", "vocabulary.py", "extract_options.py")
+
 # One import against each contract, in the order of pyproject.toml.
 VIOLATIONS = [
     ("store/writing/writer.py", "import qloc.extract.signals.extraction"),
@@ -187,6 +190,25 @@ def test_the_face_is_imported_by_its_parts_only_by_name():
 def test_no_folder_holds_more_than_twenty_modules(room):
     folders = {path.parent for path in (ROOT / room).rglob("*.py")}
     assert {str(folder): n for folder in folders if (n := len([*folder.glob("*.py")]) - 1) > 20} == {}
+
+
+def mirror(path: Path) -> Path:
+    """Return where a module's test is looked for."""
+    inside = path.relative_to(ROOT)
+    parts = inside.parts[1:] if inside.parts[0] == "src" else inside.parts
+    return ROOT.joinpath("tests", *parts[:-1], f"test_{parts[-1]}")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in modules() if path.stem not in ("__init__", "__main__") and path.name not in ONLY_NAMES],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_module_has_its_test_where_it_is_looked_for(path):
+    assert mirror(path).exists(), (
+        f"{path.relative_to(ROOT)} has no {mirror(path).relative_to(ROOT)}; expected one. "
+        "Test what the module promises there."
+    )
 
 
 def test_rooms_are_linked_into_the_face():

@@ -7,6 +7,7 @@ minus sign, not a hyphen; what is not available is a dash.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 ABSENT: Final = "–"
@@ -137,6 +138,32 @@ def fixed(value: Cell, decimals: int) -> str:
         return written(value)
     rounded = f"{value:,.{decimals}f}"
     return _scientific(float(value), 2) if value and not float(rounded.replace(",", "")) else _signed(rounded)
+
+
+def aligned(values: Sequence[Cell]) -> tuple[str, ...]:
+    """Return a column whose numbers have equally many decimals, no more than needed, and compare by eye.
+
+    Parameters
+    ----------
+    values : sequence of str, float, int, bool or None
+        From top to bottom.
+
+    Returns
+    -------
+    tuple of str
+        One text a value.
+
+    Examples
+    --------
+    >>> aligned((0.5, 2.25, None)), aligned((0.1, 0.2)), aligned((-0.45, -0.521))
+    (('0.50', '2.25', '–'), ('0.1', '0.2'), ('−0.450', '−0.521'))
+    """
+    sizes = [abs(float(value)) for value in values if available(value)]  # type: ignore[arg-type]  # a number
+    top = max(sizes, default=0.0)
+    decimals = min(DIGITS, max(0, DIGITS - 1 - math.floor(math.log10(top)))) if top else 0
+    while decimals and all(not available(value) or fixed(value, decimals).endswith("0") for value in values):
+        decimals -= 1
+    return tuple(fixed(value, decimals) for value in values)
 
 
 def written(value: Cell) -> str:

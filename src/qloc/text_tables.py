@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Final
 
-from qloc.rounding import Cell, written
+from qloc.rounding import Cell, aligned, written
 
 WIDTH: Final = 100
 """Columns that a page of text takes at most."""
@@ -36,7 +36,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, indent: int =
       gpt2   0.25
       bert       –
     """
-    cells = [[written(cell) for cell in row] for row in rows]
+    columns = [_column([row[n] for row in rows]) for n in range(len(heads))]
+    cells = list(zip(*columns, strict=True)) if columns else []
     right = [all(not isinstance(row[n], str) for row in rows) for n in range(len(heads))]
     widths = [max(map(len, (head, *(row[n] for row in cells)))) for n, head in enumerate(heads)]
     lines = [
@@ -47,6 +48,13 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, indent: int =
         for line in (list(heads), *cells)
     ]
     return "\n".join(" " * indent + line for line in lines)
+
+
+def _column(values: list[Cell]) -> tuple[str, ...]:
+    """Counts and texts as they are; numbers with equally many decimals."""
+    if any(isinstance(value, float) for value in values):
+        return aligned(values)
+    return tuple(written(value) for value in values)
 
 
 def paragraph(text: str, *, indent: int = 2) -> str:

@@ -18,7 +18,9 @@ def test_a_page_has_the_numbers_of_the_study(study):
     row = study.column("facts", "id").tolist().index("F00003")
     queries = (study.column("queries", "fact") == row).nonzero()[0]
     sizes = study.neurons("ig", 0.2).sizes()[queries]
-    shown = [line.split()[-1] for line in text.splitlines()[3 : 3 + len(queries) + 1][1:]]
+    lines = text.splitlines()
+    first = lines.index("Queries") + 2
+    shown = [line.split()[-1] for line in lines[first : first + len(queries)]]
     assert shown == [str(size) for size in sizes]
 
 

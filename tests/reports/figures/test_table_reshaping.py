@@ -21,9 +21,17 @@ def test_rows_are_chosen_by_how_a_column_reads():
 
 
 def test_a_rule_and_its_score_make_one_panel_each():
-    table = by_rule(
-        a_table(score=("cs2", "cs2"), rule=("static", "otsu"), threshold=(0.1, 0.4), k0=(None, None))
-    )
-    names = {cell for cells in table.columns.values() for cell in cells if isinstance(cell, str)}
-    assert {"CS2 by Otsu"} <= {name.partition(":")[0] for name in names}
-    assert any(name.startswith("CS2 < 0.1") for name in names)
+    columns = {
+        "score": ("cs2", "cs2"),
+        "rule": ("static", "otsu"),
+        "score_threshold": (0.1, 0.4),
+        "k0": (3, None),
+    }
+    table = by_rule(a_table(**columns))
+    assert table.columns["panel"] == ("CS2 < 0.1", "CS2 by Otsu")
+    assert table.columns["counted"] == ("in 3 queries", "as published")
+
+
+def test_a_table_without_rules_stays_as_it_is():
+    table = a_table(kappa=(0.1,))
+    assert by_rule(table) == table
