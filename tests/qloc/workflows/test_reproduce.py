@@ -24,7 +24,7 @@ def test_what_is_missing_of_other_studies_is_listed(name):
         published_study(name)
     assert caught.value.problems
     for problem in caught.value.problems:
-        assert problem.startswith("a part is '")
+        assert problem.startswith("a part is ")
         assert f"expected made by qloc. At qloc reproduce {name}. Until then, " in problem
 
 
