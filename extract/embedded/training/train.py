@@ -92,9 +92,7 @@ def make(kind: Kind, out: Path, seed: int = 0) -> dict[tuple[str, str], tuple[fl
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Store weights in float16, to be loaded in float32, and a tokenizer that transformers 4 can also
-    read.
-    """
+    """Store weights in float16, to be loaded in float32, and a tokenizer for transformers 4 and 5."""
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):
