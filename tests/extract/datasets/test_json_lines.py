@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from qloc.errors import InputError
 from qloc.extract.datasets import read_facts
+from qloc.extract.datasets.json_lines import SHOWN, Problems, json_lines, read_bytes
 
 WriteLines = Callable[..., Path]
 ProblemsOf = Callable[..., list[str]]
@@ -93,3 +95,44 @@ def test_problems_are_all_said_up_to_twenty(
     found = problems_of(path)
     assert len(found) == 21
     assert found[-1] == "and 1,214 more problems."
+
+
+def test_lines_keep_their_numbers_and_broken_ones_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_text('\n{"a": 1}\n[]\n\n{"a": 2}', encoding="utf-8")
+    problems = Problems()
+    assert list(json_lines(path, problems)) == [(2, {"a": 1}), (5, {"a": 2})]
+    assert problems.found == [
+        f"line is []; expected a JSON object, {{…}}. At {path}, line 3. Write one fact a line."
+    ]
+
+
+def test_problems_are_raised_together_and_nothing_is_raised_without_any() -> None:
+    problems = Problems()
+    problems.stop()
+    for number in range(SHOWN + 2):
+        problems.add("x", number, "y", "z", "Do it")
+    with pytest.raises(InputError) as caught:
+        problems.stop()
+    assert list(caught.value.problems) == [
+        *(f"x is {n}; expected y. At z. Do it." for n in range(SHOWN)),
+        "and 2 more problems.",
+    ]
+
+
+def test_long_values_are_shortened() -> None:
+    problems = Problems()
+    problems.add("text", "a" * 121, "b", "c", "D")
+    problems.add("list", ["a" * 200], "b", "c", "D")
+    problems.add("dict", {"a": "b" * 200}, "b", "c", "D")
+    assert [problem.partition("; ")[0] for problem in problems.found] == [
+        f"text is '{'a' * 120}…'",
+        "list is 'a list of 1'",
+        "dict is 'a dict of 1'",
+    ]
+
+
+def test_a_file_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"\xff\r\n")
+    assert read_bytes(path) == b"\xff\r\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,3 +40,21 @@ def test_reading_facts_loads_no_torch() -> None:
         "import sys, qloc.extract.datasets; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["facts.csv", "facts.tsv", "facts.jsonl", "of:one.jsonl"])
+def test_a_path_is_read_by_its_suffix(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fact = {"relation": "r", "subject": "s", "object": "o"}
+    monkeypatch.chdir(tmp_path)
+    if name.endswith("jsonl"):
+        Path(name).write_text(json.dumps({**fact, "id": "r:s:o", "queries": ["[X] [Y]"]}))
+    else:
+        cells = ([*fact, "query"], [*fact.values(), "[X] [Y]"])
+        Path(name).write_text("\n".join(("," if name.endswith("csv") else "\t").join(line) for line in cells))
+    (read,) = read_facts(name).facts  # a prefix with a colon may be a file's name
+    assert (read.id, read.queries[0].text) == ("r:s:o", "s [Y]")
+
+
+def test_the_embedded_facts_can_be_sampled() -> None:
+    drawn = read_facts("embedded", relations=("capital",), max_facts=2, seed=1)
+    assert (drawn.relations(), len(drawn)) == (["capital"], 2)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qloc.errors import InputError
 from qloc.extract.datasets import read_facts
-from qloc.extract.datasets.selection import merge, sample
+from qloc.extract.datasets.selection import merge, require_relations, sample, select, with_objects
 from qloc.facts import Fact, Query
 
 WriteLines = Callable[..., Path]
@@ -120,3 +122,39 @@ def test_unknown_relations_are_refused(
         f"relation is '{name}'; expected one of P36. At facts {path}. Correct --relations."
         for name in ("P37", "P39")
     ]
+
+
+def test_many_relations_are_shown_in_part() -> None:
+    with pytest.raises(InputError) as caught:
+        require_relations(["x"], [f"P{n}" for n in range(23)], "here")
+    shown = ", ".join(f"P{n}" for n in range(20))
+    assert str(caught.value) == (
+        f"relation is 'x'; expected one of {shown} and 3 more. At facts here. Correct --relations."
+    )
+
+
+def test_right_answers_are_gathered_before_the_sample() -> None:
+    right = [
+        Fact(id=name, relation="r", subject="s", object=name, queries=(Query(template="t", text="[Y]"),))
+        for name in "abc"
+    ]
+    drawn = select(right, source="here", skipped={"reason": 2}, max_facts=1)
+    assert [fact.objects for fact in drawn.facts] == [("a", "b", "c")]
+    assert (drawn.source, drawn.skipped, drawn.merged) == ("here", {"reason": 2}, 0)
+
+
+def test_the_right_answer_of_a_pair_is_its_good_form() -> None:
+    query = Query(template="t", text="[Y]")
+    pair = Fact(id="p", relation="r", subject="s", object="o", bad="x", kind="minimal_pair", queries=(query,))
+    fact = Fact(id="f", relation="r", subject="s", object="q", queries=(query,))
+    assert [each.objects for each in with_objects([pair, fact])] == [("o",), ("q",)]
+
+
+def test_merging_completes_attributes_by_the_first_that_has_them() -> None:
+    query = Query(template="t", text="[Y]")
+    facts = [
+        Fact(id=id, relation="r", subject="s", object="o", queries=(query,), attributes=attributes)
+        for id, attributes in (("a", {"x": 1}), ("b", {"x": 2, "y": 3}), ("c", {"y": 4, "z": 5}))
+    ]
+    ((merged,), repeated) = merge(facts)
+    assert (merged.id, merged.attributes, repeated) == ("a", {"x": 1, "y": 3, "z": 5}, 0)
