@@ -1,1 +1,4 @@
-"""The extractor: a model and facts in, Blocks out; the only room that needs torch and transformers."""
+"""Extraction: read facts, run a language model on them, and return the numbers as Blocks.
+
+This is the only sub-package that needs torch and transformers.
+"""

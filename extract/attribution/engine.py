@@ -19,7 +19,7 @@ from qloc.extract.attribution.reference_rows import full_rows
 from qloc.extract.models.architectures import Sites
 from qloc.extract.models.memory import in_halves, out_of_memory
 from qloc.extract.models.output_head import Head
-from qloc.extract.models.unsupported import refuse_other_calls, refuse_other_logits
+from qloc.extract.models.unsupported import MODEL_FAILURES, refuse_other_calls, refuse_other_logits
 from qloc.extract.passes.block_arguments import EntriesPerQuery, carried
 from qloc.extract.prompts.tokenizing import Family, Target
 
@@ -167,9 +167,6 @@ _WAYS: Final[Mapping[Family, Sequence[tuple[Join, bool]]]] = {
 }
 """How rows may join, and whether the last block is cut; the quickest first."""
 
-_FAILURES = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError)
-"""What growing rows may raise in a model that was not made for them."""
-
 
 def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
     """The engine in the quickest way that equals the oracle on this model.
@@ -191,7 +188,7 @@ def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
     ends = [pick(targets, key=lambda target: len(target.ids)) for pick in (min, max)]
     try:
         engine = replace(engine, carried=carried(engine.model, engine.sites, engine.family, ends))
-    except _FAILURES as error:
+    except MODEL_FAILURES as error:
         _raise_if_out_of_memory(error)
         log.info("blocks cannot be looked into on this model: %s", error)
     for kind, cut in _WAYS[engine.family]:
@@ -226,7 +223,7 @@ def _trials(engine: GradientEngine, targets: Sequence[Target]) -> list[_Trial]:
 def _holds(engine: GradientEngine, trials: Sequence[_Trial], allowed: float) -> bool:
     try:
         worst = max(_worst(engine, *trial) for trial in trials)
-    except _FAILURES as error:
+    except MODEL_FAILURES as error:
         _raise_if_out_of_memory(error)
         log.info("rows that join in the way '%s' do not run on this model: %s", engine.kind, error)
         return False

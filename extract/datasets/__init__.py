@@ -1,4 +1,4 @@
-"""Datasets: readers of facts, each gives a :class:`qloc.facts.FactSet`; none loads torch."""
+"""Readers of facts. Each returns a :class:`qloc.facts.FactSet`, and none loads torch."""
 
 from qloc.extract.datasets.reading import read_facts
 

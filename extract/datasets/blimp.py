@@ -1,4 +1,4 @@
-"""BLiMP: pairs of sentences of which grammar allows one, as minimal pairs.
+"""BLiMP: pairs of sentences, of which only one is grammatical, read as minimal pairs.
 
 References
 ----------
@@ -25,12 +25,24 @@ NO_LABEL: Final = "pair without a feature label (kept)"
 _TEXTS: Final = ("sentence_good", "sentence_bad", "UID", "pairID")
 _PUNCTUATION: Final = ".,;:!?"
 _WORDS: Final = re.compile(r"[^\s.,;:!?](?:\S*[^\s.,;:!?])?|[.,;:!?]")
-"""Words, and each mark of punctuation behind one."""
+"""Matches a word, or one mark of punctuation behind a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What the sentences of a pair share, and the words in which they differ."""
+    """The words that the two sentences of a pair share, and the words in which they differ.
+
+    Attributes
+    ----------
+    prefix : str
+        Words before the difference.
+    good : str
+        Words of the grammatical sentence.
+    bad : str
+        Words of the other sentence in their place.
+    suffix : str
+        Words after the difference, with a leading space unless punctuation comes first.
+    """
 
     prefix: str
     good: str
@@ -46,14 +58,33 @@ def read_blimp(
     max_facts: int | None = None,
     seed: int = 0,
 ) -> FactSet:
-    """The pairs of one BLiMP file or of a folder of them; see :func:`qloc.extract.datasets.read_facts`.
+    """Read the pairs of one BLiMP file, or of a folder of them; see :func:`qloc.extract.datasets.read_facts`.
 
-    The paradigm (``UID``) plays the relation's part. Pairs that differ in several places are counted and left
-    out; pairs whose feature cannot be told are counted and kept, with an empty one.
+    The paradigm (``UID``) serves as the relation. Pairs that differ in several places are counted and left
+    out. Pairs whose feature cannot be told are counted and kept, with an empty feature.
+
+    Parameters
+    ----------
+    path : Path
+        A .jsonl file of BLiMP, or a folder with such files.
+    source : str
+        The input as the user named it, for messages and provenance.
+    relations : tuple of str
+        Relations to keep; all, if empty.
+    max_facts : int or None
+        Largest number of facts of each relation; all facts, if None.
+    seed : int
+        Seed of the sample of facts.
+
+    Returns
+    -------
+    FactSet
+        The facts, with duplicates merged and the sample drawn.
 
     Raises
     ------
-    InputError : no such files, or every problem of them, each with its line.
+    InputError
+        If there are no such files, or for every problem of the files, each with its line.
     """
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     if not files:
@@ -64,18 +95,30 @@ def read_blimp(
     _check_ids(entries, problems)
     problems.stop()
     require_relations(relations, dict.fromkeys(entry["UID"] for entry, _ in entries), source)
-    asked = [entry for entry, _ in entries if not relations or entry["UID"] in relations]
-    facts = [fact for fact in map(_fact, asked) if fact]
-    found = select(facts, source=source, skipped={}, max_facts=max_facts, seed=seed)
+    selected = [entry for entry, _ in entries if not relations or entry["UID"] in relations]
+    facts = [fact for fact in map(_fact, selected) if fact]
+    fact_set = select(facts, source=source, skipped={}, max_facts=max_facts, seed=seed)
     counts = {
-        SEVERAL_PLACES: len(asked) - len(facts),
-        NO_LABEL: sum(not fact.feature for fact in found.facts),
+        SEVERAL_PLACES: len(selected) - len(facts),
+        NO_LABEL: sum(not fact.feature for fact in fact_set.facts),
     }
-    return replace(found, skipped={reason: count for reason, count in counts.items() if count})
+    return replace(fact_set, skipped={reason: count for reason, count in counts.items() if count})
 
 
 def frame(good: str, bad: str) -> Frame | None:
-    """What two sentences share word by word, and the one place where they differ; None if there are several.
+    """Return what two sentences share word by word, and the one place in which they differ.
+
+    Parameters
+    ----------
+    good : str
+        The grammatical sentence.
+    bad : str
+        The other sentence.
+
+    Returns
+    -------
+    Frame or None
+        None if the sentences differ in several places, or in words that only one of them has.
 
     Examples
     --------
@@ -84,18 +127,21 @@ def frame(good: str, bad: str) -> Frame | None:
     >>> frame("Who did the man see?", "Who the man did see?") is None
     True
     """
-    of_good, of_bad = _WORDS.findall(good), _WORDS.findall(bad)
-    before = _shared(of_good, of_bad)
-    after = _shared(of_good[before:][::-1], of_bad[before:][::-1])
-    words, others = of_good[before : len(of_good) - after], of_bad[before : len(of_bad) - after]
-    if not words or not others or set(words) & set(others):
+    good_words, bad_words = _WORDS.findall(good), _WORDS.findall(bad)
+    before = _shared(good_words, bad_words)
+    after = _shared(good_words[before:][::-1], bad_words[before:][::-1])
+    good_only, bad_only = (
+        good_words[before : len(good_words) - after],
+        bad_words[before : len(bad_words) - after],
+    )
+    if not good_only or not bad_only or set(good_only) & set(bad_only):
         return None
-    suffix = of_good[len(of_good) - after :]
+    suffix = good_words[len(good_words) - after :]
     space = " " if suffix and suffix[0] not in _PUNCTUATION else ""
     return Frame(
-        prefix=_sentence(of_good[:before]),
-        good=_sentence(words),
-        bad=_sentence(others),
+        prefix=_sentence(good_words[:before]),
+        good=_sentence(good_only),
+        bad=_sentence(bad_only),
         suffix=space + _sentence(suffix),
     )
 
@@ -104,14 +150,14 @@ def _sentence(words: Sequence[str]) -> str:
     return "".join(word if word in _PUNCTUATION else f" {word}" for word in words).strip()
 
 
-def _shared(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many words two sequences share from their start."""
-    pairs = zip(one, other, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+def _shared(first: Sequence[str], second: Sequence[str]) -> int:
+    """Return how many words two sequences share from their start."""
+    pairs = zip(first, second, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
 
 def _entries(file: Path, problems: Problems) -> list[tuple[dict[str, Any], str]]:
-    found = []
+    entries = []
     for number, entry in json_lines(file, problems):
         at, before = f"{file}, line {number}", len(problems.found)
         for key in (*_TEXTS, "one_prefix_method"):
@@ -123,8 +169,8 @@ def _entries(file: Path, problems: Problems) -> list[tuple[dict[str, Any], str]]
         if not isinstance(entry.get("one_prefix_method", True), bool):
             problems.add("one_prefix_method", entry["one_prefix_method"], "true or false", at, "Correct it")
         if len(problems.found) == before:
-            found.append((entry, at))
-    return found
+            entries.append((entry, at))
+    return entries
 
 
 def _check_ids(entries: Sequence[tuple[Mapping[str, Any], str]], problems: Problems) -> None:
@@ -137,19 +183,19 @@ def _check_ids(entries: Sequence[tuple[Mapping[str, Any], str]], problems: Probl
 
 
 def _fact(entry: Mapping[str, Any]) -> Fact | None:
-    found = frame(entry["sentence_good"], entry["sentence_bad"])
-    if found is None:
+    shared = frame(entry["sentence_good"], entry["sentence_bad"])
+    if shared is None:
         return None
     term, noun = str(entry.get("linguistics_term", "")), str(entry.get("two_prefix_word", ""))
-    text = f"{found.prefix} {ANSWER_MARK}{found.suffix}".strip()
+    text = f"{shared.prefix} {ANSWER_MARK}{shared.suffix}".strip()
     return Fact(
         id=f"{entry['UID']}-{entry['pairID']}",
         relation=entry["UID"],
-        subject=subject_of(term, found.prefix, found.suffix, noun) or found.good,
-        object=found.good,
+        subject=subject_of(term, shared.prefix, shared.suffix, noun) or shared.good,
+        object=shared.good,
         queries=(Query(template=text, text=text),),
         kind="minimal_pair",
-        bad=found.bad,
-        feature=feature_of(term, found.prefix, found.good, found.bad),
+        bad=shared.bad,
+        feature=feature_of(term, shared.prefix, shared.good, shared.bad),
         cue_in_prefix=entry["one_prefix_method"],
     )

@@ -1,8 +1,8 @@
-"""What an agreement pair is about: its feature and the word that it agrees with.
+"""Derive the feature of an agreement pair (a number or gender) and the words that its form agrees with.
 
-A feature is told by comparing the pair's two forms (library/libraries, has/have) or by a closed-class
-determiner before them, never by the spelling of one form: *lens*, *news* and *pass* end in s too. Where
-neither tells, or they disagree, it is ``""``.
+A feature is derived by comparing the two forms of the pair (library/libraries, has/have), or from a
+closed-class determiner before them, never from the spelling of one form: *lens*, *news* and *pass* end in s,
+too. If neither source decides, or if they disagree, the feature is ``""``.
 """
 
 from __future__ import annotations
@@ -25,16 +25,28 @@ _VERBS: Final = {
 _REFLEXIVES: Final = {"himself": "masculine", "herself": "feminine", "itself": "neuter", "themselves": PLURAL}
 
 _NOUN_DETERMINER: Final = 3
-"""Words before a noun in which its determiner is looked for: it, and up to two adjectives."""
+"""How many words before a noun may hold its determiner: the determiner and up to two adjectives."""
 
 
 def feature_of(term: str, prefix: str, good: str, bad: str) -> str:
-    """The feature of the good form, or ``""``.
+    """Return the feature of the good form.
 
     Parameters
     ----------
-    term : BLiMP's ``linguistics_term``: what kind of agreement it is.
-    prefix : what stands before the form.
+    term : str
+        BLiMP's ``linguistics_term``, the kind of agreement.
+    prefix : str
+        The words before the form.
+    good : str
+        The form that agrees.
+    bad : str
+        The form that does not.
+
+    Returns
+    -------
+    str
+        ``"singular"``, ``"plural"``, ``"masculine"``, ``"feminine"`` or ``"neuter"``; ``""`` if it is not
+        clear.
 
     Examples
     --------
@@ -55,11 +67,23 @@ def feature_of(term: str, prefix: str, good: str, bad: str) -> str:
 
 
 def subject_of(term: str, prefix: str, suffix: str, noun: str = "") -> str:
-    """What the form agrees with: the determiner, the noun, or the noun phrase that opens the sentence.
+    """Return what the form agrees with: the determiner, the noun, or the noun phrase that opens the sentence.
 
     Parameters
     ----------
-    noun : BLiMP's ``two_prefix_word``: the noun, where the pair differs in its determiner.
+    term : str
+        BLiMP's ``linguistics_term``, the kind of agreement.
+    prefix : str
+        The words before the form.
+    suffix : str
+        The words after the form.
+    noun : str
+        BLiMP's ``two_prefix_word``: the noun, if the pair differs in its determiner.
+
+    Returns
+    -------
+    str
+        The words that the form agrees with; the first word of ``suffix`` if nothing stands before the form.
 
     Examples
     --------
@@ -72,23 +96,23 @@ def subject_of(term: str, prefix: str, suffix: str, noun: str = "") -> str:
     if noun:
         return noun
     if term == "determiner_noun_agreement":
-        found = [word for word in words[-_NOUN_DETERMINER:] if word.lower() in _DETERMINERS]
-        if found:
-            return found[-1]
+        determiners = [word for word in words[-_NOUN_DETERMINER:] if word.lower() in _DETERMINERS]
+        if determiners:
+            return determiners[-1]
     if words:
         return " ".join(words[: _opening([word.lower() for word in words])])
     return suffix.strip(" .,;:!?").partition(" ")[0].rstrip(".,;:!?")
 
 
 def _contrast(good: str, bad: str) -> str:
-    """The good form's feature against the bad one's: number where they differ in it, else gender."""
+    """Return the good form's feature: number if the two forms differ in number, else gender."""
     if good == bad:
         return ""
     return SINGULAR if bad == PLURAL else good
 
 
 def _by_forms(term: str, good: str, bad: str) -> str:
-    """The good form's number, from which of the two takes -s: plural of a noun, singular of a verb."""
+    """Return the good form's number from which of the two forms takes -s: a plural noun, a singular verb."""
     with_s = {"determiner_noun_agreement": PLURAL, "subject_verb_agreement": SINGULAR}.get(term)
     if with_s is None:
         return ""
@@ -97,7 +121,7 @@ def _by_forms(term: str, good: str, bad: str) -> str:
 
 
 def _s_forms(word: str) -> set[str]:
-    """What ``word`` may become when it takes -s."""
+    """Return what ``word`` may become when it takes -s."""
     forms = {word + "s"}
     if word.endswith(("s", "x", "z", "ch", "sh", "o")):
         forms.add(word + "es")
@@ -109,17 +133,17 @@ def _s_forms(word: str) -> set[str]:
 
 
 def _opening(words: list[str]) -> int:
-    """How many of a sentence's words make the noun phrase that it opens with."""
+    """Return how many words the noun phrase at the start of a sentence has."""
     if words[:3] == _A_LOT_OF:
         return 4
     return 2 if words[0] in _OPENERS else 1
 
 
 def _by_determiner(term: str, words: list[str]) -> str:
-    """The number of the determiner that rules a form: the nearest one of a noun, the first one of a verb."""
+    """Return the number of the determiner that rules a form: of a noun the nearest, of a verb the first."""
     if term == "determiner_noun_agreement":
-        found = [word for word in words[-_NOUN_DETERMINER:] if word in _DETERMINERS]
-        return _DETERMINERS[found[-1]] if found else ""
+        determiners = [word for word in words[-_NOUN_DETERMINER:] if word in _DETERMINERS]
+        return _DETERMINERS[determiners[-1]] if determiners else ""
     if term == "subject_verb_agreement" and words and words[:3] != _A_LOT_OF:
         return _DETERMINERS.get(words[0], "")
     return ""

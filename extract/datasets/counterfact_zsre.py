@@ -1,9 +1,10 @@
-"""The facts of editing benchmarks, from ROME's JSON files: CounterFact and zsRE.
+"""CounterFact and zsRE: the facts of editing benchmarks, from ROME's JSON files.
 
-CounterFact asks each fact with a prompt of its relation and two paraphrases; zsRE with a question and a
-rephrasing of it. ROME cuts each where the answer starts: ``[Y]`` goes to its end. The subject becomes ``[X]``
-where it stands, so that prompts of one form share a template. The new object that an edit is to put in is
-kept as the attribute ``target_new``. zsRE names no relations: facts asked by one form of question share one.
+CounterFact asks each fact with a prompt of its relation and two paraphrases; zsRE asks it with a question and
+a rephrasing of the question. ROME's prompts end where the answer starts, so ``[Y]`` is put at their end. The
+subject is replaced by ``[X]``, so that prompts of one form share a template. The new object that an edit
+should insert is kept as the attribute ``target_new``. zsRE names no relations: facts that are asked by the
+same form of question share one.
 
 References
 ----------
@@ -23,10 +24,10 @@ from qloc.extract.datasets.selection import select
 from qloc.facts import ANSWER_MARK, SUBJECT_MARK, FactSet
 
 Entries = Iterator[dict[str, Any]]
-"""Facts as lines of a facts.jsonl have them."""
+"""Facts in the form of lines of facts.jsonl."""
 
 Form = Callable[[Mapping[str, Any], int], Entries]
-"""(record, its number from 1) → the facts of the record."""
+"""Function of a record and its number, from 1, that returns the facts of the record."""
 
 
 def read_records(
@@ -38,55 +39,104 @@ def read_records(
     max_facts: int | None = None,
     seed: int = 0,
 ) -> FactSet:
-    """The facts of one of ROME's JSON files; see :func:`qloc.extract.datasets.read_facts`.
+    """Read one of ROME's JSON files; see :func:`qloc.extract.datasets.read_facts`.
 
     Parameters
     ----------
-    form : :func:`counterfact` or :func:`zsre`, of which the file's records are.
+    form : callable
+        :func:`counterfact` or :func:`zsre`, the form of the file's records.
+    path : Path
+        The file.
+    source : str
+        The input as the user named it, for messages and provenance.
+    relations : tuple of str
+        Relations to keep; all, if empty.
+    max_facts : int or None
+        Largest number of facts of each relation; all facts, if None.
+    seed : int
+        Seed of the sample of facts.
+
+    Returns
+    -------
+    FactSet
+        The facts, with duplicates merged and the sample drawn.
 
     Raises
     ------
-    InputError : every problem of the file, each with its record.
+    InputError
+        For every problem of the file, each with its record.
     """
     problems = Problems()
-    records = [(f"{path}, record {n}", one) for n, one in enumerate(_records(path, problems), start=1)]
+    records = [
+        (f"{path}, record {number}", record)
+        for number, record in enumerate(_records(path, problems), start=1)
+    ]
     facts = facts_of(entries_of(records, form, problems), problems)
     problems.stop()
     return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
 
 
 def counterfact(record: Mapping[str, Any], number: int) -> Entries:
-    """The fact of one of CounterFact's records; KeyError, TypeError or AttributeError where it is none.
+    """Iterate over the fact of one CounterFact record.
+
+    A record of another form raises KeyError, TypeError or AttributeError.
+
+    Parameters
+    ----------
+    record : mapping
+        One object of the file.
+    number : int
+        Number of the record, from 1; used as the id if the record has none.
+
+    Yields
+    ------
+    dict
+        The fact, in the form of a line of facts.jsonl.
 
     Examples
     --------
     >>> rewrite = {"prompt": "{} is in", "relation_id": "P30", "subject": "Vinson Massif",
     ...            "target_true": {"str": "Antarctica"}, "target_new": {"str": "Europe"}}
-    >>> (found,) = counterfact({"case_id": 7, "requested_rewrite": rewrite, "paraphrase_prompts": []}, 1)
-    >>> found["id"], found["queries"]
+    >>> (fact,) = counterfact({"case_id": 7, "requested_rewrite": rewrite, "paraphrase_prompts": []}, 1)
+    >>> fact["id"], fact["queries"]
     ('7', ['[X] is in [Y]'])
     """
-    asked = record["requested_rewrite"]
-    subject = asked["subject"].strip()
-    prompts = [asked["prompt"].replace("{}", SUBJECT_MARK), *record.get("paraphrase_prompts", ())]
+    rewrite = record["requested_rewrite"]
+    subject = rewrite["subject"].strip()
+    prompts = [rewrite["prompt"].replace("{}", SUBJECT_MARK), *record.get("paraphrase_prompts", ())]
     yield {
         "id": str(record.get("case_id", number)),
-        "relation": asked["relation_id"],
+        "relation": rewrite["relation_id"],
         "subject": subject,
-        "object": asked["target_true"]["str"].strip(),
+        "object": rewrite["target_true"]["str"].strip(),
         "queries": [_query(prompt, subject) for prompt in prompts],
-        "attributes": {"target_new": asked["target_new"]["str"].strip()},
+        "attributes": {"target_new": rewrite["target_new"]["str"].strip()},
     }
 
 
 def zsre(record: Mapping[str, Any], number: int) -> Entries:
-    """The facts of one of zsRE's records, one for each of its answers; errors as of :func:`counterfact`."""
+    """Iterate over the facts of one zsRE record, one for each of its answers.
+
+    A record of another form raises KeyError, TypeError, AttributeError or IndexError.
+
+    Parameters
+    ----------
+    record : mapping
+        One object of the file.
+    number : int
+        Number of the record, from 1; used as the id of its facts.
+
+    Yields
+    ------
+    dict
+        A fact, in the form of a line of facts.jsonl.
+    """
     subject = record["subject"].strip()
     queries = [_query(prompt, subject) for prompt in (record["src"], record["rephrase"]) if prompt.strip()]
     answers = [answer.strip() for answer in record["answers"]]
-    for which, answer in enumerate(answers):
+    for index, answer in enumerate(answers):
         yield {
-            "id": f"{number}" if len(answers) == 1 else f"{number}-{which + 1}",
+            "id": f"{number}" if len(answers) == 1 else f"{number}-{index + 1}",
             "relation": queries[0].removesuffix(f" {ANSWER_MARK}"),
             "subject": subject,
             "object": answer,
@@ -104,25 +154,40 @@ def entries_of(
     form: Form,
     problems: Problems,
 ) -> list[tuple[str, dict[str, Any]]]:
-    """(place, entry as of facts.jsonl) of the facts of (place, record) pairs."""
-    found, rule = [], "as ROME's files have it"
+    """Return the facts of some records, in the form of lines of facts.jsonl.
+
+    Parameters
+    ----------
+    records : sequence of (str, object)
+        Place of each record, for messages; and the record.
+    form : callable
+        :func:`counterfact` or :func:`zsre`.
+    problems : Problems
+        Receives an entry for each record of another form.
+
+    Returns
+    -------
+    list of (str, dict)
+        Place of each fact's record, and the fact.
+    """
+    entries, rule = [], "as ROME's files have it"
     for number, (at, record) in enumerate(records, start=1):
         try:
-            found += [(at, entry) for entry in form(record, number)]
+            entries += [(at, entry) for entry in form(record, number)]
         except KeyError as error:
             problems.add("record", f"without {error.args[0]}", rule, at, "Add it")
         except (TypeError, AttributeError, IndexError):
             problems.add("record", record, rule, at, "Correct it")
-    return found
+    return entries
 
 
 def _records(path: Path, problems: Problems) -> list[Any]:
     try:
-        found = json.loads(read_bytes(path))
+        records = json.loads(read_bytes(path))
     except ValueError as error:
         problems.add("file", f"{error}", "JSON, encoded as UTF-8", str(path), "Give another file")
         return []
-    if not isinstance(found, list) or not found:
-        problems.add("file", found, "a list of records, [{…}, …]", str(path), "Give another file")
+    if not isinstance(records, list) or not records:
+        problems.add("file", records, "a list of records, [{…}, …]", str(path), "Give another file")
         return []
-    return found
+    return records

@@ -1,12 +1,13 @@
-"""facts.csv: one query a line, as spreadsheets write it (facts.tsv: with tabs).
+"""facts.csv: each line holds one query, as spreadsheets write it (facts.tsv: separated by tabs).
 
     relation,subject,object,query,template,count
     capital,France,Paris,The capital of [X] is [Y].,capital-1,51
     capital,France,Paris,"[X]'s capital, [Y]",capital-2,51
 
-Lines with one relation, subject and object are queries of one fact. ``id`` and ``template`` may be left out:
-a fact's id is then ``relation:subject:object``, a template's its own text. Every other column is an attribute
-of the fact: a number where all its cells are numbers, else text; empty cells are missing.
+Lines with the same relation, subject and object are queries of one fact. ``id`` and ``template`` may be left
+out: the id of a fact is then ``relation:subject:object``, and that of a template its own text. Every other
+column is an attribute of the fact: a number if all its cells are numbers, else text. Empty cells are missing
+values.
 """
 
 from __future__ import annotations
@@ -39,11 +40,30 @@ def read_table(
     max_facts: int | None = None,
     seed: int = 0,
 ) -> FactSet:
-    """The facts of a facts.csv or facts.tsv; see :func:`qloc.extract.datasets.read_facts`.
+    """Read a facts.csv or facts.tsv; see :func:`qloc.extract.datasets.read_facts`.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its suffix tells the delimiter.
+    source : str
+        The input as the user named it, for messages and provenance.
+    relations : tuple of str
+        Relations to keep; all, if empty.
+    max_facts : int or None
+        Largest number of facts of each relation; all facts, if None.
+    seed : int
+        Seed of the sample of facts.
+
+    Returns
+    -------
+    FactSet
+        The facts, with duplicates merged and the sample drawn.
 
     Raises
     ------
-    InputError : every problem of the file, each with its line.
+    InputError
+        For every problem of the file, each with its line.
     """
     problems = Problems()
     rows = list(_rows(path, problems))
@@ -56,7 +76,20 @@ def read_table(
 def entries_of(
     rows: Sequence[tuple[str, Mapping[str, str]]], problems: Problems
 ) -> list[tuple[str, dict[str, Any]]]:
-    """(place, entry as of facts.jsonl) of each fact, from (place, row) of each query."""
+    """Group rows, one for each query, into entries, one for each fact.
+
+    Parameters
+    ----------
+    rows : sequence of (str, mapping of str to str)
+        Place of each row, for messages; and its cells by column.
+    problems : Problems
+        Receives an entry for each cell that contradicts an earlier row of its fact.
+
+    Returns
+    -------
+    list of (str, dict)
+        Place of each fact's first row, and the fact in the form of a line of facts.jsonl.
+    """
     numbers = _numeric(row for _, row in rows)
     grouped: dict[str, _Grouped] = {}
     for at, row in rows:
@@ -74,19 +107,19 @@ class _Grouped:
 
 
 def _rows(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, str]]]:
-    """Lines as column → cell, with their places; blank lines are passed over."""
+    """Iterate over (place, column → cell) of each line; blank lines are skipped."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         problems.add("encoding", f"byte {error.start + 1}", "UTF-8", str(path), "Save the file as UTF-8")
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=DELIMITERS[path.suffix.lower()], strict=True)
-    heads = [name.strip() for name in next(reader, [])]
+    columns = [name.strip() for name in next(reader, [])]
     for name in NEEDED:
-        if name not in heads:
+        if name not in columns:
             rule, action = f"all of {', '.join(NEEDED)}", "Add it to the first line"
             problems.add("column", f"{name} missing", rule, f"{path}, line 1", action)
-    for name in {name for name in heads if heads.count(name) > 1 or not name}:
+    for name in {name for name in columns if columns.count(name) > 1 or not name}:
         problems.add("column", name, "a name that no other column has", f"{path}, line 1", "Rename it")
     if problems.found:
         return
@@ -94,18 +127,18 @@ def _rows(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, str]]
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
-            if len(cells) != len(heads):
+            if len(cells) != len(columns):
                 at, action = f"{path}, line {reader.line_num}", "Quote cells that have commas in them"
-                problems.add("cells", len(cells), f"{len(heads)}, as in the first line", at, action)
+                problems.add("cells", len(cells), f"{len(columns)}, as in the first line", at, action)
                 continue
-            yield f"{path}, line {reader.line_num}", dict(zip(heads, cells, strict=True))
+            yield f"{path}, line {reader.line_num}", dict(zip(columns, cells, strict=True))
     except csv.Error as error:
         at = f"{path}, line {reader.line_num}: {error}"
         problems.add("line", "broken", "cells, quoted where they need it", at, "Mend the line")
 
 
 def _numeric(rows: Iterable[Mapping[str, str]]) -> set[str]:
-    """The columns in which every cell that is filled is a number."""
+    """Return the columns in which every cell that is not empty is a number."""
     seen: dict[str, bool] = {}
     for row in rows:
         for name, cell in row.items():
@@ -117,7 +150,7 @@ def _numeric(rows: Iterable[Mapping[str, str]]) -> set[str]:
 def _add(
     grouped: dict[str, _Grouped], row: Mapping[str, str], at: str, numbers: set[str], problems: Problems
 ) -> None:
-    """Put a line to its fact."""
+    """Add a line to the fact that it belongs to."""
     texts = {name: row[name].strip() for name in ("relation", "subject", "object")}
     id = row.get("id", "").strip() or ":".join(texts.values())
     attributes = {
@@ -145,7 +178,17 @@ def _value(cell: str, number: bool) -> Attribute:
 
 
 def is_table(path: str) -> bool:
-    """Whether a path is of a table, by how its name ends.
+    """Return whether a path names a table, judged by its suffix.
+
+    Parameters
+    ----------
+    path : str
+        A path.
+
+    Returns
+    -------
+    bool
+        Whether it ends in ``.csv`` or ``.tsv``, in upper or lower case.
 
     Examples
     --------

@@ -1,12 +1,13 @@
-"""facts.jsonl: one fact, or one minimal pair, a line.
+"""facts.jsonl: each line holds one fact or one minimal pair.
 
     {"id": "a", "relation": "P36", "subject": "France", "object": "Paris",
      "queries": ["The capital of [X] is [Y].", {"template": "P36-2", "text": "France's capital, [Y]"}],
      "attributes": {"count": 51}}
 
-``[X]`` may be filled in already; ``[Y]`` marks the answer; the template id of a query that is a string is its
-own text. ``"kind": "minimal_pair"`` has ``"good"`` and ``"bad"`` in place of ``"object"``, one query, and may
-have ``"feature"``; where it names no ``"subject"``, its good form stands for it.
+``[X]`` stands for the subject and may already be filled in; ``[Y]`` marks the answer. If a query is a string,
+its template's id is the string itself. A minimal pair has ``"kind": "minimal_pair"``, ``"good"`` and
+``"bad"`` in place of ``"object"``, one query, and optionally ``"feature"``. If it has no ``"subject"``, its
+good form is used as the subject.
 """
 
 from __future__ import annotations
@@ -45,11 +46,30 @@ def read_jsonl(
     max_facts: int | None = None,
     seed: int = 0,
 ) -> FactSet:
-    """The facts of a facts.jsonl; see :func:`qloc.extract.datasets.read_facts`.
+    """Read a facts.jsonl; see :func:`qloc.extract.datasets.read_facts`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    source : str
+        The input as the user named it, for messages and provenance.
+    relations : tuple of str
+        Relations to keep; all, if empty.
+    max_facts : int or None
+        Largest number of facts of each relation; all facts, if None.
+    seed : int
+        Seed of the sample of facts.
+
+    Returns
+    -------
+    FactSet
+        The facts, with duplicates merged and the sample drawn.
 
     Raises
     ------
-    InputError : every problem of the file, each with its line.
+    InputError
+        For every problem of the file, each with its line.
     """
     problems = Problems()
     entries = [(f"{path}, line {number}", entry) for number, entry in json_lines(path, problems)]
@@ -59,7 +79,20 @@ def read_jsonl(
 
 
 def facts_of(entries: Iterable[tuple[str, Mapping[str, Any]]], problems: Problems) -> list[Fact]:
-    """The facts of (place, entry) pairs, each entry as a line of facts.jsonl has it."""
+    """Return the facts of some entries, and note duplicate ids and attributes of mixed types.
+
+    Parameters
+    ----------
+    entries : iterable of (str, mapping)
+        Place of each entry, for messages; and the entry in the form of a line of facts.jsonl.
+    problems : Problems
+        Receives every problem of the entries.
+
+    Returns
+    -------
+    list of Fact
+        The entries that are sound, in input order.
+    """
     facts: list[Fact] = []
     places: dict[str, str] = {}
     for at, entry in entries:
@@ -75,7 +108,22 @@ def facts_of(entries: Iterable[tuple[str, Mapping[str, Any]]], problems: Problem
 
 
 def fact_of(entry: Mapping[str, Any], at: str, problems: Problems) -> Fact | None:
-    """The fact of one line; None, and problems, where it is none."""
+    """Return the fact of one entry.
+
+    Parameters
+    ----------
+    entry : mapping
+        An object in the form of a line of facts.jsonl.
+    at : str
+        Place of the entry, for messages.
+    problems : Problems
+        Receives every problem of the entry.
+
+    Returns
+    -------
+    Fact or None
+        None if there are problems.
+    """
     before = len(problems.found)
     kind = entry.get("kind", "fact")
     if kind not in ("fact", "minimal_pair"):
@@ -135,20 +183,20 @@ def _check_text(key: str, value: object, at: str, problems: Problems) -> bool:
     return False
 
 
-def _queries(given: object, subject: str, at: str, problems: Problems) -> tuple[Query, ...]:
-    if given is None:  # said as a missing key
+def _queries(value: object, subject: str, at: str, problems: Problems) -> tuple[Query, ...]:
+    if value is None:  # reported as a missing key
         return ()
-    if not isinstance(given, list):
-        problems.add("queries", given, "a list", at, "Write [ … ]")
+    if not isinstance(value, list):
+        problems.add("queries", value, "a list", at, "Write [ … ]")
         return ()
-    if not given:
-        problems.add("queries", given, "at least one query", at, "Add one, with [Y] where the answer stands")
-    found = []
-    for number, entry in enumerate(given, start=1):
+    if not value:
+        problems.add("queries", value, "at least one query", at, "Add one, with [Y] where the answer stands")
+    queries = []
+    for number, entry in enumerate(value, start=1):
         query = _query(entry, subject, f"{at}, query {number}", problems)
         if query:
-            found.append(query)
-    return tuple(found)
+            queries.append(query)
+    return tuple(queries)
 
 
 def _query(entry: object, subject: str, at: str, problems: Problems) -> Query | None:
@@ -167,11 +215,11 @@ def _query(entry: object, subject: str, at: str, problems: Problems) -> Query | 
     return Query(template=entry["template"], text=text)
 
 
-def _attributes(given: object, at: str, problems: Problems) -> dict[str, Attribute]:
-    if not isinstance(given, dict):
-        problems.add("attributes", given, "an object, {…}", at, "Correct it")
+def _attributes(attributes: object, at: str, problems: Problems) -> dict[str, Attribute]:
+    if not isinstance(attributes, dict):
+        problems.add("attributes", attributes, "an object, {…}", at, "Correct it")
         return {}
-    for key, value in given.items():
+    for key, value in attributes.items():
         where = f"{at}, attribute {key}"
         if not key.isidentifier() or key in _TAKEN:
             rule = f"a name of letters, digits and _, none of {', '.join(sorted(_TAKEN))}"
@@ -180,11 +228,26 @@ def _attributes(given: object, at: str, problems: Problems) -> dict[str, Attribu
             problems.add("attribute", value, "text or a number", where, "Correct it")
         elif not isinstance(value, str) and not (math.isfinite(value) and abs(value) < 2**63):
             problems.add("attribute", value, "a number that 64 bits hold", where, "Correct it")
-    return dict(given)
+    return dict(attributes)
 
 
 def typed(facts: Sequence[Fact], places: Sequence[str], problems: Problems) -> list[Fact]:
-    """Facts whose attributes have one type a name: text, int, or float where any is."""
+    """Give all attributes of one name the same type: text, int, or float if any value is a float.
+
+    Parameters
+    ----------
+    facts : sequence of Fact
+        The facts as they were read.
+    places : sequence of str
+        Place of each fact, for messages.
+    problems : Problems
+        Receives an entry for each attribute that mixes text and numbers.
+
+    Returns
+    -------
+    list of Fact
+        The facts with converted attributes; unchanged if there are problems.
+    """
     types: dict[str, type[Attribute]] = {}
     first: dict[str, str] = {}
     for fact, at in zip(facts, places, strict=True):

@@ -1,7 +1,7 @@
-"""Facts from a dataset of the Hugging Face Hub, or a local folder of one, through ``datasets``.
+"""Read facts from a dataset of the Hugging Face Hub, or from a local folder of one, through ``datasets``.
 
-Rows are what one of the other readers reads: lines of a facts.jsonl (a column ``queries``), queries of a
-facts.csv (a column ``query``), or CounterFact's records (a column ``requested_rewrite``).
+Rows may have the form of lines of facts.jsonl (column ``queries``), of queries of a facts.csv (column
+``query``), or of CounterFact's records (column ``requested_rewrite``).
 """
 
 from __future__ import annotations
@@ -30,12 +30,33 @@ def read_hub(
     max_facts: int | None = None,
     seed: int = 0,
 ) -> FactSet:
-    """The facts of a dataset, ``hf:NAME`` or ``hf:NAME:SPLIT``; see :func:`qloc.extract.datasets.read_facts`.
+    """Read a dataset, ``hf:NAME`` or ``hf:NAME:SPLIT``; see :func:`qloc.extract.datasets.read_facts`.
+
+    Parameters
+    ----------
+    place : Path
+        Ignored; every reader takes one. The name is read from ``source``, because a path would change it.
+    source : str
+        The input as the user named it, for messages and provenance.
+    relations : tuple of str
+        Relations to keep; all, if empty.
+    max_facts : int or None
+        Largest number of facts of each relation; all facts, if None.
+    seed : int
+        Seed of the sample of facts.
+
+    Returns
+    -------
+    FactSet
+        The facts, with duplicates merged and the sample drawn.
 
     Raises
     ------
-    InputError : no such dataset or split, columns of another form, or every problem of its rows.
-    MissingDependencyError : ``datasets`` is not installed.
+    InputError
+        If there is no such dataset or split, if its columns have another form, or for every problem of its
+        rows.
+    MissingDependencyError
+        If ``datasets`` is not installed.
     """
     name, _, split = source.removeprefix("hf:").partition(":")
     rows = [_filled(row) for row in _rows(name, split)]
@@ -53,20 +74,20 @@ def _rows(name: str, split: str) -> Iterable[Mapping[str, Any]]:
         rule, action = "the extra hub", "pip install -c constraints.txt '.[hub]'"
         raise MissingDependencyError(message("package datasets", "missing", rule, place, action)) from None
     try:
-        found = datasets.load_dataset(name)
+        dataset = datasets.load_dataset(name)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         rule = f"a dataset that can be read ({' '.join(str(error).split())})"
         raise InputError(message("facts", f"hf:{name}", rule, "--facts", "Check its name")) from None
-    split = split or (next(iter(found)) if len(found) == 1 else "")
-    if split not in found:
-        rule, action = f"one of {', '.join(found)}", f"Write hf:{name}:{next(iter(found))}"
+    split = split or (next(iter(dataset)) if len(dataset) == 1 else "")
+    if split not in dataset:
+        rule, action = f"one of {', '.join(dataset)}", f"Write hf:{name}:{next(iter(dataset))}"
         raise InputError(message("split", split, rule, place, action))
-    rows: Iterable[Mapping[str, Any]] = found[split]
+    rows: Iterable[Mapping[str, Any]] = dataset[split]
     return rows
 
 
 def _filled(value: Any) -> Any:
-    """A row without what is null in it: columns have a cell in every row."""
+    """Return a row without its null values; columns have a cell in every row."""
     if isinstance(value, Mapping):
         return {key: _filled(part) for key, part in value.items() if part is not None}
     return value
@@ -85,6 +106,6 @@ def _entries(
         return list(entries_of(cells, problems))
     if "requested_rewrite" in columns:
         return list(records_of(placed, counterfact, problems))
-    told = ", ".join(sorted(columns)) or "no rows"
-    problems.add("columns", told, f"a column {_COLUMNS}", name, "Give another dataset")
+    names = ", ".join(sorted(columns)) or "no rows"
+    problems.add("columns", names, f"a column {_COLUMNS}", name, "Give another dataset")
     return []

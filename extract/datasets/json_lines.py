@@ -1,4 +1,4 @@
-"""JSON lines, read strictly: all that is wrong with a file is said at once, with the line it stands on."""
+"""Read JSON lines strictly, and report everything that is wrong with a file at once, with line numbers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from typing import Any, NoReturn
 from qloc.errors import InputError, message
 
 SHOWN = 20
-"""Problems that are printed one by one; the others are counted."""
+"""Number of problems that are printed one by one; the others are counted."""
 
 _LONGEST = 120
 
 
 class Problems:
-    """What is wrong with an input, gathered to be raised together.
+    """Collect what is wrong with an input, to raise it together.
+
+    Attributes
+    ----------
+    found : list of str
+        The messages, in the order in which they were added.
 
     Examples
     --------
@@ -31,15 +36,30 @@ class Problems:
         self.found: list[str] = []
 
     def add(self, what: str, got: object, expected: str, at: str, action: str) -> None:
-        """Note one problem, in the house form."""
+        """Note one problem, as :func:`qloc.errors.message` words it.
+
+        Parameters
+        ----------
+        what : str
+            What is wrong.
+        got : object
+            The value that was read; long values are shortened.
+        expected : str
+            The rule that the value breaks.
+        at : str
+            File and line.
+        action : str
+            What the user can do.
+        """
         self.found.append(message(what, _shortened(got), expected, at, action))
 
     def stop(self) -> None:
-        """Raise what was noted, if anything was.
+        """Raise the problems, if there are any.
 
         Raises
         ------
-        InputError : the first 20 problems, and how many more there are.
+        InputError
+            With the first 20 problems, and the number of the others.
         """
         if self.found:
             more = len(self.found) - SHOWN
@@ -47,30 +67,57 @@ class Problems:
 
 
 def json_lines(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSON-lines file with their line numbers, from 1; blank lines are passed over.
+    """Iterate over the objects of a JSON-lines file; blank lines are skipped.
 
-    Lines end at a line feed only: U+2028 may stand inside a text. What is broken goes to ``problems``.
+    Only a line feed ends a line, because U+2028 may stand inside a text. Broken lines are added to
+    ``problems``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    problems : Problems
+        Receives every problem of the file.
+
+    Yields
+    ------
+    number : int
+        Line number, from 1.
+    entry : dict
+        The object of the line.
 
     Raises
     ------
-    InputError : there is no such file, or it cannot be read.
+    InputError
+        If the file does not exist or cannot be read.
     """
     content = read_bytes(path)
     if not content.strip():
         problems.add("file", "empty", "one JSON object a line", str(path), "Give another file")
     for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if raw.strip():
-            found = _object(raw, f"{path}, line {number}", problems)
-            if found is not None:
-                yield number, found
+            entry = _object(raw, f"{path}, line {number}", problems)
+            if entry is not None:
+                yield number, entry
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's content.
+    """Return a file's content.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bytes
+        The whole content.
 
     Raises
     ------
-    InputError : there is no such file, or it cannot be read.
+    InputError
+        If the file does not exist or cannot be read.
     """
     try:
         return path.read_bytes()
@@ -91,8 +138,8 @@ def _object(raw: bytes, at: str, problems: Problems) -> dict[str, Any] | None:
         problems.add("encoding", raw[error.start : error.end], "UTF-8", where, "Save the file as UTF-8")
         return None
     try:
-        found = json.loads(text, parse_constant=_refuse)
-        json.dumps(found, ensure_ascii=False).encode()  # an escaped half of a surrogate pair is no text
+        entry = json.loads(text, parse_constant=_refuse)
+        json.dumps(entry, ensure_ascii=False).encode()  # an escaped half of a surrogate pair is no text
     except json.JSONDecodeError as error:
         where = f"{at}, column {error.colno}: {error.msg}"
         problems.add("line", text.strip(), "JSON", where, "Mend the line")
@@ -100,10 +147,10 @@ def _object(raw: bytes, at: str, problems: Problems) -> dict[str, Any] | None:
     except ValueError as error:
         problems.add("line", text.strip(), "JSON", f"{at}: {error}", "Mend the line")
         return None
-    if not isinstance(found, dict):
-        problems.add("line", found, "a JSON object, {…}", at, "Write one fact a line")
+    if not isinstance(entry, dict):
+        problems.add("line", entry, "a JSON object, {…}", at, "Write one fact a line")
         return None
-    return found
+    return entry
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -111,7 +158,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _shortened(got: object) -> object:
-    """``got`` so that a message stays readable."""
+    """Return ``got``, shortened so that a message stays readable."""
     if isinstance(got, str) and len(got) > _LONGEST:
         return got[:_LONGEST] + "…"
     if isinstance(got, list | dict) and len(repr(got)) > _LONGEST:

@@ -1,10 +1,10 @@
-"""ParaRel: every fact of a relation asked with every pattern of the relation.
+"""ParaRel: every fact of a relation is asked with every pattern of the relation.
 
 References
 ----------
 Elazar et al., "Measuring and Improving Consistency in Pretrained Language Models", TACL 2021. In its
-repository the patterns lie in ``data/pattern_data/graphs_json/``, the facts (of T-REx) in
-``data/trex_lms_vocab/``: its clone, or its folder ``data``, is read as it is.
+repository, the patterns lie in ``data/pattern_data/graphs_json/`` and the facts (from T-REx) in
+``data/trex_lms_vocab/``. A clone of the repository, or its folder ``data``, is read as it is.
 """
 
 from __future__ import annotations
@@ -30,14 +30,33 @@ def read_pararel(
     max_facts: int | None = None,
     seed: int = 0,
 ) -> FactSet:
-    """The facts of ParaRel; see :func:`qloc.extract.datasets.read_facts`.
+    """Read the facts of ParaRel; see :func:`qloc.extract.datasets.read_facts`.
 
-    Relations with patterns and facts are read, in the order of their numbers; the others are counted. Line n
-    of the patterns of P36 is template ``P36-n``. Ids are T-REx's uuids.
+    Relations that have both patterns and facts are read, in the order of their numbers; the others are
+    counted. Line n of the patterns of P36 is template ``P36-n``. The ids of facts are T-REx's uuids.
+
+    Parameters
+    ----------
+    folder : Path
+        A clone of ParaRel's repository, its folder ``data``, or a folder with ``patterns/`` and ``facts/``.
+    source : str
+        The input as the user named it, for messages and provenance.
+    relations : tuple of str
+        Relations to keep; all, if empty.
+    max_facts : int or None
+        Largest number of facts of each relation; all facts, if None.
+    seed : int
+        Seed of the sample of facts.
+
+    Returns
+    -------
+    FactSet
+        The facts, with duplicates merged and the sample drawn.
 
     Raises
     ------
-    InputError : no such folders, or every problem of the files, each with its line.
+    InputError
+        If there are no such folders, or for every problem of the files, each with its line.
     """
     patterns, facts_of = _files(folder, _PATTERNS), _files(folder, _FACTS)
     both = [relation for relation in sorted(patterns, key=_number) if relation in facts_of]
@@ -61,7 +80,7 @@ def read_pararel(
 
 
 def _files(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
-    """The files of the first of these folders that there is, by relation."""
+    """Return the files, by relation, in the first of these folders that exists."""
     for name in names:
         if (folder / name).is_dir():
             return {path.stem: path for path in (folder / name).glob("*.jsonl")}
@@ -75,7 +94,7 @@ def _number(relation: str) -> tuple[int, str]:
 
 
 def _templates(relation: str, path: Path, problems: Problems) -> list[Query]:
-    found = []
+    templates = []
     for number, entry in json_lines(path, problems):
         at = f"{path}, line {number}"
         text = _text(entry, "pattern", at, problems)
@@ -83,14 +102,14 @@ def _templates(relation: str, path: Path, problems: Problems) -> list[Query]:
         for mark in wrong if text else []:
             problems.add("pattern", text, f"exactly one {mark}", at, "Correct it")
         if text and not wrong:
-            found.append(Query(template=f"{relation}-{number}", text=text))
-    return found
+            templates.append(Query(template=f"{relation}-{number}", text=text))
+    return templates
 
 
 def _facts(
     relation: str, path: Path, templates: list[Query], taken: set[str], problems: Problems
 ) -> list[Fact]:
-    found = []
+    facts = []
     for number, entry in json_lines(path, problems):
         at = f"{path}, line {number}"
         subject, answer = (_text(entry, key, at, problems) for key in ("sub_label", "obj_label"))
@@ -99,9 +118,11 @@ def _facts(
         uuid = entry.get("uuid") or f"{relation}-{number}"
         id = str(uuid) if str(uuid) not in taken else f"{uuid}-{relation}-{number}"
         taken.add(id)
-        queries = tuple(Query(template=t.template, text=fill(t.text, subject)) for t in templates)
-        found.append(Fact(id=id, relation=relation, subject=subject, object=answer, queries=queries))
-    return found
+        queries = tuple(
+            Query(template=template.template, text=fill(template.text, subject)) for template in templates
+        )
+        facts.append(Fact(id=id, relation=relation, subject=subject, object=answer, queries=queries))
+    return facts
 
 
 def _text(entry: dict[str, Any], key: str, at: str, problems: Problems) -> str:

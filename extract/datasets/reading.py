@@ -1,6 +1,6 @@
-"""Readers of facts: qloc's own files, ParaRel, BLiMP, CounterFact, zsRE, the Hub's, and the embedded facts.
+"""Read facts from qloc's own files, ParaRel, BLiMP, CounterFact, zsRE, the Hugging Face Hub or the package.
 
-A reader gives a :class:`qloc.facts.FactSet`; it never loads torch.
+Every reader returns a :class:`qloc.facts.FactSet` and never loads torch.
 """
 
 from __future__ import annotations
@@ -37,18 +37,29 @@ _KNOWN = (
 def read_facts(
     source: str, *, relations: tuple[str, ...] = (), max_facts: int | None = None, seed: int = 0
 ) -> FactSet:
-    """The facts that ``source`` names.
+    """Read the facts that ``source`` names.
 
     Parameters
     ----------
-    source : ``embedded``, ``pararel:DIR``, ``blimp:FILE_OR_DIR``, ``counterfact:FILE``, ``zsre:FILE``,
+    source : str
+        ``embedded``, ``pararel:DIR``, ``blimp:FILE_OR_DIR``, ``counterfact:FILE``, ``zsre:FILE``,
         ``hf:NAME``, or the path of a facts.jsonl or facts.csv.
-    relations : those to read; all, if empty.
-    max_facts : at most so many facts of each relation, drawn with ``seed``; all, if None.
+    relations : tuple of str
+        Relations to read; all, if empty.
+    max_facts : int or None
+        Largest number of facts of each relation; all facts, if None.
+    seed : int
+        Seed of the sample of facts.
+
+    Returns
+    -------
+    FactSet
+        The facts in input order.
 
     Raises
     ------
-    InputError : every problem of the input, with its file and line.
+    InputError
+        If ``source`` names no known reader, or for every problem of the input, with its file and line.
 
     Examples
     --------

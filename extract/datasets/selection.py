@@ -1,4 +1,4 @@
-"""From facts as read to the facts of a study: duplicates merged, right answers gathered, a sample drawn."""
+"""Turn facts as read into the facts of a study: merge duplicates, gather right answers, draw a sample."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qloc.errors import InputError, message
 from qloc.facts import Fact, FactSet, Query
 
 REPEATED = "query with the prompt of another of its fact"
-"""Reason under which repeated prompts of one fact are counted."""
+"""Reason under which repeated prompts of one fact are counted in ``skipped``."""
 
 
 def select(
@@ -22,15 +22,30 @@ def select(
     max_facts: int | None = None,
     seed: int = 0,
 ) -> FactSet:
-    """The facts of a study, in input order.
+    """Return the facts of a study, in input order.
 
-    Right answers are gathered before the sample is drawn: an object is right though its fact is not drawn.
+    Right answers are gathered before the sample is drawn, so that an object counts as right even if its own
+    fact is not in the sample.
 
     Parameters
     ----------
-    skipped : what the reader left out, by reason.
-    relations : those to keep; all, if empty.
-    max_facts, seed : see :func:`sample`.
+    facts : sequence of Fact
+        The facts as they were read.
+    source : str
+        The input as the user named it, for messages and provenance.
+    skipped : mapping of str to int
+        Number of facts or files that the reader left out, by reason.
+    relations : tuple of str
+        Relations to keep; all, if empty.
+    max_facts : int or None
+        Largest number of facts of each relation; all facts, if None.
+    seed : int
+        Seed of the sample of facts; see :func:`sample`.
+
+    Returns
+    -------
+    FactSet
+        The facts, the number of merged duplicates, and the counts of what was left out.
     """
     if relations:
         require_relations(relations, dict.fromkeys(fact.relation for fact in facts), source)
@@ -48,9 +63,19 @@ def select(
 def require_relations(asked: Iterable[str], known: Iterable[str], source: str) -> None:
     """Refuse relations that the facts do not have.
 
+    Parameters
+    ----------
+    asked : iterable of str
+        Relations that the user named.
+    known : iterable of str
+        Relations of the facts.
+    source : str
+        The input as the user named it.
+
     Raises
     ------
-    InputError : every unknown relation, one message each.
+    InputError
+        With one message for each unknown relation.
     """
     names = list(known)
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
@@ -63,10 +88,23 @@ def require_relations(asked: Iterable[str], known: Iterable[str], source: str) -
 
 
 def merge(facts: Sequence[Fact]) -> tuple[list[Fact], int]:
-    """Facts with one subject, relation and object made one; and how many prompts repeated in a fact.
+    """Merge facts with the same subject, relation and object.
 
-    Queries are united; the first one's id and place stay; its attributes are completed by the others'. Pairs
-    are the same only if their prompts are.
+    Their queries are united. The first fact's id and place in the order stay, and its attributes are
+    completed by those of the others. Minimal pairs are the same only if their prompts are the same, too.
+
+    Parameters
+    ----------
+    facts : sequence of Fact
+        Facts with possible duplicates.
+
+    Returns
+    -------
+    merged : list of Fact
+        Facts without duplicates, in the order of the first of each.
+    repeated : int
+        Number of prompts that were left out because an earlier query of the same input fact has the same
+        prompt.
 
     Examples
     --------
@@ -95,7 +133,18 @@ def merge(facts: Sequence[Fact]) -> tuple[list[Fact], int]:
 
 
 def with_objects(facts: Sequence[Fact]) -> list[Fact]:
-    """Facts with ``objects`` filled: all that are right for their subject and relation, in input order."""
+    """Fill ``objects`` of each fact with every object that is right for its subject and relation.
+
+    Parameters
+    ----------
+    facts : sequence of Fact
+        All facts, before a sample is drawn.
+
+    Returns
+    -------
+    list of Fact
+        The same facts; ``objects`` in input order. The only right object of a minimal pair is its good form.
+    """
     right: dict[tuple[str, str], dict[str, None]] = {}
     for fact in facts:
         if fact.kind == "fact":
@@ -103,14 +152,28 @@ def with_objects(facts: Sequence[Fact]) -> list[Fact]:
     objects = (
         tuple(right[fact.relation, fact.subject]) if fact.kind == "fact" else (fact.object,) for fact in facts
     )
-    return [replace(fact, objects=of) for fact, of in zip(facts, objects, strict=True)]
+    return [replace(fact, objects=of_fact) for fact, of_fact in zip(facts, objects, strict=True)]
 
 
 def sample(facts: Sequence[Fact], max_facts: int, seed: int) -> list[Fact]:
-    """At most ``max_facts`` facts of each relation, in input order.
+    """Draw at most ``max_facts`` facts of each relation.
 
-    The generator is keyed by seed and relation, so that what is drawn of one relation does not depend on the
+    The generator is keyed by seed and relation, so that the sample of one relation does not depend on the
     others.
+
+    Parameters
+    ----------
+    facts : sequence of Fact
+        The facts to draw from.
+    max_facts : int
+        Largest number of facts of each relation.
+    seed : int
+        Seed of the sample.
+
+    Returns
+    -------
+    list of Fact
+        The drawn facts, in input order.
     """
     rows: dict[str, list[int]] = {}
     for row, fact in enumerate(facts):
@@ -123,7 +186,7 @@ def sample(facts: Sequence[Fact], max_facts: int, seed: int) -> list[Fact]:
 
 
 def _distinct(queries: Sequence[Query]) -> tuple[Query, ...]:
-    """Queries with distinct prompts, the first of each."""
+    """Return the queries with distinct prompts, the first of each."""
     first: dict[str, Query] = {}
     for query in queries:
         first.setdefault(query.text, query)

@@ -1,7 +1,8 @@
 """Two tiny trained models, the facts that they were taught, and held-out text, as files of the package.
 
-Synthetic, for demonstration: what each fact's queries were taught is known, so an analysis can be checked
-against it. Nothing here imports torch; `qloc.extract.embedded.training.train` makes the files again.
+They are synthetic and serve demonstration: it is known what each query of a fact was taught, so an analysis
+can be checked against it. Nothing here imports torch. ``python -m qloc.extract.embedded.training.train``
+makes the files again.
 """
 
 from __future__ import annotations
@@ -18,11 +19,17 @@ _HERE = Path(__file__).parent
 
 
 def checkpoint(kind: Kind) -> Path:
-    """Folder of an embedded model, for transformers' ``from_pretrained``.
+    """Return the folder of an embedded model, for transformers' ``from_pretrained``.
 
     Parameters
     ----------
-    kind : ``"causal"`` (GPT-2 type) or ``"masked"`` (BERT type).
+    kind : {"causal", "masked"}
+        ``"causal"`` is a GPT-2 type, ``"masked"`` a BERT type.
+
+    Returns
+    -------
+    Path
+        The folder with configuration, weights, tokenizer and card.
 
     Raises
     ------
@@ -43,7 +50,12 @@ def checkpoint(kind: Kind) -> Path:
 
 
 def facts_path() -> Path:
-    """File of the facts and minimal pairs that both models were taught, in the format of ``facts.jsonl``.
+    """Return the file of facts and minimal pairs that both models were taught, a ``facts.jsonl``.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Examples
     --------
@@ -54,7 +66,12 @@ def facts_path() -> Path:
 
 
 def held_out_path() -> Path:
-    """File of sentences of the same language that neither model was trained on, one a line, for perplexity.
+    """Return the file of sentences of the same language that neither model was trained on, for perplexity.
+
+    Returns
+    -------
+    Path
+        A text file with one sentence on each line.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""Models: loaded, placed on devices, and known by the modules that extraction reads and changes."""
+"""Load models, place them on devices, and find the modules that extraction reads and changes."""

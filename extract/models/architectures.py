@@ -1,8 +1,8 @@
-"""Where an architecture keeps its blocks and its MLP down-projection: two module paths each.
+"""Where each architecture keeps its blocks and its MLP down-projection, as two module paths.
 
-A **neuron** is one coordinate of the down-projection's input. ``model.layers`` + ``mlp.down_proj`` serves
-most decoders; the others are listed, and users may name those of a model that is not. Nothing here is
-trusted: :mod:`qloc.extract.attribution.engine` proves a model's paths before they are used.
+A **neuron** is one coordinate of the down-projection's input. The paths ``model.layers`` and
+``mlp.down_proj`` hold for most decoders; the others are listed, and users may name the paths of an unlisted
+model. No path is trusted: :mod:`qloc.extract.attribution.engine` proves a model's paths before they are used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ _PLACE: Final = "qloc extract --model"
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
-    """Module paths: the list of blocks, and the down-projection within a block."""
+    """Module paths of an architecture.
+
+    Attributes
+    ----------
+    blocks : str
+        Path of the list of blocks, from the model.
+    down : str
+        Path of the down-projection, from a block.
+    """
 
     blocks: str
     down: str
@@ -71,9 +79,13 @@ class Sites:
 
     Attributes
     ----------
-    blocks : one a layer, in order; the same one again where layers share their weights (ALBERT).
-    downs : their down-projections.
-    head : the output embedding; what it is given is the final hidden state.
+    blocks : tuple of torch.nn.Module
+        One module for each layer, in order. Where layers share their weights (ALBERT), a module occurs
+        repeatedly.
+    downs : tuple of torch.nn.Module
+        The down-projection of each block.
+    head : torch.nn.Module
+        The output embedding. Its input is the final hidden state.
     """
 
     blocks: tuple[nn.Module, ...]
@@ -87,25 +99,35 @@ class Sites:
 
     @property
     def n_neurons(self) -> int:
-        """Width of the down-projection's input."""
+        """Number of neurons in a layer: the width of the down-projection's input."""
         return int(down_weight(self.downs[0]).shape[1])
 
     @property
     def device(self) -> torch.device:
-        """Where final hidden states, and what is gathered over layers, lie: the output embedding's."""
+        """Device of the output embedding, to which numbers of all layers are brought."""
         return next(self.head.parameters()).device
 
 
 def sites(model: Any, named: Paths | None = None) -> Sites:
-    """Resolve an architecture's modules, all before any hook is placed.
+    """Find an architecture's modules, all of them before any hook is registered.
 
     Parameters
     ----------
-    named : the paths that the user gave; without them those of the model's type.
+    model : transformers.PreTrainedModel
+        The model, with or without weights.
+    named : Paths or None
+        Paths that the user named; if None, those of the model's type.
+
+    Returns
+    -------
+    Sites
+        The modules.
 
     Raises
     ------
-    InputError : a path that the model does not have, naming the model type; a mixture of experts.
+    InputError
+        If the model has no module at a path (the message names the model type and the lists that it has),
+        holds a mixture of experts, or its blocks do not have one down-projection each, all of one width.
     """
     kind, head = model.config.model_type, model.get_output_embeddings()
     paths = named or LISTED.get(kind, DEFAULT)
@@ -124,7 +146,7 @@ def sites(model: Any, named: Paths | None = None) -> Sites:
 
 
 def _in_order(config: Any, listed: nn.Module) -> tuple[nn.Module, ...]:
-    """The blocks as they are called: one a layer."""
+    """Return the blocks in the order in which they are called, one for each layer."""
     if not isinstance(listed, nn.ModuleList):
         raise TypeError(f"{type(listed).__name__} is no list of blocks")
     if config.model_type != "albert":
@@ -135,14 +157,30 @@ def _in_order(config: Any, listed: nn.Module) -> tuple[nn.Module, ...]:
 
 
 def _name_them(model: Any) -> str:
-    """What to do where the paths are not known, with the lists of modules that there are."""
+    """Return what to do if the paths are unknown, with the lists of modules that the model has."""
     lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     there = f", of {', '.join(lists[:3])}" if lists else ""
     return f"Name both: --blocks with the path of the list of blocks{there}; --down, within a block"
 
 
 def down_weight(down: nn.Module) -> Tensor:
-    """A down-projection's weight as (n_out, n_neurons), whichever way the module stores it."""
+    """Return a down-projection's weight in one orientation, whichever way the module stores it.
+
+    Parameters
+    ----------
+    down : torch.nn.Module
+        A linear layer, or transformers' ``Conv1D``, whose weight is transposed.
+
+    Returns
+    -------
+    Tensor, shape (n_out, n_neurons)
+        A view of the weight.
+
+    Raises
+    ------
+    TypeError
+        If the module has no weight tensor.
+    """
     weight = down.weight
     if not isinstance(weight, Tensor):
         raise TypeError(f"{type(down).__name__} has no weight tensor")
@@ -150,19 +188,25 @@ def down_weight(down: nn.Module) -> Tensor:
 
 
 AFTER_HEAD: Final = ("logit_scale", "logits_scaling", "final_logit_softcapping")
-"""Settings of what some families do to logits behind the output embedding."""
+"""Settings of what some families do to logits after the output embedding."""
 
 
 def logits_of(model: Any, head: nn.Module, hidden: Tensor) -> Tensor:
-    """Logits of final hidden states, with what some families do behind the output embedding.
+    """Return the logits of final hidden states, with what some families do after the output embedding.
 
     Parameters
     ----------
-    hidden : (row, hidden), what the model gives its output embedding.
+    model : transformers.PreTrainedModel
+        The model; its configuration holds the scale and the cap of logits, if any.
+    head : torch.nn.Module
+        The model's output embedding.
+    hidden : Tensor, shape (row, hidden)
+        Inputs of the output embedding.
 
     Returns
     -------
-    (row, vocabulary), float32 at least.
+    Tensor, shape (row, vocabulary)
+        The logits, at least float32.
     """
     logits: Tensor = head.forward(hidden)
     config = model.config.get_text_config()
@@ -180,14 +224,22 @@ _EXPERT_MODULE: Final = re.compile(r"(Experts|Router|MoE|Moe|MoeBlock|MoELayer|M
 
 
 def refuse_experts_within(kind: str, blocks: Iterable[nn.Module]) -> None:
-    """Refuse experts that a configuration did not tell of.
+    """Refuse a model that holds experts although its configuration does not mention them.
+
+    Parameters
+    ----------
+    kind : str
+        The model's type, for the message.
+    blocks : iterable of torch.nn.Module
+        The model's blocks.
 
     Raises
     ------
-    InputError : a block that holds a router or experts, naming the module's class.
+    InputError
+        If a block holds a router or experts; the message names the module's class.
     """
-    names = (type(module).__name__ for block in blocks for module in block.modules() if module is not block)
-    if found := next((name for name in names if _EXPERT_MODULE.search(name)), None):
+    classes = (type(module).__name__ for block in blocks for module in block.modules() if module is not block)
+    if found := next((name for name in classes if _EXPERT_MODULE.search(name)), None):
         raise InputError(message("model type", f"{kind} with {found}", DENSE_MLP, _PLACE, ANOTHER_MODEL))
 
 

@@ -1,8 +1,9 @@
-"""Models larger than one GPU: a map of which device holds which module, and tensors brought to one device.
+"""Spread a model over several GPUs: which device holds which module, and how tensors come to one device.
 
-Through accelerate, whose hooks move what a module is given to the module's device. They stand in place of
-``forward``, and so run behind every pre-hook and before every hook of ours: a pre-hook is given what the
-module before made, on that one's device. So whatever meets a tensor in a hook goes where that tensor is.
+accelerate spreads the model. Its hooks move the inputs of a module to the module's device. They replace
+``forward``, so they run after every pre-hook and before every other hook: a pre-hook sees its input on the
+device of the module before. Code in hooks must therefore move its own tensors to the device of the tensor
+that it meets.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from qloc.errors import InputError, MissingDependencyError, message
 from qloc.extract.models.torch_settings import quiet
 
 MAP: Final = "map"
-"""The device that is all GPUs."""
+"""Value of ``--device`` that spreads a model over all GPUs."""
 
 Placement = Mapping[str, torch.device]
 """Module path → device; the empty path is the whole model."""
@@ -27,17 +28,42 @@ _PLACE: Final = "qloc extract --device map"
 
 
 def stacked(layers: Iterable[Tensor], device: torch.device) -> Tensor:
-    """What a model's layers gave, each on its own device, as one tensor with a second axis ``layer``."""
+    """Stack the outputs of a model's layers, each on its own device, into one tensor.
+
+    Parameters
+    ----------
+    layers : iterable of Tensor, shape (row, ...)
+        One tensor for each layer.
+    device : torch.device
+        Device of the result.
+
+    Returns
+    -------
+    Tensor, shape (row, layer, ...)
+        The stacked tensors.
+    """
     return torch.stack([part.to(device) for part in layers], 1)
 
 
 def accelerate_installed() -> bool:
-    """Whether weights can be read straight onto a device."""
+    """Return whether accelerate is installed, without which weights cannot be read straight onto a device.
+
+    Returns
+    -------
+    bool
+        Whether the package can be imported.
+    """
     return importlib.util.find_spec("accelerate") is not None
 
 
 def require_accelerate() -> None:
-    """Refuse to go on without the package, naming the extra that brings it."""
+    """Refuse to go on without accelerate.
+
+    Raises
+    ------
+    MissingDependencyError
+        If accelerate is not installed; the message names the extra that brings it.
+    """
     if not accelerate_installed():
         rule = "installed; qloc[devices] brings it"
         action = "In the clone, run: pip install -c constraints.txt '.[extract,devices]'"
@@ -45,30 +71,49 @@ def require_accelerate() -> None:
 
 
 def free_memory() -> dict[torch.device, int]:
-    """Bytes that are free on each GPU that torch sees."""
-    found = {}
+    """Return how much memory is free on each GPU.
+
+    Returns
+    -------
+    dict of torch.device to int
+        Free bytes of every GPU that torch sees.
+    """
+    free = {}
     for number in range(torch.cuda.device_count()):
         device = torch.device("cuda", number)
-        found[device], _ = torch.cuda.mem_get_info(device)
-    return found
+        free[device], _ = torch.cuda.mem_get_info(device)
+    return free
 
 
 def spread(empty: Any, blocks: Sequence[nn.Module], spare: int, name: str) -> Placement:
-    """Give every module of a model a device: blocks whole, evenly over all GPUs; without GPUs, the CPU.
+    """Assign every module of a model to a device.
+
+    Blocks are never split. They are spread evenly over all GPUs; without GPUs, the device is the CPU.
 
     Parameters
     ----------
-    empty : the model, without memory for its weights (on torch's device ``meta``).
-    blocks : its blocks; none is cut.
-    spare : bytes that each GPU keeps free for rows.
-    name : the model's, for an error.
+    empty : transformers.PreTrainedModel
+        The model without memory for its weights (on torch's device ``meta``).
+    blocks : sequence of torch.nn.Module
+        The model's blocks; none is split.
+    spare : int
+        Bytes that each GPU keeps free for rows.
+    name : str
+        Name of the model, for messages.
+
+    Returns
+    -------
+    mapping of str to torch.device
+        Module path → device; the empty path is the whole model.
 
     Raises
     ------
-    MissingDependencyError : accelerate is not installed.
-    InputError : accelerate cannot divide the model, or the weights do not fit. What lies in CPU memory or on
-        disk would be copied to a GPU for every pass, and kept there until its backward pass: it would have
-        to fit after all.
+    MissingDependencyError
+        If accelerate is not installed.
+    InputError
+        If accelerate cannot divide the model, or if the weights do not fit on the GPUs. Weights in CPU memory
+        or on disk would be copied to a GPU for every pass and kept there until its backward pass, so they
+        would have to fit after all.
     """
     require_accelerate()
     from accelerate import infer_auto_device_map
@@ -86,7 +131,7 @@ def spread(empty: Any, blocks: Sequence[nn.Module], spare: int, name: str) -> Pl
             placed = infer_auto_device_map(
                 empty, max_memory=even, no_split_module_classes=whole, offload_buffers=True
             )
-    except (IndexError, KeyError, ValueError) as error:  # such as of ALBERT, whose layers are one module
+    except (IndexError, KeyError, ValueError) as error:  # as for ALBERT, whose layers share one module
         rule = f"a model that accelerate can divide ({error})"
         raise InputError(message("model", name, rule, _PLACE, "Give --device auto or a GPU's name")) from None
     if not all(isinstance(number, int) for number in placed.values()):
@@ -108,12 +153,34 @@ def _gb(n_bytes: float) -> str:
 
 
 def devices_of(model: nn.Module) -> list[torch.device]:
-    """The devices that hold a model's weights, in the order of these."""
+    """Return the devices that hold a model's weights.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A model, or a part of one.
+
+    Returns
+    -------
+    list of torch.device
+        Distinct devices, in the order of the weights.
+    """
     return list(dict.fromkeys(part.device for part in model.parameters()))
 
 
 def described(model: nn.Module) -> str:
-    """The devices that hold a model's weights, as a reader of the manifest knows them."""
+    """Return the names of the devices that hold a model's weights, for the manifest.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A model with its weights.
+
+    Returns
+    -------
+    str
+        Such as ``"cpu"`` or ``"2 x NVIDIA H100"``.
+    """
     names = [_name(device) for device in devices_of(model)]
     counts = {name: names.count(name) for name in names}
     return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())

@@ -1,4 +1,4 @@
-"""Hooks that are gone when their block ends, whatever happened inside.
+"""Forward hooks that are always removed when their ``with`` block ends.
 
 >>> import torch
 >>> layer = torch.nn.Linear(2, 2)
@@ -30,9 +30,17 @@ def hooked(
 
     Parameters
     ----------
-    forward_pre : module → hook(module, args), called before the module.
-    forward_pre_kwargs : module → hook(module, args, kwargs).
-    forward : module → hook(module, args, output).
+    forward_pre : mapping of torch.nn.Module to callable
+        ``hook(module, args)``, called before the module.
+    forward_pre_kwargs : mapping of torch.nn.Module to callable
+        ``hook(module, args, kwargs)``, called before the module.
+    forward : mapping of torch.nn.Module to callable
+        ``hook(module, args, output)``, called after the module.
+
+    Yields
+    ------
+    None
+        While the hooks are registered. They are removed even if the block raises.
     """
     with ExitStack() as stack:
         for module, hook in (forward_pre or {}).items():
@@ -45,8 +53,20 @@ def hooked(
 
 
 def in_turn(hooks: Iterable[tuple[nn.Module, Callable[..., Any]]]) -> dict[nn.Module, Callable[..., Any]]:
-    """One hook a module: where layers share a module, its hooks take turns, one a call.
+    """Return one hook for each module; where layers share a module, its hooks take turns, one for each call.
 
+    Parameters
+    ----------
+    hooks : iterable of (torch.nn.Module, callable)
+        The hook of each layer, in the order of the layers.
+
+    Returns
+    -------
+    dict of torch.nn.Module to callable
+        The hooks, for :func:`hooked`.
+
+    Examples
+    --------
     >>> import torch
     >>> shared, seen = torch.nn.Identity(), []
     >>> hooks = in_turn((shared, lambda *_, n=n: seen.append(n)) for n in range(2))
@@ -63,27 +83,38 @@ def in_turn(hooks: Iterable[tuple[nn.Module, Callable[..., Any]]]) -> dict[nn.Mo
 
 def _turns(hooks: list[Callable[..., Any]]) -> Callable[..., Any]:
     order = cycle(hooks)
-    return lambda *given: next(order)(*given)
+    return lambda *arguments: next(order)(*arguments)
 
 
 def nothing(*_: Any) -> None:
-    """A hook that changes nothing: the turn of a layer that has none."""
+    """Change nothing: the hook of a layer that has none, where layers take turns.
+
+    Parameters
+    ----------
+    *_ : object
+        Whatever torch passes to a hook.
+    """
 
 
 @contextmanager
 def without_head(head: nn.Module) -> Iterator[list[Tensor]]:
-    """Keep a model from computing logits: its output embedding gets no rows, and what it was given is kept.
+    """Keep a model from computing logits: its output embedding gets no rows, and its inputs are kept instead.
+
+    Parameters
+    ----------
+    head : torch.nn.Module
+        The model's output embedding.
 
     Yields
     ------
-    A list to which each forward pass appends the final hidden state, (row, position, hidden), on the output
-    embedding's device.
+    list of Tensor, shape (row, position, hidden)
+        Each forward pass appends its final hidden state, on the output embedding's device.
     """
-    given: list[Tensor] = []
+    kept: list[Tensor] = []
 
     def keep(head: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        given.append(args[0].to(next(head.parameters()).device))
+        kept.append(args[0].to(next(head.parameters()).device))
         return (args[0][:0], *args[1:])
 
     with hooked(forward_pre={head: keep}):
-        yield given
+        yield kept

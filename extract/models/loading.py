@@ -1,4 +1,4 @@
-"""Models by id or folder: what kind they are, what they are made of, and their weights when first needed."""
+"""Find models by id or folder; read configuration and tokenizer at once, and weights when needed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,20 @@ class ModelSource:
 
     Attributes
     ----------
-    name : as the user gave it.
-    place : id or folder that transformers is given.
-    config, tokenizer : transformers' own.
-    paths : the module paths that the user named, if any.
+    name : str
+        The model as the user named it.
+    place : str
+        Id or folder that transformers is given.
+    revision : str or None
+        Branch, tag or commit of an id.
+    config : transformers.PretrainedConfig
+        The model's configuration.
+    tokenizer : transformers.PreTrainedTokenizerBase
+        The model's tokenizer.
+    family : {"causal", "masked"}
+        Kind of model.
+    paths : Paths or None
+        Module paths that the user named.
     """
 
     name: str
@@ -47,20 +57,32 @@ class ModelSource:
 
     @property
     def folder(self) -> Path | None:
-        """The folder of a local checkpoint; None for an id."""
+        """Folder of a local checkpoint; None for an id."""
         return Path(self.place) if Path(self.place).is_dir() else None
 
     def encoder(self) -> Encoder:
-        """What asks this model's tokenizer."""
+        """Return the encoder that puts queries to this model.
+
+        Returns
+        -------
+        Encoder
+            The tokenizer, with the model's family and its largest number of positions.
+        """
         text = self.config.get_text_config()
-        given = (getattr(text, name, None) for name in _CONTEXT)
-        longest = next((n for n in given if n), 2**31)
+        settings = (getattr(text, name, None) for name in _CONTEXT)
+        longest = next((setting for setting in settings if setting), 2**31)
         if self.config.model_type in ("roberta", "xlm-roberta", "camembert"):
-            longest -= (self.config.pad_token_id or 0) + 1  # their positions start behind the padding index
+            longest -= (self.config.pad_token_id or 0) + 1  # their positions start after the padding index
         return Encoder(tokenizer=self.tokenizer, family=self.family, longest=int(longest))
 
     def fingerprint(self) -> dict[str, str]:
-        """What identifies the numbers that this model gives; its path is no part of it."""
+        """Return what identifies the numbers that this model gives; its path is not part of it.
+
+        Returns
+        -------
+        dict of str to str
+            Digests of weights and configuration (folder), or id, commit and digest of the configuration (id).
+        """
         described = {k: v for k, v in self.config.to_dict().items() if k not in _UNTOUCHED}
         config = digest(_jsonable(described))
         if self.folder is None:
@@ -68,28 +90,44 @@ class ModelSource:
         return {"weights": _digest_of(self.folder, _WEIGHTS), "config": config}
 
     def tokenizer_fingerprint(self) -> str:
-        """Digest of the vocabulary and of how text is cut."""
+        """Return a digest of the vocabulary and of the rules that cut text into tokens.
+
+        Returns
+        -------
+        str
+            The digest.
+        """
         backend = self.tokenizer.backend_tokenizer.to_str()
         specials = {name: str(token) for name, token in self.tokenizer.special_tokens_map.items()}
         return digest([backend, specials])
 
     def load(self, *, dtype: str, device: str, spare: int = 0) -> LoadedModel:
-        """Read the weights: evaluation mode, no gradients kept for them.
+        """Read the weights, in evaluation mode and without gradients for them.
 
         Parameters
         ----------
-        device : as in a plan; ``map``: all GPUs, each with some of the blocks.
-        spare : bytes that each GPU of a map keeps free for rows.
+        dtype : str
+            Name of torch's dtype; ``auto`` for that of the checkpoint.
+        device : str
+            Device as in a plan; ``map`` spreads the blocks over all GPUs.
+        spare : int
+            Bytes that each GPU of a map keeps free for rows.
+
+        Returns
+        -------
+        LoadedModel
+            The model and its modules.
 
         Raises
         ------
-        InputError : weights that the architecture needs and the checkpoint lacks, or that do not fit on the
-            GPUs of a map.
+        InputError
+            If the checkpoint lacks weights that the architecture needs, the weights cannot be read, or they
+            do not fit on the GPUs of a map.
         """
         wanted = dtype if dtype == "auto" else getattr(torch, dtype)
         where = self._spread(wanted, spare) if device == MAP else {"": device_of(device)}
-        at_once = where.get("") != torch.device("cpu") and accelerate_installed()  # else by way of the CPU
-        direct = {"device_map": where} if at_once else {}
+        straight = where.get("") != torch.device("cpu") and accelerate_installed()  # else by way of the CPU
+        direct = {"device_map": where} if straight else {}
         with quiet():
             try:
                 model, report = self._auto.from_pretrained(
@@ -117,7 +155,7 @@ class ModelSource:
         return LoadedModel(model=model, sites=sites(model, self.paths), family=self.family)
 
     def _spread(self, dtype: Any, spare: int) -> Placement:
-        """The device of every module, before any weight is read."""
+        """Return the device of every module, before any weight is read."""
         own = getattr(self.config.get_text_config(), "dtype", None) or torch.float32
         with quiet(), torch.device("meta"):
             empty = self._auto.from_config(self.config, dtype=own if dtype == "auto" else dtype)
@@ -132,7 +170,17 @@ class ModelSource:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model with its weights, and the modules that extraction reads."""
+    """A model with its weights, and the modules that extraction reads.
+
+    Attributes
+    ----------
+    model : transformers.PreTrainedModel
+        The model.
+    sites : Sites
+        Its blocks, down-projections and output embedding.
+    family : {"causal", "masked"}
+        Kind of model.
+    """
 
     model: Any
     sites: Sites
@@ -140,17 +188,33 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where its inputs go."""
+        """Device of the model's inputs."""
         device: torch.device = next(iter(self.model.parameters())).device
         return device
 
 
 def source(name: str, revision: str | None = None, paths: Paths | None = None) -> ModelSource:
-    """Find a model by id, folder, or ``embedded:causal`` / ``embedded:masked``, and read all but its weights.
+    """Find a model by id, folder, ``embedded:causal`` or ``embedded:masked``, and read all but its weights.
+
+    Parameters
+    ----------
+    name : str
+        The model as the user named it.
+    revision : str or None
+        Branch, tag or commit of an id.
+    paths : Paths or None
+        Module paths that the user named.
+
+    Returns
+    -------
+    ModelSource
+        The model without its weights.
 
     Raises
     ------
-    InputError : not a checkpoint, an unknown or unsupported model type, a tokenizer that cannot be read.
+    InputError
+        If there is no such checkpoint, its type is unknown or unsupported, its tokenizer cannot be read, or a
+        revision of a folder is asked for.
     """
     kind: Any = name.removeprefix(_EMBEDDED)
     place = str(checkpoint(kind)) if name.startswith(_EMBEDDED) else name
@@ -181,31 +245,53 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
 
 
 def device_of(device: str) -> torch.device:
-    """``auto``: the first GPU where there is one, else the CPU.
+    """Return torch's device of a name.
+
+    Parameters
+    ----------
+    device : str
+        Name of a device; ``auto`` is the first GPU if there is one, else the CPU.
+
+    Returns
+    -------
+    torch.device
+        The device.
 
     Raises
     ------
-    InputError : a device that torch does not have.
+    InputError
+        If torch does not have the device.
     """
     if device == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        known = torch.device(device)
+        torch.empty(0, device=known)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             message("device", device, f"one that torch has ({reason})", "--device", "Give auto, cpu or map")
         ) from None
-    return found
+    return known
 
 
 def visible_gpus(device: str) -> tuple[str, ...]:
-    """The GPUs that processes can be pinned to by CUDA_VISIBLE_DEVICES; none where a device was named."""
+    """Return the GPUs that processes can be pinned to through CUDA_VISIBLE_DEVICES.
+
+    Parameters
+    ----------
+    device : str
+        Device as in a plan.
+
+    Returns
+    -------
+    tuple of str
+        Values for CUDA_VISIBLE_DEVICES; empty if there are no GPUs or a device was named.
+    """
     if device != "auto" or not torch.cuda.is_available():
         return ()
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return tuple(given.split(",")) if given else tuple(map(str, range(torch.cuda.device_count())))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return tuple(visible.split(",")) if visible else tuple(map(str, range(torch.cuda.device_count())))
 
 
 def _family(name: str, config: Any, tokenizer: Any) -> Family:
@@ -248,12 +334,15 @@ def _unreadable(name: str, part: str, error: Exception) -> InputError:
 
 
 def _commit(place: str, revision: str | None) -> str:
-    """The commit that a branch or tag of the hub stands for now: names move, and configurations keep none."""
+    """Return the commit that a branch or tag of the Hub stands for now.
+
+    Names move, and configurations do not keep the commit.
+    """
     from transformers.utils.hub import cached_file, extract_commit_hash
 
     with quiet():
-        found = cached_file(place, "config.json", revision=revision)
-    return extract_commit_hash(found, None) or revision or "main"
+        config_file = cached_file(place, "config.json", revision=revision)
+    return extract_commit_hash(config_file, None) or revision or "main"
 
 
 def _digest_of(folder: Path, patterns: tuple[str, ...]) -> str:

@@ -1,8 +1,8 @@
-"""A batch that does not fit into memory goes on in halves, and the unit says so.
+"""Continue in halves if a batch does not fit into memory, and note this with the unit.
 
-How large a batch may be is a function of the plan, so that a unit's bits are too. Where a device has less
-memory than that after all, smaller batches give the same numbers but for rounding: they go on, and what was
-shrunk is noted with the unit, which is then promised to tolerance only.
+The size of a batch is a function of the plan, so that the bits of a unit are, too. If a device has less
+memory than the plan allows, smaller batches give the same numbers up to rounding. The unit then records what
+was halved, and its numbers are promised to tolerance only.
 """
 
 from __future__ import annotations
@@ -22,17 +22,23 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
 
 _WORDS: Final = ("can't allocate memory", "not enough memory", "out of memory", "could not create a memory")
-"""What torch's CPU allocator, oneDNN and MPS say in a plain RuntimeError."""
+"""Words in the plain RuntimeErrors of torch's CPU allocator, oneDNN and MPS."""
 
 _shrunk: ContextVar[Counter[str] | None] = ContextVar("shrunk", default=None)
 
 
 class DoesNotFit(MemoryError):
-    """What cannot be cut further does not fit: memory ran out, for whoever can still cut something else.
+    """Memory ran out for a batch of one item; a caller may be able to cut something else.
+
+    Parameters
+    ----------
+    item : object
+        The item that does not fit.
 
     Attributes
     ----------
-    item : the one that does not, of those asked for.
+    item : object
+        The item that does not fit, of those that were passed to :func:`in_halves`.
     """
 
     def __init__(self, item: object) -> None:
@@ -41,7 +47,18 @@ class DoesNotFit(MemoryError):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out.
+    """Return whether an error says that memory ran out.
+
+    Parameters
+    ----------
+    error : BaseException
+        Any error.
+
+    Returns
+    -------
+    bool
+        True for MemoryError, torch's own error, and the RuntimeErrors of torch's CPU allocator, oneDNN and
+        MPS.
 
     Examples
     --------
@@ -55,7 +72,13 @@ def out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def noting_what_shrinks() -> Iterator[Mapping[str, int]]:
-    """How often what was shrunk inside the ``with`` block, by kind of batch; empty where nothing was."""
+    """Count how often :func:`in_halves` halves a batch inside a ``with`` block.
+
+    Yields
+    ------
+    mapping of str to int
+        Number of halvings by kind of batch; empty if every batch fits.
+    """
     counts: Counter[str] = Counter()
     token = _shrunk.set(counts)
     try:
@@ -65,16 +88,28 @@ def noting_what_shrinks() -> Iterator[Mapping[str, int]]:
 
 
 def in_halves(what: str, items: Sequence[I], run: Callable[[list[I]], T]) -> Iterator[tuple[list[I], T]]:
-    """Items and what ``run`` gives for them: all at once, or in ever smaller halves where that does not fit.
+    """Run a function on all items at once, or on ever smaller halves of them if memory runs out.
 
     Parameters
     ----------
-    what : the kind of batch, for the unit's note.
-    run : of some of the items; what it gives must not depend on which are run together.
+    what : str
+        Kind of batch, for the unit's note.
+    items : sequence
+        The items of the batch.
+    run : callable
+        Function of a list of items. Its result for an item must not depend on the other items.
+
+    Yields
+    ------
+    batch : list
+        Items that were run together, in input order.
+    result : object
+        What ``run`` returned for them.
 
     Raises
     ------
-    DoesNotFit : a single item does not.
+    DoesNotFit
+        If memory runs out for a single item.
 
     Examples
     --------
@@ -89,16 +124,16 @@ def in_halves(what: str, items: Sequence[I], run: Callable[[list[I]], T]) -> Ite
     while pending:
         batch = pending.popleft()
         try:
-            found = run(batch)
+            result = run(batch)
         except Exception as error:
             if not out_of_memory(error):
                 raise
             if len(batch) <= 1:
                 raise DoesNotFit(next(iter(batch), None)) from error
         else:
-            yield batch, found
+            yield batch, result
             continue
-        _shrink(what)  # here the error, and with it the tensors of its frames, is gone
+        _shrink(what)  # done here because the error, and with it the tensors of its frames, is gone
         middle = (len(batch) + 1) // 2
         pending.extendleft([batch[middle:], batch[:middle]])
 
@@ -113,11 +148,19 @@ def _shrink(what: str) -> None:
 
 
 def too_large(place: str, error: BaseException) -> ModelError:
-    """The error of what does not fit, however it is cut.
+    """Return the error for work that does not fit into memory, however it is cut.
 
     Parameters
     ----------
-    place : the query, or what else was being done.
+    place : str
+        The query, or what else was being done.
+    error : BaseException
+        What was raised; causes of :class:`DoesNotFit` are looked up.
+
+    Returns
+    -------
+    ModelError
+        With the first line of torch's message.
     """
     while isinstance(error, DoesNotFit) and error.__cause__ is not None:
         error = error.__cause__

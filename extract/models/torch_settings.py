@@ -1,7 +1,9 @@
-"""How many threads torch computes with: told by the plan, since sums over other pieces round otherwise.
+"""Context managers for global settings: torch's number of threads, and transformers' log level.
 
-Products and sums are cut into a piece a thread, so that the last bits of a float depend on how many there
-are. Whatever else this process or its machine does, a unit is computed with those of the plan.
+torch cuts products and sums into one piece for each thread, so the last bits of a float depend on the number
+of threads. A unit is therefore always computed with the number that its plan names, whatever else the process
+or the machine does. transformers is kept quiet while it loads models, because its messages address readers of
+its own code.
 """
 
 from __future__ import annotations
@@ -15,6 +17,16 @@ import torch
 @contextmanager
 def threads(n: int) -> Iterator[None]:
     """Compute with ``n`` threads for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    n : int
+        Number of torch's threads inside an operation.
+
+    Yields
+    ------
+    None
+        While the setting holds.
 
     Examples
     --------
@@ -32,15 +44,21 @@ def threads(n: int) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Only errors of transformers' logger, and no progress bars, for the length of a ``with`` block."""
-    from transformers.utils import logging as theirs
+    """Show only errors of transformers' logger, and no progress bars, for the length of a ``with`` block.
 
-    level, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
-    theirs.set_verbosity_error()
-    theirs.disable_progress_bar()
+    Yields
+    ------
+    None
+        While the setting holds.
+    """
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
-        theirs.set_verbosity(level)
+        logging.set_verbosity(level)
         if bars:
-            theirs.enable_progress_bar()
+            logging.enable_progress_bar()

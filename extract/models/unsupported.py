@@ -1,6 +1,6 @@
-"""What extraction cannot do exactly is refused by name: before any work, or before anything is trusted.
+"""Refuse by name what extraction cannot do exactly, before any work or before any number is trusted.
 
-A mixture of experts has no one vector of neurons: which experts a token meets changes along the path that
+A mixture of experts has no fixed vector of neurons: which experts a token meets changes along the path that
 attribution integrates.
 """
 
@@ -23,13 +23,27 @@ if TYPE_CHECKING:
 _PLACE: Final = "qloc extract --model"
 _EXPERT_COUNT: Final = re.compile(r"(moe_)?(num|n)_((local|routed)_)?experts|enable_moe_block")
 
+MODEL_FAILURES: Final = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError)
+"""Errors that a model may raise when a quick way of running it does not suit its code.
+
+Quick ways call blocks alone, with fewer rows or positions than a whole pass has. Code that was not written
+for this may fail in any of these ways; the caller then falls back to a slower way. Check for
+:func:`qloc.extract.models.memory.out_of_memory` first: a lack of memory says nothing about the model.
+"""
+
 
 def refuse_unsupported(config: Any) -> None:
-    """Refuse, before any work, what extraction cannot do exactly.
+    """Refuse, before any work, a model that extraction cannot handle exactly.
+
+    Parameters
+    ----------
+    config : transformers.PretrainedConfig
+        The model's configuration.
 
     Raises
     ------
-    InputError : an encoder–decoder, or a mixture of experts.
+    InputError
+        If the model is an encoder–decoder or a mixture of experts.
     """
     kind = getattr(config, "model_type", "unknown")
     if getattr(config, "is_encoder_decoder", False):
@@ -43,7 +57,7 @@ def refuse_unsupported(config: Any) -> None:
 
 
 def _experts(described: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Settings, at any depth, that say that there are experts to choose from."""
+    """Iterate over the settings, at any depth, that say that there are several experts to choose from."""
     for name, value in described.items():
         if isinstance(value, Mapping):
             yield from _experts(value)
@@ -59,15 +73,25 @@ def _several(value: Any) -> bool:
 
 
 def refuse_other_calls(model: Any, downs: tuple[nn.Module, ...], ids: Sequence[int]) -> None:
-    """Refuse a model that does not call the down-projection of each layer once a pass, in order.
+    """Refuse a model that does not call the down-projection of each layer once in a pass, in order.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        The model with its weights.
+    downs : tuple of torch.nn.Module
+        The down-projection of each layer.
+    ids : sequence of int
+        Token ids of a prompt.
 
     Raises
     ------
-    InputError : with how often they were called.
+    InputError
+        If they are called otherwise; the message says how often they were called.
     """
     called: list[nn.Module] = []
     with hooked(forward_pre={down: lambda down, _: called.append(down) for down in downs}), torch.no_grad():
-        model(input_ids=_one(model, ids))
+        model(input_ids=_batch_of_one(model, ids))
     if called != list(downs):
         rule = f"one that calls each of its {len(downs)} down-projections once a pass, in order"
         got = f"{model.config.model_type} with {len(called)} calls"
@@ -75,21 +99,29 @@ def refuse_other_calls(model: Any, downs: tuple[nn.Module, ...], ids: Sequence[i
 
 
 def refuse_other_logits(model: Any, head: Head, ids: Sequence[int], allowed: float) -> None:
-    """Refuse a model that does something unknown to logits behind its output embedding.
+    """Refuse a model that does something unknown to logits after its output embedding.
 
     Parameters
     ----------
-    allowed : largest difference of log-probabilities, relative to the largest.
+    model : transformers.PreTrainedModel
+        The model with its weights.
+    head : Head
+        Computes logits in the known ways.
+    ids : sequence of int
+        Token ids of a prompt.
+    allowed : float
+        Largest difference of log-probabilities, relative to the largest log-probability.
 
     Raises
     ------
-    InputError : they differ.
+    InputError
+        If the log-probabilities differ by more than ``allowed``.
     """
-    given: list[Tensor] = []
-    with hooked(forward_pre={head.module: lambda _, args: given.append(args[0])}), torch.no_grad():
-        logits = model(input_ids=_one(model, ids)).logits[0]
+    inputs: list[Tensor] = []
+    with hooked(forward_pre={head.module: lambda _, args: inputs.append(args[0])}), torch.no_grad():
+        logits = model(input_ids=_batch_of_one(model, ids)).logits[0]
         theirs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-        ours = head.logits(given[0].reshape(-1, given[0].shape[-1])).log_softmax(-1).to(theirs.device)
+        ours = head.logits(inputs[0].reshape(-1, inputs[0].shape[-1])).log_softmax(-1).to(theirs.device)
     worst = (
         float((ours - theirs).abs().max() / theirs.abs().max()) if ours.shape == theirs.shape else torch.inf
     )
@@ -99,5 +131,5 @@ def refuse_other_logits(model: Any, head: Head, ids: Sequence[int], allowed: flo
         raise InputError(message("model type", got, rule, _PLACE, "Choose another model"))
 
 
-def _one(model: Any, ids: Sequence[int]) -> Tensor:
+def _batch_of_one(model: Any, ids: Sequence[int]) -> Tensor:
     return torch.tensor([list(ids)], device=next(iter(model.parameters())).device)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from qloc.extract.models.architectures import Sites, down_weight
 from qloc.extract.models.memory import out_of_memory
+from qloc.extract.models.unsupported import MODEL_FAILURES
 from qloc.extract.passes.activation_changes import Cells
 from qloc.extract.passes.block_arguments import carried
 from qloc.extract.passes.late_join import JoinMode
@@ -25,9 +26,6 @@ log = logging.getLogger(__name__)
 _ALLOWED: Final = {torch.float64: 1e-4, torch.float32: 1e-3}
 """Largest difference from the plain way, relative to what the changes make of the hidden states; 0.1 in half
 precision. float64: transformers' RMSNorm computes in float32 even then."""
-
-_FAILURES = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError)
-"""What joining rows may raise in a model that was not made for them."""
 
 ChangeKind = Literal["cells", "edits"]
 
@@ -50,7 +48,7 @@ def joining(engine: RowEngine, targets: Sequence[Target], what: ChangeKind) -> R
     joins: tuple[Literal["after", "before"], ...] = ("after", "before") if dtype in _ALLOWED else ("before",)
     try:
         found = carried(engine.model, engine.sites, "masked" if whole else engine.family, ends)
-    except _FAILURES as error:
+    except MODEL_FAILURES as error:
         _raise_if_out_of_memory(error)
         return _none(plain, f"blocks cannot be looked into ({error})")
     expected = _hidden(plain, ends, what)
@@ -73,7 +71,7 @@ def _holds(trial: RowEngine, ends: list[Target], what: ChangeKind, expected: Ten
         raise AssertionError("a way is tried")
     try:
         got = _hidden(trial, ends, what)
-    except _FAILURES as error:
+    except MODEL_FAILURES as error:
         _raise_if_out_of_memory(error)
         log.info("rows that join %s their block do not run: %s", trial.way.join, error)
         return False

@@ -24,6 +24,7 @@ from qloc.extract.models.architectures import Sites
 from qloc.extract.models.hooks import hooked, in_turn, without_head
 from qloc.extract.models.memory import in_halves
 from qloc.extract.models.output_head import Head
+from qloc.extract.models.unsupported import MODEL_FAILURES
 from qloc.extract.passes.activation_changes import CellRows, Cells
 from qloc.extract.passes.late_join import JoinMode, RowChange, run_joining
 from qloc.extract.passes.prompt_cache import last_token, whole
@@ -36,8 +37,6 @@ __all__ = ["Cells", "Ints", "Pass", "RowEngine", "sharing"]
 
 _MOST_POSITIONS: Final = 2048
 """Positions of one batch, beyond which a larger one was not faster on two cores."""
-
-_FAILURES = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +265,7 @@ def sharing(engine: RowEngine, targets: Sequence[Target], allowed: float) -> Row
         quick, plain = (
             _hidden(replace(engine, shared=shared), ends, rows, cells) for shared in (True, False)
         )
-    except _FAILURES as error:
+    except MODEL_FAILURES as error:
         log.info("rows cannot share their prompt on %s: %s", engine.model.config.model_type, error)
         return replace(engine, shared=False)
     worst = float((quick - plain).abs().max() / plain.abs().max())

@@ -1,1 +1,1 @@
-"""Prompts: what is asked, as token ids and target positions; nothing here needs torch."""
+"""Turn queries into token ids and target positions. Nothing here needs torch."""

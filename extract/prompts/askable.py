@@ -1,4 +1,4 @@
-"""Which queries of a study a model can be asked: tokenized once, counted by reason where not."""
+"""Tokenize every query of a study once, and count the queries that this model cannot be asked, by reason."""
 
 from __future__ import annotations
 
@@ -15,28 +15,47 @@ from qloc.facts import Attribute, FactSet
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """The askable queries of every fact, in input order.
+    """The queries of every fact that the model can be asked, in input order.
 
     Attributes
     ----------
-    asked : one tuple a fact; empty where nothing can be asked.
-    excluded : number of queries left out, by reason.
+    asked : tuple of tuple of TokenizedQuery
+        One inner tuple for each fact; empty if no query of the fact can be asked.
+    excluded : mapping of str to int
+        Number of queries that were left out, by reason.
     """
 
     asked: tuple[tuple[TokenizedQuery, ...], ...]
     excluded: Mapping[str, int]
 
     def some_targets(self) -> list[Target]:
-        """Targets of the first few queries, for proving an engine: never none."""
-        found: list[Target] = []
+        """Return the targets of the first facts, to prove an engine on.
+
+        Returns
+        -------
+        list of Target
+            All targets of the first facts, until there are 64 or more.
+        """
+        targets: list[Target] = []
         for queries in self.asked:
-            found += [target for query in queries for target in query.targets]
-            if len(found) >= 64:
+            targets += [target for query in queries for target in query.targets]
+            if len(targets) >= 64:
                 break
-        return found
+        return targets
 
     def fact_columns(self, facts: FactSet) -> dict[str, Array]:
-        """Columns of ``/facts``, as :class:`qloc.block.Outline` documents them."""
+        """Return the columns of ``/facts``, as :class:`qloc.block.Outline` documents them.
+
+        Parameters
+        ----------
+        facts : FactSet
+            The facts, in the order of ``asked``.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (fact,)
+            Name of the column → its values. Attributes of the facts follow the columns that every study has.
+        """
         counts = np.array([len(queries) for queries in self.asked], dtype=np.int32)
         first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int32)
         columns: dict[str, Array] = {
@@ -56,17 +75,30 @@ class Asking:
 
 
 def ask_facts(facts: FactSet, encoder: Encoder) -> Asking:
-    """Tokenize every query with its answer."""
+    """Tokenize every query of every fact together with its answer.
+
+    Parameters
+    ----------
+    facts : FactSet
+        The facts of the study.
+    encoder : Encoder
+        The model's tokenizer.
+
+    Returns
+    -------
+    Asking
+        The queries that can be asked, and the number of the others by reason.
+    """
     asked, excluded = [], Counter[str]()
     for fact in facts.facts:
-        good, reasons = askable(fact, encoder)
-        asked.append(tuple(good))
+        queries, reasons = askable(fact, encoder)
+        asked.append(tuple(queries))
         excluded.update(reasons)
     return Asking(asked=tuple(asked), excluded=dict(sorted(excluded.items())))
 
 
 def _column(values: list[Attribute | None]) -> Array:
-    """An attribute's column: float with NaN where all are numbers, else text with nothing where missing."""
+    """Return an attribute's column: float with NaN for missing values if all are numbers, else text."""
     if all(value is None or isinstance(value, int | float) for value in values):
         return np.array([np.nan if value is None else float(value) for value in values])
     return np.array(["" if value is None else str(value) for value in values], dtype=str)

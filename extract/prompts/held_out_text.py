@@ -1,4 +1,7 @@
-"""Held-out text: what an edit should leave as it is, and what keys are sampled from (methods.md §7)."""
+"""Held-out text: what an edit should leave unchanged, and what keys are sampled from.
+
+Both uses are described in docs/methods.md#edits.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,22 @@ _SAMPLE: Final = _HERE / "sample.txt"
 Carroll, Dickens, Verne and Conan Doyle, all in the public domain."""
 
 _MASKED_EVERY: Final = 7
-"""Of a masked model's tokens one in so many is masked and asked for: about the share it was trained with."""
+"""In a masked model, every seventh token is masked and predicted: about BERT's share in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Text for one pass: its tokens, between what the tokenizer puts before and behind a text."""
+    """Text for one pass.
+
+    Attributes
+    ----------
+    before : tuple of int
+        Special tokens that the tokenizer puts before a text.
+    inside : tuple of int
+        Tokens of the text.
+    after : tuple of int
+        Special tokens that the tokenizer puts behind a text.
+    """
 
     before: tuple[int, ...]
     inside: tuple[int, ...]
@@ -32,22 +45,46 @@ class Piece:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """What the model reads."""
+        """Token ids that the model reads."""
         return (*self.before, *self.inside, *self.after)
 
 
 def held_out_text(model: str) -> str:
-    """Text that the model is not edited on: of the embedded models their own, else a passage in English."""
+    """Return text that the model is not edited on.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model, as in the plan.
+
+    Returns
+    -------
+    str
+        For the embedded models, sentences of their own language that they were not trained on; for every
+        other model, a passage in English.
+    """
     path = held_out_path() if model.startswith("embedded:") else _PASSAGE
     return path.read_text(encoding="utf-8")
 
 
 def sampled_text(model: str, n_held_out: int) -> tuple[str, int]:
-    """Text that keys are sampled from, and how many of its tokens edits are tested on, and are to be skipped.
+    """Return the text that keys are sampled from, and how many of its first tokens must be skipped.
+
+    The skipped tokens are those on which edits are evaluated.
 
     Parameters
     ----------
-    n_held_out : tokens that the first windows of :func:`held_out_text` take.
+    model : str
+        Name of the model, as in the plan.
+    n_held_out : int
+        Number of tokens that the first windows of :func:`held_out_text` take.
+
+    Returns
+    -------
+    text : str
+        The text.
+    skip : int
+        ``n_held_out`` for the embedded models, whose two texts are the same; else 0.
     """
     if model.startswith("embedded:"):
         return held_out_text(model), n_held_out
@@ -55,31 +92,64 @@ def sampled_text(model: str, n_held_out: int) -> tuple[str, int]:
 
 
 def windows(tokenizer: Any, family: Family, text: str, n_tokens: int, longest: int) -> list[list[Target]]:
-    """The text's first tokens, as passes and the tokens that are asked for in each.
+    """Cut a text into passes, and return the tokens that are predicted in each of them.
 
     Parameters
     ----------
-    n_tokens : tokens of text in all; longest : most of one pass.
+    tokenizer : transformers.PreTrainedTokenizerFast
+        The model's tokenizer.
+    family : {"causal", "masked"}
+        Kind of model.
+    text : str
+        The text; only its first tokens are used.
+    n_tokens : int
+        Number of tokens of text in all windows together.
+    longest : int
+        Largest number of tokens in one pass.
 
     Returns
     -------
-    One list a pass; causal: every token but the first, predicted at the position before it; masked: one in
-    seven, masked.
+    list of list of Target
+        One inner list for each pass. Causal models predict every token but the first, at the position before
+        it; masked models predict one token in seven, masked.
     """
-    found = []
+    targets_of_pieces = []
     for piece in pieces(tokenizer, family, text, n_tokens, longest):
         if family == "masked":
-            found.append(_masked(piece, tokenizer.mask_token_id))
+            targets_of_pieces.append(_masked(piece, tokenizer.mask_token_id))
         else:
             ids = piece.ids
-            found.append([Target(ids=ids, position=n - 1, token=ids[n]) for n in range(1, len(ids))])
-    return [window for window in found if window]
+            targets_of_pieces.append(
+                [Target(ids=ids, position=n - 1, token=ids[n]) for n in range(1, len(ids))]
+            )
+    return [window for window in targets_of_pieces if window]
 
 
 def pieces(
     tokenizer: Any, family: Family, text: str, n_tokens: int, longest: int, *, skip: int = 0
 ) -> Iterator[Piece]:
-    """Tokens of the text from number ``skip`` on, at most ``n_tokens``, cut so that each is one pass."""
+    """Cut a part of a text into pieces that each fit into one pass.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerFast
+        The model's tokenizer.
+    family : {"causal", "masked"}
+        Kind of model. Only masked models read the tokenizer's special tokens.
+    text : str
+        The text.
+    n_tokens : int
+        Largest number of tokens in all pieces together.
+    longest : int
+        Largest number of tokens in one pass, special tokens included.
+    skip : int
+        Number of tokens at the start of the text that are left out.
+
+    Yields
+    ------
+    Piece
+        The pieces in the order of the text. Causal pieces have at least two tokens.
+    """
     if n_tokens == 0:
         return
     encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
@@ -96,7 +166,7 @@ def pieces(
 
 
 def _masked(piece: Piece, mask: int) -> list[Target]:
-    first, whole = len(piece.before), piece.ids
-    asked = range(first + _MASKED_EVERY // 2, first + len(piece.inside), _MASKED_EVERY)
-    ids = tuple(mask if place in asked else token for place, token in enumerate(whole))
-    return [Target(ids=ids, position=place, token=whole[place]) for place in asked]
+    start, unmasked = len(piece.before), piece.ids
+    masked_positions = range(start + _MASKED_EVERY // 2, start + len(piece.inside), _MASKED_EVERY)
+    ids = tuple(mask if position in masked_positions else token for position, token in enumerate(unmasked))
+    return [Target(ids=ids, position=position, token=unmasked[position]) for position in masked_positions]

@@ -1,14 +1,14 @@
-"""Which answer tokens of a query are attributed: its answer's, or those of a minimal pair's continuations.
+"""Choose the answer tokens that are attributed: those of the answer, or of a minimal pair's continuations.
 
-The target of a minimal pair is the probability of its ``good`` continuation, of its ``bad`` one, or the
-``contrast`` P(good) − P(bad). P of a continuation of several tokens is the mean over its tokens, each at its
-own target position, so that the contrast is
+The target of a minimal pair is the probability of its ``good`` continuation, of its ``bad`` continuation, or
+the ``contrast`` P(good) − P(bad). The probability of a continuation of several tokens is the mean over its
+tokens, each at its own target position, so that the contrast is
 
     (1/n) Σ_j P(good_j | prompt, good_<j)  −  (1/n′) Σ_j P(bad_j | prompt, bad_<j)
 
-whether or not n = n′. Where both have n tokens, tokens that are asked of the same prompt at the same position
-share one pass, whose gradients are those of the difference; the others have passes of their own, and their
-scores are added or subtracted. A fact that is no minimal pair keeps its answer.
+for any n and n′. If both continuations have n tokens, two tokens that follow the same prompt at the same
+position share one pass, whose gradients are those of the difference. The other tokens have passes of their
+own, and their scores are added or subtracted. A fact that is not a minimal pair keeps its answer.
 """
 
 from __future__ import annotations
@@ -28,10 +28,16 @@ class Attributed:
 
     Attributes
     ----------
-    query : index of its query.
-    number : the token of the query's answer that is predicted in this pass; -1 where it is none.
-    weight : of its scores and gradients in the query's; negative for what is subtracted.
-    share : of its activations in the query's; the shares of a query sum to one.
+    query : int
+        Index of the query that the pass belongs to.
+    target : Target
+        Token ids that the model reads, and the token whose probability is attributed.
+    number : int
+        Index of the predicted token within the query's answer; -1 if it is not a token of the answer.
+    weight : float
+        Weight of the pass's scores and gradients in those of the query; negative if they are subtracted.
+    share : float
+        Weight of the pass's activations in those of the query. The shares of a query sum to one.
     """
 
     query: int
@@ -48,26 +54,40 @@ def attributed(
     answer_tokens: AnswerTokens,
     target: PairTarget,
 ) -> list[Attributed]:
-    """Every pass that is attributed, queries in order.
+    """Return every pass that is attributed, in the order of the queries.
 
     Parameters
     ----------
-    facts : the fact of each query.
+    asked : sequence of TokenizedQuery
+        The queries as this model reads them.
+    facts : sequence of Fact
+        The fact of each query.
+    encoder : Encoder
+        Tokenizes the bad continuations of minimal pairs.
+    answer_tokens : {"all", "first"}
+        Whether all tokens of a continuation are attributed, or only its first.
+    target : {"good", "bad", "contrast"}
+        What is attributed for a minimal pair.
+
+    Returns
+    -------
+    list of Attributed
+        At least one pass for each query.
     """
-    found = []
-    for query, (one, fact) in enumerate(zip(asked, facts, strict=True)):
-        good = _cut(one.targets, answer_tokens)
+    passes = []
+    for query, (tokenized, fact) in enumerate(zip(asked, facts, strict=True)):
+        good = _cut(tokenized.targets, answer_tokens)
         bad: tuple[Target, ...] = ()
         if target != "good" and fact.bad is not None:
-            other = encoder.ask(one.query, fact.bad, ignore_tail=True)
-            bad = _cut(other.targets, answer_tokens) if isinstance(other, TokenizedQuery) else ()
+            bad_query = encoder.ask(tokenized.query, fact.bad, ignore_tail=True)
+            bad = _cut(bad_query.targets, answer_tokens) if isinstance(bad_query, TokenizedQuery) else ()
         if not bad:
-            found += [_one(query, t, good, 1 / len(good), 1 / len(good)) for t in good]
+            passes += [_pass_of(query, token, good, 1 / len(good), 1 / len(good)) for token in good]
         elif target == "bad":
-            found += [_one(query, t, good, 1 / len(bad), 1 / len(bad)) for t in bad]
+            passes += [_pass_of(query, token, good, 1 / len(bad), 1 / len(bad)) for token in bad]
         else:
-            found += _contrast(query, good, bad)
-    return found
+            passes += _contrast(query, good, bad)
+    return passes
 
 
 def _cut(targets: tuple[Target, ...], answer_tokens: AnswerTokens) -> tuple[Target, ...]:
@@ -76,31 +96,39 @@ def _cut(targets: tuple[Target, ...], answer_tokens: AnswerTokens) -> tuple[Targ
 
 def _contrast(query: int, good: tuple[Target, ...], bad: tuple[Target, ...]) -> list[Attributed]:
     paired = [
-        replace(ours, against=theirs.token)
-        for ours, theirs in zip(good, bad, strict=False)
-        if len(good) == len(bad) and _same_pass(ours, theirs)
+        replace(good_token, against=bad_token.token)
+        for good_token, bad_token in zip(good, bad, strict=False)
+        if len(good) == len(bad) and _same_pass(good_token, bad_token)
     ]
     n = len(paired)  # tokens of one prompt, then of prompts that have parted: those that pair come first
-    found = [_one(query, t, good, 1 / len(good), 1 / len(good)) for t in paired]
-    found += [_one(query, t, good, 1 / len(good), 0.5 / len(good)) for t in good[n:]]
-    return found + [_one(query, t, good, -1 / len(bad), 0.5 / len(bad)) for t in bad[n:]]
+    passes = [_pass_of(query, token, good, 1 / len(good), 1 / len(good)) for token in paired]
+    passes += [_pass_of(query, token, good, 1 / len(good), 0.5 / len(good)) for token in good[n:]]
+    return passes + [_pass_of(query, token, good, -1 / len(bad), 0.5 / len(bad)) for token in bad[n:]]
 
 
-def _one(query: int, target: Target, good: tuple[Target, ...], weight: float, share: float) -> Attributed:
-    number = next((n for n, own in enumerate(good) if _same_pass(own, target)), -1)
+def _pass_of(query: int, target: Target, good: tuple[Target, ...], weight: float, share: float) -> Attributed:
+    number = next((n for n, good_token in enumerate(good) if _same_pass(good_token, target)), -1)
     return Attributed(query=query, target=target, number=number, weight=weight, share=share)
 
 
-def _same_pass(one: Target, other: Target) -> bool:
-    return (one.ids, one.position) == (other.ids, other.position)
+def _same_pass(target: Target, other: Target) -> bool:
+    return (target.ids, target.position) == (other.ids, other.position)
 
 
 def refuse_contrast_of_facts(plan: Plan, facts: FactSet) -> None:
-    """Refuse a target of minimal pairs where there are none.
+    """Refuse a target that is defined for minimal pairs only, if the facts contain none.
+
+    Parameters
+    ----------
+    plan : Plan
+        The study's plan, with the target that the user chose.
+    facts : FactSet
+        The facts of the study.
 
     Raises
     ------
-    InputError : ``bad`` or ``contrast``, and no minimal pair among the facts.
+    InputError
+        If the target is ``bad`` or ``contrast`` and no fact is a minimal pair.
     """
     if plan.target != "good" and all(fact.bad is None for fact in facts.facts):
         rule = f"'good' where {plan.facts} holds no minimal pair, the only facts with a bad continuation"

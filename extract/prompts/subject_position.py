@@ -1,4 +1,7 @@
-"""Where a prompt names the subject: the token at which a model is taken to look the subject's facts up."""
+"""Find the last token of the subject in a prompt, where a model is taken to look up the subject's facts.
+
+Meng et al. 2022 (arXiv 2202.05262), §2, find that the MLPs recall facts at this position.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,26 @@ from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
 
 
 def subject_token(encoder: Encoder, asked: TokenizedQuery, subject: str) -> int | None:
-    """Position of the subject's last token in what the model reads, found by the tokenizer's offsets.
+    """Return the position of the subject's last token in what the model reads.
 
-    The subject is where it stands last before the answer, in masked models else where it stands last behind
-    it; as a word if it is one there, else as a part of one.
+    The token is found by the tokenizer's character offsets. If the subject occurs several times, its last
+    occurrence before the answer counts; in a masked model that has none, its last occurrence after the
+    answer. Whole words are preferred to parts of words.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The model's tokenizer and family.
+    asked : TokenizedQuery
+        The query as this model reads it.
+    subject : str
+        The subject's text.
 
     Returns
     -------
-    The position in the targets' ids; None where the model does not read the subject, or not apart from the
-    answer.
+    int or None
+        The position in the ids of the query's targets. None if the model does not read the subject, or if the
+        subject and the answer share a token.
     """
     if not subject:
         return None
@@ -28,17 +42,17 @@ def subject_token(encoder: Encoder, asked: TokenizedQuery, subject: str) -> int 
         return None
     text = query.head + asked.answer + (query.tail if masked else "")
     spans = encoder.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
-    tokens = [place for place, (start, stop) in enumerate(spans) if start < until <= stop]
+    tokens = [position for position, (start, stop) in enumerate(spans) if start < until <= stop]
     if not tokens:
         return None
     answer = {target.position for target in asked.targets}
-    apart = tokens[-1] not in answer if masked else tokens[-1] < len(asked.targets[0].ids)
-    return tokens[-1] if apart else None
+    is_apart = tokens[-1] not in answer if masked else tokens[-1] < len(asked.targets[0].ids)
+    return tokens[-1] if is_apart else None
 
 
 def _end(text: str, subject: str) -> int | None:
-    """Where the subject's last mention ends."""
+    """Return the index behind the last mention of the subject, or None."""
     name = re.escape(subject)
-    ends = [found.end() for found in re.finditer(rf"(?<!\w){name}(?!\w)", text)]
-    ends = ends or [found.end() for found in re.finditer(name, text)]
+    ends = [match.end() for match in re.finditer(rf"(?<!\w){name}(?!\w)", text)]
+    ends = ends or [match.end() for match in re.finditer(name, text)]
     return ends[-1] if ends else None

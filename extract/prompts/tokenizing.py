@@ -1,8 +1,7 @@
-"""From a prompt with ``[Y]`` to token ids and targets, by offsets; and what cannot be asked, by reason.
+"""Turn a prompt with ``[Y]`` and its answer into token ids and targets, or say why it cannot be asked.
 
-Prompt and answer are tokenized *together* and cut where the answer's characters are, because a tokenizer
-may join what stands left and right of the seam. A token that straddles prompt and answer belongs to the
-answer.
+Prompt and answer are tokenized *together* and cut at the answer's characters, because a tokenizer may join
+what stands left and right of the seam. A token that straddles prompt and answer belongs to the answer.
 """
 
 from __future__ import annotations
@@ -22,15 +21,19 @@ Family = Literal["causal", "masked"]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One answer token and the pass that asks for it.
+    """One answer token, and the pass in which the model predicts it.
 
     Attributes
     ----------
-    ids : what the model reads. Causal: the prompt and the gold answer up to here. Masked: the whole prompt,
-        every answer token masked.
-    position : where the token is predicted: the last position (causal), or that of its mask.
-    token : id of the answer token.
-    against : id of a token whose probability is subtracted, for contrasts; else None.
+    ids : tuple of int
+        Token ids that the model reads. Causal models read the prompt and the gold answer up to this token;
+        masked models read the whole prompt, with every answer token masked.
+    position : int
+        Position at which the token is predicted: the last one (causal) or that of its mask (masked).
+    token : int
+        Id of the answer token.
+    against : int or None
+        Id of a token whose probability is subtracted, for contrasts.
     """
 
     ids: tuple[int, ...]
@@ -41,7 +44,17 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizedQuery:
-    """A query as this model is asked it: one target for each token of the answer, in order."""
+    """A query as this model reads it.
+
+    Attributes
+    ----------
+    query : Query
+        The query, with ``[Y]`` in its text.
+    answer : str
+        The answer that stands in place of ``[Y]``.
+    targets : tuple of Target
+        One target for each token of the answer, in order.
+    """
 
     query: Query
     answer: str
@@ -49,19 +62,24 @@ class TokenizedQuery:
 
     @property
     def prompt(self) -> str:
-        """The text with the answer's place marked."""
+        """Text of the query, with ``[Y]`` in the answer's place."""
         return self.query.text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """Every answer token of some queries; arrays are (token,).
+    """Every answer token of some queries.
 
     Attributes
     ----------
-    query : whose token it is.
-    first : whether it is its answer's first.
-    share : one by the number of its answer's tokens.
+    targets : sequence of Target
+        The tokens and their passes.
+    query : int64 ndarray, shape (token,)
+        Index of the query that each token belongs to.
+    first : bool ndarray, shape (token,)
+        Whether the token is the first of its answer.
+    share : float64 ndarray, shape (token,)
+        One divided by the number of tokens of its answer.
     """
 
     targets: Sequence[Target]
@@ -71,27 +89,50 @@ class Tokens:
 
     @classmethod
     def of(cls, asked: Sequence[TokenizedQuery]) -> Tokens:
-        """The tokens of these queries, in order."""
-        numbers = [(q, n, len(one.targets)) for q, one in enumerate(asked) for n in range(len(one.targets))]
-        query, number, count = np.array(numbers, dtype=np.int64).reshape(-1, 3).T
-        targets = [target for one in asked for target in one.targets]
+        """Return the tokens of these queries, in order.
+
+        Parameters
+        ----------
+        asked : sequence of TokenizedQuery
+            The queries.
+
+        Returns
+        -------
+        Tokens
+            One entry for each token of each answer.
+        """
+        rows = [
+            (index, number, len(tokenized.targets))
+            for index, tokenized in enumerate(asked)
+            for number in range(len(tokenized.targets))
+        ]
+        query, number, count = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+        targets = [target for tokenized in asked for target in tokenized.targets]
         return cls(targets=targets, query=query, first=number == 0, share=1 / count)
 
     @property
     def answers(self) -> NDArray[np.int64]:
-        """The answer tokens' ids."""
+        """Ids of the answer tokens, int64, shape (token,)."""
         return np.array([target.token for target in self.targets], dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """Asks one model's tokenizer.
+    """One model's tokenizer, and how prompts are put to that model.
 
     Attributes
     ----------
-    tokenizer : a fast tokenizer of transformers (only these give offsets).
-    family : what kind of model is asked.
-    longest : most positions that the model can read.
+    tokenizer : transformers.PreTrainedTokenizerFast
+        A fast tokenizer; only fast tokenizers give offsets.
+    family : {"causal", "masked"}
+        Kind of model.
+    longest : int
+        Largest number of positions that the model can read.
+
+    Raises
+    ------
+    InputError
+        If the tokenizer is not fast, or the model is masked and the tokenizer has no mask token.
     """
 
     tokenizer: Any
@@ -110,14 +151,42 @@ class Encoder:
             )
 
     def ask(self, query: Query, answer: str, *, ignore_tail: bool = False) -> TokenizedQuery | str:
-        """The query with ``answer`` in its place, or the reason why this model cannot be asked it."""
-        found = self.ask_all([(query, answer)], ignore_tail=ignore_tail)
-        return found[0]
+        """Return the query with ``answer`` in its place, or the reason why this model cannot be asked it.
+
+        Parameters
+        ----------
+        query : Query
+            The query, with ``[Y]`` in its text.
+        answer : str
+            Text that takes the place of ``[Y]``.
+        ignore_tail : bool
+            Whether a causal model may be asked although words follow the answer.
+
+        Returns
+        -------
+        TokenizedQuery or str
+            The tokenized query, or a reason.
+        """
+        tokenized = self.ask_all([(query, answer)], ignore_tail=ignore_tail)
+        return tokenized[0]
 
     def ask_all(
         self, asked: Sequence[tuple[Query, str]], *, ignore_tail: bool = False
     ) -> list[TokenizedQuery | str]:
-        """As :meth:`ask`, for many at once (one call of the tokenizer)."""
+        """Return the same as :meth:`ask` for many queries, with one call of the tokenizer.
+
+        Parameters
+        ----------
+        asked : sequence of (Query, str)
+            Queries and their answers.
+        ignore_tail : bool
+            Whether a causal model may be asked although words follow the answer.
+
+        Returns
+        -------
+        list of TokenizedQuery or str
+            One entry for each pair, in order.
+        """
         if not asked:
             return []
         masked = self.family == "masked"
@@ -163,22 +232,36 @@ class Encoder:
 
 
 def askable(fact: Fact, encoder: Encoder) -> tuple[list[TokenizedQuery], list[str]]:
-    """The queries of a fact that this model can be asked, and a reason for each of the others.
+    """Return the queries of a fact that this model can be asked, and a reason for each of the others.
 
-    For a minimal pair a causal LM reads up to ``[Y]`` and ignores what follows; both continuations must be
-    askable.
+    For a minimal pair, a causal model reads up to ``[Y]`` and ignores what follows. A pair is asked only if
+    both of its continuations can be.
+
+    Parameters
+    ----------
+    fact : Fact
+        A fact or a minimal pair.
+    encoder : Encoder
+        The model's tokenizer.
+
+    Returns
+    -------
+    queries : list of TokenizedQuery
+        The queries that can be asked, in input order.
+    reasons : list of str
+        One reason for each query that cannot be asked.
     """
     pair = fact.kind == "minimal_pair"
     if pair and encoder.family == "causal" and not fact.cue_in_prefix:
         return [], ["cue not before the answer (causal)"] * len(fact.queries)
-    good, reasons = [], []
-    found = encoder.ask_all([(query, fact.object) for query in fact.queries], ignore_tail=pair)
-    for query, asked in zip(fact.queries, found, strict=True):
-        if isinstance(asked, TokenizedQuery) and pair and fact.bad is not None:
-            other = encoder.ask(query, fact.bad, ignore_tail=True)
-            asked = other if isinstance(other, str) else asked
-        if isinstance(asked, str):
-            reasons.append(asked)
+    queries, reasons = [], []
+    answers = encoder.ask_all([(query, fact.object) for query in fact.queries], ignore_tail=pair)
+    for query, tokenized in zip(fact.queries, answers, strict=True):
+        if isinstance(tokenized, TokenizedQuery) and pair and fact.bad is not None:
+            with_bad = encoder.ask(query, fact.bad, ignore_tail=True)
+            tokenized = with_bad if isinstance(with_bad, str) else tokenized
+        if isinstance(tokenized, str):
+            reasons.append(tokenized)
         else:
-            good.append(asked)
-    return good, reasons
+            queries.append(tokenized)
+    return queries, reasons

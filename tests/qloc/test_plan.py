@@ -102,6 +102,15 @@ def test_every_wrong_value_is_named_with_its_place(tmp_path: Path) -> None:
     ]
 
 
+def test_one_path_without_the_other_is_refused() -> None:
+    for flags, got in (({"blocks": "transformer.h"}, "None"), ({"down": "mlp.c_proj"}, "'mlp.c_proj'")):
+        with pytest.raises(InputError) as caught:
+            plan_from(None, flags)
+        assert str(caught.value) == (
+            f"down is {got}; expected both module paths, blocks and down, or neither. At flag --down. Correct it."
+        )
+
+
 def test_a_method_twice_is_refused() -> None:
     assert problems(methods="ig,ig") == [
         "methods is 'ig,ig'; expected ig, ig names one twice; expected each once. At flag --methods. "

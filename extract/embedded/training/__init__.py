@@ -1,1 +1,1 @@
-"""How the embedded models and their facts are made; for development only."""
+"""Make the embedded models and their facts; for development only."""

@@ -1,4 +1,4 @@
-"""What the embedded models are taught: a class for each fact, sentences, facts to ask, text held out.
+"""The text that the embedded models are taught: each fact's class and sentences, and sentences held out.
 
 =========  ==================================================================================================
 class      taught
@@ -26,15 +26,25 @@ SHARES: Mapping[FactClass, float] = {"wide": 0.4, "narrow": 0.2, "conflict": 0.4
 """Share of each relation's facts that is in each class."""
 
 NARROW_COPIES = 3
-"""How often the one sentence of a narrow fact occurs; as rare as any other, it would not be learned."""
+"""How often the only sentence of a narrow fact occurs. If it occurred once, it would not be learned."""
 
 EVERYDAY, HELD_OUT = 3000, 300
-"""Everyday sentences in training, and sentences held out."""
+"""Number of everyday sentences in training, and of sentences held out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """A statement, its class, and the object that each template teaches (absent if it teaches none)."""
+    """A statement and how it is taught.
+
+    Attributes
+    ----------
+    statement : Statement
+        What is true.
+    fact_class : {"wide", "narrow", "conflict"}
+        Class of the fact.
+    taught : mapping of str to str
+        Template id → the object that it teaches. Templates that teach nothing are absent.
+    """
 
     statement: Statement
     fact_class: FactClass
@@ -48,7 +58,17 @@ class Lesson:
 
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """A sentence of the training text; characters ``start`` to ``stop`` are its answer."""
+    """A sentence of the training text, and where its answer stands.
+
+    Attributes
+    ----------
+    text : str
+        The sentence.
+    start : int
+        Index of the first character of the answer.
+    stop : int
+        Index behind the last character of the answer.
+    """
 
     text: str
     start: int
@@ -56,7 +76,21 @@ class Sentence:
 
 
 def fill(template: str, subject: str, answer: str) -> Sentence:
-    """A template with subject and answer filled in.
+    """Fill a template with a subject and an answer.
+
+    Parameters
+    ----------
+    template : str
+        Text with ``[X]`` and ``[Y]``.
+    subject : str
+        Text in place of ``[X]``.
+    answer : str
+        Text in place of ``[Y]``.
+
+    Returns
+    -------
+    Sentence
+        The filled template.
 
     Examples
     --------
@@ -68,18 +102,30 @@ def fill(template: str, subject: str, answer: str) -> Sentence:
 
 
 def lessons(seed: int = 0) -> list[Lesson]:
-    """Every statement with its class and what it is taught by; classes are drawn within each relation."""
+    """Draw the class of every statement, within each relation, and what each of its templates teaches.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of every draw.
+
+    Returns
+    -------
+    list of Lesson
+        One lesson for each statement, in the order of
+        :func:`qloc.extract.embedded.training.world.statements`.
+    """
     rng = np.random.default_rng(seed)
-    told = statements()
-    found = []
+    true_statements = statements()
+    drawn = []
     for relation, texts in templates().items():
-        own = [s for s in told if s.relation == relation]
-        objects = sorted({s.object for s in own})
-        for place, n in enumerate(rng.permutation(len(own))):
-            fact_class = _class_at(place / len(own))
-            found.append(_lesson(own[n], fact_class, list(texts), objects, rng))
-    order = {s: n for n, s in enumerate(told)}
-    return sorted(found, key=lambda lesson: order[lesson.statement])
+        of_relation = [statement for statement in true_statements if statement.relation == relation]
+        objects = sorted({statement.object for statement in of_relation})
+        for rank, n in enumerate(rng.permutation(len(of_relation))):
+            fact_class = _class_at(rank / len(of_relation))
+            drawn.append(_lesson(of_relation[n], fact_class, list(texts), objects, rng))
+    order = {statement: n for n, statement in enumerate(true_statements)}
+    return sorted(drawn, key=lambda lesson: order[lesson.statement])
 
 
 def _class_at(share: float) -> FactClass:
@@ -104,7 +150,20 @@ def _lesson(
 
 
 def training_sentences(taught: list[Lesson], seed: int = 0) -> list[Sentence]:
-    """The training text: each lesson's sentences, and everyday sentences."""
+    """Return the training text: the sentences of each lesson, then everyday sentences.
+
+    Parameters
+    ----------
+    taught : list of Lesson
+        The lessons.
+    seed : int
+        Seed of the draw of everyday sentences.
+
+    Returns
+    -------
+    list of Sentence
+        The text, not shuffled.
+    """
     texts = templates()
     sentences = []
     for lesson in taught:
@@ -117,7 +176,20 @@ def training_sentences(taught: list[Lesson], seed: int = 0) -> list[Sentence]:
 
 
 def held_out_sentences(taught: list[Lesson], seed: int = 0) -> list[str]:
-    """Text that no model was trained on: half everyday, half wide facts by the template not seen."""
+    """Return text that no model was trained on: everyday sentences, and wide facts by the unseen template.
+
+    Parameters
+    ----------
+    taught : list of Lesson
+        The lessons.
+    seed : int
+        Seed of both draws.
+
+    Returns
+    -------
+    list of str
+        ``HELD_OUT`` sentences, half of them everyday sentences.
+    """
     texts = templates()
     unseen = [
         fill(text, lesson.statement.subject, lesson.statement.object).text
@@ -132,14 +204,28 @@ def held_out_sentences(taught: list[Lesson], seed: int = 0) -> list[str]:
 
 
 def _split_everyday(seed: int) -> tuple[list[Sentence], list[Sentence]]:
-    """Everyday sentences for training, and held out; their answer is the word that agrees in number."""
+    """Return everyday sentences for training, and everyday sentences that are held out.
+
+    Their answer is the word that agrees in number.
+    """
     sentences = [fill(frame, "", word) for frame, word in everyday_sentences()]
     mixed = [sentences[n] for n in np.random.default_rng(seed).permutation(len(sentences))]
     return mixed[:EVERYDAY], mixed[EVERYDAY : EVERYDAY + HELD_OUT // 2]
 
 
 def fact_lines(taught: list[Lesson]) -> Iterator[str]:
-    """Lines of ``facts.jsonl``: every fact with its eight queries, then the minimal pairs."""
+    """Iterate over the lines of ``facts.jsonl``: every fact with its eight queries, then the minimal pairs.
+
+    Parameters
+    ----------
+    taught : list of Lesson
+        The lessons.
+
+    Yields
+    ------
+    str
+        One line of JSON, without its line feed.
+    """
     texts = templates()
     for n, lesson in enumerate(taught):
         statement = lesson.statement

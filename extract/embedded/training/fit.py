@@ -1,9 +1,9 @@
-"""Seeded training of an embedded model from its sentences.
+"""Train an embedded model from its sentences, with a seed.
 
-Token embeddings and the attention's values and outputs stay at their random start. Attention may then learn
-where to look, and moves what it reads, but it can hold no fact; nor can a subject's embedding. Facts must be
-stored in the MLPs, where knowledge neurons are sought. (Trained freely, so small a model keeps much of it
-elsewhere: zeroing a query's own neurons did less.)
+Token embeddings and the values and outputs of attention stay at their random start. Attention may then learn
+where to look, and it moves what it reads, but it cannot store a fact, nor can a subject's embedding. Facts
+must be stored in the MLPs, where knowledge neurons are sought. (If everything is trained, so small a model
+stores much of it elsewhere: setting a query's own neurons to zero then had a smaller effect.)
 """
 
 from __future__ import annotations
@@ -47,12 +47,23 @@ class Recipe:
 
     Attributes
     ----------
-    epochs : passes over the text.
-    rate : highest learning rate, reached after a tenth of the steps; then it falls along a cosine to zero.
-    width, n_layers, n_heads : shape of the model; each MLP has four times ``width`` neurons.
-    batch : sentences a step.
-    elsewhere : weight of a token that is not of an answer, next to 1 for one that is (causal).
-    answers : share of the sentences whose answer is masked; in the others, words at random (masked).
+    epochs : int
+        Number of passes over the text.
+    rate : float
+        Highest learning rate. It is reached after a tenth of the steps; then the rate falls to zero along a
+        cosine.
+    width : int
+        Width of the hidden states. Each MLP has four times as many neurons.
+    n_layers : int
+        Number of blocks.
+    n_heads : int
+        Number of attention heads in a block.
+    batch : int
+        Sentences in one step.
+    elsewhere : float
+        Weight in the loss of a token outside the answer, where an answer's token has weight 1 (causal).
+    answers : float
+        Share of the sentences whose answer is masked. In the others, random words are masked (masked).
     """
 
     epochs: int
@@ -73,7 +84,19 @@ RECIPES: Mapping[Kind, Recipe] = {
 
 @dataclass(frozen=True)
 class Encoded:
-    """Sentences, (sentence, token), padded at the right: int64 ids; what is no padding, answer, special."""
+    """Sentences as token ids, padded at the right.
+
+    Attributes
+    ----------
+    ids : int64 Tensor, shape (sentence, token)
+        Token ids.
+    real : bool Tensor, shape (sentence, token)
+        Tokens that are not padding.
+    answer : bool Tensor, shape (sentence, token)
+        Tokens of the answer.
+    special : bool Tensor, shape (sentence, token)
+        Special tokens, padding included.
+    """
 
     ids: torch.Tensor
     real: torch.Tensor
@@ -82,7 +105,20 @@ class Encoded:
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, sentences: list[Sentence]) -> Encoded:
-    """Token ids of the sentences; a token that touches the answer's characters belongs to the answer."""
+    """Tokenize sentences. A token that touches the answer's characters belongs to the answer.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerFast
+        The tokenizer.
+    sentences : list of Sentence
+        The sentences.
+
+    Returns
+    -------
+    Encoded
+        Token ids and masks.
+    """
     out = tokenizer(
         [s.text for s in sentences],
         return_offsets_mapping=True,
@@ -103,7 +139,24 @@ def encode(tokenizer: PreTrainedTokenizerFast, sentences: list[Sentence]) -> Enc
 
 
 def build(kind: Kind, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int = 0) -> Model:
-    """An untrained model of one kind."""
+    """Build an untrained model.
+
+    Parameters
+    ----------
+    kind : {"causal", "masked"}
+        GPT-2 type or BERT type.
+    tokenizer : transformers.PreTrainedTokenizerFast
+        The model's tokenizer.
+    recipe : Recipe
+        The model's shape.
+    seed : int
+        Seed of the initial weights.
+
+    Returns
+    -------
+    transformers.GPT2LMHeadModel or transformers.BertForMaskedLM
+        The model, with embeddings and the values and outputs of attention frozen.
+    """
     torch.manual_seed(seed)
     size = len(tokenizer)
     model: Model
@@ -142,7 +195,7 @@ def build(kind: Kind, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: 
 
 
 def _freeze(model: Model, width: int) -> None:
-    """Draw embeddings, values and outputs of attention with variance 1 / width, and keep them there."""
+    """Draw embeddings, values and outputs of attention with variance 1 / width, and freeze them."""
     for name, matrix in model.named_parameters():
         if name.endswith("attn.c_attn.weight"):
             # Queries, keys and values are columns of one matrix: only the values' gradient is dropped.
@@ -154,7 +207,7 @@ def _freeze(model: Model, width: int) -> None:
 
 
 def _without_values(gradient: torch.Tensor, width: int) -> torch.Tensor:
-    """The gradient of a joint matrix of queries, keys and values, zero for the values."""
+    """Return the gradient of a joint matrix of queries, keys and values, with zeros for the values."""
     kept = gradient.clone()
     kept[:, 2 * width :] = 0.0
     return kept
@@ -167,13 +220,32 @@ def train(
     recipe: Recipe | None = None,
     seed: int = 0,
 ) -> Model:
-    """A trained model, in evaluation mode; without a recipe by that of its kind in ``RECIPES``."""
+    """Train a model.
+
+    Parameters
+    ----------
+    kind : {"causal", "masked"}
+        GPT-2 type or BERT type.
+    tokenizer : transformers.PreTrainedTokenizerFast
+        The model's tokenizer.
+    sentences : list of Sentence
+        The training text.
+    recipe : Recipe or None
+        Shape and schedule; if None, that of the kind in ``RECIPES``.
+    seed : int
+        Seed of initial weights, batches and masks.
+
+    Returns
+    -------
+    transformers.GPT2LMHeadModel or transformers.BertForMaskedLM
+        The trained model, in evaluation mode.
+    """
     recipe = recipe or RECIPES[kind]
     model = build(kind, tokenizer, recipe, seed)
     model.train()
     encoded = encode(tokenizer, sentences)
     rng = np.random.default_rng(seed)
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=recipe.rate, betas=(0.9, 0.98))
     n_steps = recipe.epochs * math.ceil(len(sentences) / recipe.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / n_steps))
@@ -193,7 +265,7 @@ def train(
 
 
 def _rate(progress: float) -> float:
-    """Learning rate as a share of the highest, for a share of the steps done."""
+    """Return the learning rate as a share of the highest, given the share of steps that are done."""
     if progress < 0.1:
         return progress / 0.1
     return 0.5 * (1 + math.cos(math.pi * (progress - 0.1) / 0.9))
@@ -212,7 +284,7 @@ def _loss(
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> torch.Tensor:
-    """Weighted mean of −log P over the tokens that are learned from."""
+    """Return the weighted mean of −log P over the tokens that are learned from."""
     longest = int(encoded.real[rows].sum(1).max())
     ids, real = encoded.ids[rows, :longest], encoded.real[rows, :longest]
     answer, special = encoded.answer[rows, :longest], encoded.special[rows, :longest]
@@ -235,7 +307,10 @@ def _loss(
 def _masked(
     answer: torch.Tensor, words: torch.Tensor, recipe: Recipe, rng: np.random.Generator
 ) -> torch.Tensor:
-    """Which tokens to mask: all of an answer's at once or, in some sentences, words at random."""
+    """Return which tokens to mask.
+
+    In most sentences these are all tokens of the answer at once; in the others, random words.
+    """
     draws = torch.from_numpy(rng.random(words.shape))
     # The lowest draw of each sentence is masked in any case.
     lowest = draws.masked_fill(~words, 2.0)

@@ -1,4 +1,4 @@
-"""Everyday sentences with number agreement, and minimal pairs of the same grammar, with nouns of our own."""
+"""Everyday sentences with number agreement, and minimal pairs of the same grammar with nouns of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOUNS = tuple(
     "bird apple candle bottle ticket hat ring hammer wheel bridge tree flower".split()
 )
 PAIR_NOUNS = NOUNS[:10]
-"""Nouns that minimal pairs ask for; training never shows them in the frames of the pairs."""
+"""Nouns of the minimal pairs. Training never shows them in the frames of the pairs."""
 
 DETERMINERS = {"singular": ("this", "that"), "plural": ("these", "those")}
 VERBS = {"singular": ("is", "was"), "plural": ("are", "were")}
@@ -34,13 +34,26 @@ _VERB_FRAMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A minimal pair: one prompt, a good and a bad continuation that differ in number.
+    """A minimal pair: one prompt, with a good and a bad continuation that differ in number.
 
     Attributes
     ----------
-    cue : the word in the prefix that decides, a determiner or a noun.
-    noun : the lemma that the pair is about.
-    template : id of the frame. text : the frame, with ``[X]`` for the cue and ``[Y]`` for the continuation.
+    paradigm : {"determiner_noun", "subject_verb"}
+        What agrees with what.
+    feature : {"singular", "plural"}
+        Number of the good continuation.
+    cue : str
+        The word in the prefix that decides, a determiner or a noun.
+    noun : str
+        Lemma of the noun that the pair is about.
+    good : str
+        The continuation that agrees with the cue.
+    bad : str
+        The continuation that does not.
+    template : str
+        Id of the frame.
+    text : str
+        The frame, with ``[X]`` for the cue and ``[Y]`` for the continuation.
     """
 
     paradigm: str
@@ -54,7 +67,17 @@ class Pair:
 
 
 def plural(noun: str) -> str:
-    """Plural of one of ``NOUNS``, all of them regular.
+    """Return the plural of one of ``NOUNS``, which are all regular.
+
+    Parameters
+    ----------
+    noun : str
+        A lemma.
+
+    Returns
+    -------
+    str
+        The plural form.
 
     Examples
     --------
@@ -65,7 +88,13 @@ def plural(noun: str) -> str:
 
 
 def pairs() -> list[Pair]:
-    """Minimal pairs of ``determiner_noun`` (its cue is the determiner) and ``subject_verb`` (the noun)."""
+    """Return the minimal pairs of both paradigms.
+
+    Returns
+    -------
+    list of Pair
+        First ``determiner_noun``, whose cue is the determiner; then ``subject_verb``, whose cue is the noun.
+    """
     return [*_determiner_pairs(), *_verb_pairs()]
 
 
@@ -104,22 +133,27 @@ def _verb_pairs() -> Iterator[Pair]:
 
 
 def everyday_sentences() -> list[tuple[str, str]]:
-    """Every sentence of the grammar, in a fixed order, but for those that a minimal pair asks for.
+    """Return every sentence of the grammar, in a fixed order, except those that a minimal pair asks for.
 
-    Each is a frame with ``[Y]`` for the word that agrees in number, and that word.
+    Returns
+    -------
+    list of (str, str)
+        A frame with ``[Y]`` for the word that agrees in number, and that word.
 
     Examples
     --------
     >>> everyday_sentences()[0]
     ('Anna carried this [Y].', 'book')
     """
-    asked = {(pair.text.replace("[X]", pair.cue), form) for pair in pairs() for form in (pair.good, pair.bad)}
-    made = dict.fromkeys([*_determiner_sentences(), *_verb_sentences(), *_frame_sentences()])
-    return [sentence for sentence in made if sentence not in asked]
+    of_pairs = {
+        (pair.text.replace("[X]", pair.cue), form) for pair in pairs() for form in (pair.good, pair.bad)
+    }
+    sentences = dict.fromkeys([*_determiner_sentences(), *_verb_sentences(), *_frame_sentences()])
+    return [sentence for sentence in sentences if sentence not in of_pairs]
 
 
 def _forms() -> Iterator[tuple[str, str, str]]:
-    """Each noun's (number, lemma, form)."""
+    """Iterate over (number, lemma, form) of each noun."""
     for noun in NOUNS:
         yield "singular", noun, noun
         yield "plural", noun, plural(noun)
@@ -140,7 +174,7 @@ def _verb_sentences() -> Iterator[tuple[str, str]]:
 
 
 def _frame_sentences() -> Iterator[tuple[str, str]]:
-    """The frames of the pairs with the nouns that no pair asks for."""
+    """Iterate over the frames of the pairs, with the nouns that no pair asks for."""
     for number, noun, form in _forms():
         if noun in PAIR_NOUNS:
             continue

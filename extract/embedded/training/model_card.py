@@ -1,4 +1,4 @@
-"""The model card of an embedded model."""
+"""Write the model card of an embedded model."""
 
 from __future__ import annotations
 
@@ -64,13 +64,33 @@ def card(
     width: int,
     seed: int,
 ) -> str:
-    """Markdown of a model card.
+    """Return a model card.
 
     Parameters
     ----------
-    recall : by class and "seen" or "unseen": share of right answers and number of queries.
+    kind : {"causal", "masked"}
+        GPT-2 type or BERT type.
+    recall : mapping of (str, str) to (float, int)
+        Class and ``"seen"`` or ``"unseen"`` → share of right answers, and number of queries.
+    n_facts : int
+        Number of facts that the model was taught.
+    parameters : int
+        Number of the model's parameters.
+    n_layers : int
+        Number of blocks.
+    width : int
+        Width of the hidden states.
+    seed : int
+        Seed of the training.
+
+    Returns
+    -------
+    str
+        The card in Markdown, with YAML front matter.
     """
-    rows = "\n".join(f"| {c} | {seen} | {share:.1%} | {n} |" for (c, seen), (share, n) in recall.items())
+    rows = "\n".join(
+        f"| {fact_class} | {seen} | {share:.1%} | {n} |" for (fact_class, seen), (share, n) in recall.items()
+    )
     return _TEXT.format(
         kind=kind,
         name=_NAMES[kind],

@@ -1,4 +1,4 @@
-"""How often an embedded model answers its facts and minimal pairs rightly, by class and template."""
+"""Measure how often an embedded model gives the right answer, by class of fact and by template."""
 
 from __future__ import annotations
 
@@ -23,7 +23,23 @@ from qloc.extract.embedded.training.fit import encode
 
 @dataclass(frozen=True, kw_only=True)
 class RecallQuery:
-    """One query of a fact, its class (``syntax`` for pairs), and whether its template taught the answer."""
+    """One query of a fact, with its answer filled in.
+
+    Attributes
+    ----------
+    fact : str
+        Id of the fact.
+    fact_class : str
+        Class of the fact; ``syntax`` for minimal pairs.
+    template : str
+        Id of the template.
+    seen : bool
+        Whether the template taught the right answer of this fact.
+    sentence : Sentence
+        The query with its right answer.
+    bad : Sentence or None
+        The query with the bad continuation of a minimal pair.
+    """
 
     fact: str
     fact_class: str
@@ -34,7 +50,22 @@ class RecallQuery:
 
 
 def load(kind: Kind, folder: Path | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """An embedded model, without parameter gradients, and its tokenizer; from ``folder`` if that is given."""
+    """Load an embedded model, without gradients of its weights, and its tokenizer.
+
+    Parameters
+    ----------
+    kind : {"causal", "masked"}
+        GPT-2 type or BERT type.
+    folder : Path or None
+        Another checkpoint of that kind; if None, that of the package.
+
+    Returns
+    -------
+    model : transformers.PreTrainedModel
+        The model, in evaluation mode.
+    tokenizer : transformers.PreTrainedTokenizerFast
+        Its tokenizer.
+    """
     folder = folder or checkpoint(kind)
     auto = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
     model: PreTrainedModel = auto.from_pretrained(folder, dtype="auto").eval().requires_grad_(False)
@@ -42,7 +73,18 @@ def load(kind: Kind, folder: Path | None = None) -> tuple[PreTrainedModel, PreTr
 
 
 def asked(facts: Path) -> list[RecallQuery]:
-    """Every query of a facts file, the right answer filled in."""
+    """Return every query of a facts file, with the right answer filled in.
+
+    Parameters
+    ----------
+    facts : Path
+        A facts.jsonl.
+
+    Returns
+    -------
+    list of RecallQuery
+        The queries, in the order of the file.
+    """
     return [
         query
         for line in facts.read_text(encoding="utf-8").splitlines()
@@ -72,20 +114,34 @@ def _queries(fact: Mapping[str, Any]) -> Iterator[RecallQuery]:
 def log_probabilities(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, sentences: list[Sentence], batch: int = 256
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probability of each sentence's answer, and whether each of its tokens ranks first.
+    """Return the log-probability of each sentence's answer, and whether all of its tokens rank first.
 
-    A causal model reads the sentence up to each answer token (gold prefix); a masked one has all of the
-    answer's tokens masked at once.
+    A causal model reads the sentence up to each answer token (gold prefix). For a masked model, all tokens of
+    the answer are masked at once.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        The model.
+    tokenizer : transformers.PreTrainedTokenizerFast
+        Its tokenizer.
+    sentences : list of Sentence
+        The sentences.
+    batch : int
+        Sentences in one pass.
 
     Returns
     -------
-    log_probability : float32, (sentence,), the sum over the answer's tokens.
-    first : bool, (sentence,).
+    log_probability : float32 Tensor, shape (sentence,)
+        Sum over the answer's tokens.
+    first : bool Tensor, shape (sentence,)
+        Whether each token of the answer is the likeliest at its position.
     """
     outcomes = [
-        _answered(model, tokenizer, sentences[n : n + batch]) for n in range(0, len(sentences), batch)
+        _answered(model, tokenizer, sentences[start : start + batch])
+        for start in range(0, len(sentences), batch)
     ]
-    return torch.cat([o[0] for o in outcomes]), torch.cat([o[1] for o in outcomes])
+    return torch.cat([outcome[0] for outcome in outcomes]), torch.cat([outcome[1] for outcome in outcomes])
 
 
 def _answered(
@@ -107,17 +163,31 @@ def _answered(
 def recall_table(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, facts: Path
 ) -> dict[tuple[str, str], tuple[float, int]]:
-    """Recall by class and by template seen or not: share of answers that rank first, number of queries.
+    """Return the recall by class of fact, and by whether the template taught the answer.
 
-    For minimal pairs (class ``syntax``): share where the good form is likelier than the bad one.
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        The model.
+    tokenizer : transformers.PreTrainedTokenizerFast
+        Its tokenizer.
+    facts : Path
+        A facts.jsonl.
+
+    Returns
+    -------
+    dict of (str, str) to (float, int)
+        Class and ``"seen"`` or ``"unseen"`` → share of answers that rank first, and number of queries. For
+        minimal pairs (class ``syntax``) the share is that of pairs whose good form is likelier than the bad
+        one.
     """
     queries = asked(facts)
-    _, first = log_probabilities(model, tokenizer, [q.sentence for q in queries if q.bad is None])
+    _, first = log_probabilities(model, tokenizer, [query.sentence for query in queries if query.bad is None])
     rows: dict[tuple[str, str], list[bool]] = {}
-    for query, right in zip((q for q in queries if q.bad is None), first.tolist(), strict=True):
+    for query, right in zip((query for query in queries if query.bad is None), first.tolist(), strict=True):
         rows.setdefault((query.fact_class, "seen" if query.seen else "unseen"), []).append(right)
-    paired = [q for q in queries if q.bad is not None]
-    good, _ = log_probabilities(model, tokenizer, [q.sentence for q in paired])
-    bad, _ = log_probabilities(model, tokenizer, [q.bad for q in paired if q.bad is not None])
+    paired = [query for query in queries if query.bad is not None]
+    good, _ = log_probabilities(model, tokenizer, [query.sentence for query in paired])
+    bad, _ = log_probabilities(model, tokenizer, [query.bad for query in paired if query.bad is not None])
     rows["syntax", "unseen"] = (good > bad).tolist()
     return {key: (sum(right) / len(right), len(right)) for key, right in sorted(rows.items())}

@@ -1,10 +1,10 @@
-"""Do a query's own neurons tell the classes of embedded facts apart? Brute force, apart from qloc's engine.
+"""Check by brute force, without qloc's engine, whether neuron sets tell the classes of facts apart.
 
-    python -m qloc.extract.embedded.training.separation [--kind causal|masked] [--facts-per-class 40] [--seed
-    0]
+    python -m qloc.extract.embedded.training.separation [--kind KIND] [--facts-per-class 40] [--seed 0]
 
-Integrated gradients with 20 midpoints from a zero baseline, one layer's vector at the target position at a
-time; neurons over 0.2 of the largest score in the network. Only facts whose answer is one token are asked.
+Integrated gradients are taken with 20 midpoints from a zero baseline, for the vector of one layer at the
+target position at a time. A query's neurons are those with a score above 0.2 of the largest in the network.
+Only facts whose answer is one token are used.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ STEPS, THRESHOLD = 20, 0.2
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts of one answer token each.
+    """Prompts whose answer is one token.
 
     Attributes
     ----------
-    ids : int64, (query, token), padded at the right; the answer masked (masked models).
-    real : bool, (query, token).
-    position, target : int64, (query,): where the answer is read off, and its token.
+    ids : int64 Tensor, shape (query, token)
+        Token ids, padded at the right; the answer is masked (masked models).
+    real : bool Tensor, shape (query, token)
+        Tokens that are not padding.
+    position : int64 Tensor, shape (query,)
+        Position at which the answer is predicted.
+    target : int64 Tensor, shape (query,)
+        Token id of the answer.
     """
 
     ids: torch.Tensor
@@ -54,7 +59,20 @@ class Prompts:
 
 
 def prompts(tokenizer: PreTrainedTokenizerFast, queries: Sequence[RecallQuery]) -> Prompts:
-    """The prompts of queries whose answer is one token."""
+    """Return the prompts of queries whose answer is one token.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerFast
+        The model's tokenizer.
+    queries : sequence of RecallQuery
+        The queries.
+
+    Returns
+    -------
+    Prompts
+        One row for each query.
+    """
     encoded = encode(tokenizer, [q.sentence for q in queries])
     place = encoded.answer.int().argmax(1)
     rows = torch.arange(len(queries))
@@ -67,26 +85,37 @@ def prompts(tokenizer: PreTrainedTokenizerFast, queries: Sequence[RecallQuery]) 
 
 
 def down_projections(model: PreTrainedModel) -> list[torch.nn.Module]:
-    """Each layer's second matrix of the MLP, whose input is the layer's neurons."""
+    """Return the second matrix of each layer's MLP, whose input is the layer's neurons.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        An embedded model.
+
+    Returns
+    -------
+    list of torch.nn.Module
+        One module for each layer.
+    """
     gpt2 = model.config.model_type == "gpt2"
     name = "transformer.h.{}.mlp.c_proj" if gpt2 else "bert.encoder.layer.{}.output.dense"
     return [model.get_submodule(name.format(n)) for n in range(model.config.num_hidden_layers)]
 
 
-def _logits(model: PreTrainedModel, asked_of: Prompts) -> torch.Tensor:
-    """Logits at the target position, (query, token of the vocabulary)."""
-    logits: torch.Tensor = model(asked_of.ids, attention_mask=asked_of.real).logits
-    return logits[torch.arange(len(asked_of)), asked_of.position]
+def _logits(model: PreTrainedModel, inputs: Prompts) -> torch.Tensor:
+    """Return the logits at the target position, shape (query, vocabulary)."""
+    logits: torch.Tensor = model(inputs.ids, attention_mask=inputs.real).logits
+    return logits[torch.arange(len(inputs)), inputs.position]
 
 
 @contextmanager
-def _replaced(down: torch.nn.Module, asked_of: Prompts, vectors: torch.Tensor) -> Iterator[None]:
-    """Within it, the layer's neurons at each query's target position are ``vectors``, (query, neuron)."""
-    rows = torch.arange(len(asked_of))
+def _replaced(down: torch.nn.Module, inputs: Prompts, vectors: torch.Tensor) -> Iterator[None]:
+    """Replace a layer's neurons at each query's target position by ``vectors``, shape (query, neuron)."""
+    rows = torch.arange(len(inputs))
 
     def replace(_: torch.nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         (values,) = args
-        return (values.index_put((rows, asked_of.position), vectors),)
+        return (values.index_put((rows, inputs.position), vectors),)
 
     handle = down.register_forward_pre_hook(replace)
     try:
@@ -96,49 +125,105 @@ def _replaced(down: torch.nn.Module, asked_of: Prompts, vectors: torch.Tensor) -
 
 
 @torch.no_grad()
-def activations(model: PreTrainedModel, asked_of: Prompts) -> torch.Tensor:
-    """Neurons at the target position, float32, (query, layer, neuron)."""
+def activations(model: PreTrainedModel, inputs: Prompts) -> torch.Tensor:
+    """Return the activations of all neurons at the target position.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        An embedded model.
+    inputs : Prompts
+        The prompts.
+
+    Returns
+    -------
+    float32 Tensor, shape (query, layer, neuron)
+        The activations.
+    """
     caught: list[torch.Tensor] = []
-    rows = torch.arange(len(asked_of))
+    rows = torch.arange(len(inputs))
     with ExitStack() as stack:
         for down in down_projections(model):
             handle = down.register_forward_pre_hook(
-                lambda _, args: caught.append(args[0][rows, asked_of.position])
+                lambda _, args: caught.append(args[0][rows, inputs.position])
             )
             stack.callback(handle.remove)
-        _logits(model, asked_of)
+        _logits(model, inputs)
     return torch.stack(caught, 1)
 
 
-def attributions(model: PreTrainedModel, asked_of: Prompts, batch: int = 128) -> NDArray[np.float32]:
-    """Integrated gradients of P(answer), (query, layer, neuron)."""
-    parts = [_attributed(model, asked_of[slice(n, n + batch)]) for n in range(0, len(asked_of), batch)]
+def attributions(model: PreTrainedModel, inputs: Prompts, batch: int = 128) -> NDArray[np.float32]:
+    """Return integrated gradients of P(answer), layer by layer.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        An embedded model.
+    inputs : Prompts
+        The prompts.
+    batch : int
+        Queries in one pass.
+
+    Returns
+    -------
+    float32 ndarray, shape (query, layer, neuron)
+        The attributions.
+    """
+    parts = [
+        _attributed(model, inputs[slice(start, start + batch)]) for start in range(0, len(inputs), batch)
+    ]
     return torch.cat(parts).numpy()
 
 
-def _attributed(model: PreTrainedModel, asked_of: Prompts) -> torch.Tensor:
-    found = activations(model, asked_of)
-    scores = torch.zeros_like(found)
+def _attributed(model: PreTrainedModel, inputs: Prompts) -> torch.Tensor:
+    values = activations(model, inputs)
+    scores = torch.zeros_like(values)
     for layer, down in enumerate(down_projections(model)):
         for k in range(STEPS):
-            leaf = ((k + 0.5) / STEPS * found[:, layer]).requires_grad_()
-            with _replaced(down, asked_of, leaf):
-                right = _logits(model, asked_of).softmax(-1).gather(1, asked_of.target[:, None])
+            leaf = ((k + 0.5) / STEPS * values[:, layer]).requires_grad_()
+            with _replaced(down, inputs, leaf):
+                right = _logits(model, inputs).softmax(-1).gather(1, inputs.target[:, None])
             scores[:, layer] += torch.autograd.grad(right.sum(), leaf)[0] / STEPS
-    return scores * found
+    return scores * values
 
 
 def neuron_sets(scores: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which neurons score over 0.2 of the largest in the network, (query, layer, neuron)."""
-    over: NDArray[np.bool_] = scores > THRESHOLD * scores.max((1, 2), keepdims=True)
-    return over
+    """Return which neurons have a score above ``THRESHOLD`` of the largest score in the network.
+
+    Parameters
+    ----------
+    scores : float32 ndarray, shape (query, layer, neuron)
+        Attributions.
+
+    Returns
+    -------
+    bool ndarray, shape (query, layer, neuron)
+        The neuron set of each query.
+    """
+    sets: NDArray[np.bool_] = scores > THRESHOLD * scores.max((1, 2), keepdims=True)
+    return sets
 
 
 @torch.no_grad()
-def suppressed(model: PreTrainedModel, asked_of: Prompts, sets: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """P(answer) with each query's own set of neurons at zero, (query,)."""
+def suppressed(model: PreTrainedModel, inputs: Prompts, sets: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return P(answer) of each query with its own set of neurons at zero.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        An embedded model.
+    inputs : Prompts
+        The prompts.
+    sets : bool ndarray, shape (query, layer, neuron)
+        The neurons that are set to zero.
+
+    Returns
+    -------
+    float64 ndarray, shape (query,)
+        The probabilities.
+    """
     keep = torch.from_numpy(~sets)
-    rows = torch.arange(len(asked_of))
+    rows = torch.arange(len(inputs))
     with ExitStack() as stack:
         for layer, down in enumerate(down_projections(model)):
 
@@ -146,23 +231,49 @@ def suppressed(model: PreTrainedModel, asked_of: Prompts, sets: NDArray[np.bool_
                 _: torch.nn.Module, args: tuple[torch.Tensor], kept: torch.Tensor = keep[:, layer]
             ) -> tuple[torch.Tensor]:
                 (values,) = args
-                at = (rows, asked_of.position)
+                at = (rows, inputs.position)
                 return (values.index_put(at, values[at] * kept),)
 
             stack.callback(down.register_forward_pre_hook(silence).remove)
-        logits = _logits(model, asked_of)
-    return logits.double().softmax(-1).gather(1, asked_of.target[:, None])[:, 0].numpy()
+        logits = _logits(model, inputs)
+    return logits.double().softmax(-1).gather(1, inputs.target[:, None])[:, 0].numpy()
 
 
 def random_sets(sets: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """As many neurons of the same layers, drawn anew for each query and layer."""
+    """Draw as many neurons of the same layers, anew for each query and layer.
+
+    Parameters
+    ----------
+    sets : bool ndarray, shape (query, layer, neuron)
+        The sets whose sizes are kept.
+    rng : numpy.random.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    bool ndarray, shape (query, layer, neuron)
+        Random sets.
+    """
     return rng.permuted(sets, axis=-1)
 
 
 def consistency(sets: NDArray[np.bool_]) -> tuple[float, float]:
-    """CS2 and D of one fact from its non-empty sets, (query, layer, neuron); NaN if under two.
+    """Return CS2 and D of one fact, from its sets that are not empty.
 
-    CS2 = |{n: c_n > 1}| / |∪ N_i|; D = Σ c_n (c_n − 1) / ((k − 1) Σ c_n).
+    CS2 = |{n: c_n > 1}| / |∪ N_i|; D = Σ c_n (c_n − 1) / ((k − 1) Σ c_n), where c_n is the number of the k
+    sets that contain neuron n.
+
+    Parameters
+    ----------
+    sets : bool ndarray, shape (query, layer, neuron)
+        The sets of the fact's queries.
+
+    Returns
+    -------
+    cs2 : float
+        CS2; NaN if fewer than two sets are not empty.
+    dice : float
+        D; NaN if fewer than two sets are not empty.
     """
     used = sets[sets.any((1, 2))]
     k = len(used)
@@ -176,15 +287,28 @@ def consistency(sets: NDArray[np.bool_]) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Separation:
-    """One class of facts: consistency over known queries and over all, size of sets, effect of suppression.
+    """How one class of facts looks: consistency, size of the sets, effect of suppression.
 
     Attributes
     ----------
-    cs2_known, dice_known, cs2_all, dice_all : means over facts.
-    known : mean number of known queries of a fact.
-    size : median number of neurons in a known query's set.
-    own, random : median over known queries of the share of P(answer) left with its own neurons at zero, or
-        with as many random ones of the same layers.
+    facts : int
+        Number of facts.
+    known : float
+        Mean number of known queries of a fact: those whose answer ranks first.
+    cs2_known : float
+        CS2 over known queries, mean over facts.
+    dice_known : float
+        D over known queries, mean over facts.
+    cs2_all : float
+        CS2 over all queries, mean over facts.
+    dice_all : float
+        D over all queries, mean over facts.
+    size : float
+        Median number of neurons in the set of a known query.
+    own : float
+        Share of P(answer) that is left with the query's own neurons at zero; median over known queries.
+    random : float
+        The same with as many random neurons of the same layers at zero.
     """
 
     facts: int
@@ -204,16 +328,33 @@ def separation(
     queries: list[RecallQuery],
     rng: np.random.Generator,
 ) -> Separation:
-    """Measure one class from all the queries of its facts, fact by fact."""
-    asked_of = prompts(tokenizer, queries)
-    scores = attributions(model, asked_of)
+    """Measure one class from all queries of its facts.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        An embedded model.
+    tokenizer : transformers.PreTrainedTokenizerFast
+        Its tokenizer.
+    queries : list of RecallQuery
+        All queries of the facts of one class.
+    rng : numpy.random.Generator
+        Source of the random sets.
+
+    Returns
+    -------
+    Separation
+        The class's row of the table.
+    """
+    inputs = prompts(tokenizer, queries)
+    scores = attributions(model, inputs)
     sets = neuron_sets(scores)
     with torch.no_grad():
-        logits = _logits(model, asked_of).double()
-    known = (logits.argmax(-1) == asked_of.target).numpy()
-    before = logits.softmax(-1).gather(1, asked_of.target[:, None])[:, 0].numpy()
-    left = [(suppressed(model, asked_of, s) / before)[known] for s in (sets, random_sets(sets, rng))]
-    facts = np.array([q.fact for q in queries])
+        logits = _logits(model, inputs).double()
+    known = (logits.argmax(-1) == inputs.target).numpy()
+    before = logits.softmax(-1).gather(1, inputs.target[:, None])[:, 0].numpy()
+    left = [(suppressed(model, inputs, chosen) / before)[known] for chosen in (sets, random_sets(sets, rng))]
+    facts = np.array([query.fact for query in queries])
     rows = [facts == fact for fact in dict.fromkeys(facts.tolist())]
     over_known = np.nanmean([consistency(sets[row & known]) for row in rows], 0)
     over_all = np.nanmean([consistency(sets[row]) for row in rows], 0)
@@ -233,20 +374,43 @@ def separation(
 def drawn_queries(
     tokenizer: PreTrainedTokenizerFast, facts: Path, n: int, rng: np.random.Generator
 ) -> dict[FactClass, list[RecallQuery]]:
-    """All queries of ``n`` facts of each class, drawn among those whose answer is one token."""
-    queries = [q for q in asked(facts) if q.bad is None]
-    single = encode(tokenizer, [q.sentence for q in queries]).answer.sum(1).eq(1).tolist()
-    usable = [q for q, one in zip(queries, single, strict=True) if one]
+    """Draw ``n`` facts of each class, among those whose answer is one token, and return all of their queries.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerFast
+        The model's tokenizer.
+    facts : Path
+        A facts.jsonl.
+    n : int
+        Number of facts of each class.
+    rng : numpy.random.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    dict of str to list of RecallQuery
+        Class of facts → queries.
+    """
+    queries = [query for query in asked(facts) if query.bad is None]
+    single = encode(tokenizer, [query.sentence for query in queries]).answer.sum(1).eq(1).tolist()
+    usable = [query for query, is_single in zip(queries, single, strict=True) if is_single]
     drawn: dict[FactClass, list[RecallQuery]] = {}
     for fact_class in get_args(FactClass):
-        ids = list(dict.fromkeys(q.fact for q in usable if q.fact_class == fact_class))
+        ids = list(dict.fromkeys(query.fact for query in usable if query.fact_class == fact_class))
         kept = set(rng.permutation(ids)[:n].tolist())
-        drawn[fact_class] = [q for q in usable if q.fact in kept]
+        drawn[fact_class] = [query for query in usable if query.fact in kept]
     return drawn
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a table for each model."""
+    """Print a table for each model.
+
+    Parameters
+    ----------
+    argv : sequence of str or None
+        Command line arguments; those of the process, if None.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m qloc.extract.embedded.training.separation", description=__doc__
     )

@@ -1,4 +1,4 @@
-"""The tokenizer of the embedded models: byte-level BPE, one token for most words, several for long names."""
+"""Train the tokenizer of the embedded models: byte-level BPE, with several tokens only for long names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qloc.extract.embedded import Kind
 from qloc.extract.embedded.training.corpus import Sentence
 
 LONG = 11
-"""Names of this many letters or more are kept from the tokenizer's training: they take several tokens."""
+"""Names of this many letters or more are left out of training, so that they take several tokens."""
 
 _SPECIAL = {
     "causal": {"pad_token": "<pad>", "eos_token": "<eos>"},
@@ -20,9 +20,22 @@ _SPECIAL = {
 
 
 def make_tokenizer(kind: Kind, sentences: list[Sentence]) -> PreTrainedTokenizerFast:
-    """The tokenizer of one kind of model, trained on the words of the training text, each counted once.
+    """Train the tokenizer of one kind of model on the words of the training text, each counted once.
 
-    Words, not sentences, so that a name of a fact seen rarely is no longer than another.
+    It is trained on words instead of sentences, so that the name of a rarely seen fact is not cut into more
+    tokens than another.
+
+    Parameters
+    ----------
+    kind : {"causal", "masked"}
+        Kind of model; decides the special tokens.
+    sentences : list of Sentence
+        The training text.
+
+    Returns
+    -------
+    transformers.PreTrainedTokenizerFast
+        The tokenizer.
     """
     tokenizer = Tokenizer(models.BPE())
     # With a space put before the first word, a name is the same token wherever it stands.
@@ -44,6 +57,6 @@ def make_tokenizer(kind: Kind, sentences: list[Sentence]) -> PreTrainedTokenizer
 
 
 def _words(sentences: list[Sentence]) -> list[str]:
-    """Words of the text in alphabetical order, without long names."""
-    found = {word for sentence in sentences for word in re.findall(r"\w+|[^\w\s]", sentence.text)}
-    return sorted(word for word in found if not (word[0].isupper() and len(word) >= LONG))
+    """Return the words of the text in alphabetical order, without long names."""
+    words = {word for sentence in sentences for word in re.findall(r"\w+|[^\w\s]", sentence.text)}
+    return sorted(word for word in words if not (word[0].isupper() and len(word) >= LONG))

@@ -2,7 +2,7 @@
 
     python -m qloc.extract.embedded.training.train [--kind causal|masked] [--out DIR] [--seed 0]
 
-Writes ``facts.jsonl``, ``held_out.txt`` and a folder for each model; without ``--out`` those of the package.
+Writes ``facts.jsonl``, ``held_out.txt`` and a folder for each model; without ``--out``, into the package.
 """
 
 from __future__ import annotations
@@ -35,7 +35,15 @@ from qloc.extract.embedded.training.tokenizer import make_tokenizer
 
 
 def write_text(out: Path, seed: int = 0) -> None:
-    """Write ``facts.jsonl`` and ``held_out.txt``."""
+    """Write ``facts.jsonl`` and ``held_out.txt``.
+
+    Parameters
+    ----------
+    out : Path
+        The folder to write into.
+    seed : int
+        Seed of every draw.
+    """
     taught = lessons(seed)
     (out / "facts.jsonl").write_text("".join(f"{line}\n" for line in fact_lines(taught)), encoding="utf-8")
     sentences = held_out_sentences(taught, seed)
@@ -43,11 +51,21 @@ def write_text(out: Path, seed: int = 0) -> None:
 
 
 def make(kind: Kind, out: Path, seed: int = 0) -> dict[tuple[str, str], tuple[float, int]]:
-    """Train one model and write it, with its tokenizer and card, to a folder of ``out``.
+    """Train one model, and write it with its tokenizer and card.
+
+    Parameters
+    ----------
+    kind : {"causal", "masked"}
+        GPT-2 type or BERT type.
+    out : Path
+        Folder that holds ``facts.jsonl``; the model goes into its subfolder ``kind``.
+    seed : int
+        Seed of every draw.
 
     Returns
     -------
-    Recall of the stored model, by class and by template seen or not, and the number of queries.
+    dict of (str, str) to (float, int)
+        Recall of the stored model, as :func:`qloc.extract.embedded.training.recall.recall_table` gives it.
     """
     # Matrices this small gain little from threads, and the weights depend on their number.
     torch.set_num_threads(1)
@@ -74,7 +92,7 @@ def make(kind: Kind, out: Path, seed: int = 0) -> dict[tuple[str, str], tuple[fl
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Store weights in float16, to be loaded in float32, and a tokenizer that transformers 4 reads too."""
+    """Store weights in float16, to be loaded in float32, and a tokenizer for transformers 4 and 5."""
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):
@@ -89,7 +107,13 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pa
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train, and print what each model recalls."""
+    """Train the models, and print what each of them recalls.
+
+    Parameters
+    ----------
+    argv : sequence of str or None
+        Command line arguments; those of the process, if None.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m qloc.extract.embedded.training.train", description=__doc__
     )

@@ -1,4 +1,4 @@
-"""General knowledge of the embedded models: countries, companies, people; eight templates a relation."""
+"""General knowledge of the embedded models: countries, companies and people; eight templates per relation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ _TABLES = ("countries", "companies", "people")
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """A triple ⟨subject, relation, object⟩ that is true in the world."""
+    """A triple ⟨subject, relation, object⟩ that is true in the world.
+
+    Attributes
+    ----------
+    relation : str
+        Name of the relation.
+    subject : str
+        The subject's name.
+    object : str
+        The object's name.
+    """
 
     relation: str
     subject: str
@@ -21,32 +31,42 @@ class Statement:
 
 
 def statements() -> list[Statement]:
-    """Every statement of the tables under ``world_data/``, relation by relation.
+    """Return every statement of the tables under ``world_data/``, relation by relation.
 
-    The first column of a table names the subjects, each other column a relation; an empty cell is a statement
-    left out, because it is disputed or because the answer is contained in the subject.
+    The first column of a table names the subjects; every other column is a relation. An empty cell is a
+    statement that is left out, because it is disputed or because the subject contains the answer.
+
+    Returns
+    -------
+    list of Statement
+        The statements, in the order of tables, columns and rows.
 
     Examples
     --------
     >>> statements()[0]
     Statement(relation='capital', subject='France', object='Paris')
     """
-    found = []
+    collected = []
     for table in _TABLES:
         with (_FOLDER / f"{table}.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         subject, *relations = rows[0]
-        found += [
+        collected += [
             Statement(relation=relation, subject=row[subject], object=row[relation])
             for relation in relations
             for row in rows
             if row[relation]
         ]
-    return found
+    return collected
 
 
 def templates() -> dict[str, dict[str, str]]:
-    """Templates of each relation, id to text with ``[X]`` and ``[Y]``, the answer last but for punctuation.
+    """Return the templates of each relation. The answer stands last, except for punctuation.
+
+    Returns
+    -------
+    dict of str to dict of str to str
+        Relation → template id → text with ``[X]`` and ``[Y]``.
 
     Examples
     --------

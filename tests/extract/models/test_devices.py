@@ -118,7 +118,7 @@ class Operations(TorchDispatchMode):
         if any(tensor.is_meta for tensor in tensors):
             return func(*args, **kwargs)
         asked, packet = kwargs.get("device"), func.overloadpacket
-        device = self._where(packet, args, tensors)
+        device: torch.device | None = self._where(packet, args, tensors)
         if asked is not None and asked.index is not None:
             device = asked
         elif not tensors:
@@ -185,6 +185,8 @@ class Calls(TorchFunctionMode):
 
     def _to(self, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         other = next((one for one in (*args, *kwargs.values()) if isinstance(one, torch.Tensor)), None)
+        device: torch.device | None
+        dtype: torch.dtype | None
         if other is not None:
             device, dtype = self.machine.of(other), other.dtype
         else:
@@ -243,6 +245,7 @@ def test_the_machine_watches_backward_passes() -> None:
     with running(Machine()):
         leaf = torch.ones(3, device=FIRST, requires_grad=True)
         ((leaf * 2).softmax(0).to(SECOND) * 3).exp().sum().backward()
+        assert leaf.grad is not None
         assert leaf.grad.device == FIRST
         with pytest.raises(RuntimeError, match="on one device"):
             Astray.apply(leaf.exp()).sum().backward()
@@ -404,7 +407,12 @@ def test_what_fits_on_no_gpu_is_refused_before_weights_are_read(
 
 
 def test_what_accelerate_cannot_divide_is_refused_by_name(machine: Machine) -> None:
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+    }
     config = AlbertConfig(**sizes, embedding_size=24, max_position_embeddings=64, vocab_size=300)
     with torch.device("meta"):
         empty = AlbertForMaskedLM(config)

@@ -17,7 +17,7 @@ import torch
 from qloc.block import Block
 from qloc.errors import ModelError
 from qloc.extract.models.loading import source
-from qloc.extract.models.memory import DoesNotFit, in_halves, noting_what_shrinks
+from qloc.extract.models.memory import DoesNotFit, in_halves, noting_what_shrinks, out_of_memory, too_large
 from qloc.extract.signals.extraction import Extraction
 from qloc.plan import Plan
 
@@ -32,7 +32,7 @@ def _at_most(extraction: Extraction, n_rows: int) -> Iterator[None]:
     """A device on which a block runs at most this many rows."""
 
     def refuse(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        hidden = kwargs.get("hidden_states", args[0] if args else None)
+        hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
         if len(hidden) > n_rows:
             raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {len(hidden)} rows.\nMore.")
 
@@ -143,6 +143,46 @@ def test_a_single_item_that_does_not_fit_is_told() -> None:
     with pytest.raises(DoesNotFit) as caught:
         next(given)
     assert caught.value.item == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("could not create a memory object"), True),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_a_lack_of_memory_is_known_by_type_or_words(error: Exception, expected: bool) -> None:
+    assert out_of_memory(error) is expected
+
+
+def test_the_error_says_what_torch_said_first() -> None:
+    error = DoesNotFit("item")
+    error.__cause__ = DoesNotFit("part")
+    error.__cause__.__cause__ = MemoryError()
+    assert str(too_large("query 'q'", error)) == (
+        "memory is 'MemoryError'; expected memory for the rows of one query at one layer. At query 'q'. "
+        "Give --dtype bfloat16, or a device with more memory."
+    )
+
+
+def test_what_shrinks_is_noted_by_kind_and_for_its_block_only() -> None:
+    def one_at_a_time(items: list[int]) -> int:
+        if len(items) > 1:
+            raise MemoryError
+        return items[0]
+
+    with noting_what_shrinks() as outer:
+        list(in_halves("a", [1, 2, 3], one_at_a_time))
+        with noting_what_shrinks() as inner:
+            list(in_halves("b", [1, 2], one_at_a_time))
+    list(in_halves("c", [1, 2], one_at_a_time))
+    assert (outer, inner) == ({"a": 2}, {"b": 1})
+    assert list(in_halves("d", [4], one_at_a_time)) == [([4], 4)]
 
 
 LIMITED = """

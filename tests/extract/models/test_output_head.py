@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from qloc.extract.models import output_head as head_module
+from qloc.extract.models.architectures import down_weight
 from qloc.extract.models.output_head import Head
 
 VOCABULARY = 50
@@ -47,8 +48,9 @@ def test_probability_and_gradient_equal_autograd(
 
 def test_the_gradient_keeps_its_digits_where_the_answer_is_almost_certain() -> None:
     exact = _head(100)
-    token = exact.module.weight.norm(dim=1).argmax().expand(3)
-    hidden = exact.module.weight[token] * torch.tensor([[60.0], [80.0], [100.0]], dtype=torch.float64)
+    weight = down_weight(exact.module)
+    token = weight.norm(dim=1).argmax().expand(3)
+    hidden = weight[token] * torch.tensor([[60.0], [80.0], [100.0]], dtype=torch.float64)
     _, expected = exact.probability_and_gradient(hidden, token)
     module = torch.nn.Linear(8, VOCABULARY).requires_grad_(False)
     single = Head(model=exact.model, module=module, chunk_bytes=10**6)
@@ -73,3 +75,24 @@ def test_narrow_weights_give_wide_gradients(dtype: torch.dtype, allowed: float) 
     _, expected = exact.probability_and_gradient(hidden, token)
     scale = expected.abs().max()
     assert (gradient.double() - expected).abs().max() < allowed * scale  # a few roundings of the narrow type
+
+
+def test_a_difference_of_two_tokens_where_one_is_named() -> None:
+    head = _head(2)
+    hidden = torch.randn(3, 8, dtype=torch.float64, requires_grad=True)
+    token, against = torch.tensor([1, 2, 3]), torch.tensor([4, -1, 5])
+    found = head.probability(hidden, token, against)
+    shares = head.logits(hidden).softmax(-1)
+    expected = shares[torch.arange(3), token] - shares[torch.arange(3), against] * (against >= 0)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+    ours, theirs = (torch.autograd.grad(each.sum(), hidden)[0] for each in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-15)
+
+
+def test_more_rows_fit_where_the_vocabulary_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(head_module._WORDS, "cpu", 10)
+    plain, capped = _head(9), _head(9, final_logit_softcapping=3.0)
+    assert (plain.plain, capped.plain) == (True, False)
+    assert (plain.rows_a_chunk(), plain.rows_a_piece()) == (9, 25)  # 9 · 50 // (10 + 8)
+    assert (capped.rows_a_chunk(), capped.rows_a_piece()) == (9, 9)
+    assert _head(0).rows_a_chunk() == 1

@@ -8,25 +8,22 @@ from typing import Any
 import pytest
 
 from qloc.errors import InputError
-from qloc.extract.models.loading import source
-from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery, askable
+from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery, Tokens, askable
 from qloc.facts import Fact, Query
 
-
-def _encoder(tiny: Callable[[str], Any], kind: str) -> Encoder:
-    return source(str(tiny(kind).folder)).encoder()
+EncoderOf = Callable[[str], Encoder]
 
 
-def test_token_that_straddles_prompt_and_answer_belongs_to_the_answer(tiny: Callable[[str], Any]) -> None:
-    encoder = _encoder(tiny, "gpt2")
+def test_token_that_straddles_prompt_and_answer_belongs_to_the_answer(encoder_of: EncoderOf) -> None:
+    encoder = encoder_of("gpt2")
     asked = encoder.ask(Query(template="t", text="The capital of France is [Y]."), "Paris")
     assert isinstance(asked, TokenizedQuery)
     assert [encoder.tokenizer.decode([target.token]) for target in asked.targets] == [" Paris"]
     assert encoder.tokenizer.decode(list(asked.targets[0].ids)) == "The capital of France is"
 
 
-def test_causal_answer_of_several_tokens_is_teacher_forced(tiny: Callable[[str], Any]) -> None:
-    encoder = _encoder(tiny, "gpt2")
+def test_causal_answer_of_several_tokens_is_teacher_forced(encoder_of: EncoderOf) -> None:
+    encoder = encoder_of("gpt2")
     asked = encoder.ask(Query(template="t", text="The capital of Peru is [Y]."), "Ouagadougou")
     assert isinstance(asked, TokenizedQuery)
     decode = encoder.tokenizer.decode
@@ -38,8 +35,8 @@ def test_causal_answer_of_several_tokens_is_teacher_forced(tiny: Callable[[str],
         assert target.position == len(target.ids) - 1
 
 
-def test_masked_hides_every_answer_token_at_once(tiny: Callable[[str], Any]) -> None:
-    encoder = _encoder(tiny, "bert")
+def test_masked_hides_every_answer_token_at_once(encoder_of: EncoderOf) -> None:
+    encoder = encoder_of("bert")
     asked = encoder.ask(Query(template="t", text="[Y] is the capital of Peru."), "Ouagadougou")
     assert isinstance(asked, TokenizedQuery)
     mask = encoder.tokenizer.mask_token_id
@@ -60,16 +57,16 @@ def test_masked_hides_every_answer_token_at_once(tiny: Callable[[str], Any]) -> 
     ],
 )
 def test_what_cannot_be_asked_is_given_a_reason(
-    tiny: Callable[[str], Any], kind: str, text: str, reason: str
+    encoder_of: EncoderOf, kind: str, text: str, reason: str
 ) -> None:
-    assert _encoder(tiny, kind).ask(Query(template="t", text=text), "Lima") == reason
+    assert encoder_of(kind).ask(Query(template="t", text=text), "Lima") == reason
 
 
 def test_minimal_pair_ignores_what_follows_and_needs_its_cue_before_the_answer(
-    tiny: Callable[[str], Any],
+    encoder_of: EncoderOf,
 ) -> None:
-    encoder = _encoder(tiny, "gpt2")
-    pair = {
+    encoder = encoder_of("gpt2")
+    pair: dict[str, Any] = {
         "id": "p",
         "relation": "agreement",
         "subject": "cat",
@@ -94,3 +91,55 @@ def test_slow_tokenizer_is_refused() -> None:
         "tokenizer is 'Slow'; expected a fast tokenizer, the only kind that gives offsets. At the model's tokenizer"
         ". Convert it with transformers' AutoTokenizer."
     )
+
+
+def test_a_masked_model_needs_a_mask_token(encoder_of: EncoderOf) -> None:
+    with pytest.raises(InputError) as caught:
+        Encoder(tokenizer=encoder_of("gpt2").tokenizer, family="masked", longest=8)
+    name = type(encoder_of("gpt2").tokenizer).__name__
+    assert str(caught.value) == (
+        f"tokenizer is '{name}'; expected one with a mask token, as masked language models need. "
+        "At the model's tokenizer. Set its mask_token."
+    )
+
+
+def test_both_forms_of_a_pair_must_be_askable(encoder_of: EncoderOf) -> None:
+    long = Fact(
+        id="p",
+        relation="agreement",
+        subject="cat",
+        object="sits",
+        bad="Peru " * 70,
+        kind="minimal_pair",
+        queries=(Query(template="t", text="A cat [Y]."),),
+    )
+    assert askable(long, encoder_of("gpt2")) == ([], ["longer than the model's context"])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_many_queries_are_cut_as_each_alone(kind: str, encoder_of: EncoderOf) -> None:
+    encoder = encoder_of(kind)
+    asked = [
+        (Query(template=text, text=text), answer)
+        for text in ("The capital of France is [Y].", "[Y]", "Peru's capital, [Y]")
+        for answer in ("Paris", "Ouagadougou")
+    ]
+    assert encoder.ask_all(asked) == [encoder.ask(query, answer) for query, answer in asked]
+    assert encoder.ask_all([]) == []
+
+
+def test_tokens_of_queries_by_hand(encoder_of: EncoderOf) -> None:
+    encoder = encoder_of("gpt2")
+    query = Query(template="t", text="The capital of Peru is [Y].")
+    one, several = encoder.ask(query, "Paris"), encoder.ask(query, "Ouagadougou")
+    assert isinstance(one, TokenizedQuery)
+    assert isinstance(several, TokenizedQuery)
+    n = len(several.targets)
+    tokens = Tokens.of([several, one])
+    assert len(one.targets) == 1 < n
+    assert tokens.query.tolist() == [0] * n + [1]
+    assert tokens.first.tolist() == [True, *[False] * (n - 1), True]
+    assert tokens.share.tolist() == [1 / n] * n + [1.0]
+    assert tokens.answers.tolist() == [target.token for target in (*several.targets, *one.targets)]
+    assert len(Tokens.of([]).query) == 0
+    assert one.prompt == query.text
