@@ -21,7 +21,7 @@ from numpy.lib import format as npy
 from qloc.arrays import Array
 
 _LOCAL_HEADER: Final = struct.Struct("<26x2H")
-"""Local header of a zip member: its last two numbers are the lengths of name and extra field, which follow."""
+"""Local header of a zip member; its last two numbers are the lengths of name and extra field behind it."""
 
 
 class _Member(NamedTuple):

@@ -19,6 +19,7 @@ def test_sums_are_those_of_all_queries_at_once(tmp_path, monkeypatch, dtype, sha
     monkeypatch.setattr("qloc.store.schema.zarr_arrays.SHARD_BYTES", shard_bytes)
     study = Synthetic(n_facts=21, dtype=dtype)
     found = open_store(write_store(tmp_path / "s.zarr", study)).statistics
+    assert found is not None
     blocks = study.blocks()
     relation = np.concatenate([block.queries["relation"] for block in blocks]).astype(str)
     values = np.concatenate([block.activation for block in blocks]).astype(np.float64)
@@ -35,7 +36,9 @@ def test_sums_are_those_of_all_queries_at_once(tmp_path, monkeypatch, dtype, sha
 
 def test_store_and_memory_agree(tmp_path, study, finished):
     here = datasets_of(study.outline(), study.blocks())["statistics"]
-    there = open_store(finished).statistics.load()
+    there = open_store(finished).statistics
+    assert there is not None
+    there = there.load()
     assert set(here.variables) == set(there.variables)
     np.testing.assert_array_equal(there["n_queries"], here["n_queries"])
     np.testing.assert_array_equal(there["relation"], here["relation"])
@@ -60,6 +63,7 @@ def test_relation_of_one_fact_has_none(tmp_path):
 
     study = Lonely(n_facts=7)
     found = open_store(write_store(tmp_path / "s.zarr", study)).statistics
+    assert found is not None
     assert found["relation"].values.tolist() == ["R2"]
     block = study.blocks()[0]
     assert int(found["n_queries"][0]) == len(block.activation)
