@@ -48,7 +48,7 @@ class Killed(Work):
         if first and unit.number == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         if first and unit.number == 4:  # its file is open, under a temporary name
-            os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+            os.fsync = lambda fd: os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)

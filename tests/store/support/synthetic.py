@@ -15,7 +15,10 @@ from qloc.arrays import Array
 from qloc.block import Block, Outline, Unit, units_of
 from qloc.store.writing.writer import Writer
 
-FINGERPRINT = {"model": {"weights": "ab12", "config": "cd34"}, "parameters": {"steps": 20, "methods": ["ig"]}}
+FINGERPRINT: dict[str, Any] = {
+    "model": {"weights": "ab12", "config": "cd34"},
+    "parameters": {"steps": 20, "methods": ["ig"]},
+}
 
 
 @dataclass(frozen=True, kw_only=True)

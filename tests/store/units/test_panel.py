@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from synthetic import FINGERPRINT, Synthetic
+from synthetic import Synthetic, write_store
 
 from qloc.errors import InputError, ModelError
 from qloc.neurons import threshold_rows
 from qloc.store.reading.open_store import open_store
 from qloc.store.schema.layout import Layout
 from qloc.store.units.panel import bars, on_panel, panel, unit_arrays
-from qloc.store.writing.writer import Writer
 
 FACT = np.array([0, 0, 2])  # fact 1 has no query
 SHAPE = (2, len(FACT), 2, 4)  # attribution_method, query, layer, neuron
@@ -165,14 +164,11 @@ def test_selection_is_on_stored_values_not_on_those_computed():
     assert stored["float64"]["signals/maximum"].dtype == np.float64
 
 
-def test_dense_and_panel_tiers_lead_to_the_same_sets(tmp_path, study):
+def test_dense_and_panel_tiers_lead_to_the_same_sets(tmp_path, study, finished):
     sets = {}
-    for tier in ("panel", "dense"):
-        with Writer.open(tmp_path / tier, study.outline(), FINGERPRINT, tier=tier) as writer:
-            for block in study.blocks():
-                writer.write(block)
-            writer.finalize()
-        opened = open_store(tmp_path / tier)
+    for tier, store in (("panel", finished), ("dense", write_store(tmp_path / "dense", study, tier="dense"))):
+        opened = open_store(store)
+        assert opened.layout.tier == tier
         signals = opened.signals.load()
         n = len(signals["query"])
         attribution = signals["attribution"].to_numpy().reshape(2, n, -1)
