@@ -17,7 +17,7 @@ import numpy as np
 from qloc.arrays import Array
 from qloc.block import Block, Outline, Unit, units_of
 from qloc.store.schema.layout import Layout
-from qloc.store.schema.variables import typed
+from qloc.store.schema.variables import as_stored
 from qloc.store.units.panel import panel
 
 METHODS = ("ig", "amig", "sig")
@@ -162,7 +162,7 @@ class HeavyTailed:
         for name in found[0]:
             made[f"signals/{name}"] = np.concatenate([of[name] for of in found], axis=1)
         kept = [variable for variable in layout.variables() if variable.row is not None]
-        return {variable.path: typed(made[variable.path], layout.dtype(variable)) for variable in kept}
+        return {variable.path: as_stored(made[variable.path], layout.dtype(variable)) for variable in kept}
 
     def _panel(self, neuron: Array, attribution: Array, others: Array) -> dict[str, Array]:
         k = len(others[0])

@@ -56,7 +56,7 @@ def pull(url: str, out: str | Path, *, progress: Progress | None = None) -> Path
     refuse_present(out)
     if problems := metadata.problems(source):
         raise VerificationError(problems)
-    said: ListedObjects = source.said["objects"]
+    said: ListedObjects = source.manifest["objects"]
     with folder_aside(out, keep=True) as aside:
         have = _kept(aside, said)
         _require_room(out, sum(said[name]["size"] for name in said if name not in have))

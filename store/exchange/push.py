@@ -196,8 +196,8 @@ class _Push:
         return {name for name, shown in zip(likely, same, strict=True) if shown}
 
     def _same(self, name: str, entry: Entry) -> bool:
-        if entry.told is not None:
-            kind, hexed = entry.told
+        if entry.checksum is not None:
+            kind, hexed = entry.checksum
             if _HASHES[kind](self.source.read(name)) == hexed:
                 return True
         made = hashlib.sha256()

@@ -1,1 +1,1 @@
-"""Files: durable writes, locks, staging, and the protocol of a place that holds named objects."""
+"""Files: durable writes, locks, staging, URLs, and the protocol of a place that holds named objects."""

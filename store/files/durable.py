@@ -1,6 +1,6 @@
-"""Files that are there whole or not at all, also after power is lost.
+"""Write files so that each is there whole or not at all, even after a power failure.
 
-Written aside, fsynced, renamed, and the folder fsynced.
+A file is written under a temporary name, fsynced and renamed, and then its folder is fsynced.
 """
 
 from __future__ import annotations
@@ -16,36 +16,59 @@ from typing import BinaryIO, Final
 from qloc.errors import RemoteError, StorageError, message
 
 PARTIAL: Final = ".partial"
-"""Suffix of a file that is being written; one found later is litter."""
+"""Suffix of a file that is being written; one found later is left over from an interrupted run."""
 
 _SYNCS: Final = 16
 
 
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Turn what the disk says into a StorageError that names the path and what to do.
+    """Turn errors of the disk into a StorageError that names the path and says what to do.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder being written, for the message.
+
+    Yields
+    ------
+    None
+        Nothing; write inside the block.
 
     Raises
     ------
-    StorageError : for any OSError inside.
+    StorageError
+        For any OSError inside the block. StorageError and RemoteError pass through unchanged.
     """
     try:
         yield
     except (StorageError, RemoteError):
         raise
     except OSError as error:
-        said = error.strerror or str(error)
+        reason = error.strerror or str(error)
         action = "Make room or mend the disk and run the same command again: what was recorded is kept"
-        raise StorageError(message("writing", said, "a disk that takes it", str(path), action)) from error
+        raise StorageError(message("writing", reason, "a disk that takes it", str(path), action)) from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Fsync a folder, so that the names in it are durable.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; what it contains is not fsynced.
+    """
     _sync(folder)
 
 
 def sync_tree(folder: Path) -> None:
-    """Make every file and name under a folder durable: zarr renames, but does not fsync."""
+    """Fsync every file and folder under a folder: zarr renames its files but does not fsync them.
+
+    Parameters
+    ----------
+    folder : Path
+        Top of the tree.
+    """
     paths = [Path(place, name) for place, _, names in os.walk(folder) for name in (*names, ".")]
     with ThreadPoolExecutor(_SYNCS) as threads:  # a disk flushes many as quickly as one
         list(threads.map(_sync, paths))
@@ -60,11 +83,24 @@ def _sync(path: Path) -> None:
 
 
 def write_aside(folder: Path, write: Callable[[BinaryIO], None]) -> Path:
-    """Write a file under a temporary name and fsync it; nothing is left where writing fails.
+    """Write a file under a temporary name and fsync it; remove it again if writing fails.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the file is made.
+    write : callable
+        Called with the open binary file.
+
+    Returns
+    -------
+    Path
+        The temporary file, which the caller renames.
 
     Raises
     ------
-    StorageError : the disk refused.
+    StorageError
+        The disk refused.
     """
     aside = folder / f"{secrets.token_hex(8)}{PARTIAL}"
     with storing(aside):
@@ -80,11 +116,19 @@ def write_aside(folder: Path, write: Callable[[BinaryIO], None]) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file durably, in place of what may have been there.
+    """Write a whole file durably, in place of any file of that name.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes
+        All of its bytes.
 
     Raises
     ------
-    StorageError : the disk refused; what was there before still is.
+    StorageError
+        The disk refused; a file that was there before is unchanged.
     """
     aside = write_aside(path.parent, lambda target: _all(target, content))
     with storing(path):

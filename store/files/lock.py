@@ -1,4 +1,4 @@
-"""One writer a store: an exclusive ``flock`` that the kernel drops when its process dies, however it dies."""
+"""One writer per store: an exclusive ``flock``, which the kernel drops when its process ends."""
 
 from __future__ import annotations
 
@@ -12,27 +12,39 @@ from qloc.store.files.durable import storing
 
 
 class Lock:
-    """An exclusive lock on a file, held until released or until the process ends."""
+    """An exclusive lock on a file, held until it is released or the process ends.
+
+    Parameters
+    ----------
+    descriptor : int
+        The open file descriptor that carries the lock; closed on release.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     @classmethod
     def take(cls, path: Path, store: Path) -> Self | None:
-        """Lock the file at ``path``, made where it is not there, at once.
+        """Lock the file at a path without waiting; create the file if it is missing.
 
         Parameters
         ----------
-        store : named in the error.
+        path : Path
+            The lock file.
+        store : Path
+            Named in the error.
 
         Returns
         -------
-        Lock, or None where the file was moved or removed before we had it: look again.
+        Lock or None
+            None if the file was moved or removed before it was locked: the caller looks again.
 
         Raises
         ------
-        LockedError : another process holds it.
-        StorageError : the disk refused.
+        LockedError
+            Another process holds the lock.
+        StorageError
+            The disk refused.
         """
         with storing(path):
             try:
@@ -56,7 +68,7 @@ class Lock:
         return None
 
     def release(self) -> None:
-        """Give the lock back; more than once does no harm."""
+        """Give the lock back; calling this more than once does no harm."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

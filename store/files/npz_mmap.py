@@ -1,8 +1,8 @@
-"""A unit's file with its members mapped into memory: what is not touched is not read.
+"""Read a unit's ``.npz`` file through memory maps, so that only the bytes that are used are read.
 
-``np.load`` reads a member whole, and the zip's directory anew for each variable of each unit; a dense unit of
-a large model has gigabytes. The files are immutable and named by their content, and their sha256 has been
-compared before they are read, so that the zip's own checksums are not needed.
+``np.load`` reads a whole member, and reads the zip's directory again for each variable of each unit; a dense
+unit of a large model has gigabytes. Unit files are immutable and named by their content, and their sha256 has
+been compared before they are read, so that the checksums of the zip are not needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.lib import format as npy
 from qloc.arrays import Array
 
 _LOCAL_HEADER: Final = struct.Struct("<26x2H")
-"""Of a member of a zip: behind it stand its name and extra field, of these two lengths, then its bytes."""
+"""Local header of a zip member; its last two numbers are the lengths of name and extra field behind it."""
 
 
 class _Member(NamedTuple):
@@ -32,18 +32,19 @@ class _Member(NamedTuple):
 
 
 class MappedUnit:
-    """What ``np.savez`` wrote, by name; a context manager as ``np.load`` gives one.
+    """The arrays of an ``np.savez`` file by name; a context manager, as the result of ``np.load`` is.
 
     Parameters
     ----------
-    path : an archive of uncompressed arrays, none of them of objects.
+    path : Path
+        An archive of uncompressed arrays, none of dtype object.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self._members = path, _members(path)
 
     def __getitem__(self, name: str) -> Array:
-        """One array; its bytes are read when they are used."""
+        """Return one array by name; its bytes are read when they are used."""
         member = self._members[name]
         if not prod(member.shape):
             return np.zeros(member.shape, member.dtype)
@@ -60,7 +61,7 @@ class MappedUnit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is held open: a mapping ends with the array that is made of it."""
+        """Do nothing: no file is held open, and a mapping ends with the array made from it."""
 
 
 @lru_cache(maxsize=2**14)

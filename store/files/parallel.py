@@ -1,4 +1,4 @@
-"""Work on many objects, a few at a time: where each is waited for, as at a URL."""
+"""Work on several objects at a time, where most of the time is spent waiting, as for objects at a URL."""
 
 from __future__ import annotations
 
@@ -11,11 +11,21 @@ R = TypeVar("R")
 
 
 def each(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
-    """What ``work`` returns for each item, in order; where it raises, no other item is begun.
+    """Yield what ``work`` returns for each item, in order; once it raises, no further item is begun.
 
     Parameters
     ----------
-    at_once : how many are worked on at the same time; 1: in the caller's thread.
+    work : callable
+        Called with one item, in a thread.
+    items : iterable
+        The items.
+    at_once : int
+        How many items are worked on at the same time; with 1, all work is done in the caller's thread.
+
+    Yields
+    ------
+    object
+        What ``work`` returned for the next item.
 
     Examples
     --------

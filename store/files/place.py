@@ -1,4 +1,4 @@
-"""Where a store lies: a folder, one file that a folder was packed into, or a URL of either, read in place."""
+"""The place of a store: a folder, a packed archive or a URL, all read through one protocol."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from qloc.store.names import APPENDING
 
 
 class Place(Protocol):
-    """Named objects, to be read; what a folder, an archive and a URL have in common."""
+    """Named objects that can be read; the protocol shared by folders, archives and URLs."""
 
     @property
     def path(self) -> Path | Url:
-        """The folder, the file, or the URL; ``/`` leads on to an object."""
+        """The folder, the archive file, or the URL; ``path / name`` is the path of an object."""
         ...
 
     consolidated: bool
@@ -30,32 +30,87 @@ class Place(Protocol):
     """How many objects may well be read at the same time."""
 
     def names(self) -> Iterator[str]:
-        """Every object by its path inside, sorted."""
+        """List every object by its path inside the store, sorted.
+
+        Yields
+        ------
+        str
+            The next name, such as ``signals/attribution/c/0/0/0``.
+        """
         ...
 
     def read(self, name: str) -> bytes:
-        """A whole object; raises OSError where it cannot be read."""
+        """Read a whole object; raise OSError if it cannot be read.
+
+        Parameters
+        ----------
+        name : str
+            Path of the object inside the store.
+
+        Returns
+        -------
+        bytes
+            Its content.
+        """
         ...
 
     def size(self, name: str) -> int | None:
-        """Bytes of an object; None where it is missing, -1 where it is no ordinary file."""
+        """Return the size of an object.
+
+        Parameters
+        ----------
+        name : str
+            Path of the object inside the store.
+
+        Returns
+        -------
+        int or None
+            Bytes; None if the object is missing, -1 if it is not an ordinary file.
+        """
         ...
 
     def digest(self, name: str) -> str:
-        """Hex sha256 of an object, read in pieces."""
+        """Return the sha256 of an object, which is read in pieces.
+
+        Parameters
+        ----------
+        name : str
+            Path of the object inside the store.
+
+        Returns
+        -------
+        str
+            Hexadecimal digest.
+        """
         ...
 
     def zarr(self) -> StoreLike:
-        """What zarr and xarray open."""
+        """Return what zarr and xarray open.
+
+        Returns
+        -------
+        StoreLike
+            A path or a zarr store, read-only.
+        """
         ...
 
 
 class Folder:
-    """A store as a folder.
+    """A store as a folder; a :class:`Place`.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; it need not exist.
 
     Attributes
     ----------
-    path : the folder; need not be there.
+    path : Path
+        The folder.
+    consolidated : bool
+        False: the metadata of each array are read from its own file.
+    at_once : int
+        1: objects are read one after the other.
     """
 
     consolidated = False
@@ -65,39 +120,95 @@ class Folder:
         self.path = path
 
     def names(self) -> Iterator[str]:
-        """Every file and link in it, sorted, but for what is being appended."""
-        found: list[str] = []
+        """List every file and link in the folder, sorted, except those of a phase being appended.
+
+        Yields
+        ------
+        str
+            The next path, relative to the folder, with ``/`` between its parts.
+        """
+        paths: list[str] = []
         for place, folders, names in os.walk(self.path):
             if Path(place) == self.path and APPENDING in folders and not (self.path / APPENDING).is_symlink():
                 folders.remove(APPENDING)
             links = [folder for folder in folders if Path(place, folder).is_symlink()]
             inside = Path(place).relative_to(self.path)
-            found += [(inside / name).as_posix() for name in (*names, *links)]
-        yield from sorted(found)
+            paths += [(inside / name).as_posix() for name in (*names, *links)]
+        yield from sorted(paths)
 
     def read(self, name: str) -> bytes:
-        """A whole file."""
+        """Read a whole file.
+
+        Parameters
+        ----------
+        name : str
+            Path relative to the folder.
+
+        Returns
+        -------
+        bytes
+            Its content.
+        """
         return (self.path / name).read_bytes()
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file; None where it is missing, -1 where it is a link or the like."""
+        """Return the size of a file.
+
+        Parameters
+        ----------
+        name : str
+            Path relative to the folder.
+
+        Returns
+        -------
+        int or None
+            Bytes; None if the file is missing, -1 if it is a link, a folder or another special file.
+        """
         try:
-            found = (self.path / name).lstat()
+            status = (self.path / name).lstat()
         except OSError:
             return None
-        return found.st_size if stat.S_ISREG(found.st_mode) else -1
+        return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
     def digest(self, name: str) -> str:
-        """Hex sha256 of a file."""
+        """Return the sha256 of a file.
+
+        Parameters
+        ----------
+        name : str
+            Path relative to the folder.
+
+        Returns
+        -------
+        str
+            Hexadecimal digest.
+        """
         return file_digest(self.path / name)
 
     def zarr(self) -> StoreLike:
-        """The path."""
+        """Return the path, which zarr opens as it is.
+
+        Returns
+        -------
+        StoreLike
+            The folder's path.
+        """
         return self.path
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name is that of a file inside, on any system.
+    """Tell whether a name is a relative path that stays inside a folder, on any operating system.
+
+    Parameters
+    ----------
+    name : str
+        Name of an object, as a manifest or an archive has it.
+
+    Returns
+    -------
+    bool
+        False for absolute paths, drive letters, backslashes, control characters, and empty, ``.`` or ``..``
+        parts.
 
     Examples
     --------
@@ -110,5 +221,18 @@ def is_inside(name: str) -> bool:
 
 
 def place_at(store: Path | Place) -> Place:
-    """A place as it is, or the folder at a path: archives and URLs are opened by a layer above."""
+    """Return a place unchanged, or the folder at a path.
+
+    Archives and URLs are opened by a layer above (:mod:`qloc.store.places.open_place`).
+
+    Parameters
+    ----------
+    store : Path or Place
+        A folder's path, or a place that is open already.
+
+    Returns
+    -------
+    Place
+        The place.
+    """
     return Folder(store) if isinstance(store, Path) else store

@@ -1,6 +1,7 @@
-"""Folders and files made aside under a hidden name, one process at a time, and renamed when they are whole.
+"""Make files and folders under a hidden temporary name, and rename them when they are whole.
 
-Killed at any instant, nothing is at the path itself; the next run clears away what was left aside.
+One process at a time makes a path. If it is killed at any instant, nothing is at the path itself, and the
+next run clears away the temporary file or folder ``.NAME.partial``.
 """
 
 from __future__ import annotations
@@ -18,11 +19,17 @@ from qloc.store.files.lock import Lock
 
 
 def refuse_present(path: Path) -> None:
-    """Refuse to write where something is.
+    """Refuse to write to a path that exists already.
+
+    Parameters
+    ----------
+    path : Path
+        Where something is to be made.
 
     Raises
     ------
-    InputError : there is something, or no folder to write into.
+    InputError
+        Something is at the path, or the folder above it does not exist.
     """
     if path.exists() or path.is_symlink():
         raise InputError(message("path", "there already", "nothing yet", str(path), "Give another OUT"))
@@ -33,17 +40,28 @@ def refuse_present(path: Path) -> None:
 
 @contextmanager
 def folder_aside(path: Path, *, keep: bool = False) -> Iterator[Path]:
-    """A folder to fill; at the end it is fsynced, and renamed to ``path``.
+    """Yield a folder to fill; at the end of the block, fsync it and rename it to ``path``.
 
     Parameters
     ----------
-    keep : what was filled in stays where the rest fails, and is there the next time.
+    path : Path
+        Where the folder is to be.
+    keep : bool
+        Keep the files made so far if the block fails, so that the next call finds them.
+
+    Yields
+    ------
+    Path
+        The temporary folder; empty, unless ``keep`` is set and an earlier call was interrupted.
 
     Raises
     ------
-    InputError : something is at the path.
-    LockedError : another process is making it.
-    StorageError : the disk refused; without ``keep``, nothing is left.
+    InputError
+        Something is at the path.
+    LockedError
+        Another process is making it.
+    StorageError
+        The disk refused; without ``keep``, nothing is left.
     """
     refuse_present(path)
     aside = path.absolute().parent / f".{path.name}.partial"
@@ -68,13 +86,26 @@ def folder_aside(path: Path, *, keep: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def file_aside(path: Path) -> Iterator[Path]:
-    """The path of a file to write; at the end it is fsynced, and renamed to ``path``.
+    """Yield the path of a file to write; at the end of the block, fsync it and rename it to ``path``.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file is to be.
+
+    Yields
+    ------
+    Path
+        The temporary file, empty.
 
     Raises
     ------
-    InputError : something is at the path.
-    LockedError : another process is making it.
-    StorageError : the disk refused; nothing is left.
+    InputError
+        Something is at the path.
+    LockedError
+        Another process is making it.
+    StorageError
+        The disk refused; nothing is left.
     """
     refuse_present(path)
     aside = path.absolute().parent / f".{path.name}.partial"
@@ -97,15 +128,24 @@ def file_aside(path: Path) -> Iterator[Path]:
 
 
 def hold(aside: Path, path: Path) -> Lock:
-    """An exclusive lock on a file or folder itself; it dies with this process.
+    """Lock a file or folder itself, exclusively; the lock ends with this process.
 
     Parameters
     ----------
-    path : what is made there; named in the error.
+    aside : Path
+        The file or folder, which exists.
+    path : Path
+        What is being made; named in the error.
+
+    Returns
+    -------
+    Lock
+        The lock, to be released.
 
     Raises
     ------
-    LockedError : another process holds it.
+    LockedError
+        Another process holds it.
     """
     descriptor = os.open(aside, os.O_RDONLY | os.O_CLOEXEC)
     lock = Lock(descriptor)
@@ -120,6 +160,12 @@ def hold(aside: Path, path: Path) -> Lock:
 
 
 def empty(folder: Path) -> None:
-    """Remove what an interrupted run left in a folder of ours."""
+    """Remove what an interrupted run left in a temporary folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; it is kept, and links in it are removed without following them.
+    """
     for litter in folder.iterdir():
         shutil.rmtree(litter) if litter.is_dir() and not litter.is_symlink() else litter.unlink()

@@ -10,7 +10,7 @@ from qloc.errors import InputError, message
 
 
 class Url(str):
-    """A URL that ``/`` leads on from, as it does from a path.
+    """A URL with the path operations that :class:`pathlib.Path` has: ``/``, ``name`` and ``parent``.
 
     Examples
     --------
@@ -25,42 +25,61 @@ class Url(str):
 
     @property
     def scheme(self) -> str:
-        """What the URL begins with, in small letters: ``s3``."""
+        """The scheme in lower case, such as ``s3``."""
         return self.partition("://")[0].lower()
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
+        """The last part of the path."""
         return urlsplit(self).path.rstrip("/").rpartition("/")[2]
 
     @property
     def parent(self) -> Self:
-        """What is above the last part, with ``/`` at the end."""
+        """The URL without the last part, ending with ``/``."""
         return type(self)(self.rstrip("/").rpartition("/")[0] + "/")
 
 
 def is_url(text: object) -> bool:
-    """Whether a text is a URL and no path.
+    """Tell whether a text is a URL rather than a path.
+
+    Parameters
+    ----------
+    text : object
+        What a user gave; anything but a string is no URL.
+
+    Returns
+    -------
+    bool
+        Whether it begins with a scheme and ``://``.
 
     Examples
     --------
     >>> [is_url(text) for text in ("s3://bucket/a.zarr", "a.zarr", "/a/b://c", "c:/a")]
     [True, False, False, False]
     """
-    scheme, found, _ = text.partition("://") if isinstance(text, str) else ("", "", "")
-    return bool(found) and all(part.isalnum() for part in scheme.replace("+", "-").split("-"))
+    scheme, separator, _ = text.partition("://") if isinstance(text, str) else ("", "", "")
+    return bool(separator) and all(part.isalnum() for part in scheme.replace("+", "-").split("-"))
 
 
 def local(path: str | Path, command: str) -> Path:
-    """A path on this machine, for what reads or writes a store as files.
+    """Return a path on this machine; refuse a URL, for commands that need a store as files.
 
     Parameters
     ----------
-    command : names what needs it, for the error.
+    path : str or Path
+        What a user gave.
+    command : str
+        The command that needs files, for the message.
+
+    Returns
+    -------
+    Path
+        The path.
 
     Raises
     ------
-    InputError : it is a URL.
+    InputError
+        It is a URL.
     """
     if is_url(path):
         rule, action = "a path on this machine", f"Run qloc store pull {path} STORE, and give STORE"
@@ -69,11 +88,23 @@ def local(path: str | Path, command: str) -> Path:
 
 
 def url_of(text: str) -> Url:
-    """The URL that a text is.
+    """Parse a text as a URL, without a slash at its end.
+
+    Parameters
+    ----------
+    text : str
+        What a user gave.
+
+    Returns
+    -------
+    Url
+        The URL.
 
     Raises
     ------
-    InputError : it is a path, or has a user, a query or a fragment: these would be read by nobody, or shown.
+    InputError
+        It is a path, or it has a user, a password, a query or a fragment: these would be ignored, or shown in
+        messages.
     """
     if not is_url(text):
         rule, action = "a URL such as s3://bucket/study.zarr", "Give one"

@@ -1,6 +1,6 @@
-"""Objects at a URL: read, listed, put and deleted, whatever service keeps them.
+"""Objects at a URL: read, list, put and delete them, whatever service keeps them.
 
-obstore serves s3, gs, az, http, https and file: it needs nothing else, asks again where a service is busy,
+obstore serves s3, gs, az, http, https and file: it needs no other package, retries while a service is busy,
 and takes credentials from the environment. Any other scheme goes through fsspec
 (:mod:`qloc.store.places.object_store_fsspec`).
 """
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 OBSTORE: Final = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "http", "https", "file")
+"""Schemes that go through obstore."""
+
 READ_ONLY: Final = ("http", "https")
+"""Schemes that can be neither listed nor written to."""
+
 _PIECE: Final = 2**23
 _MOST_WHOLE: Final = 2**28
-"""Fetched at once from a server that cannot give a part of an object."""
+"""Largest object fetched whole from a server that cannot give a part of it, in bytes."""
 
 _RETRY: Final = {
     "max_retries": 6,
@@ -43,17 +47,19 @@ _CLIENT: Final = {"allow_http": True, "connect_timeout": "10s", "read_timeout": 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What a service says of an object.
+    """What a service's listing says of one object.
 
     Attributes
     ----------
-    size : bytes.
-    told : name of a hash (``md5``, ``sha256``, or ``git``, that of a git blob) and its hex digest, as the
-        service says; None where it says none.
+    size : int
+        Bytes.
+    checksum : tuple of (str, str) or None
+        Name of a hash (``md5``, ``sha256``, or ``git``, the hash of a git blob) and its hexadecimal digest,
+        as the service gives it; None if it gives none.
     """
 
     size: int
-    told: tuple[str, str] | None = None
+    checksum: tuple[str, str] | None = None
 
 
 class Objects(Protocol):
@@ -67,51 +73,125 @@ class Objects(Protocol):
     """How many bytes are put together; 0 where each object is put by itself."""
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
-        """The bytes from start to stop; FileNotFoundError where there is no such object."""
+        """Read a part of an object; raise FileNotFoundError if there is no such object.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object, relative to the URL.
+        start : int
+            First byte.
+        stop : int or None
+            Byte after the last one; None for the end of the object.
+
+        Returns
+        -------
+        bytes
+            The bytes from start to stop.
+        """
         ...
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """A whole object, piece by piece; FileNotFoundError where there is none."""
+        """Read a whole object piece by piece; raise FileNotFoundError if there is no such object.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+
+        Yields
+        ------
+        bytes
+            The next piece.
+        """
         ...
 
     def size(self, name: str) -> int:
-        """Bytes of an object; FileNotFoundError where there is none."""
+        """Return the size of an object; raise FileNotFoundError if there is no such object.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
         ...
 
     def listing(self) -> dict[str, Entry] | None:
-        """Every object by its name; None where the service does not tell."""
+        """List every object.
+
+        Returns
+        -------
+        dict of str to Entry or None
+            Entries by name; None if the service does not list objects.
+        """
         ...
 
     def put(self, contents: Mapping[str, bytes]) -> None:
-        """Write objects, in place of those of their names."""
+        """Write objects, in place of any of the same names.
+
+        Parameters
+        ----------
+        contents : mapping of str to bytes
+            Contents by name.
+        """
         ...
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove objects that are there."""
+        """Delete objects, which exist.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Their names.
+        """
         ...
 
 
 @contextmanager
 def speaking(url: str) -> Iterator[None]:
-    """Turn what a service or its library raises into a RemoteError; what is missing stays FileNotFoundError.
+    """Turn errors of a service or its library into a RemoteError; FileNotFoundError stays as it is.
+
+    Parameters
+    ----------
+    url : str
+        The address, for the message.
+
+    Yields
+    ------
+    None
+        Nothing; talk to the service inside the block.
 
     Raises
     ------
-    RemoteError : for any other error inside.
+    RemoteError
+        For any other error inside the block, except ImportError and qloc's own errors.
     """
     try:
         yield
     except (FileNotFoundError, ImportError, QlocError):
         raise
     except Exception as error:  # libraries of services have no error in common
-        said = str(error).partition("\n\nDebug source")[0].partition("\n")[0].strip()[:500]
+        reason = str(error).partition("\n\nDebug source")[0].partition("\n")[0].strip()[:500]
         action = "Check URL, network and credentials and run the same command again: what arrived is kept"
-        text = message("service", said or type(error).__name__, "an answer", url, action)
+        text = message("service", reason or type(error).__name__, "an answer", url, action)
         raise RemoteError(text) from error
 
 
 class ObstoreObjects:
-    """Objects through obstore."""
+    """Objects through obstore.
+
+    Parameters
+    ----------
+    url : Url
+        What the names are relative to.
+    write : bool
+        Whether objects will be put; a folder at a ``file`` URL is then created, and must be listable.
+    """
 
     at_once, batch_bytes = 8, 0
 
@@ -137,7 +217,22 @@ class ObstoreObjects:
         return self._made
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
-        """The bytes from start to stop; where a server knows no ranges, cut from the whole."""
+        """Read a part of an object; if a server has no byte ranges, cut it from the whole object.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object, relative to the URL.
+        start : int
+            First byte.
+        stop : int or None
+            Byte after the last one; None for the end of the object.
+
+        Returns
+        -------
+        bytes
+            The bytes from start to stop.
+        """
         with speaking(self.url / name):
             if (start, stop) == (0, None):
                 return bytes(self._obstore.get(self._store, name).bytes())
@@ -155,26 +250,55 @@ class ObstoreObjects:
             return whole[start:stop]
 
     def _fetched(self, name: str) -> bytes:
-        found = self._obstore.get(self._store, name)
-        if (size := found.meta["size"]) > _MOST_WHOLE:
+        """Fetch a whole object that only a part is wanted of; refuse one too large to keep in memory."""
+        response = self._obstore.get(self._store, name)
+        if (size := response.meta["size"]) > _MOST_WHOLE:
             rule, action = "one that can read a part of a file", "Pull or download the store, and open that"
             got = f"without byte ranges, for {size} bytes"
             raise RemoteError(message("server", got, rule, self.url / name, action))
-        return bytes(found.bytes())
+        return bytes(response.bytes())
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """A whole object as it comes."""
+        """Read a whole object as it arrives.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+
+        Yields
+        ------
+        bytes
+            The next piece.
+        """
         with speaking(self.url / name):
             for piece in self._obstore.get(self._store, name).stream(min_chunk_size=_PIECE):
                 yield bytes(piece)
 
     def size(self, name: str) -> int:
-        """Bytes of an object."""
+        """Return the size of an object.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
         with speaking(self.url / name):
             return int(self._obstore.head(self._store, name)["size"])
 
     def listing(self) -> dict[str, Entry] | None:
-        """Every object; None over HTTP, and where listing is forbidden."""
+        """List every object.
+
+        Returns
+        -------
+        dict of str to Entry or None
+            Entries by name; None over HTTP, and if listing is forbidden to a reader.
+        """
         if self.url.scheme in READ_ONLY:
             return None
         refused = (
@@ -183,31 +307,54 @@ class ObstoreObjects:
         )
         with speaking(self.url):
             try:
-                found = list(chain.from_iterable(self._obstore.list(self._store)))
+                infos = list(chain.from_iterable(self._obstore.list(self._store)))
             except refused:
                 if self._write:
                     raise
                 return None
-        return {one["path"]: Entry(size=one["size"], told=_md5(one.get("e_tag"))) for one in found}
+        return {info["path"]: Entry(size=info["size"], checksum=_md5(info.get("e_tag"))) for info in infos}
 
     def put(self, contents: Mapping[str, bytes]) -> None:
-        """One request for each: a service then has an object whole or not at all."""
+        """Put each object in one request: the service then has it whole or not at all.
+
+        Parameters
+        ----------
+        contents : mapping of str to bytes
+            Contents by name.
+        """
         for name, content in contents.items():
             with speaking(self.url / name):
                 self._obstore.put(self._store, name, content, use_multipart=False)
 
     def delete(self, names: Iterable[str]) -> None:
-        """One request for many, where the service can."""
+        """Delete objects, many in one request if the service can.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Their names.
+        """
         with speaking(self.url):
             self._obstore.delete(self._store, list(names))
 
 
 def _md5(tag: str | None) -> tuple[str, str] | None:
-    """The md5 that an ETag may be: S3's of an object put at once is. Compared, never believed."""
+    """Return the md5 that an ETag may be, as it is on S3 for an object put in one request; never trusted."""
     bare = (tag or "").strip('"').lower()
     return ("md5", bare) if len(bare) == 32 and all(c in "0123456789abcdef" for c in bare) else None
 
 
 def unquoted(url: Url) -> str:
-    """The last part of a URL as the name of an object."""
+    """Return the last part of a URL as the name of an object.
+
+    Parameters
+    ----------
+    url : Url
+        The URL of an object.
+
+    Returns
+    -------
+    str
+        Its name; percent escapes are decoded over HTTP only.
+    """
     return unquote(url.name) if url.scheme in READ_ONLY else url.name

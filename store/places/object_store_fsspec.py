@@ -1,4 +1,4 @@
-"""Objects through fsspec: any scheme that it has a file system for. The Hugging Face Hub commits batches."""
+"""Objects through fsspec, for any scheme that it has a file system for; batches on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -17,12 +17,24 @@ _BATCH_BYTES: Final = 2**28
 
 
 def connected(url: Url) -> Objects:
-    """The objects at a URL.
+    """Return the objects at a URL.
+
+    Parameters
+    ----------
+    url : Url
+        What the names are relative to.
+
+    Returns
+    -------
+    Objects
+        A :class:`Hub` for a repository of the Hugging Face Hub, else :class:`Files`.
 
     Raises
     ------
-    InputError : fsspec has no file system of this scheme.
-    ModuleNotFoundError : the package of the file system is not installed.
+    InputError
+        fsspec has no file system for the scheme.
+    ModuleNotFoundError
+        The package of the file system is not installed.
     """
     if url.scheme not in fsspec.available_protocols():
         rule = "s3, gs, az, http, https, file, hf, or another scheme of fsspec"
@@ -38,7 +50,13 @@ def connected(url: Url) -> Objects:
 
 
 class Files:
-    """Objects as files of an fsspec file system."""
+    """Objects as files of an fsspec file system.
+
+    Parameters
+    ----------
+    url : Url
+        What the names are relative to.
+    """
 
     at_once, batch_bytes = 8, 0
 
@@ -55,52 +73,119 @@ class Files:
         return f"{self._root}/{name}"
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
-        """The bytes from start to stop."""
+        """Read a part of a file.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object, relative to the URL.
+        start : int
+            First byte.
+        stop : int or None
+            Byte after the last one; None for the end of the file.
+
+        Returns
+        -------
+        bytes
+            The bytes from start to stop.
+        """
         with speaking(self.url / name):
             return bytes(self._files.cat_file(self._at(name), start=start or None, end=stop))
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """A whole file, read on."""
+        """Read a whole file piece by piece.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+
+        Yields
+        ------
+        bytes
+            The next piece.
+        """
         with speaking(self.url / name), self._files.open(self._at(name), "rb") as opened:
             while piece := opened.read(_PIECE):
                 yield piece
 
     def size(self, name: str) -> int:
-        """Bytes of a file."""
+        """Return the size of a file.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
         with speaking(self.url / name):
             return int(self._files.size(self._at(name)))
 
     def listing(self) -> dict[str, Entry] | None:
-        """Every file, listed anew."""
+        """List every file, without fsspec's cache.
+
+        Returns
+        -------
+        dict of str to Entry or None
+            Entries by name; empty if the folder does not exist.
+        """
         with speaking(self.url):
             self._files.invalidate_cache()
             try:
-                found = self._files.find(self._root, detail=True)
+                infos = self._files.find(self._root, detail=True)
             except FileNotFoundError:
                 return {}
-        return {path.removeprefix(f"{self._root}/"): _entry(one) for path, one in found.items()}
+        return {path.removeprefix(f"{self._root}/"): _entry(info) for path, info in infos.items()}
 
     def put(self, contents: Mapping[str, bytes]) -> None:
-        """One file after the other."""
+        """Write one file after the other.
+
+        Parameters
+        ----------
+        contents : mapping of str to bytes
+            Contents by name.
+        """
         for name, content in contents.items():
             with speaking(self.url / name):
                 self._files.makedirs(self._files._parent(self._at(name)), exist_ok=True)
                 self._files.pipe_file(self._at(name), content)
 
     def delete(self, names: Iterable[str]) -> None:
-        """One file after the other."""
+        """Delete one file after the other.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Their names.
+        """
         for name in names:
             with speaking(self.url / name):
                 self._files.rm_file(self._at(name))
 
 
 class Hub(Files):
-    """A folder of a repository on the Hugging Face Hub: what is put or deleted together is one commit."""
+    """A folder of a repository on the Hugging Face Hub; objects put or deleted together are one commit.
+
+    Parameters
+    ----------
+    url : Url
+        An ``hf://`` URL inside a repository, which must exist.
+    """
 
     at_once, batch_bytes = 1, _BATCH_BYTES
 
     def put(self, contents: Mapping[str, bytes]) -> None:
-        """One commit; the repository must be there."""
+        """Put objects in one commit.
+
+        Parameters
+        ----------
+        contents : mapping of str to bytes
+            Contents by name.
+        """
         from huggingface_hub import CommitOperationAdd
 
         self._commit(
@@ -109,7 +194,13 @@ class Hub(Files):
         )
 
     def delete(self, names: Iterable[str]) -> None:
-        """One commit."""
+        """Delete objects in one commit.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Their names.
+        """
         from huggingface_hub import CommitOperationDelete
 
         gone = [CommitOperationDelete(self._inside(name)) for name in names]
@@ -134,8 +225,8 @@ class Hub(Files):
             self._files.invalidate_cache()
 
 
-def _entry(found: Mapping[str, Any]) -> Entry:
-    """On the Hub, large files come with their sha256, small ones with that of their git blob (sha1)."""
-    lfs, blob = found.get("lfs"), found.get("blob_id")
-    told = ("sha256", str(lfs["sha256"])) if lfs else ("git", str(blob)) if blob else None
-    return Entry(size=int(found["size"]), told=told)
+def _entry(info: Mapping[str, Any]) -> Entry:
+    """Return the entry for a file; the Hub gives the sha256 of large files, the git blob hash of others."""
+    lfs, blob = info.get("lfs"), info.get("blob_id")
+    checksum = ("sha256", str(lfs["sha256"])) if lfs else ("git", str(blob)) if blob else None
+    return Entry(size=int(info["size"]), checksum=checksum)

@@ -1,4 +1,4 @@
-"""Where a store lies, from what a user gave: a folder, a packed archive, or the URL of either."""
+"""Open the place of a store that a user named: a folder, a packed archive, or the URL of either."""
 
 from __future__ import annotations
 
@@ -13,14 +13,27 @@ from qloc.store.places.zip_archive import SUFFIX, Archive
 
 
 def place_of(path: str | Path | Place) -> Place:
-    """The folder or the archive at a path, or the store at a URL.
+    """Return the folder or archive at a path, or the store at a URL.
+
+    Parameters
+    ----------
+    path : str, Path or Place
+        What a user gave; a place is returned unchanged.
+
+    Returns
+    -------
+    Place
+        The place; a folder need not exist.
 
     Raises
     ------
-    SchemaError : a file that is no archive, or a URL without a complete store.
-    VerificationError : an archive with members that no store has, or a manifest at a URL that says what no
-        store's does; every problem.
-    InputError, MissingDependencyError, RemoteError : a URL that cannot be read.
+    SchemaError
+        A file is no archive, or a URL has no complete store.
+    VerificationError
+        An archive has members that no store has, or a manifest at a URL has entries that no store's has;
+        every problem.
+    InputError, MissingDependencyError, RemoteError
+        A URL cannot be read.
     """
     if not isinstance(path, (str, Path)):
         return path
@@ -31,12 +44,26 @@ def place_of(path: str | Path | Place) -> Place:
 
 
 def connect(url: Url, *, write: bool = False) -> Objects:
-    """The objects at a URL; asks the service for nothing yet.
+    """Return the objects at a URL; the service is not asked for anything yet.
+
+    Parameters
+    ----------
+    url : Url
+        The URL of a store, or of the folder that has its archive.
+    write : bool
+        Whether objects will be put.
+
+    Returns
+    -------
+    Objects
+        The objects.
 
     Raises
     ------
-    MissingDependencyError : the extra is not installed.
-    InputError : the URL's scheme is nobody's, or cannot be written to.
+    MissingDependencyError
+        The package for this scheme is not installed.
+    InputError
+        The scheme is unknown, or cannot be written to.
     """
     if write and url.scheme in READ_ONLY:
         rule = "a URL that can be written to, such as s3://bucket/study.zarr"
@@ -58,14 +85,28 @@ def connect(url: Url, *, write: bool = False) -> Objects:
 
 
 def remote(text: str) -> Remote | RemoteArchive:
-    """The store at a URL; a packed one where it ends in ``.zip``.
+    """Open the store at a URL; one that ends in ``.zip`` is a packed store.
+
+    Parameters
+    ----------
+    text : str
+        The URL.
+
+    Returns
+    -------
+    Remote or RemoteArchive
+        The store, with its manifest read.
 
     Raises
     ------
-    InputError, MissingDependencyError : the URL is of no use.
-    RemoteError : the service refused, or could not be reached.
-    SchemaError : there is no complete store.
-    VerificationError : its manifest is broken, or says what no store's does; every problem.
+    InputError, MissingDependencyError
+        The URL is not usable.
+    RemoteError
+        The service refused, or could not be reached.
+    SchemaError
+        There is no complete store.
+    VerificationError
+        The manifest is broken, or has entries that no store's has; every problem.
     """
     url = url_of(text)
     if url.endswith(SUFFIX):

@@ -1,4 +1,4 @@
-"""A complete store at a URL, read in place: its manifest tells the objects, nothing need be listed."""
+"""A complete store at a URL, read in place: its manifest lists the objects, so the service need not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from qloc.store.places.zip_archive import UNREADABLE, Archive
 from qloc.store.schema import manifest
 
 MOST_MANIFEST_BYTES: Final = 2**28
+"""Largest manifest that is fetched, in bytes."""
+
 AT_ONCE: Final = 8
+"""How many objects are read at the same time."""
+
 _PIECE: Final = 2**23
 _BUFFER: Final = 2**16
 _LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
@@ -29,10 +33,24 @@ _LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
 class Remote:
     """A store as objects at a URL; a :class:`~qloc.store.files.place.Place`.
 
+    Parameters
+    ----------
+    objects : Objects
+        The objects at the store's URL.
+
     Attributes
     ----------
-    path : the URL.
-    said : its manifest.
+    path : Url
+        The URL.
+    manifest : dict of str to Any
+        The store's manifest.
+
+    Raises
+    ------
+    SchemaError
+        There is no manifest, or it is of a newer schema.
+    VerificationError
+        The manifest is broken.
     """
 
     consolidated = True
@@ -40,35 +58,85 @@ class Remote:
 
     def __init__(self, objects: Objects) -> None:
         self.path, self._objects = objects.url, objects
-        self._manifest, self._root = _manifest(objects), b""
-        self.said: dict[str, Any] = manifest.parsed(self._manifest, self.path / MANIFEST)
-        self._told = ManifestObjects(self, self.said["objects"])
+        self._raw_manifest, self._root = _fetched_manifest(objects), b""
+        self.manifest: dict[str, Any] = manifest.parsed(self._raw_manifest, self.path / MANIFEST)
+        self._verified = ManifestObjects(self, self.manifest["objects"])
 
     @cached_property
     def _listed(self) -> dict[str, Entry] | None:
         return self._objects.listing()
 
     def names(self) -> Iterator[str]:
-        """Every object, sorted; where the service does not list them, those of the manifest."""
-        told = {*self.said["objects"], MANIFEST}
-        yield from sorted(told if self._listed is None else self._listed)
+        """List every object, sorted; if the service does not list them, those of the manifest.
+
+        Yields
+        ------
+        str
+            The next name.
+        """
+        in_manifest = {*self.manifest["objects"], MANIFEST}
+        yield from sorted(in_manifest if self._listed is None else self._listed)
 
     def read(self, name: str) -> bytes:
-        """A whole object."""
+        """Read a whole object; the manifest and the root metadata are fetched once.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+
+        Returns
+        -------
+        bytes
+            Its content.
+        """
         if name == MANIFEST:
-            return self._manifest
+            return self._raw_manifest
         if name == ROOT:  # read by all who look into a store
             self._root = self._root or b"".join(self.pieces(ROOT))
             return self._root
         return b"".join(self.pieces(name))
 
     def part(self, name: str, start: int, stop: int) -> bytes:
-        """The bytes of an object from start to stop."""
+        """Read a part of an object.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+        start, stop : int
+            First byte, and the byte after the last one.
+
+        Returns
+        -------
+        bytes
+            The bytes from start to stop.
+        """
         return self._objects.read(name, start, stop)
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """A whole object, piece by piece; no more than the manifest says."""
-        left = self.said["objects"][name]["size"] if name in self.said["objects"] else MOST_MANIFEST_BYTES
+        """Read a whole object piece by piece, but no more bytes than the manifest says.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+
+        Yields
+        ------
+        bytes
+            The next piece.
+
+        Raises
+        ------
+        VerificationError
+            The object is longer than the manifest says.
+        """
+        left = (
+            self.manifest["objects"][name]["size"]
+            if name in self.manifest["objects"]
+            else MOST_MANIFEST_BYTES
+        )
         for piece in self._objects.pieces(name):
             if (left := left - len(piece)) < 0:
                 rule, action = "as many bytes as its manifest says", "Do not use this store"
@@ -76,16 +144,38 @@ class Remote:
             yield piece
 
     def size(self, name: str) -> int | None:
-        """Bytes of an object; where the service does not list them, as the manifest says."""
+        """Return the size of an object; the manifest gives it if the service does not list objects.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+
+        Returns
+        -------
+        int or None
+            Bytes; None if there is no such object.
+        """
         if name == MANIFEST:
-            return len(self._manifest)
+            return len(self._raw_manifest)
         if self._listed is None:
-            found = self.said["objects"].get(name)
-            return None if found is None else int(found["size"])
+            entry = self.manifest["objects"].get(name)
+            return None if entry is None else int(entry["size"])
         return self._listed[name].size if name in self._listed else None
 
     def digest(self, name: str) -> str:
-        """Hex sha256 of an object; where it is missing or too long, that."""
+        """Return the sha256 of an object.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object.
+
+        Returns
+        -------
+        str
+            Hexadecimal digest; if the object is missing or too long, words that say so.
+        """
         made = hashlib.sha256()
         try:
             for piece in self.pieces(name):
@@ -97,12 +187,38 @@ class Remote:
         return made.hexdigest()
 
     def zarr(self) -> StoreLike:
-        """The objects of the manifest, each compared with it."""
-        return self._told
+        """Return the objects of the manifest, each of which is compared with it when read.
+
+        Returns
+        -------
+        StoreLike
+            A read-only zarr store.
+        """
+        return self._verified
 
 
 class RemoteArchive(Archive):
-    """A packed store at a URL: its directory is fetched, then the parts of members that are asked for."""
+    """A packed store at a URL: its directory is fetched, then only the parts of members that are read.
+
+    Parameters
+    ----------
+    objects : Objects
+        The objects at the URL of the folder that has the archive.
+    name : str
+        File name of the archive.
+
+    Attributes
+    ----------
+    manifest : dict of str to Any
+        The store's manifest.
+
+    Raises
+    ------
+    SchemaError
+        The file is missing or is no archive, or its manifest is of a newer schema.
+    VerificationError
+        The archive has members that no store has, or its manifest is broken; every problem.
+    """
 
     consolidated = True
     at_once = AT_ONCE
@@ -120,15 +236,28 @@ class RemoteArchive(Archive):
             raise SchemaError(message("file", got, rule, url, "Correct the URL")) from None
         if self.problems:
             raise VerificationError(self.problems)
-        self.said: dict[str, Any] = manifest.read(self)
-        self._told = ManifestObjects(self, self.said["objects"])
+        self.manifest: dict[str, Any] = manifest.read(self)
+        self._verified = ManifestObjects(self, self.manifest["objects"])
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the open file, which only its directory was read from."""
+        """Leave out the open file, which only the directory was read from."""
         return {name: value for name, value in self.__dict__.items() if name != "_source"}
 
     def part(self, name: str, start: int, stop: int) -> bytes:
-        """The bytes of a member from start to stop."""
+        """Read a part of a member.
+
+        Parameters
+        ----------
+        name : str
+            Name of the member.
+        start, stop : int
+            First byte, and the byte after the last one.
+
+        Returns
+        -------
+        bytes
+            The bytes from start to stop.
+        """
         if name not in self._starts:
             offset = self._members[name].header_offset
             header = _LOCAL_HEADER.unpack(self._objects.read(self._name, offset, offset + _LOCAL_HEADER.size))
@@ -137,7 +266,23 @@ class RemoteArchive(Archive):
         return self._objects.read(self._name, first + start, first + stop)
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """A member, piece by piece; FileNotFoundError where there is none."""
+        """Read a member piece by piece.
+
+        Parameters
+        ----------
+        name : str
+            Name of the member.
+
+        Yields
+        ------
+        bytes
+            The next piece.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such member.
+        """
         if name not in self._members:
             raise FileNotFoundError(2, "No such file or directory", name)
         size = self._members[name].file_size
@@ -145,27 +290,33 @@ class RemoteArchive(Archive):
             yield self.part(name, start, min(start + _PIECE, size))
 
     def zarr(self) -> StoreLike:
-        """The members, each compared with the manifest."""
-        return self._told
+        """Return the members that the manifest lists, each of which is compared with it when read.
+
+        Returns
+        -------
+        StoreLike
+            A read-only zarr store.
+        """
+        return self._verified
 
 
-def _manifest(objects: Objects) -> bytes:
-    found = b""
+def _fetched_manifest(objects: Objects) -> bytes:
+    content = b""
     try:
         for piece in objects.pieces(MANIFEST):
-            found += piece
-            if len(found) > MOST_MANIFEST_BYTES:
+            content += piece
+            if len(content) > MOST_MANIFEST_BYTES:
                 where = objects.url / MANIFEST
                 rule = f"at most {MOST_MANIFEST_BYTES} bytes"
                 raise VerificationError(message("manifest", "longer", rule, where, "Do not use this store"))
     except FileNotFoundError:
         rule, action = "a complete store, with manifest.json", "Correct the URL, or push the store to its end"
         raise SchemaError(message("URL", "without a manifest", rule, objects.url, action)) from None
-    return found
+    return content
 
 
 class _RangeFile(io.RawIOBase):
-    """An object as a file that can be read anywhere: what zipfile wants."""
+    """An object at a URL as a seekable file, as zipfile needs it."""
 
     def __init__(self, objects: Objects, name: str) -> None:
         self._objects, self._name, self._at = objects, name, 0
@@ -188,7 +339,7 @@ class _RangeFile(io.RawIOBase):
         stop = min(self._at + len(buffer), self._size)
         if stop <= self._at:
             return 0
-        found = self._objects.read(self._name, self._at, stop)
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
+        content = self._objects.read(self._name, self._at, stop)
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)

@@ -1,7 +1,7 @@
-"""A packed store: one zip file, its members stored as they are, so that chunks are read in place.
+"""A packed store: one zip file whose members are stored uncompressed, so that chunks are read in place.
 
-A zip can say much that a store never does: paths that leave it, links, one name twice, sizes that are not
-those of its bytes. All of it is looked for in the directory of the archive, before a member is read.
+A zip file can contain what no store has: paths that lead out of it, links, one name twice, sizes that are not
+those of its bytes. The directory of the archive is checked for all of these before any member is read.
 """
 
 from __future__ import annotations
@@ -24,19 +24,31 @@ from qloc.store.files.place import is_inside
 from qloc.store.files.url import Url
 
 SUFFIX: Final = ".zip"
+"""Ending of the names of packed stores."""
+
 _PIECE: Final = 2**20
 _LOCAL_HEADER: Final = 30
 _ACTION: Final = "Do not use this archive; take it from its source again"
 UNREADABLE: Final = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError)
+"""What zipfile raises for a broken archive."""
 
 
 class Archive:
     """A store as one file; a :class:`~qloc.store.files.place.Place`.
 
+    Parameters
+    ----------
+    path : Path or Url
+        The file, or its URL.
+    source : zipfile.ZipFile
+        The open file.
+
     Attributes
     ----------
-    path : the file, or its URL.
-    problems : what its directory says that no store's would.
+    path : Path or Url
+        The file, or its URL.
+    problems : tuple of str
+        What the directory of the archive says that no store's does, one message each.
     """
 
     path: Path | Url
@@ -51,11 +63,22 @@ class Archive:
 
     @classmethod
     def inspect(cls, path: Path) -> Archive:
-        """The archive at a path, with whatever problems it has.
+        """Open the archive at a path, whatever problems it has.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+
+        Returns
+        -------
+        Archive
+            The archive, with its ``problems``.
 
         Raises
         ------
-        SchemaError : the file is no zip, or cannot be read.
+        SchemaError
+            The file is no zip file, or cannot be read.
         """
         try:
             return cls(path, zipfile.ZipFile(path))
@@ -66,33 +89,84 @@ class Archive:
 
     @classmethod
     def open(cls, path: Path) -> Archive:
-        """The archive at a path, if it has no problem.
+        """Open the archive at a path if it has no problem.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+
+        Returns
+        -------
+        Archive
+            The archive.
 
         Raises
         ------
-        SchemaError : the file is no zip, or cannot be read.
-        VerificationError : it has members that no store has; every problem.
+        SchemaError
+            The file is no zip file, or cannot be read.
+        VerificationError
+            It has members that no store has; every problem.
         """
-        found = cls.inspect(path)
-        if found.problems:
-            raise VerificationError(found.problems)
-        return found
+        archive = cls.inspect(path)
+        if archive.problems:
+            raise VerificationError(archive.problems)
+        return archive
 
     def names(self) -> Iterator[str]:
-        """Every member, sorted."""
+        """List every member, sorted.
+
+        Yields
+        ------
+        str
+            The next name.
+        """
         yield from sorted(self._members)
 
     def size(self, name: str) -> int | None:
-        """Bytes of a member, as its directory says; None where there is none."""
+        """Return the size of a member, as the directory of the archive gives it.
+
+        Parameters
+        ----------
+        name : str
+            Name of the member.
+
+        Returns
+        -------
+        int or None
+            Bytes; None if there is no such member.
+        """
         info = self._members.get(name)
         return None if info is None else info.file_size
 
     def read(self, name: str) -> bytes:
-        """A whole member; raises OSError where it is missing or broken."""
+        """Read a whole member; raise OSError if it is missing or broken.
+
+        Parameters
+        ----------
+        name : str
+            Name of the member.
+
+        Returns
+        -------
+        bytes
+            Its content.
+        """
         return b"".join(self.pieces(name))
 
     def digest(self, name: str) -> str:
-        """Hex sha256 of a member; where it cannot be read, why."""
+        """Return the sha256 of a member.
+
+        Parameters
+        ----------
+        name : str
+            Name of the member.
+
+        Returns
+        -------
+        str
+            Hexadecimal digest; if the member cannot be read, words that say why.
+        """
         made = hashlib.sha256()
         try:
             for piece in self.pieces(name):
@@ -104,7 +178,25 @@ class Archive:
         return made.hexdigest()
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """A member, piece by piece; raises OSError where it is missing or broken."""
+        """Read a member piece by piece.
+
+        Parameters
+        ----------
+        name : str
+            Name of the member.
+
+        Yields
+        ------
+        bytes
+            The next piece.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such member.
+        OSError
+            The member is broken.
+        """
         info = self._members.get(name)
         if info is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
@@ -116,7 +208,13 @@ class Archive:
             raise OSError(errno.EIO, str(error), name) from None
 
     def zarr(self) -> StoreLike:
-        """A ZipStore of its own, read only."""
+        """Return a read-only ZipStore of its own.
+
+        Returns
+        -------
+        StoreLike
+            A zarr store.
+        """
         return ZipStore(str(self.path), mode="r")
 
 
@@ -146,7 +244,7 @@ def _problems(path: Path | Url, infos: list[zipfile.ZipInfo], end: int) -> Itera
 
 
 def _overlaps(at: str, infos: list[zipfile.ZipInfo], end: int) -> Iterator[str]:
-    """Members that share bytes: few bytes would unpack to many."""
+    """Yield members that share bytes: a few bytes would unpack to many."""
     placed = sorted((info.header_offset, info) for info in infos) if _distinct(infos) else []
     if len(placed) != len(infos):
         yield message("members", "at one place in the archive", "each with bytes of its own", at, _ACTION)

@@ -19,7 +19,7 @@ from qloc.store.repair import rebuild_object
 from qloc.store.repair.damage import Damage
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.phase_variables import COPIED
-from qloc.store.schema.variables import FACTS, Variable, fact_column, typed
+from qloc.store.schema.variables import FACTS, Variable, as_stored, fact_column
 from qloc.store.schema.zarr_arrays import stored
 from qloc.store.units import ledger
 from qloc.store.units.activation_sums import summed
@@ -180,7 +180,7 @@ class Stage:
     def _facts(self, name: str, region: Region) -> Array | None:
         group, column, *_ = name.split("/")
         values = self.columns.get(column) if group == _FACTS else None
-        return None if values is None else typed(values, fact_column(column, values).dtype)[region]
+        return None if values is None else as_stored(values, fact_column(column, values).dtype)[region]
 
     def _agree(self) -> None:
         """Let every array of the phase take the units whose numbers differ from this run."""

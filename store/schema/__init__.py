@@ -1,1 +1,1 @@
-"""The contract: groups, variables, dims, dtypes, sizes, versions, and the manifest."""
+"""Schema, the contract of a store: groups, variables, dims, dtypes, sizes, versions, and the manifest."""

@@ -1,4 +1,4 @@
-"""The layout of one store: its tier, its sizes, its units; from them the shape of every array."""
+"""The layout of one store: its tier, sizes and units, which determine the shape of every array."""
 
 from __future__ import annotations
 
@@ -29,13 +29,33 @@ from qloc.vocabulary import FACT, HEAD, LAYER, METHOD, NEURON, QUERY, QUERY_OF_F
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What the arrays of one store look like; kept in the root attributes, so that any process can read it.
+    """The tier, sizes and units of one store; kept in the root attributes, so that any process can read them.
 
     Attributes
     ----------
-    sizes : length of every axis but ``slot``, which is known when the last unit is, and but those of phases.
-    relations : those that /statistics has sums of; none in a store of before there were any.
-    phases : the layouts of the phases that were appended, by name.
+    tier : {"panel", "dense"}
+        Whether signals are kept for each fact's panel of neurons, or for the whole network.
+    floor : float
+        Smallest share of the maximum attribution that puts a neuron into a panel, in [0, 1).
+    capacity : int
+        Largest number of neurons in a panel.
+    store_dtype : {"float32", "float64"}
+        Floating type of the stored signals.
+    methods : tuple of str
+        Names of the attribution methods.
+    sizes : mapping of str to int
+        Length of every axis, except ``slot``, which is known after the last unit, and the axes of phases.
+    units : tuple of Unit
+        The units, in order.
+    relations : tuple of str
+        Relations that /statistics has sums of; empty in stores older than these sums.
+    phases : mapping of str to PhaseLayout
+        Layouts of the phases that were appended, by name.
+
+    Raises
+    ------
+    InputError
+        The tier, floor, capacity or store dtype is not allowed; every problem.
     """
 
     tier: Tier
@@ -69,7 +89,26 @@ class Layout:
 
     @classmethod
     def of(cls, outline: Outline, *, tier: Tier, floor: float, capacity: int, store_dtype: str) -> Layout:
-        """The layout of the store that an outline and the store's own parameters lead to."""
+        """Return the layout for an outline and the parameters of the store.
+
+        Parameters
+        ----------
+        outline : Outline
+            Facts, methods, sizes and units of the study.
+        tier : {"panel", "dense"}
+            Which values of the signals are kept.
+        floor : float
+            Floor of the panels, in [0, 1).
+        capacity : int
+            Largest number of neurons in a panel.
+        store_dtype : {"float32", "float64"}
+            Floating type of the stored signals.
+
+        Returns
+        -------
+        Layout
+            The layout, without phases.
+        """
         return cls(
             tier=tier,
             floor=float(floor),
@@ -83,12 +122,20 @@ class Layout:
 
     @classmethod
     def read(cls, attrs: Mapping[str, Any], phases: Mapping[str, Any]) -> Layout:
-        """The layout that :meth:`attrs` wrote, with the phases that were appended to it since.
+        """Read the layout that :meth:`attrs` wrote, and the phases that have been appended since.
 
         Parameters
         ----------
-        phases : what :meth:`PhaseLayout.attrs` wrote, by phase; those that this version does not know are
-            left out: whatever is in them, the rest is as it was.
+        attrs : mapping
+            What :meth:`attrs` returned.
+        phases : mapping of str to mapping
+            What :meth:`PhaseLayout.attrs` returned, by phase. Phases that this version does not know are
+            left out; the rest of the store is read as if they were not there.
+
+        Returns
+        -------
+        Layout
+            The layout.
         """
         units = tuple(
             Unit(number=n, first_fact=a, last_fact=b, first_query=c, last_query=d)
@@ -102,7 +149,13 @@ class Layout:
         return layout
 
     def attrs(self) -> dict[str, Any]:
-        """As JSON, but for phases; a unit is [first_fact, last_fact, first_query, last_query], half open."""
+        """Return the layout without its phases, as JSON.
+
+        Returns
+        -------
+        dict of str to Any
+            A unit is written as [first_fact, last_fact, first_query, last_query], both ranges half open.
+        """
         units = [[u.first_fact, u.last_fact, u.first_query, u.last_query] for u in self.units]
         names = ("tier", "floor", "capacity", "store_dtype")
         own = {name: getattr(self, name) for name in names}
@@ -110,12 +163,18 @@ class Layout:
         return {**own, **lists, "sizes": dict(self.sizes), "units": units}
 
     def signals_attrs(self) -> dict[str, Any]:
-        """What is needed to read /signals alone: groups inherit nothing."""
+        """Return the attributes of /signals that make it readable alone: groups inherit nothing.
+
+        Returns
+        -------
+        dict of str to Any
+            ``n_neurons`` of a layer, ``tier`` and ``floor``.
+        """
         return {"n_neurons": self.sizes[NEURON], "tier": self.tier, "floor": self.floor}
 
     @property
     def n_network(self) -> int:
-        """Neurons of the whole network."""
+        """Number of neurons of the whole network."""
         return self.sizes[LAYER] * self.sizes[NEURON]
 
     @property
@@ -124,19 +183,51 @@ class Layout:
         return replace(self, phases={})
 
     def variables(self) -> tuple[Variable, ...]:
-        """Every array but those of /facts; no attention where it cannot be recorded."""
+        """Return every array of the store except those of /facts.
+
+        Returns
+        -------
+        tuple of Variable
+            Attention is left out where it cannot be recorded, statistics where no relation has two facts.
+        """
         attention = ATTENTION if self.sizes[HEAD] else ()
         statistics = STATISTICS if self.relations else ()
         appended = (variable for phase in self.phases.values() for variable in phase.variables())
         return (*QUERIES, *SIGNALS[self.tier], *attention, *GRAMS, *statistics, *appended)
 
     def dtype(self, variable: Variable) -> str:
-        """Zarr dtype of a variable in this store."""
+        """Return the Zarr dtype of a variable in this store.
+
+        Parameters
+        ----------
+        variable : Variable
+            The variable.
+
+        Returns
+        -------
+        str
+            Its dtype, with the store's own floating type for :data:`~qloc.store.schema.variables.STORED`.
+        """
         return self.store_dtype if variable.dtype == STORED else variable.dtype
 
     def shape(self, variable: Variable, n_slots: int, unit: Unit | None = None) -> tuple[int, ...]:
-        """Shape of a variable in the whole store, or in one unit's file."""
-        phase = next((found for found in self.phases.values() if variable.group in found.groups), None)
+        """Return the shape of a variable in the whole store, or in the file of one unit.
+
+        Parameters
+        ----------
+        variable : Variable
+            The variable.
+        n_slots : int
+            Length of the axis ``slot``.
+        unit : Unit, optional
+            The unit; the axes ``query`` and ``fact`` then have its lengths.
+
+        Returns
+        -------
+        tuple of int
+            The length of each dim.
+        """
+        phase = next((layout for layout in self.phases.values() if variable.group in layout.groups), None)
         sizes = {
             **self.sizes,
             **(phase.lengths if phase else {}),
@@ -150,7 +241,18 @@ class Layout:
         return tuple(sizes[dim] for dim in variable.dims)
 
     def labels(self, variable: Variable) -> tuple[str, ...] | None:
-        """What a coordinate along its own axis holds; None of another variable."""
+        """Return the labels that a coordinate holds along its own axis.
+
+        Parameters
+        ----------
+        variable : Variable
+            The variable.
+
+        Returns
+        -------
+        tuple of str or None
+            The labels; None if the variable is no such coordinate.
+        """
         if variable.dims != (variable.name,):
             return None
         own = {METHOD: self.methods, RELATION: self.relations}

@@ -1,8 +1,8 @@
-"""The manifest: what a complete store is made of. Only a store with a valid manifest is complete.
+"""The manifest: a list of every object of a complete store. Only a store with a valid manifest is complete.
 
-``manifest.json`` is canonical JSON: the sha256 and size of every other object, all metadata once more (so
-that any can be rebuilt), what the numbers were made with and when, the notes of units, and at its end its own
-sha256, taken without that field.
+``manifest.json`` is canonical JSON. It holds the sha256 and size of every other object, all metadata once
+more (so that any object can be rebuilt), what the numbers were made with and when, the notes of units, and
+at its end its own sha256, which is computed without that field.
 """
 
 from __future__ import annotations
@@ -26,22 +26,30 @@ from qloc.store.schema.versions import refuse_newer
 
 _KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
 METADATA: Final = "metadata"
-"""The root's zarr.json with the consolidated metadata; the first manifests had none."""
+"""Key of the root's zarr.json, with all metadata consolidated in it; the first manifests had none."""
 
 _OWN: Final = "sha256"
 _LIBRARIES: Final = ("numpy", "zarr")
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 
-MOST_BYTES: Final = 2**48
-"""Of an object."""
+MOST_OBJECT_BYTES: Final = 2**48
+"""Largest size of an object that a manifest may give, in bytes."""
 
 
 def objects(store: Path | Place, *, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
-    """Every file of a store but the manifest, by its path inside, sorted.
+    """List every file of a store except the manifest, by its path inside the store, sorted.
 
     Parameters
     ----------
-    leave_out : names of folders at the top that are no part of the finished store.
+    store : Path or Place
+        The store.
+    leave_out : tuple of str
+        Top-level folders that are no part of the finished store.
+
+    Yields
+    ------
+    str
+        The next name.
     """
     for name in place_at(store).names():
         top, _, inside = name.partition("/")
@@ -57,18 +65,27 @@ def write(
     notes: Mapping[str, Any],
     leave_out: tuple[str, ...],
 ) -> None:
-    """Hash every object and write the manifest, durably and at once.
+    """Hash every object, and write the manifest durably in one step.
 
     Parameters
     ----------
-    run : what the command says of itself, JSON only: versions, device, times.
-    notes : what is to be known of single units, by their number.
+    store : Path
+        The store's folder, with every object in place.
+    schema_version : int
+        Version of the schema.
+    run : mapping
+        What the command says of itself, JSON only: versions, device, times.
+    notes : mapping
+        Notes of single units, by unit number.
+    leave_out : tuple of str
+        Top-level folders that are no part of the finished store.
 
     Raises
     ------
-    StorageError : the disk refused.
+    StorageError
+        The disk refused.
     """
-    found = {
+    listed = {
         name: {"sha256": file_digest(store / name), "size": (store / name).stat().st_size}
         for name in objects(store, leave_out=leave_out)
     }
@@ -76,7 +93,7 @@ def write(
         "libraries": libraries(),
         METADATA: json.loads((store / ROOT).read_bytes()),
         "notes": dict(notes),
-        "objects": found,
+        "objects": listed,
         "run": dict(run),
         "schema_version": schema_version,
     }
@@ -84,11 +101,19 @@ def write(
 
 
 def replace(store: Path, content: Mapping[str, Any]) -> None:
-    """Write a manifest of this content, durably and at once, with its own sha256.
+    """Write a manifest with given content and its own sha256, durably and in one step.
+
+    Parameters
+    ----------
+    store : Path
+        The store's folder.
+    content : mapping
+        Everything but the manifest's own sha256.
 
     Raises
     ------
-    StorageError : the disk refused; the one there was still is.
+    StorageError
+        The disk refused; the old manifest is unchanged.
     """
     write_bytes(store / MANIFEST, _sealed(content))
 
@@ -98,50 +123,83 @@ def _sealed(content: Mapping[str, Any]) -> bytes:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of what writes arrays."""
+    """Return the versions of Python and of the libraries that write arrays.
+
+    Returns
+    -------
+    dict of str to str
+        Versions by name.
+    """
     return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
 
 
 def appended(
     store: Path, added: Path, phase: str, *, run: Mapping[str, Any], notes: Mapping[str, Any]
 ) -> bytes:
-    """The manifest of a complete store once the objects in ``added`` are in it too, or in place of its own.
+    """Return the manifest of a complete store after objects of a phase are added or replace its own.
 
-    What the manifest says of the other objects stays as it is, unread: a bit that was flipped since is still
-    told.
+    What the manifest says of the other objects stays as it is, and these objects are not read: a bit that has
+    flipped since is still detected.
 
     Parameters
     ----------
-    run : what the command says of itself; kept with the library versions under ``phases`` of the store's.
-    notes : of the phase's units, by their number; kept as ``PHASE/NUMBER``.
+    store : Path
+        The complete store.
+    added : Path
+        Folder with the objects of the phase.
+    phase : str
+        Name of the phase.
+    run : mapping
+        What the command says of itself; kept with the library versions under ``phases`` of the store's
+        ``run``.
+    notes : mapping
+        Notes of the phase's units, by unit number; kept as ``PHASE/NUMBER``.
+
+    Returns
+    -------
+    bytes
+        The new manifest, to be written.
 
     Raises
     ------
-    VerificationError : the store has no valid manifest.
+    VerificationError
+        The store has no valid manifest.
     """
-    said = read(store)
-    found = {
+    before = read(store)
+    listed = {
         name: {"sha256": file_digest(added / name), "size": (added / name).stat().st_size}
         for name in objects(added)
     }
-    phases = {**said["run"].get("phases", {}), phase: {**run, "libraries": libraries()}}
+    phases = {**before["run"].get("phases", {}), phase: {**run, "libraries": libraries()}}
     content = {
-        **{key: said[key] for key in _KEYS},
+        **{key: before[key] for key in _KEYS},
         METADATA: json.loads((added / ROOT).read_bytes()),
-        "notes": {**said["notes"], **{f"{phase}/{number}": note for number, note in notes.items()}},
-        "objects": {**said["objects"], **found},
-        "run": {**said["run"], "phases": phases},
+        "notes": {**before["notes"], **{f"{phase}/{number}": note for number, note in notes.items()}},
+        "objects": {**before["objects"], **listed},
+        "run": {**before["run"], "phases": phases},
     }
     return _sealed(content)
 
 
 def read(store: Path | Place) -> dict[str, Any]:
-    """The manifest of a complete store.
+    """Read the manifest of a complete store.
+
+    Parameters
+    ----------
+    store : Path or Place
+        The store.
+
+    Returns
+    -------
+    dict of str to Any
+        Its content, with its own sha256.
 
     Raises
     ------
-    SchemaError : it is of a newer schema.
-    VerificationError : it is missing, or not the canonical bytes of a manifest with its own sha256.
+    SchemaError
+        It is of a newer schema.
+    VerificationError
+        It is missing, or not the canonical bytes of a manifest with its own sha256.
     """
     place = place_at(store)
     path = place.path / MANIFEST
@@ -155,83 +213,96 @@ def read(store: Path | Place) -> dict[str, Any]:
 
 
 def parsed(raw: bytes, path: Path | Url) -> dict[str, Any]:
-    """The manifest that bytes are.
+    """Parse the bytes of a manifest.
 
     Parameters
     ----------
-    path : where they were found, for the error.
+    raw : bytes
+        The content of ``manifest.json``.
+    path : Path or Url
+        Where the bytes were read, for messages.
+
+    Returns
+    -------
+    dict of str to Any
+        The content, with its own sha256.
 
     Raises
     ------
-    SchemaError : they are of a newer schema.
-    VerificationError : they are not the canonical bytes of a manifest with its own sha256.
+    SchemaError
+        The manifest is of a newer schema.
+    VerificationError
+        The bytes are not the canonical bytes of a manifest with its own sha256, or its list of objects has
+        entries that no store has.
     """
     try:
-        found = json.loads(raw)
-        canonical_bytes = canonical(found)
+        content = json.loads(raw)
+        canonical_bytes = canonical(content)
     except ValueError as error:
         raise VerificationError(_broken("manifest", type(error).__name__, "canonical JSON", path)) from None
     if canonical_bytes != raw:
         got = f"{len(raw)} bytes with sha256 {hashlib.sha256(raw).hexdigest()}"
         raise VerificationError(_broken("manifest", got, "canonical JSON", path))
-    _refuse_newer(found, path)
-    if not _is_manifest(found):
-        got = ", ".join(found) if isinstance(found, dict) else type(found).__name__
+    _refuse_newer(content, path)
+    if not _is_manifest(content):
+        got = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise VerificationError(_broken("manifest", got, f"the keys {', '.join((*_KEYS, _OWN))}", path))
-    own = _digest(found)
-    if own != found[_OWN]:
+    own = _digest(content)
+    if own != content[_OWN]:
         raise VerificationError(
-            _broken("sha256 of the manifest", own, f"{found[_OWN]}, as it says itself", path)
+            _broken("sha256 of the manifest", own, f"{content[_OWN]}, as it says itself", path)
         )
-    if problems := list(_listed(found["objects"], path)):
+    if problems := list(_object_problems(content["objects"], path)):
         raise VerificationError(problems)
-    return dict(found)
+    return dict(content)
 
 
-def _refuse_newer(found: Any, path: Path | Url) -> None:
-    """Refuse what a later version wrote, whatever else is in it; a damaged number is no version."""
-    if isinstance(found, dict) and found.get(_OWN) == _digest(found):
-        run = found.get("run")
+def _refuse_newer(content: Any, path: Path | Url) -> None:
+    """Refuse what a later version wrote, whatever else is in it; a damaged number counts as no version."""
+    if isinstance(content, dict) and content.get(_OWN) == _digest(content):
+        run = content.get("run")
         writer = run.get("qloc") if isinstance(run, dict) else None
-        refuse_newer(found.get("schema_version"), path.parent, writer)
+        refuse_newer(content.get("schema_version"), path.parent, writer)
 
 
-def _is_manifest(found: Any) -> bool:
-    if not isinstance(found, dict) or set(found) - {METADATA} != {*_KEYS, _OWN}:
+def _is_manifest(content: Any) -> bool:
+    if not isinstance(content, dict) or set(content) - {METADATA} != {*_KEYS, _OWN}:
         return False
-    return isinstance(found.get(METADATA, {}), dict)
+    return isinstance(content.get(METADATA, {}), dict)
 
 
 def _digest(content: Mapping[str, Any]) -> str:
     return digest({key: value for key, value in content.items() if key != _OWN})
 
 
-def _listed(found: Any, path: Path | Url) -> Iterator[str]:
-    """What the list of objects says that no store's would: nothing of it may be used as a path before."""
+def _object_problems(listed: Any, path: Path | Url) -> Iterator[str]:
+    """Yield what is wrong with the list of objects: no name may be used as a path before this check."""
     at, action = str(path), "Do not use this store; take it from its source again"
-    if not isinstance(found, dict):
-        yield message("objects of the manifest", type(found).__name__, "an object's size by name", at, action)
+    if not isinstance(listed, dict):
+        yield message(
+            "objects of the manifest", type(listed).__name__, "an object's size by name", at, action
+        )
         return
-    folders = {"/".join(name.split("/")[:n]) for name in found for n in range(1, name.count("/") + 1)}
-    for name, said in found.items():
+    folders = {"/".join(name.split("/")[:n]) for name in listed for n in range(1, name.count("/") + 1)}
+    for name, entry in listed.items():
         if not is_inside(name) or name == MANIFEST:
             yield message("name of an object", name, "a path inside the store", at, action)
         elif name in folders:
             yield message(f"object {name!r}", "a file and a folder", "one of them", at, action)
-        if not _is_entry(said):
-            rule = f"its sha256 in hex, and its size, at most {MOST_BYTES} bytes"
-            yield message(f"object {name!r}", said, rule, at, action)
+        if not _is_entry(entry):
+            rule = f"its sha256 in hex, and its size, at most {MOST_OBJECT_BYTES} bytes"
+            yield message(f"object {name!r}", entry, rule, at, action)
 
 
-def _is_entry(said: Any) -> bool:
-    if not isinstance(said, dict) or set(said) != {"sha256", "size"}:
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or set(entry) != {"sha256", "size"}:
         return False
-    size, made = said["size"], said["sha256"]
+    size, sha256 = entry["size"], entry["sha256"]
     return (
         type(size) is int
-        and 0 <= size <= MOST_BYTES
-        and isinstance(made, str)
-        and _SHA256.fullmatch(made) is not None
+        and 0 <= size <= MOST_OBJECT_BYTES
+        and isinstance(sha256, str)
+        and _SHA256.fullmatch(sha256) is not None
     )
 
 

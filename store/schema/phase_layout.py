@@ -1,4 +1,4 @@
-"""The layout of one phase after ``signals``: its labels and sizes; from them the shape of its arrays."""
+"""The layout of one phase after ``signals``: labels and sizes, which determine the shape of its arrays."""
 
 from __future__ import annotations
 
@@ -18,11 +18,20 @@ _ACTION: Final = "Make outlines as qloc.block says"
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseLayout:
-    """What the arrays of one phase look like; kept in the root attributes, under ``phases``.
+    """The labels and sizes of one phase; kept in the root attributes, under ``phases``.
 
     Attributes
     ----------
-    labels, sizes, absent, added : as in :class:`~qloc.block.PhaseOutline`.
+    phase : str
+        Name of the phase: ``interventions`` or ``edits``.
+    labels : mapping of str to tuple of str
+        Labels of each labelled axis.
+    sizes : mapping of str to int
+        Length of each other axis of the phase's own.
+    absent : tuple of str
+        Groups that this phase does not have here.
+    added : tuple of str
+        Optional groups that it has here.
     """
 
     phase: str
@@ -33,15 +42,24 @@ class PhaseLayout:
 
     @classmethod
     def of(cls, outline: PhaseOutline, store_sizes: Collection[str]) -> Self:
-        """The layout that an outline leads to.
+        """Return the layout for the outline of a phase.
 
         Parameters
         ----------
-        store_sizes : names of the axes whose length the store knows.
+        outline : PhaseOutline
+            Labels, sizes and groups of the phase.
+        store_sizes : collection of str
+            Names of the axes whose length the store knows.
+
+        Returns
+        -------
+        PhaseLayout
+            The layout, without axes that only absent groups have.
 
         Raises
         ------
-        InputError : an outline that no store can hold; every problem.
+        InputError
+            No store can hold the outline; every problem.
         """
         if problems := _problems(outline, store_sizes):
             raise InputError(problems)
@@ -56,30 +74,55 @@ class PhaseLayout:
 
     @classmethod
     def read(cls, phase: str, attrs: Mapping[str, Any]) -> Self:
-        """The layout that :meth:`attrs` wrote; raises as what is wrong with it may."""
-        labels = {str(dim): tuple(map(str, found)) for dim, found in attrs["labels"].items()}
+        """Read the layout that :meth:`attrs` wrote; wrong attributes raise whatever error they lead to.
+
+        Parameters
+        ----------
+        phase : str
+            Name of the phase.
+        attrs : mapping
+            What :meth:`attrs` returned.
+
+        Returns
+        -------
+        PhaseLayout
+            The layout.
+        """
+        labels = {str(dim): tuple(map(str, names)) for dim, names in attrs["labels"].items()}
         sizes = {str(dim): int(size) for dim, size in attrs["sizes"].items()}
         named = {name: tuple(attrs.get(name, ())) for name in ("absent", "added")}
         return cls(phase=phase, labels=labels, sizes=sizes, **named)
 
     def attrs(self) -> dict[str, Any]:
-        """As JSON."""
-        labels = {dim: list(found) for dim, found in self.labels.items()}
+        """Return the layout as JSON.
+
+        Returns
+        -------
+        dict of str to Any
+            ``labels``, ``sizes``, ``absent``, and ``added`` if there are such groups.
+        """
+        labels = {dim: list(names) for dim, names in self.labels.items()}
         added = {"added": list(self.added)} if self.added else {}
         return {"labels": labels, "sizes": dict(self.sizes), "absent": list(self.absent), **added}
 
     def variables(self) -> tuple[Variable, ...]:
-        """Every array of the phase."""
+        """Return every array of the phase.
+
+        Returns
+        -------
+        tuple of Variable
+            The variables, in the order of the schema.
+        """
         return tuple(variable for variable in PHASES[self.phase] if _is_there(variable, self))
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups of the phase, in order."""
+        """The groups of the phase, in the order of the schema."""
         return tuple(dict.fromkeys(variable.group for variable in self.variables()))
 
     @property
     def lengths(self) -> dict[str, int]:
-        """Length of every axis of the phase's own."""
+        """The length of every axis of the phase's own."""
         return {**{dim: len(labels) for dim, labels in self.labels.items()}, **self.sizes}
 
 
@@ -89,7 +132,7 @@ def _is_there(variable: Variable, phase: PhaseLayout | PhaseOutline) -> bool:
 
 
 def _axes(outline: PhaseOutline, store_sizes: Collection[str]) -> set[str]:
-    """The axes of the phase's own that the groups which are not absent have."""
+    """Return the axes of the phase's own that its groups use."""
     present = (variable for variable in PHASES[outline.phase] if _is_there(variable, outline))
     return {dim for variable in present for dim in variable.dims if dim not in store_sizes}
 

@@ -1,6 +1,6 @@
-"""The schema of what is not /signals and its kin: statistics of relations, interventions, edits.
+"""The schema of statistics by relation, interventions and edits, as frozen data.
 
-As :mod:`qloc.store.schema.variables`, part of the contract that docs/store.md tells to others.
+Like :mod:`qloc.store.schema.variables`, this is part of the contract that docs/store.md describes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The schema as frozen data: groups, variables, dims, dtypes, missing values.
 
-This is the contract that docs/store.md tells to others. A variable may be added; none changes its name, dims
-or meaning without a new :data:`SCHEMA_VERSION`.
+This is the contract that docs/store.md describes. A variable may be added; none changes its name, dims or
+meaning without a new :data:`SCHEMA_VERSION`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ from qloc.vocabulary import (
 )
 
 SCHEMA_VERSION: Final = 1
+"""Version of the schema that this version of qloc writes."""
+
 STRING: Final = "string"
+"""Zarr dtype of variable-length UTF-8."""
+
 STORED: Final = "stored"
 """Stands for the store's own floating type (``--store-dtype``)."""
 
@@ -46,8 +50,16 @@ class Variable:
 
     Attributes
     ----------
-    dtype : a Zarr dtype, :data:`STRING` (variable-length UTF-8), or :data:`STORED`.
-    meaning : what a value is; written as the array's ``long_name``.
+    group : str
+        The group, such as ``signals``.
+    name : str
+        Its name in the group.
+    dims : tuple of str
+        Names of its axes.
+    dtype : str
+        A Zarr dtype, :data:`STRING` (variable-length UTF-8), or :data:`STORED`.
+    meaning : str
+        What a value is; written as the array's ``long_name``.
     """
 
     group: str
@@ -58,17 +70,30 @@ class Variable:
 
     @property
     def path(self) -> str:
-        """Its place in the hierarchy, such as ``signals/attribution``."""
+        """The path in the hierarchy, such as ``signals/attribution``."""
         return f"{self.group}/{self.name}"
 
     @property
     def row(self) -> int | None:
-        """The axis that units cut, query or else fact; None where there is no such axis."""
+        """The number of the axis that units cut, ``query`` or else ``fact``; None without such an axis."""
         return next((self.dims.index(dim) for dim in (QUERY, FACT) if dim in self.dims), None)
 
 
 def variables(group: str, table: Mapping[str, tuple[tuple[str, ...], str, str]]) -> tuple[Variable, ...]:
-    """The variables of a group, from a table of dims, dtype and meaning."""
+    """Return the variables of a group from a table.
+
+    Parameters
+    ----------
+    group : str
+        Name of the group.
+    table : mapping of str to tuple
+        Dims, dtype and meaning of each variable, by name.
+
+    Returns
+    -------
+    tuple of Variable
+        The variables, in the order of the table.
+    """
     return tuple(
         Variable(group=group, name=name, dims=dims, dtype=dtype, meaning=meaning)
         for name, (dims, dtype, meaning) in table.items()
@@ -164,6 +189,7 @@ GRAMS: Final = variables(
     },
 )
 COORDINATES: Final = {"signals": tuple(_PER_QUERY), "grams": ("attribution_method",)}
+"""Coordinates of each group that has some."""
 
 _F: Final = (FACT,)
 FACTS: Final = variables(
@@ -180,22 +206,45 @@ FACTS: Final = variables(
         "leaks": (_F, "int8", "1 where the answer is contained in the subject, else 0"),
     },
 )
-"""What every /facts has; a fact's attributes follow under their own names."""
+"""Columns that every /facts has; attributes of facts follow under their own names."""
 
 
 def missing(dtype: str) -> Any:
-    """What stands for a missing value: NaN, −1 or the empty string."""
+    """Return the value that stands for a missing one.
+
+    Parameters
+    ----------
+    dtype : str
+        A Zarr dtype.
+
+    Returns
+    -------
+    object
+        NaN for floats, −1 for integers, the empty string for strings.
+    """
     if dtype == STRING:
         return ""
     return np.nan if dtype.startswith("float") else NO_INDEX
 
 
-def typed(values: Array, dtype: str) -> Array:
-    """Values as they are stored: contiguous, of a Zarr dtype; strings as objects, None as the empty string.
+def as_stored(values: Array, dtype: str) -> Array:
+    """Convert values to a Zarr dtype, contiguous; strings become objects, with None as the empty string.
+
+    Parameters
+    ----------
+    values : ndarray
+        The values.
+    dtype : str
+        A Zarr dtype.
+
+    Returns
+    -------
+    ndarray
+        The values, of the same shape.
 
     Examples
     --------
-    >>> typed(np.array(["a", None]), "string"), typed(np.array([True, False]), "int8")
+    >>> as_stored(np.array(["a", None]), "string"), as_stored(np.array([True, False]), "int8")
     (array(['a', ''], dtype=object), array([1, 0], dtype=int8))
     """
     if dtype == STRING:
@@ -206,7 +255,19 @@ def typed(values: Array, dtype: str) -> Array:
 
 
 def fact_column(name: str, column: Array) -> Variable:
-    """The variable that a column of /facts becomes: ours, or an attribute as string, int64 or float64.
+    """Return the variable for a column of /facts: a known one, or an attribute as string, int64 or float64.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    column : ndarray, shape (fact,)
+        Its values; their kind decides the dtype of an attribute.
+
+    Returns
+    -------
+    Variable
+        The variable, in the group ``facts``.
 
     Examples
     --------

@@ -1,9 +1,10 @@
-"""Schema versions: stores of past ones are read for ever, those of future ones are refused.
+"""Schema versions: stores of past versions stay readable for ever, stores of future versions are refused.
 
-What was added under the same version is there where the layout says so, which older stores do not. Whatever
-changes a name, dims or meaning raises :data:`~qloc.store.schema.variables.SCHEMA_VERSION`, and puts into
-:data:`UPGRADES` what makes of an older store's root attributes those of the next version; the store itself
-stays as it is. A store of each version is in tests/store/fixtures, and must give the same numbers.
+What was added under the same version is there where the layout says so, and older stores do without it. Any
+change of a name, of dims or of a meaning raises :data:`~qloc.store.schema.variables.SCHEMA_VERSION`, and
+adds to :data:`UPGRADES` a function that turns an older store's root attributes into those of the next
+version; the store itself stays as it is. A store of each version is in tests/store/fixtures, and must lead
+to the same numbers.
 """
 
 from __future__ import annotations
@@ -29,11 +30,17 @@ def refuse_newer(version: object, path: Path | Url, writer: str | None) -> None:
 
     Parameters
     ----------
-    writer : the version of qloc that wrote it, if that can be told.
+    version : object
+        The schema version that the store gives; anything but an int is left to other checks.
+    path : Path or Url
+        The store, for the message.
+    writer : str or None
+        The version of qloc that wrote it, if known.
 
     Raises
     ------
-    SchemaError : names what to update to.
+    SchemaError
+        The schema is newer; the message says what to update to.
     """
     if type(version) is int and version > variables.SCHEMA_VERSION:
         action = f"Update qloc: {f'qloc {writer}' if writer else 'a later version'} wrote this store"
@@ -42,29 +49,50 @@ def refuse_newer(version: object, path: Path | Url, writer: str | None) -> None:
 
 
 def upgraded(attributes: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    """Root attributes as the present schema has them, but for their version, whatever wrote the store.
+    """Return root attributes as the present schema has them, except for the version number itself.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Root attributes of a store of any version.
+    place : Place
+        The store, for messages.
+
+    Returns
+    -------
+    dict of str to Any
+        The attributes, with the ``schema_version`` that the store gives.
 
     Raises
     ------
-    SchemaError : the store is of a newer schema, or of none.
+    SchemaError
+        The store is of a newer schema, or its version is no whole number from 1 on.
     """
     version = attributes["schema_version"]
     refuse_newer(version, place.path, _writer(place))
     if type(version) is not int or version < 1:
         rule, action = "a whole number from 1 on", "Take the store from its source again"
         raise SchemaError(message("schema version", version, rule, str(place.path), action))
-    found = dict(attributes)
+    converted = dict(attributes)
     for n in range(version, variables.SCHEMA_VERSION):
-        found = UPGRADES[n](found)
-    return found | {"schema_version": version}
+        converted = UPGRADES[n](converted)
+    return converted | {"schema_version": version}
 
 
-def require_present(attributes: Mapping[str, Any], place: Place) -> None:
-    """Refuse to write into a store of an older schema: its units would be of two.
+def refuse_older(attributes: Mapping[str, Any], place: Place) -> None:
+    """Refuse to write into a store of an older schema: its units would be of two schemas.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Root attributes of the store.
+    place : Place
+        The store, for the message.
 
     Raises
     ------
-    SchemaError : it is of an older one.
+    SchemaError
+        The store is of an older schema.
     """
     if attributes["schema_version"] != variables.SCHEMA_VERSION:
         rule = f"{variables.SCHEMA_VERSION}, to go on with an unfinished store"
@@ -75,7 +103,7 @@ def require_present(attributes: Mapping[str, Any], place: Place) -> None:
 
 
 def _writer(place: Place) -> str | None:
-    """The version of qloc that wrote a store of whatever schema, if its manifest can be read so far."""
+    """Return the version of qloc that wrote a store of any schema, if its manifest can be read that far."""
     try:
         return str(json.loads(place.read("manifest.json"))["run"]["qloc"])
     except (OSError, ValueError, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""Zarr arrays as every store has them: chunks and shards along rows, zstd, a crc32c in each chunk."""
+"""Zarr arrays as every store has them: chunks and shards along rows, zstd, and a crc32c in each chunk."""
 
 from __future__ import annotations
 
@@ -22,17 +22,34 @@ from qloc.store.schema.variables import STRING, Variable, missing
 from qloc.vocabulary import METHOD
 
 CHUNK_BYTES: Final = 2**18
-"""What is read to see one fact; uncompressed."""
+"""Size of a chunk, which is read to see one fact; uncompressed."""
 
 SHARD_BYTES: Final = 2**25
-"""What is written at once, and one file; uncompressed."""
+"""Size of a shard, which is one file and is written in one step; uncompressed."""
 
 _STRING_BYTES: Final = 64
 _WAITING: Final = "qloc waits"
 
 
 def create(group: zarr.Group, variable: Variable, dtype: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
-    """An empty array of the store, cut along rows (and methods) into chunks with a crc32c, and shards."""
+    """Create an empty array of the store, cut along rows (and methods) into chunks and shards.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        The group that gets the array.
+    variable : Variable
+        Name, dims and meaning of the array.
+    dtype : str
+        Its Zarr dtype.
+    shape : tuple of int
+        Its shape.
+
+    Returns
+    -------
+    zarr.Array
+        The array, full of missing values.
+    """
     chunks, shards = grid(variable, dtype, shape)
     return group.create_array(
         variable.name,
@@ -50,11 +67,23 @@ def create(group: zarr.Group, variable: Variable, dtype: str, shape: tuple[int, 
 def grid(
     variable: Variable, dtype: str, shape: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Chunk and shard shape: a chunk is about CHUNK_BYTES of rows of one method, a shard about SHARD_BYTES.
+    """Choose chunk and shard shapes: a chunk is about CHUNK_BYTES of one method, a shard about SHARD_BYTES.
+
+    Parameters
+    ----------
+    variable : Variable
+        Its dims say which axis is cut.
+    dtype : str
+        Zarr dtype; a string counts as 64 bytes.
+    shape : tuple of int
+        Shape of the array.
 
     Returns
     -------
-    chunks, shards : the latter None where a single chunk holds all rows.
+    chunks : tuple of int
+        Shape of a chunk.
+    shards : tuple of int or None
+        Shape of a shard; None if a single chunk holds all rows.
     """
     axis = variable.row or 0
     chunk = [
@@ -71,23 +100,29 @@ def grid(
 
 
 def settle_metadata(folder: Path) -> None:
-    """Write metadata as canonical JSON, so that its bytes depend on no version of zarr; but for the root's.
+    """Rewrite all metadata but the root's as canonical JSON, so that no version of zarr changes their bytes.
 
     Parameters
     ----------
-    folder : files that are not canonical are written in place: it is made anew after an interruption.
+    folder : Path
+        A store being made. Files are rewritten in place, because it is made anew after an interruption.
     """
     for path in folder.glob(f"*/**/{ROOT}"):
-        found = path.read_bytes()
-        if (settled := canonical(json.loads(found))) != found:
+        raw = path.read_bytes()
+        if (settled := canonical(json.loads(raw))) != raw:
             path.write_bytes(settled)
 
 
 @contextmanager
 def whole_writes() -> Iterator[None]:
-    """Let nothing be written after what is inside: zarr leaves its other writes running where one fails.
+    """If the block fails, wait until zarr's other writes have ended: zarr leaves them running.
 
-    What is cleared away then, or made again, would else be met by what they make: a folder, a group.
+    Otherwise they would add files and groups to what is cleared away or made again next.
+
+    Yields
+    ------
+    None
+        Nothing; write inside the block.
     """
     try:
         yield
@@ -97,7 +132,7 @@ def whole_writes() -> Iterator[None]:
 
 
 async def _others() -> None:
-    """Wait for what else is running in zarr's loop, whatever comes of it, but not for others that wait."""
+    """Wait for all other tasks in zarr's loop, whatever their outcome, except those that wait here too."""
     this = asyncio.current_task()
     if this is not None:
         this.set_name(_WAITING)
@@ -106,7 +141,22 @@ async def _others() -> None:
 
 
 def put(array: zarr.Array[Any], region: tuple[slice, ...], values: Array) -> None:
-    """Write, and read back what was written."""
+    """Write a region of an array, and read it back to compare.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        The array.
+    region : tuple of slice
+        Where to write; its last slice is named in the message as the rows.
+    values : ndarray
+        What to write, of the region's shape.
+
+    Raises
+    ------
+    StorageError
+        The values read back are not those written.
+    """
     array[region] = values
     if not same(np.asarray(array[region]), values):
         where = f"{array.store_path}, rows {region[-1].start} to {region[-1].stop}"
@@ -115,14 +165,38 @@ def put(array: zarr.Array[Any], region: tuple[slice, ...], values: Array) -> Non
 
 
 def stored(folder: Path, region: tuple[slice, ...] = ()) -> Array:
-    """What the array in a folder holds, or a region of it; strings as objects."""
+    """Read the array in a folder, or a region of it.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of one array.
+    region : tuple of slice
+        What to read; empty for the whole array.
+
+    Returns
+    -------
+    ndarray
+        The values; strings as objects.
+    """
     opened: zarr.Array[Any] = zarr.open_array(folder, mode="r", zarr_format=3)
     values = np.asarray(opened[region or ...])
     return values.astype(object) if values.dtype.kind == "T" else values
 
 
 def same(got: Array, expected: Array) -> bool:
-    """Whether two arrays are equal bit by bit, strings by their text."""
+    """Tell whether two arrays are equal bit by bit, strings by their text.
+
+    Parameters
+    ----------
+    got, expected : ndarray
+        The arrays; NaNs are equal if their bits are, and −0 differs from 0.
+
+    Returns
+    -------
+    bool
+        Whether dtype (of numbers), shape and all bits are equal.
+    """
     if expected.dtype == object:
         return got.shape == expected.shape and bool((got.astype(object) == expected).all())
     if got.dtype != expected.dtype or got.shape != expected.shape:
@@ -131,5 +205,5 @@ def same(got: Array, expected: Array) -> bool:
 
 
 def _bits(values: Array) -> Array:
-    """The bits of numbers, as whole numbers of the same width."""
+    """Return the bits of numbers, as whole numbers of the same width."""
     return np.ascontiguousarray(values).reshape(-1).view(f"u{values.dtype.itemsize}")

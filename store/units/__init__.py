@@ -1,1 +1,1 @@
-"""Units: files written by workers, the ledger that makes them count, panels and streamed sums."""
+"""Units: the neurons of a Block that are kept, unit files, the ledger of units that count, and sums."""

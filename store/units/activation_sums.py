@@ -1,8 +1,8 @@
-"""Streamed sums of activations: of each relation Σ a and Σ a² over its queries, for every neuron.
+"""Streamed sums of activations: for each relation, Σ a and Σ a² over its queries, for every neuron.
 
-A unit's file carries the sums of the relations in it, in float64; assembling adds them in the order of the
-units, so that the sums are a function of the units alone. Kept in float32. Only relations that two or more
-facts were asked for have sums: they are there for means over *other* facts.
+The file of a unit carries the sums of the relations in it, in float64. Assembling adds these in the order of
+the units, so that the sums are a function of the units alone; they are stored as float32. Only relations that
+two or more facts have are summed: the sums serve for means over *other* facts.
 """
 
 from __future__ import annotations
@@ -29,13 +29,22 @@ _SUMS: Final = ("statistics/activation_sum", "statistics/activation_square_sum")
 
 
 def unit_sums(block: Block, layout: Layout) -> dict[str, Array]:
-    """What a unit adds to the sums: members of its file.
+    """Return what a unit adds to the sums: members of its file.
+
+    Parameters
+    ----------
+    block : Block
+        The numbers of the unit.
+    layout : Layout
+        Relations and sizes of the store.
 
     Returns
     -------
-    dict : ``relation_number`` int32 (relation of the unit,), index into the layout's relations, ascending;
-        ``n_queries`` int32 (relation of the unit,); ``activation_sum, activation_square_sum`` float64
-        (relation of the unit, layer, neuron). Empty where the store keeps no statistics.
+    dict of str to ndarray
+        Under ``statistics/``: ``relation_number``, int32, shape (relation of the unit,), index into the
+        layout's relations, ascending; ``n_queries``, int32, shape (relation of the unit,);
+        ``activation_sum`` and ``activation_square_sum``, float64, shape (relation of the unit, layer,
+        neuron). Empty if the store keeps no statistics.
     """
     if not layout.relations:
         return {}
@@ -49,14 +58,26 @@ def unit_sums(block: Block, layout: Layout) -> dict[str, Array]:
         values = np.asarray(block.activation[query], dtype=np.float64)
         sums[row] += values
         squares[row] += values * values
-    counts = np.array([(of_query == one).sum() for one in number], dtype=np.int32)
+    counts = np.array([(of_query == relation).sum() for relation in number], dtype=np.int32)
     return {_NUMBER: number, _N: counts, **dict(zip(_SUMS, (sums, squares), strict=True))}
 
 
 def put_sums(
     array: zarr.Array[Any], variable: Variable, store: Path, units: Sequence[ledger.UnitRecord]
 ) -> None:
-    """Add up one variable over the units, as many relations at a time as one shard has."""
+    """Add up one variable over the units and write it, as many relations at a time as one shard has.
+
+    Parameters
+    ----------
+    array : zarr.Array, shape (relation, ...)
+        The array to fill.
+    variable : Variable
+        The variable.
+    store : Path
+        The folder that has the unit files.
+    units : sequence of UnitRecord
+        The units, in order.
+    """
     step = (array.shards or array.chunks)[0]
     rest = tuple(slice(0, size) for size in array.shape[1:])
     for first in range(0, array.shape[0], step):
@@ -68,11 +89,23 @@ def put_sums(
 def summed(
     variable: Variable, region: tuple[slice, ...], store: Path, units: Sequence[ledger.UnitRecord]
 ) -> NDArray[np.float64]:
-    """The cells of one variable that lie in a region, added up over every unit, in order.
+    """Add up the cells of one variable in a region over every unit, in order.
 
     Parameters
     ----------
-    region : relations first.
+    variable : Variable
+        The variable.
+    region : tuple of slice
+        The cells: relations first, then one slice for each further axis.
+    store : Path
+        The folder that has the unit files.
+    units : sequence of UnitRecord
+        The units, in order.
+
+    Returns
+    -------
+    float64 ndarray
+        The sums, of the region's shape.
     """
     total = np.zeros([cells.stop - cells.start for cells in region])
     for unit in units:

@@ -1,4 +1,4 @@
-"""Who holds the lock of what is being written, and knows which of its units count."""
+"""The coordinator of a store or phase being written: it holds the lock, and records which units count."""
 
 from __future__ import annotations
 
@@ -19,13 +19,29 @@ B = TypeVar("B", Block, PhaseBlock)
 
 
 class Coordinator(ABC, Generic[B]):
-    """A hold on the units of a store, or of a phase that is appended to one; a context manager.
+    """A hold on the units of a store, or of a phase being appended to one; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    folder : Path
+        The folder that has units and ledger: the store, or that of the phase.
+    layout : Layout
+        Tier, sizes and units.
+    lock : Lock or None
+        The lock, held; None if all is complete.
+    records : dict of int to UnitRecord
+        The units recorded so far, by number.
 
     Attributes
     ----------
-    path : the store.
-    layout : its tier, sizes and units.
-    complete : whether there is nothing left to write.
+    path : Path
+        The store.
+    layout : Layout
+        Its tier, sizes and units.
+    complete : bool
+        Whether nothing is left to write.
     """
 
     def __init__(
@@ -48,48 +64,78 @@ class Coordinator(ABC, Generic[B]):
             self._lock.release()
 
     def missing(self) -> tuple[Unit, ...]:
-        """The units still to be written, in order; none where all is complete."""
+        """Return the units that are still to be written.
+
+        Returns
+        -------
+        tuple of Unit
+            The units, in order; empty if all is complete.
+        """
         if self.complete:
             return ()
         return tuple(unit for unit in self.layout.units if unit.number not in self._records)
 
     @abstractmethod
     def _written(self, block: B, notes: Mapping[str, Any] | None) -> UnitRecord:
-        """Write a unit's file."""
+        """Write the file of a unit."""
 
     @abstractmethod
     def _assemble(self, run: Mapping[str, Any]) -> None:
-        """Make the groups of units that are all recorded."""
+        """Make the groups from the units, all of which are recorded."""
 
     def write(self, block: B, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
-        """Write a unit and record it; raises what writing its file and :meth:`record` raise."""
+        """Write a unit and record it; raises what writing its file and :meth:`record` raise.
+
+        Parameters
+        ----------
+        block : Block or PhaseBlock
+            The numbers of the unit.
+        notes : mapping, optional
+            What a reader should know of the unit, JSON only.
+
+        Returns
+        -------
+        UnitRecord
+            The record.
+        """
         unit = self._written(block, notes)
         self.record(unit)
         return unit
 
     def record(self, unit: UnitRecord) -> None:
-        """Write a unit's ledger record: from here on it survives whatever happens.
+        """Write the ledger record of a unit: from here on the unit survives whatever happens.
+
+        Parameters
+        ----------
+        unit : UnitRecord
+            The unit, whose file is written.
 
         Raises
         ------
-        InputError : its file is not there.
-        StorageError : the disk refused.
+        InputError
+            Its file does not exist.
+        StorageError
+            The disk refused.
         """
         ledger.record(self._folder, unit)
         self._records[unit.number] = unit
 
     def finalize(self, run: Mapping[str, Any] | None = None) -> None:
-        """Assemble the arrays and write the manifest; does nothing where all is complete.
+        """Assemble the arrays, write the manifest and release the lock; do nothing if all is complete.
 
         Parameters
         ----------
-        run : versions, device, times …: JSON only, for the manifest; never for an array.
+        run : mapping, optional
+            Versions, device, times and the like, JSON only; written to the manifest, never to an array.
 
         Raises
         ------
-        InputError : units are missing.
-        VerificationError : unit files have changed since they were recorded, or a manifest is broken.
-        StorageError : the disk refused; run again.
+        InputError
+            Units are missing.
+        VerificationError
+            Unit files have changed since they were recorded, or a manifest is broken.
+        StorageError
+            The disk refused; run again.
         """
         if self.complete:
             return

@@ -1,8 +1,8 @@
 """Units as immutable files, and the ledger that says which of them count.
 
-A worker writes ``units/unit-N-DIGEST.npz``; the coordinator, and only it, then writes ``ledger/unit-N.json``.
-A file is named by its content, so that a worker that was given up on cannot overwrite what was recorded.
-Nothing is pickled: a column of strings is stored as the UTF-8 of its JSON.
+A worker writes ``units/unit-N-DIGEST.npz``; then the coordinator, and no other process, writes
+``ledger/unit-N.json``. A file is named by its content, so that a worker that was given up on cannot overwrite
+what was recorded. Nothing is pickled: a column of strings is stored as the UTF-8 of its JSON.
 """
 
 from __future__ import annotations
@@ -33,11 +33,19 @@ class UnitRecord:
 
     Attributes
     ----------
-    number : the unit's.
-    file : name of its file in ``units/``.
-    sha256, size : of that file; size in bytes.
-    n_slots : its largest panel; 0 in phases that have none.
-    notes : what a reader should know, JSON only, such as that it was shrunk for memory; kept in the manifest.
+    number : int
+        Number of the unit.
+    file : str
+        Name of its file in ``units/``.
+    sha256 : str
+        Hexadecimal sha256 of the file.
+    size : int
+        Size of the file in bytes.
+    n_slots : int
+        Size of the largest panel in the unit; 0 in phases, which have no panels.
+    notes : mapping
+        What a reader should know, JSON only, such as that a batch was shrunk for memory; kept in the
+        manifest.
     """
 
     number: int
@@ -51,15 +59,28 @@ class UnitRecord:
 def write_arrays(
     store: Path, number: int, arrays: Mapping[str, Array], notes: Mapping[str, Any]
 ) -> UnitRecord:
-    """Write a unit's file durably, and say what it is; not recorded yet.
+    """Write the file of a unit durably; the unit does not count before :func:`record` is called.
 
     Parameters
     ----------
-    arrays : by variable path; strings as object arrays of str.
+    store : Path
+        The folder that has ``units/``.
+    number : int
+        Number of the unit.
+    arrays : mapping of str to ndarray
+        Arrays by variable path; strings as object arrays of str.
+    notes : mapping
+        Notes for the record.
+
+    Returns
+    -------
+    UnitRecord
+        The record to be written.
 
     Raises
     ------
-    StorageError : the disk refused.
+    StorageError
+        The disk refused.
     """
     members = {path: _encoded(values) for path, values in arrays.items()}
 
@@ -81,12 +102,21 @@ def write_arrays(
 
 
 def record(store: Path, unit: UnitRecord) -> None:
-    """Write a unit's ledger record durably: from here on the unit counts. For the coordinator only.
+    """Write the ledger record of a unit durably: from here on the unit counts. For the coordinator only.
+
+    Parameters
+    ----------
+    store : Path
+        The folder that has ``units/`` and ``ledger/``.
+    unit : UnitRecord
+        The record.
 
     Raises
     ------
-    InputError : the unit's file is not there.
-    StorageError : the disk refused.
+    InputError
+        The file of the unit does not exist.
+    StorageError
+        The disk refused.
     """
     if not (store / UNITS / unit.file).is_file():
         where = str(store / UNITS)
@@ -97,7 +127,18 @@ def record(store: Path, unit: UnitRecord) -> None:
 
 
 def records(store: Path) -> Iterator[UnitRecord]:
-    """Every unit whose record can be read and whose file has the size and digest recorded, by number."""
+    """List the units with a readable record and a file of the recorded size and sha256, by number.
+
+    Parameters
+    ----------
+    store : Path
+        The folder that has ``units/`` and ``ledger/``.
+
+    Yields
+    ------
+    UnitRecord
+        The next record.
+    """
     for path in sorted((store / LEDGER).glob("unit-*.json")):
         unit = _read(path)
         if unit is not None and path == _record_path(store, unit.number) and verifies(store, unit):
@@ -105,7 +146,20 @@ def records(store: Path) -> Iterator[UnitRecord]:
 
 
 def verifies(store: Path, unit: UnitRecord) -> bool:
-    """Whether a unit's file is the one recorded."""
+    """Tell whether the file of a unit is the one that was recorded.
+
+    Parameters
+    ----------
+    store : Path
+        The folder that has ``units/``.
+    unit : UnitRecord
+        The record.
+
+    Returns
+    -------
+    bool
+        Whether size and sha256 are as recorded; False if the file cannot be read.
+    """
     path = store / UNITS / unit.file
     try:
         return path.stat().st_size == unit.size and file_digest(path) == unit.sha256
@@ -114,7 +168,18 @@ def verifies(store: Path, unit: UnitRecord) -> bool:
 
 
 def sweep(store: Path) -> dict[int, UnitRecord]:
-    """Remove what an interrupted run left half done; return the units that stay, by number."""
+    """Remove what an interrupted run left half done in ``units/`` and ``ledger/``.
+
+    Parameters
+    ----------
+    store : Path
+        The folder that has ``units/`` and ``ledger/``.
+
+    Returns
+    -------
+    dict of int to UnitRecord
+        The units that count, by number.
+    """
     kept = {unit.number: unit for unit in records(store)}
     with storing(store):
         ledger = {_record_path(store, number).name for number in kept} | {LOCK}
@@ -129,12 +194,38 @@ def sweep(store: Path) -> dict[int, UnitRecord]:
 
 
 def open_unit(store: Path, unit: UnitRecord) -> MappedUnit:
-    """A unit's file, which verifies; what is used of a member is read when it is, none is unpickled."""
+    """Open the file of a unit that verifies; only the bytes that are used are read, and nothing is unpickled.
+
+    Parameters
+    ----------
+    store : Path
+        The folder that has ``units/``.
+    unit : UnitRecord
+        The record.
+
+    Returns
+    -------
+    MappedUnit
+        Its arrays by name.
+    """
     return MappedUnit(store / UNITS / unit.file)
 
 
 def member(opened: MappedUnit, variable: Variable) -> Array:
-    """One variable of an open unit, strings as an object array of str."""
+    """Return one variable of an open unit.
+
+    Parameters
+    ----------
+    opened : MappedUnit
+        The unit.
+    variable : Variable
+        The variable.
+
+    Returns
+    -------
+    ndarray
+        Its values; strings as an object array of str.
+    """
     values: Array = opened[variable.path]
     if variable.dtype != STRING:
         return values

@@ -1,7 +1,7 @@
-"""A fact's panel: every neuron that any of its queries ranks at the floor or above, under any method.
+"""Panels: for each fact, every neuron that reaches the floor for any of its queries under any method.
 
-For the whole panel the values of *all* of the fact's queries and methods are kept, so that whatever is asked
-at a threshold at or above the floor is exact (methods.md §4, store.md "Tiers").
+For the whole panel the values of *all* of the fact's queries and methods are kept, so that any neuron set
+at a threshold at or above the floor is exact (docs/methods.md#neuron-sets, docs/store.md#the-panel).
 """
 
 from __future__ import annotations
@@ -16,20 +16,26 @@ from qloc.arrays import Array
 from qloc.block import Block
 from qloc.errors import InputError, ModelError, message
 from qloc.store.schema.layout import Layout
-from qloc.store.schema.variables import STORED, Variable, typed
+from qloc.store.schema.variables import STORED, Variable, as_stored
 from qloc.vocabulary import LAYER, NEURON, NO_INDEX
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """The panels of a unit's facts, and what is kept of the whole network.
+    """The panels of a unit's facts, and the numbers that are kept of the whole network.
 
     Attributes
     ----------
-    neuron : int32, (fact, slot); ascending, then -1. As many slots as the unit's largest panel has.
-    floor : float64, (fact,); thresholds t ≥ floor are exact. NaN where a fact has no query.
-    maximum, total : of the stored dtype, (attribution_method, query, layer); total is summed in float64.
-    count_above_floor : int32, (attribution_method, query, layer)
+    neuron : int32 ndarray, shape (fact, slot)
+        Neurons of each panel, ascending, then -1. As many slots as the largest panel of the unit has.
+    floor : float64 ndarray, shape (fact,)
+        Sets at thresholds t ≥ floor are exact. NaN for a fact without queries.
+    maximum : ndarray of the stored dtype, shape (attribution_method, query, layer)
+        Largest attribution in the layer.
+    total : ndarray of the stored dtype, shape (attribution_method, query, layer)
+        Sum of the attributions in the layer, added up in float64.
+    count_above_floor : int32 ndarray, shape (attribution_method, query, layer)
+        Number of neurons of the layer with attribution > 0 and ≥ floor · maximum over the network.
     """
 
     neuron: NDArray[np.int32]
@@ -40,13 +46,22 @@ class Panel:
 
 
 def bars(maximum: Array, floor: float) -> Array:
-    """The least value of the array's dtype that is > 0 and, in float64, ≥ floor · maximum.
+    """Return the least value of the array's dtype that is > 0 and, in float64, ≥ floor · maximum.
 
-    Comparing stored values with it is comparing in float64, without a copy of the network in float64.
+    Comparing stored values with it gives the same answer as comparing in float64, without a copy of the
+    network in float64.
 
     Parameters
     ----------
-    maximum : float, any shape; where it is ≤ 0 the bar is infinite, so that nothing passes.
+    maximum : float ndarray, any shape
+        Largest attributions; where one is ≤ 0 the bar is infinite, so that nothing passes.
+    floor : float
+        Share of the maximum, in [0, 1).
+
+    Returns
+    -------
+    ndarray
+        The bars, of the same shape and dtype.
 
     Examples
     --------
@@ -66,10 +81,22 @@ def panel(attribution: Array, fact: NDArray[np.integer], n_facts: int, floor: fl
 
     Parameters
     ----------
-    attribution : float32 or float64 as stored, (attribution_method, query, layer, neuron), finite.
-    fact : int, (query,), ascending: which of the unit's facts a query belongs to.
-    capacity : largest panel; a fact that overflows keeps the neurons with the largest attribution / maximum
-        over methods and queries (ties go to the smaller number); its floor is the largest ratio dropped.
+    attribution : float ndarray, shape (attribution_method, query, layer, neuron)
+        Attributions in the stored dtype, finite.
+    fact : int ndarray, shape (query,)
+        Which of the unit's facts each query belongs to, ascending.
+    n_facts : int
+        Number of facts in the unit.
+    floor : float
+        Smallest share of a query's maximum that puts a neuron into the panel, in [0, 1).
+    capacity : int
+        Largest panel. A fact that overflows keeps the neurons with the largest attribution / maximum over
+        methods and queries (ties go to the smaller number); its floor is then the largest ratio dropped.
+
+    Returns
+    -------
+    Panel
+        The panels.
 
     Examples
     --------
@@ -109,7 +136,7 @@ def _side_by_side(chosen: list[NDArray[np.intp]]) -> NDArray[np.int32]:
 
 
 def _strongest(values: Array, maximum: Array, floor: float, capacity: int) -> tuple[NDArray[np.intp], float]:
-    """Columns to keep, ascending, and the effective floor: no dropped value is > floor · maximum."""
+    """Return columns to keep, ascending, and the effective floor: no dropped value is > floor · maximum."""
     positive = maximum > 0
     values, maximum = values[positive].astype(np.float64), maximum[positive].astype(np.float64)[:, None]
     ratio = (values / maximum).max(axis=0)
@@ -122,17 +149,21 @@ def _strongest(values: Array, maximum: Array, floor: float, capacity: int) -> tu
 
 
 def on_panel(values: Array, neuron: NDArray[np.int32], fact: NDArray[np.integer]) -> Array:
-    """The values at each query's panel, NaN in empty slots.
+    """Return the values at each query's panel, NaN in empty slots.
 
     Parameters
     ----------
-    values : float, (..., query, layer, neuron)
-    neuron : int32, (fact, slot)
-    fact : int, (query,), row of ``neuron``
+    values : float ndarray, shape (..., query, layer, neuron)
+        Values of the whole network.
+    neuron : int32 ndarray, shape (fact, slot)
+        Panels, as :attr:`Panel.neuron`.
+    fact : int ndarray, shape (query,)
+        Row of ``neuron`` for each query.
 
     Returns
     -------
-    float, (..., query, slot)
+    float ndarray, shape (..., query, slot)
+        The values.
     """
     flat = _flat(values)
     slots = np.broadcast_to(neuron[fact], (*flat.shape[:-1], neuron.shape[1]))
@@ -141,41 +172,55 @@ def on_panel(values: Array, neuron: NDArray[np.int32], fact: NDArray[np.integer]
 
 
 def _flat(values: Array) -> Array:
-    """Layers end to end: (..., layer, neuron) as (..., neuron of the network)."""
+    """Put layers end to end: (..., layer, neuron) becomes (..., neuron of the network)."""
     return values.reshape(*values.shape[:-2], values.shape[-2] * values.shape[-1])
 
 
 def unit_arrays(block: Block, layout: Layout) -> dict[str, Array]:
-    """Everything that a unit puts into the store, under the paths and dtypes of the schema.
+    """Return every array that a unit puts into the store, under the paths and dtypes of the schema.
+
+    Parameters
+    ----------
+    block : Block
+        The numbers of the unit.
+    layout : Layout
+        Tier, sizes and units of the store.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Arrays by variable path.
 
     Raises
     ------
-    InputError : columns are missing or unknown, or have another shape than the layout says; all of them.
-    ModelError : an attribution is not finite; names the first query.
+    InputError
+        Columns are missing or unknown, or have another shape than the layout says; every problem.
+    ModelError
+        An attribution is not finite; the message names the first query.
     """
-    given = _given(block)
+    arrays = _of_block(block)
     expected = [v for v in layout.variables() if v.row is not None]
-    _check(block, layout, given)
+    _check(block, layout, arrays)
     attribution = np.ascontiguousarray(block.attribution, dtype=layout.store_dtype)
     _check_finite(attribution, block, layout)
     fact = np.asarray(block.queries["fact"]) - block.unit.first_fact
     chosen = panel(attribution, fact, block.unit.n_facts, layout.floor, layout.capacity)
-    made = given | {
+    values = arrays | {
         "signals/attribution": attribution,
         "signals/panel_neuron": chosen.neuron,
         "signals/panel_floor": chosen.floor,
         "signals/maximum": chosen.maximum,
         "signals/total": chosen.total,
         "signals/count_above_floor": chosen.count_above_floor,
-        **{f"signals/{name}": given[f"queries/{name}"] for name in ("fact", "relation", "template")},
+        **{f"signals/{name}": arrays[f"queries/{name}"] for name in ("fact", "relation", "template")},
     }
     if layout.tier == "panel":
         for name in ("attribution", "activation", "gradient"):
-            made[f"signals/{name}"] = on_panel(np.asarray(made[f"signals/{name}"]), chosen.neuron, fact)
-    return {v.path: typed(made[v.path], layout.dtype(v)) for v in expected}
+            values[f"signals/{name}"] = on_panel(np.asarray(values[f"signals/{name}"]), chosen.neuron, fact)
+    return {v.path: as_stored(values[v.path], layout.dtype(v)) for v in expected}
 
 
-def _given(block: Block) -> dict[str, Array]:
+def _of_block(block: Block) -> dict[str, Array]:
     return {
         **{f"queries/{name}": column for name, column in block.queries.items()},
         **{f"attention/{name}": column for name, column in block.attention.items()},
@@ -186,7 +231,7 @@ def _given(block: Block) -> dict[str, Array]:
     }
 
 
-_MADE_HERE = (
+_COMPUTED_HERE = (
     "panel_neuron",
     "panel_floor",
     "maximum",
@@ -198,7 +243,7 @@ _MADE_HERE = (
 )
 
 
-def _check(block: Block, layout: Layout, given: dict[str, Array]) -> None:
+def _check(block: Block, layout: Layout, arrays: dict[str, Array]) -> None:
     unit, where = block.unit, f"the block of unit {block.unit.number}"
     problems = []
     if not 0 <= unit.number < len(layout.units) or layout.units[unit.number] != unit:
@@ -206,16 +251,18 @@ def _check(block: Block, layout: Layout, given: dict[str, Array]) -> None:
             message("unit", unit, "a unit of the outline", where, "Cut units once, in the outline")
         )
     wanted = {v.path: _shape(layout, v, block) for v in layout.variables() if v.row is not None}
-    for path in [path for path in wanted if path.startswith("signals/") and path.split("/")[1] in _MADE_HERE]:
+    for path in [
+        path for path in wanted if path.startswith("signals/") and path.split("/")[1] in _COMPUTED_HERE
+    ]:
         del wanted[path]
-    for path in sorted({*wanted, *given}):
-        got = np.shape(given[path]) if path in given else None
+    for path in sorted({*wanted, *arrays}):
+        got = np.shape(arrays[path]) if path in arrays else None
         if got != wanted.get(path):
             expected = f"shape {wanted[path]}" if path in wanted else "no such array"
             problems.append(
                 message(f"shape of {path}", got, expected, where, "Make blocks as qloc.block says")
             )
-    fact = np.asarray(given.get("queries/fact", ()))
+    fact = np.asarray(arrays.get("queries/fact", ()))
     if len(fact) and not (
         fact[0] >= unit.first_fact and fact[-1] < unit.last_fact and (np.diff(fact) >= 0).all()
     ):

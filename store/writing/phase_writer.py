@@ -17,7 +17,7 @@ from qloc.store.schema import manifest
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.phase_layout import PhaseLayout
 from qloc.store.schema.phase_variables import COPIED
-from qloc.store.schema.variables import Variable, typed
+from qloc.store.schema.variables import Variable, as_stored
 from qloc.store.units import ledger
 from qloc.store.units.coordinator import Coordinator
 from qloc.store.units.ledger import UnitRecord
@@ -79,7 +79,7 @@ def phase_arrays(block: PhaseBlock, layout: Layout, phase: str) -> dict[str, Arr
             problems.append(message(f"shape of {path}", got, rule, where, "Make blocks as qloc.block says"))
     if problems:
         raise InputError(problems)
-    return {path: typed(block.arrays[path], variable.dtype) for path, variable in wanted.items()}
+    return {path: as_stored(block.arrays[path], variable.dtype) for path, variable in wanted.items()}
 
 
 class PhaseWriter(Coordinator[PhaseBlock]):

@@ -11,7 +11,7 @@ from qloc.store.files.lock import Lock
 from qloc.store.files.place import Folder
 from qloc.store.integrity.check import layout_of, root_attributes
 from qloc.store.names import LEDGER, LOCK
-from qloc.store.schema.versions import require_present
+from qloc.store.schema.versions import refuse_older
 from qloc.store.units import ledger
 from qloc.store.writing.finalize import finalize
 
@@ -31,7 +31,7 @@ def roll_forward(path: Path, run: Mapping[str, Any]) -> None:
     StorageError : the disk refused; run again.
     """
     layout = layout_of(path)
-    require_present(root_attributes(path), Folder(path))
+    refuse_older(root_attributes(path), Folder(path))
     lock = Lock.take(path / LEDGER / LOCK, path)
     try:
         records = {unit.number: unit for unit in ledger.records(path)}

@@ -19,7 +19,7 @@ from qloc.store.files.lock import Lock
 from qloc.store.integrity.check import OURS, is_store, root_attributes
 from qloc.store.names import LEDGER, LOCK, UNITS
 from qloc.store.schema.layout import Layout
-from qloc.store.schema.variables import FACTS, SCHEMA_VERSION, fact_column, typed
+from qloc.store.schema.variables import FACTS, SCHEMA_VERSION, as_stored, fact_column
 from qloc.store.schema.zarr_arrays import create, put, settle_metadata, whole_writes
 from qloc.vocabulary import FACT
 
@@ -100,7 +100,7 @@ def _write(aside: Path, outline: Outline, layout: Layout, fingerprint: Mapping[s
     group = root.create_group("facts", attributes={"candidates": candidates})
     for name, column in outline.facts.items():
         variable = fact_column(name, column)
-        values = typed(column, variable.dtype)
+        values = as_stored(column, variable.dtype)
         put(create(group, variable, variable.dtype, values.shape), (slice(None),), values)
     settle_metadata(aside)
     sync_tree(aside)

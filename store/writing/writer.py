@@ -16,7 +16,7 @@ from qloc.store.names import LEDGER, LOCK
 from qloc.store.schema import manifest
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import Tier
-from qloc.store.schema.versions import require_present
+from qloc.store.schema.versions import refuse_older
 from qloc.store.units import ledger
 from qloc.store.units.activation_sums import unit_sums
 from qloc.store.units.coordinator import Coordinator
@@ -127,7 +127,7 @@ class Writer(Coordinator[Block]):
     @classmethod
     def _resumed(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any], lock: Lock) -> Self:
         try:
-            require_present(root_attributes(path), Folder(path))
+            refuse_older(root_attributes(path), Folder(path))
             skeleton.refuse_other_parameters(path, layout, fingerprint)
             return cls(path, layout_of(path), lock, ledger.sweep(path))
         except BaseException:

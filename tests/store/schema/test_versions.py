@@ -27,11 +27,19 @@ PACKED = sorted(FIXTURES.glob("schema-*.zarr.zip"))
 
 
 @pytest.fixture(scope="module")
-def numbers():
+def making():
+    """Return the script that made the fixtures, as a module."""
     spec = importlib.util.spec_from_file_location("making", FIXTURES / "make_schema_fixture.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made.numbers
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def numbers(making):
+    return making.numbers
 
 
 def test_there_is_a_store_of_every_version():
@@ -152,14 +160,11 @@ def test_an_unfinished_store_of_an_older_schema_is_not_gone_on_with(tmp_path, st
     assert not open_store(store).complete
 
 
-def test_the_fixture_is_what_its_script_makes_but_for_the_manifest(tmp_path, monkeypatch):
+def test_the_fixture_is_what_its_script_makes_but_for_the_manifest(making, tmp_path, monkeypatch):
     """Of the present version only: that its script still runs, and that the fixture is not made again."""
-    spec = importlib.util.spec_from_file_location("again", FIXTURES / "make_schema_fixture.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
     with pytest.raises(SystemExit, match="stays as it is"):
-        made.main()
-    made.HERE = tmp_path
-    made.main()
+        making.main()
+    monkeypatch.setattr(making, "HERE", tmp_path)
+    making.main()
     with zipfile.ZipFile(tmp_path / PACKED[-1].name) as new, zipfile.ZipFile(PACKED[-1]) as old:
         assert {"zarr.json", "manifest.json"} < set(old.namelist()) <= set(new.namelist())

@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import FINGERPRINT, Synthetic
 
 from qloc.errors import InputError, ModelError
-from qloc.store.files import durable
 from qloc.store.writing.writer import Writer, write_unit
 from qloc.workers.runner import runner
 
@@ -49,7 +48,7 @@ class Killed(Work):
         if first and unit.number == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         if first and unit.number == 4:  # its file is open, under a temporary name
-            durable.os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+            os.fsync = lambda fd: os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Servers on loopback: a plain HTTP server that counts, fails or lies on request; and one that speaks S3."""
+"""Servers on loopback: plain HTTP that counts, fails or lies on request; one that speaks S3; a Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -12,30 +12,71 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = False  # joined when it closes: no socket is left to the garbage collector
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, *_: object) -> None:
+        pass  # clients that hang up are part of the tests
+
+
+class FileServer(_Server):
+    """Files of a folder over HTTP; counts requests, fails or lies on request.
+
+    Attributes
+    ----------
+    asked : list of (path, Range header)
+        Every request so far.
+    contents : dict of str to bytes
+        What is sent in place of a file, by path.
+    dies_after : int
+        No request after this many is answered.
+    pause : float
+        Seconds that each request takes at least.
+    most : int
+        Largest number of requests waited for at the same time.
+    """
+
+    def __init__(self, folder: Path, *, ranges: bool) -> None:
+        super().__init__(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
+        self.folder, self.ranges = folder, ranges
+        self.asked: list[tuple[str, str | None]] = []
+        self.contents: dict[str, bytes] = {}
+        self.dies_after, self.pause = 10**9, 0.0
+        self.counting, self.busy, self.most = threading.Lock(), 0, 0
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
     """Files of a folder, with byte ranges unless the server has none."""
 
-    def log_message(self, *_):
+    server: FileServer
+
+    def log_message(self, *_: object) -> None:
         pass
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         with self.server.counting:
             self.server.busy += 1
             self.server.most = max(self.server.most, self.server.busy)
         time.sleep(self.server.pause)
         with self.server.counting:
             self.server.busy -= 1
-        self.server.asked.append((self.path, self.headers.get("Range")))
+        wanted = self.headers.get("Range")
+        self.server.asked.append((self.path, wanted))
         if len(self.server.asked) > self.server.dies_after:
             self.close_connection = True
             return
         path = self.translate_path(self.path)
         replaced = self.server.contents.get(self.path)
-        wanted = self.headers.get("Range")
         if replaced is None and not (wanted and self.server.ranges):
             super().do_GET()
             return
@@ -46,8 +87,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             return
         status, first, last = 200, 0, len(content) - 1
         if wanted and self.server.ranges:
-            a, b = wanted.removeprefix("bytes=").split("-")
-            status, first, last = 206, int(a), min(int(b or last), last)
+            start, stop = wanted.removeprefix("bytes=").split("-")
+            status, first, last = 206, int(start), min(int(stop or last), last)
         self.send_response(status)
         if status == 206:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
@@ -56,23 +97,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.wfile.write(content[first : last + 1])
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = False  # joined when it closes: no socket is left to the garbage collector
-
-    def handle_error(self, *_):
-        pass  # clients that hang up are part of the tests
+S = TypeVar("S", bound=_Server)
 
 
 @contextmanager
-def http_server(folder, *, ranges=True):
-    """Yield a server with `url`; `asked` has what was asked, `contents` lies, `dies_after` so many requests.
-
-    `most` is how many were waited for at the same time; each takes `pause` seconds at least.
-    """
-    server = _Server(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
-    server.asked, server.contents, server.ranges, server.dies_after, server.pause = [], {}, ranges, 10**9, 0
-    server.counting, server.busy, server.most = threading.Lock(), 0, 0
-    server.url = f"http://127.0.0.1:{server.server_port}"
+def _running(server: S) -> Iterator[S]:
+    """Serve in a thread while the block runs."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -84,7 +114,14 @@ def http_server(folder, *, ranges=True):
 
 
 @contextmanager
-def s3_server():
+def http_server(folder: Path, *, ranges: bool = True) -> Iterator[FileServer]:
+    """Yield a server of a folder's files, with or without byte ranges."""
+    with _running(FileServer(folder, ranges=ranges)) as server:
+        yield server
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
     """Yield the endpoint of an S3 server with the bucket `bucket`."""
     from moto.server import ThreadedMotoServer
 
@@ -99,7 +136,7 @@ def s3_server():
         server.stop()
 
 
-def environment(endpoint):
+def environment(endpoint: str) -> dict[str, str]:
     """Return what a client of that endpoint finds in its environment."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
@@ -109,13 +146,24 @@ def environment(endpoint):
     }
 
 
+class HubServer(_Server):
+    """A Hugging Face Hub: `files` has the contents of its dataset by name, `commits` what each commit named."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _HubHandler)
+        self.files: dict[str, bytes] = {".gitattributes": b""}
+        self.commits: list[list[str]] = []
+
+
 class _HubHandler(http.server.BaseHTTPRequestHandler):
     """The endpoints of the Hugging Face Hub that a dataset repository me/facts needs."""
 
-    def log_message(self, *_):
+    server: HubServer
+
+    def log_message(self, *_: object) -> None:
         pass
 
-    def _answer(self, status, content, headers=()):
+    def _answer(self, status: int, content: bytes, headers: Iterable[tuple[str, str]] = ()) -> None:
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
@@ -124,10 +172,10 @@ class _HubHandler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def _json(self, value, status=200, headers=()):
+    def _json(self, value: object, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> None:
         self._answer(status, json.dumps(value).encode(), (("Content-Type", "application/json"), *headers))
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         path, query = urllib.parse.urlsplit(self.path)[2:4]
         path = urllib.parse.unquote(path)
         files, repository = self.server.files, "/api/datasets/me/facts"
@@ -157,29 +205,29 @@ class _HubHandler(http.server.BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def _missing(self):
+    def _missing(self) -> None:
         self._json({"error": "Entry not found"}, 404, [("X-Error-Code", "EntryNotFound")])
 
-    def _file(self, name):
+    def _file(self, name: str) -> None:
         if name not in self.server.files:
             self._missing()
             return
         content, wanted = self.server.files[name], self.headers.get("Range")
-        told = [("ETag", f'"{_blob(content)}"'), ("X-Repo-Commit", "0" * 40)]
+        headers = [("ETag", f'"{_blob(content)}"'), ("X-Repo-Commit", "0" * 40)]
         if wanted:
-            first, last = wanted.removeprefix("bytes=").split("-")
-            first, last = int(first), min(int(last or len(content)), len(content) - 1)
-            told.append(("Content-Range", f"bytes {first}-{last}/{len(content)}"))
-            self._answer(206, content[first : last + 1], told)
+            start, stop = wanted.removeprefix("bytes=").split("-")
+            first, last = int(start), min(int(stop or len(content)), len(content) - 1)
+            headers.append(("Content-Range", f"bytes {first}-{last}/{len(content)}"))
+            self._answer(206, content[first : last + 1], headers)
         else:
-            self._answer(200, content, told)
+            self._answer(200, content, headers)
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get("Authorization") != "Bearer hf_token":
             self._json({"error": "Invalid username or password."}, 401)
         elif "/preupload/" in self.path:
-            names = [one["path"] for one in json.loads(sent)["files"]]
+            names = [file["path"] for file in json.loads(sent)["files"]]
             modes = [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]
             self._json({"files": modes})
         elif "/commit/" in self.path:
@@ -197,7 +245,7 @@ class _HubHandler(http.server.BaseHTTPRequestHandler):
         else:
             self._json({"errors": [], "warnings": []})
 
-    def _apply(self, key, value):
+    def _apply(self, key: str, value: dict[str, str]) -> None:
         if key == "file":
             self.server.files[value["path"]] = base64.b64decode(value["content"])
         elif key == "deletedFile":
@@ -206,25 +254,16 @@ class _HubHandler(http.server.BaseHTTPRequestHandler):
             self.server.commits[-1].append(value["path"])
 
 
-def _blob(content):
+def _blob(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def _file(name, content):
+def _file(name: str, content: bytes) -> dict[str, object]:
     return {"type": "file", "path": name, "size": len(content), "oid": _blob(content)}
 
 
 @contextmanager
-def hub_server():
-    """Yield a Hub with the empty dataset me/facts; `files` and `commits` tell what is in it."""
-    server = _Server(("127.0.0.1", 0), _HubHandler)
-    server.files, server.commits = {".gitattributes": b""}, []
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+def hub_server() -> Iterator[HubServer]:
+    """Yield a Hub with the empty dataset me/facts."""
+    with _running(HubServer()) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

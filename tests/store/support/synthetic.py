@@ -6,13 +6,19 @@ A module of its own, so that the subprocesses that tests kill can import it too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from qloc.arrays import Array
 from qloc.block import Block, Outline, Unit, units_of
 from qloc.store.writing.writer import Writer
 
-FINGERPRINT = {"model": {"weights": "ab12", "config": "cd34"}, "parameters": {"steps": 20, "methods": ["ig"]}}
+FINGERPRINT: dict[str, Any] = {
+    "model": {"weights": "ab12", "config": "cd34"},
+    "parameters": {"steps": 20, "methods": ["ig"]},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +36,7 @@ class Synthetic:
     dtype: str = "float64"
 
     @property
-    def n_queries(self) -> np.ndarray:
+    def n_queries(self) -> Array:
         """Queries of each fact; every fourth fact has none."""
         return np.array([0 if n % 4 == 3 else 1 + n % 3 for n in range(self.n_facts)], dtype=np.int32)
 
@@ -87,7 +93,7 @@ class Synthetic:
     def blocks(self) -> list[Block]:
         return [self.block(unit) for unit in self.outline().units]
 
-    def _queries(self, unit: Unit, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _queries(self, unit: Unit, rng: np.random.Generator) -> dict[str, Array]:
         fact = np.repeat(np.arange(self.n_facts), self.n_queries)[unit.first_query : unit.last_query]
         q = len(fact)
         return {
@@ -113,7 +119,7 @@ class Synthetic:
             "candidate_log_probability": -rng.random((q, 3)),
         }
 
-    def _attention(self, q: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _attention(self, q: int, rng: np.random.Generator) -> dict[str, Array]:
         if not self.n_heads:
             return {}
         shape = (q, self.n_layers, self.n_heads, self.n_tokens)
@@ -124,8 +130,8 @@ class Synthetic:
         }
 
 
-def write_store(path, study, **options):
-    """Extract a made-up study without interruption; the path."""
+def write_store(path: Path, study: Synthetic, **options: Any) -> Path:
+    """Extract a made-up study without interruption; return the path."""
     with Writer.open(path, study.outline(), FINGERPRINT, **options) as writer:
         for unit in writer.missing():
             writer.write(study.block(unit))

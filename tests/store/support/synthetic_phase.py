@@ -6,9 +6,13 @@ from the schema that they test.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from synthetic import FINGERPRINT, Synthetic
 
+from qloc.arrays import Array
 from qloc.block import PhaseBlock, PhaseOutline, Unit
 from qloc.canonical_json import digest
 from qloc.store.writing.phase_writer import PhaseWriter
@@ -46,7 +50,7 @@ def block(phase: str, unit: Unit, *absent: str, seed: int = 0) -> PhaseBlock:
     rng = np.random.default_rng([seed, unit.number, len(phase)])
     q, f, k = unit.n_queries, unit.n_facts, Synthetic().outline().sizes["query_of_fact"]
 
-    def made(shape: tuple[int, ...], kind: type) -> np.ndarray:
+    def made(shape: tuple[int, ...], kind: type[float]) -> Array:
         return rng.standard_normal(shape) if kind is float else rng.integers(-1, 99, shape)
 
     if phase == "interventions":
@@ -95,8 +99,10 @@ def block(phase: str, unit: Unit, *absent: str, seed: int = 0) -> PhaseBlock:
     return PhaseBlock(unit=unit, arrays=arrays)
 
 
-def append(path, phase, *absent, run=None, **parameters):
-    """Append a made-up phase to a store, or go on; how many units were there already."""
+def append(
+    path: Path, phase: str, *absent: str, run: dict[str, Any] | None = None, **parameters: object
+) -> int:
+    """Append a made-up phase to a store, or go on; return how many units were there already."""
     with PhaseWriter.open(path, outline(phase, *absent), fingerprint(phase, **parameters)) as writer:
         missing = writer.missing()
         for unit in missing:

@@ -13,16 +13,21 @@ UNIT = 2.0**-24
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shard_bytes", [2**25, 700], ids=["one shard", "a shard a relation"])
-def test_sums_are_those_of_all_queries_at_once(tmp_path, monkeypatch, dtype, shard_bytes):
+@pytest.mark.parametrize(
+    ("shard_bytes", "n_shards"), [(2**25, 1), (350, 2)], ids=["one shard", "a shard a relation"]
+)
+def test_sums_are_those_of_all_queries_at_once(tmp_path, monkeypatch, dtype, shard_bytes, n_shards):
     monkeypatch.setattr("qloc.store.schema.zarr_arrays.CHUNK_BYTES", min(shard_bytes, 2**18))
     monkeypatch.setattr("qloc.store.schema.zarr_arrays.SHARD_BYTES", shard_bytes)
-    study = Synthetic(n_facts=21, dtype=dtype)
+    study = Synthetic(n_facts=12, n_layers=2, n_heads=1, n_tokens=2, dtype=dtype)
     found = open_store(write_store(tmp_path / "s.zarr", study)).statistics
+    assert found is not None
     blocks = study.blocks()
     relation = np.concatenate([block.queries["relation"] for block in blocks]).astype(str)
     values = np.concatenate([block.activation for block in blocks]).astype(np.float64)
     assert found["relation"].values.tolist() == ["P36", "P37"]
+    shards = [path for path in (tmp_path / "s.zarr/statistics/activation_sum/c").rglob("*") if path.is_file()]
+    assert len(shards) == n_shards
     for name in ("P36", "P37"):
         rows, here = values[relation == name], found.sel(relation=name)
         assert int(here["n_queries"]) == len(rows) > 5
@@ -35,7 +40,9 @@ def test_sums_are_those_of_all_queries_at_once(tmp_path, monkeypatch, dtype, sha
 
 def test_store_and_memory_agree(tmp_path, study, finished):
     here = datasets_of(study.outline(), study.blocks())["statistics"]
-    there = open_store(finished).statistics.load()
+    there = open_store(finished).statistics
+    assert there is not None
+    there = there.load()
     assert set(here.variables) == set(there.variables)
     np.testing.assert_array_equal(there["n_queries"], here["n_queries"])
     np.testing.assert_array_equal(there["relation"], here["relation"])
@@ -60,6 +67,7 @@ def test_relation_of_one_fact_has_none(tmp_path):
 
     study = Lonely(n_facts=7)
     found = open_store(write_store(tmp_path / "s.zarr", study)).statistics
+    assert found is not None
     assert found["relation"].values.tolist() == ["R2"]
     block = study.blocks()[0]
     assert int(found["n_queries"][0]) == len(block.activation)

@@ -16,6 +16,8 @@ SOURCE = Path(__file__).resolve().parents[3] / "benchmarks" / "studies" / "heavy
 @pytest.fixture(scope="module")
 def heavy_tailed():
     spec = importlib.util.spec_from_file_location("heavy_tailed", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["heavy_tailed"] = module
     spec.loader.exec_module(module)
