@@ -221,7 +221,7 @@ def test_an_interrupted_repair_goes_on_in_the_midst_of_a_phase(damaged, cut, stu
         for unit in edits.units[:2]:
             edits.put(block("edits", unit))
         with pytest.raises(LockedError):
-            appending.hold(damaged)  # nor can anybody append to it
+            appending.hold_store(damaged)  # nor can anybody append to it
     done, asked = repaired(damaged, study)
     assert asked == {"edits": [2, 3]}
     assert done.units == {"edits": (0, 1, 2, 3)}
