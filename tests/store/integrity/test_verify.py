@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 from synthetic import FINGERPRINT
@@ -132,20 +133,6 @@ def test_messages_name_array_rows_units_and_object(copy):
     ]
 
 
-def test_rows_and_units_of_a_shard_are_named(tmp_path, study, monkeypatch):
-    from synthetic import write_store
-
-    monkeypatch.setattr("qloc.store.schema.zarr_arrays.CHUNK_BYTES", 600)
-    monkeypatch.setattr("qloc.store.schema.zarr_arrays.SHARD_BYTES", 2000)
-    store = write_store(tmp_path / "s.zarr", study)
-    flip(store / "signals/attribution/c/0/1/0", 9)
-    assert verify(store)[0].startswith("array signals/attribution, queries 6 to 11 (units 1 to 2) is 'sha256")
-    (store / "zarr.json").write_bytes(b"")
-    problems = verify(store)
-    assert problems[0].startswith("array signals/attribution is 'sha256")
-    assert problems[1].startswith("metadata of the root is '0 bytes'")
-
-
 def test_object_replaced_by_a_link_to_the_same_bytes_is_found(copy, tmp_path):
     path = copy / "queries/rank/c/0"
     shutil.move(path, tmp_path / "elsewhere")
@@ -198,3 +185,36 @@ def test_what_an_interrupted_clearing_up_leaves_is_told(copy):
 def test_what_is_no_store_cannot_be_verified(tmp_path):
     with pytest.raises(SchemaError):
         verify(tmp_path)
+
+
+@pytest.fixture
+def own(phased, tmp_path):
+    """Return a store with both phases of the test's own."""
+    return Path(shutil.copytree(phased, tmp_path / "s.zarr"))
+
+
+@pytest.mark.parametrize("group", ["interventions", "synapses", "edits", "statistics"])
+def test_any_flipped_bit_is_found(own, group):
+    chunks = sorted(path for path in (own / group).rglob("*") if path.is_file())
+    for path in chunks[:: max(1, len(chunks) // 4)]:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+        (problem,) = verify(own)
+        assert f"{group}/" in problem
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+    assert verify(own) == []
+
+
+def test_problem_names_array_and_units(own):
+    (own / "edits/probe_kl/c/0/0/0/0").unlink()
+    (problem,) = verify(own)
+    assert problem.startswith("array edits/probe_kl, facts 0 to 9 (units 0 to 3) is 'missing'; expected ")
+
+
+def test_linked_folder_of_work_is_no_part_of_a_store(copy, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (copy / "appending").symlink_to(tmp_path / "elsewhere")
+    (problem,) = verify(copy)
+    assert problem.startswith("object is 'extra'; ")

@@ -1,7 +1,6 @@
 """repair of phases: the units of damaged objects alone are run again, once signals are what they were."""
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -39,18 +38,6 @@ def cut(tmp_path_factory, study):
         for phase in PHASES:
             append(store, phase)
     return store
-
-
-@pytest.fixture
-def damaged(cut, tmp_path):
-    """Return a copy of it, to be damaged."""
-    return Path(shutil.copytree(cut, tmp_path / "s.zarr"))
-
-
-@pytest.fixture(autouse=True)
-def _no_flushing(monkeypatch):
-    """Hundreds of repairs: what fsync is for, a loss of power, is not tried here."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def contents(folder):

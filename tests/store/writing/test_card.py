@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 import yaml
 from synthetic import FINGERPRINT, Synthetic, write_store
+from synthetic_phase import fingerprint
 
 from qloc.canonical_json import digest
 from qloc.store.integrity.verify import verify
@@ -147,3 +148,10 @@ def test_store_of_an_earlier_version_needs_no_card(copy, change):
     (copy / "manifest.json").write_bytes(canonical({**said, "sha256": digest(said)}))
     (copy / change).unlink()
     assert (verify(copy) == []) == (change == CARD)
+
+
+def test_phases_are_in_the_card(phased):
+    text = (phased / CARD).read_text(encoding="utf-8")
+    assert "| synapses | answers with attention suppressed, enhanced | 14 | " in text
+    assert f"- fingerprint of edits: `{digest(fingerprint('edits'))}`\n" in text
+    assert "phases" not in text
