@@ -28,26 +28,42 @@ def flip(path, position, bit=0):
     path.write_bytes(content)
 
 
+def changes(whole, rng):
+    """One flipped bit at a seeded place, one byte less, one byte more, the object gone."""
+    flipped = bytearray(whole)
+    flipped[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+    return bytes(flipped), whole[:-1], whole + b"\0", None
+
+
+def write(path, content):
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+
+
 def test_flipped_truncated_and_missing_objects_are_found_each(copy):
-    """Over all objects: one flipped bit at a seeded place, one byte less, one byte more, the object gone."""
+    """Each object alone, changed in one of four ways in turn; then all objects at once, in each of the ways."""
     rng = random.Random(0)
-    names = list(manifest.objects(copy))
+    names = sorted(manifest.objects(copy))
     assert len(names) > 80
-    for name in names:
-        path = copy / name
-        whole = path.read_bytes()
-        position, bit = rng.randrange(len(whole)), rng.randrange(8)
-        flipped = bytearray(whole)
-        flipped[position] ^= 1 << bit
-        for changed in (bytes(flipped), whole[:-1], whole + b"\0", None):
-            if changed is None:
-                path.unlink()
-            else:
-                path.write_bytes(changed)
-            problems = verify(copy)
-            assert len(problems) == 1, (name, changed)
-            assert f" At {path}. {ACTION}" in problems[0]
-        path.write_bytes(whole)
+    whole = {name: (copy / name).read_bytes() for name in names}
+    changed = {name: changes(content, rng) for name, content in whole.items()}
+    for number, name in enumerate(names):
+        write(copy / name, changed[name][number % 4])
+        problems = verify(copy)
+        assert len(problems) == 1, (name, number % 4)
+        assert f" At {copy / name}. {ACTION}" in problems[0]
+        write(copy / name, whole[name])
+    for kind in range(4):
+        for name in names:
+            write(copy / name, changed[name][kind])
+        problems = verify(copy)
+        assert len(problems) == len(names)
+        for name, problem in zip(names, problems, strict=True):
+            assert f" At {copy / name}. {ACTION}" in problem
+        for name in names:
+            write(copy / name, whole[name])
     assert verify(copy) == []
 
 

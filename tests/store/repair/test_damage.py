@@ -1,12 +1,14 @@
 """Damage: what differs from the manifest is found; metadata are rebuilt and strange files moved out."""
 
 import os
+import shutil
 
 import pytest
 
 from qloc.canonical_json import canonical, digest
 from qloc.errors import VerificationError
 from qloc.store.integrity.verify import verify
+from qloc.store.repair.damage import Damage, manifest_of
 from qloc.store.repair.whole_store import Repair
 from qloc.store.schema import manifest
 
@@ -101,3 +103,43 @@ def test_the_manifest_has_all_metadata(cut):
         own = json.loads((cut / name / "zarr.json").read_bytes())
         assert own == {key: value for key, value in entry.items() if key != "consolidated_metadata"}
         assert digest(own) == manifest.read(cut)["objects"][f"{name}/zarr.json"]["sha256"]
+
+
+def test_damage_is_what_differs_from_the_manifest(damaged, cut):
+    listed = manifest_of(damaged)
+    assert listed == manifest.read(cut)
+    assert Damage(damaged, listed).objects == []
+    flip(damaged / "queries/rank/c/0")
+    os.truncate(damaged / "grams/zarr.json", 5)
+    (damaged / "README.md").unlink()
+    (damaged / "facts/id/c/0").unlink()
+    (damaged / "facts/id/c/0").mkdir()
+    (damaged / "mine.txt").touch()  # no object of the manifest
+    expected = ["README.md", "facts/id/c/0", "grams/zarr.json", "queries/rank/c/0"]
+    assert sorted(Damage(damaged, listed).objects) == expected
+    damage = Damage.repaired(damaged, listed)
+    assert sorted(damage.objects) == ["README.md", "facts/id/c/0", "queries/rank/c/0"]
+    assert damage.rebuilt == ["grams/zarr.json"]
+    assert damage.set_aside == [damaged.with_name("s.zarr.removed") / "mine.txt"]
+    assert (damaged / "grams/zarr.json").read_bytes() == (cut / "grams/zarr.json").read_bytes()
+
+
+@pytest.mark.parametrize("obstacle", ["nothing", "a folder", "a link", "a missing parent"])
+def test_an_object_takes_its_place_whatever_is_there(damaged, obstacle):
+    name = "facts/id/c/0"
+    target, damage = damaged / name, Damage(damaged, manifest.read(damaged))
+    target.unlink()
+    if obstacle == "a folder":
+        target.mkdir()
+        (target / "inside").write_bytes(b"kept")
+    elif obstacle == "a link":
+        target.symlink_to("/etc/hostname")
+    elif obstacle == "a missing parent":
+        shutil.rmtree(damaged / "facts/id")
+    damage.place(name, b"content")
+    assert target.read_bytes() == b"content"
+    assert not target.is_symlink()
+    aside = damaged.with_name("s.zarr.removed") / name
+    assert damage.set_aside == ([aside] if obstacle in ("a folder", "a link") else [])
+    if obstacle == "a folder":
+        assert (aside / "inside").read_bytes() == b"kept"

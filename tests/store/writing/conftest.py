@@ -7,14 +7,26 @@ from pathlib import Path
 
 import pytest
 import zarr.storage._local as zarr_local
+from synthetic import FINGERPRINT, Synthetic
 
 from qloc.errors import StorageError
+from qloc.store.writing.writer import Writer
 
 
 @pytest.fixture(autouse=True)
 def _no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take fsync out, which guards against loss of power: these tests do not try that."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory, study: Synthetic) -> Path:
+    """Return an unfinished store with every unit recorded, that no test may change."""
+    store = tmp_path_factory.mktemp("recorded") / "s.zarr"
+    with Writer.open(store, study.outline(), FINGERPRINT) as writer:
+        for unit in writer.missing():
+            writer.write(study.block(unit))
+    return store
 
 
 @pytest.fixture

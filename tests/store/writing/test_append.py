@@ -10,13 +10,15 @@ import pytest
 from synthetic import FINGERPRINT
 from synthetic_phase import append, block, fingerprint, outline
 
-from qloc.errors import VerificationError
+from qloc.errors import LockedError, VerificationError
 from qloc.store.exchange.hdf5 import export, import_hdf5
 from qloc.store.exchange.pack import pack
+from qloc.store.integrity.check import layout_of
 from qloc.store.integrity.verify import verify
 from qloc.store.reading.info import info, info_text
 from qloc.store.reading.open_store import open_store
 from qloc.store.schema import manifest
+from qloc.store.schema.phase_layout import PhaseLayout
 from qloc.store.writing import append as appending
 from qloc.store.writing.phase_writer import PhaseWriter
 from qloc.store.writing.writer import Writer
@@ -154,3 +156,69 @@ def test_nothing_comes_late_where_a_phase_fails(late, copy):
         assert verify(copy) == []
         writer.finalize()
     assert verify(copy) == []
+
+
+@pytest.fixture
+def begun(copy):
+    """Return a store in which the phase edits was begun."""
+    layout = PhaseLayout.of(outline("edits"), layout_of(copy).sizes)
+    appending.begin(copy, layout, {"digest": "d", "made_from": {}}, {"why": "a test"})
+    return copy
+
+
+def test_a_phase_counts_as_begun_with_its_description(begun):
+    assert appending.under_way(begun) == {
+        "edits": {
+            "attrs": {"why": "a test"},
+            "fingerprint": {"digest": "d", "made_from": {}},
+            "layout": PhaseLayout.of(outline("edits"), layout_of(begun).sizes).attrs(),
+        }
+    }
+    assert not appending.is_appended(begun, "edits")
+    folder = appending.folder_of(begun, "edits")
+    assert sorted(path.name for path in folder.iterdir()) == ["ledger", "phase.json", "units"]
+    (folder / "phase.json").write_bytes(b"half")
+    assert appending.under_way(begun) == {}
+
+
+def test_recovering_keeps_what_was_begun_and_removes_what_was_not(begun):
+    other = appending.folder_of(begun, "interventions") / "units"
+    other.mkdir(parents=True)  # killed before its description was written
+    lock = appending.hold_store(begun)
+    appending.recover(begun)
+    assert not other.parent.exists()
+    assert [*appending.under_way(begun)] == ["edits"]
+    appending.give_back(begun, lock)
+    assert (begun / "appending/edits").is_dir()
+    appending.tidy(begun)  # nothing to do
+    assert [*appending.under_way(begun)] == ["edits"]
+
+
+def test_sweeping_removes_what_is_half_done(begun):
+    folder = appending.folder_of(begun, "edits")
+    (folder / "assembled/edits").mkdir(parents=True)
+    for litter in ("ab.partial", "units/ab.partial", "ledger/unit-000000.json"):
+        (folder / litter).write_bytes(b"half")
+    assert appending.sweep_phase(begun, "edits") == {}
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    assert names == ["ledger", "phase.json", "units"]
+
+
+def test_the_lock_keeps_others_out_and_leaves_no_folder(copy):
+    lock = appending.take_lock(copy)
+    assert lock is not None
+    with pytest.raises(LockedError) as caught:
+        appending.hold_store(copy)
+    assert str(caught.value) == (
+        f"store is 'locked'; expected no other process writing it. At {copy}. Wait for it to end, or stop it."
+    )
+    appending.give_back(copy, lock)
+    assert not (copy / "appending").exists()
+
+
+def test_layout_with_a_phase_has_its_arrays(finished):
+    layout = layout_of(finished)
+    phase = PhaseLayout.of(outline("edits"), layout.sizes)
+    both = appending.with_phase(layout, phase)
+    assert both.variables() == (*layout.variables(), *phase.variables())
+    assert both.of_signals == layout

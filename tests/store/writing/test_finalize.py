@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from synthetic import FINGERPRINT
 
 from qloc.canonical_json import canonical
+from qloc.store.integrity.check import layout_of
 from qloc.store.integrity.verify import verify
 from qloc.store.schema import manifest
+from qloc.store.units import ledger
+from qloc.store.writing.finalize import finalize_store, remove_working
 from qloc.store.writing.writer import Writer
 
 
@@ -74,3 +78,22 @@ def test_nothing_comes_late_where_assembling_fails(late, tmp_path, study, finish
         late(store / "zarr.json", writer.finalize)
         writer.finalize()
     assert manifest.read(store)["objects"] == manifest.read(finished)["objects"]
+
+
+def test_units_become_the_store(recorded, finished, tmp_path):
+    """Half-made groups and partial files of an earlier try are made anew; no working file stays."""
+    store = Path(shutil.copytree(recorded, tmp_path / "s.zarr"))
+    (store / "signals/other/c").mkdir(parents=True)
+    (store / "ab12.partial").write_bytes(b"half")
+    records = {record.number: record for record in ledger.records(store)}
+    finalize_store(store, layout_of(store), records, {"device": "cpu"})
+    assert (store / "manifest.json").read_bytes() == (finished / "manifest.json").read_bytes()
+    assert verify(store) == []
+
+
+def test_working_files_are_removed_and_nothing_else(recorded, tmp_path):
+    store = Path(shutil.copytree(recorded, tmp_path / "s.zarr"))
+    before = {path.name for path in store.iterdir()}
+    remove_working(store)
+    assert before - {path.name for path in store.iterdir()} == {"units", "ledger"}
+    remove_working(store)  # again does no harm

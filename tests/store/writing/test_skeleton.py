@@ -1,10 +1,14 @@
 """Groups made where an earlier run left them half made: whatever it left, and however late it wrote it."""
 
+import json
+import os
 import shutil
 
+import numpy as np
 import pytest
 from synthetic import FINGERPRINT
 
+from qloc.errors import FingerprintError, InputError, StorageError
 from qloc.store.writing.writer import Writer
 
 
@@ -36,3 +40,79 @@ def test_nothing_comes_late_where_a_skeleton_fails(late, tmp_path, study):
     assert list(tmp_path.iterdir()) == []
     with Writer.open(tmp_path / "s.zarr", study.outline(), FINGERPRINT) as writer:
         assert len(writer.missing()) == 4
+
+
+def test_other_fingerprint_is_refused_showing_the_difference(finished, study):
+    asked = {
+        "model": {**FINGERPRINT["model"], "weights": "ff00"},
+        "parameters": {"steps": 40, "methods": ("ig",)},
+    }
+    with pytest.raises(FingerprintError) as caught:
+        Writer.open(finished, study.outline(), asked)
+    assert str(caught.value) == (
+        "fingerprint of signals is "
+        "\"837092c897cf (model.weights: 'ab12' → 'ff00'; parameters.steps: 20 → 40)\"; "
+        f"expected 3280ecbdcf65. At {finished}. "
+        "Give another --out, or the model, facts and parameters that the store was made with."
+    )
+
+
+def test_other_layout_is_refused_showing_the_difference(finished, study):
+    with pytest.raises(FingerprintError) as caught:
+        Writer.open(finished, study.outline(), FINGERPRINT, floor=0.1)
+    assert "(layout.floor: 0.05 → 0.1)" in str(caught.value)
+
+
+@pytest.mark.parametrize("something", ["file", "folder", "foreign Zarr"])
+def test_path_that_holds_something_else_is_refused(tmp_path, study, something):
+    path = tmp_path / "s.zarr"
+    if something == "file":
+        path.write_text("mine")
+    else:
+        path.mkdir()
+        content = (
+            {"zarr_format": 3, "node_type": "group", "attributes": {}} if something == "foreign Zarr" else 1
+        )
+        (path / "zarr.json").write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        Writer.open(path, study.outline(), FINGERPRINT)
+    got = "a file" if something == "file" else "a folder with something else in it"
+    assert str(caught.value) == (
+        f"path is '{got}'; expected a qloc store, or nothing yet. At {path}. Give another --out."
+    )
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_empty_folder_becomes_a_store(tmp_path, study):
+    (tmp_path / "deep" / "s.zarr").mkdir(parents=True)
+    with Writer.open(tmp_path / "deep" / "s.zarr", study.outline(), FINGERPRINT) as writer:
+        assert len(writer.missing()) == 4
+
+
+def test_every_problem_of_an_outline_is_told_at_once(tmp_path, study):
+    outline = study.outline()
+    facts = {**outline.facts, "../up": outline.facts["count"], "short": np.zeros(3)}
+    del facts["leaks"]
+    broken = type(outline)(**{**vars(outline), "facts": facts, "attrs": {"layout": 1}})
+    with pytest.raises(InputError) as caught:
+        Writer.open(tmp_path / "s.zarr", broken, FINGERPRINT)
+    assert caught.value.problems == (
+        "column is 'missing'; expected 'leaks'. At the outline's facts. Make outlines as qloc.block says.",
+        "attribute of facts is '../up'; "
+        "expected a name without / that is not empty, dots, zarr.json or of the form "
+        "__…. At the outline's facts. Rename it in the facts.",
+        "shape of column 'short' is (3,); expected (10,). At the outline's facts. Give a value a fact.",
+        "attribute is 'layout'; expected a name other than schema_version, fingerprint, layout, phases. "
+        "At the outline's attrs. Rename it.",
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_disk_that_is_full_from_the_start_leaves_nothing(tmp_path, study, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError):
+        Writer.open(tmp_path / "s.zarr", study.outline(), FINGERPRINT)
+    assert not list(tmp_path.iterdir())
