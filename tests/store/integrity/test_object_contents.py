@@ -19,20 +19,6 @@ def flip(path, position, bit=0):
     path.write_bytes(content)
 
 
-def test_rows_and_units_of_a_shard_are_named(tmp_path, study, monkeypatch):
-    from synthetic import write_store
-
-    monkeypatch.setattr("qloc.store.schema.zarr_arrays.CHUNK_BYTES", 600)
-    monkeypatch.setattr("qloc.store.schema.zarr_arrays.SHARD_BYTES", 2000)
-    store = write_store(tmp_path / "s.zarr", study)
-    flip(store / "signals/attribution/c/0/1/0", 9)
-    assert verify(store)[0].startswith("array signals/attribution, queries 6 to 11 (units 1 to 2) is 'sha256")
-    (store / "zarr.json").write_bytes(b"")
-    problems = verify(store)
-    assert problems[0].startswith("array signals/attribution is 'sha256")
-    assert problems[1].startswith("metadata of the root is '0 bytes'")
-
-
 @pytest.fixture(scope="module")
 def sharded(tmp_path_factory, study):
     """Return a store of many small shards, that no test may change."""
@@ -62,7 +48,7 @@ def test_regions_part_each_array(sharded):
             covered[region] += 1
         assert (covered == 1).all(), array
         n_pieces += len(names)
-    assert n_pieces > 80
+    assert n_pieces > 60
 
 
 def test_units_are_those_of_the_rows(sharded, study):
@@ -84,7 +70,7 @@ def test_units_are_those_of_the_rows(sharded, study):
             assert region is not None
             assert numbers == sorted(set(unit_of[str(dims[row])][region[row]].tolist())), name
             n_parts += len(numbers) < 4
-    assert n_parts > 20
+    assert n_parts > 10
 
 
 def test_words_for_every_kind_of_object(sharded):
@@ -120,3 +106,13 @@ def test_where_the_root_is_lost_arrays_are_still_named(finished, tmp_path):
     assert contents.words("queries/rank/c/0") == "array queries/rank"
     assert contents.words("facts/id/c/0") == "array facts/id, facts 0 to 9"
     assert contents.units("queries/rank/c/0") == ()
+
+
+def test_rows_and_units_of_a_shard_are_named(sharded, tmp_path):
+    store = Path(shutil.copytree(sharded, tmp_path / "s.zarr"))
+    flip(store / "signals/attribution/c/0/1/0", 9)
+    assert verify(store)[0].startswith("array signals/attribution, queries 6 to 11 (units 1 to 2) is 'sha256")
+    (store / "zarr.json").write_bytes(b"")
+    problems = verify(store)
+    assert problems[0].startswith("array signals/attribution is 'sha256")
+    assert problems[1].startswith("metadata of the root is '0 bytes'")

@@ -107,9 +107,9 @@ def test_selections_are_those_of_the_whole_array(half, path):
         got = array[indexing.BasicIndexer(tuple(key))]
         wanted = expected[tuple(key)]
         if variable.dtype == "string":
-            assert np.asarray(got).tolist() == wanted.tolist()
+            assert np.asarray(got, dtype=object).tolist() == np.asarray(wanted, dtype=object).tolist()
         else:
-            np.testing.assert_array_equal(np.asarray(got, dtype=float), wanted.astype(float))
+            np.testing.assert_array_equal(np.asarray(got, dtype=float), np.asarray(wanted, dtype=float))
 
 
 def test_only_the_units_that_are_selected_are_read(half, monkeypatch):

@@ -94,7 +94,9 @@ def test_records_come_in_order_once_their_files_were_compared(recorded, tmp_path
 def test_arrays_are_the_rows_of_the_units_one_behind_another(recorded, study, tmp_path):
     layout, records = layout_of(recorded), records_of(recorded)
     variables = [
-        v for v in layout.variables() if v.path in ("queries/rank", "queries/prompt", "queries/fact")
+        v
+        for v in layout.variables()
+        if v.path in ("queries/rank", "queries/prompt", "queries/fact", "signals/template")
     ]
     zarr.create_group(tmp_path / "s", zarr_format=3)
     other = np.arange(16, dtype=np.int32)
@@ -108,7 +110,8 @@ def test_arrays_are_the_rows_of_the_units_one_behind_another(recorded, study, tm
         assert stored(tmp_path / "s/queries" / name).tolist() == expected.tolist()
     attributes = json.loads((tmp_path / "s/queries/zarr.json").read_bytes())["attributes"]
     assert attributes["why"] == "a test"
-    assert "fact" in attributes["coordinates"].split()
+    attributes = json.loads((tmp_path / "s/signals/zarr.json").read_bytes())["attributes"]
+    assert attributes == {"coordinates": "fact relation template"}
     zarr.create_group(tmp_path / "t", zarr_format=3)
     assemble(
         tmp_path / "t", recorded, layout, [v for v in variables if v.name == "fact"], [],
@@ -117,7 +120,9 @@ def test_arrays_are_the_rows_of_the_units_one_behind_another(recorded, study, tm
     assert stored(tmp_path / "t/queries/fact").tolist() == other.tolist()
 
 
-def test_too_few_rows_are_refused(recorded, tmp_path):
+def test_too_few_rows_are_refused(recorded, tmp_path, monkeypatch):
+    monkeypatch.setattr("qloc.store.schema.zarr_arrays.CHUNK_BYTES", 8)  # two rows: the unit fills its chunks
+    monkeypatch.setattr("qloc.store.schema.zarr_arrays.SHARD_BYTES", 8)
     layout, records = layout_of(recorded), records_of(recorded)
     (rank,) = [v for v in layout.variables() if v.path == "queries/rank"]
     zarr.create_group(tmp_path / "s", zarr_format=3)
