@@ -17,6 +17,7 @@ from qloc.store.schema.variables import FACTS, Variable
 from qloc.vocabulary import FACT
 
 Region = tuple[slice, ...]
+"""Cells of an array: one slice for each axis."""
 
 _CHUNK: Final = "/c/"
 

@@ -36,6 +36,8 @@ class Damage:
 
     Attributes
     ----------
+    path : Path
+        The store.
     manifest : Mapping
         The manifest of the store.
     objects : list of str

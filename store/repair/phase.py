@@ -49,6 +49,10 @@ class Stage:
     ----------
     phase : str
         ``signals`` or a later phase.
+    path : Path
+        The store.
+    records : dict of int to UnitRecord
+        The units that were run again, by number.
     damaged : list of str
         The damaged pieces of the phase's arrays.
     needed : tuple of Unit

@@ -99,11 +99,11 @@ STRINGS = ("edits/new_object/c/0", "edits/edit_set/c/0", "edits/relation/c/0", "
 def test_objects_of_the_phases_alone(damaged, cut, study):
     """Pieces of arrays, labels, copied coordinates and metadata: the bytes again, by their own units only.
 
-    Every sixth of them: each takes a repair of its own. One of every array is in the next test but one.
+    Every eighth of them: each takes a repair of its own. One of every array is in the next test but one.
     """
     whole, names = contents(cut), of_phases(cut)
     assert len(names) > 130
-    names = [*names[::6], *STRINGS, "synapses/zarr.json", "interventions/fact/c/0"]
+    names = [*names[::8], *STRINGS, "synapses/zarr.json", "interventions/fact/c/0"]
     n_units, kinds = 0, (flip, truncate, Path.unlink)
     for number, name in enumerate(names):
         kinds[number % 3](damaged / name)
@@ -115,7 +115,7 @@ def test_objects_of_the_phases_alone(damaged, cut, study):
         assert (damaged / name).read_bytes() == whole[name]
         n_units += sum(map(len, asked.values()))
     assert contents(damaged) == whole
-    assert n_units > 20
+    assert n_units > 15
 
 
 def test_any_bit_is_found_and_put_right(damaged, cut, study):
@@ -263,7 +263,7 @@ def test_a_repair_killed_at_any_instant_gives_the_same_bytes(damaged, cut):
     (damaged / "edits/more").touch()
     support, instants = (
         Path(__file__).parents[1] / "support",
-        map(str, (1, 3, 6, 9, 13, 17, 21, 26, 31, 37, 44, 50)),
+        map(str, (1, 4, 9, 15, 22, 30, 40, 50)),
     )
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(support), str(damaged), *instants],
@@ -271,7 +271,7 @@ def test_a_repair_killed_at_any_instant_gives_the_same_bytes(damaged, cut):
     )  # fmt: skip
     statuses = done.stdout.split()
     assert statuses[-1] == "0", done.stderr
-    assert statuses.count("9") >= 8, (statuses, done.stderr)
+    assert statuses.count("9") >= 6, (statuses, done.stderr)
     assert contents(damaged) == contents(cut)
 
 

@@ -111,7 +111,7 @@ def test_arrays_are_the_rows_of_the_units_one_behind_another(recorded, study, tm
     attributes = json.loads((tmp_path / "s/queries/zarr.json").read_bytes())["attributes"]
     assert attributes["why"] == "a test"
     attributes = json.loads((tmp_path / "s/signals/zarr.json").read_bytes())["attributes"]
-    assert attributes == {"coordinates": "fact relation template"}
+    assert attributes == {"coordinates": "fact relation template attribution_method"}
     zarr.create_group(tmp_path / "t", zarr_format=3)
     assemble(
         tmp_path / "t", recorded, layout, [v for v in variables if v.name == "fact"], [],
