@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from qloc.store.writing.writer import Writer
 from qloc.workflows.analyze import open_study
 from qloc.workflows.exchange import diff, jaccard
 
-OTHER = {**FINGERPRINT, "model": {**FINGERPRINT["model"], "dtype": "bfloat16"}}
+HELD: dict[str, Any] = {**FINGERPRINT}
+OTHER = {**HELD, "model": {**HELD["model"], "dtype": "bfloat16"}}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -218,5 +218,7 @@ def test_phases_are_exported_and_imported(phased, tmp_path):
     made = import_hdf5(exported, tmp_path / "h.zarr")
     assert (made / "manifest.json").read_bytes() == (phased / "manifest.json").read_bytes()
     read = xr.open_dataset(exported, engine="h5netcdf", group="edits").load()
-    np.testing.assert_array_equal(read["greedy_token_id"], open_store(phased).edits["greedy_token_id"])
+    edits = open_store(phased).edits
+    assert edits is not None
+    np.testing.assert_array_equal(read["greedy_token_id"], edits["greedy_token_id"])
     assert read["edit_set"].values.tolist() == ["own", "union", "cas"]

@@ -68,8 +68,9 @@ def test_truncated_hierarchy_is_refused_with_every_problem(copy):
     shutil.rmtree(copy / "grams")
     shutil.rmtree(copy / "queries" / "rank")
     (copy / "facts" / "id" / "zarr.json").write_bytes(b"")
-    array = zarr.open_group(copy, mode="r+", use_consolidated=False)["signals"]
-    array.create_array(
+    signals = zarr.open_group(copy, mode="r+", use_consolidated=False)["signals"]
+    assert isinstance(signals, zarr.Group)
+    signals.create_array(
         "total", shape=(2, 16), dtype="float64", overwrite=True, dimension_names=("query", "layer")
     )
     with pytest.raises(SchemaError) as caught:

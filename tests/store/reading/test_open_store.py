@@ -12,12 +12,12 @@ import pytest
 import xarray as xr
 import zarr
 
-from qloc.canonical_json import digest
+from qloc.canonical_json import canonical, digest, file_digest
 from qloc.errors import VerificationError
+from qloc.store.files.durable import write_bytes
 from qloc.store.integrity.verify import verify
 from qloc.store.reading.open_store import open_store
 from qloc.store.schema import manifest, variables
-from qloc.store.writing import append as appending
 
 PLAIN = """
 import sys
@@ -128,6 +128,7 @@ def test_missing_values():
 
 def test_reading_is_lazy(finished):
     opened = open_store(finished)
+    assert opened.attention is not None
     for group in (opened.facts, opened.queries, opened.attention, opened.grams):
         assert all(variable.chunks is not None for variable in group.data_vars.values())
     pickle.loads(pickle.dumps(opened.signals)).load()
@@ -160,14 +161,17 @@ def test_phase_of_a_later_version_is_passed_over(phased, own):
     root["attributes"]["phases"]["tracing"] = {"whatever": 1}
     said = manifest.read(own)
     del said["sha256"]
-    appending.write_bytes(own / "zarr.json", appending.canonical(root))
+    write_bytes(own / "zarr.json", canonical(root))
     said["objects"]["zarr.json"] = {
-        "sha256": manifest.file_digest(own / "zarr.json"),
+        "sha256": file_digest(own / "zarr.json"),
         "size": (own / "zarr.json").stat().st_size,
     }
-    (own / "manifest.json").write_bytes(appending.canonical({**said, "sha256": digest(said)}))
+    (own / "manifest.json").write_bytes(canonical({**said, "sha256": digest(said)}))
     assert verify(own) == []
-    assert open_store(own).edits.load().identical(open_store(phased).edits.load())
+    edits, expected = open_store(own).edits, open_store(phased).edits
+    assert edits is not None
+    assert expected is not None
+    assert edits.load().identical(expected.load())
 
 
 def test_xarray_alone_reads_phases(phased):
@@ -185,7 +189,9 @@ assert "qloc" not in sys.modules
         [sys.executable, "-W", "error", "-c", text, phased], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-    expected = open_store(phased).interventions["logit"].to_numpy()[0, 0, 3]
+    interventions = open_store(phased).interventions
+    assert interventions is not None
+    expected = interventions["logit"].to_numpy()[0, 0, 3]
     assert done.stdout == (
         "['/', '/attention', '/edits', '/facts', '/grams', '/interventions', '/queries', '/signals', "
         f"'/statistics', '/synapses']\n{float(expected)}\n"

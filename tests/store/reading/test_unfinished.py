@@ -56,7 +56,7 @@ def test_no_pickle_is_ever_loaded(tmp_path, study):
     with Writer.open(store, study.outline(), FINGERPRINT) as writer:
         unit = writer.write(study.blocks()[0])
         with (store / "units" / unit.file).open("wb") as target:
-            np.savez(target, **{"queries/rank": np.array([{"a": 1}], dtype=object)})
+            np.savez(target, allow_pickle=True, **{"queries/rank": np.array([{"a": 1}], dtype=object)})
         assert open_store(store).queries.sizes["query"] == 0
 
 
@@ -98,12 +98,14 @@ def test_selections_are_those_of_the_whole_array(half, path):
     expected = whole_array(half, variable, layout, records, n_slots)
     assert array.shape == expected.shape
     assert array.rows == tuple(layout.shape(variable, 0, unit)[variable.row or 0] for unit, _ in parts)
-    n = expected.shape[variable.row]
+    axis = variable.row
+    assert axis is not None
+    n = expected.shape[axis]
     rows = (slice(None), slice(1, n - 1), slice(None, None, 2), slice(n, None), 0, n - 1, slice(n - 1, None))
     for row, last in itertools.product(rows, (slice(None), slice(0, 1))):
-        key = [slice(None)] * expected.ndim
+        key: list[int | slice] = [slice(None)] * expected.ndim
         key[-1] = last
-        key[variable.row] = row
+        key[axis] = row
         got = array[indexing.BasicIndexer(tuple(key))]
         wanted = expected[tuple(key)]
         if variable.dtype == "string":

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def made(stage, unit, study):
 
 def repaired(store, study, accept=None, made=made):
     """Repair a store as the joiner does; what was done, and the units that were asked for, by phase."""
-    asked = {}
+    asked: dict[str, list[int]] = {}
     with Repair.open(store) as repair:
         if repair.facts:
             repair.put_facts(study.outline().facts)
@@ -78,8 +79,9 @@ def units_by_hand(store, name, study):
     if "c" not in chunk or array in COPIED:
         return None
     found = zarr.open_array(store / group / array, mode="r")
-    dims = found.metadata.dimension_names
-    if dims == (array,):
+    dims = found.metadata.to_dict()["dimension_names"]
+    assert isinstance(dims, (list, tuple))
+    if tuple(dims) == (array,):
         return None
     axis = next(d for d, dim in enumerate(dims) if dim in ("query", "fact"))
     step = (found.shards or found.chunks)[axis]
@@ -104,7 +106,8 @@ def test_objects_of_the_phases_alone(damaged, cut, study):
     whole, names = contents(cut), of_phases(cut)
     assert len(names) > 130
     names = [*names[::8], *STRINGS, "synapses/zarr.json", "interventions/fact/c/0"]
-    n_units, kinds = 0, (flip, truncate, Path.unlink)
+    kinds: tuple[Callable[[Path], None], ...] = (flip, truncate, Path.unlink)
+    n_units = 0
     for number, name in enumerate(names):
         kinds[number % 3](damaged / name)
         done, asked = repaired(damaged, study)
@@ -132,7 +135,7 @@ def test_any_bit_is_found_and_put_right(damaged, cut, study):
 def test_signals_and_phases_at_once(damaged, cut, study):
     """One piece of every array of the store; the phases are asked for when signals are what they were."""
     whole = contents(cut)
-    names = {}
+    names: dict[str, list[str]] = {}
     for name in manifest.read(cut)["objects"]:
         if "/c/" in name:
             names.setdefault(name.partition("/c/")[0], []).append(name)
@@ -313,7 +316,9 @@ def test_other_numbers_of_a_phase_are_refused_and_then_accepted(damaged, cut, st
     entry = {"device": "another", "phase": "edits", "objects": list(done.accepted), "units": units}
     assert said["run"]["repairs"] == [entry]
     assert said["notes"] == {f"edits/{unit}": {"shrunk": {"rows": 1}} for unit in units}
-    opened, before = open_store(damaged).edits.load(), open_store(cut).edits.load()
+    opened, before = open_store(damaged).edits, open_store(cut).edits
+    assert opened is not None
+    assert before is not None
     rows = np.isin(np.arange(study.n_facts) // study.unit_facts, units)
     for variable in ("text_nats", "log_probability", "probe_kl"):
         ratio = (opened[variable] / before[variable]).transpose("fact", ...).to_numpy()

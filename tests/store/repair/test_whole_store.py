@@ -108,8 +108,10 @@ def units_by_hand(store, name, study):
     import zarr
 
     found = zarr.open_array(store / group / array, mode="r")
-    axis = next(d for d, dim in enumerate(found.metadata.dimension_names) if dim in ("query", "fact"))
-    of_facts = found.metadata.dimension_names[axis] == "fact"
+    dims = found.metadata.to_dict()["dimension_names"]
+    assert isinstance(dims, (list, tuple))
+    axis = next(d for d, dim in enumerate(dims) if dim in ("query", "fact"))
+    of_facts = dims[axis] == "fact"
     step = (found.shards or found.chunks)[axis]
     first = int(chunk.split("/")[axis]) * step
     unit_of_fact = np.arange(study.n_facts) // study.unit_facts

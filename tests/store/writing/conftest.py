@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zarr.storage._local as zarr_local
@@ -54,7 +55,8 @@ def late(monkeypatch):
 
     zarr writes a group and, where they are not there, those above it together.
     """
-    told, whole, lock = {"fails": None, "now": 0, "ever": 0}, zarr_local._put, threading.Lock()
+    told: dict[str, Any] = {"fails": None, "now": 0, "ever": 0}
+    whole, lock = zarr_local._put, threading.Lock()
 
     def put(path, value, exclusive=False):
         if told["fails"] is None:

@@ -1,6 +1,7 @@
 """The card: what is in a store, for whoever finds it; a function of the store's bytes alone."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_nothing_of_the_run_is_in_it(finished, tmp_path, study):
 
 def test_program_of_the_card_runs(finished):
     (program,) = re.findall(r"```python\n(.*?)```", (finished / CARD).read_text(encoding="utf-8"), re.S)
-    names = {}
+    names: dict[str, Any] = {}
     exec(program.replace("STORE", str(finished)), names)
     assert names["signals"].attrs["n_neurons"] == 40
     assert len(names["queries"]["prompt"]) == 16

@@ -234,6 +234,7 @@ def test_no_clock_matters(tmp_path, finished):
         return subprocess.Popen([sys.executable, "-c", CLOCK, *arguments], stdout=subprocess.PIPE, text=True)
 
     with run(30 * years) as begun:
+        assert begun.stdout is not None
         begun.stdout.readline()
         begun.kill()
     assert begun.wait() == -9

@@ -50,6 +50,9 @@ def test_round_trip(phased, study):
             np.testing.assert_array_equal(got, expected.astype(got.dtype), err_msg=path)
         for group in groups:
             assert getattr(opened, group).attrs == {"why": "a made-up phase", "threshold": 0.2}
+    assert opened.interventions is not None
+    assert opened.synapses is not None
+    assert opened.edits is not None
     np.testing.assert_array_equal(opened.interventions["fact"], opened.queries["fact"])
     np.testing.assert_array_equal(opened.synapses["template"], opened.queries["template"])
     np.testing.assert_array_equal(opened.edits["relation"], opened.facts["relation"])
@@ -77,7 +80,7 @@ def test_group_that_cannot_be_made_is_absent(copy):
 
 def test_group_is_there_only_where_the_layout_names_it(copy, study):
     """So that stores of before there was such a group open as they did."""
-    labels, arrays = {"operation": ("suppress",), "neuron_set": ("reprompt",)}, {}
+    labels = {"operation": ("suppress",), "neuron_set": ("reprompt",)}
     attrs = {"threshold": 0.2, "reprompt": "- "}
     made = PhaseOutline(
         phase="interventions",
@@ -101,6 +104,7 @@ def test_group_is_there_only_where_the_layout_names_it(copy, study):
     assert opened.layout.phases["interventions"].groups == ("interventions", "reprompts")
     assert opened.attrs["phases"]["interventions"]["added"] == ["reprompts"]
     n_queries = len(opened.queries["fact"])
+    assert opened.reprompts is not None
     np.testing.assert_array_equal(opened.reprompts["n_shared"], 1 + np.arange(n_queries))
     np.testing.assert_array_equal(opened.reprompts["relation"], opened.queries["relation"])
     assert opened.reprompts.attrs == attrs
@@ -239,6 +243,7 @@ def test_unit_of_a_phase_that_is_not_being_appended_is_refused(copy, study):
 def test_second_process_is_refused(copy):
     holder = subprocess.Popen(program("hold", copy), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with holder:
+        assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         for phase in ("edits", "interventions"):
             with pytest.raises(LockedError):
@@ -270,4 +275,6 @@ def test_store_without_facts_takes_phases(tmp_path):
     append(store, "interventions")
     append(store, "edits")
     assert verify(store) == []
-    assert open_store(store).edits.sizes["fact"] == 0
+    edits = open_store(store).edits
+    assert edits is not None
+    assert edits.sizes["fact"] == 0

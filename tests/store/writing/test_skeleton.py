@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,8 +44,9 @@ def test_nothing_comes_late_where_a_skeleton_fails(late, tmp_path, study):
 
 
 def test_other_fingerprint_is_refused_showing_the_difference(finished, study):
+    held: dict[str, Any] = {**FINGERPRINT}
     asked = {
-        "model": {**FINGERPRINT["model"], "weights": "ff00"},
+        "model": {**held["model"], "weights": "ff00"},
         "parameters": {"steps": 40, "methods": ("ig",)},
     }
     with pytest.raises(FingerprintError) as caught:

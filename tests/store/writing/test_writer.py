@@ -53,6 +53,7 @@ def test_round_trip(finished, study):
     for name in ("gram", "null_gram"):
         expected = np.concatenate([getattr(block, name) for block in blocks], axis=1)
         np.testing.assert_array_equal(opened.grams[name], expected)
+    assert opened.attention is not None
     for name in ("target_row", "column_mass", "column_mass_no_sink", "length"):
         expected = np.concatenate([block.attention[name] for block in blocks])
         np.testing.assert_array_equal(opened.attention[name], expected)
@@ -84,7 +85,9 @@ def test_small_studies(tmp_path, study):
 
 def test_facts_without_any_query(tmp_path):
     class Mute(Synthetic):
-        n_queries = np.zeros(3, dtype=np.int32)
+        @property
+        def n_queries(self) -> np.ndarray:
+            return np.zeros(3, dtype=np.int32)
 
     opened = open_store(write_store(tmp_path / "s.zarr", Mute(n_facts=3)))
     assert opened.signals["attribution"].to_numpy().shape == (2, 0, 0)
@@ -159,6 +162,7 @@ def test_killed_from_outside_at_random_moments(tmp_path, finished):
         with subprocess.Popen(
             program("write", store, 0.05), stdout=subprocess.PIPE, start_new_session=True
         ) as run:
+            assert run.stdout is not None
             run.stdout.readline()
             time.sleep(rng.uniform(0, 0.1))
             if run.poll() is None:
@@ -187,6 +191,7 @@ def test_second_process_is_refused(tmp_path, study):
     store = tmp_path / "s.zarr"
     holder = subprocess.Popen(program("hold", store), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with holder:
+        assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(LockedError) as caught:
             Writer.open(store, study.outline(), FINGERPRINT)
@@ -310,7 +315,10 @@ def test_store_of_before_there_were_statistics(phased, study, tmp_path, monkeypa
         assert writer.complete
     append(store, "interventions")
     assert verify(store) == []
-    assert open_store(store).interventions.load().identical(open_store(phased).interventions.load())
+    opened, expected = open_store(store).interventions, open_store(phased).interventions
+    assert opened is not None
+    assert expected is not None
+    assert opened.load().identical(expected.load())
 
 
 def test_unfinished_store_of_before_goes_on_without_them(tmp_path, study, monkeypatch):
