@@ -93,7 +93,7 @@ def test_every_object_swapped_with_the_next_is_found(copy):
 
 def test_bytes_all_over_one_object_count(copy):
     path = copy / "signals/panel_neuron/c/0/0"
-    for position in range(0, path.stat().st_size, 5):
+    for position in range(0, path.stat().st_size, 17):
         flip(path, position)
         assert len(verify(copy)) == 1
         flip(path, position)
@@ -102,7 +102,7 @@ def test_bytes_all_over_one_object_count(copy):
 def test_bytes_all_over_the_manifest_count(copy):
     path = copy / "manifest.json"
     whole = path.read_bytes()
-    for position in [*range(0, len(whole), 97), *range(len(whole) - 80, len(whole))]:
+    for position in [*range(0, len(whole), 311), *range(len(whole) - 80, len(whole))]:
         flip(path, position, bit=position % 8)
         with pytest.raises(VerificationError):
             manifest.read(copy)

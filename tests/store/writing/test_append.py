@@ -131,8 +131,8 @@ def test_extraction_run_again_takes_up_what_was_decided(copy, phased, study, mon
                 writer.finalize({"device": "cpu"})
     with pytest.raises(VerificationError):
         open_store(copy)
-    with Writer.open(copy, study.outline(), FINGERPRINT) as writer:
-        assert writer.complete
+    with Writer.open(copy, study.outline(), FINGERPRINT) as again:
+        assert again.complete
     assert objects(copy) == objects(phased)
     assert not (copy / "appending").exists()
 

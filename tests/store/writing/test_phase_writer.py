@@ -92,7 +92,8 @@ def test_group_is_there_only_where_the_layout_names_it(copy, study):
     )
     with PhaseWriter.open(copy, made, fingerprint("interventions")) as writer:
         for unit in writer.missing():
-            shapes = dict.fromkeys(OUTCOMES, (1, 1)) | {"n_neurons": (1,)}
+            shapes: dict[str, tuple[int, ...]] = dict.fromkeys(OUTCOMES, (1, 1))
+            shapes["n_neurons"] = (1,)
             shapes |= dict.fromkeys(("neighbor", "other_fact", *(f"base_{name}" for name in OUTCOMES)), ())
             arrays = {f"interventions/{name}": np.zeros((*of, unit.n_queries)) for name, of in shapes.items()}
             for place, name in enumerate(("n_neurons", "n_shared", "log_probability", "rank")):
