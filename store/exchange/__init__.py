@@ -1,1 +1,1 @@
-"""Exchange: stores packed, pushed, pulled, merged, compared, and carried to HDF5 and back."""
+"""Exchange: pack, push, pull, merge and compare stores, and convert them to HDF5 and back."""

@@ -1,7 +1,7 @@
-"""Two extractions of one plan compared, number by number: on another GPU, say, or in another dtype.
+"""Compare two extractions of one plan number by number, for instance on two GPUs or in two dtypes.
 
-Of panels, which may differ, the values of the neurons that both have are compared, and their own difference
-is the share of neurons that one of two panels of a fact has.
+Panels may differ. The values of neurons in both panels are compared; the difference of the panels
+themselves is the share of neurons that only one of a fact's two panels has.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ class Difference:
 
     Attributes
     ----------
-    n : values compared.
-    n_unequal : of them; NaN equals NaN.
-    absolute, relative : the largest |a − b|, and |a − b| / max(|a|, |b|), where both are finite numbers; None
-        of strings and of panels.
+    n : int
+        Number of compared values.
+    n_unequal : int
+        Number of unequal values; NaN equals NaN.
+    absolute, relative : float or None
+        The largest |a − b|, and the largest |a − b| / max(|a|, |b|), over pairs of finite numbers. None for
+        strings and for panels.
     """
 
     n: int = 0
@@ -45,17 +48,22 @@ class Difference:
 
     @property
     def unequal(self) -> float:
-        """Share of unequal values; 0 of none."""
+        """Share of unequal values; 0 where none were compared."""
         return self.n_unequal / self.n if self.n else 0.0
 
     def add(self, a: Array, b: Array) -> None:
-        """Count in the values of two arrays of one shape.
+        """Count the values of two arrays of one shape.
+
+        Parameters
+        ----------
+        a, b : ndarray
+            Numbers, or strings as objects.
 
         Examples
         --------
-        >>> found = Difference()
-        >>> found.add(np.array([1.0, np.nan, 4.0]), np.array([1.0, np.nan, 3.0]))
-        >>> found.n, found.n_unequal, found.absolute, found.relative
+        >>> difference = Difference()
+        >>> difference.add(np.array([1.0, np.nan, 4.0]), np.array([1.0, np.nan, 3.0]))
+        >>> difference.n, difference.n_unequal, difference.absolute, difference.relative
         (3, 1, 1.0, 0.25)
         """
         self.n += a.size
@@ -73,11 +81,17 @@ class Difference:
 
 
 def require_comparable(a: StoredStudy, b: StoredStudy) -> None:
-    """Refuse stores that are no two extractions of one plan.
+    """Refuse stores that are not two extractions of one plan.
+
+    Parameters
+    ----------
+    a, b : StoredStudy
+        The two studies.
 
     Raises
     ------
-    InputError : facts, queries, methods, sizes or tiers differ, or a store is unfinished; every problem.
+    InputError
+        If facts, queries, methods, sizes or tiers differ, or if a store is unfinished; lists each problem.
     """
     problems = [
         message("store", "unfinished", "a complete store", str(study.path), "Complete it first")
@@ -108,20 +122,31 @@ def _first_unequal(a: xr.DataArray, b: xr.DataArray) -> str:
 
 
 def compare_extractions(a: StoredStudy, b: StoredStudy) -> dict[str, Difference]:
-    """How each array differs, by its path; read a unit at a time.
+    """Return how each array of two extractions differs; both are read one unit at a time.
 
-    Phases that one of the two lacks, or has with other arms, are left out.
+    Phases that only one of them has, or that have other arms in each, are left out.
+
+    Parameters
+    ----------
+    a, b : StoredStudy
+        Two extractions of one plan.
+
+    Returns
+    -------
+    dict of str to Difference
+        The difference of each array, by its path.
 
     Raises
     ------
-    InputError : the stores are no two extractions of one plan; every problem.
+    InputError
+        If the stores are not two extractions of one plan; lists each problem.
     """
     require_comparable(a, b)
     panels = tuple(study.signals["panel_neuron"].to_numpy() for study in (a, b))
     fact = a.signals["fact"].to_numpy()
-    found: dict[str, Difference] = {}
+    comparison: dict[str, Difference] = {}
     for variable in _in_both(a.layout, b.layout):
-        difference = found[variable.path] = Difference()
+        difference = comparison[variable.path] = Difference()
         if variable.row is None:
             for number in range(a.layout.shape(variable, 0)[0]):
                 difference.add(*(_values(study, variable, slice(number, number + 1)) for study in (a, b)))
@@ -137,11 +162,14 @@ def compare_extractions(a: StoredStudy, b: StoredStudy) -> dict[str, Difference]
                     difference.add(left, right)
             else:
                 difference.add(x, y)
-    return found
+    return comparison
 
 
 def _in_both(a: Layout, b: Layout) -> Iterator[Variable]:
-    """What both have, but for labels; phases with the same arms in both, statistics of the same relations."""
+    """Yield the variables of both layouts that can be compared.
+
+    Left out are labels, phases with other arms, and sums over other relations.
+    """
     theirs = set(b.variables())
     unlike = {
         group for name in a.phases if a.phases[name] != b.phases.get(name) for group in a.phases[name].groups
@@ -165,7 +193,7 @@ def _values(study: StoredStudy, variable: Variable, rows: slice) -> Array:
 
 
 def _aligned(x: Array, y: Array, facts: Array, panels: tuple[Array, ...]) -> Iterator[tuple[Array, Array]]:
-    """The values of both at the neurons that both panels have, fact by fact; slots are the last axis."""
+    """Yield the values of both at the neurons that both panels have, fact by fact; slots are last."""
     for number in np.unique(facts):
         rows = facts == number
         a, b = (_filled(panel[number]) for panel in panels)
@@ -185,21 +213,35 @@ def _filled(panel: Array) -> Array:
     return filled
 
 
-def diff_text(found: Mapping[str, Any]) -> str:
-    """What ``qloc.workflows.exchange.diff`` found, as text for a terminal."""
-    a, b = found["stores"]
-    lines = [f"{a} and {b}: {found['facts']:,} facts, {found['queries']:,} queries"]
-    lines += [f"  fingerprint: {line}" for line in found["fingerprint"]] or ["  fingerprint: the same"]
-    unequal = {path: one for path, one in found["arrays"].items() if one["unequal"]}
+def diff_text(comparison: Mapping[str, Any]) -> str:
+    """Format the result of :func:`qloc.workflows.exchange.diff` as text for a terminal.
+
+    Parameters
+    ----------
+    comparison : Mapping
+        The result of ``diff``.
+
+    Returns
+    -------
+    str
+        Several lines, without a newline at the end.
+    """
+    a, b = comparison["stores"]
+    lines = [f"{a} and {b}: {comparison['facts']:,} facts, {comparison['queries']:,} queries"]
+    lines += [f"  fingerprint: {line}" for line in comparison["fingerprint"]] or ["  fingerprint: the same"]
+    unequal = {path: difference for path, difference in comparison["arrays"].items() if difference["unequal"]}
     if unequal:
         lines.append(f"  {'array':<34}{'unequal':>9}{'largest |a − b|':>18}{'of the larger':>16}")
-    for path, one in unequal.items():
-        sizes = [f"{one[name]:.3g}" if one[name] is not None else "" for name in ("absolute", "relative")]
-        lines.append(f"  {path:<34}{one['unequal']:>9.3%}{sizes[0]:>18}{sizes[1]:>16}".rstrip())
-    n_equal = len(found["arrays"]) - len(unequal)
-    lines.append(f"  {n_equal} of {len(found['arrays'])} arrays are equal")
-    lines.append(f"  neuron sets at threshold {found['threshold']:g}, Jaccard of a query's two sets:")
-    for method, sets in found["sets"].items():
+    for path, difference in unequal.items():
+        sizes = [
+            f"{difference[name]:.3g}" if difference[name] is not None else ""
+            for name in ("absolute", "relative")
+        ]
+        lines.append(f"  {path:<34}{difference['unequal']:>9.3%}{sizes[0]:>18}{sizes[1]:>16}".rstrip())
+    n_equal = len(comparison["arrays"]) - len(unequal)
+    lines.append(f"  {n_equal} of {len(comparison['arrays'])} arrays are equal")
+    lines.append(f"  neuron sets at threshold {comparison['threshold']:g}, Jaccard of a query's two sets:")
+    for method, sets in comparison["sets"].items():
         if sets["mean"] is None:
             lines.append(f"    {method}: no queries")
             continue

@@ -1,8 +1,13 @@
-"""A store as one HDF5 file: groups are groups, dims are dimension scales as netCDF-4 has them.
+"""Convert a store to one HDF5 file and back, bit for bit.
 
-h5py opens it, and xarray with h5netcdf. A dimension without values of its own is a scale of zeros; a variable
-with the name of a dimension that it is not along (/signals/fact) is called ``_nc4_non_coord_fact``, as
-netCDF-4 does. Every array has the sha256 of its values, so that importing can tell that they are the same.
+Groups become groups, and dims become dimension scales, as netCDF-4 has them, so that h5py opens the file,
+and xarray with h5netcdf. A dimension without values of its own becomes a scale of zeros. A variable that
+has the name of a dimension which it is not along (/signals/fact) is called ``_nc4_non_coord_fact``, as
+netCDF-4 does.
+
+Every array carries the sha256 of its values, and the root carries the manifest of the store. With them the
+import shows that the values are those exported. A file from a stranger is checked before any array of it is
+read: links, foreign types and sizes that its bytes cannot fill are refused.
 """
 
 from __future__ import annotations
@@ -28,26 +33,44 @@ from qloc.store.names import CARD, MANIFEST
 from qloc.store.places.open_place import place_of
 from qloc.store.schema import manifest, metadata, zarr_arrays
 from qloc.store.schema.variables import SCHEMA_VERSION, STRING, Variable
-from qloc.store.writing import card
 from qloc.store.writing.assemble import consolidate
+from qloc.store.writing.card import write_card
 
 ATTRIBUTES: Final = "qloc_attributes"
-"""JSON of a group's attributes as the store has them; beside it they stand one by one, for readers."""
+"""Attribute with the JSON of a group's attributes; beside it they stand one by one, for other readers."""
 
 MANIFEST_ATTRIBUTE: Final = "qloc_manifest"
 SHA256: Final = "qloc_sha256"
 NOT_ALONG: Final = "_nc4_non_coord_"
+"""Prefix of a variable that has the name of a dimension which it is not along."""
+
 NO_VALUES: Final = "This is a netCDF dimension but not a netCDF variable."
+"""Name of a dimension scale without values of its own, as netCDF-4 defines it."""
+
+MOST_EXPANSION: Final = 1100
+"""Most bytes that one byte of gzip can become (1032), and a little more."""
+
+_RESERVED: Final = ("zarr.json", MANIFEST, CARD, "c")
+_ACTION: Final = "Export it again from its store"
 
 
 class Digest:
-    """sha256 of an array's values in C order, little endian; of a string, its length (8 bytes) and UTF-8."""
+    """Running sha256 of the values of an array in C order.
+
+    Numbers are hashed as little-endian bytes, a string as its length (8 bytes) and its UTF-8.
+    """
 
     def __init__(self) -> None:
         self._made = hashlib.sha256()
 
     def add(self, values: Array) -> None:
-        """The next values, in C order."""
+        """Add the next values in C order.
+
+        Parameters
+        ----------
+        values : ndarray
+            Numbers, or strings as objects.
+        """
         if values.dtype == object:
             for text in values.reshape(-1):
                 raw = str(text).encode()
@@ -57,19 +80,76 @@ class Digest:
             self._made.update(np.ascontiguousarray(little).tobytes())
 
     def hex(self) -> str:
-        """The digest."""
+        """Return the digest in hex.
+
+        Returns
+        -------
+        str
+            64 hex digits.
+        """
         return self._made.hexdigest()
 
 
+def pieces(shape: tuple[int, ...], steps: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Yield regions that follow each other in C order and cover an array.
+
+    The first axis with a step above 1 is cut into runs of its step. Axes before it are cut into single
+    indices; axes after it stay whole.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the array.
+    steps : tuple of int
+        Chunk or shard shape.
+
+    Yields
+    ------
+    tuple of slice
+        One slice for each axis.
+
+    Examples
+    --------
+    >>> [[(s.start, s.stop) for s in piece] for piece in pieces((2, 3), (1, 2))]
+    [[(0, 1), (0, 2)], [(0, 1), (2, 3)], [(1, 2), (0, 2)], [(1, 2), (2, 3)]]
+    """
+    axis = next((d for d, (n, step) in enumerate(zip(shape, steps, strict=True)) if step > 1 and n > 1), 0)
+    step = max(steps[axis], 1) if shape else 1
+    for index in np.ndindex(shape[:axis]):
+        for first in range(0, shape[axis] if shape else 1, step):
+            run = slice(first, min(first + step, shape[axis])) if shape else slice(None)
+            before = tuple(slice(n, n + 1) for n in index)
+            yield (*before, run, *(slice(0, n) for n in shape[axis + 1 :]))
+
+
+# From a store to HDF5
+
+
 def export(store: str | Path, out: str | Path) -> Path:
-    """Write a complete store that verifies, packed or not, as one HDF5 file.
+    """Write a complete store that verifies as one HDF5 file.
+
+    Parameters
+    ----------
+    store : str or Path
+        The store, packed or not.
+    out : str or Path
+        The file to write.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
-    InputError : something is at ``out``, or a text has a NUL, which HDF5 cannot keep.
-    SchemaError : the path is no store.
-    VerificationError : the store is unfinished, or not what its manifest says; every problem.
-    StorageError : the disk refused; nothing is left.
+    InputError
+        If something is at ``out``, or a text has a NUL, which HDF5 cannot keep.
+    SchemaError
+        If the path is no store.
+    VerificationError
+        If the store is unfinished, or differs from its manifest; lists each problem.
+    StorageError
+        If the disk refused; nothing is left.
     """
     place, out = place_of(store), Path(out)
     refuse_present(out)
@@ -77,23 +157,23 @@ def export(store: str | Path, out: str | Path) -> Path:
         raise VerificationError(problems)
     root = zarr.open_group(place.zarr(), mode="r", zarr_format=3, use_consolidated=False)
     with file_aside(out) as aside, h5py.File(aside, "w", locking=False) as target:
-        _attributes(target, root)
+        _write_attributes(target, root)
         target.attrs[MANIFEST_ATTRIBUTE] = place.read(MANIFEST).decode()
         for name in sorted({name.split("/")[0] for name in place.names() if "/" in name}):
-            _group(target.create_group(name), root[name])  # type: ignore[arg-type]
+            _write_group(target.create_group(name), root[name])  # type: ignore[arg-type]
     return out
 
 
-def _attributes(target: Any, group: zarr.Group) -> None:
-    found = group.attrs.asdict()
-    target.attrs[ATTRIBUTES] = json.dumps(found, ensure_ascii=False)
-    for name, value in found.items():
+def _write_attributes(target: Any, group: zarr.Group) -> None:
+    attributes = group.attrs.asdict()
+    target.attrs[ATTRIBUTES] = json.dumps(attributes, ensure_ascii=False)
+    for name, value in attributes.items():
         plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
         target.attrs[name] = value if plain else json.dumps(value, ensure_ascii=False)
 
 
-def _group(target: Any, group: zarr.Group) -> None:
-    _attributes(target, group)
+def _write_group(target: Any, group: zarr.Group) -> None:
+    _write_attributes(target, group)
     arrays = dict(sorted(group.arrays()))
     along = {name: _dims(array) for name, array in arrays.items()}
     sizes = {
@@ -102,7 +182,7 @@ def _group(target: Any, group: zarr.Group) -> None:
     written: dict[str, Any] = {}
     for name, array in arrays.items():
         stands_for = name in sizes and along[name] != (name,)
-        written[name] = _array(target, f"{NOT_ALONG}{name}" if stands_for else name, array)
+        written[name] = _write_array(target, f"{NOT_ALONG}{name}" if stands_for else name, array)
     scales = {}
     for number, (dim, size) in enumerate(sorted(sizes.items())):
         own = along.get(dim) == (dim,)
@@ -119,7 +199,7 @@ def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
     return tuple(str(name) for name in array.metadata.to_dict()["dimension_names"])  # type: ignore[union-attr]
 
 
-def _array(target: Any, name: str, array: zarr.Array[Any]) -> Any:
+def _write_array(target: Any, name: str, array: zarr.Array[Any]) -> Any:
     text = array.dtype.kind == "T"
     filters = {} if text or 0 in array.shape else {"compression": "gzip", "compression_opts": 4}
     dataset = target.create_dataset(
@@ -131,83 +211,72 @@ def _array(target: Any, name: str, array: zarr.Array[Any]) -> Any:
         fletcher32=bool(filters),
         **filters,
     )
-    made = Digest()
+    digest = Digest()
     for piece in pieces(array.shape, (array.shards or array.chunks)):
         values = np.asarray(array[piece])
         values = values.astype(object) if text else values
-        made.add(values)
+        digest.add(values)
         try:
             dataset[piece] = values
         except ValueError as error:
             what, rule = f"a text of {array.path}", "texts without NUL, which HDF5 cannot keep"
             where, action = str(array.store_path), "Share the store with qloc store pack"
             raise InputError(message(what, str(error), rule, where, action)) from None
-    dataset.attrs[SHA256] = made.hex()
+    dataset.attrs[SHA256] = digest.hex()
     if "long_name" in array.attrs:
         dataset.attrs["long_name"] = array.attrs["long_name"]
     return dataset
 
 
-def pieces(shape: tuple[int, ...], steps: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Regions one behind another in C order: of each index along the axes that are cut into ones, runs.
-
-    Examples
-    --------
-    >>> [[(s.start, s.stop) for s in piece] for piece in pieces((2, 3), (1, 2))]
-    [[(0, 1), (0, 2)], [(0, 1), (2, 3)], [(1, 2), (0, 2)], [(1, 2), (2, 3)]]
-    """
-    axis = next((d for d, (n, step) in enumerate(zip(shape, steps, strict=True)) if step > 1 and n > 1), 0)
-    step = max(steps[axis], 1) if shape else 1
-    for index in np.ndindex(shape[:axis]):
-        for first in range(0, shape[axis] if shape else 1, step):
-            run = slice(first, min(first + step, shape[axis])) if shape else slice(None)
-            before = tuple(slice(n, n + 1) for n in index)
-            yield (*before, run, *(slice(0, n) for n in shape[axis + 1 :]))
-
-
-MOST_EXPANSION: Final = 1100
-"""What a byte of gzip can become, and a little more."""
-
-
-_ACTION: Final = "Export it again from its store"
-
-
-_RESERVED: Final = ("zarr.json", MANIFEST, CARD, "c")
+# From HDF5 to a store
 
 
 def import_hdf5(source: str | Path, out: str | Path) -> Path:
-    """Make a store of an HDF5 file that :func:`qloc.store.exchange.hdf5.export` wrote.
+    """Make a store of an HDF5 file that :func:`export` wrote.
+
+    Parameters
+    ----------
+    source : str or Path
+        The HDF5 file.
+    out : str or Path
+        Where the store is to be.
 
     Returns
     -------
-    Path : the store. With the library versions that its source was written by, it has the same bytes.
+    Path
+        The store. With the library versions that its source was written with, it has the same bytes.
 
     Raises
     ------
-    InputError : something is at ``out``.
-    SchemaError : the file is no HDF5 file, or none of a store.
-    VerificationError : it has what no store has, or arrays are not those exported; every problem.
-    StorageError : the disk refused; nothing is left.
+    InputError
+        If something is at ``out``.
+    SchemaError
+        If the file is no HDF5 file, or not one of a store.
+    VerificationError
+        If the file has content that no store has, or arrays that are not those exported; lists each
+        problem.
+    StorageError
+        If the disk refused; nothing is left.
     """
     source, out = Path(source), Path(out)
     refuse_present(out)
-    with _opened(source) as opened:
-        said = _manifest(opened, source)
+    with _open(source) as opened:
+        original = _read_manifest(opened, source)
         if problems := list(_problems(opened, source)):
             raise VerificationError(problems)
         with folder_aside(out) as aside, zarr_arrays.whole_writes():
-            if problems := list(_written(opened, aside, source)):
+            if problems := list(_write_store(opened, aside, source)):
                 raise VerificationError(problems)
             consolidate(aside)
-            card.write(aside, check.layout_of(aside))
-            kept = {name: said[name] for name in ("run", "notes")}
+            write_card(aside, check.layout_of(aside))
+            kept = {name: original[name] for name in ("run", "notes")}
             manifest.write(aside, schema_version=SCHEMA_VERSION, leave_out=(), **kept)
             if problems := verify(aside):
                 raise VerificationError(text.replace(str(aside), str(out)) for text in problems)
     return out
 
 
-def _opened(source: Path) -> Any:
+def _open(source: Path) -> Any:
     try:
         return h5py.File(source, "r")
     except OSError as error:
@@ -216,7 +285,7 @@ def _opened(source: Path) -> Any:
         raise SchemaError(text) from None
 
 
-def _manifest(opened: Any, source: Path) -> dict[str, Any]:
+def _read_manifest(opened: Any, source: Path) -> dict[str, Any]:
     raw = opened.attrs.get(MANIFEST_ATTRIBUTE)
     if not isinstance(raw, str) or ATTRIBUTES not in opened.attrs:
         expected = f"root attributes {ATTRIBUTES}, {MANIFEST_ATTRIBUTE}"
@@ -226,7 +295,7 @@ def _manifest(opened: Any, source: Path) -> dict[str, Any]:
 
 
 def _problems(opened: Any, source: Path) -> Iterator[str]:
-    """What no export has: links, foreign bytes, types and sizes."""
+    """Yield what no export has: links, foreign attributes, types and sizes."""
     for place, group in (("/", opened), *((name, opened.get(name)) for name in _own(opened))):
         try:
             whole = isinstance(json.loads(group.attrs[ATTRIBUTES]), dict)
@@ -244,7 +313,7 @@ def _problems(opened: Any, source: Path) -> Iterator[str]:
                 yield message(what, "a link, or an odd name", "an array", str(source), _ACTION)
             elif not isinstance(opened[name][inner], h5py.Dataset):
                 yield message(what, "no array", "an array", str(source), _ACTION)
-            elif text := _dataset(opened[name][inner]):
+            elif text := _why_unreadable(opened[name][inner]):
                 yield message(what, text, "an array as qloc writes it", str(source), _ACTION)
 
 
@@ -262,8 +331,8 @@ def _fits(name: str) -> bool:
     return is_inside(name) and not name.startswith("__") and name not in _RESERVED
 
 
-def _dataset(dataset: Any) -> str:
-    """Why a dataset is not to be read; empty where it is."""
+def _why_unreadable(dataset: Any) -> str:
+    """Return why a dataset is not to be read; empty where it is."""
     dtype = _dtype(dataset)
     if dtype not in metadata.DTYPES:
         return f"of dtype {dtype}"
@@ -294,30 +363,30 @@ def _is_scale(dataset: Any) -> bool:
     return raw.startswith(NO_VALUES.encode())
 
 
-def _written(opened: Any, store: Path, source: Path) -> Iterator[str]:
-    """Write every array; tell which are not those that were exported."""
+def _write_store(opened: Any, store: Path, source: Path) -> Iterator[str]:
+    """Write every array into a new hierarchy; yield which arrays are not those that were exported."""
     root = zarr.create_group(store, zarr_format=3, attributes=json.loads(opened.attrs[ATTRIBUTES]))
     for name in _own(opened):
-        found = opened[name]
-        group = root.create_group(name, attributes=json.loads(found.attrs[ATTRIBUTES]))
-        for inner in found:
-            if not _is_scale(found[inner]):
-                yield from _copied(group, name, inner.removeprefix(NOT_ALONG), found[inner], source)
+        exported = opened[name]
+        group = root.create_group(name, attributes=json.loads(exported.attrs[ATTRIBUTES]))
+        for inner in exported:
+            if not _is_scale(exported[inner]):
+                yield from _copy_array(group, name, inner.removeprefix(NOT_ALONG), exported[inner], source)
 
 
-def _copied(group: zarr.Group, place: str, name: str, dataset: Any, source: Path) -> Iterator[str]:
+def _copy_array(group: zarr.Group, place: str, name: str, dataset: Any, source: Path) -> Iterator[str]:
     dims = tuple(str(dim.label) for dim in dataset.dims)
     meaning, dtype = str(dataset.attrs.get("long_name", "")), _dtype(dataset)
     variable = Variable(group=place, name=name, dims=dims, dtype=dtype, meaning=meaning)
     array = zarr_arrays.create(group, variable, dtype, dataset.shape)
-    made = Digest()
+    digest = Digest()
     for piece in pieces(dataset.shape, array.shards or array.chunks):
         values = _values(dataset, piece, dtype)
-        made.add(values)
+        digest.add(values)
         zarr_arrays.put(array, piece, values)
-    if made.hex() != dataset.attrs[SHA256]:
+    if digest.hex() != dataset.attrs[SHA256]:
         expected = f"sha256 {dataset.attrs[SHA256]}"
-        yield message(f"array {place}/{name}", f"sha256 {made.hex()}", expected, str(source), _ACTION)
+        yield message(f"array {place}/{name}", f"sha256 {digest.hex()}", expected, str(source), _ACTION)
 
 
 def _values(dataset: Any, piece: tuple[slice, ...], dtype: str) -> Array:

@@ -1,7 +1,7 @@
-"""Several unfinished stores of one fingerprint into one: what two machines extracted of one plan.
+"""Merge unfinished stores of one fingerprint, such as two machines extracted of one plan.
 
-Units are immutable files with a digest, so that merging is copying them; where none is missing then, the
-store is finalized and has the bytes of an extraction in one go.
+Units are immutable files with a digest, so that merging copies them. If no unit is missing then, the store
+is finalized and has the bytes of a single extraction.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from qloc.store.integrity.check import complete, layout_of, root_attributes
 from qloc.store.names import LEDGER, LOCK, UNITS
 from qloc.store.schema.layout import Layout
 from qloc.store.units import ledger
-from qloc.store.writing.finalize import finalize
+from qloc.store.writing.finalize import finalize_store
 
 _ACTION: Final = "Merge stores that one plan was extracted into"
 _FACTS: Final = "facts"
@@ -31,12 +31,16 @@ _FACTS: Final = "facts"
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """What merging made.
+    """The result of merging.
 
     Attributes
     ----------
-    path : the store.
-    units : how many it has, of ``planned``; complete where they are equal.
+    path : Path
+        The new store.
+    units : int
+        Number of units that it has.
+    planned : int
+        Number of units that were planned.
     """
 
     path: Path
@@ -50,21 +54,35 @@ class Merged:
 
 
 def merge(stores: Sequence[str | Path], out: str | Path) -> Merged:
-    """Put the units of unfinished stores of one fingerprint into a new store; the stores stay as they are.
+    """Put the units of unfinished stores of one fingerprint into a new store; the stores are not changed.
 
     Parameters
     ----------
-    stores : at least two. A unit may be in several where it has the same bytes in all.
+    stores : sequence of str or Path
+        At least two. A unit may be in several of them if it has the same bytes in all.
+    out : str or Path
+        Where the new store is to be.
+
+    Returns
+    -------
+    Merged
+        The new store, and how many units it has.
 
     Raises
     ------
-    InputError : fewer than two stores, URLs, complete ones, units with different contents, or something at
-        ``out``; every problem.
-    SchemaError : a path is no store.
-    FingerprintError : the stores are of different models, facts or parameters; shows where they differ.
-    LockedError : another process writes one of them.
-    VerificationError : a unit file changed while it was copied.
-    StorageError : the disk refused; nothing is left.
+    InputError
+        If there are fewer than two stores, or URLs, complete stores, units with different contents, or
+        something at ``out``; lists each problem.
+    SchemaError
+        If a path is no store.
+    FingerprintError
+        If the stores are of different models, facts or parameters; shows the differences.
+    LockedError
+        If another process writes one of the stores.
+    VerificationError
+        If a unit file changed while it was copied.
+    StorageError
+        If the disk refused; nothing is left.
     """
     paths, out = [local(store, "qloc store merge") for store in stores], local(out, "qloc store merge")
     refuse_present(out)
@@ -73,15 +91,15 @@ def merge(stores: Sequence[str | Path], out: str | Path) -> Merged:
         raise InputError(problems)
     if problems := [text for path in paths[1:] for text in _different(paths[0], path)]:
         raise FingerprintError(problems)
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for path in paths:
-            held.callback(_held(path).release)
-        found = _units(paths)
+            locks.callback(_held(path).release)
+        units = _units(paths)
         with folder_aside(out) as aside:
-            _fill(aside, paths[0], found)
-            if len(found) == len(layouts[0].units):
-                _finish(aside, layouts[0], found, len(paths))
-    return Merged(path=out, units=len(found), planned=len(layouts[0].units))
+            _fill(aside, paths[0], units)
+            if len(units) == len(layouts[0].units):
+                _finish(aside, layouts[0], units, len(paths))
+    return Merged(path=out, units=len(units), planned=len(layouts[0].units))
 
 
 def _unusable(paths: Sequence[Path]) -> Iterator[str]:
@@ -97,7 +115,7 @@ def _unusable(paths: Sequence[Path]) -> Iterator[str]:
 
 
 def _different(first: Path, other: Path) -> Iterator[str]:
-    """Where the skeletons of two stores differ."""
+    """Yield the differences between the skeletons of two stores."""
     lines = differences(root_attributes(first), root_attributes(other))
     if not lines and _digests(first) != _digests(other):
         lines = ["the arrays of /facts differ"]
@@ -120,14 +138,14 @@ def _held(path: Path) -> Lock:
 
 
 def _units(paths: Sequence[Path]) -> dict[int, tuple[Path, ledger.UnitRecord]]:
-    """The units that verify, by number, with the store that each is in."""
-    found: dict[int, tuple[Path, ledger.UnitRecord]] = {}
+    """Return the units that verify, by number, with the store that each is in."""
+    units: dict[int, tuple[Path, ledger.UnitRecord]] = {}
     problems = []
     for path in paths:
         for unit in ledger.records(path):
-            where, known = found.setdefault(unit.number, (path, unit))
-            if known.sha256 != unit.sha256:
-                got = f"different in both, sha256 {known.sha256[:12]} and {unit.sha256[:12]}"
+            where, record = units.setdefault(unit.number, (path, unit))
+            if record.sha256 != unit.sha256:
+                got = f"different in both, sha256 {record.sha256[:12]} and {unit.sha256[:12]}"
                 rule, action = (
                     "in one store, or the same in both",
                     "Remove its record from one ledger",
@@ -135,15 +153,15 @@ def _units(paths: Sequence[Path]) -> dict[int, tuple[Path, ledger.UnitRecord]]:
                 problems.append(message(f"unit {unit.number}", got, rule, f"{where} and {path}", action))
     if problems:
         raise InputError(problems)
-    return found
+    return units
 
 
-def _fill(aside: Path, skeleton: Path, found: dict[int, tuple[Path, ledger.UnitRecord]]) -> None:
+def _fill(aside: Path, skeleton: Path, units: dict[int, tuple[Path, ledger.UnitRecord]]) -> None:
     shutil.copytree(skeleton / _FACTS, aside / _FACTS)
     shutil.copyfile(skeleton / "zarr.json", aside / "zarr.json")
     for name in (UNITS, LEDGER):
         (aside / name).mkdir()
-    for path, unit in found.values():
+    for path, unit in units.values():
         shutil.copyfile(path / UNITS / unit.file, aside / UNITS / unit.file)
         if not ledger.verifies(aside, unit):
             where, action = str(path / UNITS), "Run the command again"
@@ -153,7 +171,7 @@ def _fill(aside: Path, skeleton: Path, found: dict[int, tuple[Path, ledger.UnitR
 
 
 def _finish(
-    aside: Path, layout: Layout, found: dict[int, tuple[Path, ledger.UnitRecord]], n_stores: int
+    aside: Path, layout: Layout, units: dict[int, tuple[Path, ledger.UnitRecord]], n_stores: int
 ) -> None:
-    records = {number: unit for number, (_, unit) in found.items()}
-    finalize(aside, layout, records, {"merged stores": n_stores})
+    records = {number: unit for number, (_, unit) in units.items()}
+    finalize_store(aside, layout, records, {"merged stores": n_stores})

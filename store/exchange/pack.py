@@ -1,7 +1,6 @@
-"""pack, unpack: a complete store as one file, of equal bytes for equal stores, and back again.
+"""Pack a complete store into one file, with equal bytes for equal stores, and unpack it again.
 
-An archive is data from a stranger until it has been compared with its manifest: that happens before
-anything of it is written.
+An archive may come from a stranger: it is compared with its manifest before anything of it is written.
 """
 
 from __future__ import annotations
@@ -33,18 +32,27 @@ def pack(store: str | Path, out: str | Path | None = None) -> Path:
 
     Parameters
     ----------
-    out : by default the store's path with ``.zip`` behind it.
+    store : str or Path
+        The folder of the store.
+    out : str or Path, optional
+        The file to write; by default the path of the store with ``.zip`` appended.
 
     Returns
     -------
-    Path : the archive. Its bytes are a function of the store's: members sorted, stored, without times.
+    Path
+        The archive. Its bytes depend on the bytes of the store only: members are sorted, uncompressed,
+        without times.
 
     Raises
     ------
-    InputError : the store is an archive already, or at a URL, or something is at ``out``.
-    SchemaError : the path is no store.
-    VerificationError : the store is unfinished, or not what its manifest says; every problem.
-    StorageError : the disk refused; nothing is left.
+    InputError
+        If the store is an archive already, or at a URL, or if something is at ``out``.
+    SchemaError
+        If the path is no store.
+    VerificationError
+        If the store is unfinished, or differs from its manifest; lists each problem.
+    StorageError
+        If the disk refused; nothing is left.
     """
     store = local(store, "qloc store pack")
     if store.is_file():
@@ -70,37 +78,45 @@ def _member(store: Path, name: str) -> zipfile.ZipInfo:
 
 
 def unpack(archive: str | Path, out: str | Path | None = None) -> Path:
-    """Unpack a store, once every member has been compared with the manifest.
+    """Unpack a store, after comparing every member with the manifest.
 
     Parameters
     ----------
-    out : by default the archive's path without ``.zip``.
+    archive : str or Path
+        The archive.
+    out : str or Path, optional
+        Where the store is to be; by default the path of the archive without ``.zip``.
 
     Returns
     -------
-    Path : the store's folder.
+    Path
+        The folder of the store.
 
     Raises
     ------
-    InputError : a URL, no archive, no name for the store, or something is at ``out``.
-    SchemaError : the file is no archive.
-    VerificationError : it is not what its manifest says, or has what no store has; every problem, and
-        nothing was written.
-    StorageError : the disk refused; nothing is left.
+    InputError
+        If the archive is a URL, its name gives no name for the store, or something is at ``out``.
+    SchemaError
+        If the file is no archive.
+    VerificationError
+        If the archive differs from its manifest, or has content that no store has; lists each problem.
+        Nothing was written.
+    StorageError
+        If the disk refused; nothing is left.
     """
     archive = local(archive, "qloc store unpack")
     out = Path(out) if out else _named(archive)
     refuse_present(out)
     source = Archive.inspect(archive)
-    if problems := [*source.problems, *_told(source)]:
+    if problems := [*source.problems, *_verify_problems(source)]:
         raise VerificationError(dict.fromkeys(problems))
-    said = manifest.read(source)["objects"]
+    listed = manifest.read(source)["objects"]
     with folder_aside(out) as aside:
         for name in source.names():
-            made = _copy(source, name, aside / name)
-            if name != MANIFEST and made != said[name]["sha256"]:
-                expected = f"sha256 {said[name]['sha256']}"
-                text = message(f"member {name!r}", made, expected, str(archive), "Unpack once more")
+            digest = _copy(source, name, aside / name)
+            if name != MANIFEST and digest != listed[name]["sha256"]:
+                expected = f"sha256 {listed[name]['sha256']}"
+                text = message(f"member {name!r}", digest, expected, str(archive), "Unpack once more")
                 raise VerificationError(text)
     return out
 
@@ -114,7 +130,7 @@ def _named(archive: Path) -> Path:
     return archive.with_suffix("")
 
 
-def _told(source: Archive) -> Iterator[str]:
+def _verify_problems(source: Archive) -> Iterator[str]:
     try:
         yield from verify(source)
     except (SchemaError, VerificationError) as error:
@@ -124,9 +140,9 @@ def _told(source: Archive) -> Iterator[str]:
 def _copy(source: Archive, name: str, target: Path) -> str:
     with storing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        made = hashlib.sha256()
+        digest = hashlib.sha256()
         with target.open("xb") as written:
             for piece in source.pieces(name):
-                made.update(piece)
+                digest.update(piece)
                 written.write(piece)
-    return made.hexdigest()
+    return digest.hexdigest()

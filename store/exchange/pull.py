@@ -1,7 +1,7 @@
-"""pull: a complete store from a URL into a folder, verified before it is called a store.
+"""Pull a complete store from a URL into a folder, and verify it before it is called a store.
 
-A remote is a stranger until every byte has been compared with its manifest. What has arrived is kept aside as
-``.OUT.partial`` until nothing is missing; no manifest is in it before.
+The remote may be a stranger's: every byte is compared with its manifest. Arrived objects are kept in
+``.OUT.partial`` until none is missing; the manifest is written there last.
 """
 
 from __future__ import annotations
@@ -18,37 +18,47 @@ from qloc.store.files.durable import storing, write_bytes
 from qloc.store.files.parallel import each
 from qloc.store.files.place import Folder
 from qloc.store.files.staging import folder_aside, refuse_present
-from qloc.store.integrity.verify import require_present, verify
+from qloc.store.integrity.verify import ListedObjects, require_present, verify
 from qloc.store.names import MANIFEST
 from qloc.store.places.open_place import remote
 from qloc.store.places.remote import Remote, RemoteArchive
 from qloc.store.schema import metadata
 
 _SPARE_BYTES: Final = 2**20
-ListedObjects = Mapping[str, Mapping[str, Any]]
 
 
 def pull(url: str, out: str | Path, *, progress: Progress | None = None) -> Path:
-    """Fetch a complete store, packed or not; called again after an interruption, what is missing of it.
+    """Fetch a complete store, packed or not; called again after an interruption, it fetches what is missing.
 
     Parameters
     ----------
-    url : of the store: s3, gs, az, http, https, file, hf, or any other scheme of fsspec.
-    out : the folder to write. Where it is this very store already, nothing is done.
+    url : str
+        URL of the store: s3, gs, az, http, https, file, hf, or any other scheme of fsspec.
+    out : str or Path
+        The folder to write. If it is this very store already, nothing is done.
+    progress : Progress, optional
+        Shows the bytes that arrived; silent by default.
 
     Returns
     -------
-    Path : the store's folder.
+    Path
+        The folder of the store.
 
     Raises
     ------
-    InputError, MissingDependencyError : the URL is of no use, or something else is at ``out``.
-    SchemaError : there is no complete store at the URL.
-    VerificationError : the remote says or has what no store does: every problem. Nothing was written where
-        its manifest or metadata say so; objects that are not what the manifest says are not kept.
-    RemoteError : the service refused, or was not there; what arrived is kept for the next time.
-    StorageError : no room, or the disk refused.
-    LockedError : another process is pulling to ``out``.
+    InputError, MissingDependencyError
+        If the URL cannot be used, or something else is at ``out``.
+    SchemaError
+        If there is no complete store at the URL.
+    VerificationError
+        If manifest or metadata say what no store's say (lists each problem; nothing was written), or if
+        objects differ from the manifest; those are not kept.
+    RemoteError
+        If the service refused or did not answer; the objects that arrived are kept for the next call.
+    StorageError
+        If there is no room, or the disk refused.
+    LockedError
+        If another process is pulling to ``out``.
     """
     out, source = Path(out), remote(url)
     if _is_there(out, source):
@@ -56,12 +66,12 @@ def pull(url: str, out: str | Path, *, progress: Progress | None = None) -> Path
     refuse_present(out)
     if problems := metadata.problems(source):
         raise VerificationError(problems)
-    said: ListedObjects = source.manifest["objects"]
+    listed: ListedObjects = source.manifest["objects"]
     with folder_aside(out, keep=True) as aside:
-        have = _kept(aside, said)
-        _require_room(out, sum(said[name]["size"] for name in said if name not in have))
-        with progress or Progress(quiet=True) as told:
-            _fetch(source, said, have, aside, told)
+        kept = _kept(aside, listed)
+        _require_room(out, sum(listed[name]["size"] for name in listed if name not in kept))
+        with progress or Progress(quiet=True) as bar:
+            _fetch(source, listed, kept, aside, bar)
         write_bytes(aside / MANIFEST, source.read(MANIFEST))
         if problems := verify(aside):
             (aside / MANIFEST).unlink()
@@ -70,7 +80,7 @@ def pull(url: str, out: str | Path, *, progress: Progress | None = None) -> Path
 
 
 def _is_there(out: Path, source: Remote | RemoteArchive) -> bool:
-    """Whether this store was pulled before; another store at the path is refused."""
+    """Return whether this store was pulled before; refuse a path that has another store."""
     if not out.is_dir() or not (out / MANIFEST).is_file():
         return False
     if (out / MANIFEST).read_bytes() != source.read(MANIFEST):
@@ -80,22 +90,22 @@ def _is_there(out: Path, source: Remote | RemoteArchive) -> bool:
     return True
 
 
-def _kept(aside: Path, said: ListedObjects) -> set[str]:
-    """The objects that earlier pulls left and that are as they should; the rest is removed."""
-    place, have = Folder(aside), set()
+def _kept(aside: Path, listed: ListedObjects) -> set[str]:
+    """Return the sound objects of earlier pulls, and remove everything else."""
+    place, kept = Folder(aside), set()
     for name in list(place.names()):
         if (
-            name in said
-            and place.size(name) == said[name]["size"]
-            and place.digest(name) == said[name]["sha256"]
+            name in listed
+            and place.size(name) == listed[name]["size"]
+            and place.digest(name) == listed[name]["sha256"]
         ):
-            have.add(name)
+            kept.add(name)
         else:
             (aside / name).unlink()
     for folder in sorted((path for path in aside.rglob("*") if path.is_dir()), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()  # one may be where a file has to be
-    return have
+    return kept
 
 
 def _require_room(out: Path, needed: int) -> None:
@@ -106,35 +116,35 @@ def _require_room(out: Path, needed: int) -> None:
 
 
 def _fetch(
-    source: Remote | RemoteArchive, said: ListedObjects, have: set[str], aside: Path, progress: Progress
+    source: Remote | RemoteArchive, listed: ListedObjects, kept: set[str], aside: Path, progress: Progress
 ) -> None:
-    total, done = sum(one["size"] for one in said.values()), sum(said[name]["size"] for name in have)
-    lacking = [name for name in sorted(said) if name not in have]
+    total, done = sum(entry["size"] for entry in listed.values()), sum(listed[name]["size"] for name in kept)
+    lacking = [name for name in sorted(listed) if name not in kept]
     with progress.stage("pull", total, done=done, unit="bytes") as advance:
-        for n_bytes in each(lambda name: _object(source, name, said[name], aside), lacking, source.at_once):
+        for n_bytes in each(lambda name: _object(source, name, listed[name], aside), lacking, source.at_once):
             advance(n_bytes)
 
 
-def _object(source: Remote | RemoteArchive, name: str, said: Mapping[str, Any], aside: Path) -> int:
-    """Write one object; removed again where it is not what the manifest says."""
-    made, target = hashlib.sha256(), aside / name
+def _object(source: Remote | RemoteArchive, name: str, entry: Mapping[str, Any], aside: Path) -> int:
+    """Write one object, and return its size; remove it again if it differs from the manifest."""
+    digest, target = hashlib.sha256(), aside / name
     with storing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with target.open("wb") as written:
                 for piece in _pieces(source, name):
-                    made.update(piece)
+                    digest.update(piece)
                     written.write(piece)
         except (RemoteError, VerificationError):
             target.unlink()
             raise
-    if made.hexdigest() != said["sha256"]:
+    if digest.hexdigest() != entry["sha256"]:
         target.unlink()
-        expected = f"sha256 {said['sha256']}"
+        expected = f"sha256 {entry['sha256']}"
         action = "Run the same command again; if it stays so, take the store from another source"
-        got = f"sha256 {made.hexdigest()}"
+        got = f"sha256 {digest.hexdigest()}"
         raise VerificationError(message(f"object {name}", got, expected, str(source.path / name), action))
-    return int(said["size"])
+    return int(entry["size"])
 
 
 def _pieces(source: Remote | RemoteArchive, name: str) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
-"""push: a complete store to a URL. The manifest is put last, when each object has been shown to be there.
+"""Push a complete store to a URL; the manifest is put last, after each object was shown to be there.
 
-``push.json``, put first and removed last, tells whose the objects are that an interrupted push left.
+``push.json``, put first and removed last, names the objects that an interrupted push may have left.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from qloc.canonical_json import canonical
 from qloc.errors import InputError, RemoteError, VerificationError, message
@@ -17,7 +17,7 @@ from qloc.progress import Advance, Progress
 from qloc.store.files.parallel import each
 from qloc.store.files.place import Place
 from qloc.store.files.url import Url, url_of
-from qloc.store.integrity.verify import verify
+from qloc.store.integrity.verify import ListedObjects, verify
 from qloc.store.names import MANIFEST
 from qloc.store.places.object_store import Entry, Objects
 from qloc.store.places.open_place import connect, place_of
@@ -33,34 +33,47 @@ _HASHES: Final[Mapping[str, Callable[[bytes], str]]] = {
         b"blob %d\0" % len(content) + content, usedforsecurity=False
     ).hexdigest(),
 }
-ListedObjects = Mapping[str, Mapping[str, Any]]
 
 
 def push(store: str | Path, url: str, *, replace: bool = False, progress: Progress | None = None) -> Url:
-    """Put a complete store that verifies at a URL; called again after an interruption, what is missing of it.
+    """Put a complete store that verifies at a URL; after an interruption, call again to put the rest.
 
     Parameters
     ----------
-    store : a folder, or an archive, whose members are put.
-    url : a place of its own: s3, gs, az, file, hf, or any other scheme of fsspec that can be written to.
-    replace : put it in place of another store, whose objects are removed.
+    store : str or Path
+        A folder, or an archive, whose members are put.
+    url : str
+        A URL of the store's own: s3, gs, az, file, hf, or any other scheme of fsspec that can be written
+        to.
+    replace : bool
+        Whether to replace another store, whose objects are then removed.
+    progress : Progress, optional
+        Shows the bytes that were put; silent by default.
+
+    Returns
+    -------
+    Url
+        Where the store is.
 
     Raises
     ------
-    VerificationError : the store is unfinished, or not what its manifest says.
-    InputError, MissingDependencyError : the URL is of no use, or something else is there: another store, and
-        not ``replace``; or objects that no push has left, which are never touched.
-    RemoteError : the service refused, was not there, or gave back something else than it was given. What
-        arrived is kept for the next time.
+    VerificationError
+        If the store is unfinished, or differs from its manifest.
+    InputError, MissingDependencyError
+        If the URL cannot be used, or something else is there: another store without ``replace``, or objects
+        that no push left; these are never touched.
+    RemoteError
+        If the service refused, did not answer, or gave back other bytes than it was given. The objects that
+        arrived are kept for the next call.
     """
     target = connect(url_of(url), write=True)
     source = place_of(store)
     if problems := verify(source):
         raise VerificationError(problems)
     raw = source.read(MANIFEST)
-    said: ListedObjects = manifest.read(source)["objects"]
-    with progress or Progress(quiet=True) as told:
-        _Push(source, target, raw, said).run(told, replace=replace)
+    listed: ListedObjects = manifest.read(source)["objects"]
+    with progress or Progress(quiet=True) as bar:
+        _Push(source, target, raw, listed).run(bar, replace=replace)
     return target.url
 
 
@@ -69,24 +82,30 @@ class _Push:
 
     Parameters
     ----------
-    raw : the manifest's bytes.
-    said : what it says of each object.
+    source : Place
+        The store.
+    target : Objects
+        The objects at the URL.
+    raw : bytes
+        The manifest of the store.
+    listed : ListedObjects
+        Size and sha256 of each object, as the manifest lists them.
     """
 
-    def __init__(self, source: Place, target: Objects, raw: bytes, said: ListedObjects) -> None:
-        self.source, self.target, self.raw, self.said = source, target, raw, said
+    def __init__(self, source: Place, target: Objects, raw: bytes, listed: ListedObjects) -> None:
+        self.source, self.target, self.raw, self.listed = source, target, raw, listed
 
     def run(self, progress: Progress, *, replace: bool) -> None:
         there = self._listing()
         before = self._read(MANIFEST, there)
         left = self._left(there, before, replace=replace)
         if before != self.raw:
-            names = sorted(left | {*self.said})
+            names = sorted(left | {*self.listed})
             self.target.put({MARKER: canonical({"names": names, "of": _sha256(self.raw)})})
         if before is not None and before != self.raw:
             self.target.delete([MANIFEST])
         self._objects(there, progress)
-        if stale := sorted(left & {*there} - {*self.said, MANIFEST, MARKER}):
+        if stale := sorted(left & {*there} - {*self.listed, MANIFEST, MARKER}):
             self.target.delete(stale)
         if before != self.raw:
             self.target.put({MANIFEST: self.raw})
@@ -96,11 +115,11 @@ class _Push:
             self.target.delete([MARKER])
 
     def _listing(self) -> dict[str, Entry]:
-        found = self.target.listing()
-        if found is None:
+        listing = self.target.listing()
+        if listing is None:
             rule, action = "one that lists what it has", "Push to another"
             raise InputError(message("service", "without a listing", rule, self.target.url, action))
-        return found
+        return listing
 
     def _read(self, name: str, there: Mapping[str, Entry]) -> bytes | None:
         if name not in there:
@@ -110,8 +129,8 @@ class _Push:
         return self.target.read(name)
 
     def _left(self, there: Mapping[str, Entry], before: bytes | None, *, replace: bool) -> set[str]:
-        """The names that this store's or another's push has left, if it may be gone on with or replaced."""
-        left, other = set(self.said), False
+        """Return the names that a push of this store, or of a store to be replaced, may have left."""
+        left, other = set(self.listed), False
         if before not in (None, self.raw):
             left |= {*self._manifest(before)}
             other = True
@@ -133,15 +152,15 @@ class _Push:
 
     def _manifest(self, raw: bytes | None) -> ListedObjects:
         try:
-            said: ListedObjects = manifest.parsed(raw or b"", self.target.url / MANIFEST)["objects"]
+            listed: ListedObjects = manifest.parsed(raw or b"", self.target.url / MANIFEST)["objects"]
         except VerificationError:
             raise InputError(self._foreign([MANIFEST])) from None
-        return said
+        return listed
 
     def _marker(self, raw: bytes) -> tuple[str, set[str]]:
         try:
-            found = json.loads(raw)
-            return str(found["of"]), {str(name) for name in found["names"]}
+            marker = json.loads(raw)
+            return str(marker["of"]), {str(name) for name in marker["names"]}
         except (ValueError, LookupError, TypeError):
             raise InputError(self._foreign([MARKER])) from None
 
@@ -156,11 +175,11 @@ class _Push:
         return message(f"objects {shown}", "something else", rule, self.target.url, action)
 
     def _objects(self, there: Mapping[str, Entry], progress: Progress) -> None:
-        """Put what is not there, and see that all of it is."""
-        have = self._shown(there, self.said)
-        total = sum(one["size"] for one in self.said.values())
-        done = sum(self.said[name]["size"] for name in have)
-        lacking = [name for name in sorted(self.said) if name not in have]
+        """Put the objects that are not there, and check that all of them are there then."""
+        present = self._shown(there, self.listed)
+        total = sum(entry["size"] for entry in self.listed.values())
+        done = sum(self.listed[name]["size"] for name in present)
+        lacking = [name for name in sorted(self.listed) if name not in present]
         with progress.stage("push", total, done=done, unit="bytes") as advance:
             self._put(lacking, advance)
         if lacking:
@@ -171,7 +190,7 @@ class _Push:
     def _put(self, names: Sequence[str], advance: Advance) -> None:
         def put(batch: Sequence[str]) -> int:
             self.target.put({name: self.source.read(name) for name in batch})
-            return sum(self.said[name]["size"] for name in batch)
+            return sum(self.listed[name]["size"] for name in batch)
 
         for n_bytes in each(put, self._batches(names), self.target.at_once):
             advance(n_bytes)
@@ -179,7 +198,7 @@ class _Push:
     def _batches(self, names: Sequence[str]) -> Iterator[list[str]]:
         batch: list[str] = []
         for name in names:
-            size = sum(self.said[one]["size"] for one in (*batch, name))
+            size = sum(self.listed[other]["size"] for other in (*batch, name))
             if batch and (size > self.target.batch_bytes or len(batch) == _MOST_TOGETHER):
                 yield batch
                 batch = []
@@ -190,8 +209,11 @@ class _Push:
     def _shown(
         self, there: Mapping[str, Entry], names: Iterator[str] | Sequence[str] | ListedObjects
     ) -> set[str]:
-        """Those that are there with our bytes: by a hash that the service tells, or by reading them back."""
-        likely = [n for n in names if n in there and there[n].size == self.said[n]["size"]]
+        """Return the names that are there with our bytes.
+
+        The service's own hash shows it, or else the bytes are read back.
+        """
+        likely = [n for n in names if n in there and there[n].size == self.listed[n]["size"]]
         same = each(lambda n: self._same(n, there[n]), likely, self.target.at_once)
         return {name for name, shown in zip(likely, same, strict=True) if shown}
 
@@ -200,12 +222,12 @@ class _Push:
             kind, hexed = entry.checksum
             if _HASHES[kind](self.source.read(name)) == hexed:
                 return True
-        made = hashlib.sha256()
+        digest = hashlib.sha256()
         for piece in self.target.pieces(name):
-            made.update(piece)
-        return made.hexdigest() == str(self.said[name]["sha256"])
+            digest.update(piece)
+        return digest.hexdigest() == str(self.listed[name]["sha256"])
 
 
 def _sha256(raw: bytes) -> str:
-    """The manifest's own sha256, which tells stores apart."""
+    """Return the manifest's own sha256, which tells stores apart."""
     return str(json.loads(raw)["sha256"])

@@ -1,1 +1,1 @@
-"""Integrity: whether a path is a store, and whether it is what its manifest says."""
+"""Integrity: check that a path is a store, and that its objects are those its manifest lists."""

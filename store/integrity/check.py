@@ -1,4 +1,8 @@
-"""Whether a path is a qloc store of a schema that this version reads; if not, all that speaks against it."""
+"""Check whether a path is a qloc store that this version can read, and whether its arrays follow the schema.
+
+The root attributes and the layout are read without Zarr, so that these checks work on damaged stores too.
+Every check raises one SchemaError that lists all problems.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,18 @@ _ACTION = "Give the path of a store that qloc extract wrote"
 
 
 def is_store(path: Path) -> bool:
-    """Whether the path is a folder with the root of a qloc store, of whatever schema."""
+    """Return whether the path is a folder with the root of a qloc store, of any schema version.
+
+    Parameters
+    ----------
+    path : Path
+        Any path; it need not exist.
+
+    Returns
+    -------
+    bool
+        True where ``zarr.json`` has the root attributes that only qloc writes.
+    """
     try:
         return path.is_dir() and all(mark in _root(path)["attributes"] for mark in _MARKS)
     except (OSError, ValueError, LookupError, TypeError):
@@ -34,24 +49,33 @@ def is_store(path: Path) -> bool:
 
 
 def root_attributes(path: Path | Place) -> dict[str, Any]:
-    """The root attributes of a store, read without Zarr, so that this works whatever else is broken.
+    """Return the root attributes of a store, upgraded to the present schema.
+
+    They are read without Zarr, so that this works whatever else is broken.
+
+    Parameters
+    ----------
+    path : Path or Place
+        The store: a folder, an archive, or an opened place.
 
     Returns
     -------
-    dict : as the present schema has them, but for ``schema_version``, which is the store's.
+    dict
+        The attributes as the present schema has them. Only ``schema_version`` stays that of the store.
 
     Raises
     ------
-    SchemaError : the path is not a qloc store, or one of a newer schema.
+    SchemaError
+        If the path is not a qloc store, or the store has a newer schema.
     """
     place = place_of(path)
     at = str(place.path)
     try:
         root = _root(place)
     except (OSError, ValueError) as error:
-        said = error.strerror or str(error) if isinstance(error, OSError) else f"no JSON: {error}"
+        reason = error.strerror or str(error) if isinstance(error, OSError) else f"no JSON: {error}"
         raise SchemaError(
-            message("zarr.json", said, "the root of a Zarr v3 hierarchy", at, _ACTION)
+            message("zarr.json", reason, "the root of a Zarr v3 hierarchy", at, _ACTION)
         ) from None
     attributes = root.get("attributes") if isinstance(root, dict) else None
     absent = [mark for mark in _MARKS if not isinstance(attributes, dict) or mark not in attributes]
@@ -62,11 +86,22 @@ def root_attributes(path: Path | Place) -> dict[str, Any]:
 
 
 def layout_of(path: str | Path | Place) -> Layout:
-    """The layout of a store, complete or not.
+    """Return the layout of a store, complete or not.
+
+    Parameters
+    ----------
+    path : str, Path or Place
+        The store.
+
+    Returns
+    -------
+    Layout
+        Tier, floor, methods, sizes, units and phases of the store.
 
     Raises
     ------
-    SchemaError : the path is not a qloc store, or one of a newer schema.
+    SchemaError
+        If the path is not a qloc store, or the store has a newer schema, or its layout cannot be read.
     """
     place = place_of(path)
     attributes = root_attributes(place)
@@ -78,11 +113,22 @@ def layout_of(path: str | Path | Place) -> Layout:
 
 
 def complete(path: Path | Place) -> bool:
-    """Whether a store says that it is complete; False where it is being written.
+    """Return whether a store is complete, that is, whether it has a manifest.
+
+    Parameters
+    ----------
+    path : Path or Place
+        The store.
+
+    Returns
+    -------
+    bool
+        False where the store is still being written.
 
     Raises
     ------
-    SchemaError : it has neither a manifest nor a ledger: parts were taken away.
+    SchemaError
+        If the store has neither a manifest nor a ledger: parts of it were removed.
     """
     place = place_of(path)
     at = place.path
@@ -97,11 +143,21 @@ def complete(path: Path | Place) -> bool:
 
 
 def check(path: Path | Place, layout: Layout, *, whole: bool) -> None:
-    """Compare every array of a store with the schema; of an unfinished one, those of /facts.
+    """Compare dims, dtype and shape of the arrays of a store with the schema.
+
+    Parameters
+    ----------
+    path : Path or Place
+        The store.
+    layout : Layout
+        The layout that the store says it has.
+    whole : bool
+        Whether to check every array. In an unfinished store only those of /facts exist yet; give False.
 
     Raises
     ------
-    SchemaError : all that is missing, or has other dims, dtype or shape.
+    SchemaError
+        If arrays are missing, unreadable, or have other dims, dtypes or shapes; lists each.
     """
     variables = (*FACTS, *(layout.variables() if whole else ()))
     if problems := list(_problems(place_of(path), layout, variables)):
@@ -109,25 +165,25 @@ def check(path: Path | Place, layout: Layout, *, whole: bool) -> None:
 
 
 def _problems(place: Place, layout: Layout, variables: tuple[Variable, ...]) -> Iterator[str]:
-    found: dict[str, zarr.Array[Any]] = {}
+    arrays: dict[str, zarr.Array[Any]] = {}
     path, opened = place.path, place.zarr()
     for variable in variables:
         try:
-            found[variable.path] = zarr.open_array(opened, path=variable.path, mode="r", zarr_format=3)
+            arrays[variable.path] = zarr.open_array(opened, path=variable.path, mode="r", zarr_format=3)
         except (OSError, ValueError, LookupError, TypeError) as error:
             there = place.size(f"{variable.path}/zarr.json") is not None
             got = f"unreadable ({error})" if there else "missing"
             yield message(f"array {variable.path}", got, "an array of the schema", str(path), _SOURCE)
-    slots = found.get("signals/panel_neuron")
+    slots = arrays.get("signals/panel_neuron")
     n_slots = slots.shape[-1] if slots is not None and slots.ndim else 0
     for variable in variables:
-        array = found.get(variable.path)
+        array = arrays.get(variable.path)
         if array is None or (slots is None and SLOT in variable.dims):
             continue
         expected = (variable.dims, layout.dtype(variable), layout.shape(variable, n_slots))
-        found_here = (_dims(array), _name(array), array.shape)
-        if found_here != expected:
-            got = _words(*found_here)
+        actual = (_dims(array), _name(array), array.shape)
+        if actual != expected:
+            got = _words(*actual)
             yield message(f"array {variable.path}", got, _words(*expected), str(path), _SOURCE)
 
 

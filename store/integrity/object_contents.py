@@ -1,4 +1,4 @@
-"""What an object of a store holds: which array, which cells of it, hence which rows and which units."""
+"""Translate the name of a stored object into what it holds: its array, cells and rows, and their units."""
 
 from __future__ import annotations
 
@@ -17,16 +17,23 @@ from qloc.store.schema.variables import FACTS, Variable
 from qloc.vocabulary import FACT
 
 Region = tuple[slice, ...]
+"""Cells of an array: one slice for each axis."""
 
 _CHUNK: Final = "/c/"
 
 
 class Contents:
-    """What the objects of a store hold, as far as its metadata can be read.
+    """What the objects of one store hold, as far as the store's metadata can be read.
+
+    Parameters
+    ----------
+    path : str, Path or Place
+        The store.
 
     Attributes
     ----------
-    layout : None where the root cannot be read.
+    layout : Layout or None
+        The layout of the store; None where the root cannot be read.
     """
 
     def __init__(self, path: str | Path | Place) -> None:
@@ -37,7 +44,18 @@ class Contents:
             self.layout = None
 
     def words(self, name: str) -> str:
-        """Such as ``array signals/attribution, queries 4096 to 8191 (units 12 to 25)``."""
+        """Describe an object in words, such as ``array signals/attribution, queries 6 to 11 (units 1 to 2)``.
+
+        Parameters
+        ----------
+        name : str
+            Path of the object inside the store.
+
+        Returns
+        -------
+        str
+            A description for error messages.
+        """
         array, _, chunk = name.partition(_CHUNK)
         if name == CARD:
             return "the card"
@@ -47,27 +65,61 @@ class Contents:
         return f"array {array}" + (f", {rows}" if rows else "")
 
     def variable(self, name: str) -> Variable | None:
-        """The variable that an object is a piece of; None for metadata, the card, and what is not ours."""
+        """Return the variable that an object stores a piece of.
+
+        Parameters
+        ----------
+        name : str
+            Path of the object inside the store.
+
+        Returns
+        -------
+        Variable or None
+            None for metadata, for the card, and for arrays that the schema does not have.
+        """
         array, _, chunk = name.partition(_CHUNK)
         ours = (*FACTS, *(self.layout.variables() if self.layout else ()))
         return next((variable for variable in ours if chunk and variable.path == array), None)
 
     def region(self, name: str) -> Region | None:
-        """The cells of its array that an object holds; None where it is no piece of an array."""
+        """Return the cells of its array that an object holds.
+
+        Parameters
+        ----------
+        name : str
+            Path of the object inside the store.
+
+        Returns
+        -------
+        tuple of slice, or None
+            One slice for each axis, cut off at the end of the array. None where the object is no piece of
+            an array, or where the array's metadata cannot be read.
+        """
         array, _, chunk = name.partition(_CHUNK)
         try:
-            found: dict[str, Any] = json.loads(self._place.read(f"{array}/{ROOT}"))
-            steps = found["chunk_grid"]["configuration"]["chunk_shape"]
+            metadata: dict[str, Any] = json.loads(self._place.read(f"{array}/{ROOT}"))
+            steps = metadata["chunk_grid"]["configuration"]["chunk_shape"]
             cells = [
                 slice(int(number) * step, min((int(number) + 1) * step, size))
-                for number, step, size in zip(chunk.split("/"), steps, found["shape"], strict=True)
+                for number, step, size in zip(chunk.split("/"), steps, metadata["shape"], strict=True)
             ]
         except (OSError, ValueError, LookupError, TypeError):
             return None
         return tuple(cells)
 
     def units(self, name: str) -> tuple[Unit, ...]:
-        """The units that rows of an object come from; none where it does not come from units."""
+        """Return the units that the rows of an object come from.
+
+        Parameters
+        ----------
+        name : str
+            Path of the object inside the store.
+
+        Returns
+        -------
+        tuple of Unit
+            In ascending order; empty where the object does not come from units.
+        """
         variable, region = self.variable(name), self.region(name)
         if self.layout is None or region is None or variable is None or variable in FACTS:
             return ()

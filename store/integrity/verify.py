@@ -1,7 +1,7 @@
-"""Whether a complete store still is what its manifest says, object by object.
+"""Verify a complete store against its manifest, object by object.
 
-The manifest has the sha256 of every other object, so that any flipped bit, missing, extra, truncated or
-swapped object is found; what an object holds (array, rows, units) is said in words.
+The manifest has the sha256 of every other object, so that every flipped bit and every missing, extra,
+truncated or swapped object is found. Each problem says in words what the object holds (array, rows, units).
 """
 
 from __future__ import annotations
@@ -20,29 +20,39 @@ from qloc.store.names import LEDGER, MANIFEST, UNITS
 from qloc.store.places.open_place import place_of
 from qloc.store.schema import manifest, metadata
 
+ListedObjects = Mapping[str, Mapping[str, Any]]
+"""The objects of a manifest: ``sha256`` and ``size`` of each, by its path."""
+
 _REPAIR = "Run qloc store repair on the store"
 _SOURCE = "Take the archive from its source again"
 
 
 def verify(path: str | Path | Place) -> list[str]:
-    """Every way in which a store is not what its manifest says; empty where there is none.
+    """Return every way in which a store differs from its manifest.
 
     Parameters
     ----------
-    path : a complete store, packed or not; of an unfinished one it is said that it is.
+    path : str, Path or Place
+        A complete store, packed or not. For an unfinished store the only problem is the missing manifest.
+
+    Returns
+    -------
+    list of str
+        One message for each problem; empty where the store is sound.
 
     Raises
     ------
-    SchemaError : the path is not a qloc store at all, or one of a newer schema.
+    SchemaError
+        If the path is not a qloc store, or the store has a newer schema.
     """
     place = place_of(path)
     if place.size(MANIFEST) is None:
         check.root_attributes(place)
     try:
-        said = manifest.read(place)
+        listed = manifest.read(place)["objects"]
     except VerificationError as error:
         return list(error.problems)
-    problems = list(_problems(place, said["objects"])) or metadata.problems(place)
+    problems = list(_problems(place, listed)) or metadata.problems(place)
     if not problems:
         try:
             layout = check.layout_of(place)
@@ -54,22 +64,28 @@ def verify(path: str | Path | Place) -> list[str]:
 
 
 def require_present(path: Path | Place) -> None:
-    """Look, without reading them, whether all objects are there at their size.
+    """Check that every object of the manifest exists and has its size, without reading the objects.
+
+    Parameters
+    ----------
+    path : Path or Place
+        A complete store.
 
     Raises
     ------
-    VerificationError : some are not, each named; or the manifest is broken.
+    VerificationError
+        If objects are missing or have other sizes (lists each), or if the manifest is broken.
     """
     place = place_of(path)
-    said = manifest.read(place)["objects"]
-    states = {name: _state(place.size(name)) for name in said}
-    if wrong := [name for name, state in states.items() if state != _bytes(said[name]["size"])]:
+    listed = manifest.read(place)["objects"]
+    states = {name: _state(place.size(name)) for name in listed}
+    if wrong := [name for name, state in states.items() if state != _bytes(listed[name]["size"])]:
         contents = Contents(place)
         raise VerificationError(
             message(
                 contents.words(name),
                 states[name],
-                _bytes(said[name]["size"]),
+                _bytes(listed[name]["size"]),
                 str(place.path / name),
                 _action(place),
             )
@@ -77,20 +93,20 @@ def require_present(path: Path | Place) -> None:
         )
 
 
-def _problems(place: Place, said: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _problems(place: Place, listed: ListedObjects) -> Iterator[str]:
     contents = Contents(place)
 
     def problem(name: str) -> str | None:
-        if name not in said:
+        if name not in listed:
             return _extra(place.path, name)
-        expected, got = _bytes(said[name]["size"]), _state(place.size(name))
+        expected, got = _bytes(listed[name]["size"]), _state(place.size(name))
         if got == expected:
-            expected, got = f"sha256 {said[name]['sha256']}", f"sha256 {place.digest(name)}"
+            expected, got = f"sha256 {listed[name]['sha256']}", f"sha256 {place.digest(name)}"
         if got == expected:
             return None
         return message(contents.words(name), got, expected, str(place.path / name), _action(place))
 
-    names = sorted({*said, *manifest.objects(place)})
+    names = sorted({*listed, *manifest.objects(place)})
     yield from filter(None, each(problem, names, place.at_once))
 
 

@@ -1,1 +1,1 @@
-"""Reading: a store, complete or not, as xarray Datasets; what is in it."""
+"""Reading: open a store, complete or not, as xarray Datasets, and summarize its contents."""

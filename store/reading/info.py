@@ -1,4 +1,4 @@
-"""What is in a store, how complete and how large it is, and which analyses it allows."""
+"""Summarize a store: its contents, completeness and size, and the analyses that it allows."""
 
 from __future__ import annotations
 
@@ -20,19 +20,29 @@ from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
 
 
 def info(path: str | Path) -> dict[str, Any]:
-    """What ``qloc store info`` prints, as JSON.
+    """Return the summary that ``qloc store info`` prints.
+
+    Parameters
+    ----------
+    path : str or Path
+        The store, complete or not, packed or not, or a URL.
 
     Returns
     -------
-    dict with ``path, schema_version, complete, units, facts, queries, relations, methods, tier, panel, bytes,
-    allows, phases, appending, fingerprint, attributes, run``. ``bytes`` has the size of each group and of the
-    whole, and ``dense``, what attribution, activation and gradient would take uncompressed without a panel.
-    ``phases`` has the labels of each that was appended, ``appending`` the units of those that are not yet.
+    dict
+        JSON with the keys ``path, schema_version, complete, units, facts, queries, relations, methods,
+        network, tier, panel, bytes, allows, phases, appending, fingerprint, attributes, run``. ``bytes``
+        has the size of each group and of the whole store, and under ``dense`` the size that attribution,
+        activation and gradient would have without a panel and without compression. ``phases`` has the
+        labels of every appended phase, and ``appending`` the number of units of phases that are still being
+        appended.
 
     Raises
     ------
-    SchemaError : the path is not a qloc store.
-    VerificationError : its manifest is broken.
+    SchemaError
+        If the path is not a qloc store.
+    VerificationError
+        If the manifest is broken.
     """
     place = place_of(path)
     study = open_store(place)
@@ -67,7 +77,7 @@ def info(path: str | Path) -> dict[str, Any]:
 
 
 def _appending(path: Path, planned: int) -> dict[str, dict[str, int]]:
-    """Units of the phases that are being appended, or were when they were interrupted."""
+    """Count the units of phases that are being appended, or whose appending was interrupted."""
     return {
         phase: {
             "planned": planned,
@@ -80,15 +90,15 @@ def _appending(path: Path, planned: int) -> dict[str, dict[str, int]]:
 def _panel(study: StoredStudy) -> dict[str, Any]:
     floors = study.signals["panel_floor"].to_numpy()
     sizes = (study.signals["panel_neuron"].to_numpy() != NO_INDEX).sum(axis=1)[~np.isnan(floors)]
-    some = len(sizes) > 0
+    any_panel = len(sizes) > 0
     return {
         "floor": study.layout.floor,
         "capacity": study.layout.capacity,
-        "median neurons of a fact": float(np.median(sizes)) if some else None,
-        "most neurons of a fact": int(sizes.max()) if some else None,
-        "share of the network": float(sizes.mean() / study.layout.n_network) if some else None,
+        "median neurons of a fact": float(np.median(sizes)) if any_panel else None,
+        "most neurons of a fact": int(sizes.max()) if any_panel else None,
+        "share of the network": float(sizes.mean() / study.layout.n_network) if any_panel else None,
         "facts over capacity": int((floors > study.layout.floor).sum()),
-        "highest floor": float(np.nanmax(floors)) if some else None,
+        "highest floor": float(np.nanmax(floors)) if any_panel else None,
     }
 
 
@@ -132,19 +142,32 @@ def _allows(study: StoredStudy) -> list[str]:
     return lines + [allowed[group] for group in groups]
 
 
-def info_text(found: Mapping[str, Any]) -> str:
-    """What :func:`info` found, as text for a terminal."""
-    units, queries, facts = found["units"], found["queries"], found["facts"]
-    panel, network = found["panel"], found["network"]
-    state = "complete" if found["complete"] else f"unfinished: {units['written']} of {units['planned']} units"
+def info_text(summary: Mapping[str, Any]) -> str:
+    """Format the result of :func:`info` as text for a terminal.
+
+    Parameters
+    ----------
+    summary : Mapping
+        The result of :func:`info`.
+
+    Returns
+    -------
+    str
+        Several lines, without a newline at the end.
+    """
+    units, queries, facts = summary["units"], summary["queries"], summary["facts"]
+    panel, network = summary["panel"], summary["network"]
+    state = (
+        "complete" if summary["complete"] else f"unfinished: {units['written']} of {units['planned']} units"
+    )
     lines = [
-        f"{found['path']}: qloc store, schema {found['schema_version']}, {state}",
+        f"{summary['path']}: qloc store, schema {summary['schema_version']}, {state}",
         f"  facts      {facts['all']}, {facts['with queries']} with queries, "
-        f"of {len(found['relations'])} relations",
+        f"of {len(summary['relations'])} relations",
         f"  queries    {queries['written']} of {queries['planned']}, {queries['known']} known",
-        f"  methods    {', '.join(found['methods'])}",
+        f"  methods    {', '.join(summary['methods'])}",
         f"  network    {network['layers']} layers × {network['neurons of a layer']} neurons",
-        f"  tier       {found['tier']}",
+        f"  tier       {summary['tier']}",
     ]
     if panel["share of the network"] is not None:
         lines.append(
@@ -153,19 +176,21 @@ def info_text(found: Mapping[str, Any]) -> str:
             f"{panel['share of the network']:.2%} of the network; "
             f"{panel['facts over capacity']} facts over the capacity of {panel['capacity']}"
         )
-    lines += [f"  size       {_size(found['bytes'])}"]
-    for phase, labels in found["phases"].items():
+    lines += [f"  size       {_size(summary['bytes'])}"]
+    for phase, labels in summary["phases"].items():
         axes = "; ".join(f"{dim} {', '.join(names)}" for dim, names in labels.items())
         lines.append(f"  {phase:<13}  {axes or 'nothing: it cannot be run on this model'}")
-    for phase, so_far in found["appending"].items():
+    for phase, so_far in summary["appending"].items():
         lines.append(f"  {phase:<13}  being appended: {so_far['written']} of {so_far['planned']} units")
-    lines += [f"  {phase:<10} fingerprint {digest}" for phase, digest in found["fingerprint"].items()]
-    for heading, told in (("study", found["attributes"]), ("run", found["run"])):
+    lines += [f"  {phase:<10} fingerprint {digest}" for phase, digest in summary["fingerprint"].items()]
+    for heading, attributes in (("study", summary["attributes"]), ("run", summary["run"])):
         words = [
-            f"    {name}: {_words(value)}" for name, value in told.items() if value not in (None, "", [])
+            f"    {name}: {_words(value)}"
+            for name, value in attributes.items()
+            if value not in (None, "", [])
         ]
         lines += [f"  {heading}", *words] if words else []
-    return "\n".join([*lines, "  allows", *(f"    - {line}" for line in found["allows"])])
+    return "\n".join([*lines, "  allows", *(f"    - {line}" for line in summary["allows"])])
 
 
 def _size(sizes: Mapping[str, int]) -> str:
@@ -174,7 +199,7 @@ def _size(sizes: Mapping[str, int]) -> str:
 
 
 def _human(n: float) -> str:
-    """Bytes in decimal units.
+    """Format a number of bytes in decimal units.
 
     Examples
     --------

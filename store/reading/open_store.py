@@ -1,6 +1,7 @@
-"""StoredStudy: a store as xarray Datasets, read lazily, complete or not.
+"""Open a store, complete or not, as lazily read xarray Datasets.
 
-A complete store is opened as anybody's Zarr; an unfinished one through :mod:`qloc.store.reading.unfinished`.
+A complete store is opened as any Zarr hierarchy is. The units of an unfinished store are read through
+:mod:`qloc.store.reading.unfinished`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from qloc.store.files.place import Folder, Place
 from qloc.store.files.url import Url
 from qloc.store.integrity import check, verify
 from qloc.store.places.open_place import place_of
-from qloc.store.reading import unfinished
+from qloc.store.reading.unfinished import unfinished_groups
 from qloc.store.schema import metadata
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import FACTS
@@ -35,21 +36,31 @@ GROUPS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class StoredStudy:
-    """What one extraction cached.
+    """The Datasets and attributes of one extraction, as stored.
 
     Attributes
     ----------
-    path : the store: a folder, an archive of one, or the URL of either.
-    complete : whether every unit is in it; where not, only the queries of the units that are.
-    layout : tier, floor, methods, sizes and units of the extraction as planned.
-    attrs : root attributes: what describes the study (model, site, excluded queries …) and its fingerprint.
-    facts, queries, signals, grams : one Dataset a group, with the variables of docs/store.md; chunked,
-        and read when computed. Strings are objects. Groups with the coordinate ``relation`` can be selected
-        by it: ``.sel(relation="P36")``.
-    attention : likewise, or None where it could not be recorded.
-    statistics : sums over relations; None in an unfinished store, and where there are none.
-    interventions, synapses, reprompts, edits : of the phases that were appended; None of others.
-    missing : units that are planned but not in the store.
+    path : Path or Url
+        The store: a folder, an archive of one, or the URL of either.
+    complete : bool
+        Whether every unit is stored. If not, only the queries of stored units are there.
+    layout : Layout
+        Tier, floor, methods, sizes and units of the extraction as it was planned.
+    attrs : Mapping
+        Root attributes: the description of the study (model, site, excluded queries …) and the
+        fingerprints.
+    facts, queries, signals, grams : xarray.Dataset
+        One Dataset for each group, with the variables that docs/store.md lists. They are chunked, and read
+        when computed. Strings are objects. Groups with the coordinate ``relation`` can be selected by it:
+        ``.sel(relation="P36")``.
+    attention : xarray.Dataset or None
+        The group of attention weights; None where they could not be recorded.
+    statistics : xarray.Dataset or None
+        Sums over relations; None in an unfinished store, and in stores without statistics.
+    interventions, synapses, reprompts, edits : xarray.Dataset or None
+        The groups of appended phases; None for phases that the store does not have.
+    missing : tuple of Unit
+        Units that are planned but not stored yet.
     """
 
     path: Path | Url
@@ -70,30 +81,44 @@ class StoredStudy:
 
     @property
     def floors(self) -> NDArray[np.float64]:
-        """Least exact threshold of each fact: float64, (fact,); 0 in the dense tier, NaN without queries."""
+        """Lowest threshold of each fact that gives exact neuron sets: float64 ndarray, shape (fact,).
+
+        It is 0 in the dense tier, and NaN for facts without queries.
+        """
         floors: NDArray[np.float64] = self.signals["panel_floor"].to_numpy()
         return np.where(np.isnan(floors), np.nan, 0.0) if self.layout.tier == "dense" else floors
 
     @property
     def candidates(self) -> dict[str, tuple[str, ...]]:
-        """The candidate answers of each relation, in the order of the ``candidate`` axis."""
+        """Candidate answers of each relation, in the order of the ``candidate`` axis."""
         return {relation: tuple(answers) for relation, answers in self.facts.attrs["candidates"].items()}
 
 
 def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
-    """Open a store lazily, complete or not; a packed one in place, a complete one also by its URL.
+    """Open a store lazily: a folder, an archive (read in place), or the URL of a complete store.
 
     Parameters
     ----------
-    phases : whether with those that were appended to it. Without them it is what these are chosen from, and
-        it is not looked whether all objects are there: for whoever has made sure of that.
+    path : str, Path or Place
+        The store, complete or not.
+    phases : bool
+        Whether to open the appended phases too. Without them the study is the one that the phases were
+        chosen from, and the presence of all objects is not checked: the caller has checked it.
+
+    Returns
+    -------
+    StoredStudy
+        The groups as Datasets.
 
     Raises
     ------
-    SchemaError : the path is no qloc store, one of another schema, or one with parts missing; every problem.
-    VerificationError : it is said to be complete, but objects are missing or of another size, each named: a
-        missing shard would be read as missing values. Or an archive or a URL has what no store has.
-    InputError, MissingDependencyError, RemoteError : a URL that cannot be read.
+    SchemaError
+        If the path is no qloc store, has another schema, or lacks arrays; lists each problem.
+    VerificationError
+        If a complete store lacks objects or has some of another size (lists each; a missing shard would be
+        read as missing values), or if an archive or a URL has content that no store has.
+    InputError, MissingDependencyError, RemoteError
+        If a URL cannot be read.
     """
     place = place_of(path)
     path = place.path
@@ -110,15 +135,15 @@ def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
     if whole:
         groups = {"facts": facts, **_complete(place, layout)}
     else:
-        groups, absent = unfinished.groups(Path(path), layout, facts)
-    found = {name: _by_relation(groups[name]) if name in groups else None for name in GROUPS}
+        groups, absent = unfinished_groups(Path(path), layout, facts)
+    datasets = {name: _by_relation(groups[name]) if name in groups else None for name in GROUPS}
     return StoredStudy(
         path=path,
         complete=whole,
         layout=layout,
         attrs=check.root_attributes(place),
         missing=absent,
-        **found,  # type: ignore[arg-type]  # the first four are in every store
+        **datasets,  # type: ignore[arg-type]  # the first four are in every store
     )
 
 
@@ -135,9 +160,9 @@ def _complete(place: Place, layout: Layout) -> dict[str, xr.Dataset]:
 
 
 def _group(place: Place, name: str, order: list[str]) -> xr.Dataset:
-    """One group of the hierarchy, in dask chunks as long as its shards; strings as objects.
+    """Open one group of the hierarchy, in dask chunks as long as its shards, with strings as objects.
 
-    What an index is made of is in memory at once, without dask.
+    Variables that an index is made of are read into memory at once, without dask.
     """
     opened: xr.Dataset = xr.open_zarr(place.zarr(), group=name, consolidated=False, chunks=None)
     values: dict[Hashable, xr.Variable] = {}

@@ -1,6 +1,7 @@
-"""An unfinished store as Datasets: the units that verify make a smaller study that is consistent in itself.
+"""Read an unfinished store as Datasets: its verified units form a smaller study that is consistent in itself.
 
-Its query axis has the queries of those units only, its fact axis all facts: those of missing units have none.
+The query axis has the queries of these units only. The fact axis has all facts; those of missing units have
+no queries.
 """
 
 from __future__ import annotations
@@ -21,36 +22,50 @@ from qloc.store.schema.variables import COORDINATES, STRING, Variable, missing
 from qloc.store.units import ledger
 from qloc.vocabulary import FACT, NO_INDEX
 
-Part = tuple[Unit, ledger.UnitRecord | None]
+UnitPart = tuple[Unit, ledger.UnitRecord | None]
 """A unit and its record; None where it is missing."""
 
 
-def groups(path: Path, layout: Layout, facts: xr.Dataset) -> tuple[dict[str, xr.Dataset], tuple[Unit, ...]]:
-    """The Datasets of an unfinished store, read when computed, and the units that are missing.
+def unfinished_groups(
+    path: Path, layout: Layout, facts: xr.Dataset
+) -> tuple[dict[str, xr.Dataset], tuple[Unit, ...]]:
+    """Return the Datasets of an unfinished store, read when computed, and the missing units.
 
     Parameters
     ----------
-    facts : /facts as planned.
+    path : Path
+        The folder of the store.
+    layout : Layout
+        The layout of the store as planned.
+    facts : xarray.Dataset
+        The group /facts as planned.
+
+    Returns
+    -------
+    groups : dict of str to xarray.Dataset
+        One Dataset for each group except ``statistics``, which are sums over all units.
+    absent : tuple of Unit
+        The units that are not stored, or whose file does not verify.
     """
-    kept = {record.number: record for record in ledger.records(path)}
-    parts = [(unit, kept.get(unit.number)) for unit in layout.units]
+    recorded = {record.number: record for record in ledger.records(path)}
+    parts = [(unit, recorded.get(unit.number)) for unit in layout.units]
     absent = tuple(unit for unit, record in parts if record is None)
-    n_slots = max((record.n_slots for record in kept.values()), default=0)
-    made = {"facts": _facts_so_far(facts, absent)}
+    n_slots = max((record.n_slots for record in recorded.values()), default=0)
+    datasets = {"facts": _facts_so_far(facts, absent)}
     for variable in layout.variables():
         if variable.group == "statistics":  # sums over all units, or none
             continue
-        dataset = made.setdefault(variable.group, xr.Dataset())
+        dataset = datasets.setdefault(variable.group, xr.Dataset())
         lazy = _variable(path, layout, variable, parts, n_slots)
-        made[variable.group] = dataset.assign({variable.name: lazy})
+        datasets[variable.group] = dataset.assign({variable.name: lazy})
     for name, coordinates in COORDINATES.items():
-        made[name] = made[name].set_coords(coordinates)
-    made["signals"] = made["signals"].assign_attrs(layout.signals_attrs())
-    return made, absent
+        datasets[name] = datasets[name].set_coords(coordinates)
+    datasets["signals"] = datasets["signals"].assign_attrs(layout.signals_attrs())
+    return datasets, absent
 
 
 def _facts_so_far(facts: xr.Dataset, absent: tuple[Unit, ...]) -> xr.Dataset:
-    """Facts of missing units have no queries; the others' queries are counted anew."""
+    """Set the queries of facts of missing units to none, and count those of the others anew."""
     n_queries = facts["n_queries"].to_numpy().copy()
     for unit in absent:
         n_queries[unit.first_fact : unit.last_fact] = 0
@@ -59,7 +74,7 @@ def _facts_so_far(facts: xr.Dataset, absent: tuple[Unit, ...]) -> xr.Dataset:
 
 
 def _variable(
-    path: Path, layout: Layout, variable: Variable, parts: Sequence[Part], n_slots: int
+    path: Path, layout: Layout, variable: Variable, parts: Sequence[UnitPart], n_slots: int
 ) -> xr.Variable:
     if variable.row is None:
         return xr.Variable(variable.dims, np.array(layout.methods, dtype=object))
@@ -71,15 +86,33 @@ def _variable(
 
 
 class UnitsArray(BackendArray):
-    """One variable over unit files, end to end along its row axis; reads the units that a selection touches.
+    """One variable over all unit files, joined along its row axis.
+
+    Reads only the units that a selection touches.
+
+    Parameters
+    ----------
+    path : Path
+        The folder of the store.
+    layout : Layout
+        The layout of the store.
+    variable : Variable
+        The variable to read; it has a row axis.
+    parts : sequence of UnitPart
+        The units to join, in order, with their records. The rows of a unit without a record are missing
+        values.
+    n_slots : int
+        Length of the slot axis: that of the largest panel. Smaller panels are filled up with missing
+        values.
 
     Attributes
     ----------
-    rows : how many each unit has.
+    rows : tuple of int
+        Number of rows of each unit.
     """
 
     def __init__(
-        self, path: Path, layout: Layout, variable: Variable, parts: Sequence[Part], n_slots: int
+        self, path: Path, layout: Layout, variable: Variable, parts: Sequence[UnitPart], n_slots: int
     ) -> None:
         self.path, self.variable, self.parts = path, variable, tuple(parts)
         self.axis = variable.row or 0

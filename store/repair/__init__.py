@@ -1,1 +1,1 @@
-"""Repair: a damaged store made again what its manifest says."""
+"""Repair: restore a damaged store to what its manifest lists."""

@@ -1,6 +1,7 @@
-"""Damage: how a complete store differs from its manifest; what needs no facts and no model is put right.
+"""Find how a complete store differs from its manifest, and repair what needs neither facts nor a model.
 
-Metadata are rebuilt from the manifest; what is no part of the store is moved out of it, never removed.
+Metadata are rebuilt from the manifest. Files that are no part of the store are moved out of it, never
+removed.
 """
 
 from __future__ import annotations
@@ -24,42 +25,79 @@ _REMOVED: Final = ".removed"
 
 
 class Damage:
-    """What of a store is not as its manifest says.
+    """The differences between a complete store and its manifest.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    listed : Mapping
+        Its manifest.
 
     Attributes
     ----------
-    said : the manifest.
-    objects : paths of objects that are missing, of other bytes, or no ordinary files.
-    rebuilt : metadata that were put right.
-    set_aside : the new paths of what is no part of the store.
+    path : Path
+        The store.
+    manifest : Mapping
+        The manifest of the store.
+    objects : list of str
+        Paths of objects that are missing, have other bytes, or are no ordinary files.
+    rebuilt : list of str
+        Paths of metadata that were rebuilt.
+    set_aside : list of Path
+        The new paths of files that are no part of the store.
     """
 
-    def __init__(self, path: Path, said: Mapping[str, Any]) -> None:
-        self.path, self.said = path, said
+    def __init__(self, path: Path, listed: Mapping[str, Any]) -> None:
+        self.path, self.manifest = path, listed
         self.rebuilt: list[str] = []
         self.set_aside: list[Path] = []
         folder = Folder(path)
-        self.objects = [name for name, one in said["objects"].items() if not _is_sound(folder, name, one)]
+        self.objects = [
+            name for name, entry in listed["objects"].items() if not _is_sound(folder, name, entry)
+        ]
 
     @classmethod
-    def repaired(cls, path: Path, said: Mapping[str, Any]) -> Self:
-        """Compare a store with its manifest, and put right what needs no facts and no model.
+    def repaired(cls, path: Path, listed: Mapping[str, Any]) -> Self:
+        """Compare a store with its manifest, and repair what needs neither facts nor a model.
+
+        Parameters
+        ----------
+        path : Path
+            The store.
+        listed : Mapping
+            Its manifest.
+
+        Returns
+        -------
+        Damage
+            The damage that is left.
 
         Raises
         ------
-        LockedError : another process writes the store.
-        VerificationError : metadata are damaged that the manifest does not have.
+        LockedError
+            If another process writes the store.
+        VerificationError
+            If damaged metadata are not in the manifest; names each object.
         """
         _clear_working(path)
-        made = cls(path, said)
+        damage = cls(path, listed)
         for name in [*manifest.objects(path)]:
-            if name not in said["objects"]:
-                made._take_away(name)
-        made._metadata()
-        return made
+            if name not in listed["objects"]:
+                damage._take_away(name)
+        damage._metadata()
+        return damage
 
     def place(self, name: str, content: bytes) -> None:
-        """Put an object in its place, durably."""
+        """Put an object in its place, durably; whatever else is there is moved out of the store.
+
+        Parameters
+        ----------
+        name : str
+            Path of the object inside the store.
+        content : bytes
+            All of its bytes.
+        """
         target = self.path / name
         if target.is_symlink() or target.is_dir():
             self._take_away(name)
@@ -70,7 +108,7 @@ class Damage:
         write_bytes(target, content)
 
     def _take_away(self, name: str) -> None:
-        """Move something out of the store, beside it; what an interrupted write left is removed."""
+        """Move a file out of the store, into a folder beside it; remove files of an interrupted write."""
         if name.endswith(PARTIAL):
             (self.path / name).unlink()
             return
@@ -84,19 +122,19 @@ class Damage:
         self.set_aside.append(target)
 
     def _metadata(self) -> None:
-        """Rebuild metadata from the manifest, or from the root where an early manifest has none."""
-        root = self.said.get(manifest.METADATA)
+        """Rebuild metadata from the manifest, or from the root where an early manifest has no metadata."""
+        root = self.manifest.get(manifest.METADATA)
         if root is None and ROOT not in self.objects:
             root = json.loads((self.path / ROOT).read_bytes())
         problems = []
         for name in [name for name in self.objects if name.rpartition("/")[2] == ROOT]:
-            content, said = _entry(root, name), self.said["objects"][name]["sha256"]
-            if sha256(content).hexdigest() == said:
+            content, expected = _entry(root, name), self.manifest["objects"][name]["sha256"]
+            if sha256(content).hexdigest() == expected:
                 self.place(name, content)
                 self.rebuilt.append(name)
                 self.objects.remove(name)
             else:
-                rule, action = f"one with sha256 {said}", "Take this object from the store's source again"
+                rule, action = f"one with sha256 {expected}", "Take this object from the store's source again"
                 got = "damaged, and not in the manifest"
                 problems.append(message("metadata", got, rule, str(self.path / name), action))
         if problems:
@@ -104,7 +142,7 @@ class Damage:
 
 
 def _clear_working(path: Path) -> None:
-    """Clear up what an interrupted extraction left behind its manifest."""
+    """Remove unit files and ledger that an interrupted extraction left after writing its manifest."""
     if (path / LEDGER).is_dir():
         lock = Lock.take(path / LEDGER / LOCK, path)
         remove_working(path)
@@ -112,25 +150,36 @@ def _clear_working(path: Path) -> None:
             lock.release()
 
 
-def _is_sound(folder: Folder, name: str, said: Mapping[str, Any]) -> bool:
-    return folder.size(name) == int(said["size"]) and folder.digest(name) == str(said["sha256"])
+def _is_sound(folder: Folder, name: str, entry: Mapping[str, Any]) -> bool:
+    return folder.size(name) == int(entry["size"]) and folder.digest(name) == str(entry["sha256"])
 
 
 def _entry(root: Any, name: str) -> bytes:
-    """The bytes of a node's metadata, as the consolidated metadata of the root have them."""
+    """Return the bytes of a node's metadata, as the consolidated metadata of the root have them."""
     if root is None or name == ROOT:
         return b"" if root is None else canonical(root)
-    found: dict[str, Any] = root.get("consolidated_metadata", {}).get("metadata", {})
-    entry = found.get(name.removesuffix(f"/{ROOT}"), {})
+    nodes: dict[str, Any] = root.get("consolidated_metadata", {}).get("metadata", {})
+    entry = nodes.get(name.removesuffix(f"/{ROOT}"), {})
     return canonical({key: value for key, value in entry.items() if key != "consolidated_metadata"})
 
 
 def manifest_of(path: Path) -> dict[str, Any]:
-    """The manifest that a repair goes by.
+    """Return the manifest of a store that is to be repaired.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+
+    Returns
+    -------
+    dict
+        The manifest.
 
     Raises
     ------
-    VerificationError : it is not readable.
+    VerificationError
+        If the manifest is not readable: without it, nothing can be repaired.
     """
     try:
         return manifest.read(path)

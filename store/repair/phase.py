@@ -1,4 +1,4 @@
-"""One phase of a damaged store: the units that its objects need, and the objects rebuilt from them."""
+"""Repair one phase of a store: find the units that damaged objects need, and rebuild the objects."""
 
 from __future__ import annotations
 
@@ -24,26 +24,49 @@ from qloc.store.schema.zarr_arrays import stored
 from qloc.store.units import ledger
 from qloc.store.units.activation_sums import summed
 from qloc.store.writing.phase_writer import phase_arrays
+from qloc.store.writing.skeleton import SIGNALS_PHASE
 from qloc.store.writing.writer import signal_arrays
 
-SIGNALS: Final = "signals"
 _FACTS: Final = FACTS[0].group
 _SUMS: Final = "statistics"  # of all units
 
 
 class Stage:
-    """The damaged objects of one phase; of ``signals`` also facts, labels and whatever no later phase has.
+    """The damaged objects of one phase, and the units to rebuild them from.
+
+    The stage of ``signals`` also has facts, labels, and every object of a group that no later phase has.
+
+    Parameters
+    ----------
+    phase : str
+        ``signals`` or a later phase.
+    damage : Damage
+        The damage of the whole store.
+    aside : Path
+        Working folder of the repair, outside the store.
 
     Attributes
     ----------
-    phase : ``signals``, or a later one.
-    damaged : its damaged pieces of arrays.
-    needed : the units that these are rebuilt from, in order.
-    columns : of the facts, where given.
-    rebuilt : objects that have the bytes that the manifest says again.
-    other : those that have others when rebuilt, with their sha256.
-    lost : those that nothing here can rebuild.
-    waiting : those that were not tried, since what they are chosen from is not what it was.
+    phase : str
+        ``signals`` or a later phase.
+    path : Path
+        The store.
+    records : dict of int to UnitRecord
+        The units that were run again, by number.
+    damaged : list of str
+        The damaged pieces of the phase's arrays.
+    needed : tuple of Unit
+        The units that these are rebuilt from, in order.
+    columns : Mapping of str to ndarray
+        The columns of the facts; empty until they are given.
+    rebuilt : list of str
+        Rebuilt objects that have the bytes of the manifest again.
+    other : dict of str to str
+        Rebuilt objects that have other bytes, with their sha256.
+    lost : list of str
+        Objects that this version cannot rebuild.
+    waiting : list of str
+        Objects that were not tried, because the signals that they are chosen from are not restored.
     """
 
     def __init__(self, phase: str, damage: Damage, aside: Path) -> None:
@@ -56,7 +79,9 @@ class Stage:
         self.other: dict[str, str] = {}
         self.lost: list[str] = []
         self.waiting: list[str] = []
-        self._phase_of = {group: name for name, one in self._layout.phases.items() for group in one.groups}
+        self._phase_of = {
+            group: name for name, layout in self._layout.phases.items() for group in layout.groups
+        }
         self.damaged = [name for name in damage.objects if self._is_ours(name)]
         needed = {unit for name in self.damaged for unit in self._units(name)}
         self.needed = tuple(sorted(needed, key=lambda unit: unit.number))
@@ -70,11 +95,17 @@ class Stage:
         return tuple(u for u in self.needed if u.number not in self.records and not self._waits)
 
     def put(self, block: Block | PhaseBlock) -> None:
-        """Take a unit that was run again, and keep it until the repair is done.
+        """Take a unit that was run again, and keep it until the repair ends.
+
+        Parameters
+        ----------
+        block : Block or PhaseBlock
+            The numbers of the unit: a Block for ``signals``, else a PhaseBlock.
 
         Raises
         ------
-        InputError, ModelError, StorageError : as for writing a unit.
+        InputError, ModelError, StorageError
+            As for writing a unit.
         """
         if isinstance(block, Block):
             arrays = signal_arrays(block, self._layout)
@@ -85,27 +116,30 @@ class Stage:
         self.records[record.number] = record
 
     def wait(self) -> None:
-        """Leave all as it is: what units would be chosen from, and labels copied, is not what it was."""
+        """Leave everything as it is, because the signals that units are chosen from are not restored."""
         self._waits = True
 
     def forget(self) -> None:
-        """Remove the units that were kept: what they were chosen from has changed."""
+        """Remove the units that were kept, because the signals that they were chosen from have changed."""
         for name in (UNITS, LEDGER):
             empty(self._folder / name)
         self.records.clear()
 
     def settle(self, *, accept: bool) -> None:
-        """Rebuild what is damaged, and put it in its place where it has the bytes that the manifest says.
+        """Rebuild damaged objects, and put those in their place that have the bytes of the manifest.
 
         Parameters
         ----------
-        accept : put it there whatever bytes it has; then all arrays of the phase take the rows of these
-            units from this run, so that they agree with each other.
+        accept : bool
+            Whether to put every rebuilt object in its place, whatever its bytes. Then all arrays of the
+            phase take the rows of these units from this run, so that they agree with each other.
 
         Raises
         ------
-        VerificationError : panels larger than the store's; nothing was changed.
-        StorageError : the disk refused.
+        VerificationError
+            If panels are larger than those of the store; then nothing was changed.
+        StorageError
+            If the disk refused.
         """
         if self._waits:
             self.waiting = self.damaged
@@ -117,20 +151,20 @@ class Stage:
             self._agree()
 
     def _is_ours(self, name: str) -> bool:
-        """Whether an object is in one of the phase's groups; what is in none of ours is of ``signals``."""
-        return name != CARD and self._phase_of.get(name.partition("/")[0], SIGNALS) == self.phase
+        """Return whether an object is in a group of this phase; unknown groups count to ``signals``."""
+        return name != CARD and self._phase_of.get(name.partition("/")[0], SIGNALS_PHASE) == self.phase
 
     def _labels(self, variable: Variable | None) -> tuple[str, ...] | None:
         return None if variable is None else self._layout.labels(variable)
 
     def _is_of_units(self, variable: Variable | None) -> bool:
-        """Whether each row of an array comes from one unit."""
+        """Return whether each row of an array comes from one unit."""
         if variable is None or variable.row is None or variable.group == _FACTS:
             return False
         return variable.path not in COPIED
 
     def _units(self, name: str) -> tuple[Unit, ...]:
-        """The units that an object is rebuilt from."""
+        """Return the units that an object is rebuilt from."""
         variable = self._contents.variable(name)
         if self._is_of_units(variable):
             return self._contents.units(name)
@@ -138,22 +172,27 @@ class Stage:
         return self._layout.units if of_all else ()
 
     def _settle(self, name: str, *, anew: set[Unit] | None = None, any_bytes: bool = False) -> None:
-        """Rebuild a piece of an array, and put it in its place if it has the bytes that it should have.
+        """Rebuild a piece of an array, and put it in its place if it has the bytes of the manifest.
 
         Parameters
         ----------
-        anew : the units whose rows it takes, keeping its others; None: it takes all of its rows.
-        any_bytes : put it in its place whatever bytes it has.
+        name : str
+            Path of the object.
+        anew : set of Unit, optional
+            The units whose rows are taken from this run, while the other rows are kept. By default all rows
+            are.
+        any_bytes : bool
+            Whether to put it in its place whatever its bytes.
         """
         region = self._contents.region(name)
         values = None if region is None else self._cells(name, region, anew)
         if region is None or values is None:
             self.lost.append(name)
             return
-        made = rebuild_object.write_object(self.path, self._aside / "arrays", name, region, values)
-        content = made.read_bytes() if made.exists() else b""
+        file = rebuild_object.write_object(self.path, self._aside / "arrays", name, region, values)
+        content = file.read_bytes() if file.exists() else b""
         digest = sha256(content).hexdigest()
-        expected = digest == self._damage.said["objects"][name]["sha256"]
+        expected = digest == self._damage.manifest["objects"][name]["sha256"]
         if expected or any_bytes:
             self._damage.place(name, content)
         if not expected:
@@ -183,9 +222,9 @@ class Stage:
         return None if values is None else as_stored(values, fact_column(column, values).dtype)[region]
 
     def _agree(self) -> None:
-        """Let every array of the phase take the units whose numbers differ from this run."""
+        """Let every array of the phase take the rows of units whose numbers differ in this run."""
         units = {unit for name in self.other for unit in self._units(name)}
-        for name in filter(self._is_ours, self._damage.said["objects"]):
+        for name in filter(self._is_ours, self._damage.manifest["objects"]):
             if name in self.other:
                 self._settle(name, any_bytes=True)
             elif units.intersection(self._contents.units(name)):

@@ -1,4 +1,4 @@
-"""One object of an array rebuilt: cells from unit files in, the bytes of a shard out."""
+"""Rebuild one object of an array: from cells of unit files to the bytes of a shard."""
 
 from __future__ import annotations
 
@@ -22,16 +22,30 @@ from qloc.vocabulary import FACT
 
 
 def write_object(store: Path, aside: Path, name: str, region: Region, values: Array) -> Path:
-    """Write the cells that an object holds, with the codecs of its array, to a file aside.
+    """Write the cells of one object to a file outside the store, with the codecs of its array.
 
     Parameters
     ----------
-    name : the object, such as ``signals/attribution/c/0/3/0``.
-    region : the cells that it holds, and no others.
+    store : Path
+        The store, for the metadata of the array.
+    aside : Path
+        Folder to write into.
+    name : str
+        The object, such as ``signals/attribution/c/0/3/0``.
+    region : tuple of slice
+        The cells that the object holds, and no others.
+    values : ndarray, shape of the region
+        The values of the cells.
+
+    Returns
+    -------
+    Path
+        The file; it does not exist where all cells are missing values, since zarr writes no such chunk.
 
     Raises
     ------
-    StorageError : what was read back is not what was written.
+    StorageError
+        If the values that were read back are not those written.
     """
     array = name.partition("/c/")[0]
     folder = aside / array
@@ -52,22 +66,32 @@ def cells_of_units(
     *,
     keep: bool,
 ) -> Array | None:
-    """The cells of an object that come from units, the rest as the store has them.
+    """Return the cells of an object from unit files, and its other cells from the store.
 
     Parameters
     ----------
-    aside : where the units' files are.
-    units : those with rows in the region that were extracted again.
-    keep : whether the store's own cells are sound; else what no unit fills is missing.
+    store : Path
+        The store.
+    aside : Path
+        The folder that has the unit files.
+    variable : Variable
+        The array of the object.
+    region : tuple of slice
+        The cells that the object holds.
+    units : Mapping of Unit to UnitRecord
+        The units with rows in the region that were extracted again.
+    keep : bool
+        Whether the store's own cells are sound. If not, cells that no unit fills are missing values.
 
     Returns
     -------
-    The cells, or None where a unit's file does not have the variable.
+    ndarray, shape of the region, or None
+        None where a unit's file does not have the variable.
     """
     array: zarr.Array[Any] = zarr.open_array(store / variable.path, mode="r", zarr_format=3)
     dtype = object if array.dtype.kind == "T" else array.dtype
     shape = [piece.stop - piece.start for piece in region]
-    made = stored(store / variable.path, region) if keep else np.full(shape, array.fill_value, dtype=dtype)
+    cells = stored(store / variable.path, region) if keep else np.full(shape, array.fill_value, dtype=dtype)
     axis = variable.row or 0
     for unit, record in units.items():
         of_facts = variable.dims[axis] == FACT
@@ -78,17 +102,25 @@ def cells_of_units(
             values = ledger.member(opened, variable)
         source, target = _overlap(region, axis, first, values.shape)
         if keep:
-            made[_rows(target, axis)] = array.fill_value
-        made[target] = values[source]
-    return made
+            cells[_rows(target, axis)] = array.fill_value
+        cells[target] = values[source]
+    return cells
 
 
 def require_slots(store: Path, records: Iterable[ledger.UnitRecord]) -> None:
-    """Refuse units whose panels are larger than any of the store's.
+    """Refuse units whose panels are larger than the largest of the store.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    records : iterable of UnitRecord
+        The units that were extracted again.
 
     Raises
     ------
-    VerificationError : every such unit.
+    VerificationError
+        If panels are larger; names each unit.
     """
     most = int(zarr.open_array(store / "signals" / "panel_neuron", mode="r", zarr_format=3).shape[-1])
     action = "Repair where it was made (the manifest's run says on what), or extract again"
@@ -101,12 +133,12 @@ def require_slots(store: Path, records: Iterable[ledger.UnitRecord]) -> None:
 
 
 def _rows(target: Region, axis: int) -> Region:
-    """All of the cells in the rows of a region."""
+    """Return the region with all cells of its rows."""
     return tuple(cells if d == axis else slice(None) for d, cells in enumerate(target))
 
 
 def _overlap(region: Region, axis: int, first: int, shape: tuple[int, ...]) -> tuple[Region, Region]:
-    """Where a unit's cells and a region meet: in the unit, and in the region."""
+    """Return where a unit's cells and a region overlap: as cells of the unit, and as cells of the region."""
     source, target = [], []
     for d, (cells, size) in enumerate(zip(region, shape, strict=True)):
         at = first if d == axis else 0

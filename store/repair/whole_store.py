@@ -1,9 +1,9 @@
-"""Repair: a complete store made again what its manifest says, object by object, bit for bit.
+"""Repair a complete store, object by object, until its bytes are those that the manifest lists.
 
-Metadata are in the manifest once more, labels and card follow from the rest, and what is left comes from
-the facts and from units: only those of damaged objects are run again, of ``signals`` first, then of the
-phases that were chosen from them. A rebuilt object takes its place when it has the sha256 that the manifest
-says; numbers of another device do not, unless they are accepted.
+The manifest has a copy of all metadata; labels and card follow from the rest; everything else comes from
+the facts and from units. Only units of damaged objects are run again: first those of ``signals``, then
+those of the phases that were chosen from them. A rebuilt object takes its place if it has the sha256 of the
+manifest. Numbers of another device differ in their bytes, and take their place only if they are accepted.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from qloc.store.integrity import check
 from qloc.store.integrity.object_contents import Contents
 from qloc.store.names import CARD
 from qloc.store.repair.damage import Damage, manifest_of
-from qloc.store.repair.phase import SIGNALS, Stage
+from qloc.store.repair.phase import Stage
 from qloc.store.schema import manifest
 from qloc.store.schema.variables import FACTS
-from qloc.store.writing import append, card
+from qloc.store.writing import append
+from qloc.store.writing.card import card_text
+from qloc.store.writing.skeleton import SIGNALS_PHASE
 
 _MADE_FOR: Final = "made-for"
 _FACTS: Final = FACTS[0].group
@@ -39,14 +41,18 @@ _FACTS: Final = FACTS[0].group
 
 @dataclass(frozen=True, kw_only=True)
 class Repaired:
-    """What a repair did.
+    """The result of a repair.
 
     Attributes
     ----------
-    objects : rebuilt, with the bytes that the manifest said.
-    accepted : written with other bytes, which a new manifest says.
-    units : run again, by number, for each phase that any was run of.
-    set_aside : what was no part of the store, by its new path.
+    objects : tuple of str
+        Objects that were rebuilt with the bytes of the manifest.
+    accepted : tuple of str
+        Objects that were written with other bytes, which the new manifest lists.
+    units : Mapping of str to tuple of int
+        Numbers of the units that were run again, by phase.
+    set_aside : tuple of Path
+        New paths of files that were no part of the store.
     """
 
     objects: tuple[str, ...]
@@ -56,18 +62,22 @@ class Repaired:
 
 
 class Repair:
-    """A hold on a complete store to be repaired; a context manager, since it holds locks.
+    """A hold on a complete store that is to be repaired; a context manager, since it holds locks.
 
-    Opening it repairs what the manifest has: metadata, and objects that are no part of the store, which are
-    moved to ``STORE.removed``. Then each of its stages is given its units and settled, in order. Whatever
-    interrupts it, it can be run again, and units run so far are kept in ``.STORE.repair``.
+    Opening it repairs what the manifest suffices for: metadata, and files that are no part of the store,
+    which are moved to ``STORE.removed``. Then each stage is given its units and settled, in order. An
+    interrupted repair can be run again: the units run so far are kept in ``.STORE.repair``.
 
     Attributes
     ----------
-    path : the store.
-    layout : its sizes and units.
-    facts : whether columns of the facts are damaged: :meth:`put_facts` takes them.
-    stages : ``signals``, and the phases that the store has.
+    path : Path
+        The store.
+    layout : Layout
+        Sizes and units of the store.
+    facts : bool
+        Whether columns of the facts are damaged; then :meth:`put_facts` takes them.
+    stages : tuple of Stage
+        ``signals``, and the phases that the store has.
     """
 
     def __init__(self, path: Path, damage: Damage, aside: Path, locks: tuple[Lock, Lock]) -> None:
@@ -75,21 +85,36 @@ class Repair:
         self._damage, self._aside, self._locks = damage, aside, locks
         self._accepted: set[str] = set()
         self._settle_aside()
-        self.stages = tuple(Stage(phase, damage, aside) for phase in (SIGNALS, *self.layout.phases))
+        self.stages = tuple(Stage(phase, damage, aside) for phase in (SIGNALS_PHASE, *self.layout.phases))
         self.facts = any(name.startswith(f"{_FACTS}/") for name in self._signals.damaged)
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Look for damage, and repair what can be repaired from the manifest alone.
 
+        Parameters
+        ----------
+        path : str or Path
+            The folder of a complete store.
+
+        Returns
+        -------
+        Repair
+            The hold on the store.
+
         Raises
         ------
-        InputError : the store is a file, or at a URL.
-        SchemaError : it is of a newer schema.
-        LockedError : another process repairs or writes it.
-        VerificationError : the manifest is not readable, so that nothing says what the objects were; or
-            metadata are damaged that it does not have.
-        StorageError : the disk refused.
+        InputError
+            If the store is packed or at a URL.
+        SchemaError
+            If the store has a newer schema.
+        LockedError
+            If another process repairs or writes the store.
+        VerificationError
+            If the manifest is not readable, so that nothing lists the objects, or if damaged metadata are
+            not in it.
+        StorageError
+            If the disk refused.
         """
         path = local(path, "qloc store repair")
         if path.is_file():
@@ -101,7 +126,7 @@ class Repair:
             aside.mkdir(exist_ok=True)
             lock = hold(aside, path)
         try:
-            appending = append.hold(path)
+            appending = append.hold_store(path)
         except BaseException:
             _give_back(aside, lock)
             raise
@@ -129,32 +154,45 @@ class Repair:
         lock.release()
 
     @property
-    def said(self) -> Mapping[str, Any]:
-        """The manifest."""
-        return self._damage.said
+    def manifest(self) -> Mapping[str, Any]:
+        """The manifest, which changes when other bytes are accepted."""
+        return self._damage.manifest
 
     @property
     def _signals(self) -> Stage:
         return self.stages[0]
 
     def put_facts(self, columns: Mapping[str, Array]) -> None:
-        """Take the columns of the facts, as :class:`qloc.block.Outline` has them."""
-        self._signals.columns = dict(columns)
-
-    def settle(self, stage: Stage, accept: Mapping[str, Any] | None = None) -> None:
-        """Rebuild what is damaged of a stage, in the order of the stages, and put it in its place.
+        """Take the columns of the facts.
 
         Parameters
         ----------
-        accept : what the manifest shall say of this run, JSON only, where rebuilt objects may have other
-            bytes than it says; then all arrays of the phase take the rows of these units from this run, so
-            that they agree with each other. None: such objects are left, and later phases where they are of
-            ``signals``; :meth:`finish` names them.
+        columns : Mapping of str to ndarray
+            The columns as :class:`qloc.block.Outline` has them.
+        """
+        self._signals.columns = dict(columns)
+
+    def settle(self, stage: Stage, accept: Mapping[str, Any] | None = None) -> None:
+        """Rebuild the damaged objects of a stage, and put them in their place.
+
+        Call it for each stage, in order.
+
+        Parameters
+        ----------
+        stage : Stage
+            One of :attr:`stages`.
+        accept : Mapping, optional
+            What the manifest shall say of this run, JSON only, if rebuilt objects may have other bytes than
+            it lists. Then all arrays of the phase take the rows of these units from this run, so that they
+            agree with each other. By default such objects are left as they are, as are later phases if the
+            objects are of ``signals``; :meth:`finish` names them.
 
         Raises
         ------
-        VerificationError : units with larger panels than the store's.
-        StorageError : the disk refused.
+        VerificationError
+            If units have larger panels than the store.
+        StorageError
+            If the disk refused.
         """
         with storing(self.path):
             try:
@@ -169,12 +207,19 @@ class Repair:
                 self._seal(stage, accept)
 
     def finish(self) -> Repaired:
-        """Remove what was kept aside, and say what was done.
+        """Remove the working folder, and return what was done.
+
+        Returns
+        -------
+        Repaired
+            The result of the repair.
 
         Raises
         ------
-        VerificationError : objects that could not be rebuilt with the bytes that the manifest says; each.
-        StorageError : the disk refused.
+        VerificationError
+            If objects could not be rebuilt with the bytes of the manifest; names each.
+        StorageError
+            If the disk refused.
         """
         with storing(self.path):
             shutil.rmtree(self._aside)
@@ -193,7 +238,7 @@ class Repair:
         )
 
     def _settle_aside(self) -> None:
-        """Keep units that an interrupted repair of this store has run already, and nothing else."""
+        """Keep units that an interrupted repair of this very store has run, and nothing else."""
         made_for, attributes = self._aside / _MADE_FOR, check.root_attributes(self.path)
         key = digest([attributes["fingerprint"], attributes["layout"]])
         if not made_for.exists() or made_for.read_text() != key:
@@ -201,8 +246,8 @@ class Repair:
             made_for.write_text(key)
 
     def _settle_card(self, *, accept: bool) -> None:
-        """The card, where all that it tells of is as it should be; later phases wait where it is not."""
-        signals, said = self._signals, self._damage.said["objects"]
+        """Rebuild the card if everything that it describes is restored; otherwise let later phases wait."""
+        signals, listed = self._signals, self._damage.manifest["objects"]
         if signals.lost or (signals.other and not accept):
             for later in self.stages[1:]:
                 later.wait()
@@ -211,49 +256,49 @@ class Repair:
             for later in self.stages[1:]:
                 later.forget()
         elif CARD in self._damage.objects:
-            content = self._card(said)
-            if (made := sha256(content).hexdigest()) == said[CARD]["sha256"]:
+            content = self._card(listed)
+            if (card_digest := sha256(content).hexdigest()) == listed[CARD]["sha256"]:
                 self._damage.place(CARD, content)
                 signals.rebuilt.append(CARD)
             else:
-                signals.other[CARD] = made
+                signals.other[CARD] = card_digest
 
     def _card(self, objects: Mapping[str, Mapping[str, Any]]) -> bytes:
-        sizes = {name: int(one["size"]) for name, one in objects.items()}
-        return card.text(self.path, self.layout, sizes).encode()
+        sizes = {name: int(entry["size"]) for name, entry in objects.items()}
+        return card_text(self.path, self.layout, sizes).encode()
 
     def _seal(self, stage: Stage, accepted: Mapping[str, Any]) -> None:
-        """Write the card and a manifest of the bytes that were accepted, which says so."""
-        said = self._damage.said
-        objects = {**said["objects"]}
+        """Write the card, and a manifest that lists the accepted bytes and records this run."""
+        before = self._damage.manifest
+        objects = {**before["objects"]}
         for name in {*stage.other} - {CARD}:
             objects[name] = _entry((self.path / name).read_bytes())
         if CARD in objects:
             content = self._card(objects)
             self._damage.place(CARD, content)
             objects[CARD] = _entry(content)
-        changed = {name for name, one in objects.items() if one != said["objects"][name]}
+        changed = {name for name, entry in objects.items() if entry != before["objects"][name]}
         self._accepted |= changed
         of_phase = {} if stage is self._signals else {"phase": stage.phase}
         units = [unit.number for unit in stage.needed]
         entry = {**accepted, **of_phase, "objects": sorted(changed), "units": units}
-        run = {**said["run"], "repairs": [*said["run"].get("repairs", ()), entry]}
+        run = {**before["run"], "repairs": [*before["run"].get("repairs", ()), entry]}
         notes = self._notes(stage)
-        self._damage.said = {**said, "notes": notes, "objects": objects, "run": run}
-        manifest.replace(self.path, self._damage.said)
+        self._damage.manifest = {**before, "notes": notes, "objects": objects, "run": run}
+        manifest.replace(self.path, self._damage.manifest)
 
     def _notes(self, stage: Stage) -> dict[str, Any]:
-        """The notes of units, those of the stage's from this run."""
+        """Return the notes of all units, those of the stage from this run."""
         prefix = "" if stage is self._signals else f"{stage.phase}/"
         ran = {f"{prefix}{unit.number}": stage.records[unit.number].notes for unit in stage.needed}
-        kept = {number: note for number, note in self._damage.said["notes"].items() if number not in ran}
+        kept = {number: note for number, note in self._damage.manifest["notes"].items() if number not in ran}
         return kept | {number: dict(note) for number, note in ran.items() if note}
 
     def _refusals(self, stage: Stage) -> Iterator[str]:
         left = {**dict.fromkeys(stage.lost), **stage.other, **dict.fromkeys(stage.waiting)}
         contents = Contents(self.path)
         for name in sorted(left.keys() - self._accepted):
-            said = f"sha256 {self._damage.said['objects'][name]['sha256']}"
+            expected = f"sha256 {self._damage.manifest['objects'][name]['sha256']}"
             if name in stage.waiting:
                 got, action = "damaged", "Repair the objects of signals first, which it follows from"
             elif name in stage.lost:
@@ -262,7 +307,7 @@ class Repair:
             else:
                 got = f"sha256 {stage.other[name]} when rebuilt"
                 action = "Repair where it was made (the manifest's run says on what), or add --accept"
-            yield message(contents.words(name), got, said, str(self.path / name), action)
+            yield message(contents.words(name), got, expected, str(self.path / name), action)
 
 
 def _entry(content: bytes) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Writing: from a skeleton and units to arrays, a card, and a manifest last."""
+"""Writing: from a skeleton and units to arrays, a card, and the manifest last."""

@@ -1,10 +1,11 @@
-"""A phase appended to a complete store: made in a folder beside the groups, then moved in by renames.
+"""Append a phase to a complete store: make it in a folder beside the groups, then move it in by renames.
 
-``appending/PHASE/`` has the phase's units and ledger, and ``phase.json``, what it is. The store's manifest
-stands meanwhile, so that all that is in the store opens and verifies as before. To finish, the phase's
-groups, the root's metadata, the card and the manifest of the store-to-be are made in ``assembled/``, fsynced,
-and the folder is renamed ``commit/``: from then on the phase is decided, and moving its objects into the
-store, the manifest last, is a handful of renames that any later run takes up where a kill cut them off.
+``appending/PHASE/`` has the units and the ledger of the phase, and ``phase.json``, its description.
+Meanwhile the manifest of the store stays as it is, so that the store opens and verifies as before. The last
+step makes the groups of the phase, the new root metadata, the new card and the new manifest in
+``assembled/``, fsyncs them, and renames the folder to ``commit/``. That rename decides: from then on the
+phase belongs to the store. Moving its objects into the store, the manifest last, is a handful of renames,
+which any later run completes if a kill interrupted them.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from qloc.store.schema.phase_layout import PhaseLayout
 from qloc.store.schema.phase_variables import COPIED, PHASES
 from qloc.store.schema.zarr_arrays import stored, whole_writes
 from qloc.store.units import ledger
-from qloc.store.writing import card
 from qloc.store.writing.assemble import assemble, consolidate, verified
+from qloc.store.writing.card import card_text, object_sizes
 
 PHASE_FILE: Final = "phase.json"
 _ASSEMBLED: Final = "assembled"
@@ -40,21 +41,58 @@ _ROOT: Final = "zarr.json"
 
 
 def folder_of(store: Path, phase: str) -> Path:
-    """Where a phase is while it is being appended."""
+    """Return the folder of a phase that is being appended.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    phase : str
+        Name of the phase.
+
+    Returns
+    -------
+    Path
+        The folder; it need not exist.
+    """
     return store / APPENDING / phase
 
 
 def under_way(store: Path) -> dict[str, dict[str, Any]]:
-    """Phases that are being appended or were interrupted: what ``phase.json`` says of each."""
-    found = {}
+    """Return the phases that are being appended, or whose appending was interrupted.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+
+    Returns
+    -------
+    dict of str to dict
+        The content of ``phase.json`` for each such phase: ``attrs``, ``fingerprint`` and ``layout``.
+    """
+    phases = {}
     for phase in PHASES:
         with contextlib.suppress(OSError, ValueError):
-            found[phase] = json.loads((folder_of(store, phase) / PHASE_FILE).read_bytes())
-    return found
+            phases[phase] = json.loads((folder_of(store, phase) / PHASE_FILE).read_bytes())
+    return phases
 
 
 def is_appended(store: Path, phase: str) -> bool:
-    """Whether a complete store has a phase, all of it."""
+    """Return whether a complete store has all of a phase.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    phase : str
+        Name of the phase.
+
+    Returns
+    -------
+    bool
+        False also while renames of a decided phase are left to be made.
+    """
     return phase in root_attributes(store)["fingerprint"] and not _decided(store)
 
 
@@ -63,26 +101,58 @@ def _decided(store: Path) -> list[Path]:
 
 
 def take_lock(store: Path) -> Lock | None:
-    """Lock a complete store against others that append to it or repair it; None: look again.
+    """Lock a complete store against other processes that append to it or repair it.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+
+    Returns
+    -------
+    Lock or None
+        None where the lock's file was replaced meanwhile: try again.
 
     Raises
     ------
-    LockedError : another process does. StorageError : the disk refused.
+    LockedError
+        If another process has the lock.
+    StorageError
+        If the disk refused.
     """
     with storing(store):
         (store / APPENDING).mkdir(exist_ok=True)
     return Lock.take(store / APPENDING / LOCK, store)
 
 
-def hold(store: Path) -> Lock:
-    """The lock of :func:`take_lock`, of a store that is in its place; raises what that raises."""
+def hold_store(store: Path) -> Lock:
+    """Take the lock of :func:`take_lock` of a store that nobody moves; raises what that raises.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+
+    Returns
+    -------
+    Lock
+        The lock; give it back with :func:`give_back`.
+    """
     while (lock := take_lock(store)) is None:
         pass
     return lock
 
 
 def give_back(store: Path, lock: Lock) -> None:
-    """Release the lock of :func:`take_lock`; where nothing is left to append, its folder goes too."""
+    """Release the lock of :func:`take_lock`, and remove its folder if nothing is left to append.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    lock : Lock
+        The lock to release.
+    """
     folder = store / APPENDING
     with contextlib.suppress(OSError):
         if [path.name for path in folder.iterdir()] == [LOCK]:
@@ -92,13 +162,19 @@ def give_back(store: Path, lock: Lock) -> None:
 
 
 def recover(store: Path) -> None:
-    """Finish what was decided when a run was killed, and remove what is left of phases that are in.
+    """Make the renames that a killed run left, and remove what is left of phases that are in the store.
 
-    For whoever has the lock of :func:`take_lock`.
+    Only for the holder of the lock of :func:`take_lock`.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
 
     Raises
     ------
-    StorageError : the disk refused.
+    StorageError
+        If the disk refused.
     """
     finish_decided(store)
     with storing(store):
@@ -110,13 +186,19 @@ def recover(store: Path) -> None:
 
 
 def finish_decided(store: Path) -> None:
-    """Make the renames that are left of phases that were decided; reads nothing of the store.
+    """Make the renames that are left of decided phases, without reading anything of the store.
 
-    For whoever has the lock of :func:`take_lock`.
+    Only for the holder of the lock of :func:`take_lock`.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
 
     Raises
     ------
-    StorageError : the disk refused.
+    StorageError
+        If the disk refused.
     """
     with storing(store):
         for commit in _decided(store):
@@ -124,31 +206,52 @@ def finish_decided(store: Path) -> None:
 
 
 def tidy(store: Path) -> None:
-    """What :func:`recover` does, locked, where there may be something to recover. For complete stores.
+    """Take the lock and :func:`recover` a complete store, if there may be something to recover.
+
+    Parameters
+    ----------
+    store : Path
+        A complete store.
 
     Raises
     ------
-    LockedError : another process appends to the store. StorageError : the disk refused.
+    LockedError
+        If another process appends to the store.
+    StorageError
+        If the disk refused.
     """
     if not (store / APPENDING).is_dir():
         return
-    held = root_attributes(store)["fingerprint"]
+    fingerprints = root_attributes(store)["fingerprint"]
     begun = [phase for phase in PHASES if folder_of(store, phase).is_dir()]
-    if begun and not _decided(store) and held.keys().isdisjoint(begun):
+    if begun and not _decided(store) and fingerprints.keys().isdisjoint(begun):
         return
-    lock = hold(store)
+    lock = hold_store(store)
     try:
         recover(store)
     finally:
         give_back(store, lock)
 
 
-def begin(store: Path, phase: PhaseLayout, made: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
-    """Make the folder of a phase; it counts once ``phase.json`` is in it.
+def begin(store: Path, phase: PhaseLayout, fingerprint: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+    """Make the folder of a phase; the phase counts as begun once ``phase.json`` is in it.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    phase : PhaseLayout
+        The layout of the phase.
+    fingerprint : Mapping
+        What the store keeps of the fingerprint, as :func:`~qloc.store.writing.skeleton.kept_fingerprint`
+        gives it.
+    attrs : Mapping
+        Attributes for the groups of the phase, JSON only.
 
     Raises
     ------
-    StorageError : the disk refused.
+    StorageError
+        If the disk refused.
     """
     folder = folder_of(store, phase.phase)
     with storing(folder):
@@ -156,12 +259,25 @@ def begin(store: Path, phase: PhaseLayout, made: Mapping[str, Any], attrs: Mappi
             (folder / name).mkdir(parents=True, exist_ok=True)
         sync_tree(folder)
         sync_folder(folder.parent)
-    said = {"attrs": dict(attrs), "fingerprint": dict(made), "layout": phase.attrs()}
-    write_bytes(folder / PHASE_FILE, canonical(said))
+    description = {"attrs": dict(attrs), "fingerprint": dict(fingerprint), "layout": phase.attrs()}
+    write_bytes(folder / PHASE_FILE, canonical(description))
 
 
-def sweep(store: Path, phase: str) -> dict[int, ledger.UnitRecord]:
-    """Remove what an interrupted run left half done; return the units that stay, by number."""
+def sweep_phase(store: Path, phase: str) -> dict[int, ledger.UnitRecord]:
+    """Remove what an interrupted run left half done in the folder of a phase.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    phase : str
+        Name of the phase.
+
+    Returns
+    -------
+    dict of int to UnitRecord
+        The units that stay, by number.
+    """
     folder = folder_of(store, phase)
     with storing(folder):
         for litter in folder.glob(f"*{PARTIAL}"):
@@ -171,72 +287,88 @@ def sweep(store: Path, phase: str) -> dict[int, ledger.UnitRecord]:
     return ledger.sweep(folder)
 
 
-def finalize(
+def finalize_phase(
     store: Path, layout: Layout, phase: str, records: Mapping[int, ledger.UnitRecord], run: Mapping[str, Any]
 ) -> None:
-    """Put a phase whose units are all recorded into its store.
+    """Put a phase into its store, once all of its units are recorded.
 
     Parameters
     ----------
-    layout : the store's, with the phase's among its phases.
-    run : goes into the manifest, under the phase's name.
+    store : Path
+        The store.
+    layout : Layout
+        The layout of the store, including the phase.
+    phase : str
+        Name of the phase.
+    records : Mapping of int to UnitRecord
+        The record of every unit, by number.
+    run : Mapping
+        What the manifest shall say of this run, under the name of the phase.
 
     Raises
     ------
-    VerificationError : unit files are not those recorded, each named; or the store's manifest is broken.
-    StorageError : the disk refused, or gave back something else.
+    VerificationError
+        If unit files are not those that were recorded (names each), or if the store's manifest is broken.
+    StorageError
+        If the disk refused, or gave back other values than were written.
     """
     folder = folder_of(store, phase)
     units = verified(folder, layout, records) if layout.phases[phase].groups else []
     with storing(folder), whole_writes():
-        made = folder / _ASSEMBLED
-        if made.exists():
-            shutil.rmtree(made)
-        _make(made, store, layout, phase, units)
+        assembled = folder / _ASSEMBLED
+        if assembled.exists():
+            shutil.rmtree(assembled)
+        _make(assembled, store, layout, phase, units)
         notes = {str(unit.number): dict(unit.notes) for unit in units if unit.notes}
-        (made / MANIFEST).write_bytes(manifest.appended(store, made, phase, run=run, notes=notes))
-        sync_tree(made)
-        made.rename(folder / _COMMIT)
+        (assembled / MANIFEST).write_bytes(manifest.appended(store, assembled, phase, run=run, notes=notes))
+        sync_tree(assembled)
+        assembled.rename(folder / _COMMIT)
         sync_folder(folder)
         _move_in(store, folder / _COMMIT)
         shutil.rmtree(folder)
         sync_folder(store)
 
 
-def _make(made: Path, store: Path, layout: Layout, phase: str, units: list[ledger.UnitRecord]) -> None:
-    """All that the phase adds to the store or changes in it, but the manifest."""
+def _make(target: Path, store: Path, layout: Layout, phase: str, units: list[ledger.UnitRecord]) -> None:
+    """Make everything that the phase adds to the store or changes in it, except the manifest."""
     folder = folder_of(store, phase)
-    said = json.loads((folder / PHASE_FILE).read_bytes())
-    own = layout.phases[phase]
-    variables = own.variables()
-    zarr.create_group(made, zarr_format=3)
+    description = json.loads((folder / PHASE_FILE).read_bytes())
+    phase_layout = layout.phases[phase]
+    variables = phase_layout.variables()
+    zarr.create_group(target, zarr_format=3)
     assemble(
-        made,
+        target,
         folder,
         layout,
         variables,
         units,
-        attributes=dict.fromkeys(own.groups, said["attrs"]),
+        attributes=dict.fromkeys(phase_layout.groups, description["attrs"]),
         copied={v.path: stored(store / COPIED[v.path]) for v in variables if v.path in COPIED},
     )
-    consolidate(made)
-    (made / _ROOT).write_bytes(_root(store, made, phase, said))
-    sizes = {**card.sizes_of(store), **card.sizes_of(made)}
-    (made / CARD).write_text(card.text(store, layout, sizes, made), encoding="utf-8")
+    consolidate(target)
+    (target / _ROOT).write_bytes(_root(store, target, phase, description))
+    sizes = {**object_sizes(store), **object_sizes(target)}
+    (target / CARD).write_text(card_text(store, layout, sizes, target), encoding="utf-8")
 
 
-def _root(store: Path, made: Path, phase: str, said: Mapping[str, Any]) -> bytes:
-    """Metadata of the root with the phase: attributes, and consolidated metadata of its groups too."""
-    root, own = (json.loads((top / _ROOT).read_bytes()) for top in (store, made))
+def _root(store: Path, assembled: Path, phase: str, description: Mapping[str, Any]) -> bytes:
+    """Return the root's metadata with the phase: attributes, and consolidated metadata of its groups."""
+    root, own = (json.loads((top / _ROOT).read_bytes()) for top in (store, assembled))
     attributes = root["attributes"]
-    attributes["fingerprint"] = {**attributes["fingerprint"], phase: said["fingerprint"]}
-    attributes["phases"] = {**attributes.get("phases", {}), phase: {**said["layout"], "attrs": said["attrs"]}}
+    attributes["fingerprint"] = {**attributes["fingerprint"], phase: description["fingerprint"]}
+    attributes["phases"] = {
+        **attributes.get("phases", {}),
+        phase: {**description["layout"], "attrs": description["attrs"]},
+    }
     root["consolidated_metadata"]["metadata"] |= own["consolidated_metadata"]["metadata"]
     return canonical(root)
 
 
 def _move_in(store: Path, commit: Path) -> None:
-    """Groups first, then card and root, the manifest last; what was moved is no longer in ``commit``."""
+    """Move the groups first, then card and root, the manifest last.
+
+    Objects that were moved are no longer in ``commit``, so that a later run moves the rest.
+    """
     last = (CARD, _ROOT, MANIFEST)
     groups = sorted(path.name for path in commit.iterdir() if path.name not in last)
     for name in (*groups, *(name for name in last if (commit / name).exists())):
@@ -248,5 +380,18 @@ def _move_in(store: Path, commit: Path) -> None:
 
 
 def with_phase(layout: Layout, phase: PhaseLayout) -> Layout:
-    """The layout of the store once the phase is in it."""
+    """Return the layout that the store has once the phase is in it.
+
+    Parameters
+    ----------
+    layout : Layout
+        The layout of the store.
+    phase : PhaseLayout
+        The layout of the phase.
+
+    Returns
+    -------
+    Layout
+        A new layout with the phase among its phases.
+    """
     return replace(layout, phases={**layout.phases, phase.phase: phase})

@@ -1,6 +1,6 @@
-"""From unit files to Zarr arrays: one process, each shard written once, in order.
+"""Assemble Zarr arrays from unit files, in one process: each shard is written once, in order.
 
-The bytes are a function of the units alone, so that assembling again gives the same arrays.
+The bytes depend on the units alone, so that assembling again gives the same arrays.
 """
 
 from __future__ import annotations
@@ -32,15 +32,26 @@ _GROUP_COORDINATES = {**COORDINATES, **PHASE_COORDINATES}
 def verified(
     folder: Path, layout: Layout, records: Mapping[int, ledger.UnitRecord]
 ) -> list[ledger.UnitRecord]:
-    """The records of all units, in order, once each file has been compared with its record.
+    """Compare every unit file with its record, and return the records in order.
 
     Parameters
     ----------
-    folder : has the folders ``units`` and ``ledger``.
+    folder : Path
+        The folder that has the folders ``units`` and ``ledger``.
+    layout : Layout
+        The layout of the store.
+    records : Mapping of int to UnitRecord
+        The record of every unit, by number.
+
+    Returns
+    -------
+    list of UnitRecord
+        The records of all units, in order.
 
     Raises
     ------
-    VerificationError : unit files are not those recorded, each named.
+    VerificationError
+        If unit files are not those that were recorded; names each.
     """
     units = [records[number] for number in range(len(layout.units))]
     if changed := [unit for unit in units if not ledger.verifies(folder, unit)]:
@@ -65,10 +76,20 @@ def assemble(
 
     Parameters
     ----------
-    folder : has the unit files.
-    units : every unit's record, in order.
-    attributes : of the groups, besides their coordinates.
-    copied : whole arrays that are in no unit file, by path.
+    target : Path
+        A Zarr hierarchy that exists, without these groups.
+    folder : Path
+        The folder that has the unit files.
+    layout : Layout
+        The layout of the store.
+    variables : sequence of Variable
+        The arrays to write, with all variables of a group.
+    units : sequence of UnitRecord
+        The record of every unit, in order.
+    attributes : Mapping of str to Mapping
+        Attributes of the groups by name, besides their coordinates.
+    copied : Mapping of str to ndarray
+        Whole arrays that are in no unit file, by path.
     """
     root = zarr.open_group(target, mode="r+", zarr_format=3, use_consolidated=False)
     n_slots = max((unit.n_slots for unit in units), default=0)
@@ -91,8 +112,8 @@ def assemble(
 
 
 def _coordinates(name: str) -> dict[str, Any]:
-    found = _GROUP_COORDINATES.get(name)
-    return {"coordinates": " ".join(found)} if found else {}
+    coordinates = _GROUP_COORDINATES.get(name)
+    return {"coordinates": " ".join(coordinates)} if coordinates else {}
 
 
 def _fill(
@@ -119,7 +140,7 @@ def _fill(
 
 
 class _Rows:
-    """Collects rows until they fill a shard, then writes it: the only write that the shard gets."""
+    """Collect rows until they fill a shard, then write it: the only write that the shard gets."""
 
     def __init__(self, array: zarr.Array[Any], axis: int, step: int) -> None:
         self.array, self.axis, self.step = array, axis, step
@@ -154,7 +175,13 @@ class _Rows:
 
 
 def consolidate(store: Path) -> None:
-    """Consolidated metadata in the root, in an order of keys that does not depend on the file system."""
+    """Write consolidated metadata into the root, with keys in an order that no file system influences.
+
+    Parameters
+    ----------
+    store : Path
+        The hierarchy; all metadata files below the root become canonical JSON.
+    """
     settle_metadata(store)
     with warnings.catch_warnings():
         # Not in the Zarr v3 specification yet: other readers ignore it, and no reader warns.

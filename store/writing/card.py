@@ -1,6 +1,6 @@
-"""The card: a README.md inside a complete store, for whoever finds it without qloc.
+"""Write the card: a README.md inside a complete store, for readers who find the store without qloc.
 
-A function of the store's other bytes: no clocks, no paths, nothing of the run.
+The card depends on the other bytes of the store only: it has no times, no paths, and nothing of the run.
 """
 
 from __future__ import annotations
@@ -85,28 +85,59 @@ named above: their licences hold.
 """
 
 
-def write(store: Path, layout: Layout) -> None:
-    """Write the card of a store whose arrays are all there, durably.
-
-    Raises
-    ------
-    StorageError : the disk refused.
-    """
-    write_bytes(store / CARD, text(store, layout, sizes_of(store)).encode())
-
-
-def sizes_of(folder: Path) -> dict[str, int]:
-    """Bytes of every object in a folder, by its path inside."""
-    return {name: (folder / name).lstat().st_size for name in Folder(folder).names()}
-
-
-def text(store: Path, layout: Layout, sizes: Mapping[str, int], added: Path | None = None) -> str:
-    """The card of a store whose arrays are all there: Markdown, with the head of a dataset card.
+def write_card(store: Path, layout: Layout) -> None:
+    """Write the card of a store whose arrays are complete, durably.
 
     Parameters
     ----------
-    sizes : bytes of every object that the store is to have.
-    added : has the root attributes that are to be the store's; by default the store has.
+    store : Path
+        The store.
+    layout : Layout
+        The layout of the store.
+
+    Raises
+    ------
+    StorageError
+        If the disk refused.
+    """
+    write_bytes(store / CARD, card_text(store, layout, object_sizes(store)).encode())
+
+
+def object_sizes(folder: Path) -> dict[str, int]:
+    """Return the size of every object in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    dict of str to int
+        Bytes of each object, by its path inside the folder.
+    """
+    return {name: (folder / name).lstat().st_size for name in Folder(folder).names()}
+
+
+def card_text(store: Path, layout: Layout, sizes: Mapping[str, int], added: Path | None = None) -> str:
+    """Return the card of a store whose arrays are complete: Markdown with the head of a dataset card.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    layout : Layout
+        The layout of the store.
+    sizes : Mapping of str to int
+        Bytes of every object that the store will have, by its path.
+    added : Path, optional
+        A folder whose ``zarr.json`` has the root attributes that the store will have. By default the
+        store's own attributes are used.
+
+    Returns
+    -------
+    str
+        The text of README.md.
     """
     attributes = root_attributes(added or store)
     title = f"Neuron attributions of {_words(attributes.get('model', 'a model'))}"
@@ -176,6 +207,6 @@ def _words(value: Any) -> str:
 
 
 def _line(text: str) -> str:
-    """One line that no markup, no table and no YAML reads as more than text."""
+    """Escape a text so that it stays one line which no Markdown, table or YAML reader takes for markup."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     return "".join("\\" + c if c in "<>[]`*|#" else c for c in plain)

@@ -1,6 +1,7 @@
-"""The last step of an extraction: arrays from unit files, then the card, then the manifest.
+"""Finalize an extraction: write the arrays from unit files, then the card, then the manifest.
 
-Killed and run again, it gives the same bytes; only with the manifest, written last, is a store complete.
+If the process is killed and run again, it gives the same bytes. A store is complete only with its manifest,
+which is written last.
 """
 
 from __future__ import annotations
@@ -17,26 +18,34 @@ from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import SCHEMA_VERSION
 from qloc.store.schema.zarr_arrays import whole_writes
 from qloc.store.units import ledger
-from qloc.store.writing import card
 from qloc.store.writing.assemble import assemble, consolidate, verified
+from qloc.store.writing.card import write_card
 
 _FILLED: Final = ("queries", "signals", "attention", "grams", "statistics")
 
 
-def finalize(
+def finalize_store(
     store: Path, layout: Layout, records: Mapping[int, ledger.UnitRecord], run: Mapping[str, Any]
 ) -> None:
-    """Assemble the arrays of a store whose units are all recorded, and make it complete.
+    """Assemble the arrays of a store whose units are all recorded, and make the store complete.
 
     Parameters
     ----------
-    records : every unit's, by number.
-    run : goes into the manifest.
+    store : Path
+        The store.
+    layout : Layout
+        The layout of the store.
+    records : Mapping of int to UnitRecord
+        The record of every unit, by number.
+    run : Mapping
+        What the manifest shall say of this run, JSON only.
 
     Raises
     ------
-    VerificationError : unit files are not those recorded, each named.
-    StorageError : the disk refused, or gave back something else.
+    VerificationError
+        If unit files are not those that were recorded; names each.
+    StorageError
+        If the disk refused, or gave back other values than were written.
     """
     units = verified(store, layout, records)
     with storing(store), whole_writes():
@@ -47,7 +56,7 @@ def finalize(
         for name in ("facts", *_FILLED):
             if (store / name).is_dir():
                 sync_tree(store / name)
-        card.write(store, layout)
+        write_card(store, layout)
         sync_folder(store)
         notes = {str(unit.number): dict(unit.notes) for unit in units if unit.notes}
         working = (UNITS, LEDGER)
@@ -56,7 +65,13 @@ def finalize(
 
 
 def remove_working(store: Path) -> None:
-    """Remove unit files and ledger of a complete store: the manifest now says what counts."""
+    """Remove unit files and ledger of a complete store, whose manifest now lists what counts.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    """
     for name in (UNITS, LEDGER):
         if (store / name).exists():
             shutil.rmtree(store / name)

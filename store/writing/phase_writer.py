@@ -1,4 +1,4 @@
-"""PhaseWriter: begins or resumes a phase of a complete store, records its units, and appends it."""
+"""Write a phase into a complete store: ``PhaseWriter`` begins or resumes it, and appends it at the end."""
 
 from __future__ import annotations
 
@@ -27,70 +27,97 @@ from qloc.store.writing import append, skeleton
 def write_phase_unit(
     path: str | Path, phase: str, block: PhaseBlock, *, notes: Mapping[str, Any] | None = None
 ) -> UnitRecord:
-    """Write one unit's immutable file; may run in any process that sees the store, and needs no lock.
+    """Write the immutable file of one unit of a phase.
+
+    This may run in any process that sees the store, and needs no lock.
 
     Parameters
     ----------
-    path : the store, as given to :meth:`PhaseWriter.open`.
-    notes : what a reader should know of this unit, JSON only, besides the block's own; kept in the manifest.
+    path : str or Path
+        The store, as given to :meth:`PhaseWriter.open`.
+    phase : str
+        Name of the phase.
+    block : PhaseBlock
+        The arrays of the unit.
+    notes : Mapping, optional
+        What a reader should know of this unit, JSON only, besides the block's own notes. The manifest keeps
+        them.
 
     Returns
     -------
-    UnitRecord : to be handed to :meth:`PhaseWriter.record`; until then the unit does not count.
+    UnitRecord
+        Hand it to :meth:`PhaseWriter.record`; until then the unit does not count.
 
     Raises
     ------
-    InputError : the phase is not being appended, or the block is not what its outline says; every problem.
-    StorageError : the disk refused.
+    InputError
+        If the phase is not being appended, or the block does not match its outline; lists each problem.
+    StorageError
+        If the disk refused.
     """
     path = Path(path)
-    said = append.under_way(path).get(phase)
-    if said is None:
+    description = append.under_way(path).get(phase)
+    if description is None:
         rule, action = "a phase that is being appended", "Open a PhaseWriter first"
         raise InputError(message("phase", phase, rule, str(path), action))
-    layout = append.with_phase(layout_of(path), PhaseLayout.read(phase, said["layout"]))
+    layout = append.with_phase(layout_of(path), PhaseLayout.read(phase, description["layout"]))
     arrays = phase_arrays(block, layout, phase)
-    made = {**block.notes, **(notes or {})}
-    return ledger.write_arrays(append.folder_of(path, phase), block.unit.number, arrays, made)
+    all_notes = {**block.notes, **(notes or {})}
+    return ledger.write_arrays(append.folder_of(path, phase), block.unit.number, arrays, all_notes)
 
 
 def phase_arrays(block: PhaseBlock, layout: Layout, phase: str) -> dict[str, Array]:
-    """What a unit puts into its file, under the paths and dtypes of the schema.
+    """Return the arrays of a unit's file, under the paths and dtypes of the schema.
 
     Parameters
     ----------
-    layout : the store's, with the phase's among its phases.
+    block : PhaseBlock
+        The arrays of the unit.
+    layout : Layout
+        The layout of the store, including the phase.
+    phase : str
+        Name of the phase.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays by their path; strings as object arrays.
 
     Raises
     ------
-    InputError : the block is not what its outline says; every problem.
+    InputError
+        If the block does not match its outline; lists each problem.
     """
     unit, where = block.unit, f"the block of unit {block.unit.number} of {phase}"
-    wanted = {v.path: v for v in layout.phases[phase].variables() if _is_given(v)}
+    variables = {v.path: v for v in layout.phases[phase].variables() if _is_given(v)}
     problems = []
     if not 0 <= unit.number < len(layout.units) or layout.units[unit.number] != unit:
         action = "Take units of the store's layout"
         problems.append(message("unit", unit, "a unit of the store", where, action))
-    for path in sorted({*wanted, *block.arrays}):
+    for path in sorted({*variables, *block.arrays}):
         got = np.shape(block.arrays[path]) if path in block.arrays else None
-        expected = layout.shape(wanted[path], 0, unit) if path in wanted else None
+        expected = layout.shape(variables[path], 0, unit) if path in variables else None
         if got != expected:
-            rule = f"shape {expected}" if path in wanted else "no such array"
+            rule = f"shape {expected}" if path in variables else "no such array"
             problems.append(message(f"shape of {path}", got, rule, where, "Make blocks as qloc.block says"))
     if problems:
         raise InputError(problems)
-    return {path: as_stored(block.arrays[path], variable.dtype) for path, variable in wanted.items()}
+    return {path: as_stored(block.arrays[path], variable.dtype) for path, variable in variables.items()}
 
 
 class PhaseWriter(Coordinator[PhaseBlock]):
-    """The coordinator's hold on a phase that is appended to a complete store; a context manager.
+    """The hold of one process on a phase that is being appended to a complete store; a context manager.
 
     Attributes
     ----------
-    path : the store.
-    layout : the store's, the phase's among its phases.
-    phase : the phase's name.
-    complete : whether the phase is in the store; then there is nothing left to write.
+    path : Path
+        The store.
+    layout : Layout
+        The layout of the store, including the phase.
+    phase : str
+        Name of the phase.
+    complete : bool
+        Whether the phase is in the store; then nothing is left to write.
     """
 
     def __init__(
@@ -101,21 +128,35 @@ class PhaseWriter(Coordinator[PhaseBlock]):
 
     @classmethod
     def open(cls, path: str | Path, outline: PhaseOutline, fingerprint: Mapping[str, Any]) -> Self:
-        """Begin a phase, or take up one of the same fingerprint where it was left.
+        """Begin a phase, or resume one of the same fingerprint where it was left.
 
         Parameters
         ----------
-        fingerprint : what the phase's digest is made from, nested, JSON only; ``parents`` has the digests of
-            the phases that it was chosen from, by name.
+        path : str or Path
+            A complete store.
+        outline : PhaseOutline
+            Labels, sizes and attributes of the phase.
+        fingerprint : Mapping
+            Nested parameters that the phase's digest is made from, JSON only. ``parents`` has the digests
+            of the phases that this one was chosen from, by name.
+
+        Returns
+        -------
+        PhaseWriter
+            The hold on the phase.
 
         Raises
         ------
-        InputError : the store is not complete, or the outline is none that it can hold.
-        FingerprintError : the phase is there with other parameters, or of other parents; shows where they
-            differ.
-        LockedError : another process appends to the store.
-        VerificationError : its manifest is broken.
-        StorageError : the disk refused.
+        InputError
+            If the store is not complete, or cannot hold such an outline.
+        FingerprintError
+            If the store has the phase with other parameters or from other parents; shows the differences.
+        LockedError
+            If another process appends to the store.
+        VerificationError
+            If the store's manifest is broken.
+        StorageError
+            If the disk refused.
         """
         path = Path(path)
         phase = PhaseLayout.of(outline, layout_of(path).sizes)
@@ -134,15 +175,21 @@ class PhaseWriter(Coordinator[PhaseBlock]):
                 append.give_back(path, lock)
                 return cls(path, layout_of(path), outline.phase, None, {})
             if outline.phase not in append.under_way(path):
-                append.begin(path, phase, skeleton.made(fingerprint), outline.attrs)
-            records = append.sweep(path, outline.phase)
+                append.begin(path, phase, skeleton.kept_fingerprint(fingerprint), outline.attrs)
+            records = append.sweep_phase(path, outline.phase)
             return cls(path, append.with_phase(layout_of(path), phase), outline.phase, lock, records)
         except BaseException:
             append.give_back(path, lock)
             raise
 
     def missing(self) -> tuple[Unit, ...]:
-        """The units still to be written, in order; none where all groups are absent."""
+        """Return the units that are still to be written, in order; none where all groups are absent.
+
+        Returns
+        -------
+        tuple of Unit
+            The units without a record.
+        """
         return super().missing() if self.layout.phases[self.phase].groups else ()
 
     def close(self) -> None:
@@ -155,16 +202,36 @@ class PhaseWriter(Coordinator[PhaseBlock]):
         return write_phase_unit(self.path, self.phase, block, notes=notes)
 
     def _assemble(self, run: Mapping[str, Any]) -> None:
-        append.finalize(self.path, self.layout, self.phase, self._records, run)
+        append.finalize_phase(self.path, self.layout, self.phase, self._records, run)
 
 
 def holds_phase(path: str | Path, phase: str, fingerprint: Mapping[str, Any]) -> bool:
-    """Whether a complete store has a phase of this fingerprint, whatever its labels; tidies what was decided.
+    """Return whether a complete store has a phase of this fingerprint, whatever its labels.
+
+    Decided phases whose renames were interrupted are moved in first.
+
+    Parameters
+    ----------
+    path : str or Path
+        A complete store.
+    phase : str
+        Name of the phase.
+    fingerprint : Mapping
+        The parameters that the phase's digest is made from.
+
+    Returns
+    -------
+    bool
+        False where the store does not have the phase, or not all of it.
 
     Raises
     ------
-    FingerprintError : the phase is there, or under way, with other parameters; shows where they differ.
-    VerificationError : the store is unfinished, or its manifest broken.
+    InputError
+        If the store is unfinished.
+    FingerprintError
+        If the store has the phase, or has begun it, with other parameters; shows the differences.
+    VerificationError
+        If the store's manifest is broken.
     """
     path = Path(path)
     _require_complete(path)
@@ -181,7 +248,19 @@ def _require_complete(path: Path) -> None:
 
 
 def refuse_other_outline(path: Path, outline: PhaseOutline, fingerprint: Mapping[str, Any]) -> None:
-    """Refuse a phase that is not that of its name in a store; raises what :func:`refuse_other_phase` does."""
+    """Refuse to append a phase that differs from the one of its name in the store.
+
+    Raises what :func:`refuse_other_phase` raises.
+
+    Parameters
+    ----------
+    path : Path
+        A complete store.
+    outline : PhaseOutline
+        Labels and sizes of the phase.
+    fingerprint : Mapping
+        The parameters that the phase's digest is made from.
+    """
     layout = PhaseLayout.of(outline, layout_of(path).sizes)
     refuse_other_phase(path, outline.phase, fingerprint, layout)
 
@@ -189,11 +268,23 @@ def refuse_other_outline(path: Path, outline: PhaseOutline, fingerprint: Mapping
 def refuse_other_phase(
     path: Path, phase: str, fingerprint: Mapping[str, Any], layout: PhaseLayout | None = None
 ) -> None:
-    """Refuse to append a phase that is there, or under way, with other parameters, or is of other parents.
+    """Refuse a phase if the store has it, or has begun it, with other parameters or from other parents.
+
+    Parameters
+    ----------
+    path : Path
+        A complete store.
+    phase : str
+        Name of the phase.
+    fingerprint : Mapping
+        The parameters that the phase's digest is made from, with its ``parents``.
+    layout : PhaseLayout, optional
+        The layout that is asked for; by default the layout is not compared.
 
     Raises
     ------
-    FingerprintError : shows where they differ.
+    FingerprintError
+        If parents, parameters or layouts differ; shows the differences.
     """
     attributes = root_attributes(path)
     for parent, digest in fingerprint.get("parents", {}).items():
@@ -206,14 +297,14 @@ def refuse_other_phase(
     if phase in attributes["fingerprint"]:
         held, kept = attributes["fingerprint"][phase], attributes.get("phases", {}).get(phase, {})
         action = f"Give another --out, or {parameters}"
-    elif said := append.under_way(path).get(phase):
-        held, kept = said["fingerprint"], said["layout"]
+    elif description := append.under_way(path).get(phase):
+        held, kept = description["fingerprint"], description["layout"]
         action = f"Give {parameters}, or remove {append.folder_of(path, phase)}, what was begun with them"
     else:
         return
     kept = {name: value for name, value in kept.items() if name != "attrs"}
-    asked = layout.attrs() if layout else kept
-    skeleton.refuse_different(path, phase, held, fingerprint, (kept, asked), action)
+    requested = layout.attrs() if layout else kept
+    skeleton.refuse_different(path, phase, held, fingerprint, (kept, requested), action)
 
 
 def _is_given(variable: Variable) -> bool:

@@ -1,4 +1,4 @@
-"""A store whose every unit is recorded, but whose assembling was interrupted, completed without its model."""
+"""Complete a store whose units are all recorded but whose assembling was interrupted; this needs no model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qloc.store.integrity.check import layout_of, root_attributes
 from qloc.store.names import LEDGER, LOCK
 from qloc.store.schema.versions import refuse_older
 from qloc.store.units import ledger
-from qloc.store.writing.finalize import finalize
+from qloc.store.writing.finalize import finalize_store
 
 
 def roll_forward(path: Path, run: Mapping[str, Any]) -> None:
@@ -21,14 +21,21 @@ def roll_forward(path: Path, run: Mapping[str, Any]) -> None:
 
     Parameters
     ----------
-    run : goes into the manifest.
+    path : Path
+        The unfinished store.
+    run : Mapping
+        What the manifest shall say of this run, JSON only.
 
     Raises
     ------
-    SchemaError : the path is no store, or one of another schema.
-    InputError : units are missing: these only an extraction can give.
-    LockedError : another process writes it.
-    StorageError : the disk refused; run again.
+    SchemaError
+        If the path is no store, or the store has another schema.
+    InputError
+        If units are missing: only an extraction can make them.
+    LockedError
+        If another process writes the store.
+    StorageError
+        If the disk refused; run again.
     """
     layout = layout_of(path)
     refuse_older(root_attributes(path), Folder(path))
@@ -39,7 +46,7 @@ def roll_forward(path: Path, run: Mapping[str, Any]) -> None:
             rule = f"0 of {len(layout.units)} in a store that is to be completed without its model"
             action = "Run the qloc extract command that began it, which goes on where it was"
             raise InputError(message("number of missing units", missing, rule, str(path), action))
-        finalize(path, layout, records, run)
+        finalize_store(path, layout, records, run)
     finally:
         if lock is not None:
             lock.release()

@@ -1,4 +1,8 @@
-"""The skeleton of a store, made aside and renamed: root attributes, /facts, folders for units and ledger."""
+"""Make the skeleton of a store: root attributes, /facts, and folders for units and ledger.
+
+It is made in a folder beside the path and then renamed. This module also compares fingerprints, so that a
+store is never continued with other parameters.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +27,21 @@ from qloc.store.schema.variables import FACTS, SCHEMA_VERSION, as_stored, fact_c
 from qloc.store.schema.zarr_arrays import create, put, settle_metadata, whole_writes
 from qloc.vocabulary import FACT
 
-PHASE: Final = "signals"
+SIGNALS_PHASE: Final = "signals"
 
 
 def refuse_other(path: Path) -> None:
-    """Refuse a path that holds something else than a store: we write beside nothing and over nothing.
+    """Refuse a path that holds something other than a store, so that nothing is overwritten or mixed with it.
+
+    Parameters
+    ----------
+    path : Path
+        Where the store is to be.
 
     Raises
     ------
-    InputError : the path is a file, or a folder that is not empty and no store.
+    InputError
+        If the path is a file, or a folder that is neither empty nor a store.
     """
     if not path.exists() or is_store(path) or (path.is_dir() and not any(path.iterdir())):
         return
@@ -39,18 +49,35 @@ def refuse_other(path: Path) -> None:
     raise InputError(message("path", got, "a qloc store, or nothing yet", str(path), "Give another --out"))
 
 
-def make(path: Path, outline: Outline, layout: Layout, fingerprint: Mapping[str, Any]) -> Lock | None:
+def make_skeleton(
+    path: Path, outline: Outline, layout: Layout, fingerprint: Mapping[str, Any]
+) -> Lock | None:
     """Make a skeleton in a sibling folder, locked, and rename it.
+
+    Parameters
+    ----------
+    path : Path
+        Where the store is to be.
+    outline : Outline
+        Facts, candidates and attributes of the study.
+    layout : Layout
+        The layout of the store.
+    fingerprint : Mapping
+        The parameters that the digest of ``signals`` is made from.
 
     Returns
     -------
-    Lock, or None where another process was faster: look again.
+    Lock or None
+        The lock of the new store. None where another process was faster: look again.
 
     Raises
     ------
-    InputError : facts or attributes of the outline cannot be stored; every problem.
-    LockedError : another process is making the same store.
-    StorageError : the disk refused; nothing is left.
+    InputError
+        If facts or attributes of the outline cannot be stored; lists each problem.
+    LockedError
+        If another process is making the same store.
+    StorageError
+        If the disk refused; nothing is left.
     """
     check_outline(outline)
     path = path.absolute()
@@ -92,7 +119,7 @@ def _write(aside: Path, outline: Outline, layout: Layout, fingerprint: Mapping[s
     (aside / UNITS).mkdir()
     ours = {
         "schema_version": SCHEMA_VERSION,
-        "fingerprint": {PHASE: made(fingerprint)},
+        "fingerprint": {SIGNALS_PHASE: kept_fingerprint(fingerprint)},
         "layout": layout.attrs(),
     }
     root = zarr.create_group(aside, zarr_format=3, attributes={**ours, **outline.attrs})
@@ -109,9 +136,16 @@ def _write(aside: Path, outline: Outline, layout: Layout, fingerprint: Mapping[s
 def check_outline(outline: Outline) -> None:
     """Refuse an outline that no store can hold.
 
+    Parameters
+    ----------
+    outline : Outline
+        Facts and attributes of a study.
+
     Raises
     ------
-    InputError : columns are missing, of another length, or named as no array can be; every problem.
+    InputError
+        If columns are missing, have another length, or have names that no array can have; lists each
+        problem.
     """
     where = "the outline's facts"
     problems = [
@@ -146,22 +180,45 @@ def _column_problems(name: str, column: Array, n_facts: int) -> list[str]:
 
 
 def refuse_other_parameters(path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> None:
-    """Refuse to go on with a store of other parameters.
+    """Refuse to continue a store with other parameters.
+
+    Parameters
+    ----------
+    path : Path
+        A store, complete or not.
+    layout : Layout
+        The layout that is asked for.
+    fingerprint : Mapping
+        The parameters that are asked for.
 
     Raises
     ------
-    FingerprintError : shows where they differ.
+    FingerprintError
+        If fingerprint or layout differ; shows the differences.
     """
     attributes = root_attributes(path)
     held, planned = attributes["layout"], layout.attrs()
     if "relations" not in held:  # of before there were statistics; they follow from the facts
         del planned["relations"]
     action = "Give another --out, or the model, facts and parameters that the store was made with"
-    refuse_different(path, PHASE, attributes["fingerprint"][PHASE], fingerprint, (held, planned), action)
+    refuse_different(
+        path, SIGNALS_PHASE, attributes["fingerprint"][SIGNALS_PHASE], fingerprint, (held, planned), action
+    )
 
 
-def made(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a phase's fingerprint: its digest, and what that is made from."""
+def kept_fingerprint(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a store keeps of a fingerprint: its digest, and what the digest is made from.
+
+    Parameters
+    ----------
+    fingerprint : Mapping
+        Nested parameters, JSON only.
+
+    Returns
+    -------
+    dict
+        With the keys ``digest`` and ``made_from``.
+    """
     return {"digest": digest(fingerprint), "made_from": dict(fingerprint)}
 
 
@@ -173,19 +230,30 @@ def refuse_different(
     layouts: tuple[Mapping[str, Any], Mapping[str, Any]],
     action: str,
 ) -> None:
-    """Refuse a phase that is of other parameters than those asked for.
+    """Refuse a phase whose parameters differ from those that are asked for.
 
     Parameters
     ----------
-    held : as :func:`made` gave it when the phase was begun.
-    layouts : the phase's layout as it is kept, and as asked for.
+    path : Path
+        The store.
+    phase : str
+        Name of the phase.
+    held : Mapping
+        The result of :func:`kept_fingerprint` when the phase was begun.
+    fingerprint : Mapping
+        The parameters that are asked for.
+    layouts : tuple of two Mappings
+        The layout of the phase as kept, and as asked for.
+    action : str
+        Last sentence of the error: what to do.
 
     Raises
     ------
-    FingerprintError : shows where they differ.
+    FingerprintError
+        If fingerprint or layout differ; shows the differences.
     """
-    asked = json.loads(canonical(fingerprint))
-    lines = differences(held["made_from"], asked) if held["digest"] != digest(asked) else []
+    requested = json.loads(canonical(fingerprint))
+    lines = differences(held["made_from"], requested) if held["digest"] != digest(requested) else []
     lines = lines or differences({"layout": layouts[0]}, {"layout": layouts[1]})
     if lines:
         got = f"{held['digest'][:12]} ({'; '.join(lines)})"

@@ -1,4 +1,4 @@
-"""Writer: makes a store's skeleton or resumes it, records its units, and finalizes it."""
+"""Write a store: ``Writer`` makes its skeleton or resumes it, records its units, and finalizes it."""
 
 from __future__ import annotations
 
@@ -23,51 +23,79 @@ from qloc.store.units.coordinator import Coordinator
 from qloc.store.units.ledger import UnitRecord
 from qloc.store.units.panel import unit_arrays
 from qloc.store.writing import append, skeleton
-from qloc.store.writing.finalize import finalize, remove_working
+from qloc.store.writing.finalize import finalize_store, remove_working
 
 
 def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | None = None) -> UnitRecord:
-    """Write one unit's immutable file; may run in any process that sees the store, and needs no lock.
+    """Write the immutable file of one unit.
+
+    This may run in any process that sees the store, and needs no lock.
 
     Parameters
     ----------
-    path : the store, as given to :meth:`Writer.open`.
-    notes : what a reader should know of this unit, JSON only, besides the block's own; kept in the manifest.
+    path : str or Path
+        The store, as given to :meth:`Writer.open`.
+    block : Block
+        The numbers of the unit.
+    notes : Mapping, optional
+        What a reader should know of this unit, JSON only, besides the block's own notes. The manifest keeps
+        them.
 
     Returns
     -------
-    UnitRecord : to be handed to :meth:`Writer.record`; until then the unit does not count.
+    UnitRecord
+        Hand it to :meth:`Writer.record`; until then the unit does not count.
 
     Raises
     ------
-    InputError : the block is not what the outline says; every problem.
-    ModelError : an attribution is not finite.
-    StorageError : the disk refused.
+    InputError
+        If the block does not match its outline; lists each problem.
+    ModelError
+        If an attribution is not finite.
+    StorageError
+        If the disk refused.
     """
     arrays = signal_arrays(block, layout_of(path))
     return ledger.write_arrays(Path(path), block.unit.number, arrays, {**block.notes, **(notes or {})})
 
 
 def signal_arrays(block: Block, layout: Layout) -> dict[str, Array]:
-    """What a unit puts into its file, under the paths and dtypes of the schema.
+    """Return the arrays of a unit's file, under the paths and dtypes of the schema.
+
+    Parameters
+    ----------
+    block : Block
+        The numbers of the unit.
+    layout : Layout
+        The layout of the store; its appended phases are ignored.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays by their path, and the unit's share of the sums in /statistics.
 
     Raises
     ------
-    InputError : the block is not what the outline says; every problem.
-    ModelError : an attribution is not finite.
+    InputError
+        If the block does not match its outline; lists each problem.
+    ModelError
+        If an attribution is not finite.
     """
     layout = layout.of_signals
     return {**unit_arrays(block, layout), **unit_sums(block, layout)}
 
 
 class Writer(Coordinator[Block]):
-    """The coordinator's hold on a store; a context manager, since it holds a lock.
+    """The hold of one process on a store; a context manager, since it holds a lock.
 
     Attributes
     ----------
-    path : the store.
-    layout : its tier, sizes and units.
-    complete : whether it has a valid manifest; then there is nothing left to write.
+    path : Path
+        The store.
+    layout : Layout
+        Tier, sizes and units of the store.
+    complete : bool
+        Whether the store has a valid manifest; then nothing is left to write.
     """
 
     def __init__(self, path: Path, layout: Layout, lock: Lock | None, records: dict[int, UnitRecord]) -> None:
@@ -85,27 +113,51 @@ class Writer(Coordinator[Block]):
         capacity: int = 1024,
         store_dtype: str = "float32",
     ) -> Self:
-        """Make the skeleton of a store, or take up one of the same fingerprint where it was left.
+        """Make the skeleton of a store, or resume a store of the same fingerprint where it was left.
 
         Parameters
         ----------
-        fingerprint : what the phase's digest is made from, nested, JSON only.
+        path : str or Path
+            Where the store is or is to be.
+        outline : Outline
+            Facts, sizes, units and attributes of the study.
+        fingerprint : Mapping
+            Nested parameters that the digest of ``signals`` is made from, JSON only.
+        tier : {"panel", "dense"}
+            Whether to keep the neurons of each fact's panel, or every neuron.
+        floor : float
+            In the panel tier, the share of a query's maximum from which a neuron is kept, in [0, 1).
+        capacity : int
+            Most neurons that the panel of one fact keeps.
+        store_dtype : {"float32", "float64"}
+            Floating type of the stored signals.
+
+        Returns
+        -------
+        Writer
+            The hold on the store.
 
         Raises
         ------
-        InputError : the path is something else than a store, or a parameter is wrong.
-        SchemaError : the store is of a newer schema, or an unfinished one of an older.
-        FingerprintError : the store is of other parameters; shows where they differ.
-        LockedError : another process writes it.
-        VerificationError : it has a manifest that is broken.
-        StorageError : the disk refused.
+        InputError
+            If the path holds something other than a store, or a parameter is out of its domain.
+        SchemaError
+            If the store has a newer schema, or is unfinished and has an older one.
+        FingerprintError
+            If the store has other parameters; shows the differences.
+        LockedError
+            If another process writes the store.
+        VerificationError
+            If the store has a broken manifest.
+        StorageError
+            If the disk refused.
         """
         path = Path(path)
         layout = Layout.of(outline, tier=tier, floor=floor, capacity=capacity, store_dtype=store_dtype)
         while True:
             skeleton.refuse_other(path)
             if not is_store(path):
-                lock = skeleton.make(path, outline, layout, fingerprint)
+                lock = skeleton.make_skeleton(path, outline, layout, fingerprint)
             elif complete(path):
                 return cls._reopened(path, layout, fingerprint)
             else:
@@ -138,4 +190,4 @@ class Writer(Coordinator[Block]):
         return write_unit(self.path, block, notes=notes)
 
     def _assemble(self, run: Mapping[str, Any]) -> None:
-        finalize(self.path, self.layout, self._records, run)
+        finalize_store(self.path, self.layout, self._records, run)

@@ -178,7 +178,7 @@ def _part(phase: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sets(repair: Repair) -> str | None:
     """Where the users' own sets were when the phase was run, as the manifest says."""
-    run: dict[str, Any] = repair.said["run"].get("phases", {}).get("interventions", {})
+    run: dict[str, Any] = repair.manifest["run"].get("phases", {}).get("interventions", {})
     found = run.get("plan", {}).get("sets")
     return None if found is None else str(found)
 

@@ -31,9 +31,9 @@ def a_result(*questions: Question) -> StudyResult:
 
 def test_intervals_are_joined_and_headings_short():
     assert table_text(MODELS).split("\n") == [
-        "  model                    κ  facts",
+        "  model  κ                    facts",
         "  gpt2   0.250 [−0.12, 0.50]  1,200",
-        "  bert                     –      3",
+        "  bert   –                        3",
     ]
 
 

@@ -2,21 +2,27 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from synthetic import FINGERPRINT, Synthetic, write_store
+from synthetic_phase import block, fingerprint, outline
 
 from qloc.errors import FloorError, InputError
 from qloc.neurons import threshold_rows
 from qloc.store.exchange.diff import Difference, compare_extractions, diff_text
 from qloc.store.exchange.pack import pack
 from qloc.store.reading.open_store import open_store
+from qloc.store.writing.phase_writer import PhaseWriter
 from qloc.store.writing.writer import Writer
 from qloc.workflows.analyze import open_study
 from qloc.workflows.exchange import diff, jaccard
 
-OTHER = {**FINGERPRINT, "model": {**FINGERPRINT["model"], "dtype": "bfloat16"}}
+HELD: dict[str, Any] = {**FINGERPRINT}
+OTHER = {**HELD, "model": {**HELD["model"], "dtype": "bfloat16"}}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,3 +177,30 @@ def test_other_prompts_are_refused(finished, tmp_path):
 def test_threshold_below_the_floor_is_refused(finished):
     with pytest.raises(FloorError):
         diff(finished, finished, threshold=0.01)
+
+
+@pytest.fixture
+def own(phased, tmp_path):
+    """Return a store with both phases of the test's own."""
+    return Path(shutil.copytree(phased, tmp_path / "s.zarr"))
+
+
+def test_diff_compares_phases_that_both_have(finished, phased, own, tmp_path):
+    found = diff(phased, own)
+    assert found["fingerprint"] == []
+    assert {
+        "interventions/rank",
+        "synapses/n_columns",
+        "edits/probe_kind",
+        "statistics/activation_sum",
+    } < set(found["arrays"])
+    assert not any(one["n_unequal"] for one in found["arrays"].values())
+    found = diff(finished, phased)
+    assert [line.split(":")[0] for line in found["fingerprint"]] == ["edits", "interventions"]
+    assert not any(path.startswith(("edits/", "interventions/")) for path in found["arrays"])
+    other = Path(shutil.copytree(finished, tmp_path / "o.zarr"))
+    with PhaseWriter.open(other, outline("edits"), fingerprint("edits")) as writer:
+        for unit in writer.missing():
+            writer.write(block("edits", unit, seed=1))
+        writer.finalize()
+    assert diff(phased, other)["arrays"]["edits/probe_kl"]["unequal"] == 1.0

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 from synthetic import FINGERPRINT
@@ -27,26 +28,42 @@ def flip(path, position, bit=0):
     path.write_bytes(content)
 
 
+def changes(whole, rng):
+    """One flipped bit at a seeded place, one byte less, one byte more, the object gone."""
+    flipped = bytearray(whole)
+    flipped[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+    return bytes(flipped), whole[:-1], whole + b"\0", None
+
+
+def write(path, content):
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+
+
 def test_flipped_truncated_and_missing_objects_are_found_each(copy):
-    """Over all objects: one flipped bit at a seeded place, one byte less, one byte more, the object gone."""
+    """Each object alone, changed in one of four ways in turn; then all objects at once, in each of the ways."""
     rng = random.Random(0)
-    names = list(manifest.objects(copy))
+    names = sorted(manifest.objects(copy))
     assert len(names) > 80
-    for name in names:
-        path = copy / name
-        whole = path.read_bytes()
-        position, bit = rng.randrange(len(whole)), rng.randrange(8)
-        flipped = bytearray(whole)
-        flipped[position] ^= 1 << bit
-        for changed in (bytes(flipped), whole[:-1], whole + b"\0", None):
-            if changed is None:
-                path.unlink()
-            else:
-                path.write_bytes(changed)
-            problems = verify(copy)
-            assert len(problems) == 1, (name, changed)
-            assert f" At {path}. {ACTION}" in problems[0]
-        path.write_bytes(whole)
+    whole = {name: (copy / name).read_bytes() for name in names}
+    changed = {name: changes(content, rng) for name, content in whole.items()}
+    for number, name in enumerate(names):
+        write(copy / name, changed[name][number % 4])
+        problems = verify(copy)
+        assert len(problems) == 1, (name, number % 4)
+        assert f" At {copy / name}. {ACTION}" in problems[0]
+        write(copy / name, whole[name])
+    for kind in range(4):
+        for name in names:
+            write(copy / name, changed[name][kind])
+        problems = verify(copy)
+        assert len(problems) == len(names)
+        for name, problem in zip(names, problems, strict=True):
+            assert f" At {copy / name}. {ACTION}" in problem
+        for name in names:
+            write(copy / name, whole[name])
     assert verify(copy) == []
 
 
@@ -76,7 +93,7 @@ def test_every_object_swapped_with_the_next_is_found(copy):
 
 def test_bytes_all_over_one_object_count(copy):
     path = copy / "signals/panel_neuron/c/0/0"
-    for position in range(0, path.stat().st_size, 5):
+    for position in range(0, path.stat().st_size, 17):
         flip(path, position)
         assert len(verify(copy)) == 1
         flip(path, position)
@@ -85,7 +102,7 @@ def test_bytes_all_over_one_object_count(copy):
 def test_bytes_all_over_the_manifest_count(copy):
     path = copy / "manifest.json"
     whole = path.read_bytes()
-    for position in [*range(0, len(whole), 97), *range(len(whole) - 80, len(whole))]:
+    for position in [*range(0, len(whole), 311), *range(len(whole) - 80, len(whole))]:
         flip(path, position, bit=position % 8)
         with pytest.raises(VerificationError):
             manifest.read(copy)
@@ -130,20 +147,6 @@ def test_messages_name_array_rows_units_and_object(copy):
         f"'sha256 {file_digest(chunk)}'; expected sha256 {said['signals/attribution/c/1/0/0']['sha256']}. "
         f"At {chunk}. {ACTION}",
     ]
-
-
-def test_rows_and_units_of_a_shard_are_named(tmp_path, study, monkeypatch):
-    from synthetic import write_store
-
-    monkeypatch.setattr("qloc.store.schema.zarr_arrays.CHUNK_BYTES", 600)
-    monkeypatch.setattr("qloc.store.schema.zarr_arrays.SHARD_BYTES", 2000)
-    store = write_store(tmp_path / "s.zarr", study)
-    flip(store / "signals/attribution/c/0/1/0", 9)
-    assert verify(store)[0].startswith("array signals/attribution, queries 6 to 11 (units 1 to 2) is 'sha256")
-    (store / "zarr.json").write_bytes(b"")
-    problems = verify(store)
-    assert problems[0].startswith("array signals/attribution is 'sha256")
-    assert problems[1].startswith("metadata of the root is '0 bytes'")
 
 
 def test_object_replaced_by_a_link_to_the_same_bytes_is_found(copy, tmp_path):
@@ -198,3 +201,36 @@ def test_what_an_interrupted_clearing_up_leaves_is_told(copy):
 def test_what_is_no_store_cannot_be_verified(tmp_path):
     with pytest.raises(SchemaError):
         verify(tmp_path)
+
+
+@pytest.fixture
+def own(phased, tmp_path):
+    """Return a store with both phases of the test's own."""
+    return Path(shutil.copytree(phased, tmp_path / "s.zarr"))
+
+
+@pytest.mark.parametrize("group", ["interventions", "synapses", "edits", "statistics"])
+def test_any_flipped_bit_is_found(own, group):
+    chunks = sorted(path for path in (own / group).rglob("*") if path.is_file())
+    for path in chunks[:: max(1, len(chunks) // 4)]:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+        (problem,) = verify(own)
+        assert f"{group}/" in problem
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+    assert verify(own) == []
+
+
+def test_problem_names_array_and_units(own):
+    (own / "edits/probe_kl/c/0/0/0/0").unlink()
+    (problem,) = verify(own)
+    assert problem.startswith("array edits/probe_kl, facts 0 to 9 (units 0 to 3) is 'missing'; expected ")
+
+
+def test_linked_folder_of_work_is_no_part_of_a_store(copy, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (copy / "appending").symlink_to(tmp_path / "elsewhere")
+    (problem,) = verify(copy)
+    assert problem.startswith("object is 'extra'; ")

@@ -53,3 +53,20 @@ def test_dense_tier_without_attention(tmp_path):
         "consistency-aware sets (CAS) of attribution and activation",
     ]
     assert "  run\n    device: cpu\n  allows\n    - neuron sets" in info_text(info(store))
+
+
+def test_info_tells_of_phases(phased):
+    found = info(phased)
+    assert found["phases"] == {
+        "interventions": {
+            "operation": ["suppress", "enhance"],
+            "neuron_set": ["own", "neighbor", "my söt"],
+            "synapse_operation": ["suppress"],
+            "synapse_set": ["published", "knowledge"],
+        },
+        "edits": {"edit_operation": ["erase", "update"], "edit_set": ["own", "union", "cas"]},
+    }
+    assert "  interventions  operation suppress, enhance; neuron_set own, neighbor, my söt; " in info_text(
+        found
+    )
+    assert "    - effects of interventions, by operation and neuron set" in info_text(found)

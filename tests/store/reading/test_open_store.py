@@ -1,24 +1,23 @@
-"""Opening: with xarray alone, through open_store, unfinished, foreign, truncated."""
+"""Opening: with xarray alone and through open_store; missing shards are told."""
 
 import json
 import pickle
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from synthetic import FINGERPRINT
 
-from qloc.errors import SchemaError, VerificationError
+from qloc.canonical_json import canonical, digest, file_digest
+from qloc.errors import VerificationError
+from qloc.store.files.durable import write_bytes
+from qloc.store.integrity.verify import verify
 from qloc.store.reading.open_store import open_store
-from qloc.store.schema import variables
-from qloc.store.writing.writer import Writer
-
-GIVE = "Give the path of a store that qloc extract wrote."
-SOURCE = "Take the store from its source again."
+from qloc.store.schema import manifest, variables
 
 PLAIN = """
 import sys
@@ -129,109 +128,10 @@ def test_missing_values():
 
 def test_reading_is_lazy(finished):
     opened = open_store(finished)
+    assert opened.attention is not None
     for group in (opened.facts, opened.queries, opened.attention, opened.grams):
         assert all(variable.chunks is not None for variable in group.data_vars.values())
     pickle.loads(pickle.dumps(opened.signals)).load()
-
-
-def test_unfinished_store_is_a_smaller_study(tmp_path, study, finished):
-    store = tmp_path / "s.zarr"
-    with Writer.open(store, study.outline(), FINGERPRINT) as writer:
-        nothing = open_store(store)
-        assert (nothing.complete, len(nothing.missing)) == (False, 4)
-        assert nothing.queries.sizes["query"] == 0
-        assert np.isnan(nothing.floors).all()
-        for number in (3, 1):
-            writer.write(study.blocks()[number])
-        half = open_store(store)
-    whole = open_store(finished)
-    assert [unit.number for unit in half.missing] == [0, 2]
-    rows = [query for unit in (1, 3) for query in range(*queries_of(study, unit))]
-    for group in ("queries", "attention"):
-        assert getattr(half, group).load().equals(getattr(whole, group).isel(query=rows).load())
-    assert half.facts["n_queries"].to_numpy().tolist() == [0, 0, 0, 0, 2, 3, 0, 0, 0, 1]
-    assert half.facts["first_query"].to_numpy().tolist() == [-1, -1, -1, -1, 0, 2, -1, -1, -1, 5]
-    n_slots = half.signals.sizes["slot"]
-    signals, expected = half.signals.load(), whole.signals.isel(query=rows, slot=slice(n_slots)).load()
-    there = [3, 4, 5, 9]
-    assert signals.isel(fact=there).equals(expected.isel(fact=there))
-    assert (signals["panel_neuron"].isel(fact=[0, 1, 2, 6, 7, 8]) == -1).all()
-    np.testing.assert_array_equal(np.isnan(half.floors), half.facts["n_queries"] == 0)
-    assert half.grams.isel(fact=there).load().equals(whole.grams.isel(fact=there).load())
-    one = half.signals["attribution"].isel(query=[5, 0, 0], attribution_method=0)
-    np.testing.assert_array_equal(one, signals["attribution"].isel(query=[5, 0, 0], attribution_method=0))
-    np.testing.assert_array_equal(half.signals["activation"][-1, ::-2], signals["activation"][-1, ::-2])
-
-
-def queries_of(study, number):
-    unit = study.outline().units[number]
-    return unit.first_query, unit.last_query
-
-
-def test_path_that_is_not_there(tmp_path):
-    with pytest.raises(SchemaError) as caught:
-        open_store(tmp_path / "no.zarr")
-    assert str(caught.value) == (
-        "zarr.json is 'No such file or directory'; expected the root of a Zarr v3 hierarchy. "
-        f"At {tmp_path}/no.zarr. {GIVE}"
-    )
-
-
-def test_foreign_zarr(tmp_path):
-    xr.Dataset({"a": ("x", [1.0])}).to_zarr(tmp_path / "foreign.zarr", zarr_format=3, consolidated=False)
-    with pytest.raises(SchemaError) as caught:
-        open_store(tmp_path / "foreign.zarr")
-    assert str(caught.value) == (
-        'Zarr hierarchy is "another program\'s"; '
-        "expected root attributes schema_version, fingerprint, layout. "
-        f"At {tmp_path}/foreign.zarr. {GIVE}"
-    )
-
-
-def test_root_cut_short(copy):
-    (copy / "zarr.json").write_bytes((copy / "zarr.json").read_bytes()[:20])
-    with pytest.raises(SchemaError) as caught:
-        open_store(copy)
-    assert str(caught.value) == (
-        "zarr.json is 'no JSON: Unterminated string starting at: line 1 column 16 (char 15)'; "
-        f"expected the root of a Zarr v3 hierarchy. At {copy}. {GIVE}"
-    )
-
-
-def change_root(store, change):
-    root = json.loads((store / "zarr.json").read_bytes())
-    change(root["attributes"])
-    (store / "zarr.json").write_text(json.dumps(root))
-
-
-def test_layout_that_is_none(copy):
-    change_root(copy, lambda attributes: attributes["layout"].pop("units"))
-    with pytest.raises(SchemaError) as caught:
-        open_store(copy)
-    assert str(caught.value) == f"layout is \"'units'\"; expected as qloc writes it. At {copy}. {GIVE}"
-
-
-def test_truncated_hierarchy_is_refused_with_every_problem(copy):
-    shutil.rmtree(copy / "grams")
-    shutil.rmtree(copy / "queries" / "rank")
-    (copy / "facts" / "id" / "zarr.json").write_bytes(b"")
-    array = zarr.open_group(copy, mode="r+", use_consolidated=False)["signals"]
-    array.create_array(
-        "total", shape=(2, 16), dtype="float64", overwrite=True, dimension_names=("query", "layer")
-    )
-    with pytest.raises(SchemaError) as caught:
-        open_store(copy)
-    assert caught.value.problems == (
-        f"array facts/id is 'unreadable (Expecting value: line 1 column 1 (char 0))'; "
-        f"expected an array of the schema. At {copy}. {SOURCE}",
-        f"array queries/rank is 'missing'; expected an array of the schema. At {copy}. {SOURCE}",
-        f"array grams/gram is 'missing'; expected an array of the schema. At {copy}. {SOURCE}",
-        f"array grams/null_gram is 'missing'; expected an array of the schema. At {copy}. {SOURCE}",
-        f"array grams/attribution_method is 'missing'; expected an array of the schema. At {copy}. {SOURCE}",
-        "array signals/total is 'float64 (query 2, layer 16)'; "
-        "expected float32 (attribution_method 2, query 16, "
-        f"layer 3). At {copy}. {SOURCE}",
-    )
 
 
 def test_missing_shard_is_told_and_not_read_as_missing_values(copy):
@@ -249,11 +149,50 @@ def test_missing_shard_is_told_and_not_read_as_missing_values(copy):
     )
 
 
-def test_no_pickle_is_ever_loaded(tmp_path, study):
-    """A unit that holds a pickle is data that does not verify; forced in, numpy refuses it."""
-    store = tmp_path / "s.zarr"
-    with Writer.open(store, study.outline(), FINGERPRINT) as writer:
-        unit = writer.write(study.blocks()[0])
-        with (store / "units" / unit.file).open("wb") as target:
-            np.savez(target, **{"queries/rank": np.array([{"a": 1}], dtype=object)})
-        assert open_store(store).queries.sizes["query"] == 0
+@pytest.fixture
+def own(phased, tmp_path):
+    """Return a store with both phases of the test's own."""
+    return Path(shutil.copytree(phased, tmp_path / "s.zarr"))
+
+
+def test_phase_of_a_later_version_is_passed_over(phased, own):
+    """It is in the manifest, and verified byte by byte; what it means, this version need not know."""
+    root = json.loads((own / "zarr.json").read_bytes())
+    root["attributes"]["phases"]["tracing"] = {"whatever": 1}
+    said = manifest.read(own)
+    del said["sha256"]
+    write_bytes(own / "zarr.json", canonical(root))
+    said["objects"]["zarr.json"] = {
+        "sha256": file_digest(own / "zarr.json"),
+        "size": (own / "zarr.json").stat().st_size,
+    }
+    (own / "manifest.json").write_bytes(canonical({**said, "sha256": digest(said)}))
+    assert verify(own) == []
+    edits, expected = open_store(own).edits, open_store(phased).edits
+    assert edits is not None
+    assert expected is not None
+    assert edits.load().identical(expected.load())
+
+
+def test_xarray_alone_reads_phases(phased):
+    text = """
+import sys, xarray as xr
+tree = xr.open_datatree(sys.argv[1], engine="zarr")
+print(sorted(tree.groups))
+for group in ("interventions", "synapses", "edits", "statistics"):
+    for consolidated in (False, None):
+        xr.open_zarr(sys.argv[1], group=group, consolidated=consolidated).load()
+print(float(tree["interventions"]["logit"].sel(operation="suppress", neuron_set="own").isel(query=3)))
+assert "qloc" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", text, phased], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    interventions = open_store(phased).interventions
+    assert interventions is not None
+    expected = interventions["logit"].to_numpy()[0, 0, 3]
+    assert done.stdout == (
+        "['/', '/attention', '/edits', '/facts', '/grams', '/interventions', '/queries', '/signals', "
+        f"'/statistics', '/synapses']\n{float(expected)}\n"
+    )

@@ -1,11 +1,11 @@
 """repair of phases: the units of damaged objects alone are run again, once signals are what they were."""
 
 import json
-import os
 import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,18 +41,6 @@ def cut(tmp_path_factory, study):
     return store
 
 
-@pytest.fixture
-def damaged(cut, tmp_path):
-    """Return a copy of it, to be damaged."""
-    return Path(shutil.copytree(cut, tmp_path / "s.zarr"))
-
-
-@pytest.fixture(autouse=True)
-def _no_flushing(monkeypatch):
-    """Hundreds of repairs: what fsync is for, a loss of power, is not tried here."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 def contents(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -73,7 +61,7 @@ def made(stage, unit, study):
 
 def repaired(store, study, accept=None, made=made):
     """Repair a store as the joiner does; what was done, and the units that were asked for, by phase."""
-    asked = {}
+    asked: dict[str, list[int]] = {}
     with Repair.open(store) as repair:
         if repair.facts:
             repair.put_facts(study.outline().facts)
@@ -91,8 +79,9 @@ def units_by_hand(store, name, study):
     if "c" not in chunk or array in COPIED:
         return None
     found = zarr.open_array(store / group / array, mode="r")
-    dims = found.metadata.dimension_names
-    if dims == (array,):
+    dims = found.metadata.to_dict()["dimension_names"]
+    assert isinstance(dims, (list, tuple))
+    if tuple(dims) == (array,):
         return None
     axis = next(d for d, dim in enumerate(dims) if dim in ("query", "fact"))
     step = (found.shards or found.chunks)[axis]
@@ -112,12 +101,13 @@ STRINGS = ("edits/new_object/c/0", "edits/edit_set/c/0", "edits/relation/c/0", "
 def test_objects_of_the_phases_alone(damaged, cut, study):
     """Pieces of arrays, labels, copied coordinates and metadata: the bytes again, by their own units only.
 
-    Every sixth of them: each takes a repair of its own. One of every array is in the next test but one.
+    Every eighth of them: each takes a repair of its own. One of every array is in the next test but one.
     """
     whole, names = contents(cut), of_phases(cut)
     assert len(names) > 130
-    names = [*names[::6], *STRINGS, "synapses/zarr.json", "interventions/fact/c/0"]
-    n_units, kinds = 0, (flip, truncate, Path.unlink)
+    names = [*names[::8], *STRINGS, "synapses/zarr.json", "interventions/fact/c/0"]
+    kinds: tuple[Callable[[Path], None], ...] = (flip, truncate, Path.unlink)
+    n_units = 0
     for number, name in enumerate(names):
         kinds[number % 3](damaged / name)
         done, asked = repaired(damaged, study)
@@ -128,7 +118,7 @@ def test_objects_of_the_phases_alone(damaged, cut, study):
         assert (damaged / name).read_bytes() == whole[name]
         n_units += sum(map(len, asked.values()))
     assert contents(damaged) == whole
-    assert n_units > 20
+    assert n_units > 15
 
 
 def test_any_bit_is_found_and_put_right(damaged, cut, study):
@@ -145,7 +135,7 @@ def test_any_bit_is_found_and_put_right(damaged, cut, study):
 def test_signals_and_phases_at_once(damaged, cut, study):
     """One piece of every array of the store; the phases are asked for when signals are what they were."""
     whole = contents(cut)
-    names = {}
+    names: dict[str, list[str]] = {}
     for name in manifest.read(cut)["objects"]:
         if "/c/" in name:
             names.setdefault(name.partition("/c/")[0], []).append(name)
@@ -221,7 +211,7 @@ def test_an_interrupted_repair_goes_on_in_the_midst_of_a_phase(damaged, cut, stu
         for unit in edits.units[:2]:
             edits.put(block("edits", unit))
         with pytest.raises(LockedError):
-            appending.hold(damaged)  # nor can anybody append to it
+            appending.hold_store(damaged)  # nor can anybody append to it
     done, asked = repaired(damaged, study)
     assert asked == {"edits": [2, 3]}
     assert done.units == {"edits": (0, 1, 2, 3)}
@@ -276,7 +266,7 @@ def test_a_repair_killed_at_any_instant_gives_the_same_bytes(damaged, cut):
     (damaged / "edits/more").touch()
     support, instants = (
         Path(__file__).parents[1] / "support",
-        map(str, (1, 3, 6, 9, 13, 17, 21, 26, 31, 37, 44, 50)),
+        map(str, (1, 4, 9, 15, 22, 30, 40, 50)),
     )
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(support), str(damaged), *instants],
@@ -284,7 +274,7 @@ def test_a_repair_killed_at_any_instant_gives_the_same_bytes(damaged, cut):
     )  # fmt: skip
     statuses = done.stdout.split()
     assert statuses[-1] == "0", done.stderr
-    assert statuses.count("9") >= 8, (statuses, done.stderr)
+    assert statuses.count("9") >= 6, (statuses, done.stderr)
     assert contents(damaged) == contents(cut)
 
 
@@ -326,7 +316,9 @@ def test_other_numbers_of_a_phase_are_refused_and_then_accepted(damaged, cut, st
     entry = {"device": "another", "phase": "edits", "objects": list(done.accepted), "units": units}
     assert said["run"]["repairs"] == [entry]
     assert said["notes"] == {f"edits/{unit}": {"shrunk": {"rows": 1}} for unit in units}
-    opened, before = open_store(damaged).edits.load(), open_store(cut).edits.load()
+    opened, before = open_store(damaged).edits, open_store(cut).edits
+    assert opened is not None
+    assert before is not None
     rows = np.isin(np.arange(study.n_facts) // study.unit_facts, units)
     for variable in ("text_nats", "log_probability", "probe_kl"):
         ratio = (opened[variable] / before[variable]).transpose("fact", ...).to_numpy()

@@ -10,30 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import FINGERPRINT, Synthetic, write_store
+from synthetic import Synthetic, write_store
 
-from qloc.canonical_json import canonical, digest
-from qloc.errors import InputError, LockedError, SchemaError, VerificationError
+from qloc.errors import InputError, LockedError, VerificationError
 from qloc.store.integrity.verify import verify
 from qloc.store.repair.whole_store import Repair
 from qloc.store.schema import manifest
-from qloc.store.writing.roll_forward import roll_forward
-from qloc.store.writing.writer import Writer
-
-
-@pytest.fixture(scope="module")
-def cut(tmp_path_factory, study):
-    """Return a complete store of many small shards, that no test may change."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("qloc.store.schema.zarr_arrays.CHUNK_BYTES", 600)
-        patched.setattr("qloc.store.schema.zarr_arrays.SHARD_BYTES", 2000)
-        return write_store(tmp_path_factory.mktemp("cut") / "s.zarr", study)
-
-
-@pytest.fixture
-def damaged(cut, tmp_path):
-    """Return a copy of it, to be damaged."""
-    return Path(shutil.copytree(cut, tmp_path / "s.zarr"))
 
 
 def contents(folder):
@@ -86,14 +68,15 @@ def test_a_sound_store_stays_as_it_is(damaged, cut, study, tmp_path):
     assert list(tmp_path.iterdir()) == [damaged]
 
 
-def test_every_object_alone(damaged, cut, study, tmp_path):
-    """Each object of the store, damaged in one of five ways: its bytes again, and its units only."""
+def test_every_object_alone(damaged, cut, study):
+    """Every second object, damaged in one of five ways: its bytes again, and its units only; then the others at once."""
     whole, rng = contents(cut), random.Random(0)
     names = sorted(manifest.read(cut)["objects"])
     kinds = [flip, truncate, remove, link, become_folder]
     assert len(names) > 110
     n_units = 0
-    for number, name in enumerate(names):
+    alone, together = names[::2], names[1::2]
+    for number, name in enumerate(alone):
         kind = kinds[number % 5] if (cut / name).stat().st_size else remove
         kind(damaged / name)
         done, asked = repaired(damaged, study)
@@ -105,7 +88,13 @@ def test_every_object_alone(damaged, cut, study, tmp_path):
         if rng.random() < 0.05:
             assert contents(damaged) == whole
     assert contents(damaged) == whole
-    assert n_units > 100
+    assert n_units > 50
+    for number, name in enumerate(together):
+        kinds[number % 3](damaged / name)
+    done, asked = repaired(damaged, study)
+    assert sorted(done.objects) == together
+    assert asked == [0, 1, 2, 3]
+    assert contents(damaged) == whole
 
 
 def units_by_hand(store, name, study):
@@ -119,8 +108,10 @@ def units_by_hand(store, name, study):
     import zarr
 
     found = zarr.open_array(store / group / array, mode="r")
-    axis = next(d for d, dim in enumerate(found.metadata.dimension_names) if dim in ("query", "fact"))
-    of_facts = found.metadata.dimension_names[axis] == "fact"
+    dims = found.metadata.to_dict()["dimension_names"]
+    assert isinstance(dims, (list, tuple))
+    axis = next(d for d, dim in enumerate(dims) if dim in ("query", "fact"))
+    of_facts = dims[axis] == "fact"
     step = (found.shards or found.chunks)[axis]
     first = int(chunk.split("/")[axis]) * step
     unit_of_fact = np.arange(study.n_facts) // study.unit_facts
@@ -147,26 +138,6 @@ def test_swapped_shards_are_put_right(damaged, cut, study):
     _, asked = repaired(damaged, study)
     assert asked == sorted({*units_by_hand(cut, names[0], study), *units_by_hand(cut, names[1], study)})
     assert contents(damaged) == contents(cut)
-
-
-def test_what_is_no_part_of_the_store_is_moved_beside_it(damaged, cut, study, tmp_path):
-    for name in ("queries/rank/c/99", "mine.txt", "abcd.partial"):
-        (damaged / name).write_bytes(name.encode())
-    os.symlink("/etc/hostname", damaged / "facts" / "link")
-    (damaged / "ledger").mkdir()
-    (damaged / "ledger" / "lock").touch()
-    assert verify(damaged)
-    done, _ = repaired(damaged, study)
-    aside = tmp_path / "s.zarr.removed"
-    assert sorted(done.set_aside) == [
-        aside / name for name in ("facts/link", "mine.txt", "queries/rank/c/99")
-    ]
-    assert (aside / "mine.txt").read_bytes() == b"mine.txt"
-    assert contents(damaged) == contents(cut)
-    (damaged / "mine.txt").write_bytes(b"another")  # nothing there is written over
-    done, _ = repaired(damaged, study)
-    assert done.set_aside == (aside / "mine.txt.1",)
-    assert (aside / "mine.txt").read_bytes() == b"mine.txt"
 
 
 def test_a_repair_that_was_interrupted_goes_on(damaged, cut, study, tmp_path):
@@ -227,14 +198,14 @@ def test_a_repair_killed_at_any_instant_gives_the_same_bytes(damaged, cut):
         flip(damaged / name)
     (damaged / "attention" / "length" / "c" / "0").unlink()
     (damaged / "more").touch()
-    support, instants = Path(__file__).parents[1] / "support", map(str, (0, 2, 4, 7, 10, 14, 18, 22, 26, 30))
+    support, instants = Path(__file__).parents[1] / "support", map(str, (0, 2, 5, 9, 14, 20, 26, 30))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(support), str(damaged), *instants],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     statuses = done.stdout.split()
     assert statuses[-1] == "0", done.stderr
-    assert statuses.count("9") >= 7, statuses
+    assert statuses.count("9") >= 6, statuses
     assert contents(damaged) == contents(cut)
 
 
@@ -305,88 +276,6 @@ def test_numbers_of_another_device_are_refused_and_then_accepted(damaged, cut, s
     assert "queries/log_probability/c/0" in done.accepted
 
 
-def test_panels_that_do_not_fit_are_refused_untouched(damaged, cut):
-    """A seed stands for a device that gives larger panels."""
-    flip(damaged / "queries/rank/c/0")
-    before = contents(damaged)
-    with pytest.raises(VerificationError) as caught:
-        repaired_elsewhere(damaged, Synthetic(seed=1), {"device": "another"})
-    assert str(caught.value).startswith("panel of unit ")
-    assert str(caught.value).endswith(
-        f"slots. At {damaged}. Repair where it was made (the manifest's run says on what), or extract again."
-    )
-    assert contents(damaged) == before
-
-
-def test_an_array_that_no_unit_has_is_named_as_lost(damaged, study, monkeypatch):
-    """A later version's array: nothing here can make it; what can be rebuilt is."""
-    from qloc.store.files.npz_mmap import MappedUnit
-
-    member = MappedUnit.__contains__
-    monkeypatch.setattr(
-        MappedUnit, "__contains__", lambda self, path: path != "queries/rank" and member(self, path)
-    )
-    for name in ("queries/rank/c/0", "queries/argmax/c/0"):
-        flip(damaged / name)
-    said = manifest.read(damaged)["objects"]["queries/rank/c/0"]["sha256"]
-    with pytest.raises(VerificationError) as caught:
-        repaired(damaged, study)
-    assert str(caught.value) == (
-        f"array queries/rank, queries 0 to 15 (units 0 to 3) is 'lost'; expected sha256 {said}. "
-        f"At {damaged}/queries/rank/c/0. Take it from the store's source again, or extract into another --out."
-    )
-    assert len(verify(damaged)) == 1
-
-
-def test_without_a_manifest_nothing_is_touched(damaged):
-    flip(damaged / "manifest.json")
-    flip(damaged / "queries/rank/c/0")
-    before = contents(damaged)
-    with pytest.raises(VerificationError) as caught:
-        Repair.open(damaged)
-    assert caught.value.problems[-1] == (
-        "manifest is 'damaged'; expected readable: it alone says what the other objects were, so nothing can be "
-        f"repaired without it. At {damaged / 'manifest.json'}. "
-        "Take manifest.json from a copy, an archive or an export of this store, or extract again."
-    )
-    assert contents(damaged) == before
-
-
-def test_an_early_manifest_has_no_metadata(damaged, cut, study):
-    """Then a child's metadata come from the root, and a root that is lost is said to be."""
-    found = manifest.read(damaged)
-    del found["metadata"]
-    manifest.replace(damaged, found)
-    flip(damaged / "queries/rank/zarr.json")
-    done, _ = repaired(damaged, study)
-    assert done.objects == ("queries/rank/zarr.json",)
-    assert verify(damaged) == []
-    flip(damaged / "zarr.json")
-    with pytest.raises(VerificationError) as caught:
-        Repair.open(damaged)
-    assert str(caught.value) == (
-        "metadata is 'damaged, and not in the manifest'; "
-        f"expected one with sha256 {found['objects']['zarr.json']['sha256']}. At {damaged / 'zarr.json'}. "
-        "Take this object from the store's source again."
-    )
-    assert [path.name for path in damaged.parent.iterdir()] == ["s.zarr"]
-
-
-def test_the_manifest_has_all_metadata(cut):
-    import json
-
-    found = manifest.read(cut)["metadata"]
-    assert canonical(found) == (cut / "zarr.json").read_bytes()
-    listed = found["consolidated_metadata"]["metadata"]
-    assert sorted(listed) == sorted(
-        p.parent.relative_to(cut).as_posix() for p in cut.rglob("*/zarr.json") if p.parent != cut
-    )
-    for name, entry in listed.items():
-        own = json.loads((cut / name / "zarr.json").read_bytes())
-        assert own == {key: value for key, value in entry.items() if key != "consolidated_metadata"}
-        assert digest(own) == manifest.read(cut)["objects"][f"{name}/zarr.json"]["sha256"]
-
-
 def test_an_archive_is_not_repaired_in_place(finished, tmp_path):
     from qloc.store.exchange.pack import pack
 
@@ -399,31 +288,6 @@ def test_an_archive_is_not_repaired_in_place(finished, tmp_path):
     )
 
 
-def test_a_store_with_every_unit_is_completed_without_a_model(tmp_path, study, finished):
-    store = tmp_path / "s.zarr"
-    with Writer.open(store, study.outline(), FINGERPRINT) as writer:
-        for unit in writer.missing()[:3]:
-            writer.write(study.block(unit))
-    with pytest.raises(InputError) as caught:
-        roll_forward(store, {})
-    assert str(caught.value) == (
-        "number of missing units is 1; expected 0 of 4 in a store that is to be completed without its model. "
-        f"At {store}. Run the qloc extract command that began it, which goes on where it was."
-    )
-    with Writer.open(store, study.outline(), FINGERPRINT) as writer:
-        writer.write(study.block(writer.missing()[0]))
-        with pytest.raises(LockedError):
-            roll_forward(store, {})
-    (store / "signals").mkdir()  # as far as assembling got
-    (store / "signals" / "zarr.json").write_bytes(b"half")
-    roll_forward(store, {"device": "none"})
-    assert manifest.read(store)["objects"] == manifest.read(finished)["objects"]
-    assert manifest.read(store)["run"] == {"device": "none"}
-    assert verify(store) == []
-
-
 def test_what_is_no_store_is_not_repaired(tmp_path):
-    with pytest.raises(SchemaError):
-        roll_forward(tmp_path, {})
     with pytest.raises(VerificationError):
         Repair.open(tmp_path)

@@ -1,12 +1,14 @@
 """The card: what is in a store, for whoever finds it; a function of the store's bytes alone."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 import yaml
 from synthetic import FINGERPRINT, Synthetic, write_store
+from synthetic_phase import fingerprint
 
 from qloc.canonical_json import digest
 from qloc.store.integrity.verify import verify
@@ -105,7 +107,7 @@ def test_nothing_of_the_run_is_in_it(finished, tmp_path, study):
 
 def test_program_of_the_card_runs(finished):
     (program,) = re.findall(r"```python\n(.*?)```", (finished / CARD).read_text(encoding="utf-8"), re.S)
-    names = {}
+    names: dict[str, Any] = {}
     exec(program.replace("STORE", str(finished)), names)
     assert names["signals"].attrs["n_neurons"] == 40
     assert len(names["queries"]["prompt"]) == 16
@@ -147,3 +149,10 @@ def test_store_of_an_earlier_version_needs_no_card(copy, change):
     (copy / "manifest.json").write_bytes(canonical({**said, "sha256": digest(said)}))
     (copy / change).unlink()
     assert (verify(copy) == []) == (change == CARD)
+
+
+def test_phases_are_in_the_card(phased):
+    text = (phased / CARD).read_text(encoding="utf-8")
+    assert "| synapses | answers with attention suppressed, enhanced | 14 | " in text
+    assert f"- fingerprint of edits: `{digest(fingerprint('edits'))}`\n" in text
+    assert "phases" not in text

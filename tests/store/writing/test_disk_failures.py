@@ -79,9 +79,9 @@ def test_a_disk_that_fills_up_at_any_stage_loses_nothing(tmp_path, study, finish
         size = (store / "units" / writer.write(study.block(first)).file).stat().st_size
         with files_of_at_most(size // 2):
             refused(lambda: writer.write(study.block(second)))
-        unit = write_unit(store, study.block(second))
+        record = write_unit(store, study.block(second))
         with files_of_at_most(50):  # its file is there, but not its record
-            refused(lambda: writer.record(unit))
+            refused(lambda: writer.record(record))
         assert [unit.number for unit in writer.missing()] == [1, 2, 3]
         assert not list(store.rglob("*.partial"))
     for limit in (300, 2_000, 8_000, 20_000):  # metadata, arrays, consolidated metadata, the manifest
@@ -234,6 +234,7 @@ def test_no_clock_matters(tmp_path, finished):
         return subprocess.Popen([sys.executable, "-c", CLOCK, *arguments], stdout=subprocess.PIPE, text=True)
 
     with run(30 * years) as begun:
+        assert begun.stdout is not None
         begun.stdout.readline()
         begun.kill()
     assert begun.wait() == -9

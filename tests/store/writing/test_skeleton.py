@@ -1,114 +1,36 @@
 """Groups made where an earlier run left them half made: whatever it left, and however late it wrote it."""
 
+import json
+import os
 import shutil
-import threading
-import time
+from typing import Any
 
+import numpy as np
 import pytest
-import zarr.storage._local as zarr_local
 from synthetic import FINGERPRINT
-from synthetic_phase import block, fingerprint, outline
 
-from qloc.errors import StorageError
-from qloc.store.integrity.verify import verify
-from qloc.store.schema import manifest
-from qloc.store.writing.phase_writer import PhaseWriter
+from qloc.errors import FingerprintError, InputError, StorageError
 from qloc.store.writing.writer import Writer
-
-
-@pytest.fixture(autouse=True)
-def _no_flushing(monkeypatch):
-    """Loss of power is not tried here."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
 def contents(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def as_far_as(n, source, names, target):
-    """Make the first n files and folders of a source, the last file by half."""
-    for name in names[:n]:
-        made = target / name
-        if (source / name).is_dir():
-            made.mkdir(parents=True, exist_ok=True)
-        else:
-            made.parent.mkdir(parents=True, exist_ok=True)
-            content = (source / name).read_bytes()
-            made.write_bytes(content[: len(content) // 2] if name == names[n - 1] else content)
-            (made.parent / "ab12.partial").write_bytes(b"half")
-
-
 @pytest.mark.parametrize("backwards", [False, True], ids=["parents first", "children first"])
-def test_every_prefix_of_a_skeleton_is_gone_on_with(tmp_path, study, backwards):
+def test_prefixes_of_a_skeleton_are_gone_on_with(tmp_path, as_far_as, study, backwards):
     whole, store, aside = (tmp_path / name for name in ("whole.zarr", "s.zarr", ".s.zarr.new"))
     with Writer.open(whole, study.outline(), FINGERPRINT):
         pass
     names = sorted((p.relative_to(whole).as_posix() for p in whole.rglob("*")), reverse=backwards)
     assert len(names) > 40
-    for n in range(0, len(names) + 1, 3 if backwards else 1):
+    for n in range(backwards, len(names) + 1, 4):
         as_far_as(n, whole, names, aside)
         with Writer.open(store, study.outline(), FINGERPRINT) as writer:
             assert len(writer.missing()) == 4
         assert contents(store) == contents(whole), names[:n]
         assert not aside.exists()
         shutil.rmtree(store)
-
-
-@pytest.mark.parametrize("backwards", [False, True], ids=["parents first", "children first"])
-def test_prefixes_of_assembling_are_gone_on_with(tmp_path, study, finished, backwards):
-    begun, store = tmp_path / "begun.zarr", tmp_path / "s.zarr"
-    with Writer.open(begun, study.outline(), FINGERPRINT) as writer:
-        for unit in writer.missing():
-            writer.write(study.block(unit))
-    groups = [path for path in finished.iterdir() if path.is_dir() and path.name != "facts"]
-    names = sorted(
-        (p.relative_to(finished).as_posix() for group in groups for p in (group, *group.rglob("*"))),
-        reverse=backwards,
-    )
-    for n in range(1, len(names), 41):
-        shutil.copytree(begun, store)
-        as_far_as(n, finished, names, store)
-        with Writer.open(store, study.outline(), FINGERPRINT) as writer:
-            writer.finalize()
-        assert manifest.read(store)["objects"] == manifest.read(finished)["objects"], names[:n]
-        shutil.rmtree(store)
-
-
-@pytest.fixture
-def late(monkeypatch):
-    """Let the write of a path fail at once, those that are under way with it come late; count these.
-
-    zarr writes a group and, where they are not there, those above it together.
-    """
-    told, whole, lock = {"fails": None, "now": 0, "ever": 0}, zarr_local._put, threading.Lock()
-
-    def put(path, value, exclusive=False):
-        if told["fails"] is None:
-            return whole(path, value, exclusive=exclusive)
-        if exclusive and path == told["fails"]:
-            raise OSError(28, "No space left on device")
-        with lock:
-            told["now"] += 1
-            told["ever"] += 1
-        time.sleep(0.2)  # longer than it takes to tell of a failure
-        try:
-            return whole(path, value, exclusive=exclusive)
-        finally:
-            with lock:
-                told["now"] -= 1
-
-    monkeypatch.setattr(zarr_local, "_put", put)
-
-    def fails(path, call):
-        told["fails"] = path
-        with pytest.raises(StorageError, match="No space left on device"):
-            call()
-        assert told["now"] == 0  # else it is made again while the next run clears it away
-        assert told["ever"] > 0
-        told["fails"] = None
-
-    return fails
 
 
 def test_nothing_comes_late_where_a_skeleton_fails(late, tmp_path, study):
@@ -121,22 +43,78 @@ def test_nothing_comes_late_where_a_skeleton_fails(late, tmp_path, study):
         assert len(writer.missing()) == 4
 
 
-def test_nothing_comes_late_where_assembling_fails(late, tmp_path, study, finished):
-    """Else, run again at once, it met groups: zarr's ContainsGroupError."""
-    store = tmp_path / "s.zarr"
-    with Writer.open(store, study.outline(), FINGERPRINT) as writer:
-        for unit in writer.missing():
-            writer.write(study.block(unit))
-        late(store / "zarr.json", writer.finalize)
-        writer.finalize()
-    assert manifest.read(store)["objects"] == manifest.read(finished)["objects"]
+def test_other_fingerprint_is_refused_showing_the_difference(finished, study):
+    held: dict[str, Any] = {**FINGERPRINT}
+    asked = {
+        "model": {**held["model"], "weights": "ff00"},
+        "parameters": {"steps": 40, "methods": ("ig",)},
+    }
+    with pytest.raises(FingerprintError) as caught:
+        Writer.open(finished, study.outline(), asked)
+    assert str(caught.value) == (
+        "fingerprint of signals is "
+        "\"837092c897cf (model.weights: 'ab12' → 'ff00'; parameters.steps: 20 → 40)\"; "
+        f"expected 3280ecbdcf65. At {finished}. "
+        "Give another --out, or the model, facts and parameters that the store was made with."
+    )
 
 
-def test_nothing_comes_late_where_a_phase_fails(late, copy):
-    with PhaseWriter.open(copy, outline("edits"), fingerprint("edits")) as writer:
-        for unit in writer.missing():
-            writer.write(block("edits", unit))
-        late(copy / "appending" / "edits" / "assembled" / "zarr.json", writer.finalize)
-        assert verify(copy) == []
-        writer.finalize()
-    assert verify(copy) == []
+def test_other_layout_is_refused_showing_the_difference(finished, study):
+    with pytest.raises(FingerprintError) as caught:
+        Writer.open(finished, study.outline(), FINGERPRINT, floor=0.1)
+    assert "(layout.floor: 0.05 → 0.1)" in str(caught.value)
+
+
+@pytest.mark.parametrize("something", ["file", "folder", "foreign Zarr"])
+def test_path_that_holds_something_else_is_refused(tmp_path, study, something):
+    path = tmp_path / "s.zarr"
+    if something == "file":
+        path.write_text("mine")
+    else:
+        path.mkdir()
+        content = (
+            {"zarr_format": 3, "node_type": "group", "attributes": {}} if something == "foreign Zarr" else 1
+        )
+        (path / "zarr.json").write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        Writer.open(path, study.outline(), FINGERPRINT)
+    got = "a file" if something == "file" else "a folder with something else in it"
+    assert str(caught.value) == (
+        f"path is '{got}'; expected a qloc store, or nothing yet. At {path}. Give another --out."
+    )
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_empty_folder_becomes_a_store(tmp_path, study):
+    (tmp_path / "deep" / "s.zarr").mkdir(parents=True)
+    with Writer.open(tmp_path / "deep" / "s.zarr", study.outline(), FINGERPRINT) as writer:
+        assert len(writer.missing()) == 4
+
+
+def test_every_problem_of_an_outline_is_told_at_once(tmp_path, study):
+    outline = study.outline()
+    facts = {**outline.facts, "../up": outline.facts["count"], "short": np.zeros(3)}
+    del facts["leaks"]
+    broken = type(outline)(**{**vars(outline), "facts": facts, "attrs": {"layout": 1}})
+    with pytest.raises(InputError) as caught:
+        Writer.open(tmp_path / "s.zarr", broken, FINGERPRINT)
+    assert caught.value.problems == (
+        "column is 'missing'; expected 'leaks'. At the outline's facts. Make outlines as qloc.block says.",
+        "attribute of facts is '../up'; "
+        "expected a name without / that is not empty, dots, zarr.json or of the form "
+        "__…. At the outline's facts. Rename it in the facts.",
+        "shape of column 'short' is (3,); expected (10,). At the outline's facts. Give a value a fact.",
+        "attribute is 'layout'; expected a name other than schema_version, fingerprint, layout, phases. "
+        "At the outline's attrs. Rename it.",
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_disk_that_is_full_from_the_start_leaves_nothing(tmp_path, study, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError):
+        Writer.open(tmp_path / "s.zarr", study.outline(), FINGERPRINT)
+    assert not list(tmp_path.iterdir())

@@ -117,6 +117,7 @@ def test_ctrl_c_ends_the_workers_and_what_was_recorded_is_kept(tmp_path):
         start_new_session=True,  # a group of its own, to be sent Ctrl-C as a terminal does: to all of it
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
+    assert running.stdout is not None
     assert {running.stdout.readline(), running.stdout.readline()} == {"0\n", "1\n"}
     os.killpg(running.pid, signal.SIGINT)
     out, error = running.communicate(timeout=60)
