@@ -51,7 +51,7 @@ CAS_SETS: Final = (
 )
 
 
-SCORES: Final = ("reliability", "generalization", "locality")
+PUBLISHED_EDIT_SCORES: Final = ("reliability", "generalization", "locality")
 
 
 @dataclass(frozen=True)
@@ -195,9 +195,9 @@ def _edit_rows(side: Side, names: tuple[str, ...], classes: Masks) -> Iterator[R
                 facts = int(np.sum(~np.isnan(here["reliability"].values[among])))
                 if not facts:
                     continue
-                three = [mean(here[score].values[among]) for score in SCORES]
+                three = [mean(here[score].values[among]) for score in PUBLISHED_EDIT_SCORES]
                 row: Row = {"model": side.model, "operation": operation, "set": name, "class": label}
-                row |= dict(zip(SCORES, three, strict=True))
+                row |= dict(zip(PUBLISHED_EDIT_SCORES, three, strict=True))
                 row |= {"average": float(np.mean(three)), "harmonic": harmonic(three)}
                 yield row | _damage(side, here["nats"].values, among) | {"facts": facts}
 
@@ -215,7 +215,7 @@ def _among(values: xr.DataArray | xr.Dataset, dim: str, wanted: tuple[str, ...])
     return [name for name in wanted if name in have]
 
 
-EDIT_LABELS: Final = {
+_EDIT_LABELS: Final = {
     "reliability": "Rel",
     "generalization": "Gen",
     "locality": "Loc",
@@ -282,8 +282,8 @@ LAYOUTS: Final = (
         group="edits",
         phase="edits",
         rows=modification_rows,
-        shown=(*SCORES, "average", "perplexity"),
-        labels=EDIT_LABELS,
+        shown=(*PUBLISHED_EDIT_SCORES, "average", "perplexity"),
+        labels=_EDIT_LABELS,
         note=f"{_DESCRIPTIVE} Of three scores a wrecked model gets two for nothing: the harmonic mean is 0.",
     ),
     PublishedTable(
@@ -322,8 +322,8 @@ LAYOUTS: Final = (
         group="edits",
         phase="edits",
         rows=cas_rows,
-        shown=(*SCORES, "average", "perplexity"),
-        labels=EDIT_LABELS,
+        shown=(*PUBLISHED_EDIT_SCORES, "average", "perplexity"),
+        labels=_EDIT_LABELS,
         note="Sets of unequal size edit unequally: own_top, union_top and cas_top have one budget. "
         "in_context edits nothing: the query answered with o′ stands before the prompt. rome changes a whole "
         "layer, by an edit of rank one that is optimized for o′.",
