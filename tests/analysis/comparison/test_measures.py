@@ -1,6 +1,7 @@
 """Measures of models by brute force, and the paired test of one of them."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from qloc.analysis.comparison.measures import MEASURE_SYMBOLS, Measures, few_mod
 from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.paired import THESE_ALONE, paired_p
-from qloc.analysis.localization.inconsistent_share import ki_frame
 from qloc.plan import AnalysisPlan
 
 PLAN = AnalysisPlan(n_permutations=199, n_bootstrap=99)
@@ -38,13 +38,20 @@ def test_share_known_is_counted_over_all_common_queries(measures: Measures, stud
             assert measures.values["known"][model][fact] == pytest.approx(expected, nan_ok=True)
 
 
-def test_inconsistent_share_is_that_of_the_study_alone(measures: Measures, studies: Studies) -> None:
-    for model in studies.models:
-        frame = ki_frame(
-            measures.sets[model].known(), k0=PLAN.k0, thresholds=(PLAN.consistency_threshold,), n_bootstrap=0
-        )
-        shares = frame[(frame["score"] == "CS2") & (frame["threshold"] == PLAN.consistency_threshold)]
-        assert np.nanmean(measures.values["ki"][model]) == pytest.approx(shares["ki_k0"].iloc[0])
+def test_inconsistent_share_by_enumeration(measures: Measures) -> None:
+    """CS2 of every three queries of a fact: neurons in more than one set, over neurons in any."""
+    for model, sets in measures.sets.items():
+        member = sets.member.toarray()
+        used = sets.queries["known"] & sets.member.toarray().any(axis=1) & (sets.queries["kind"] == "fact")
+        for fact in range(0, sets.n_facts, 3):
+            rows = np.flatnonzero(used & (sets.queries["fact"] == fact))
+            below = [
+                (member[list(three)].sum(axis=0) > 1).sum() / member[list(three)].any(axis=0).sum()
+                < PLAN.consistency_threshold
+                for three in combinations(rows, PLAN.k0)
+            ]
+            expected = np.mean(below) if below and not sets.facts["leaks"][fact] else np.nan
+            assert measures.values["ki"][model][fact] == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_row_is_of_the_chosen_facts(measures: Measures) -> None:

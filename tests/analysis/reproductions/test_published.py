@@ -6,6 +6,7 @@ import pytest
 
 from qloc.analysis.reproductions.published import NOT_ON_FILE, STUDIES, Published, Value, published
 from qloc.errors import InputError
+from qloc.rounding import Cell
 
 
 def test_what_is_on_file_is_whole() -> None:
@@ -20,14 +21,15 @@ def test_what_is_on_file_is_whole() -> None:
 def test_a_value_is_that_of_the_labels_that_the_row_has():
     cell = Value(table="t", row={"score": "CS2", "threshold": "0.1"}, column="ratio", value=0.4, where="p. 3")
     study = Published(title="T", source="S", values=(cell,))
-    row = {"model": "gpt2", "score": "CS2", "threshold": 0.1}
+    row: dict[str, Cell] = {"model": "gpt2", "score": "CS2", "threshold": 0.1}
     assert study.value("t", row, "ratio") == 0.4
-    for table, labels, column in (
+    others: list[tuple[str, dict[str, Cell], str]] = [
         ("other", row, "ratio"),
         ("t", row, "other"),
         ("t", {**row, "score": "CS1"}, "ratio"),
         ("t", {"model": "gpt2", "score": "CS2"}, "ratio"),
-    ):
+    ]
+    for table, labels, column in others:
         assert study.value(table, labels, column) == NOT_ON_FILE
 
 
