@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from qloc.errors import InputError, message
+from qloc.rounding import Cell as Cell  # what a table holds; reports import it from here
 from qloc.rounding import number, p_value
 from qloc.text_files import write_text
 
@@ -28,7 +29,6 @@ FILE = "study.json"
 
 Verdict = Literal["holds", "does not hold", "undecided", "not identified", "descriptive"]
 Role = Literal["confirmatory", "exploratory", "descriptive"]
-Cell = str | float | int | bool | None
 
 
 @dataclass(frozen=True, kw_only=True)

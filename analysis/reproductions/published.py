@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from qloc.analysis.results import Cell
 from qloc.errors import InputError, message
+from qloc.rounding import Cell
 
 NOT_ON_FILE: Final = "not on file"
 """Stands for a published value that is not in ``published.yaml``."""
