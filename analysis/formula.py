@@ -1,4 +1,4 @@
-"""Own hypotheses by formula: a regression over facts whose errors are clustered."""
+"""Hypotheses by formula: regressions over facts, or over rows of any table, with clustered errors."""
 
 from __future__ import annotations
 
@@ -10,23 +10,36 @@ import pandas as pd
 import patsy
 
 from qloc.analysis.inference.codes import codes, n_codes
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.regression import clustered_slopes, independent
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.results import TestResult, Verdict
 from qloc.errors import InputError, message
+from qloc.rounding import number
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A fitted formula: one TestResult a term, the intercept first where there is one.
+    """A fitted formula: one TestResult for each term, the intercept first where there is one.
+
+    ``fit["x"]`` is the TestResult of a term; printing a fit prints the sentence of every term.
 
     Attributes
     ----------
-    n : facts, and clusters.
-    left_out : facts without a value in some column of the formula.
+    formula : str
+        The formula.
+    cluster : str
+        Column by which the errors are clustered.
+    tests : tuple of TestResult
+        One for each term that is not a combination of those before it.
+    r_squared : float
+        Share of the outcome's variance that the fit explains; NaN for an outcome without variance.
+    n : int
+        Number of facts in the fit.
+    left_out : int
+        Number of facts left out because a column of the formula has no value.
     """
 
     formula: str
@@ -37,18 +50,25 @@ class Fit:
     left_out: int
 
     def __getitem__(self, term: str) -> TestResult:
-        found = {test.name: test for test in self.tests}
-        if term not in found:
-            rule = f"one of {', '.join(found)}"
+        by_term = {test.name: test for test in self.tests}
+        if term not in by_term:
+            rule = f"one of {', '.join(by_term)}"
             raise InputError(message("term", term, rule, self.formula, "Choose a term"))
-        return found[term]
+        return by_term[term]
 
     def __str__(self) -> str:
-        head = f"{self.formula}, {self.n:,} facts, clustered by {self.cluster}, R² {self.r_squared:.3f}"
+        size, explained = number(self.n), number(self.r_squared)
+        head = f"{self.formula}, {size} facts, clustered by {self.cluster}, R² {explained}"
         return "\n".join([head, *(test.sentence() for test in self.tests)])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a term."""
+        """Return the fit as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each term, with the columns of :meth:`TestResult.to_frame`.
+        """
         return pd.concat([test.to_frame() for test in self.tests], ignore_index=True)
 
 
@@ -60,29 +80,40 @@ def fit(
     method: str = "ig",
     threshold: float = DEFAULT_THRESHOLD,
     known: bool = True,
-    n_bootstrap: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    draws: Draws = DRAWS,
 ) -> Fit:
     """Regress one column of the facts on others, by ordinary least squares with cluster-robust inference.
 
     Parameters
     ----------
-    formula : as in R, such as ``"kappa ~ log_count + C(relation)"``, over the columns of
+    study : Study
+        The study whose facts are the observations.
+    formula : str
+        As in R, such as ``"kappa ~ log_count + C(relation)"``, over the columns of
         :func:`qloc.analysis.localization.fact_columns.fact_columns`: scores, behaviour, attributes, and
         ``log_<name>``.
-    cluster : column whose values' errors may depend on each other: ``relation``, ``object``, ``subject``…
-    known : scores over known queries only.
+    cluster : str, default "relation"
+        Column such as ``relation``, ``object`` or ``subject``: errors of facts with the same value may depend
+        on each other.
+    method : str, default "ig"
+        Attribution method of the neuron sets behind the scores.
+    threshold : float, default 0.2
+        Threshold of the neuron sets.
+    known : bool, default True
+        Whether scores are over known queries only.
+    draws : Draws, optional
+        ``n_bootstrap``, ``confidence``, ``alpha`` and ``seed`` are used.
 
     Returns
     -------
-    Fit : prints as sentences; one TestResult a term, exploratory, not adjusted. Intervals are those of t(G −
-        1); p under 40 clusters is that of the wild cluster bootstrap.
+    Fit
+        One TestResult for each term, exploratory, not adjusted. Intervals and p are those of t(G − 1) from 40
+        clusters on, and of the wild cluster bootstrap under 40.
 
     Raises
     ------
-    InputError : a column that there is not, a formula that cannot be read, or fewer than three clusters.
+    InputError
+        A column does not exist, the formula cannot be read, or there are fewer than three clusters.
 
     References
     ----------
@@ -97,22 +128,51 @@ def fit(
     ['Intercept', 'log_frequency']
     """
     frame = fact_columns(study, method=method, threshold=threshold, known=known)
-    draws = Draws(n_bootstrap=n_bootstrap, confidence=confidence, alpha=alpha, seed=seed)
     return fit_frame(frame, formula, cluster, draws=draws, store=study.fingerprint)
 
 
 def fit_frame(
-    frame: pd.DataFrame, formula: str, cluster: str, *, draws: Draws | None = None, store: str = ""
+    frame: pd.DataFrame, formula: str, cluster: str, *, draws: Draws = DRAWS, store: str = ""
 ) -> Fit:
-    """The same for any frame of one row a fact."""
-    given = draws or Draws()
+    """Regress one column of a table on others, as :func:`fit` does for the facts of a study.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One row for each fact.
+    formula : str
+        As in R, over the columns of ``frame``; rows without a value in one of them are left out.
+    cluster : str
+        Column by which the errors are clustered.
+    draws : Draws, optional
+        ``n_bootstrap``, ``confidence``, ``alpha`` and ``seed`` are used.
+    store : str, optional
+        Fingerprint of the store that the table comes from.
+
+    Returns
+    -------
+    Fit
+        One TestResult for each term.
+
+    Raises
+    ------
+    InputError
+        A column does not exist, the formula cannot be read, or there are fewer than three clusters.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"y": [1.0, 2.0, 3.0, 4.5], "x": [0.0, 1.0, 2.0, 3.0], "g": list("abcd")})
+    >>> fitted = fit_frame(frame, "y ~ x", "g", draws=Draws(n_bootstrap=99))
+    >>> round(fitted["x"].estimate, 2)
+    1.15
+    """
     _check(frame, formula, cluster)
     try:
         y, x = patsy.dmatrices(formula, frame.reset_index(drop=True), return_type="dataframe")
     except (patsy.PatsyError, SyntaxError, TypeError, ValueError) as error:
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         rule = f"a formula over {', '.join(map(str, frame))}"
-        raise InputError(message("formula", formula, rule, f"qloc.fit ({said})", "Correct it")) from None
+        raise InputError(message("formula", formula, rule, f"qloc.fit ({reason})", "Correct it")) from None
     code = codes(frame[cluster].astype(str).to_numpy()[x.index])
     if n_codes(code) < 3 or y.shape[1] != 1:
         rule = "a column with at least three values, and one outcome"
@@ -121,7 +181,7 @@ def fit_frame(
     kept = independent(values)
     names = [str(x.columns[place]) for place in kept]
     dropped = sorted({*map(str, x.columns)} - {*names})
-    slopes = clustered_slopes(target, values[:, kept], code, list(range(len(kept))), given)
+    slopes = clustered_slopes(target, values[:, kept], code, list(range(len(kept))), draws)
     n = {"clusters": n_codes(code), "facts": len(target)}
     checks = tuple([f"A combination of other terms, left out: {', '.join(dropped)}."] if dropped else [])
     tests = tuple(
@@ -137,10 +197,10 @@ def fit_frame(
             method=slope.method,
             p=None if np.isnan(slope.p) else slope.p,
             role="exploratory",
-            verdict=_verdict(slope.p, given.alpha),
-            alpha=given.alpha,
+            verdict=_verdict(slope.p, draws.alpha),
+            alpha=draws.alpha,
             checks=checks,
-            seed=given.seed,
+            seed=draws.seed,
             store=store,
         )
         for name, slope in zip(names, slopes, strict=True)
@@ -169,7 +229,7 @@ def _estimand(outcome: str, name: str) -> str:
 
 
 def _check(frame: pd.DataFrame, formula: str, cluster: str) -> None:
-    """Refuse names that are no column (functions such as C(…) and np.log(…) aside), all at once."""
+    """Refuse all names that are no column, except functions such as C(…) and np.log(…)."""
     words = re.findall(r"(?<![\w.])[A-Za-z_]\w*(?!\w|\s*[.(])", re.sub(r"(['\"]).*?\1", "", formula))
     unknown = [word for word in dict.fromkeys([*words, cluster]) if word not in frame]
     rule = f"one of {', '.join(map(str, frame))}"

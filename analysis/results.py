@@ -1,7 +1,7 @@
-"""What an analysis says: plain data that prints, tabulates, and goes to JSON and back.
+"""Results of an analysis: plain data that prints, tabulates, and goes to JSON and back.
 
-A :class:`StudyResult` holds one :class:`Question` after another; a question holds its sentence, its
-:class:`TestResult` objects and its :class:`Table` objects. Reports render it and compute nothing.
+A :class:`StudyResult` holds :class:`Question` objects. A question holds a sentence that answers it, its
+:class:`TestResult` objects and its :class:`Table` objects. Reports render results and compute nothing.
 """
 
 from __future__ import annotations
@@ -17,19 +17,33 @@ from typing import Any, Literal
 import pandas as pd
 
 from qloc.errors import InputError, message
+from qloc.rounding import Cell as Cell  # what a table holds; reports import it from here
+from qloc.rounding import number, p_value
 from qloc.text_files import write_text
 
 FORMAT_VERSION = 1  # 1: first form
+"""Version of the form of ``study.json``."""
+
 FILE = "study.json"
+"""Name of the file that :meth:`StudyResult.save` writes."""
 
 Verdict = Literal["holds", "does not hold", "undecided", "not identified", "descriptive"]
 Role = Literal["confirmatory", "exploratory", "descriptive"]
-Cell = str | float | int | bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A confidence interval, with how it was made."""
+    """A confidence interval, and how it was made.
+
+    Attributes
+    ----------
+    low, high : float
+        Ends, in the unit of the estimate; NaN where there is none.
+    confidence : float
+        Confidence level, within (0, 1).
+    method : str
+        How it was made, in words.
+    """
 
     low: float
     high: float
@@ -39,7 +53,17 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class EffectSize:
-    """A standardized effect: its name (``matched rank-biserial``, ``Hedges' g`` …), value and interval."""
+    """A standardized effect.
+
+    Attributes
+    ----------
+    name : str
+        Name of the effect size, such as ``matched rank-biserial`` or ``Hedges' g``.
+    value : float
+        NaN where it is not defined.
+    interval : Interval or None
+        Its interval, where there is one.
+    """
 
     name: str
     value: float
@@ -48,22 +72,50 @@ class EffectSize:
 
 @dataclass(frozen=True, kw_only=True)
 class TestResult:
-    """The one object that every test returns (statistics.md §9).
+    """The result of one test; every test returns this class (docs/statistics.md).
 
     Attributes
     ----------
-    name, question : short name, such as ``H1a``; what was asked, one line.
-    estimand, unit : what ``estimate`` estimates, in words; the unit of inference, such as ``fact``.
-    n : how many at each level, such as ``{"relations": 9, "facts": 812, "queries": 6120}``.
-    estimate : in the estimand's own unit; NaN where it cannot be had.
-    method : how p was made, such as ``permutation within relation × template, 999``.
-    p, p_adjusted : None for descriptive results; adjusted within ``family``.
-    margin, p_equivalence : what counts as no difference, of the estimate or effect size (``checks`` say
-        which); p of lying within ±margin, adjusted like p.
-    family : the tests corrected together, and how, such as ``confirmatory (Holm)``.
-    verdict : what follows at level ``alpha``; the only word a summary may use.
-    checks : assumption checks and caveats, one sentence each.
-    seed, store : of every random draw behind it, None where there was none; the store's fingerprint.
+    name : str
+        Short name, such as ``H1a``.
+    question : str
+        What was asked, in one line.
+    estimand : str
+        What ``estimate`` estimates, in words.
+    unit : str
+        Unit of inference, such as ``fact``.
+    n : mapping of str to int
+        Sample size at each level, such as ``{"relations": 9, "facts": 812, "queries": 6120}``.
+    estimate : float
+        In the estimand's own unit; NaN where it is not defined.
+    interval : Interval or None
+        Interval of the estimate.
+    effect : EffectSize or None
+        Standardized effect.
+    method : str
+        How p was made, such as ``permutation within relation × template, 999``.
+    p : float or None
+        None for descriptive results and those that could not be tested.
+    role : {"confirmatory", "exploratory", "descriptive"}
+        Whether the plan named the test beforehand.
+    verdict : {"holds", "does not hold", "undecided", "not identified", "descriptive"}
+        What follows at level ``alpha``; the only words that a summary may use.
+    alpha : float
+        Level of the verdict.
+    p_adjusted : float or None
+        p adjusted within ``family``.
+    margin : float or None
+        Largest value of the estimate or effect size (``checks`` say which) that counts as no difference.
+    p_equivalence : float or None
+        p of lying within ±margin, adjusted like p.
+    family : str
+        The tests corrected together, and how, such as ``confirmatory (Holm)``.
+    checks : tuple of str
+        Assumption checks and caveats, one sentence each.
+    seed : int or None
+        Seed of every random draw behind the result; None where nothing was drawn.
+    store : str
+        Fingerprint of the store.
     """
 
     __test__ = False
@@ -90,13 +142,21 @@ class TestResult:
     store: str = ""
 
     def sentence(self) -> str:
-        """The result in words, as a report prints it."""
+        """Return the result in words, as a report prints it, with rounded numbers.
+
+        Returns
+        -------
+        str
+            Estimate, interval, sample sizes, p-values and verdict.
+        """
         parts = [f"{self.name}: {self.estimand} is {_short(self.estimate)}"]
         if self.interval:
             share = f"{100 * self.interval.confidence:g}%"
             parts.append(f" ({share} interval {_short(self.interval.low)} to {_short(self.interval.high)})")
         if self.n:
-            parts.append(" over " + ", ".join(f"{count:,} {level}" for level, count in self.n.items()))
+            parts.append(
+                " over " + ", ".join(f"{number(int(count))} {level}" for level, count in self.n.items())
+            )
         if self.p is not None:
             parts.append(f"; p {_p(self.p)}")
         if self.p_adjusted is not None:
@@ -109,7 +169,13 @@ class TestResult:
         return self.sentence()
 
     def to_frame(self) -> pd.DataFrame:
-        """One row; nested parts flattened to columns such as ``interval_low``."""
+        """Return the result as a table of one row.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column for each attribute; nested parts are flattened to columns such as ``interval_low``.
+        """
         flat: dict[str, Any] = {}
         for name, value in plain(self).items():
             if isinstance(value, dict):
@@ -128,10 +194,16 @@ class Table:
 
     Attributes
     ----------
-    name, title : identifier within the study, such as ``consistency_by_relation``; one line.
-    columns : column name → cells; None where there is no value.
-    labels : column name → heading with unit, where the name is not enough.
-    note : what a reader must know to read it.
+    name : str
+        Identifier within the study, such as ``consistency_by_relation``.
+    title : str
+        Title, in one line.
+    columns : mapping of str to tuple of cells
+        Values by column name; None where there is no value.
+    labels : mapping of str to str
+        Headings with units, for columns whose name is not enough.
+    note : str
+        What a reader must know to read the table.
     """
 
     name: str
@@ -141,7 +213,13 @@ class Table:
     note: str = ""
 
     def to_frame(self) -> pd.DataFrame:
-        """The table as a DataFrame."""
+        """Return the table as a DataFrame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The same columns, in the same order.
+        """
         return pd.DataFrame({name: list(cells) for name, cells in self.columns.items()})
 
     @classmethod
@@ -154,21 +232,48 @@ class Table:
         labels: Mapping[str, str] | None = None,
         note: str = "",
     ) -> Table:
-        """A table of a frame's columns (its index is dropped)."""
+        """Make a table of the columns of a DataFrame; its index is dropped.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            The columns; NaN and infinities become None.
+        name, title : str
+            As the attributes.
+        labels : mapping of str to str, optional
+            Headings of columns.
+        note : str, optional
+            What a reader must know to read the table.
+
+        Returns
+        -------
+        Table
+            Cells at full precision.
+        """
         columns = {str(key): tuple(_cell(value) for value in frame[key].tolist()) for key in frame.columns}
         return cls(name=name, title=title, columns=columns, labels=labels or {}, note=note)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One thing asked of a study: a sentence that answers it, tests, tables, and how it was done.
+    """One question about a study: its answer in words, tests, tables, and how they were made.
 
     Attributes
     ----------
-    id, title : anchor, such as ``consistency``; the question, as a reader would put it.
-    answer : what came out, one or two sentences with figures.
-    method : how, with formulas in plain text, and what it does not show.
-    references : the sources, one citation each.
+    id : str
+        Anchor, such as ``consistency``.
+    title : str
+        The question, as a reader would put it.
+    answer : str
+        The answer, in one or two sentences with figures.
+    tests : tuple of TestResult
+        Tests of the question.
+    tables : tuple of Table
+        Tables of the question, the main one first.
+    method : str
+        How it was done, with formulas in plain text, and what it does not show.
+    references : tuple of str
+        Sources, one citation each.
     """
 
     id: str
@@ -180,20 +285,45 @@ class Question:
     references: tuple[str, ...] = ()
 
     def table(self, name: str) -> Table | None:
-        """The table of that name, or None."""
+        """Return the table of a name.
+
+        Parameters
+        ----------
+        name : str
+            Identifier of the table.
+
+        Returns
+        -------
+        Table or None
+            None where the question has no such table.
+        """
         return next((table for table in self.tables if table.name == name), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:
-    """All that an analysis of one store says.
+    """The whole analysis of one store, or of several that are compared.
 
     Attributes
     ----------
-    title, model, facts : ``embedded:causal on embedded facts``; what was asked of which model, in words.
-    provenance : name → value, shown as it is: store fingerprint, versions, parameters, seeds.
-    counts : what entered and what was left out, by reason.
-    plan, synthetic : the analysis plan, as JSON; whether model or data are for demonstration only.
+    title : str
+        Title, such as ``embedded:causal on embedded facts``.
+    model : str
+        The model, in words.
+    facts : str
+        The facts, in words.
+    questions : tuple of Question
+        The questions, in the order of a report.
+    provenance : mapping of str to str
+        Store fingerprint, versions, parameters and seeds, shown as they are.
+    counts : mapping of str to int
+        How much was used, and how much was left out for each reason.
+    plan : mapping
+        The analysis plan, as JSON.
+    synthetic : bool
+        Whether model or data are for demonstration only.
+    notes : tuple of str
+        Caveats of the whole analysis, one sentence each.
     """
 
     title: str
@@ -207,46 +337,97 @@ class StudyResult:
     notes: tuple[str, ...] = ()
 
     def tests(self) -> tuple[TestResult, ...]:
-        """Every test, in the order of the questions."""
+        """Return every test, in the order of the questions.
+
+        Returns
+        -------
+        tuple of TestResult
+            The tests of all questions.
+        """
         return tuple(test for question in self.questions for test in question.tests)
 
     def question(self, id: str) -> Question | None:
-        """The question of that id, or None."""
+        """Return the question of an id.
+
+        Parameters
+        ----------
+        id : str
+            Anchor of the question.
+
+        Returns
+        -------
+        Question or None
+            None where there is no such question.
+        """
         return next((question for question in self.questions if question.id == id), None)
 
     def save(self, folder: Path) -> Path:
-        """Write ``study.json`` into ``folder`` (made if missing), whole or not at all; returns its path."""
+        """Write ``study.json`` into a folder, completely or not at all.
+
+        Parameters
+        ----------
+        folder : Path
+            Made if missing.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
         content = {"format": FORMAT_VERSION, **plain(self)}
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         return write_text(text + "\n", folder / FILE, "results")
 
 
 def load(folder: Path) -> StudyResult:
-    """The result that :meth:`StudyResult.save` wrote.
+    """Read the result that :meth:`StudyResult.save` wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder with ``study.json`` in it.
+
+    Returns
+    -------
+    StudyResult
+        Equal to the one saved, except that infinite numbers were saved as none.
 
     Raises
     ------
-    InputError : no such file, or of a newer format.
+    InputError
+        There is no such file, it has another format version, or it is not complete.
     """
     path = folder / FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         rule, action = f"a folder that `qloc analyze` wrote, with {FILE} in it", "Run `qloc analyze` first"
         raise InputError(message("results", str(folder), rule, str(path), action)) from None
-    if not isinstance(found, dict) or found.pop("format", None) != FORMAT_VERSION:
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT_VERSION:
         rule, action = str(FORMAT_VERSION), "Analyze again with this qloc"
         raise InputError(message("format", str(path), rule, "results", action))
     try:
-        questions = tuple(_question(entry) for entry in found.pop("questions"))
-        return StudyResult(questions=questions, **{**found, "notes": tuple(found["notes"])})
+        questions = tuple(_question(entry) for entry in content.pop("questions"))
+        return StudyResult(questions=questions, **{**content, "notes": tuple(content["notes"])})
     except (KeyError, TypeError, AttributeError):
         rule, action = f"a whole {FILE} as `qloc analyze` writes it", "Run `qloc analyze` again"
         raise InputError(message("results", str(folder), rule, str(path), action)) from None
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses as dicts, tuples as lists, NaN and infinities as None."""
+    """Return a value in the types of JSON.
+
+    Parameters
+    ----------
+    value : object
+        A dataclass, mapping, list, tuple or scalar, nested to any depth.
+
+    Returns
+    -------
+    object
+        Dataclasses as dicts, tuples as lists, NaN and infinities as None, NumPy scalars as Python's, other
+        objects as text.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -280,7 +461,7 @@ def _interval(entry: dict[str, Any] | None) -> Interval | None:
 
 
 def _numbers(entry: dict[str, Any]) -> dict[str, Any]:
-    """None where a number must stand was NaN."""
+    """Replace None by NaN where a number must stand."""
     needed = {"estimate", "value", "low", "high"}
     return {key: math.nan if part is None and key in needed else part for key, part in entry.items()}
 
@@ -292,9 +473,12 @@ def _cell(value: Any) -> Cell:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _short(number: float) -> str:
-    return "not available" if math.isnan(number) else f"{number:.3g}"
+def _short(value: float) -> str:
+    return "not available" if math.isnan(value) else number(float(value))
 
 
-def _p(number: float) -> str:
-    return "not available" if math.isnan(number) else f"= {number:.2g}" if number >= 0.001 else "< 0.001"
+def _p(value: float) -> str:
+    if math.isnan(value):
+        return "not available"
+    text = p_value(value)
+    return text if text.startswith("<") else f"= {text}"

@@ -1,29 +1,55 @@
-"""Numbers in words: shares, counts and estimates, as sentences of an analysis have them."""
+"""Numbers as words of a sentence: shares, counts and estimates, rounded by :mod:`qloc.rounding`."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
+from qloc import rounding
 
 
 def percent(share: float) -> str:
-    """A share in words; one decimal where whole percents would hide it.
+    """Return a share as a percentage; with one decimal below 10% and above 90%.
+
+    Parameters
+    ----------
+    share : float
+        Within [0, 1]; NaN is an unknown share.
+
+    Returns
+    -------
+    str
+        Shares that would be rounded to 0% or 100% are "less than 0.1%" or "more than 99.9%".
 
     Examples
     --------
     >>> percent(0.45), percent(0.0048), percent(0.9996), percent(0.0)
     ('45%', '0.5%', 'more than 99.9%', '0%')
     """
-    if np.isnan(share):
+    if math.isnan(share):
         return "an unknown share"
     if 0 < share < 0.001:
         return "less than 0.1%"
     if 0.999 < share < 1:
         return "more than 99.9%"
-    return f"{100 * share:.0f}%" if 0.1 <= share <= 0.9 or share in (0, 1) else f"{100 * share:.1f}%"
+    if 0.1 <= share <= 0.9 or share in (0, 1):
+        return rounding.share(share)
+    return f"{rounding.fixed(100 * share, 1)}%"
 
 
 def counted(n: int, noun: str) -> str:
-    """A number of things in words.
+    """Return a number of things.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    noun : str
+        Name of one thing; its plural ends in ``s``, or in ``ies`` for ``y``.
+
+    Returns
+    -------
+    str
+        The number in full and the noun, in the plural unless the number is 1.
 
     Examples
     --------
@@ -31,9 +57,25 @@ def counted(n: int, noun: str) -> str:
     ('1 fact', '1,200 queries')
     """
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{n:,} {noun if n == 1 else plural}"
+    return f"{rounding.number(int(n))} {noun if n == 1 else plural}"
 
 
 def number(value: float) -> str:
-    """A number in words."""
-    return "not defined" if np.isnan(value) else f"{value:.2f}"
+    """Return an estimate with two decimals.
+
+    Parameters
+    ----------
+    value : float
+        The estimate.
+
+    Returns
+    -------
+    str
+        "not defined" for NaN; with an exponent where both decimals would be zero.
+
+    Examples
+    --------
+    >>> number(-0.333), number(0.0), number(float("nan"))
+    ('−0.33', '0.00', 'not defined')
+    """
+    return "not defined" if math.isnan(value) else rounding.fixed(float(value), 2)

@@ -11,7 +11,7 @@ import xarray as xr
 from calibration_cells import N_PERMUTATIONS, Cell, Outcome, _of
 from scipy.special import expit, logit
 
-from qloc.analysis.comparison.measures import MEASURES, Measures
+from qloc.analysis.comparison.measures import MEASURE_SYMBOLS, Measures
 from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inputs.study import Study
 from qloc.neurons import NeuronSets
@@ -91,13 +91,13 @@ CELLS = {
             group=f"compare{words}",
         )
         for words, planting in STRUCTURES.items()
-        for name, symbol in MEASURES.items()
+        for name, symbol in MEASURE_SYMBOLS.items()
     },
     **{
         f"compare {symbol} null, 4 relations": Cell(
             partial(compared, name), "null", FEW, group="compare, 4 relations"
         )
-        for name, symbol in MEASURES.items()
+        for name, symbol in MEASURE_SYMBOLS.items()
     },
     "compare practice, κ, 4 relations that differ, taken for new ones": Cell(
         partial(compared, "kappa"), "null", {**FEW, "spread": 0.5}
@@ -108,6 +108,6 @@ CELLS = {
             "planted",
             group="compare, planted",
         )
-        for name, symbol in MEASURES.items()
+        for name, symbol in MEASURE_SYMBOLS.items()
     },
 }

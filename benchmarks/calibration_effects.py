@@ -16,7 +16,7 @@ from qloc.analysis.editing.hypotheses import budget_test, damage_test, matched_t
 from qloc.analysis.editing.outcomes import EditOutcomes, On
 from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.equivalence import mean_tost_p
-from qloc.analysis.inference.paired import MARGIN, log_odds, paired_test
+from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, log_odds, paired_test
 from qloc.analysis.inputs.query_rows import QueryRows
 from qloc.analysis.interventions.knowledge_synapses import AttentionOutcomes, synapse_test
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes, Control, control_test
@@ -84,7 +84,7 @@ def equivalent(more: float, planting: dict[str, Any], seed: int) -> Outcome:
         planted, effects_of(seed, {"own": EQUAL + more, "matched": EQUAL}, small), "own", "matched"
     )
     x = found.rows.mean(found.contrast("suppress", "own", "matched"))
-    return float(np.nanmean(x)), mean_tost_p(x, found.rows.clusters, MARGIN), NAN, NAN
+    return float(np.nanmean(x)), mean_tost_p(x, found.rows.clusters, LOG_ODDS_MARGIN), NAN, NAN
 
 
 def mapping(
@@ -232,7 +232,7 @@ CELLS = {
     ),
     "H5a, 0.5": Cell(partial(control, 0.5, {}), "planted"),
     "H5a, 1": Cell(partial(control, 1.0, {}), "planted"),
-    "H5a equivalence, at the margin": Cell(partial(equivalent, MARGIN), "planted"),
+    "H5a equivalence, at the margin": Cell(partial(equivalent, LOG_ODDS_MARGIN), "planted"),
     "H5a equivalence, no difference": Cell(partial(equivalent, 0.0), "planted"),
     "H5b null": Cell(partial(control, 0.0, {}, which="other_fact"), "null"),
     "H5 null": Cell(partial(ceiling, None, {}), "null"),

@@ -1,4 +1,4 @@
-"""What models are compared by, fact by fact, and the paired test of one measure between two models."""
+"""Measures by which models are compared, fact by fact, and the paired test of one measure of two models."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from qloc.analysis.results import TestResult
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
+from qloc.streams import Stream
 
-MEASURES: Final = {
+MEASURE_SYMBOLS: Final = {
     "kappa": "κ",
     "dice": "D",
     "ki": "K_I(k₀)",
     "known": "share known",
 }
-"""Column → symbol."""
+"""Symbol of each measure, by its name as a column."""
 
 _ESTIMANDS: Final = {
     "kappa": "chance-corrected overlap of a fact's queries",
@@ -38,13 +39,22 @@ _ESTIMANDS: Final = {
     "known": "share of a fact's queries that the model knows",
 }
 
-
 _SHARES: Final = ("dice", "ki", "known")
-"""Measures that lie within [0, 1]."""
+"""Measures that lie within [0, 1]; κ may be negative."""
 
 
 def few_models(n: int) -> str:
-    """What so many models do not show.
+    """Return the caveat of a comparison of few models.
+
+    Parameters
+    ----------
+    n : int
+        Number of models.
+
+    Returns
+    -------
+    str
+        One sentence.
 
     Examples
     --------
@@ -56,7 +66,17 @@ def few_models(n: int) -> str:
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of every model on the common facts; all but the share known over queries that all know."""
+    """The measures of every model on the common facts.
+
+    All but the share known are over queries that every model knows.
+
+    Attributes
+    ----------
+    studies : Studies
+        The models' studies.
+    plan : AnalysisPlan
+        Method, threshold, k₀, consistency threshold, draws and seed.
+    """
 
     studies: Studies
     plan: AnalysisPlan
@@ -68,22 +88,22 @@ class Measures:
 
     @cached_property
     def clusters(self) -> tuple[Ints, Ints]:
-        """What intervals resample: each common fact's relation and answer."""
+        """Relation and answer of each common fact: the clusters that intervals are robust to."""
         first = next(iter(self.sets.values()))
         return relation_codes(first)[1], answer_codes(first)
 
     @cached_property
     def values(self) -> dict[str, dict[str, Floats]]:
-        """Measure → model → float64, (fact,); NaN where it is not defined."""
+        """Values by measure, then model: float64, shape (fact,); NaN where they are not defined."""
         facts = self.studies.facts
-        asked = np.where(facts["leaks"].values, 0, facts["n_queries"].values)
+        n_queries = np.where(facts["leaks"].values, 0, facts["n_queries"].values)
         with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.where(asked > 0, facts["n_known"].values / asked, np.nan)
-        found: dict[str, dict[str, Floats]] = {name: {} for name in MEASURES}
+            share = np.where(n_queries > 0, facts["n_known"].values / n_queries, np.nan)
+        values: dict[str, dict[str, Floats]] = {name: {} for name in MEASURE_SYMBOLS}
         for place, (model, sets) in enumerate(self.sets.items()):
             scores, used = consistency(sets), filled(sets.known())
-            found["kappa"][model] = scores["kappa"].values
-            found["dice"][model] = scores["D"].values
+            values["kappa"][model] = scores["kappa"].values
+            values["dice"][model] = scores["D"].values
             subsets = subset_scores(
                 used.member,
                 used.queries["fact"],
@@ -91,30 +111,61 @@ class Measures:
                 [self.plan.k0],
                 self.plan.consistency_threshold,
             )
-            found["ki"][model] = subsets.below_cs2[:, 0]
-            found["known"][model] = share[place]
-        return found
+            values["ki"][model] = subsets.below_cs2[:, 0]
+            values["known"][model] = share[place]
+        return values
 
     @property
     def n_tests(self) -> int:
-        """Size of the family: every measure, of every pair of models."""
-        return len(MEASURES) * comb(len(self.studies), 2)
+        """Size of the family of tests: every measure of every pair of models."""
+        return len(MEASURE_SYMBOLS) * comb(len(self.studies), 2)
 
     def row(self, model: str, here: Any, *, intervals: bool) -> dict[str, Any]:
-        """Means over the facts where ``here`` (bool, (fact,)) holds, as a table's row."""
-        values = np.stack([np.where(here, self.values[name][model], np.nan) for name in MEASURES], axis=1)
+        """Return means over some facts as cells of a table.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        here : bool ndarray, shape (fact,)
+            Facts that are averaged.
+        intervals : bool
+            Whether to add cluster-robust intervals, clipped to the range of each measure.
+
+        Returns
+        -------
+        dict
+            ``facts`` (with a defined κ), each measure, and with intervals ``<measure>_low`` and
+            ``<measure>_high``.
+        """
+        values = np.stack(
+            [np.where(here, self.values[name][model], np.nan) for name in MEASURE_SYMBOLS], axis=1
+        )
         low, high, _ = cluster_intervals(values, self.clusters, confidence=self.plan.confidence)
-        least = np.where([name in _SHARES for name in MEASURES], 0.0, -np.inf)
+        least = np.where([name in _SHARES for name in MEASURE_SYMBOLS], 0.0, -np.inf)
         low, high = np.maximum(low, least), np.minimum(high, 1.0)
         row: dict[str, Any] = {"facts": int(np.sum(~np.isnan(values[:, 0])))}
-        for place, name in enumerate(MEASURES):
+        for place, name in enumerate(MEASURE_SYMBOLS):
             row[name] = mean(values[:, place])
             if intervals:
                 row |= {f"{name}_low": low[place], f"{name}_high": high[place]}
         return row
 
     def test(self, name: str, first: str, second: str) -> TestResult:
-        """The mean difference of one measure, second minus first, paired by fact."""
+        """Test the mean difference of one measure between two models, paired by fact.
+
+        Parameters
+        ----------
+        name : str
+            A measure, a key of :data:`MEASURE_SYMBOLS`.
+        first, second : str
+            Names of models; the difference is second minus first.
+
+        Returns
+        -------
+        TestResult
+            Two-sided, exploratory, not adjusted; its verdict is left to the correction.
+        """
         a, b = self.values[name][first], self.values[name][second]
         difference = b - a
         relation, answer = self.clusters
@@ -124,11 +175,11 @@ class Measures:
             difference[kept],
             (relation[kept], answer[kept]),
             n_permutations=self.plan.n_permutations,
-            rng=np.random.default_rng([self.plan.seed, 41, list(MEASURES).index(name)]),
+            rng=Stream.MODEL_DIFFERENCES.generator(self.plan.seed, list(MEASURE_SYMBOLS).index(name)),
             alternative="two-sided",
             level=level,
         )
-        symbol = MEASURES[name]
+        symbol = MEASURE_SYMBOLS[name]
         few = (THESE_ALONE,) if too_few(n_relations, level) else ()
         return TestResult(
             name=f"{symbol}, {second} − {first}",
@@ -151,7 +202,23 @@ class Measures:
 
 
 def rank_correlation(a: Floats, b: Floats) -> float:
-    """Spearman's over facts that have both; NaN where either is constant."""
+    """Return Spearman's rank correlation over facts that have both values.
+
+    Parameters
+    ----------
+    a, b : float64 ndarray, shape (fact,)
+        Two values of each fact; NaN is left out.
+
+    Returns
+    -------
+    float
+        NaN with fewer than three such facts, or where either value is constant.
+
+    Examples
+    --------
+    >>> round(rank_correlation(np.array([1.0, 2, 3, np.nan]), np.array([1.0, 9, 10, 0])), 12)
+    1.0
+    """
     both = ~np.isnan(a) & ~np.isnan(b)
     if both.sum() < 3 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return float("nan")

@@ -1,7 +1,7 @@
-"""Models compared, paired by fact and template: what each measure is in each model, and how far they differ.
+"""Comparison of models, paired by fact and template: every measure of each model, and their differences.
 
-Only what does not depend on the number of paraphrases is compared, at one static threshold: κ, D, K_I(k₀) and
-the share known. Otsu's threshold is another in every model, so shares below it are no comparison.
+Only measures that do not depend on the number of paraphrases are compared, at one static threshold: κ, D,
+K_I(k₀) and the share known. Otsu's threshold differs between models, so shares below it cannot be compared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.analyze import PLAN_DIGEST, synthetic, versions, words
-from qloc.analysis.comparison.measures import MEASURES, Measures, few_models, rank_correlation
+from qloc.analysis.comparison.measures import MEASURE_SYMBOLS, Measures, few_models, rank_correlation
 from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.multiplicity import correct
@@ -27,11 +27,11 @@ from qloc.canonical_json import digest
 from qloc.plan import AnalysisPlan
 
 ID: Final = "models"
-"""The question of a result that compares models."""
+"""Id of the question that compares models."""
 
 
 def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyResult:
-    """How the models differ on the facts and templates that all were asked, and know.
+    """Compare models on the facts and templates that all of them were asked, and know.
 
     κ, D and K_I(k₀) run over the queries that every model knows; the share known over all common ones. A
     difference is a mean over facts of the fact's own difference; p flips the signs of whole relations (of
@@ -39,38 +39,44 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
 
     Parameters
     ----------
-    plan : threshold, k₀, draws and seed; the defaults where it is None.
+    studies : Studies
+        The models' studies, on their common facts.
+    plan : AnalysisPlan, optional
+        Method, threshold, k₀, draws and seed; by default those of ``AnalysisPlan()``.
 
     Returns
     -------
-    StudyResult : of one question, ``models``, with tables ``models``, ``model_differences``,
-        ``models_by_relation``.
+    StudyResult
+        One question, ``models``, with tables ``models``, ``model_differences`` and ``models_by_relation``.
 
     Raises
     ------
-    InputError : a store without the plan's method. FloorError : a threshold below a store's floor.
+    InputError
+        A store does not have the plan's method.
+    FloorError
+        The threshold is below a store's floor.
 
     Examples
     --------
     >>> from qloc.simulation.simulate import simulate
-    >>> one = simulate(facts=40, relations=2, templates=4, seed=1)
-    >>> result = compare(Studies({"a": one, "b": one}), AnalysisPlan(n_permutations=99))
+    >>> study = simulate(facts=40, relations=2, templates=4, seed=1)
+    >>> result = compare_models(Studies({"a": study, "b": study}), AnalysisPlan(n_permutations=99))
     >>> {test.name: test.estimate for test in result.tests()}
     {'κ, b − a': 0.0, 'D, b − a': 0.0, 'K_I(k₀), b − a': 0.0, 'share known, b − a': 0.0}
     """
-    found = _Comparison(studies, plan or AnalysisPlan())
+    comparison = _Comparison(studies, plan or AnalysisPlan())
     first = next(iter(studies))
     n_facts, n_queries = studies.facts.sizes["fact"], studies.queries.sizes["query"]
     return StudyResult(
         title=f"{', '.join(studies.models)} compared",
         model=f"{counted(len(studies), 'model')}: {', '.join(studies.models)}",
         facts=f"{words(first.attrs.get('facts', 'unnamed facts'))} "
-        f"({counted(n_facts, 'fact')} and {n_queries:,} queries that all models were asked)",
-        questions=(found.question(),),
+        f"({counted(n_facts, 'fact')} and {counted(n_queries, 'query')} that all models were asked)",
+        questions=(comparison.question(),),
         provenance={
             **{f"store fingerprint, {model}": studies[model].fingerprint for model in studies.models},
-            "knowledge neurons": f"{found.plan.method}, threshold {found.plan.threshold:g}",
-            PLAN_DIGEST: digest(found.plan.model_dump(mode="json")),
+            "knowledge neurons": f"{comparison.plan.method}, threshold {comparison.plan.threshold:g}",
+            PLAN_DIGEST: digest(comparison.plan.model_dump(mode="json")),
             **versions(),
         },
         counts={
@@ -82,14 +88,25 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
                 for m, s in studies.studies.items()
             },
         },
-        plan=found.plan.model_dump(mode="json"),
+        plan=comparison.plan.model_dump(mode="json"),
         synthetic=any(synthetic(study) for study in studies),
         notes=(few_models(len(studies)), *differently_extracted(studies)),
     )
 
 
 def differently_extracted(studies: Studies) -> Iterator[str]:
-    """One sentence for each setting that the stores do not share, though it bears on their neuron sets."""
+    """Describe settings that differ between the stores and affect their neuron sets.
+
+    Parameters
+    ----------
+    studies : Studies
+        The models' studies.
+
+    Yields
+    ------
+    str
+        One sentence for each such setting.
+    """
     for name in ("site", "quadrature", "steps", "answer_tokens", "dtype"):
         values = [str(study.attrs.get(name, "not recorded")) for study in studies]
         if len(set(values)) > 1:
@@ -101,13 +118,13 @@ def differently_extracted(studies: Studies) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Comparison(Measures):
-    """The measures as a question: sentence, tests, tables."""
+    """The measures as a question: an answer in words, tests and tables."""
 
     def question(self) -> Question:
         tests = tuple(
             self.test(name, first, second)
             for first, second in combinations(self.studies.models, 2)
-            for name in MEASURES
+            for name in MEASURE_SYMBOLS
         )
         corrected = correct(tests, family="models compared", alpha=self.plan.alpha)
         return Question(
@@ -136,8 +153,10 @@ class _Comparison(Measures):
             for model in models
         )
         held = [test.name for test in tests if test.verdict == "holds"]
-        told = f"Differences that hold: {', '.join(held)}." if held else "No difference between them holds."
-        return f"{each}. {told} {few_models(len(models))}"
+        verdict = (
+            f"Differences that hold: {', '.join(held)}." if held else "No difference between them holds."
+        )
+        return f"{each}. {verdict} {few_models(len(models))}"
 
     def model_table(self) -> Table:
         rows = []
@@ -179,10 +198,10 @@ class _Comparison(Measures):
         )
 
     def difference_table(self, tests: tuple[TestResult, ...]) -> Table:
-        pairs = [(a, b, name) for a, b in combinations(self.studies.models, 2) for name in MEASURES]
+        pairs = [(a, b, name) for a, b in combinations(self.studies.models, 2) for name in MEASURE_SYMBOLS]
         rows = [
             {
-                "measure": MEASURES[name],
+                "measure": MEASURE_SYMBOLS[name],
                 "models": f"{second} − {first}",
                 "difference": test.estimate,
                 "difference_low": test.interval.low if test.interval else np.nan,

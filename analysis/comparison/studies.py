@@ -1,7 +1,7 @@
-"""Several studies on what all of them were asked: the facts and queries that models can be compared on.
+"""Several studies on the facts and queries that all of their models were asked.
 
-Neurons of different networks have nothing in common but their number, so neuron sets stay apart, one
-:class:`~qloc.neurons.NeuronSets` a model; what is per fact or per query goes along a dimension ``model``.
+Neuron numbers of different networks are unrelated, so each model keeps its own
+:class:`~qloc.neurons.NeuronSets`; values of facts and queries are stacked along a dimension ``model``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from qloc.neurons import NeuronSets
 from qloc.vocabulary import FACT, QUERY
 
 MODEL = "model"
-"""The dimension along which studies lie."""
+"""Dimension along which values of several models are stacked."""
 
 FactKey = tuple[str, ...]
+"""Relation, subject, object, feature, template, prompt and a number: what identifies a query in any study."""
 
 _OF_FACT = ("relation", "subject", "object", "feature")
 _OF_QUERY = ("template", "prompt")
@@ -41,14 +42,15 @@ class Studies:
 
     Attributes
     ----------
-    studies : name of the model → Study, two at least.
+    studies : mapping of str to Study
+        Studies by the name of their model; at least two, with a query in common.
 
     Examples
     --------
     >>> from qloc.simulation.simulate import simulate
-    >>> one = simulate(facts=12, relations=2, templates=3, seed=1)
-    >>> both = Studies({"early": one, "late": one})
-    >>> both.queries.sizes["model"], both.queries.sizes["query"] == one.queries.sizes["query"]
+    >>> study = simulate(facts=12, relations=2, templates=3, seed=1)
+    >>> both = Studies({"early": study, "late": study})
+    >>> both.queries.sizes["model"], both.queries.sizes["query"] == study.queries.sizes["query"]
     (2, True)
     """
 
@@ -79,7 +81,7 @@ class Studies:
 
     @cached_property
     def rows(self) -> tuple[Ints, ...]:
-        """Of each study, where the common queries are: int64, (query,), in the first study's order."""
+        """Rows of the common queries in each study: int64, shape (query,), in the first study's order."""
         keys = [_keys(study) for study in self]
         places = [{key: row for row, key in enumerate(of_study)} for of_study in keys]
         common = [key for key in keys[0] if all(key in place for place in places[1:])]
@@ -87,7 +89,7 @@ class Studies:
 
     @cached_property
     def fact_rows(self) -> tuple[Ints, ...]:
-        """Of each study, where the common facts are: int64, (fact,)."""
+        """Rows of the common facts in each study: int64, shape (fact,)."""
         first = np.unique(self.fact_of_query, return_index=True)[1]
         return tuple(
             study.column("queries", "fact").astype(np.int64)[rows][first]
@@ -96,7 +98,7 @@ class Studies:
 
     @cached_property
     def fact_of_query(self) -> Ints:
-        """The common fact that each common query asks for: int64, (query,)."""
+        """The common fact that each common query asks for: int64, shape (query,)."""
         fact = next(iter(self)).column("queries", "fact").astype(np.int64)[self.rows[0]]
         return np.unique(fact, return_inverse=True)[1].astype(np.int64)
 
@@ -152,37 +154,62 @@ class Studies:
 
     @property
     def known_by_all(self) -> NDArray[np.bool_]:
-        """Which common queries every model knows: bool, (query,)."""
+        """Whether every model knows a common query: bool, shape (query,)."""
         return np.asarray(self.queries["known"].values.all(axis=0))
 
     def neurons(self, method: str = "ig", threshold: float | None = None) -> dict[str, NeuronSets]:
-        """Each model's knowledge neurons of the common queries; ``known`` is known by every model.
+        """Select each model's knowledge neurons of the common queries.
+
+        Parameters
+        ----------
+        method : str, default "ig"
+            An attribution method that every store has.
+        threshold : float, optional
+            As for :meth:`qloc.analysis.inputs.study.Study.neurons`.
+
+        Returns
+        -------
+        dict of str to NeuronSets
+            Sets by model, all over the same queries; ``known`` means known by every model.
 
         Raises
         ------
-        InputError : a store without the method. FloorError : a threshold below a store's floor.
+        InputError
+            A store does not have the method.
+        FloorError
+            The threshold is below a store's floor.
         """
-        found = {}
+        by_model = {}
         for (model, study), rows, facts in zip(self.studies.items(), self.rows, self.fact_rows, strict=True):
             sets = study.neurons(method, threshold)
             columns = {name: column[rows] for name, column in sets.queries.items()}
             columns |= {"fact": self.fact_of_query, "known": self.known_by_all}
-            found[model] = replace(
+            by_model[model] = replace(
                 sets,
                 member=sparse.csr_array(sets.member[rows]),
                 queries=columns,
                 facts={name: column[facts] for name, column in sets.facts.items()},
             )
-        return found
+        return by_model
 
     def consistency(
         self, method: str = "ig", threshold: float | None = None, *, known: bool = True
     ) -> xr.Dataset:
-        """:func:`qloc.consistency` of each model over the common queries, along ``model``.
+        """Return :func:`qloc.consistency` of each model over the common queries.
 
         Parameters
         ----------
-        known : over the queries that every model knows (headline); else over all common ones.
+        method : str, default "ig"
+            An attribution method that every store has.
+        threshold : float, optional
+            As for :meth:`qloc.analysis.inputs.study.Study.neurons`.
+        known : bool, default True
+            Use only queries that every model knows (headline); else all common ones.
+
+        Returns
+        -------
+        xarray.Dataset
+            Scores of each fact, along (model, fact).
         """
         sets = self.neurons(method, threshold)
         scores = [consistency(of_model, known=known).drop_attrs() for of_model in sets.values()]
@@ -198,24 +225,32 @@ class Studies:
 
 
 def _keys(study: Study) -> list[FactKey]:
-    """What makes each query the same one in another study; a key that repeats gets its number."""
+    """Return the key of each query; the number at its end tells repetitions of a key apart."""
     fact = study.column("queries", "fact")
     of_fact = [study.column("facts", name)[fact] for name in _OF_FACT if name in study.facts]
     of_query = [study.column("queries", name) for name in _OF_QUERY]
     seen: dict[FactKey, int] = {}
-    found = []
+    keys = []
     for key in zip(*(map(str, column) for column in (*of_fact, *of_query)), strict=True):
         seen[key] = seen.get(key, 0) + 1
-        found.append((*key, str(seen[key])))
-    return found
+        keys.append((*key, str(seen[key])))
+    return keys
 
 
 def named(studies: Sequence[Study], places: Sequence[str]) -> Studies:
-    """Studies under their models' names; under their stores' where those are not distinct.
+    """Name studies by their models, or by their stores where the models' names are not distinct.
 
     Parameters
     ----------
-    places : what each store is called, such as ``step1000``.
+    studies : sequence of Study
+        Two at least.
+    places : sequence of str
+        Name of each store, such as ``step1000``; a number is added where these are not distinct either.
+
+    Returns
+    -------
+    Studies
+        The studies under distinct names, in the same order.
     """
     names = [model_name(study) for study in studies]
     if len(set(names)) < len(names):
@@ -226,6 +261,17 @@ def named(studies: Sequence[Study], places: Sequence[str]) -> Studies:
 
 
 def model_name(study: Study) -> str:
-    """The model with its revision, such as ``EleutherAI/pythia-70m@step1000``."""
+    """Return the name of a study's model, with its revision.
+
+    Parameters
+    ----------
+    study : Study
+        Its attributes ``model`` and ``revision`` are read.
+
+    Returns
+    -------
+    str
+        Such as ``EleutherAI/pythia-70m@step1000``; without a revision, the name alone.
+    """
     name, revision = str(study.attrs.get("model", "model")), str(study.attrs.get("revision") or "")
     return f"{name}@{revision}" if revision else name

@@ -10,12 +10,13 @@ import numpy as np
 from qloc.analysis.editing.outcomes import EditOutcomes, On
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
-from qloc.analysis.inference.paired import MARGIN, paired_p, paired_test
+from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, paired_p, paired_test
 from qloc.analysis.inference.slope_test import slope_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
+from qloc.streams import Stream
 
 Better = Literal["own_top", "union_top"]
 UPDATE: Final = "update"
@@ -46,7 +47,7 @@ def edit_against_matched(
     *,
     operation: Literal["erase", "update"] = "update",
     known: bool = True,
-    margin: float = MARGIN,
+    margin: float = LOG_ODDS_MARGIN,
     n_permutations: int = 999,
     confidence: float = 0.95,
     alpha: float = 0.05,
@@ -72,7 +73,7 @@ def edit_against_matched(
 
 
 def matched_test(
-    edited: EditOutcomes, operation: str, draws: Draws, *, margin: float = MARGIN, store: str = ""
+    edited: EditOutcomes, operation: str, draws: Draws, *, margin: float = LOG_ODDS_MARGIN, store: str = ""
 ) -> TestResult:
     """The same of outcomes at hand."""
     on: On = "edited" if operation == "erase" else "held_out"
@@ -90,7 +91,7 @@ def matched_test(
         margin=margin,
         n_queries=int(edited.on[on].sum()),
         store=store,
-        stream=90 + list(AGAINST_MATCHED).index(operation),
+        stream=Stream.ERASE_AGAINST_MATCHED if operation == "erase" else Stream.UPDATE_AGAINST_MATCHED,
     )
 
 
@@ -99,7 +100,7 @@ def cas_at_equal_budget(
     *,
     against: Better = "own_top",
     known: bool = True,
-    margin: float = MARGIN,
+    margin: float = LOG_ODDS_MARGIN,
     n_permutations: int = 999,
     confidence: float = 0.95,
     alpha: float = 0.05,
@@ -129,7 +130,7 @@ def cas_at_equal_budget(
 
 
 def budget_test(
-    edited: EditOutcomes, against: Better, draws: Draws, *, margin: float = MARGIN, store: str = ""
+    edited: EditOutcomes, against: Better, draws: Draws, *, margin: float = LOG_ODDS_MARGIN, store: str = ""
 ) -> TestResult:
     """The same of outcomes at hand."""
     first, second = (edited.moved(UPDATE, name, "held_out") for name in ("cas_top", against))
@@ -148,7 +149,7 @@ def budget_test(
         n_queries=int(edited.on["held_out"].sum()),
         checks=(*_gains(first, second), *checks),
         store=store,
-        stream=92 + list(AT_EQUAL_BUDGET).index(against),
+        stream=Stream.CAS_AGAINST_OWN_TOP if against == "own_top" else Stream.CAS_AGAINST_UNION_TOP,
     )
     return _if_it_carries(test, first, edited, draws)
 

@@ -16,19 +16,31 @@ from qloc.arrays import Floats, Ints
 
 
 def cluster_variance(values: Floats, clusters: tuple[Ints, ...]) -> float:
-    """Variance of a mean under one- or two-way clustering.
+    """Return the variance of a mean under one- or two-way clustering.
 
     With e_i = x_i − x̄ and V(c) = G/(G − 1) Σ_g (Σ_{i in g} e_i)² / n² for G clusters: V(c) one-way, and
     V(c_1) + V(c_2) − V(c_1 ∩ c_2) two-way, but no less than V(c_1).
 
     Parameters
     ----------
-    values : float64, (n,)
-    clusters : int64, (n,), one or two ways, each with two clusters at least.
+    values : float64 ndarray, shape (n,)
+        Values without NaN.
+    clusters : tuple of int64 ndarray, shape (n,) each
+        One or two ways of clustering, as codes; each with at least two clusters.
+
+    Returns
+    -------
+    float
+        Variance of the mean, in the squared unit of ``values``.
 
     References
     ----------
     Cameron, Gelbach & Miller 2011, "Robust inference with multiway clustering", eq. 2.11.
+
+    Examples
+    --------
+    >>> cluster_variance(np.array([1.0, 2.0, 3.0]), (np.arange(3),))  # s²/n = 1/3
+    0.3333333333333333
     """
     first = _one_way(values, clusters[0])
     if len(clusters) == 1:
@@ -46,17 +58,25 @@ def _one_way(values: Floats, code: Ints) -> float:
 def cluster_intervals(
     values: Floats, clusters: tuple[Ints, ...], *, confidence: float = 0.95
 ) -> tuple[Floats, Floats, list[str]]:
-    """Intervals of the means of columns: mean ± t(G − 1) √V, G the number of clusters of the first way.
+    """Return intervals of the means of columns: mean ± t(G − 1) √V.
+
+    V is :func:`cluster_variance` and G the smaller of the numbers of clusters of both ways.
 
     Parameters
     ----------
-    values : float64, (n, column); NaN left out, column by column.
-    clusters : int64, (n,) each, the coarser way first; ways with one cluster are left out.
+    values : float64 ndarray, shape (n, column)
+        NaN is left out, column by column.
+    clusters : tuple of int64 ndarray, shape (n,) each
+        One or two ways of clustering, the coarser way first; ways with one cluster are left out.
+    confidence : float, default 0.95
+        Confidence level, within (0, 1).
 
     Returns
     -------
-    low, high : float64, (column,); NaN where no way has two clusters.
-    method : in words, for each column.
+    low, high : float64 ndarray, shape (column,)
+        Ends of the intervals; NaN where no way has two clusters.
+    methods : list of str
+        How each interval was made, in words.
     """
     ends = np.full((2, values.shape[1]), np.nan)
     methods = []
@@ -78,12 +98,26 @@ def cluster_intervals(
 def cluster_interval(
     values: Floats, clusters: tuple[Ints, ...], *, confidence: float = 0.95
 ) -> Interval | None:
-    """The interval of one mean; None where no way has two clusters.
+    """Return the interval of one mean.
+
+    Parameters
+    ----------
+    values : float64 ndarray, shape (n,)
+        NaN is left out.
+    clusters : tuple of int64 ndarray, shape (n,) each
+        As for :func:`cluster_intervals`.
+    confidence : float, default 0.95
+        Confidence level, within (0, 1).
+
+    Returns
+    -------
+    Interval or None
+        None where no way has two clusters.
 
     Examples
     --------
-    >>> found = cluster_interval(np.array([1.0, 2.0, 3.0]), (np.arange(3),))
-    >>> round(found.low, 2), round(found.high, 2), found.method
+    >>> interval = cluster_interval(np.array([1.0, 2.0, 3.0]), (np.arange(3),))
+    >>> round(interval.low, 2), round(interval.high, 2), interval.method
     (-0.48, 4.48, 'one-way cluster-robust over 3 clusters, t(2)')
     """
     low, high, methods = cluster_intervals(values[:, None], clusters, confidence=confidence)

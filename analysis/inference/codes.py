@@ -1,8 +1,4 @@
-"""Labels as codes, and counts of neurons by group: the sparse products behind every score.
-
-A group's *counts* are a sparse (group, neuron) matrix: in how many of the group's sets each neuron is. Sums
-of squares of counts give the overlap of all pairs of sets at once: Σ_n c_n² = Σ_i Σ_j |N_i ∩ N_j|.
-"""
+"""Labels as codes: integers that number the groups of facts, from 0, in the sorted order of their labels."""
 
 from __future__ import annotations
 
@@ -19,31 +15,64 @@ def codes(*columns: NDArray[Any]) -> Ints:
 
     Parameters
     ----------
-    columns : (n,) each; one at least.
+    *columns : ndarray, shape (n,) each
+        Labels of any type that sorts; one column at least.
 
     Returns
     -------
-    int64, (n,)
+    int64 ndarray, shape (n,)
+        Equal where all columns are equal; every number below the largest is used.
 
     Examples
     --------
     >>> codes(np.array(["b", "a", "b"]), np.array([1, 1, 2])).tolist()
     [1, 0, 2]
     """
-    out = np.unique(columns[0], return_inverse=True)[1].astype(np.int64)
+    code = np.unique(columns[0], return_inverse=True)[1].astype(np.int64)
     for column in columns[1:]:
         inner = np.unique(column, return_inverse=True)[1]
-        out = np.unique(out * (int(inner.max(initial=0)) + 1) + inner, return_inverse=True)[1].astype(
-            np.int64
-        )
-    return out
+        combined = code * (int(inner.max(initial=0)) + 1) + inner
+        code = np.unique(combined, return_inverse=True)[1].astype(np.int64)
+    return code
 
 
 def n_codes(code: NDArray[np.integer[Any]]) -> int:
-    """Number of codes that count from 0."""
+    """Return the number of groups.
+
+    Parameters
+    ----------
+    code : integer ndarray, shape (n,)
+        Codes that count from 0.
+
+    Returns
+    -------
+    int
+        0 without members.
+
+    Examples
+    --------
+    >>> n_codes(np.array([1, 0, 2, 1]))
+    3
+    """
     return int(code.max(initial=-1)) + 1
 
 
 def sizes_of(code: Ints) -> Ints:
-    """Number of members of the group that each member is in: int64, (n,)."""
+    """Return, for each member, the size of its group.
+
+    Parameters
+    ----------
+    code : int64 ndarray, shape (n,)
+        Codes that count from 0.
+
+    Returns
+    -------
+    int64 ndarray, shape (n,)
+        How many members have the member's own code.
+
+    Examples
+    --------
+    >>> sizes_of(np.array([1, 0, 1])).tolist()
+    [2, 1, 2]
+    """
     return np.bincount(code)[code] if len(code) else np.zeros(0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""How much a test draws, and from which seed."""
+"""How much a test draws at random, at which levels, and from which seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,29 @@ from typing import Final
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """How much is drawn, and from which seed; as in an analysis plan."""
+    """Random draws and levels of a test; the defaults are those of an analysis plan.
+
+    A test reads the fields that it needs: one that permutes reads ``n_permutations``, a regression reads
+    ``n_bootstrap``. Results store ``alpha`` and ``seed``, and name the number of draws in ``method``.
+
+    Attributes
+    ----------
+    n_permutations : int, default 999
+        Random permutations or sign flips, at least 1. The smallest possible p is 1/(n_permutations + 1).
+    n_bootstrap : int, default 999
+        Bootstrap resamples, at least 1.
+    confidence : float, default 0.95
+        Confidence level of every interval, within (0, 1).
+    alpha : float, default 0.05
+        Significance level, within (0, 1): a test holds where its p is at most ``alpha``.
+    seed : int, default 0
+        Seed of every random draw, not negative. Equal seeds give equal results.
+
+    Examples
+    --------
+    >>> Draws(n_permutations=99, seed=7)
+    Draws(n_permutations=99, n_bootstrap=999, confidence=0.95, alpha=0.05, seed=7)
+    """
 
     n_permutations: int = 999
     n_bootstrap: int = 999
@@ -18,4 +40,4 @@ class Draws:
 
 
 DRAWS: Final = Draws()
-"""What a test draws where nobody says otherwise."""
+"""The draws of a test whose caller gives none."""

@@ -19,14 +19,25 @@ def rank_biserial(
     *,
     confidence: float = 0.95,
 ) -> EffectSize:
-    """Matched-pairs rank-biserial correlation, (R₊ − R₋)/(R₊ + R₋), R± the rank sums of |x| by sign.
+    """Return the matched-pairs rank-biserial correlation, (R₊ − R₋)/(R₊ + R₋).
 
-    The interval is cluster-robust, ranks held fixed.
+    R₊ and R₋ are the sums of the ranks of |x| over positive and negative differences. The interval is
+    cluster-robust, with the ranks held fixed, and clipped to [−1, 1].
 
     Parameters
     ----------
-    effects : float64, (n,), paired differences; NaN and zeros left out.
-    clusters : int64, (n,) each.
+    effects : float64 ndarray, shape (n,)
+        Paired differences; NaN and zeros are left out.
+    clusters : tuple of int64 ndarray, shape (n,) each
+        One or two ways of clustering, as for
+        :func:`qloc.analysis.inference.cluster_intervals.cluster_interval`.
+    confidence : float, default 0.95
+        Confidence level of the interval, within (0, 1).
+
+    Returns
+    -------
+    EffectSize
+        Value within [−1, 1], NaN where no difference is left; no interval with fewer than two clusters.
 
     References
     ----------
@@ -51,7 +62,7 @@ def rank_biserial(
 
 
 def _clipped(interval: Interval | None) -> Interval | None:
-    """The same within [−1, 1], which bounds a correlation."""
+    """Clip an interval to [−1, 1], the range of a correlation."""
     if interval is None:
         return None
     low, high = (float(np.clip(end, -1, 1)) for end in (interval.low, interval.high))
@@ -59,9 +70,17 @@ def _clipped(interval: Interval | None) -> Interval | None:
 
 
 def hedges_g(first: Floats, second: Floats) -> float:
-    """Hedges' g, (x̄ − ȳ)/s_pooled · (1 − 3/(4ν − 1)), ν = n_x + n_y − 2.
+    """Return Hedges' g, (x̄ − ȳ)/s_pooled · (1 − 3/(4ν − 1)), ν = n_x + n_y − 2.
 
-    NaN with fewer than two in a group, or without spread.
+    Parameters
+    ----------
+    first, second : float64 ndarray, shape (n_x,) and (n_y,)
+        Values of two independent groups, without NaN.
+
+    Returns
+    -------
+    float
+        In pooled standard deviations; NaN with fewer than two values in a group, or without spread.
 
     References
     ----------
@@ -83,13 +102,31 @@ def hedges_g(first: Floats, second: Floats) -> float:
 
 
 def hedges_g_interval(first: Floats, second: Floats, confidence: float = 0.95) -> Interval | None:
-    """Large-sample interval of Hedges' g: g ± z √((n + m)/(nm) + g²/(2(n + m))).
+    """Return the large-sample interval of Hedges' g: g ± z √((n + m)/(nm) + g²/(2(n + m))).
 
-    None where g is not defined. Facts are taken for independent.
+    Facts are treated as independent.
+
+    Parameters
+    ----------
+    first, second : float64 ndarray, shape (n,) and (m,)
+        As for :func:`hedges_g`.
+    confidence : float, default 0.95
+        Confidence level, within (0, 1).
+
+    Returns
+    -------
+    Interval or None
+        None where g is not defined.
 
     References
     ----------
     Hedges & Olkin 1985, *Statistical methods for meta-analysis*, ch. 5, eq. 14.
+
+    Examples
+    --------
+    >>> interval = hedges_g_interval(np.array([1.0, 2, 3]), np.array([2.0, 3, 4]))
+    >>> round(interval.low, 2), round(interval.high, 2)
+    (-2.46, 0.86)
     """
     g, n, m = hedges_g(first, second), len(first), len(second)
     if np.isnan(g):
@@ -107,12 +144,24 @@ def odds_ratio(
     *,
     confidence: float = 0.95,
 ) -> EffectSize:
-    """Odds ratio of two labels of the same facts, half a fact added to each cell; cluster-robust interval.
+    """Return the odds ratio of two labels of the same facts, with a cluster-robust interval.
+
+    Half a fact is added to each cell of the two-by-two table, so that the ratio is always defined.
 
     Parameters
     ----------
-    first, second : bool, (n,)
-    clusters : int64, (n,) each.
+    first, second : bool ndarray, shape (n,)
+        Two labels of each fact.
+    clusters : tuple of int64 ndarray, shape (n,) each
+        One or two ways of clustering, as for
+        :func:`qloc.analysis.inference.cluster_intervals.cluster_interval`.
+    confidence : float, default 0.95
+        Confidence level of the interval, within (0, 1).
+
+    Returns
+    -------
+    EffectSize
+        Odds ratio, 1 where the labels are independent; no interval with fewer than two clusters.
 
     References
     ----------

@@ -1,4 +1,7 @@
-"""Equivalence: that a difference is within a margin fixed beforehand, which failing to reject never shows."""
+"""Equivalence tests: whether a difference lies within a margin that was fixed beforehand.
+
+A test that fails to reject never shows that there is no difference; two one-sided tests can.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,23 @@ from qloc.arrays import Floats, Ints
 
 
 def tost_p(estimate: float, error: float, freedom: float, margin: float) -> float:
-    """P of two one-sided t-tests: the larger of those against −margin and +margin.
+    """Return p of two one-sided t-tests: the larger of those against −margin and +margin.
 
     Parameters
     ----------
-    estimate, error : of the difference, and its standard error.
-    margin : > 0, in the unit of ``estimate``, chosen before looking.
+    estimate : float
+        The estimated difference.
+    error : float
+        Standard error of the estimate.
+    freedom : float
+        Degrees of freedom of t, above 0.
+    margin : float
+        Largest difference that counts as none, above 0, in the unit of ``estimate``; chosen before looking.
 
     Returns
     -------
-    float : small where the difference is shown to lie within ±margin; NaN where the error is not defined.
+    float
+        Small where the difference is shown to lie within ±margin; NaN where the error is 0 or NaN.
 
     References
     ----------
@@ -41,12 +51,27 @@ def tost_p(estimate: float, error: float, freedom: float, margin: float) -> floa
 
 
 def mean_tost_p(effects: Floats, clusters: tuple[Ints, ...], margin: float) -> float:
-    """The same for a mean of paired effects, cluster-robust: NaN where no way has two clusters.
+    """Return p of two one-sided t-tests of a mean, with a cluster-robust error.
 
     Parameters
     ----------
-    effects : float64, (n,); NaN left out.
-    clusters : int64, (n,) each, as for :func:`qloc.analysis.inference.cluster_intervals.cluster_interval`.
+    effects : float64 ndarray, shape (n,)
+        Paired differences; NaN is left out.
+    clusters : tuple of int64 ndarray, shape (n,) each
+        One or two ways of clustering, as for
+        :func:`qloc.analysis.inference.cluster_intervals.cluster_interval`.
+    margin : float
+        Largest mean that counts as none, above 0.
+
+    Returns
+    -------
+    float
+        As :func:`tost_p`; NaN where no way has two clusters.
+
+    Examples
+    --------
+    >>> round(mean_tost_p(np.array([0.01, -0.01, 0.02, 0.0]), (np.arange(4),), 0.1), 4)
+    0.0003
     """
     keep = ~np.isnan(effects)
     ways = tuple(distinct([codes(code[keep]) for code in clusters])) if keep.any() else ()

@@ -1,4 +1,4 @@
-"""Means of what is defined, of all values or by group."""
+"""Means that leave undefined values out: of one array, or by group."""
 
 from __future__ import annotations
 
@@ -11,14 +11,44 @@ from qloc.arrays import Floats
 
 
 def mean(values: NDArray[Any]) -> float:
-    """Mean of what is defined; NaN where nothing is."""
-    found = np.asarray(values, dtype=np.float64)
-    found = found[~np.isnan(found)]
-    return float(found.mean()) if len(found) else float("nan")
+    """Return the mean of the values that are defined.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        Numbers; NaN is left out.
+
+    Returns
+    -------
+    float
+        NaN where no value is defined.
+
+    Examples
+    --------
+    >>> mean(np.array([1.0, np.nan, 4.0]))
+    2.5
+    """
+    defined = np.asarray(values, dtype=np.float64)
+    defined = defined[~np.isnan(defined)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def mean_by(values: Floats, group: NDArray[np.integer], n: int) -> Floats:
-    """Mean of the values of each group, NaN where it has none: float64, (group,).
+    """Return the mean of each group's values.
+
+    Parameters
+    ----------
+    values : float64 ndarray, shape (n_values,)
+        A NaN makes its group's mean NaN.
+    group : integer ndarray, shape (n_values,)
+        Each value's group, from 0 to ``n`` − 1.
+    n : int
+        Number of groups.
+
+    Returns
+    -------
+    float64 ndarray, shape (n,)
+        NaN for a group without values.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Paired effects: two changes to the same queries, compared fact by fact.
+"""Paired tests: two changes to the same queries, compared fact by fact.
 
-Effects are in log-odds, averaged over a fact's queries; signs of whole clusters are flipped for p.
+Effects are averaged over a fact's queries, mostly in log-odds; p flips the signs of whole clusters of facts.
 """
 
 from __future__ import annotations
@@ -13,27 +13,43 @@ from scipy import stats
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.codes import codes, n_codes
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.resampling import Alternative, sign_flip_p
 from qloc.analysis.inference.shared_answers import crossed, crossed_error
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats, Ints
+from qloc.rounding import fixed, number
+from qloc.streams import Stream
 
-MARGIN: Final = 0.1
-"""Difference in log-odds, nats, that counts as none."""
+LOG_ODDS_MARGIN: Final = 0.1
+"""Difference in log-odds, in nats, up to which two changes count as equal."""
 
-THESE_ALONE: Final = "With so few relations p speaks for these alone, the interval for new ones."
+THESE_ALONE: Final = (
+    "With so few relations, p holds for these relations only; the interval is for new relations."
+)
+"""Caveat of a test with fewer relations than flips of whole relations need."""
 
 _CLOSEST: Final = -(2.0**-24)
-"""The log-probability next to 0 that float32 tells from it: log-odds end at 16.6."""
+"""The largest log-probability that float32 distinguishes from 0: log-odds are at most 16.6."""
 
 
 def log_odds(log_p: NDArray[np.floating]) -> Floats:
-    """Log-odds of probabilities, log P − log(1 − P), of log P in nats: float64, of the same shape.
+    """Return the log-odds of probabilities, log P − log(1 − P).
 
-    P is stored in float32: what is nearer to 1 than 2⁻²⁴ is taken for that, so that log-odds stay finite.
+    P is stored in float32. Probabilities nearer to 1 than 2⁻²⁴ count as 1 − 2⁻²⁴, so that log-odds are
+    finite.
+
+    Parameters
+    ----------
+    log_p : floating ndarray
+        Natural logarithms of probabilities, in nats; of any shape.
+
+    Returns
+    -------
+    float64 ndarray
+        Log-odds in nats, of the shape of ``log_p``; NaN where it is NaN.
 
     Examples
     --------
@@ -45,7 +61,19 @@ def log_odds(log_p: NDArray[np.floating]) -> Floats:
 
 
 def too_few(n_relations: int, level: float = 0.05) -> bool:
-    """Whether no flip of so many whole relations can reach a two-sided p ≤ ``level``: 2^(1 − G) > level.
+    """Return whether no flip of whole relations can reach a two-sided p ≤ ``level``: 2^(1 − G) > level.
+
+    Parameters
+    ----------
+    n_relations : int
+        Number of relations G.
+    level : float, default 0.05
+        Level that p must be able to reach, within (0, 1).
+
+    Returns
+    -------
+    bool
+        True for fewer than six relations at 5%.
 
     Examples
     --------
@@ -56,10 +84,29 @@ def too_few(n_relations: int, level: float = 0.05) -> bool:
 
 
 def flip_clusters(relation: Ints, answer: Ints, level: float = 0.05) -> tuple[Ints, str]:
-    """What signs are flipped by, and that in words: relations; where they are too few, answers within them.
+    """Return the clusters whose signs are flipped: relations or, where too few, answers within them.
 
-    Too few for any flip of whole relations to reach ``level`` (:func:`too_few`): under six for one test at
-    5%. Flips of answers within relations speak for these relations only.
+    Relations are too few where no flip of whole relations can reach ``level`` (:func:`too_few`). The p of
+    flips of answers within relations holds for these relations only.
+
+    Parameters
+    ----------
+    relation, answer : int64 ndarray, shape (fact,)
+        Relation and answer of each fact.
+    level : float, default 0.05
+        Level that p must be able to reach, within (0, 1).
+
+    Returns
+    -------
+    clusters : int64 ndarray, shape (fact,)
+        Each fact's cluster.
+    words : str
+        What is flipped, for the ``method`` of a result.
+
+    Examples
+    --------
+    >>> flip_clusters(np.arange(6), np.zeros(6, dtype=int))[1]
+    'signs of whole relations flipped (6)'
     """
     n = len(np.unique(relation))
     if not too_few(n, level):
@@ -80,17 +127,36 @@ def paired_p(
     alternative: Alternative = "greater",
     level: float = 0.05,
 ) -> tuple[float, str]:
-    """P of a mean paired effect, and how it was made.
+    """Return p of a mean paired effect, by flips of the clusters that :func:`flip_clusters` chooses.
 
-    Signs of :func:`flip_clusters` are flipped. Flips of relations do not know of answers that several
-    relations have: with such answers p is no less than that of flips of whole answers, where these are not
-    too few, and than that of the two-way cluster-robust t.
+    Flips of relations ignore that several relations may share an answer. Where they do, p is no less than
+    that of flips of whole answers (if these are enough) and than that of the two-way cluster-robust t.
 
     Parameters
     ----------
-    x : float64, (fact,), without NaN.
-    clusters : relation and answer of each fact.
-    level : p that must be in reach: α over the number of tests that are corrected together.
+    x : float64 ndarray, shape (fact,)
+        Effects without NaN.
+    clusters : tuple of int64 ndarray, shape (fact,) each
+        Relation and answer of each fact.
+    n_permutations : int
+        Number of random flips, where they are not enumerated.
+    rng : numpy.random.Generator
+        Source of the flips.
+    alternative : {"greater", "two-sided"}, default "greater"
+        Against a mean above 0, or one that is not 0.
+    level : float, default 0.05
+        Level that p must be able to reach: α divided by the number of tests that are corrected together.
+
+    Returns
+    -------
+    p : float
+        NaN with fewer than two clusters.
+    words : str
+        How p was made, for the ``method`` of a result.
+
+    References
+    ----------
+    docs/statistics.md#what-is-flipped
     """
     relation, answer = clusters
     flipped, words = flip_clusters(relation, answer, level)
@@ -107,7 +173,7 @@ def paired_p(
     mean = float(x.mean())
     t = mean / error if error > 0 else float(np.copysign(np.inf, mean)) if mean else 0.0
     crossing = stats.t.sf(t, freedom) if alternative == "greater" else 2 * stats.t.sf(abs(t), freedom)
-    words += f"; answers cross relations: p no less than of the two-way cluster-robust t({freedom:.1f})"
+    words += f"; answers cross relations: p no less than of the two-way cluster-robust t({fixed(freedom, 1)})"
     return max(p, float(crossing)), words
 
 
@@ -118,49 +184,75 @@ def paired_test(
     name: str,
     question: str,
     estimand: str,
-    draws: Draws,
-    margin: float = MARGIN,
+    draws: Draws = DRAWS,
+    margin: float = LOG_ODDS_MARGIN,
     n_queries: int = 0,
     checks: tuple[str, ...] = (),
     store: str = "",
-    stream: int = 70,
+    stream: Stream = Stream.PAIRED,
 ) -> TestResult:
-    """Whether a mean paired effect is above 0: signs of whole clusters flipped, one-sided.
+    """Test whether a mean paired effect is above 0, by flipping signs of whole clusters, one-sided.
 
-    Where it is not shown to be, two one-sided t-tests may show that it is within ±``margin``.
+    Where p does not show that, two one-sided t-tests may show that the mean is within ±``margin``.
 
     Parameters
     ----------
-    effects : float64, (fact,), oriented so that the hypothesis says > 0; NaN where a fact has none.
-    clusters : relation and answer of each fact: :func:`flip_clusters` says which are flipped; the interval is
+    effects : float64 ndarray, shape (fact,)
+        Effects, oriented so that the hypothesis says > 0; NaN where a fact has none.
+    clusters : tuple of int64 ndarray, shape (fact,) each
+        Relation and answer of each fact. :func:`flip_clusters` chooses what is flipped; the interval is
         robust to both.
-    n_queries : behind the effects.
-    stream : number of the test's own random draws.
+    name : str
+        Short name of the test, such as ``H5a``.
+    question : str
+        What is asked, in one line.
+    estimand : str
+        What the mean estimates, in words.
+    draws : Draws, optional
+        ``n_permutations``, ``confidence``, ``alpha`` and ``seed`` are used.
+    margin : float, default 0.1
+        Largest mean that counts as no effect, in the unit of ``effects``.
+    n_queries : int, default 0
+        Number of queries behind the effects; 0 leaves it out of the result.
+    checks : tuple of str, optional
+        Caveats to be stored with the result, one sentence each.
+    store : str, optional
+        Fingerprint of the store.
+    stream : Stream, default Stream.PAIRED
+        Random stream of the flips; every hypothesis has its own.
+
+    Returns
+    -------
+    TestResult
+        Exploratory, not adjusted; ``not identified`` with fewer than two clusters.
 
     References
     ----------
-    docs/statistics.md. Winkler et al. 2015, "Multi-level block permutation", NeuroImage 123, for flips of
-    whole blocks; Kerby 2014 for the effect size.
+    docs/statistics.md#what-is-flipped. Winkler et al. 2015, "Multi-level block permutation", NeuroImage 123,
+    for flips of whole blocks; Kerby 2014 for the effect size.
     """
     facts = np.flatnonzero(~np.isnan(effects))
     relation, answer = (codes(way[facts]) if len(facts) else way[:0] for way in clusters)
     n = {"relations": n_codes(relation), "facts": len(facts)} | ({"queries": n_queries} if n_queries else {})
     x = effects[facts]
-    rng = np.random.default_rng([draws.seed, stream])
     p, words = paired_p(
-        x, (relation, answer), n_permutations=draws.n_permutations, rng=rng, level=draws.alpha
+        x,
+        (relation, answer),
+        n_permutations=draws.n_permutations,
+        rng=stream.generator(draws.seed),
+        level=draws.alpha,
     )
-    none = mean_tost_p(x, (relation, answer), margin)
+    equivalence = mean_tost_p(x, (relation, answer), margin)
     if len(effects) > len(facts):
         checks = (
-            f"{len(effects) - len(facts):,} facts have no such pair of values (minimal "
+            f"{number(len(effects) - len(facts))} facts have no such pair of values (minimal "
             "pairs, facts that leak and facts without known queries among them): left out.",
             *checks,
         )
     if len(x) and too_few(n["relations"], draws.alpha):
         checks = (*checks, THESE_ALONE)
     verdict: Verdict = (
-        "holds" if p <= draws.alpha else "does not hold" if none <= draws.alpha else "undecided"
+        "holds" if p <= draws.alpha else "does not hold" if equivalence <= draws.alpha else "undecided"
     )
     return TestResult(
         name=name,
@@ -177,7 +269,7 @@ def paired_test(
         verdict="not identified" if np.isnan(p) else verdict,
         alpha=draws.alpha,
         margin=margin,
-        p_equivalence=None if np.isnan(none) else none,
+        p_equivalence=None if np.isnan(equivalence) else equivalence,
         checks=(*checks, f"Equivalence: no difference is one within ±{margin:g}."),
         seed=draws.seed,
         store=store,

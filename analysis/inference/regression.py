@@ -1,4 +1,4 @@
-"""Linear regression over facts whose errors are clustered."""
+"""Linear regression over facts whose errors are clustered, and the design matrices that it takes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,30 @@ from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.wild_bootstrap import FEW, wild_test
 from qloc.analysis.results import EffectSize, Interval
 from qloc.arrays import Floats, Ints
+from qloc.streams import Stream
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slope:
-    """One coefficient: its estimate, interval and p, and the slope in standard deviations of y for one of x.
+    """One regression coefficient with cluster-robust inference.
 
     Attributes
     ----------
-    error : cluster-robust standard error, of ``freedom`` degrees of freedom.
-    effect : standardized slope, β · s_x / s_y; None for an intercept.
-    p : two-sided; under 40 clusters the larger of the wild cluster bootstrap's and the t's.
+    estimate : float
+        The coefficient, in units of y for one unit of x.
+    error : float
+        Cluster-robust standard error.
+    freedom : int
+        Degrees of freedom of the error, G − 1 for G clusters.
+    interval : Interval
+        Interval of the coefficient.
+    effect : EffectSize or None
+        Standardized slope, β · s_x / s_y; None for a column without spread, such as an intercept.
+    p : float
+        Two-sided p of the coefficient being 0; under 40 clusters the larger of the wild cluster bootstrap's
+        and that of t(G − 1).
+    method : str
+        How interval and p were made, in words.
     """
 
     estimate: float
@@ -35,18 +48,30 @@ class Slope:
 
 
 def clustered_slopes(y: Floats, x: Floats, cluster: Ints, places: list[int], draws: Draws) -> list[Slope]:
-    """Ordinary least squares with cluster-robust inference, of the columns in ``places``.
+    """Fit ordinary least squares and return some of its coefficients with cluster-robust inference.
 
-    β = (X'X)⁻¹X'y; V = c (X'X)⁻¹ (Σ_g X_g'u_g u_g'X_g) (X'X)⁻¹ with c = G/(G − 1) · (n − 1)/(n − K);
-    intervals and p are those of t(G − 1) from 40 clusters on, and under 40 those of the wild cluster
-    bootstrap, ``draws.n_bootstrap`` resamples; where it gives no end, of t(G − 1). Under 40, p is no less
-    than that of t(G − 1) either.
+    β = (X'X)⁻¹X'y; V = c (X'X)⁻¹ (Σ_g X_g'u_g u_g'X_g) (X'X)⁻¹ with c = G/(G − 1) · (n − 1)/(n − K).
+    With 40 clusters or more, intervals and p are those of t(G − 1). With fewer, they are those of the wild
+    cluster bootstrap; p is then no less than that of t(G − 1), and an interval without an end is replaced by
+    that of t(G − 1).
 
     Parameters
     ----------
-    y : float64, (n,)
-    x : float64, (n, column), of full rank.
-    cluster : int64, (n,), two clusters at least.
+    y : float64 ndarray, shape (n,)
+        The outcome.
+    x : float64 ndarray, shape (n, column)
+        The design matrix, of full rank, with a column of ones where there is an intercept.
+    cluster : int64 ndarray, shape (n,)
+        The cluster of each observation; at least two clusters.
+    places : list of int
+        Columns of ``x`` whose coefficients are returned.
+    draws : Draws
+        ``n_bootstrap``, ``confidence`` and ``seed`` are used.
+
+    Returns
+    -------
+    list of Slope
+        In the order of ``places``.
 
     References
     ----------
@@ -57,12 +82,12 @@ def clustered_slopes(y: Floats, x: Floats, cluster: Ints, places: list[int], dra
     fit = sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": code}, use_t=True)
     ends = np.asarray(fit.conf_int(alpha=1 - draws.confidence))
     name = f"least squares, cluster-robust over {n} clusters, t({n - 1})"
-    found = []
+    slopes = []
     for place in places:
         method, p = name, float(fit.pvalues[place])
         low, high = (float(end) for end in ends[place])
         if n < FEW:
-            rng = np.random.default_rng([draws.seed, 60, place])
+            rng = Stream.SLOPES.generator(draws.seed, place)
             test = wild_test(y, x, code, place, n_resamples=draws.n_bootstrap, rng=rng)
             # The bootstrap alone rejected 6.5% with 8 clusters (docs/statistics.md).
             p = max(p, test.p()) if test else float("nan")
@@ -70,7 +95,7 @@ def clustered_slopes(y: Floats, x: Floats, cluster: Ints, places: list[int], dra
             by = f"wild cluster bootstrap over {n} clusters, {draws.n_bootstrap} resamples"
             method = f"least squares; {by}" if np.isfinite(wild).all() else f"{name}; p by {by}"
             low, high = wild if np.isfinite(wild).all() else (low, high)
-        found.append(
+        slopes.append(
             Slope(
                 estimate=float(fit.params[place]),
                 error=float(fit.bse[place]),
@@ -81,7 +106,7 @@ def clustered_slopes(y: Floats, x: Floats, cluster: Ints, places: list[int], dra
                 method=f"{method}; p no less than of t({n - 1})" if n < FEW else method,
             )
         )
-    return found
+    return slopes
 
 
 def _standardized(
@@ -96,14 +121,52 @@ def _standardized(
 
 
 def within(values: Floats, group: Ints) -> Floats:
-    """Columns less their mean in each group: what group dummies would leave (Frisch & Waugh 1933)."""
+    """Return columns less their mean in each group: the residuals of a regression on group dummies.
+
+    Parameters
+    ----------
+    values : float64 ndarray, shape (n, column)
+        The columns.
+    group : int64 ndarray, shape (n,)
+        Each row's group, from 0, none of them empty.
+
+    Returns
+    -------
+    float64 ndarray, shape (n, column)
+        Columns whose mean is 0 in each group.
+
+    References
+    ----------
+    Frisch & Waugh 1933, "Partial time regressions as compared with individual trends", Econometrica 1.
+
+    Examples
+    --------
+    >>> within(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1]))[:, 0].tolist()
+    [-1.0, 1.0, 0.0]
+    """
     n = np.bincount(group)
     means = np.stack([np.bincount(group, weights=column) for column in values.T], axis=1) / n[:, None]
     return np.asarray(values - means[group])
 
 
 def independent(x: Floats) -> list[int]:
-    """Columns that are not (nearly) a combination of those before them, in order."""
+    """Return the columns that are not (nearly) a linear combination of those before them.
+
+    Parameters
+    ----------
+    x : float64 ndarray, shape (n, column)
+        A design matrix.
+
+    Returns
+    -------
+    list of int
+        Numbers of the columns kept, in order: a design matrix of full rank.
+
+    Examples
+    --------
+    >>> independent(np.array([[1.0, 2.0, 0.0], [1.0, 2.0, 1.0]]))
+    [0, 2]
+    """
     chosen: list[int] = []
     for place in range(x.shape[1]):
         trial = x[:, [*chosen, place]]

@@ -1,11 +1,10 @@
 """Permutation p-values, cluster bootstraps and sign flips; every draw from a given generator.
 
 Facts are nested in relations and share answers, also across relations. Means have closed-form two-way
-intervals (:mod:`qloc.analysis.inference.cluster_intervals`); what has none, such as a share below a
-threshold that is itself
-estimated, resamples relations and answers independently and weights each fact by the product of both
-multiplicities (the pigeonhole bootstrap of Owen 2007), which is valid for two-way clustering, and
-conservative.
+intervals (:mod:`qloc.analysis.inference.cluster_intervals`). Statistics without a closed form, such as a
+share below a threshold that is itself estimated, resample relations and answers independently and weight each
+fact by the product of both multiplicities (the pigeonhole bootstrap of Owen 2007), which is valid for two-way
+clustering, and conservative.
 """
 
 from __future__ import annotations
@@ -31,16 +30,21 @@ Statistic = Callable[[Floats], Floats]
 
 
 def permutation_p(observed: float, permuted: NDArray[Any]) -> float:
-    """One-sided p of a large statistic, (b + 1)/(n + 1) with b of n permuted ones at least as large.
+    """Return the one-sided p of a large statistic, (b + 1)/(n + 1).
+
+    b is how many of the n permuted statistics are at least as large as the observed one.
 
     Parameters
     ----------
     observed : float
-    permuted : float, (n,)
+        The statistic of the data.
+    permuted : float ndarray, shape (n,)
+        The statistic of each random permutation.
 
     Returns
     -------
-    float : NaN where ``observed`` is NaN or nothing was permuted.
+    float
+        Within [1/(n + 1), 1]; NaN where ``observed`` is NaN or nothing was permuted.
 
     References
     ----------
@@ -60,7 +64,22 @@ def permutation_p(observed: float, permuted: NDArray[Any]) -> float:
 
 
 def cluster_weights(code: Ints, n_resamples: int, rng: np.random.Generator) -> Floats:
-    """How often each member is drawn when whole clusters are resampled: float64, (resample, n)."""
+    """Return how often each member is drawn when whole clusters are resampled with replacement.
+
+    Parameters
+    ----------
+    code : int64 ndarray, shape (n,)
+        Each member's cluster, from 0.
+    n_resamples : int
+        Number of resamples.
+    rng : numpy.random.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    float64 ndarray, shape (resample, n)
+        Multiplicities, equal within a cluster; of G clusters G are drawn in every resample.
+    """
     n = n_codes(code)
     drawn = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples)
     return drawn[:, code].astype(np.float64)
@@ -69,16 +88,23 @@ def cluster_weights(code: Ints, n_resamples: int, rng: np.random.Generator) -> F
 def resampled(
     statistic: Statistic, clusters: tuple[Ints, ...], n_resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """A statistic under resampling of whole clusters, along each of the ways independently.
+    """Return a statistic under resampling of whole clusters, along each way of clustering independently.
 
     Parameters
     ----------
-    statistic : from weights (resample, n) to (resample, …).
-    clusters : int64, (n,) each; one for each way.
+    statistic : callable
+        From weights, shape (resample, n), to statistics, shape (resample, …).
+    clusters : tuple of int64 ndarray, shape (n,) each
+        Each member's cluster, from 0, for each way.
+    n_resamples : int
+        Number of resamples.
+    rng : numpy.random.Generator
+        Source of the draws.
 
     Returns
     -------
-    float64, (resample, …)
+    float64 ndarray, shape (resample, …)
+        The statistic of each resample.
     """
     n = len(clusters[0])
     step = max(1, _PIECE // max(1, n))
@@ -100,16 +126,25 @@ def bootstrap_interval(
     rng: np.random.Generator,
     confidence: float = 0.95,
 ) -> Interval | None:
-    """Percentile interval of a statistic, resampling whole clusters in one or two ways.
+    """Return the percentile interval of a statistic, resampling whole clusters in one or two ways.
 
     Parameters
     ----------
-    statistic : from weights (resample, n) to (resample,).
-    clusters : int64, (n,) each; a way with one cluster is not resampled.
+    statistic : callable
+        From weights, shape (resample, n), to statistics, shape (resample,).
+    clusters : tuple of int64 ndarray, shape (n,) each
+        Ways of clustering; a way with one cluster is not resampled.
+    n_resamples : int
+        Number of resamples; with 0 there is no interval.
+    rng : numpy.random.Generator
+        Source of the draws.
+    confidence : float, default 0.95
+        Confidence level, within (0, 1).
 
     Returns
     -------
-    Interval : None where no way has two clusters, or no resample is defined.
+    Interval or None
+        None where no way has two clusters, or no resample is defined.
     """
     ways = distinct([codes(code) for code in clusters]) if clusters else []
     if not ways or not n_resamples:
@@ -125,9 +160,23 @@ def bootstrap_interval(
 
 
 def percentiles(draws: Floats, confidence: float, n_clusters: int) -> tuple[Floats, Floats]:
-    """Percentile limits, widened for few clusters; draws that are NaN left out.
+    """Return percentile limits of bootstrap draws, widened for few clusters.
 
     Quantiles are those of t(G − 1) times √(G/(G − 1)), mapped to percentiles, for G clusters.
+
+    Parameters
+    ----------
+    draws : float64 ndarray, shape (resample, …)
+        Statistics of the resamples; NaN is left out.
+    confidence : float
+        Confidence level, within (0, 1).
+    n_clusters : int
+        Number of clusters G, two at least.
+
+    Returns
+    -------
+    low, high : float64 ndarray, shape (…)
+        Lower and upper limit; NaN where every draw is NaN.
 
     References
     ----------
@@ -144,7 +193,18 @@ def percentiles(draws: Floats, confidence: float, n_clusters: int) -> tuple[Floa
 
 
 def distinct(ways: list[Ints]) -> list[Ints]:
-    """The ways with two clusters or more; ways that cluster alike count once."""
+    """Return the ways of clustering that have two clusters or more, each once.
+
+    Parameters
+    ----------
+    ways : list of int64 ndarray, shape (n,) each
+        Codes that count from 0, as :func:`qloc.analysis.inference.codes.codes` numbers them.
+
+    Returns
+    -------
+    list of int64 ndarray
+        In order; a way that clusters like an earlier one is left out.
+    """
     kept: list[Ints] = []
     for code in ways:
         if n_codes(code) > 1 and not any(np.array_equal(code, other) for other in kept):
@@ -160,15 +220,31 @@ def sign_flip_p(
     rng: np.random.Generator,
     alternative: Alternative = "two-sided",
 ) -> float:
-    """P of a mean paired effect, flipping the signs of whole clusters.
+    """Return p of a mean paired effect, by flipping the signs of whole clusters.
 
     With few clusters (2^G ≤ ``n_permutations``) every flip is enumerated, and p is exact.
 
     Parameters
     ----------
-    effects : float64, (n,); NaN left out.
-    cluster : int64, (n,)
-    alternative : against a mean that is not 0, or one that is above 0.
+    effects : float64 ndarray, shape (n,)
+        Paired differences; NaN is left out.
+    cluster : int64 ndarray, shape (n,)
+        The cluster of each difference.
+    n_permutations : int
+        Number of random flips, where they are not enumerated.
+    rng : numpy.random.Generator
+        Source of the flips.
+    alternative : {"two-sided", "greater"}, default "two-sided"
+        Against a mean that is not 0, or one that is above 0.
+
+    Returns
+    -------
+    float
+        NaN where every difference is NaN.
+
+    References
+    ----------
+    Winkler et al. 2015, "Multi-level block permutation", NeuroImage 123, for flips of whole blocks.
 
     Examples
     --------
@@ -184,14 +260,14 @@ def sign_flip_p(
     code = codes(cluster[keep])
     sums = np.bincount(code, weights=effects[keep])
     n = len(sums)
-    all_of_them = n < 60 and 1 << n <= n_permutations
-    if all_of_them:
+    exhaustive = n < 60 and 1 << n <= n_permutations
+    if exhaustive:
         signs = 1 - 2 * ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1)
     else:
         signs = rng.integers(2, size=(n_permutations, n)) * 2 - 1
     observed, totals = float(sums.sum()), signs @ sums
     if alternative == "two-sided":
         observed, totals = abs(observed), np.abs(totals)
-    if all_of_them:
+    if exhaustive:
         return float(np.mean(totals >= observed - 1e-12 * float(np.abs(sums).sum())))
     return permutation_p(observed, totals)

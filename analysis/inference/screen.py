@@ -1,8 +1,7 @@
-"""Tables of means and of paired differences over facts, and a screen's p-values corrected together."""
+"""Rows of tables: means and paired differences over facts, with p-values that are corrected together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,43 @@ from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.multiplicity import adjusted
 from qloc.analysis.inference.paired import paired_p
 from qloc.arrays import Floats, Ints
+from qloc.streams import Stream
 
 SCREEN_NOTE = (
     "p: signs of whole relations flipped (under six, of answers within relations; where answers "
     "cross relations, no less than of the two-way cluster-robust t), two-sided; adjusted by "
     "Benjamini–Hochberg over the table."
 )
+"""Note under a table of :func:`screened` rows."""
 
 
-def spread(name: str, values: Floats, clusters: tuple[Ints, Ints], confidence: float) -> dict[str, float]:
-    """Mean of (fact,) values and its cluster-robust interval, as columns ``name, name_low, name_high``."""
+def mean_columns(
+    name: str, values: Floats, clusters: tuple[Ints, Ints], confidence: float
+) -> dict[str, float]:
+    """Return a mean over facts and its cluster-robust interval as cells of a table.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column that holds the mean.
+    values : float64 ndarray, shape (fact,)
+        NaN is left out.
+    clusters : tuple of int64 ndarray, shape (fact,) each
+        Relation and answer of each fact.
+    confidence : float
+        Confidence level of the interval, within (0, 1).
+
+    Returns
+    -------
+    dict
+        ``name``, ``name_low`` and ``name_high``; NaN where they are not defined.
+
+    Examples
+    --------
+    >>> columns = mean_columns("kappa", np.array([1.0, 2.0, 3.0]), (np.arange(3), np.arange(3)), 0.95)
+    >>> {name: round(value, 2) for name, value in columns.items()}
+    {'kappa': 2.0, 'kappa_low': -0.48, 'kappa_high': 4.48}
+    """
     ends = cluster_interval(values, clusters, confidence=confidence) if len(values) else None
     return {
         name: mean(values),
@@ -33,10 +59,32 @@ def spread(name: str, values: Floats, clusters: tuple[Ints, Ints], confidence: f
     }
 
 
-def screened(x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Sequence[int]) -> dict[str, Any]:
-    """A paired difference as columns: ``difference`` with interval, rank-biserial, p, facts, relations."""
+def screened(
+    x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Stream, number: int
+) -> dict[str, Any]:
+    """Return a paired difference as cells of a table.
+
+    Parameters
+    ----------
+    x : float64 ndarray, shape (fact,)
+        Paired differences; NaN is left out.
+    clusters : tuple of int64 ndarray, shape (fact,) each
+        Relation and answer of each fact.
+    draws : Draws
+        ``n_permutations``, ``confidence``, ``alpha`` and ``seed`` are used.
+    stream : Stream
+        Random stream of the table.
+    number : int
+        Number of the row within the table: each row has its own draws.
+
+    Returns
+    -------
+    dict
+        ``difference`` with ``difference_low`` and ``difference_high``, ``rank_biserial``, ``p`` (two-sided,
+        not adjusted; NaN where it is not defined), ``facts`` and ``relations`` (counts).
+    """
     facts = np.flatnonzero(~np.isnan(x))
-    row: dict[str, Any] = spread("difference", x, clusters, draws.confidence)
+    row: dict[str, Any] = mean_columns("difference", x, clusters, draws.confidence)
     row |= {"rank_biserial": np.nan, "p": np.nan, "facts": len(facts), "relations": 0}
     if len(facts):
         relation, answer = (codes(way[facts]) for way in clusters)
@@ -46,7 +94,7 @@ def screened(x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Seque
             x[facts],
             (relation, answer),
             n_permutations=draws.n_permutations,
-            rng=np.random.default_rng([draws.seed, *stream]),
+            rng=stream.generator(draws.seed, number),
             alternative="two-sided",
             level=draws.alpha,
         )[0]
@@ -54,6 +102,22 @@ def screened(x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Seque
 
 
 def corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with ``p_adjusted``, by Benjamini–Hochberg over all of them."""
+    """Return the rows with ``p_adjusted``, by Benjamini–Hochberg over all of them.
+
+    Parameters
+    ----------
+    rows : list of dict
+        The whole table; each row has ``p``, NaN where it could not be tested.
+
+    Returns
+    -------
+    list of dict
+        New rows, in the same order.
+
+    Examples
+    --------
+    >>> [row["p_adjusted"] for row in corrected([{"p": 0.01}, {"p": 0.03}])]
+    [0.02, 0.03]
+    """
     p = adjusted([row["p"] for row in rows], "fdr_bh")
     return [{**row, "p_adjusted": float(value)} for row, value in zip(rows, p, strict=True)]

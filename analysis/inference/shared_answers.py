@@ -1,4 +1,4 @@
-"""Answers that several relations have: what flips and resamples of whole relations do not know of."""
+"""Answers that several relations share: dependence that sign flips and resamples of whole relations miss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from qloc.arrays import Floats, Ints
 
 
 def crossed(relation: Ints, answer: Ints) -> bool:
-    """Whether some answer is in several of several relations.
+    """Return whether some answer occurs in more than one relation.
+
+    Parameters
+    ----------
+    relation, answer : int64 ndarray, shape (fact,)
+        Relation and answer of each fact, as codes.
+
+    Returns
+    -------
+    bool
+        False where there are fewer than two relations.
 
     Examples
     --------
@@ -24,14 +34,24 @@ def crossed(relation: Ints, answer: Ints) -> bool:
 
 
 def crossed_error(values: Floats, relation: Ints, answer: Ints) -> tuple[float, float]:
-    """Two-way cluster-robust standard error of a mean, for few and unequal clusters, and its freedom.
+    """Return the two-way cluster-robust standard error of a mean, for few and unequal clusters.
 
-    With shares s_g of the facts, G* = 1/Σ s_g² clusters count, the fewer of both ways: the variance is
-    multiplied by G*/(G* − 1), and t has G* − 1 degrees of freedom.
+    With shares s_g of the facts, G* = 1/Σ s_g² is the effective number of clusters; the smaller G* of both
+    ways counts. The variance is multiplied by G*/(G* − 1), and t has G* − 1 degrees of freedom.
 
     Parameters
     ----------
-    values : float64, (fact,); relation, answer : int64, (fact,), two of each at least.
+    values : float64 ndarray, shape (fact,)
+        Values without NaN.
+    relation, answer : int64 ndarray, shape (fact,)
+        Relation and answer of each fact; at least two of each.
+
+    Returns
+    -------
+    error : float
+        Standard error of the mean, in the unit of ``values``.
+    freedom : float
+        Degrees of freedom, G* − 1.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""One coefficient of a regression over facts, within relations or with an intercept, as a TestResult."""
+"""Test of one regression coefficient over facts, within relations or with an intercept."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 from scipy import stats
 
 from qloc.analysis.inference.codes import codes, n_codes
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
 from qloc.analysis.inference.shared_answers import crossed, crossed_error
 from qloc.analysis.results import Interval, TestResult
 from qloc.arrays import Floats, Ints
+from qloc.rounding import fixed
 
-LEAST: Final = 5
-"""Facts, beyond relations and coefficients, that a regression takes."""
+LEAST_RESIDUAL_FREEDOM: Final = 5
+"""Number of facts that a regression needs beyond its relations and coefficients."""
 
 
 def slope_test(
@@ -28,30 +29,54 @@ def slope_test(
     name: str,
     question: str,
     estimand: str,
-    draws: Draws,
+    draws: Draws = DRAWS,
     inside: bool = True,
     direction: Literal["above", "below", "any"] = "any",
     checks: tuple[str, ...] = (),
     store: str = "",
 ) -> TestResult:
-    """The coefficient of the first of ``columns``, the others held, clustered by relation.
+    """Test the coefficient of the first column, with the other columns held, clustered by relation.
+
+    Under 40 relations, p and interval are those of the wild cluster bootstrap over relations, which ignores
+    that several relations may share an answer. Where they do, p is no less than that of the two-way
+    cluster-robust t, and the interval is no narrower.
 
     Parameters
     ----------
-    y : float64, (fact,); facts with NaN here or in a column are left out.
-    columns : name → float64, (fact,).
-    clusters : relation and answer of each fact; under 40 relations by the wild cluster bootstrap over them,
-        which knows of no answers that several relations have: with such answers p is no less than that of
-        the two-way cluster-robust t, and the interval no narrower.
-    inside : slopes within relations (each with an intercept of its own); else the columns are the whole
-        design: give a column of ones where there is to be an intercept.
-    direction : what the hypothesis says of the coefficient; p is one-sided where it says one (half of the
-        two-sided p, or 1 less that).
+    y : float64 ndarray, shape (fact,)
+        The outcome; facts with NaN here or in a column are left out.
+    columns : mapping of str to float64 ndarray, shape (fact,) each
+        Names and values of the regressors; the first one is tested.
+    clusters : tuple of int64 ndarray, shape (fact,) each
+        Relation and answer of each fact.
+    name : str
+        Short name of the test, such as ``H10a``.
+    question : str
+        What is asked, in one line.
+    estimand : str
+        What the coefficient estimates, in words.
+    draws : Draws, optional
+        ``n_bootstrap``, ``confidence``, ``alpha`` and ``seed`` are used.
+    inside : bool, default True
+        Whether slopes are within relations, each with an intercept of its own. If False, the columns are the
+        whole design: an intercept is a column of ones.
+    direction : {"above", "below", "any"}, default "any"
+        The sign of the coefficient under the hypothesis. p is one-sided for "above" and "below": half of the
+        two-sided p, or 1 minus that half.
+    checks : tuple of str, optional
+        Caveats to be stored with the result, one sentence each.
+    store : str, optional
+        Fingerprint of the store.
 
     Returns
     -------
-    TestResult : "not identified" with fewer than three relations or too few facts, or where the first column
-        does not vary.
+    TestResult
+        Exploratory, not adjusted; ``not identified`` with fewer than three relations, with too few facts, or
+        where the first column does not vary.
+
+    References
+    ----------
+    Cameron & Miller 2015, "A practitioner's guide to cluster-robust inference", JHR 50, §VI.
     """
     x = np.column_stack([*columns.values()])
     keep = np.isfinite(y) & np.isfinite(x).all(axis=1)
@@ -59,21 +84,26 @@ def slope_test(
     both = np.column_stack([y, x])[keep]
     if inside and len(both):
         both = within(both, group)
-        # What is constant within relations is 0 here, but for rounding.
+        # A column that is constant within relations is 0 here, except for rounding errors.
         both[:, np.abs(both).max(axis=0) < 1e-9] = 0.0
     kept = independent(both[:, 1:]) if len(both) else []
     spent = len(kept) + (n_codes(group) if inside else 0)
-    able = n_codes(group) >= 3 and kept[:1] == [0] and both[:, 0].any() and len(both) >= spent + LEAST
+    able = (
+        n_codes(group) >= 3
+        and kept[:1] == [0]
+        and both[:, 0].any()
+        and len(both) >= spent + LEAST_RESIDUAL_FREEDOM
+    )
     design = both[:, 1:][:, kept]
     slope = clustered_slopes(both[:, 0], design, group, [0], draws)[0] if able else None
     if slope and crossed(group, answer):
         slope = _two_way(slope, both[:, 0], design, (group, answer), draws)
     names = list(columns)
     held = ", ".join(names[place] for place in kept[1:])
-    told = [*checks, f"Held{', within relations' if inside else ''}: {held or 'nothing'}."]
+    remarks = [*checks, f"Held{', within relations' if inside else ''}: {held or 'nothing'}."]
     dropped = [name for place, name in enumerate(names) if place not in kept]
     if dropped and able:
-        told.append(f"Left out, without spread of their own: {', '.join(dropped)}.")
+        remarks.append(f"Left out, without spread of their own: {', '.join(dropped)}.")
     p = slope.p if slope else float("nan")
     if slope and direction != "any":
         p = p / 2 if (slope.estimate > 0) == (direction == "above") else 1 - p / 2
@@ -92,14 +122,14 @@ def slope_test(
         role="exploratory",
         verdict="not identified" if np.isnan(p) else "holds" if p <= draws.alpha else "undecided",
         alpha=draws.alpha,
-        checks=tuple(told),
+        checks=tuple(remarks),
         seed=draws.seed,
         store=store,
     )
 
 
 def _two_way(slope: Slope, y: Floats, x: Floats, clusters: tuple[Ints, Ints], draws: Draws) -> Slope:
-    """The first coefficient with p and interval that are also robust to answers across relations.
+    """Return the first coefficient with p and interval that are also robust to answers across relations.
 
     Linearized, fact i adds n · [(X'X)⁻¹ x_i]_0 u_i to it, whose mean has a two-way cluster-robust variance.
     """
@@ -108,7 +138,7 @@ def _two_way(slope: Slope, y: Floats, x: Floats, clusters: tuple[Ints, Ints], dr
     if not error > 0:
         return slope
     half = float(stats.t.ppf((1 + draws.confidence) / 2, freedom)) * error
-    method = f"{slope.method}; answers cross relations: no less wide than two-way, t({freedom:.1f})"
+    method = f"{slope.method}; answers cross relations: no less wide than two-way, t({fixed(freedom, 1)})"
     low = min(slope.interval.low, slope.estimate - half)
     high = max(slope.interval.high, slope.estimate + half)
     interval = Interval(low=low, high=high, confidence=draws.confidence, method=method)

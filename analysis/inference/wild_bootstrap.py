@@ -1,4 +1,4 @@
-"""The wild cluster bootstrap: p and interval of one regression coefficient when clusters are few."""
+"""The wild cluster bootstrap: p and interval of one regression coefficient where clusters are few."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qloc.analysis.inference.codes import codes, n_codes
 from qloc.arrays import Floats, Ints
 
 FEW: Final = 40
-"""Clusters below which t(G − 1) is not trusted alone."""
+"""Number of clusters below which t(G − 1) alone is not relied on."""
 
 _WEBB: Final = np.concatenate([-np.sqrt([1.5, 1.0, 0.5]), np.sqrt([0.5, 1.0, 1.5])])
 """Six weights of mean 0 and variance 1, for fewer clusters than Rademacher's two can tell apart."""
@@ -33,7 +33,23 @@ class WildTest:
         p(b) = (1 + #{|t*| ≥ |t|}) / (1 + n)
 
     Everything follows from each cluster's X'X and X'u, so that cost does not grow with the number of
-    observations.
+    observations. :func:`wild_test` makes it.
+
+    Attributes
+    ----------
+    estimate : float
+        The least-squares coefficient.
+    error : float
+        Its cluster-robust standard error, without a small-sample factor.
+    pull : float64 ndarray, shape (2, cluster)
+        c'X_g'u_g for the restricted residuals of y and of the tested column, with c the coefficient's row of
+        (X'X)⁻¹. Residuals at value b are those of y less b times those of the column.
+    moved : float64 ndarray, shape (2, cluster, column)
+        (X'X)⁻¹X_g'u_g of the same residuals.
+    leverage : float64 ndarray, shape (cluster, column)
+        c'X_g'X_g.
+    weights : float64 ndarray, shape (resample, cluster)
+        The random weights v.
 
     References
     ----------
@@ -49,7 +65,18 @@ class WildTest:
     weights: Floats
 
     def p(self, value: float = 0.0) -> float:
-        """Two-sided p of the coefficient being ``value``; NaN without spread."""
+        """Return the two-sided p of the coefficient being ``value``.
+
+        Parameters
+        ----------
+        value : float, default 0
+            Value of the coefficient under the null hypothesis.
+
+        Returns
+        -------
+        float
+            A multiple of 1/(n + 1) for n resamples; NaN where the residuals have no spread.
+        """
         pull, moved = (part[0] - value * part[1] for part in (self.pull, self.moved))
         t = _studentized(np.ones((1, len(pull))), pull, moved, self.leverage)
         if not np.isfinite(t[0]):
@@ -58,7 +85,19 @@ class WildTest:
         return float((1 + np.sum(np.abs(drawn) >= np.abs(t[0]) * (1 - 1e-12))) / (1 + len(drawn)))
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """The values whose p is over 1 − ``confidence``, ends by bisection; NaN where there are none."""
+        """Return the interval of the values whose p is above 1 − ``confidence``.
+
+        Parameters
+        ----------
+        confidence : float
+            Confidence level, within (0, 1).
+
+        Returns
+        -------
+        low, high : float
+            Ends, found by bisection; NaN where p is not below 1 − ``confidence`` even 256 standard errors
+            from the estimate.
+        """
         alpha = 1 - confidence + 1e-12  # 1 − 0.95 is a little off 0.05, and p is a multiple of 1/(n + 1)
         return self._end(-1.0, alpha), self._end(1.0, alpha)
 
@@ -80,13 +119,27 @@ class WildTest:
 def wild_test(
     y: Floats, x: Floats, cluster: Ints, place: int, *, n_resamples: int, rng: np.random.Generator
 ) -> WildTest | None:
-    """The test of coefficient ``place``; None with fewer than three clusters.
+    """Prepare the wild cluster bootstrap test of one coefficient of a least-squares fit.
 
     Parameters
     ----------
-    y : float64, (n,)
-    x : float64, (n, column), of full rank, the intercept among the columns where there is one.
-    cluster : int64, (n,)
+    y : float64 ndarray, shape (n,)
+        The outcome.
+    x : float64 ndarray, shape (n, column)
+        The design matrix, of full rank, with the intercept among its columns where there is one.
+    cluster : int64 ndarray, shape (n,)
+        The cluster of each observation.
+    place : int
+        Column of ``x`` whose coefficient is tested.
+    n_resamples : int
+        Number of random weightings of the clusters.
+    rng : numpy.random.Generator
+        Source of the weights.
+
+    Returns
+    -------
+    WildTest or None
+        None with fewer than three clusters.
     """
     code = codes(cluster)
     n = n_codes(code)
@@ -112,11 +165,7 @@ def wild_test(
 
 
 def _studentized(weights: Floats, pull: Floats, moved: Floats, leverage: Floats) -> Floats:
-    """β_j / s_j for each row of weights; the small-sample factor is common to all and left out.
-
-    ``pull`` : (cluster,), c'X_g'u_g with c row j of (X'X)⁻¹; ``moved`` : (cluster, column), (X'X)⁻¹X_g'u_g;
-    ``leverage`` : (cluster, column), c'X_g'X_g.
-    """
+    """Return β_j / s_j for each row of weights; the small-sample factor is common to all and left out."""
     change = weights @ moved
     spread = np.sum((weights * pull - change @ leverage.T) ** 2, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -130,5 +179,5 @@ def _weights(n: int, n_resamples: int, rng: np.random.Generator) -> Floats:
 
 
 def _by_cluster(rows: Floats, code: Ints, n: int) -> Floats:
-    """Sums of rows by cluster: float64, (cluster, column)."""
+    """Return sums of rows by cluster, shape (cluster, column)."""
     return np.stack([np.bincount(code, weights=column, minlength=n) for column in rows.T], axis=1)

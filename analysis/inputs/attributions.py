@@ -1,4 +1,4 @@
-"""From stored attributions to neuron sets, a run of queries at a time; the two tiers give identical sets.
+"""Select neuron sets from stored attributions, a run of queries at a time; both tiers give identical sets.
 
 A panel keeps, for each fact, every neuron at or above its floor in any of the fact's queries, so a threshold
 at or above the floor is exact; below it, and for budgets that reach below it, reading refuses.
@@ -24,20 +24,37 @@ PIECE_BYTES = 2**26
 """Bytes of stored values that are in memory at a time."""
 
 ACTIVATION = "activation"
+"""Name under which the activations of a dense store are selected like an attribution method."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodAttributions:
-    """Values of one method, and the panels they lie on.
+    """Stored values of one attribution method, and the panels that they belong to.
+
+    A panel is the list of a fact's neurons whose values are kept; a dense store keeps all and has no panels.
 
     Attributes
     ----------
-    values : lazy; float, (query, slot) of a panel or (query, layer, neuron).
-    panel : int32, (fact, slot) neuron numbers, -1 in empty slots; None where dense.
-    floors : float64, (fact,), effective floor of each panel, NaN without queries; None where dense.
-    maximum : float64, (query,), over the whole network.
-    n_above_floor : int64, (query,), neurons of the network at or above the nominal floor; None where dense.
-    floor : the nominal floor.
+    method : str
+        Attribution method, or ``activation``.
+    values : xarray.DataArray
+        Lazy floats, along (query, slot) of a panel or (query, layer, neuron).
+    fact : int64 ndarray, shape (query,)
+        Row of each query's fact.
+    maximum : float64 ndarray, shape (query,)
+        Largest value over the whole network.
+    n_layers : int
+        Number of layers.
+    n_neurons : int
+        Number of neurons of a layer.
+    panel : int32 ndarray, shape (fact, slot), or None
+        Numbers of neurons (layer · n_neurons + neuron), -1 in empty slots; None where dense.
+    floors : float64 ndarray, shape (fact,), or None
+        Effective floor of each panel, as a share of the maximum; NaN without queries, None where dense.
+    n_above_floor : int64 ndarray, shape (query,), or None
+        Number of the network's neurons at or above the nominal floor; None where dense.
+    floor : float
+        The nominal floor, as a share of the maximum.
     """
 
     method: str
@@ -55,7 +72,29 @@ class MethodAttributions:
     def of(
         cls, signals: xr.Dataset, method: str, fact: Array, attrs: Mapping[str, Any]
     ) -> MethodAttributions:
-        """The signals of one method of a store's /signals."""
+        """Read what describes one method of a store's group /signals; values stay lazy.
+
+        Parameters
+        ----------
+        signals : xarray.Dataset
+            Group /signals, of either tier.
+        method : str
+            An attribution method of the store; ``activation`` of a dense one.
+        fact : int64 ndarray, shape (query,)
+            Row of each query's fact.
+        attrs : mapping
+            Attributes of the store.
+
+        Returns
+        -------
+        MethodAttributions
+            Values and panels of the method.
+
+        Raises
+        ------
+        InputError
+            The store has no such method, has no activations, or does not record the width of a layer.
+        """
         dense = SLOT not in signals["attribution"].dims
         methods = [str(name) for name in signals[METHOD].values]
         if method not in methods and not (method == ACTIVATION and dense):
@@ -64,20 +103,20 @@ class MethodAttributions:
             raise InputError(message("method", method, f"one of {have}", at, "Choose one, or extract it"))
         values, maximum = _values(signals, method, methods)
         n_layers, n_neurons = _shape(signals, attrs, dense)
-        found = cls(
+        dense_values = cls(
             method=method, values=values, fact=fact, maximum=maximum, n_layers=n_layers, n_neurons=n_neurons
         )
         if dense:
-            return found
+            return dense_values
         floors = np.asarray(signals["panel_floor"].values, dtype=np.float64)
-        given = _recorded(signals, attrs, "floor")
+        nominal = _recorded(signals, attrs, "floor")
         above = signals["count_above_floor"].isel({METHOD: methods.index(method)}).sum(LAYER)
         return replace(
-            found,
+            dense_values,
             panel=np.asarray(signals["panel_neuron"].values),
             floors=floors,
             n_above_floor=np.asarray(above.values, dtype=np.int64),
-            floor=float(given if given is not None else np.nanmin(floors, initial=1.0)),
+            floor=float(nominal if nominal is not None else np.nanmin(floors, initial=1.0)),
         )
 
     @property
@@ -86,33 +125,86 @@ class MethodAttributions:
         return len(self.fact)
 
     def pieces(self) -> Iterator[tuple[Array, Array]]:
-        """Queries and their values, a run at a time: (query,), (query, slot)."""
+        """Read all queries, a run at a time.
+
+        Yields
+        ------
+        queries : int64 ndarray, shape (query,)
+            Rows of consecutive queries.
+        values : float ndarray, shape (query, slot)
+            Their values; where dense, a slot for every neuron.
+        """
         for first, last in runs(self.values):
             yield np.arange(first, last), self._read(slice(first, last))
 
     def rows(self, queries: Array) -> tuple[Array, Array, Array]:
-        """Chosen queries, their values and the neurons these belong to: (query,), (query, slot) twice."""
-        run = len(queries) > 0 and bool(np.all(np.diff(queries) == 1))
-        values = self._read(slice(int(queries[0]), int(queries[-1]) + 1) if run else queries)
+        """Read chosen queries.
+
+        Parameters
+        ----------
+        queries : int64 ndarray, shape (query,)
+            Rows of queries.
+
+        Returns
+        -------
+        queries : int64 ndarray, shape (query,)
+            As given.
+        values : float ndarray, shape (query, slot)
+            Their values.
+        neurons : integer ndarray, shape (query, slot)
+            The neuron that each value belongs to, -1 in empty slots.
+        """
+        consecutive = len(queries) > 0 and bool(np.all(np.diff(queries) == 1))
+        values = self._read(slice(int(queries[0]), int(queries[-1]) + 1) if consecutive else queries)
         neurons = self.neurons(queries[:, None], np.arange(values.shape[1])[None, :])
         return queries, values, np.broadcast_to(neurons, values.shape)
 
     def _read(self, queries: slice | Array) -> Array:
-        """Float, (query, slot); every neuron is a slot where dense."""
+        """Return values, shape (query, slot); where dense, every neuron is a slot."""
         values = np.asarray(self.values.isel({QUERY: queries}).values)
         return values.reshape(len(values), math.prod(values.shape[1:]))
 
     def neurons(self, queries: Array, slot: Array) -> Array:
-        """The neurons in slots of queries, -1 in empty ones; broadcast."""
+        """Return the neurons that stand in slots of queries.
+
+        Parameters
+        ----------
+        queries : int64 ndarray
+            Rows of queries.
+        slot : int64 ndarray
+            Slots, of a shape that broadcasts with that of ``queries``.
+
+        Returns
+        -------
+        integer ndarray
+            Numbers of neurons, -1 in empty slots; of the broadcast shape (of ``slot`` where dense).
+        """
         return slot if self.panel is None else self.panel[self.fact[queries], slot]
 
 
 def sets_of(signals: MethodAttributions, threshold: float, top: int | None, ids: Array) -> sparse.csr_array:
-    """The member matrix of every query: bool, CSR (query, layer · neuron).
+    """Return the neuron set of every query, by a threshold or a budget.
+
+    Parameters
+    ----------
+    signals : MethodAttributions
+        Values of one method.
+    threshold : float
+        Neurons whose value exceeds this share of the maximum are selected; unused with ``top``.
+    top : int or None
+        In place of a threshold, the number of strongest positive values.
+    ids : str ndarray, shape (fact,)
+        Ids of the facts, for messages.
+
+    Returns
+    -------
+    bool scipy.sparse.csr_array, shape (query, layer · neuron)
+        Members of each query's set.
 
     Raises
     ------
-    FloorError : below what a panel keeps.
+    FloorError
+        The threshold or budget reaches below what a panel keeps.
     """
     if top is None:
         return next(sets_at(signals, (threshold,), ids))
@@ -122,20 +214,36 @@ def sets_of(signals: MethodAttributions, threshold: float, top: int | None, ids:
 def sets_at(
     signals: MethodAttributions, thresholds: Sequence[float], ids: Array
 ) -> Iterator[sparse.csr_array]:
-    """The member matrix at each of several thresholds, in their order; the values are read once.
+    """Select the neuron sets at each of several thresholds; the values are read once.
+
+    Parameters
+    ----------
+    signals : MethodAttributions
+        Values of one method.
+    thresholds : sequence of float
+        Shares of the maximum; one at least.
+    ids : str ndarray, shape (fact,)
+        Ids of the facts, for messages.
+
+    Yields
+    ------
+    bool scipy.sparse.csr_array, shape (query, layer · neuron)
+        Members of each query's set, in the order of ``thresholds``.
 
     Raises
     ------
-    FloorError : one is below what a panel keeps.
+    FloorError
+        A threshold is below what a panel keeps.
     """
     least = min(thresholds)
     if signals.floors is not None:
         check_floor(least, signals.floors, ids)
-    found = []
+    above_least = []
     for queries, values in signals.pieces():
         row, slot = np.nonzero(exceeds(values, signals.maximum[queries], least))
-        found.append((queries[row], signals.neurons(queries[row], slot), values[row, slot]))
-    query, neuron, value = (np.concatenate(of) for of in zip(*found, strict=True)) if found else _NOTHING
+        above_least.append((queries[row], signals.neurons(queries[row], slot), values[row, slot]))
+    columns = zip(*above_least, strict=True)
+    query, neuron, value = (np.concatenate(parts) for parts in columns) if above_least else _NOTHING
     for t in thresholds:
         keep = (neuron >= 0) & exceeds(value, signals.maximum[query], t)
         yield _matrix(signals, query[keep], neuron[keep])
@@ -156,7 +264,7 @@ def _top(signals: MethodAttributions, b: int, ids: Array) -> sparse.csr_array:
 
 
 def _matrix(signals: MethodAttributions, query: Array, neuron: Array) -> sparse.csr_array:
-    """Bool, CSR (query, layer · neuron), of members in the order of queries."""
+    """Return the member matrix, shape (query, layer · neuron), of members in the order of queries."""
     indptr = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=signals.n_queries))])
     shape = (signals.n_queries, signals.n_layers * signals.n_neurons)
     member = sparse.csr_array((np.ones(len(neuron), dtype=bool), neuron, indptr), shape=shape)
@@ -165,7 +273,7 @@ def _matrix(signals: MethodAttributions, query: Array, neuron: Array) -> sparse.
 
 
 def _check_budget(signals: MethodAttributions, queries: Array, values: Array, b: int, ids: Array) -> None:
-    """Refuse a budget that a panel cannot fill exactly: within what is above its floor and any overflow.
+    """Refuse a budget that a panel cannot fill exactly with values above its floor and any overflow.
 
     Where a query's maximum is not positive, its set is empty in any tier.
     """
@@ -193,7 +301,7 @@ def _check_budget(signals: MethodAttributions, queries: Array, values: Array, b:
 
 
 def _values(signals: xr.Dataset, method: str, methods: list[str]) -> tuple[xr.DataArray, Array]:
-    """Lazy values, and each query's maximum over the network: float64, (query,)."""
+    """Return lazy values, and each query's maximum over the network, shape (query,)."""
     if method in methods:
         at = {METHOD: methods.index(method)}
         values = signals["attribution"].isel(at)
@@ -208,7 +316,18 @@ def _values(signals: xr.Dataset, method: str, methods: list[str]) -> tuple[xr.Da
 
 
 def runs(values: xr.DataArray) -> Iterator[tuple[int, int]]:
-    """Runs of queries to be read at a time: whole chunks of the store, about :data:`PIECE_BYTES` of them."""
+    """Divide queries into runs to be read at a time: whole chunks of the store, up to :data:`PIECE_BYTES`.
+
+    Parameters
+    ----------
+    values : xarray.DataArray
+        Lazy values whose first dimension is ``query``.
+
+    Yields
+    ------
+    first, last : int
+        Rows of a run's first query and of the query after its last.
+    """
     n, width = values.sizes[QUERY], max(1, values.size // max(1, values.sizes[QUERY]))
     step = max(1, PIECE_BYTES // (8 * width))
     chunks = values.variable.chunksizes.get(QUERY) or (step,) * -(-n // step)
@@ -223,20 +342,20 @@ def runs(values: xr.DataArray) -> Iterator[tuple[int, int]]:
 
 
 def _shape(signals: xr.Dataset, attrs: Mapping[str, Any], dense: bool) -> tuple[int, int]:
-    """Layers and neurons a layer; a panel does not carry the latter as a dimension."""
+    """Return the numbers of layers and of neurons a layer; in a panel, the latter is no dimension."""
     n_layers = int(signals.sizes[LAYER])
     if dense:
         return n_layers, int(signals.sizes[NEURON])
-    given = _recorded(signals, attrs, "n_neurons") or _recorded(signals, attrs, NEURON)
-    if given is None:
+    width = _recorded(signals, attrs, "n_neurons") or _recorded(signals, attrs, NEURON)
+    if width is None:
         at, action = "attributes of /signals and of the study", "Open the store with qloc.open"
-        raise InputError(message("n_neurons", given, "the number of neurons of a layer", at, action))
-    return n_layers, int(given)
+        raise InputError(message("n_neurons", width, "the number of neurons of a layer", at, action))
+    return n_layers, int(width)
 
 
 def _recorded(signals: xr.Dataset, attrs: Mapping[str, Any], name: str) -> float | None:
-    """A number that the attributes hold: of /signals, of the root, or of its ``layout`` and ``sizes``."""
+    """Return a number from the attributes of /signals or of the root, its ``layout`` or its ``sizes``."""
     layout = attrs.get("layout", {})
     places = [signals.attrs, attrs, layout, attrs.get("sizes", {}), layout.get("sizes", {})]
-    found = (place[name] for place in places if isinstance(place, Mapping) and name in place)
-    return next((float(value) for value in found), None)
+    values = (place[name] for place in places if isinstance(place, Mapping) and name in place)
+    return next((float(value) for value in values), None)

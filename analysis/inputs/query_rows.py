@@ -1,4 +1,4 @@
-"""Which queries of a study count in paired tests, and what their facts are clustered by."""
+"""Which queries of a study enter paired tests, and by what their facts are clustered."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from qloc.arrays import Floats, Ints
 
 @dataclass(frozen=True)
 class QueryRows:
-    """Which queries count, and what their facts are clustered by.
+    """Queries that enter a paired test, and the clusters of their facts.
 
     Attributes
     ----------
-    fact : int64, (query,); used : bool, (query,), queries that are averaged.
-    relation, answer : int64, (fact,); the same answer in two relations has one number.
-    n_left_out : queries of the facts considered that are not known.
+    fact : int64 ndarray, shape (query,)
+        Row of the fact that each query asks for.
+    used : bool ndarray, shape (query,)
+        Whether a query is averaged.
+    relation : int64 ndarray, shape (fact,)
+        Relation of each fact, as a code.
+    answer : int64 ndarray, shape (fact,)
+        Answer of each fact, as a code; an answer that two relations share has one code.
+    n_left_out : int
+        Queries left out because the model does not know them.
     """
 
     fact: Ints
@@ -32,17 +39,43 @@ class QueryRows:
 
     @property
     def clusters(self) -> tuple[Ints, Ints]:
-        """What intervals are robust to: relation, and answer across relations."""
+        """Relation and answer of each fact: the clusters that intervals are robust to."""
         return self.relation, self.answer
 
     def mean(self, values: Floats) -> Floats:
-        """Mean of (query,) values over each fact's queries where they are defined: float64, (fact,)."""
+        """Return the mean of each fact's values over its used queries.
+
+        Parameters
+        ----------
+        values : float64 ndarray, shape (query,)
+            One value per query; NaN is left out.
+
+        Returns
+        -------
+        float64 ndarray, shape (fact,)
+            NaN for a fact without a value.
+        """
         keep = self.used & ~np.isnan(values)
         return mean_by(values[keep], self.fact[keep], len(self.relation))
 
 
 def rows_of(study: Study, known: bool = True) -> QueryRows:
-    """Queries of facts that do not leak, minimal pairs aside: known ones (the headline), or all."""
+    """Return the queries of a study that enter paired tests.
+
+    Minimal pairs and facts whose answer stands in the prompt (``leaks``) are left out.
+
+    Parameters
+    ----------
+    study : Study
+        Groups ``queries`` and ``facts`` are read.
+    known : bool, default True
+        Use only queries that the model knows; else all.
+
+    Returns
+    -------
+    QueryRows
+        The queries used, and the clusters of all facts of the study.
+    """
     fact = study.column("queries", "fact").astype(np.int64)
     asked = (study.column("queries", "kind") == "fact") & ~(study.column("facts", "leaks") > 0)[fact]
     is_known = study.column("queries", "known") == 1

@@ -1,6 +1,7 @@
-"""A Study: the Datasets of one store, lazily opened, and the neuron sets that they lead to.
+"""Study: the Datasets of one store, lazily opened, and the neuron sets that are selected from them.
 
-The analysis knows no Zarr: it takes xarray Datasets, from a store, from a test or from anywhere.
+The analysis does not depend on Zarr. It takes xarray Datasets, whether from a store, from a test or made by
+hand.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ CORE_FACTS = (
 )
 """Columns of /facts that are not attributes given by the user."""
 
-LABELS = ("template", "relation")
-"""Columns of /queries that /signals is selected by."""
+SELECTION_LABELS = ("template", "relation")
+"""Columns of /queries by which /signals can be selected."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,14 @@ class Study:
 
     Attributes
     ----------
-    datasets : group name → Dataset, with the variables and dims of the store's contract: ``queries``,
-        ``facts``, ``signals``, and where recorded ``attention``, ``grams``, ``statistics``,
-        ``interventions``, ``synapses``, ``reprompts``, ``edits``.
-    attrs : what describes the study: model, site, parameters, fingerprint, excluded queries by reason.
-    complete : whether every unit is in; an unfinished store can be looked at, and says so.
+    datasets : mapping of str to xarray.Dataset
+        Groups by name, with the variables and dimensions of docs/store.md: ``queries``, ``facts``,
+        ``signals``, and where recorded ``attention``, ``grams``, ``statistics``, ``interventions``,
+        ``synapses``, ``reprompts``, ``edits``.
+    attrs : mapping
+        Description of the study: model, site, parameters, fingerprint, excluded queries by reason.
+    complete : bool
+        Whether every unit is extracted; an unfinished store can be opened, and says so.
 
     Examples
     --------
@@ -64,7 +68,7 @@ class Study:
 
     @property
     def queries(self) -> xr.Dataset:
-        """Group /queries: what was asked, and how the model answered."""
+        """Group /queries: prompts, and how the model answered."""
         return self._group("queries")
 
     @property
@@ -115,15 +119,16 @@ class Study:
     @cached_property
     def signals(self) -> xr.Dataset:
         """Group /signals, selectable by label: ``study.signals.sel(relation="P36")``, or by template."""
-        found = self._group("signals")
-        for name in LABELS:
-            if name not in found.xindexes:
-                found = found.assign_coords({name: (QUERY, self.column("queries", name))}).set_xindex(name)
-        return found
+        signals = self._group("signals")
+        for name in SELECTION_LABELS:
+            if name not in signals.xindexes:
+                coordinate = {name: (QUERY, self.column("queries", name))}
+                signals = signals.assign_coords(coordinate).set_xindex(name)
+        return signals
 
     @property
     def attribution(self) -> xr.DataArray:
-        """float, (attribution_method, query, slot) or (attribution_method, query, layer, neuron)."""
+        """Attributions along (attribution_method, query, slot); dense: (…, query, layer, neuron)."""
         return self.signals["attribution"]
 
     @property
@@ -133,44 +138,62 @@ class Study:
 
     @property
     def dense(self) -> bool:
-        """Whether every neuron's value is kept, not a panel's only."""
+        """Whether the values of all neurons are kept, not only those of panels."""
         return SLOT not in self._group("signals")["attribution"].dims
 
     @property
     def fingerprint(self) -> str:
-        """Of the store; empty where the attrs have none."""
-        found = self.attrs.get("fingerprint", "")
-        return found if isinstance(found, str) else str(found.get("signals", ""))
+        """Fingerprint of the store; empty where the attributes have none."""
+        fingerprint = self.attrs.get("fingerprint", "")
+        return fingerprint if isinstance(fingerprint, str) else str(fingerprint.get("signals", ""))
 
     def signals_of(self, method: str) -> MethodAttributions:
-        """Attribution by one method, to be read in pieces.
+        """Return the attributions of one method, to be read in pieces.
+
+        Parameters
+        ----------
+        method : str
+            An attribution method of the store; ``activation`` of a dense one.
+
+        Returns
+        -------
+        MethodAttributions
+            Lazy values, and the panels that they belong to.
 
         Raises
         ------
-        InputError : the store has no such method, or ``activation`` is asked of a panel.
+        InputError
+            The store has no such method, or ``activation`` is asked of a panel.
         """
         return MethodAttributions.of(self._group("signals"), method, self._fact_of_query, self.attrs)
 
     def neurons(
         self, method: str = "ig", threshold: float | None = None, *, top: int | None = None
     ) -> NeuronSets:
-        """The knowledge neurons of every query (methods.md §4).
+        """Select the knowledge neurons of every query (docs/methods.md#neuron-sets).
 
         Parameters
         ----------
-        method : an attribution method of the store; ``activation`` of a dense one.
-        threshold : attribution > threshold · max over the whole network; 0.2 where neither it nor ``top`` is
-            given.
-        top : in its place, the ``top`` strongest positive attributions.
+        method : str, default "ig"
+            An attribution method of the store; ``activation`` of a dense one.
+        threshold : float, optional
+            Share of the largest attribution of the whole network that a neuron's attribution exceeds, within
+            [0, 1); 0.2 where neither it nor ``top`` is given.
+        top : int, optional
+            In place of a threshold: the ``top`` strongest positive attributions.
 
         Returns
         -------
-        NeuronSets : all queries, leaking facts among them; ``.known()`` selects those of headline figures.
+        NeuronSets
+            Sets of all queries, those of leaking facts among them; ``.known()`` selects those of headline
+            figures.
 
         Raises
         ------
-        InputError : both a threshold and a budget, or an unknown method.
-        FloorError : a threshold below a panel's floor, or a budget that a panel cannot fill exactly.
+        InputError
+            Both a threshold and a budget are given, or the method is unknown.
+        FloorError
+            The threshold is below a panel's floor, or a panel cannot fill the budget exactly.
         """
         if threshold is not None and top is not None:
             rule = "a threshold or a budget"
@@ -183,20 +206,26 @@ class Study:
         return self._sets(signals, member, f"threshold {t:g}" if top is None else f"top {top}")
 
     def neurons_at(self, thresholds: Sequence[float], method: str = "ig") -> Iterator[NeuronSets]:
-        """The knowledge neurons of every query at each of several thresholds; the store is read once.
+        """Select the knowledge neurons of every query at several thresholds, reading the store once.
 
         Parameters
         ----------
-        thresholds, method : as for :meth:`neurons`.
+        thresholds : sequence of float
+            Shares of the largest attribution, each within [0, 1).
+        method : str, default "ig"
+            As for :meth:`neurons`.
 
         Yields
         ------
-        NeuronSets : what :meth:`neurons` gives at that threshold, in the order asked.
+        NeuronSets
+            The sets that :meth:`neurons` selects at each threshold, in order.
 
         Raises
         ------
-        InputError : an unknown method, or no number in [0, 1).
-        FloorError : a threshold below a panel's floor.
+        InputError
+            The method is unknown, or a threshold is no number in [0, 1).
+        FloorError
+            A threshold is below a panel's floor.
         """
         signals = self.signals_of(method)
         if len(thresholds):
@@ -216,7 +245,25 @@ class Study:
         )
 
     def column(self, group: str, name: str) -> Array:
-        """One variable in memory; strings as ``str``."""
+        """Read one variable into memory.
+
+        Parameters
+        ----------
+        group : str
+            Group, such as ``queries``.
+        name : str
+            Variable or coordinate of the group.
+
+        Returns
+        -------
+        ndarray
+            Its values; strings as ``str``, of fixed width.
+
+        Raises
+        ------
+        InputError
+            The study does not have the group.
+        """
         return _plain(self._group(group)[name])
 
     @cached_property
@@ -235,7 +282,7 @@ class Study:
         }
 
     def _preferred(self) -> Array:
-        """Of minimal pairs: whether the good continuation is likelier than the bad one."""
+        """Return, for minimal pairs, whether the good continuation is likelier than the bad one."""
         bad = self.column("queries", "bad_log_probability")
         with np.errstate(invalid="ignore"):
             return np.asarray(self.column("queries", "log_probability") > bad)
@@ -243,9 +290,9 @@ class Study:
     @cached_property
     def _fact_columns(self) -> dict[str, Array]:
         left_out = {"first_query", "n_queries"}
-        found = self._group("facts")
-        names = [str(name) for name in (*found.data_vars, *found.coords) if name not in left_out]
-        columns = {name: self.column("facts", name) for name in names if found[name].dims == (FACT,)}
+        facts = self._group("facts")
+        names = [str(name) for name in (*facts.data_vars, *facts.coords) if name not in left_out]
+        columns = {name: self.column("facts", name) for name in names if facts[name].dims == (FACT,)}
         return {**columns, "leaks": columns["leaks"] > 0}
 
     def _group(self, name: str) -> xr.Dataset:

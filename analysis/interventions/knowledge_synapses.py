@@ -14,13 +14,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from qloc.analysis.inference.draws import Draws
-from qloc.analysis.inference.paired import MARGIN, paired_test
+from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, paired_test
 from qloc.analysis.inputs.query_rows import rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes, Measure, needed, per_fact
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
+from qloc.streams import Stream
 from qloc.vocabulary import SYNAPSE_OPERATION, SYNAPSE_SET
 
 Outcome = Literal["activation", "answer"]
@@ -162,7 +163,7 @@ def synapse_test(
 ) -> TestResult:
     """The same of outcomes at hand."""
     x, rows = attended.against(operation, control, outcome), attended.rows
-    default = ACTIVATION_MARGIN if outcome == "activation" else MARGIN
+    default = ACTIVATION_MARGIN if outcome == "activation" else LOG_ODDS_MARGIN
     what = "relative activation of N_i (less matched neurons')" if outcome == "activation" else "log-odds"
     gone = "gained" if operation.startswith("enhance") else "lost"
     words = control.replace("_", " ")
@@ -179,7 +180,7 @@ def synapse_test(
         n_queries=int(np.sum(rows.used & ~np.isnan(x))),
         checks=(unequal(attended, control),),
         store=store,
-        stream=80 + list(NAMES).index(outcome),
+        stream=Stream.SYNAPSES_ACTIVATION if outcome == "activation" else Stream.SYNAPSES_ANSWER,
     )
 
 

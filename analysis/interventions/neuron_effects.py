@@ -12,12 +12,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from qloc.analysis.inference.draws import Draws
-from qloc.analysis.inference.paired import MARGIN, log_odds, paired_test
+from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, log_odds, paired_test
 from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
+from qloc.streams import Stream
 from qloc.vocabulary import FACT, NEURON_SET, OPERATION
 
 Measure = Literal["log_odds", "logit", "margin", "probability"]
@@ -158,7 +159,7 @@ def own_against_control(
     control: Control = "matched",
     operation: str = "suppress",
     known: bool = True,
-    margin: float = MARGIN,
+    margin: float = LOG_ODDS_MARGIN,
     n_permutations: int = 999,
     confidence: float = 0.95,
     alpha: float = 0.05,
@@ -197,7 +198,7 @@ def control_test(
     operation: str,
     draws: Draws,
     *,
-    margin: float = MARGIN,
+    margin: float = LOG_ODDS_MARGIN,
     store: str = "",
 ) -> TestResult:
     """The same of outcomes at hand."""
@@ -216,7 +217,7 @@ def control_test(
         n_queries=int(np.sum(changed.rows.used & ~np.isnan(x))),
         checks=_checks(changed, x, control),
         store=store,
-        stream=70 + list(CONTROLS).index(control),
+        stream=Stream.OWN_AGAINST_MATCHED if control == "matched" else Stream.OWN_AGAINST_OTHER_FACT,
     )
 
 

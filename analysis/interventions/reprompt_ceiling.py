@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from qloc.analysis.inference.draws import Draws
-from qloc.analysis.inference.paired import MARGIN, paired_test
+from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, paired_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN
@@ -24,6 +24,7 @@ from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
+from qloc.streams import Stream
 
 AGAIN: Final = ("own_minus_reprompt", "reprompt_minus_own")
 """N_i∖N_i′ and N_i′∖N_i."""
@@ -102,7 +103,7 @@ def own_beyond_reprompt(
     *,
     operation: str = "suppress",
     known: bool = True,
-    margin: float = MARGIN,
+    margin: float = LOG_ODDS_MARGIN,
     n_permutations: int = 999,
     confidence: float = 0.95,
     alpha: float = 0.05,
@@ -141,7 +142,7 @@ def ceiling_test(
     operation: str,
     draws: Draws,
     *,
-    margin: float = MARGIN,
+    margin: float = LOG_ODDS_MARGIN,
     store: str = "",
 ) -> TestResult:
     """H5 of outcomes at hand."""
@@ -159,7 +160,7 @@ def ceiling_test(
         n_queries=int(np.sum(~np.isnan(found.beyond))),
         checks=_checks(changed, reprompts, found),
         store=store,
-        stream=72,
+        stream=Stream.BEYOND_REPROMPT,
     )
 
 

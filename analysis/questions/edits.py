@@ -19,11 +19,12 @@ from qloc.analysis.editing.hypotheses import (
 )
 from qloc.analysis.editing.outcomes import CRITERIA, SCORES, EditOutcomes, harmonic
 from qloc.analysis.inference.means import mean
-from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, screened, spread
+from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import counted, number
 from qloc.arrays import Floats
+from qloc.streams import Stream
 
 CONTRASTS: Final = (
     ("own", "matched"),
@@ -178,13 +179,15 @@ def _row(
     by["locality"] = edited.unchanged(operation, name)
     row: dict[str, Any] = {}
     for score, values in by.items():
-        row |= spread(score, np.where(among, values, np.nan), edited.rows.clusters, asked.plan.confidence)
+        row |= mean_columns(
+            score, np.where(among, values, np.nan), edited.rows.clusters, asked.plan.confidence
+        )
     three = [row[score] for score in ("reliability", "generalization", "locality")]
     row["arithmetic"] = float(np.mean(three))
     row["harmonic"] = harmonic(three)
     row["probe_kl"] = mean(edited.probe_kl(operation, name)[among])
     damage = np.where(among, edited.damage(operation, name), np.nan)
-    row |= spread("nats", damage, edited.rows.clusters, asked.plan.confidence)
+    row |= mean_columns("nats", damage, edited.rows.clusters, asked.plan.confidence)
     before = mean(edited.found["base_text_nats"].values[among & ~np.isnan(damage)])
     row["perplexity"] = float(np.exp(before) * np.expm1(row["nats"]))
     return {**row, "facts": int(np.sum(~np.isnan(by["reliability"]) & among))}
@@ -218,7 +221,7 @@ def _contrasts(asked: AnalysisContext, edited: EditOutcomes) -> pd.DataFrame:
             damage = [edited.damage(operation, name) for name in (first, second)]
             row: dict[str, Any] = {"contrast": f"{first} less {second}", "operation": operation}
             x = moved[0] - moved[1]
-            row |= screened(x, edited.rows.clusters, asked.draws, (120, len(rows)))
+            row |= screened(x, edited.rows.clusters, asked.draws, Stream.EDIT_SCREEN, len(rows))
             all_of_them = [everything.moved(operation, name, "held_out") for name in (first, second)]
             row["difference_all"] = mean(all_of_them[0] - all_of_them[1])
             rows.append({**row, "damage": mean(damage[0] - damage[1])})

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qloc.analysis.inference.means import mean
-from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, screened, spread
+from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
 from qloc.analysis.interventions.neuron_effects import (
     CONTROLS,
     MEASURES,
@@ -31,6 +31,7 @@ from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
 from qloc.neurons import NeuronSets
+from qloc.streams import Stream
 
 CLASSES: Final = ("consistent", "inconsistent", "not told")
 N_DOSES: Final = 5
@@ -132,7 +133,7 @@ def _effects(asked: AnalysisContext, changed: ArmOutcomes, everything: ArmOutcom
             row: dict[str, Any] = {"operation": operation, "neuron_set": arm}
             by = {m: changed.change(operation, arm, m) for m in (*MEASURES, "probability")}
             for measure in MEASURES:
-                row |= spread(measure, changed.rows.mean(by[measure]), clusters, asked.plan.confidence)
+                row |= mean_columns(measure, changed.rows.mean(by[measure]), clusters, asked.plan.confidence)
             row["probability"] = mean(changed.rows.mean(by["probability"]))
             row["log_odds_all"] = mean(everything.rows.mean(everything.change(operation, arm)))
             n = changed.per_arm("n_neurons", arm)[used]
@@ -157,7 +158,14 @@ def _contrasts(asked: AnalysisContext, changed: ArmOutcomes, everything: ArmOutc
                 x = which.rows.mean(which.contrast(operation, "own", control, measure))
                 shown = f"{measure.replace('_', '-')}, {queries} queries"
                 row: dict[str, Any] = {"operation": operation, "control": control, "outcome": shown}
-                rows.append({**row, **screened(x, which.rows.clusters, asked.draws, (100, len(rows)))})
+                rows.append(
+                    {
+                        **row,
+                        **screened(
+                            x, which.rows.clusters, asked.draws, Stream.INTERVENTION_SCREEN, len(rows)
+                        ),
+                    }
+                )
     return pd.DataFrame(corrected(rows), columns=None if rows else list(_COLUMNS))
 
 
@@ -178,7 +186,7 @@ def _mapping_table(asked: AnalysisContext, changed: ArmOutcomes, other: LeftOutC
             row: dict[str, Any] = {"class": name, "operation": operation}
             for column, values in ((OWN, own), (NEIGHBOR, near), ("gap", own - near)):
                 by_fact = changed.rows.mean(np.where(here, values, np.nan))
-                row |= spread(column, by_fact, changed.rows.clusters, asked.plan.confidence)
+                row |= mean_columns(column, by_fact, changed.rows.clusters, asked.plan.confidence)
             row["facts"] = int(np.sum(~np.isnan(by_fact)))
             rows.append({**row, "queries": int(np.sum(here & changed.rows.used))})
     return Table.from_frame(
@@ -216,7 +224,7 @@ def _ceiling_table(
             row: dict[str, Any] = {"class": name, "operation": operation}
             for column, values in columns.items():
                 of_facts = changed.rows.mean(np.where(here, values, np.nan))
-                row |= spread(column, of_facts, changed.rows.clusters, asked.plan.confidence)
+                row |= mean_columns(column, of_facts, changed.rows.clusters, asked.plan.confidence)
             by_fact = changed.rows.mean(np.where(here, found.beyond, np.nan))
             row["facts"] = int(np.sum(~np.isnan(by_fact)))
             rows.append({**row, "queries": int(here.sum())})
@@ -258,7 +266,7 @@ def _dose_table(asked: AnalysisContext, changed: ArmOutcomes) -> Table:
         for arm in ("own", "matched"):
             if changed.has("suppress", arm):
                 by_fact = changed.rows.mean(np.where(here, changed.change("suppress", arm), np.nan))
-                row |= spread(arm, by_fact, changed.rows.clusters, asked.plan.confidence)
+                row |= mean_columns(arm, by_fact, changed.rows.clusters, asked.plan.confidence)
         rows.append({**row, "queries": int(here.sum())})
     return Table.from_frame(
         pd.DataFrame(rows, columns=None if rows else ["fifth", "neurons", "own"]),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.inference.means import mean
-from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, screened, spread
+from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
 from qloc.analysis.interventions.knowledge_synapses import (
     CONTROLS,
     EQUAL_MASS,
@@ -21,6 +21,7 @@ from qloc.analysis.interventions.knowledge_synapses import (
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
+from qloc.streams import Stream
 
 _WHAT: Final[dict[Outcome, str]] = {
     "answer": "log-odds of the answer",
@@ -81,9 +82,9 @@ def _effects(asked: AnalysisContext, attended: AttentionOutcomes) -> pd.DataFram
         for arm in attended.arms:
             row: dict[str, Any] = {"operation": operation, "synapse_set": arm}
             answer = attended.rows.mean(attended.change(operation, arm))
-            row |= spread("log_odds", answer, clusters, asked.plan.confidence)
+            row |= mean_columns("log_odds", answer, clusters, asked.plan.confidence)
             moved = attended.rows.mean(attended.activation(operation, arm))
-            row |= spread("activation", moved, clusters, asked.plan.confidence)
+            row |= mean_columns("activation", moved, clusters, asked.plan.confidence)
             row["columns"] = mean(attended.per_arm("n_columns", arm)[used])
             row["removed_mass"] = mean(attended.per_arm("removed_mass", arm)[used])
             rows.append({**row, "facts": int(np.sum(~np.isnan(answer)))})
@@ -124,7 +125,9 @@ def _contrasts(asked: AnalysisContext, attended: AttentionOutcomes) -> pd.DataFr
                     "outcome": _WHAT[outcome],
                 }
                 by_fact = attended.rows.mean(x)
-                row |= screened(by_fact, attended.rows.clusters, asked.draws, (110, len(rows)))
+                row |= screened(
+                    by_fact, attended.rows.clusters, asked.draws, Stream.SYNAPSE_SCREEN, len(rows)
+                )
                 row["difference_all"] = mean(
                     everything.rows.mean(everything.against(operation, control, outcome))
                 )

@@ -1,7 +1,11 @@
-"""The tables of Chen et al. 2025 in their layout, models side by side, published values beside ours.
+"""The tables of Chen et al. 2025 in the paper's layout: models side by side, published values beside ours.
 
-As published, so for comparison with the paper only: classes of facts are split on the score that is compared,
-and changes of probability are ratios. What qloc recommends in their place stands beside them.
+Each table is a :class:`PublishedTable`: a function from one model (:class:`Side`) to rows, and the columns
+that the paper has. :data:`LAYOUTS` lists the tables and :func:`reproduce` makes them.
+
+The tables follow the paper and serve for comparison with it only: classes of facts are split on the score
+that is compared, and changes of probability are ratios. Columns that qloc recommends instead stand beside
+them.
 """
 
 from __future__ import annotations
@@ -39,19 +43,32 @@ from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
 
 Row = dict[str, Any]
-
-
 Masks = Mapping[str, NDArray[np.bool_]]
 
+PUBLISHED_EDIT_SCORES: Final = ("reliability", "generalization", "locality")
+"""Scores of an edit that the paper averages."""
 
-CAS_SETS: Final = (
+_CAS_SETS: Final = (
     *("own", "union", "refined", "cas", "cas_no_penalty"),
     *("own_top", "union_top", "cas_top", "in_context"),
     *("rome", "rome_identity"),
 )
+"""Edited sets that stand beside CAS, in the order of the rows."""
 
+_EDIT_LABELS: Final = {
+    "reliability": "Rel",
+    "generalization": "Gen",
+    "locality": "Loc",
+    "average": "Avg, as published",
+    "harmonic": "harmonic mean",
+    "perplexity": "ΔPPL",
+    "nats": "Δ nats a token",
+}
 
-SCORES: Final = ("reliability", "generalization", "locality")
+_KEYS: Final = ("model", "method", "score", "threshold", "operation", "set", "synapses", "class")
+"""Columns that label a row."""
+
+_DESCRIPTIVE: Final = "Descriptive: the classes are split on consistency, and differ in more than that."
 
 
 @dataclass(frozen=True)
@@ -60,8 +77,16 @@ class Side:
 
     Attributes
     ----------
-    sets : by method, of the queries that all models were asked.
-    facts : int64, the common facts' rows in the study.
+    model : str
+        Name of the model.
+    study : Study
+        Its study.
+    sets : mapping of str to NeuronSets
+        Neuron sets by method, of the queries that all models were asked.
+    facts : int64 ndarray, shape (fact,)
+        Rows of the common facts in the study.
+    plan : AnalysisPlan
+        Method, thresholds and k₀.
     """
 
     model: str
@@ -72,13 +97,13 @@ class Side:
 
     @cached_property
     def classes(self) -> Masks:
-        """Facts of the study by the consistency of their known queries: bool, (fact,) of the study."""
+        """Classes of the study's facts by the consistency of their known queries: bool, shape (fact,)."""
         cs2 = np.full(self.study.facts.sizes["fact"], np.nan)
         cs2[self.facts] = consistency(self.sets[self.plan.method])["CS2"].values
-        return self.split(cs2)
+        return self._split(cs2)
 
-    def split(self, cs2: Floats) -> Masks:
-        """K_C, K_I and all, of the common facts."""
+    def _split(self, cs2: Floats) -> Masks:
+        """Return K_C, K_I and all, of the common facts."""
         common = np.zeros(len(cs2), dtype=bool)
         common[self.facts] = True
         cut = self.plan.consistency_threshold
@@ -87,17 +112,17 @@ class Side:
 
     @cached_property
     def edit_scores(self) -> xr.Dataset:
-        """How well every edit of every fact did, by what ranks first."""
+        """Scores of every edit of every fact, by whether the answer ranks first."""
         return edit_scores(self.study).sel(criterion="argmax")
 
     @cached_property
     def edit_classes(self) -> Masks:
-        """The same, by the templates that chose the edited sets."""
-        return self.split(UsedConsistency(self.study).cs2)
+        """Classes by the consistency over the templates that chose the edited sets: bool, shape (fact,)."""
+        return self._split(UsedConsistency(self.study).cs2)
 
 
-def sides_of(studies: Study | Studies, plan: AnalysisPlan, name: str = "model") -> tuple[Side, ...]:
-    """Every model with its neuron sets: of one study all queries, of several those that all were asked."""
+def _sides_of(studies: Study | Studies, plan: AnalysisPlan, name: str) -> tuple[Side, ...]:
+    """Return every model with its neuron sets: of one study all queries, of several the common ones."""
     if isinstance(studies, Study):
         sets = {method: studies.neurons(method, plan.threshold) for method in studies.methods}
         return (Side(name, studies, sets, np.arange(studies.facts.sizes["fact"]), plan),)
@@ -109,8 +134,60 @@ def sides_of(studies: Study | Studies, plan: AnalysisPlan, name: str = "model") 
     )
 
 
-def ratio_rows(side: Side) -> Iterator[Row]:
-    """Table 1: share of K_I, mean scores of both classes, Welch's t between them."""
+@dataclass(frozen=True, kw_only=True)
+class PublishedTable:
+    """A table of the paper.
+
+    Attributes
+    ----------
+    name, title : str
+        Identifier, such as ``chen_ratio``, and title in one line.
+    group : str
+        Group of the store that it needs.
+    phase : str
+        Phase of the extraction that makes that group.
+    rows : callable
+        From one model to its rows.
+    shown : tuple of str
+        Columns that the paper has.
+    labels : mapping of str to str
+        Headings of columns.
+    note : str
+        What a reader must know to read it.
+    """
+
+    name: str
+    title: str
+    group: str
+    phase: str
+    rows: Callable[[Side], Iterator[Row]]
+    shown: tuple[str, ...]
+    labels: Mapping[str, str]
+    note: str
+
+    def table(self, sides: tuple[Side, ...]) -> Table | None:
+        """Make the table of the models that have it.
+
+        Parameters
+        ----------
+        sides : tuple of Side
+            The models.
+
+        Returns
+        -------
+        Table or None
+            None where no model has the group.
+        """
+        rows = [row for side in sides if side.study.datasets.get(self.group) for row in self.rows(side)]
+        if not rows:
+            return None
+        return Table.from_frame(
+            pd.DataFrame(rows), name=self.name, title=self.title, labels=self.labels, note=self.note
+        )
+
+
+def _ratio_rows(side: Side) -> Iterator[Row]:
+    """Yield share of K_I, mean scores of both classes, and Welch's t between them (Table 1)."""
     for method, sets in side.sets.items():
         d = consistency(sets)
         known = sets.known()
@@ -124,25 +201,30 @@ def ratio_rows(side: Side) -> Iterator[Row]:
         beside = {"kappa": mean(d["kappa"].values), "ki_k0": mean(subsets.below_cs2[:, 0])}
         for score in ("CS1", "CS2"):
             for split in (None, *STATIC):
-                found = welch_of(d[score].values, score, split)[1].iloc[0]
-                n = int(found.n_consistent + found.n_inconsistent)
+                welch = welch_of(d[score].values, score, split)[1].iloc[0]
+                n = int(welch.n_consistent + welch.n_inconsistent)
                 yield {
                     "model": side.model,
                     "method": method,
                     "score": score,
                     "threshold": "Otsu" if split is None else f"{split:g}",
-                    "split": found.split,
-                    "ratio": found.n_inconsistent / n if n else np.nan,
-                    "mean_consistent": found.mean_consistent,
-                    "mean_inconsistent": found.mean_inconsistent,
-                    "t": found.t,
+                    "split": welch.split,
+                    "ratio": welch.n_inconsistent / n if n else np.nan,
+                    "mean_consistent": welch.mean_consistent,
+                    "mean_inconsistent": welch.mean_inconsistent,
+                    "t": welch.t,
                     "facts": n,
                     **beside,
                 }
 
 
-def probability_rows(side: Side) -> Iterator[Row]:
-    """ΔProb when a query's own neurons, or its neighbor's, are suppressed or enhanced."""
+def _modification_rows(side: Side) -> Iterator[Row]:
+    """Yield scores of erase and update × N_i and N_u × K_C and K_I."""
+    yield from _edit_rows(side, ("own", "union"), side.edit_classes)
+
+
+def _probability_rows(side: Side) -> Iterator[Row]:
+    """Yield ΔProb when a query's own neurons, or its neighbor's, are suppressed or enhanced."""
     by: dict[Measure, xr.DataArray] = {
         measure: intervention_effects(side.study, measure=measure) for measure in ("probability", "log_odds")
     }
@@ -158,32 +240,27 @@ def probability_rows(side: Side) -> Iterator[Row]:
             yield {**row, "facts": facts}
 
 
-def synapse_rows(side: Side) -> Iterator[Row]:
-    """What knowledge synapses, as published and as they should be, do to N_i and to the answer."""
+def _synapse_rows(side: Side) -> Iterator[Row]:
+    """Yield effects on N_i and on the answer of changing each synapse set, as published or refined."""
     activation = synapse_effects(side.study, outcome="activation")
     probability = synapse_effects(side.study, outcome="probability")
     odds = synapse_effects(side.study, outcome="log_odds")
     for operation in map(str, activation["synapse_operation"].values):
         for arm in map(str, activation["synapse_set"].values):
             at = {"synapse_operation": operation, "synapse_set": arm}
-            found = [values.sel(at).values[side.facts] for values in (activation, probability, odds)]
+            effects = [values.sel(at).values[side.facts] for values in (activation, probability, odds)]
             yield {
                 "model": side.model,
                 "operation": operation,
                 "synapses": arm,
-                **dict(zip(("activation", "probability", "log_odds"), map(mean, found), strict=True)),
-                "facts": int(np.sum(~np.isnan(found[2]))),
+                **dict(zip(("activation", "probability", "log_odds"), map(mean, effects), strict=True)),
+                "facts": int(np.sum(~np.isnan(effects[2]))),
             }
 
 
-def modification_rows(side: Side) -> Iterator[Row]:
-    """Erase and update × N_i and N_u × K_C and K_I."""
-    yield from _edit_rows(side, ("own", "union"), side.edit_classes)
-
-
-def cas_rows(side: Side) -> Iterator[Row]:
-    """CAS beside the sets it is compared with."""
-    yield from _edit_rows(side, CAS_SETS, {"all": side.edit_classes["all"]})
+def _cas_rows(side: Side) -> Iterator[Row]:
+    """Yield scores of edits of CAS and of the sets that it is compared with."""
+    yield from _edit_rows(side, _CAS_SETS, {"all": side.edit_classes["all"]})
 
 
 def _edit_rows(side: Side, names: tuple[str, ...], classes: Masks) -> Iterator[Row]:
@@ -195,15 +272,15 @@ def _edit_rows(side: Side, names: tuple[str, ...], classes: Masks) -> Iterator[R
                 facts = int(np.sum(~np.isnan(here["reliability"].values[among])))
                 if not facts:
                     continue
-                three = [mean(here[score].values[among]) for score in SCORES]
+                three = [mean(here[score].values[among]) for score in PUBLISHED_EDIT_SCORES]
                 row: Row = {"model": side.model, "operation": operation, "set": name, "class": label}
-                row |= dict(zip(SCORES, three, strict=True))
+                row |= dict(zip(PUBLISHED_EDIT_SCORES, three, strict=True))
                 row |= {"average": float(np.mean(three)), "harmonic": harmonic(three)}
                 yield row | _damage(side, here["nats"].values, among) | {"facts": facts}
 
 
 def _damage(side: Side, nats: Floats, among: NDArray[np.bool_]) -> Row:
-    """Δ perplexity of the mean Δ nats a token: the mean of single ones is that of the few worst."""
+    """Return Δ perplexity of the mean Δ nats a token: a mean of Δ perplexities is that of the worst few."""
     there = among & ~np.isnan(nats)
     before = mean(side.study.edits["base_text_nats"].values[there])
     change = mean(nats[there])
@@ -215,55 +292,13 @@ def _among(values: xr.DataArray | xr.Dataset, dim: str, wanted: tuple[str, ...])
     return [name for name in wanted if name in have]
 
 
-EDIT_LABELS: Final = {
-    "reliability": "Rel",
-    "generalization": "Gen",
-    "locality": "Loc",
-    "average": "Avg, as published",
-    "harmonic": "harmonic mean",
-    "perplexity": "ΔPPL",
-    "nats": "Δ nats a token",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedTable:
-    """A table of the paper.
-
-    Attributes
-    ----------
-    group : of the store that it needs; phase : of the extraction that makes it.
-    shown : its published columns.
-    """
-
-    name: str
-    title: str
-    group: str
-    phase: str
-    rows: Callable[[Side], Iterator[Row]]
-    shown: tuple[str, ...]
-    labels: Mapping[str, str]
-    note: str
-
-    def table(self, sides: tuple[Side, ...]) -> Table | None:
-        """The table of the models that have it; None where none has."""
-        rows = [row for side in sides if side.study.datasets.get(self.group) for row in self.rows(side)]
-        if not rows:
-            return None
-        return Table.from_frame(
-            pd.DataFrame(rows), name=self.name, title=self.title, labels=self.labels, note=self.note
-        )
-
-
-_DESCRIPTIVE: Final = "Descriptive: the classes are split on consistency, and differ in more than that."
-
 LAYOUTS: Final = (
     PublishedTable(
         name="chen_ratio",
         title="Share of inconsistent facts, scores of the classes, and Welch's t",
         group="signals",
         phase="signals",
-        rows=ratio_rows,
+        rows=_ratio_rows,
         shown=("ratio", "mean_consistent", "mean_inconsistent", "t"),
         labels={
             "ratio": "share K_I",
@@ -281,9 +316,9 @@ LAYOUTS: Final = (
         title="Modification of N_i and N_u, consistent and inconsistent facts",
         group="edits",
         phase="edits",
-        rows=modification_rows,
-        shown=(*SCORES, "average", "perplexity"),
-        labels=EDIT_LABELS,
+        rows=_modification_rows,
+        shown=(*PUBLISHED_EDIT_SCORES, "average", "perplexity"),
+        labels=_EDIT_LABELS,
         note=f"{_DESCRIPTIVE} Of three scores a wrecked model gets two for nothing: the harmonic mean is 0.",
     ),
     PublishedTable(
@@ -291,7 +326,7 @@ LAYOUTS: Final = (
         title="ΔProb when own or neighbor neurons are suppressed or enhanced",
         group="interventions",
         phase="interventions",
-        rows=probability_rows,
+        rows=_probability_rows,
         shown=("probability_own", "probability_neighbor"),
         labels={
             "probability_own": "ΔProb, own N_i",
@@ -306,7 +341,7 @@ LAYOUTS: Final = (
         title="What changing knowledge synapses does to N_i and to the answer",
         group="synapses",
         phase="interventions",
-        rows=synapse_rows,
+        rows=_synapse_rows,
         shown=("activation", "probability"),
         labels={
             "activation": "Δ activation of N_i, less matched",
@@ -321,9 +356,9 @@ LAYOUTS: Final = (
         title="Consistency-aware sets (CAS) beside others",
         group="edits",
         phase="edits",
-        rows=cas_rows,
-        shown=(*SCORES, "average", "perplexity"),
-        labels=EDIT_LABELS,
+        rows=_cas_rows,
+        shown=(*PUBLISHED_EDIT_SCORES, "average", "perplexity"),
+        labels=_EDIT_LABELS,
         note="Sets of unequal size edit unequally: own_top, union_top and cas_top have one budget. "
         "in_context edits nothing: the query answered with o′ stands before the prompt. rome changes a whole "
         "layer, by an edit of rank one that is optimized for o′.",
@@ -335,17 +370,22 @@ LAYOUTS: Final = (
 def reproduce(
     studies: Study | Studies, plan: AnalysisPlan | None = None, source: Published | None = None
 ) -> StudyResult:
-    """The tables that the stores allow, each with its published values where they are on file.
+    """Make the tables for which the stores have data, with published values where they are on file.
 
     Parameters
     ----------
-    studies : one, or several on the facts that all were asked.
-    plan : threshold of neuron sets, static threshold of consistency, k₀; the defaults where it is None.
-    source : the published study; ``chen`` of ``published.yaml`` where it is None.
+    studies : Study or Studies
+        One study, or several on their common facts.
+    plan : AnalysisPlan, optional
+        Threshold of neuron sets, static threshold of consistency, and k₀; by default those of
+        ``AnalysisPlan()``.
+    source : Published, optional
+        The published study; by default ``chen`` of ``published.yaml``.
 
     Returns
     -------
-    StudyResult : a question for each table, without a test or verdict; what is missing stands in ``notes``.
+    StudyResult
+        A question for each table, without tests or verdicts; ``notes`` name the tables left out.
 
     Examples
     --------
@@ -354,75 +394,75 @@ def reproduce(
     >>> [question.id for question in result.questions]
     ['chen_ratio', 'settings']
     """
-    given, of = plan or AnalysisPlan(), source or published("chen")
+    plan, source = plan or AnalysisPlan(), source or published("chen")
     several = list(studies) if isinstance(studies, Studies) else [studies]
-    sides = sides_of(studies, given, model_name(several[0]))
-    found = [(layout, layout.table(sides)) for layout in LAYOUTS]
-    made = [_question(layout, table, of) for layout, table in found if table]
-    absent = dict.fromkeys(layout.phase for layout, table in found if not table)
+    sides = _sides_of(studies, plan, model_name(several[0]))
+    tables = [(layout, layout.table(sides)) for layout in LAYOUTS]
+    questions = [_question(layout, table, source) for layout, table in tables if table]
+    absent = dict.fromkeys(layout.phase for layout, table in tables if not table)
     names = [side.model for side in sides]
     return StudyResult(
-        title=f"{of.title}: {', '.join(names)}",
+        title=f"{source.title}: {', '.join(names)}",
         model=", ".join(names),
         facts=f"{words(several[0].attrs.get('facts', 'unnamed facts'))} "
         f"({counted(len(sides[0].facts), 'fact')}{' common to all models' if len(names) > 1 else ''})",
-        questions=(*made, _settings(of)),
+        questions=(*questions, _settings(source)),
         provenance={
             **{f"store fingerprint, {side.model}": side.study.fingerprint for side in sides},
-            PLAN_DIGEST: digest(given.model_dump(mode="json")),
+            PLAN_DIGEST: digest(plan.model_dump(mode="json")),
             **versions(),
         },
         counts={"facts": len(sides[0].facts)},
-        plan=given.model_dump(mode="json"),
+        plan=plan.model_dump(mode="json"),
         synthetic=any(synthetic(study) for study in several),
         notes=(
             *(f"Tables that need phase {phase} are left out: no store has it." for phase in absent),
-            *(note for side in sides for note in unlike(side, of)),
+            *(note for side in sides for note in _unlike(side, source)),
             *(differently_extracted(studies) if isinstance(studies, Studies) else ()),
             *([few_models(len(names))] if len(names) > 1 else []),
         ),
     )
 
 
-def unlike(side: Side, of: Published) -> Iterator[str]:
-    """One sentence for each setting of the store that is not that of the published plan."""
-    edits = {f"edits.{name}": value for name, value in of.plan.get("edits", {}).items()}
+def _unlike(side: Side, source: Published) -> Iterator[str]:
+    """Yield one sentence for each setting of the store that differs from the published plan."""
+    edits = {f"edits.{name}": value for name, value in source.plan.get("edits", {}).items()}
     stored = {f"edits.{name}": value for name, value in side.study.edits.attrs.items()}
-    wanted = {name: of.plan[name] for name in ("quadrature", "steps", "methods") if name in of.plan}
+    wanted = {name: source.plan[name] for name in ("quadrature", "steps", "methods") if name in source.plan}
     for name, value in {**wanted, **(edits if side.study.datasets.get("edits") else {})}.items():
         have = {**side.study.attrs, **stored}.get(name)
         if have is not None and have != value:
-            yield f"{side.model}: {name} is {_said(have)}; the published plan has {_said(value)}."
+            yield f"{side.model}: {name} is {_listed(have)}; the published plan has {_listed(value)}."
 
 
-def _said(value: object) -> str:
+def _listed(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _question(layout: PublishedTable, table: Table, of: Published) -> Question:
-    beside = _beside(layout, table, of)
+def _question(layout: PublishedTable, table: Table, source: Published) -> Question:
+    beside = _beside(layout, table, source)
     on_file = sum(cell != NOT_ON_FILE for cell in beside.columns["published"])
     n = len(beside.columns["published"])
-    told = f"{on_file:,} of its {n:,} published values are on file."
+    filed = f"{on_file:,} of its {n:,} published values are on file."
     return Question(
         id=layout.name,
         title=layout.title,
-        answer=f"{counted(len(table.columns['model']), 'row')} in the layout of the paper. {told}",
+        answer=f"{counted(len(table.columns['model']), 'row')} in the layout of the paper. {filed}",
         tables=(table, *([beside] if on_file else [])),
         method=layout.note,
-        references=(of.source,),
+        references=(source.source,),
     )
 
 
-def _beside(layout: PublishedTable, table: Table, of: Published) -> Table:
-    """Ours and the published value of every cell that the paper has."""
+def _beside(layout: PublishedTable, table: Table, source: Published) -> Table:
+    """Return a table of our value and the published one, of every cell that the paper has."""
     frame = table.to_frame()
-    keys = [name for name in KEYS if name in frame]
+    keys = [name for name in _KEYS if name in frame]
     rows: list[Row] = []
     for row in frame.to_dict("records"):
         for column in layout.shown:
             label = ", ".join(str(row[name]) for name in keys)
-            cell = of.value(layout.name, {str(key): value for key, value in row.items()}, column)
+            cell = source.value(layout.name, {str(key): value for key, value in row.items()}, column)
             rows.append(
                 {
                     "row": label,
@@ -437,12 +477,8 @@ def _beside(layout: PublishedTable, table: Table, of: Published) -> Table:
     )
 
 
-KEYS: Final = ("model", "method", "score", "threshold", "operation", "set", "synapses", "class")
-"""Columns that say what a row is."""
-
-
-def _settings(of: Published) -> Question:
-    frame = pd.DataFrame([setting.model_dump() for setting in of.settings])
+def _settings(source: Published) -> Question:
+    frame = pd.DataFrame([setting.model_dump() for setting in source.settings])
     frame["value"] = frame["value"].map(str)
     return Question(
         id="settings",
@@ -450,5 +486,5 @@ def _settings(of: Published) -> Question:
         answer=f"{int((frame['status'] == 'as published').sum())} of {len(frame)} settings stand so in the "
         "source; the others are uncertain, or ours.",
         tables=(Table.from_frame(frame, name="published_settings", title="Settings of the published study"),),
-        references=(of.source,),
+        references=(source.source,),
     )

@@ -1,4 +1,4 @@
-"""What published studies did and reported, as far as it is on file: ``published.yaml``."""
+"""Settings and results of published studies, as far as they are on file in ``published.yaml``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from qloc.analysis.results import Cell
 from qloc.errors import InputError, message
+from qloc.rounding import Cell
 
 NOT_ON_FILE: Final = "not on file"
-"""What stands for a published value that nobody has copied, with its place, into ``published.yaml``."""
+"""Stands for a published value that is not in ``published.yaml``."""
 
 STUDIES: Final = ("chen", "dai", "niu")
+"""The studies of ``published.yaml``."""
 
 
 class _Strict(BaseModel):
@@ -24,7 +25,19 @@ class _Strict(BaseModel):
 
 
 class Setting(_Strict):
-    """One choice of a study, where it stands, and how sure it is."""
+    """One setting of a published study.
+
+    Attributes
+    ----------
+    name : str
+        Name of the setting.
+    value : str or float
+        Its value.
+    where : str
+        Place in the source, such as a section.
+    status : {"as published", "uncertain", "ours"}
+        Whether the source states it.
+    """
 
     name: str
     value: str | float
@@ -33,7 +46,21 @@ class Setting(_Strict):
 
 
 class Value(_Strict):
-    """One published cell."""
+    """One cell of a published table.
+
+    Attributes
+    ----------
+    table : str
+        Name of our table, such as ``chen_ratio``.
+    row : mapping of str to str
+        Labels of the row, by column of our table.
+    column : str
+        Column of our table.
+    value : str or float
+        The published value.
+    where : str
+        Place in the source, such as ``Table 1``.
+    """
 
     table: str
     row: Mapping[str, str]
@@ -47,8 +74,20 @@ class Published(_Strict):
 
     Attributes
     ----------
-    plan : the plan of ``qloc extract`` that makes a store for it; empty where it cannot be made.
-    missing : what qloc does not make of it; ``instead``, what it does.
+    title : str
+        What it is called in titles.
+    source : str
+        Citation.
+    plan : mapping
+        The plan of ``qloc extract`` that makes a store for it; empty where qloc cannot make one.
+    settings : tuple of Setting
+        Its settings.
+    missing : tuple of str
+        What qloc does not reproduce.
+    instead : str
+        What qloc has in place of that.
+    values : tuple of Value
+        The published cells that are on file.
     """
 
     title: str
@@ -60,20 +99,48 @@ class Published(_Strict):
     values: tuple[Value, ...] = ()
 
     def value(self, table: str, row: Mapping[str, Cell], column: str) -> Cell:
-        """The published cell of a table's row: that whose labels the row has; else "not on file"."""
-        for found in self.values:
-            here = found.table == table and found.column == column
-            if here and all(str(row.get(name)) == label for name, label in found.row.items()):
-                return found.value
+        """Return the published value of a cell.
+
+        Parameters
+        ----------
+        table : str
+            Name of our table.
+        row : mapping of str to cell
+            The row of our table, by column.
+        column : str
+            Column of the cell.
+
+        Returns
+        -------
+        str, float, int, bool or None
+            The first value on file whose labels the row has; else :data:`NOT_ON_FILE`.
+        """
+        for cell in self.values:
+            here = cell.table == table and cell.column == column
+            if here and all(str(row.get(name)) == label for name, label in cell.row.items()):
+                return cell.value
         return NOT_ON_FILE
 
 
 def published(name: str, path: Path | None = None) -> Published:
-    """One study of ``published.yaml``, or of a file of that form.
+    """Read one study from ``published.yaml``, or from a file of that form.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study, such as ``chen``.
+    path : Path, optional
+        A file whose studies are added to those of ``published.yaml`` and replace those of the same name.
+
+    Returns
+    -------
+    Published
+        The study.
 
     Raises
     ------
-    InputError : an unknown study, or a file that is not of the form; every problem.
+    InputError
+        The study is unknown, or the file cannot be read or has another form; the error lists every problem.
 
     Examples
     --------
@@ -86,11 +153,11 @@ def published(name: str, path: Path | None = None) -> Published:
     studies = _read(text, "published.yaml")
     if path is not None:
         try:
-            given = _read(path.read_text(encoding="utf-8"), str(path))
+            added = _read(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
             action = "Give another path"
             raise InputError(message("published", str(path), "a readable file", str(error), action)) from None
-        studies = {**studies, **given}
+        studies = {**studies, **added}
     if name not in studies:
         rule = f"one of {', '.join(studies)}"
         raise InputError(message("study", name, rule, "qloc reproduce", "Choose one"))
@@ -99,21 +166,21 @@ def published(name: str, path: Path | None = None) -> Published:
 
 def _read(text: str, place: str) -> dict[str, Published]:
     try:
-        found = yaml.safe_load(text)
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise InputError(message("published", place, "YAML", reason, "Mend the file")) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(message("published", place, "a study's name, and its parts", place, "Mend the file"))
     problems: list[str] = []
     studies: dict[str, Published] = {}
-    for name, parts in found.items():
+    for name, parts in content.items():
         try:
             studies[str(name)] = Published.model_validate(parts)
         except ValidationError as error:
-            for one in error.errors():
-                key = ".".join(map(str, (name, *one["loc"])))
-                problems.append(message(key, one["input"], one["msg"], place, "Correct it"))
+            for problem in error.errors():
+                key = ".".join(map(str, (name, *problem["loc"])))
+                problems.append(message(key, problem["input"], problem["msg"], place, "Correct it"))
     if problems:
         raise InputError(problems)
     return studies

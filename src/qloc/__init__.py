@@ -20,6 +20,7 @@ from qloc.version import __version__
 if TYPE_CHECKING:
     from qloc.analysis import hypotheses as hypotheses
     from qloc.analysis.formula import fit as fit
+    from qloc.analysis.inference.draws import Draws as Draws
     from qloc.analysis.localization.consistency import consistency as consistency
     from qloc.neurons import NeuronSets as NeuronSets
     from qloc.plan import Plan as Plan
@@ -39,6 +40,7 @@ _HOME = {
     "consistency": ("qloc.analysis.localization.consistency", "consistency"),
     "fit": ("qloc.analysis.formula", "fit"),
     "hypotheses": ("qloc.analysis.hypotheses", None),
+    "Draws": ("qloc.analysis.inference.draws", "Draws"),
     "simulate": ("qloc.simulation.simulate", "simulate"),
 }
 

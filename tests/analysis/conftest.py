@@ -1,6 +1,7 @@
 """Small planted studies, and brute force by the definitions of methods.md."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from qloc.neurons import NeuronSets
 from qloc.simulation.planted import plant
 from qloc.simulation.simulate import simulate
 
-SMALL = {"facts": 40, "relations": 4, "templates": 4, "one_to_one": 1, "n_neurons": 64}
+SMALL: dict[str, Any] = {"facts": 40, "relations": 4, "templates": 4, "one_to_one": 1, "n_neurons": 64}
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,7 @@ def dense_study() -> Study:
 
 
 @pytest.fixture
-def make_sets():
+def make_sets() -> Callable[..., NeuronSets]:
     """NeuronSets from rows of (fact, template, answer, neurons); relation R, all known."""
 
     def make(rows: Sequence[tuple[int, str, str, Sequence[int]]], relation: str = "R") -> NeuronSets:

@@ -286,7 +286,7 @@ def test_methods_that_are_the_same_agree(study):
     assert found.estimate > 0.5
     assert found.n["relations"] == 4
     assert found.verdict == "holds"  # of these four relations, in which answers are flipped
-    assert found.checks[1].startswith("With so few relations p speaks for these alone")
+    assert found.checks[1].startswith("With so few relations, p holds for these relations only")
     budget = qloc.hypotheses.methods_agree(study, top=5, n_permutations=99)
     assert "5.0" in budget.checks[0]
 

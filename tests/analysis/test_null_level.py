@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from qloc.analysis.comparison.measures import MEASURES, Measures
+from qloc.analysis.comparison.measures import MEASURE_SYMBOLS, Measures
 from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.resampling import permutation_p
@@ -117,7 +117,7 @@ TINY = {"facts": 48, "relations": 8, "templates": 4, "answers_per_relation": 3, 
 @pytest.mark.slow
 def test_models_of_one_structure_differ_in_one_of_twenty():
     """Two networks whose relations are as consistent on the mean, and differ: every measure keeps its level."""
-    p = {name: [] for name in MEASURES}
+    p = {name: [] for name in MEASURE_SYMBOLS}
     for seed in range(80):
         pair = {str(n): simulate(**TINY, spread=0.5, network=n, seed=seed) for n in (1, 2)}
         found = Measures(

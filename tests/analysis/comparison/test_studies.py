@@ -1,7 +1,8 @@
-"""Several studies on what all were asked: by brute force over keys, and models that are compared."""
+"""Several studies on the queries that all were asked: by brute force over keys."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,55 +10,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import qloc
-from qloc.analysis.comparison.models import compare_models
 from qloc.analysis.comparison.studies import Studies, named
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.one_fact import find, one_facts
 from qloc.errors import InputError, SchemaError
-from qloc.plan import AnalysisPlan
 from qloc.simulation.simulate import simulate
 from qloc.workflows.analyze import open_study
-
-PLAN = AnalysisPlan(n_permutations=199, n_bootstrap=99)
-SIZE = {"facts": 48, "relations": 6, "templates": 4, "n_neurons": 64}
-
-
-def of_facts(study: Study, keep: np.ndarray, shuffle: int | None = None) -> Study:
-    """The study of some of its facts, in another order if ``shuffle``: an independent re-indexing."""
-    rows = np.flatnonzero(keep)
-    if shuffle is not None:
-        rows = np.random.default_rng(shuffle).permutation(rows)
-    fact = study.column("queries", "fact")
-    queries = np.concatenate([np.flatnonzero(fact == row) for row in rows])
-    place = {row: n for n, row in enumerate(rows)}
-    groups = {}
-    for name in ("queries", "facts", "signals"):
-        group = study.datasets[name]
-        taken = {dim: index for dim, index in (("query", queries), ("fact", rows)) if dim in group.dims}
-        groups[name] = group.isel(taken)
-    new = np.array([place[row] for row in fact[queries]], dtype=np.int32)
-    groups["queries"] = groups["queries"].assign(fact=("query", new))
-    if "fact" in groups["signals"].coords:
-        groups["signals"] = groups["signals"].assign_coords(fact=("query", new))
-    return replace(study, datasets=groups)
-
-
-@pytest.fixture(scope="module")
-def pair() -> tuple[Study, Study]:
-    one = simulate(**SIZE, fact_strength=0.1, seed=3)
-    two = simulate(**SIZE, fact_strength=0.6, seed=3)
-    known = two.column("queries", "known")
-    known[::9] = 1 - known[::9]  # drawn with the same seed, they would know the same
-    queries = two.queries.assign(known=("query", known))
-    return one, replace(two, datasets={**two.datasets, "queries": queries})
-
-
-@pytest.fixture(scope="module")
-def studies(pair: tuple[Study, Study]) -> Studies:
-    first, second = np.arange(48) % 7 != 0, np.arange(48) % 5 != 0
-    return Studies({"weak": of_facts(pair[0], first), "strong": of_facts(pair[1], second, shuffle=1)})
 
 
 def key_of(study: Study, query: int) -> tuple[str, ...]:
@@ -111,44 +70,6 @@ def test_scores_are_those_of_each_study_by_itself(studies: Studies) -> None:
             np.testing.assert_allclose(scores[name].sel(model=model), alone[name][order], atol=1e-14)
 
 
-def test_planted_difference_is_found_and_none_where_there_is_none(
-    studies: Studies, pair: tuple[Study, Study]
-) -> None:
-    result = compare_models(studies, PLAN)
-    tests = {test.name: test for test in result.tests()}
-    found = tests["κ, strong − weak"]
-    assert found.verdict == "holds"
-    assert found.estimate > 0.1
-    assert found.interval is not None
-    assert found.interval.low > 0
-    scores = studies.consistency()["kappa"].values
-    assert found.estimate == pytest.approx(np.nanmean(scores[1] - scores[0]), abs=1e-14)
-    assert {test.role for test in result.tests()} == {"exploratory"}
-    # Six relations: 2 · 1/2⁶ · 4 tests > 5%, so answers within them are flipped, for these relations only.
-    assert found.estimand.endswith("in these relations")
-    assert "whole answers within relations flipped" in found.method
-    assert found.n["relations"] == 6
-    assert tests["K_I(k₀), strong − weak"].estimate < 0
-    same = compare_models(Studies({"a": pair[0], "b": pair[0]}), PLAN)
-    assert {test.verdict for test in same.tests()} == {"undecided"}
-    assert {test.estimate for test in same.tests()} == {0.0}
-
-
-def test_comparison_says_what_few_models_do_not_show(studies: Studies) -> None:
-    result = compare_models(studies, PLAN)
-    said = "2 models support no claim about larger models, or about models in general."
-    assert result.notes[0] == said
-    assert result.question("models").answer.endswith(said)
-    assert "otsu" not in str(result.question("models").table("models").columns).lower()
-
-
-def test_other_settings_are_told(pair: tuple[Study, Study]) -> None:
-    coarse = replace(pair[0], attrs={**pair[0].attrs, "steps": 5})
-    fine = replace(pair[0], attrs={**pair[0].attrs, "steps": 20})
-    notes = compare_models(Studies({"a": coarse, "b": fine}), PLAN).notes
-    assert notes[1:] == ("The stores were extracted with different steps: 5 (a), 20 (b).",)
-
-
 def test_models_are_named_apart(pair: tuple[Study, Study]) -> None:
     revisions = [replace(pair[0], attrs={**pair[0].attrs, "revision": r}) for r in ("step1", "step2")]
     assert named(revisions, ["x", "y"]).models == ("planted@step1", "planted@step2")
@@ -167,9 +88,9 @@ def test_one_study_or_nothing_in_common_is_refused(pair: tuple[Study, Study]) ->
 
 
 def test_open_takes_several(tmp_path: Path) -> None:
-    for name in ("step1", "step2"):
-        simulate(tmp_path / f"{name}.zarr", facts=8, relations=2, templates=3, seed=1)
-    both = qloc.open([tmp_path / "step1.zarr", tmp_path / "step2.zarr"])
+    simulate(tmp_path / "step1.zarr", facts=8, relations=2, templates=3, n_neurons=16, seed=1)
+    shutil.copytree(tmp_path / "step1.zarr", tmp_path / "step2.zarr")
+    both = open_study([tmp_path / "step1.zarr", tmp_path / "step2.zarr"])
     assert isinstance(both, Studies)
     assert both.models == ("step1", "step2")
     assert isinstance(both.consistency(), xr.Dataset)

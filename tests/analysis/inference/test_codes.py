@@ -1,0 +1,30 @@
+"""Codes of labels: hand-computed cases, and that codes tell apart just what labels do."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qloc.analysis.inference.codes import codes, n_codes, sizes_of
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from("abc")), min_size=1, max_size=30))
+def test_codes_are_equal_where_all_labels_are(rows):
+    numbers, letters = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    code = codes(numbers, letters)
+    order = sorted(set(rows))
+    assert code.tolist() == [order.index(row) for row in rows]
+    assert n_codes(code) == len(order)
+    assert sizes_of(code).tolist() == [rows.count(row) for row in rows]
+
+
+def test_no_labels_have_no_codes():
+    nothing = np.zeros(0, dtype=np.int64)
+    assert codes(nothing).tolist() == []
+    assert codes(nothing, nothing.astype(str)).tolist() == []
+    assert n_codes(nothing) == 0
+    assert sizes_of(nothing).tolist() == []
+
+
+def test_codes_are_int64_of_any_labels():
+    assert codes(np.array([True, False])).dtype == np.int64
+    assert codes(np.array(["P36", "P19", "P36"])).tolist() == [1, 0, 1]

@@ -1,0 +1,129 @@
+"""Paired tests: log-odds, which signs are flipped, answers across relations, equivalence."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.paired import (
+    LOG_ODDS_MARGIN,
+    THESE_ALONE,
+    flip_clusters,
+    log_odds,
+    paired_p,
+    paired_test,
+    too_few,
+)
+from qloc.analysis.inference.resampling import sign_flip_p
+from qloc.analysis.inference.shared_answers import crossed_error
+from qloc.streams import Stream
+
+
+def test_log_odds_are_those_of_scipy_and_end_where_float32_does():
+    p = np.array([1e-9, 0.2, 0.5, 0.99])
+    assert log_odds(np.log(p)) == pytest.approx(special.logit(p))
+    assert log_odds(np.array([0.0], dtype=np.float32))[0] == pytest.approx(np.log(2.0**24), rel=1e-6)
+    assert np.isnan(log_odds(np.array([np.nan]))[0])
+
+
+def test_few_relations_are_flipped_by_answers_within_them():
+    relation, answer = np.repeat(np.arange(5), 4), np.tile([0, 0, 1, 2], 5)
+    flipped, words = flip_clusters(relation, answer)
+    assert (len(np.unique(flipped)), "15" in words, "these relations only" in words) == (15, True, True)
+    flipped, words = flip_clusters(np.arange(6), np.zeros(6, dtype=int))
+    assert (len(np.unique(flipped)), words) == (6, "signs of whole relations flipped (6)")
+
+
+def test_few_relations_are_those_whose_flips_cannot_reach_the_level():
+    """By enumeration: the least p of all flips of G relations, which agree on the sign, against the level."""
+    for level in (0.05, 0.05 / 4, 0.05 / 12, 0.01):
+        for n in range(2, 11):
+            x, relation = np.ones(n), np.arange(n)
+            least = sign_flip_p(x, relation, n_permutations=2**10, rng=np.random.default_rng(0))
+            words = flip_clusters(relation, relation, level)[1]
+            assert ("these relations only" in words) == (least > level), (n, level)
+
+
+def test_answers_across_relations_count(rng):
+    """One answer's effect in every relation: no flip of relations knows that it is one draw."""
+    relation, answer = np.repeat(np.arange(8), 4), np.tile(np.arange(4), 8)
+    x = np.tile([3.0, 3.0, -1.0, -1.0], 8) + 0.01 * rng.normal(size=32)
+    alone = sign_flip_p(x, relation, n_permutations=999, rng=rng, alternative="greater")
+    p, words = paired_p(x, (relation, answer), n_permutations=999, rng=rng)
+    error, freedom = crossed_error(x, relation, answer)
+    assert alone < 0.01
+    assert p == pytest.approx(stats.t.sf(x.mean() / error, freedom))
+    assert freedom == pytest.approx(3)
+    assert (p > 0.1, "answers cross relations" in words) == (True, True)
+    for same, expected in ((0.0, 1.0), (2.0, 1 / 2**8)):  # without spread: all 2⁸ flips alone tell
+        found = paired_p(np.full(32, same), (relation, answer), n_permutations=999, rng=rng)[0]
+        assert found == expected
+
+
+def test_no_difference_is_shown_by_equivalence_only(rng):
+    clusters = np.repeat(np.arange(8), 10), np.arange(80)
+    text: dict[str, Any] = {
+        "name": "T",
+        "question": "?",
+        "estimand": "difference",
+        "draws": Draws(n_permutations=99),
+    }
+    small = paired_test(0.05 * rng.normal(size=80), clusters, **text, margin=0.1)
+    wide = paired_test(2 * rng.normal(size=80) - 0.3, clusters, **text, margin=0.1)
+    assert (small.verdict, wide.verdict) == ("does not hold", "undecided")
+    nothing = paired_test(np.full(80, np.nan), clusters, **text)
+    assert (nothing.verdict, nothing.p, nothing.n["facts"]) == ("not identified", None, 0)
+
+
+def test_a_paired_result_says_what_it_rests_on(rng):
+    """Eight relations of four facts with answers of their own: flips of whole relations, by hand."""
+    relation, effects = np.repeat(np.arange(8), 4), rng.normal(0.5, 1, 32)
+    effects[5] = np.nan
+    draws = Draws(n_permutations=999, seed=3)
+    found = paired_test(
+        effects,
+        (relation, np.arange(32)),
+        name="T",
+        question="?",
+        estimand="difference",
+        draws=draws,
+        n_queries=70,
+        checks=("Said before.",),
+        store="abc",
+    )
+    x, rest = effects[~np.isnan(effects)], relation[~np.isnan(effects)]
+    expected = sign_flip_p(x, rest, n_permutations=999, rng=Stream.PAIRED.generator(3), alternative="greater")
+    assert found.p == expected
+    assert found.estimate == x.mean()
+    assert found.n == {"relations": 8, "facts": 31, "queries": 70}
+    assert found.method == "signs of whole relations flipped (8), 999 flips (all where fewer), one-sided"
+    assert found.margin == LOG_ODDS_MARGIN
+    assert found.checks == (
+        "1 facts have no such pair of values (minimal pairs, facts that leak and facts without known queries "
+        "among them): left out.",
+        "Said before.",
+        "Equivalence: no difference is one within ±0.1.",
+    )
+    assert (found.seed, found.store, found.alpha, found.role) == (3, "abc", 0.05, "exploratory")
+
+
+def test_streams_draw_apart(rng):
+    """Twelve relations have more flips than are drawn, so p varies with the stream, and not otherwise."""
+    effects, clusters = rng.normal(0.2, 1, 24), (np.repeat(np.arange(12), 2), np.arange(24))
+    text: dict[str, Any] = {"name": "T", "question": "?", "estimand": "d", "draws": Draws(n_permutations=997)}
+    first, again = (paired_test(effects, clusters, **text).p for _ in range(2))
+    streams = (Stream.PAIRED, Stream.BEYOND_REPROMPT, Stream.CAS_AGAINST_OWN_TOP)
+    assert first == again == paired_test(effects, clusters, **text, stream=Stream.PAIRED).p
+    assert len({paired_test(effects, clusters, **text, stream=stream).p for stream in streams}) > 1
+
+
+def test_few_relations_leave_a_caveat(rng):
+    assert [too_few(n) for n in (5, 6)] == [True, False]
+    clusters = np.repeat(np.arange(5), 4), np.arange(20)
+    found = paired_test(rng.normal(1, 1, 20), clusters, name="T", question="?", estimand="d")
+    assert found.checks[0] == THESE_ALONE
+    assert THESE_ALONE == (
+        "With so few relations, p holds for these relations only; the interval is for new relations."
+    )

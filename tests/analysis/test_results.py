@@ -1,0 +1,161 @@
+"""Results as data: sentences, tables, and the way to study.json and back."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qloc.analysis.results import (
+    FILE,
+    EffectSize,
+    Interval,
+    Question,
+    StudyResult,
+    Table,
+    TestResult,
+    load,
+    plain,
+)
+from qloc.errors import InputError
+
+TEST = TestResult(
+    name="H1a",
+    question="Do sets overlap?",
+    estimand="overlap beyond chance",
+    unit="fact",
+    n={"relations": 9, "facts": 1812},
+    estimate=-0.04237,
+    interval=Interval(low=-0.0612, high=1234.4, confidence=0.95, method="two-way"),
+    effect=EffectSize(name="Hedges' g", value=0.5, interval=None),
+    method="flips, 999",
+    p=0.0412,
+    role="exploratory",
+    verdict="does not hold",
+    p_adjusted=0.0004,
+    margin=0.05,
+    p_equivalence=0.0312,
+    checks=("First.", "Second."),
+    seed=3,
+    store="abc",
+)
+RESULT = StudyResult(
+    title="T",
+    model="m",
+    facts="f",
+    questions=(
+        Question(
+            id="consistency",
+            title="?",
+            answer="a",
+            tests=(TEST, replace(TEST, name="H1b", estimate=math.nan, interval=None, effect=None, p=None)),
+            tables=(Table(name="one", title="One", columns={"a": (1, None), "b": ("x", 0.1)}, note="n"),),
+            method="m",
+            references=("r",),
+        ),
+    ),
+    provenance={"seed": "3"},
+    counts={"facts": 2},
+    plan={"threshold": 0.2, "thresholds": [0.1, 0.2]},
+    synthetic=True,
+    notes=("few",),
+)
+
+
+def test_a_sentence_has_three_digits_and_a_minus_sign():
+    assert TEST.sentence() == (
+        "H1a: overlap beyond chance is −0.0424 (95% interval −0.0612 to 1,234) over 9 relations, 1,812 facts; "
+        "p = 0.041, adjusted p < 0.001; within ±0.05, p = 0.031. Does not hold."
+    )
+    assert str(TEST) == TEST.sentence()
+
+
+def test_a_sentence_leaves_out_what_there_is_not():
+    bare = replace(
+        TEST, estimate=math.nan, interval=None, n={}, p=None, p_adjusted=None, verdict="not identified"
+    )
+    assert bare.sentence() == "H1a: overlap beyond chance is not available. Not identified."
+    tested = replace(TEST, interval=None, n={}, p=0.0001, p_adjusted=None, estimate=0.0, verdict="holds")
+    assert tested.sentence() == "H1a: overlap beyond chance is 0; p < 0.001. Holds."
+    odd = replace(TEST, interval=None, n={}, p=math.nan, p_adjusted=1.0, estimate=1e-5, verdict="undecided")
+    assert odd.sentence() == (
+        "H1a: overlap beyond chance is 1.00 × 10⁻⁵; p not available, adjusted p = 1. Undecided."
+    )
+
+
+def test_a_test_is_one_row():
+    row = TEST.to_frame()
+    assert len(row) == 1
+    cells = row.iloc[0]
+    assert cells["interval_low"] == -0.0612
+    assert cells["effect_name"] == "Hedges' g"
+    assert cells["n_facts"] == 1812
+    assert cells["checks"] == "First.; Second."
+    assert cells["p"] == 0.0412
+
+
+def test_tables_keep_what_a_frame_has():
+    frame = pd.DataFrame({"a": np.array([1, 2], dtype=np.int32), "b": [0.1, np.nan], "c": ["x", None]})
+    table = Table.from_frame(frame, name="t", title="T", labels={"a": "A"})
+    assert table.columns == {"a": (1, 2), "b": (0.1, None), "c": ("x", None)}
+    assert [type(cell) for cell in table.columns["a"]] == [int, int]
+    assert table.to_frame()["b"].tolist()[0] == 0.1
+    assert (table.labels, table.note) == ({"a": "A"}, "")
+
+
+def test_questions_and_tables_are_found_by_name():
+    question = RESULT.question("consistency")
+    assert question is RESULT.questions[0]
+    assert question.table("one") is question.tables[0]
+    assert question.table("two") is None
+    assert RESULT.question("nothing") is None
+    assert [test.name for test in RESULT.tests()] == ["H1a", "H1b"]
+
+
+def test_results_come_back_as_they_were(tmp_path: Path):
+    path = RESULT.save(tmp_path / "new")
+    assert path == tmp_path / "new" / FILE
+    again = load(tmp_path / "new")
+    first, second = again.tests()
+    assert first == TEST
+    assert math.isnan(second.estimate)
+    assert (second.interval, second.effect, second.p) == (None, None, None)
+    assert replace(again, questions=()) == replace(RESULT, questions=())
+    assert again.questions[0].tables == RESULT.questions[0].tables
+    assert [file.name for file in (tmp_path / "new").iterdir()] == [FILE]
+
+
+def test_plain_is_json_without_nan():
+    value: Any = {1: (np.float64(0.5), np.int64(3), math.nan, math.inf), "t": Path("a"), "b": np.bool_(True)}
+    assert plain(value) == {"1": [0.5, 3, None, None], "t": "a", "b": True}
+    json.dumps(plain(RESULT), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            None,
+            "results is '{folder}'; expected a folder that `qloc analyze` wrote, with study.json in it. "
+            "At {path}. Run `qloc analyze` first.",
+        ),
+        ("[]", "format is '{path}'; expected 1. At results. Analyze again with this qloc."),
+        ('{{"format": 2}}', "format is '{path}'; expected 1. At results. Analyze again with this qloc."),
+        (
+            '{{"format": 1, "questions": []}}',
+            "results is '{folder}'; expected a whole study.json as `qloc analyze` writes it. "
+            "At {path}. Run `qloc analyze` again.",
+        ),
+    ],
+)
+def test_what_is_no_result_is_refused(tmp_path: Path, content, expected):
+    path = tmp_path / FILE
+    if content is not None:
+        path.write_text(content.format())
+    with pytest.raises(InputError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == expected.format(folder=tmp_path, path=path)
