@@ -115,7 +115,7 @@ def method_pairs(
 def _below(scores: Mapping[str, Floats], cut: float) -> tuple[Floats, NDArray[np.bool_]]:
     """Whether each fact is below the cut, float64, (method, fact); and which facts have all scores."""
     values = np.stack([*scores.values()])
-    defined = ~np.isnan(values).any(axis=0)
+    defined: NDArray[np.bool_] = np.asarray(~np.isnan(values).any(axis=0))
     return (values[:, defined] < cut).astype(np.float64), defined
 
 

@@ -228,7 +228,8 @@ class Overlaps:
         Returns
         -------
         float32 ndarray, shape (row, column)
-            Overlaps in [0, 1].
+            Overlaps in [0, 1] of different queries; a query's with itself is not computed in full, since
+            neurons of one set only are left out.
         """
         shared = self._dense[rows] @ self._dense[columns].T
         rest = self._sparse[rows] @ self._sparse[columns].T
