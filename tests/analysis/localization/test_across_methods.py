@@ -10,30 +10,30 @@ def test_all_and_any_method_by_hand():
     """Two relations; k alike: expected shares are products within each."""
     scores = {"a": np.array([0.0, 0.0, 0.9, 0.9, 0.0, np.nan]), "b": np.array([0.0, 0.9, 0.0, 0.9, 0.0, 0.0])}
     relation, answer = np.array([0, 0, 0, 0, 1, 1]), np.arange(6)
-    found = across_methods(scores, 0.5, np.full(6, 4), (relation, answer)).set_index("called")
-    assert found.facts.tolist() == [5, 5]
+    table = across_methods(scores, 0.5, np.full(6, 4), (relation, answer)).set_index("called")
+    assert table.facts.tolist() == [5, 5]
     # Relation 0: one of four by both, a half by each; relation 1: its one fact by both.
-    assert found.ki["under all methods"] == pytest.approx(2 / 5)
-    assert found.expected["under all methods"] == pytest.approx((4 * 0.25 + 1) / 5)
-    assert found.ki["under any method"] == pytest.approx(4 / 5)
-    assert found.expected["under any method"] == pytest.approx((4 * 0.75 + 1) / 5)
-    assert found.excess.tolist() == pytest.approx([0, 0])
+    assert table.ki["under all methods"] == pytest.approx(2 / 5)
+    assert table.expected["under all methods"] == pytest.approx((4 * 0.25 + 1) / 5)
+    assert table.ki["under any method"] == pytest.approx(4 / 5)
+    assert table.expected["under any method"] == pytest.approx((4 * 0.75 + 1) / 5)
+    assert table.excess.tolist() == pytest.approx([0, 0])
 
 
 def test_excess_is_centred_in_its_interval(rng):
     relation, answer = np.repeat(np.arange(10), 20), rng.integers(50, size=200)
     a = rng.random(200)
     scores = {"a": a, "b": np.where(rng.random(200) < 0.5, a, rng.random(200))}
-    found = across_methods(scores, 0.4, np.full(200, 5), (relation, answer))
-    assert ((found.low + found.high) / 2).tolist() == pytest.approx(found.excess.tolist())
-    assert found.low[0] > 0 > found.high[1]
+    table = across_methods(scores, 0.4, np.full(200, 5), (relation, answer))
+    assert ((table.low + table.high) / 2).tolist() == pytest.approx(table.excess.tolist())
+    assert table.low[0] > 0 > table.high[1]
 
 
 def test_odds_ratio_of_methods_by_hand():
     scores = {"a": np.array([0.0, 0.0, 0.9, 0.9, 0.9]), "b": np.array([0.0, 0.9, 0.9, 0.9, 0.9])}
-    found = method_pairs(scores, 0.5, (np.arange(5), np.arange(5)))
-    assert found.odds_ratio.tolist() == pytest.approx([(1.5 * 3.5) / (1.5 * 0.5)])
-    assert found.methods.tolist() == ["a and b"]
+    table = method_pairs(scores, 0.5, (np.arange(5), np.arange(5)))
+    assert table.odds_ratio.tolist() == pytest.approx([(1.5 * 3.5) / (1.5 * 0.5)])
+    assert table.methods.tolist() == ["a and b"]
 
 
 def test_pairs_leave_out_facts_without_both_scores_only():

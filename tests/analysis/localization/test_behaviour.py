@@ -20,15 +20,15 @@ DRAWS = Draws(n_permutations=99, n_bootstrap=99)
 
 def test_behaviour_is_least_squares_with_relation_dummies(study):
     frame = fact_columns(study, known=False).rename(columns={"class": "kind"})
-    found = behaviour_test(frame, "agreement", draws=DRAWS)
+    result = behaviour_test(frame, "agreement", draws=DRAWS)
     rows = frame.dropna(subset=["kappa", "agreement"])
     formula = "agreement ~ kappa + log_probability + log_mean_size + log_answer_count + C(relation)"
     fit = smf.ols(formula, rows).fit()
-    assert found.estimate == pytest.approx(fit.params["kappa"], rel=1e-8)
+    assert result.estimate == pytest.approx(fit.params["kappa"], rel=1e-8)
     assert (
-        found.checks[0] == "Covariates, within relations: log_probability, log_mean_size, log_answer_count."
+        result.checks[0] == "Covariates, within relations: log_probability, log_mean_size, log_answer_count."
     )
-    assert found.checks[1] == "Left out, constant within relations: n_tokens."
+    assert result.checks[1] == "Left out, constant within relations: n_tokens."
 
 
 def test_the_second_opinion_is_a_mixed_model(rng):
@@ -60,17 +60,17 @@ def test_behaviour_finds_a_planted_slope():
     study = simulate(facts=150, relations=10, templates=4, n_neurons=64, n_heads=0, seed=1)
     frame = fact_columns(study, known=False)
     frame["agreement"] += 2 * frame["kappa"]
-    found = behaviour_test(frame, "agreement", draws=DRAWS)
-    assert (found.name, found.verdict) == ("H10a", "holds")
-    assert found.interval is not None
-    assert found.interval.low < 2 < found.interval.high
-    assert found.effect is not None
-    assert found.effect.interval is not None
-    assert found.effect.interval.low > 0
+    result = behaviour_test(frame, "agreement", draws=DRAWS)
+    assert (result.name, result.verdict) == ("H10a", "holds")
+    assert result.interval is not None
+    assert result.interval.low < 2 < result.interval.high
+    assert result.effect is not None
+    assert result.effect.interval is not None
+    assert result.effect.interval.low > 0
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_behaviour_needs_three_relations_and_variation(outcome: BehaviourOutcome):
     frame = pd.DataFrame({"relation": ["a", "a", "b"], "kappa": [0.1, 0.2, 0.3], outcome: [1.0, 2.0, 3.0]})
-    found = behaviour_test(frame, outcome)
-    assert (found.verdict, found.p) == ("not identified", None)
+    result = behaviour_test(frame, outcome)
+    assert (result.verdict, result.p) == ("not identified", None)

@@ -96,9 +96,9 @@ def brute_chance(sets, relation: str, same: bool) -> float:
 def test_chance_overlap_is_over_all_qualifying_pairs(planted, same):
     used = filled(planted.known())
     names = np.unique(used.facts["relation"])
-    found = chance_overlap(used, names)[int(same)]
+    chance = chance_overlap(used, names)[int(same)]
     expected = [brute_chance(used, name, same) for name in names]
-    assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    assert chance == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 def test_by_hand(make_sets):
@@ -106,46 +106,46 @@ def test_by_hand(make_sets):
     sets = make_sets(
         [(0, "s", "a", [1, 2]), (0, "t", "a", [2, 3]), (1, "s", "b", [2, 4]), (1, "t", "b", [4])]
     )
-    found = consistency(sets)
-    assert found.CS1.values == pytest.approx([1 / 3, 1 / 2])
-    assert found.CS2.values == pytest.approx([1 / 3, 1 / 2])
-    assert found.D.values == pytest.approx([2 / 4, 2 / 3])
+    labelled = consistency(sets)
+    assert labelled.CS1.values == pytest.approx([1 / 3, 1 / 2])
+    assert labelled.CS2.values == pytest.approx([1 / 3, 1 / 2])
+    assert labelled.D.values == pytest.approx([2 / 4, 2 / 3])
     # Pairs of other facts and templates: {1,2}–{4} share 0 of 3, {2,3}–{2,4} share one of 4.
     d0 = 2 * 1 / (3 + 4)
-    assert found.D0.values == pytest.approx([d0])
-    assert found.kappa.values == pytest.approx([(1 / 2 - d0) / (1 - d0), (2 / 3 - d0) / (1 - d0)])
-    assert np.isnan(found.D0_same_answer.values).all()
-    assert np.isnan(found.kappa_same_answer.values).all()
+    assert labelled.D0.values == pytest.approx([d0])
+    assert labelled.kappa.values == pytest.approx([(1 / 2 - d0) / (1 - d0), (2 / 3 - d0) / (1 - d0)])
+    assert np.isnan(labelled.D0_same_answer.values).all()
+    assert np.isnan(labelled.kappa_same_answer.values).all()
 
 
 def test_empty_sets_are_left_out_and_counted(make_sets):
     sets = make_sets(
         [(0, "s", "a", [1]), (0, "t", "a", []), (0, "u", "a", [1]), (1, "s", "b", []), (1, "t", "b", [2])]
     )
-    found = consistency(sets)
-    assert found.k.values.tolist() == [2, 1]
-    assert found.n_empty.values.tolist() == [1, 1]
-    assert found.CS1.values[0] == 1
-    assert np.isnan(found.D.values[1])
-    assert found.attrs["n_undefined"] == 1
+    labelled = consistency(sets)
+    assert labelled.k.values.tolist() == [2, 1]
+    assert labelled.n_empty.values.tolist() == [1, 1]
+    assert labelled.CS1.values[0] == 1
+    assert np.isnan(labelled.D.values[1])
+    assert labelled.attrs["n_undefined"] == 1
 
 
 def test_unknown_queries_and_leaking_facts_are_left_out(planted):
-    found, everything = consistency(planted), consistency(planted, known=False)
+    of_known, of_all = consistency(planted), consistency(planted, known=False)
     q, leaks = planted.queries, planted.facts["leaks"]
     size = planted.sizes() > 0
     expected = np.bincount(q["fact"][q["known"] & size & ~leaks[q["fact"]]], minlength=planted.n_facts)
-    assert found.k.values.tolist() == expected.tolist()
-    assert everything.k.values.sum() > found.k.values.sum()
-    assert everything.k.values[leaks].sum() == 0
-    assert consistency(planted.known()).equals(found)
+    assert of_known.k.values.tolist() == expected.tolist()
+    assert of_all.k.values.sum() > of_known.k.values.sum()
+    assert of_all.k.values[leaks].sum() == 0
+    assert consistency(planted.known()).equals(of_known)
 
 
 def test_chance_of_one_gives_no_kappa(make_sets):
     rows = [(f, t, "ab"[f], [3]) for f in (0, 1) for t in "st"]
-    found = consistency(make_sets(rows))
-    assert found.D0.values.tolist() == [1.0]
-    assert np.isnan(found.kappa.values).all()
+    labelled = consistency(make_sets(rows))
+    assert labelled.D0.values.tolist() == [1.0]
+    assert np.isnan(labelled.kappa.values).all()
 
 
 def test_first_queries_of_each_fact_whatever_their_order(make_sets):

@@ -17,18 +17,18 @@ from qloc.analysis.localization.fact_columns import (
 
 
 def test_answers_alike_by_definition(study):
-    found = behaviour(study)
-    fact, said = study.column("queries", "fact"), study.column("queries", "argmax")
+    columns = behaviour(study)
+    fact, answer = study.column("queries", "fact"), study.column("queries", "argmax")
     log_p = study.column("queries", "candidate_log_probability").astype(float)
     for f in range(0, 40, 9):
         own = np.flatnonzero(fact == f)
         pairs = [*combinations(own, 2)]
-        assert found["agreement"][f] == pytest.approx(np.mean([said[i] == said[j] for i, j in pairs]))
+        assert columns["agreement"][f] == pytest.approx(np.mean([answer[i] == answer[j] for i, j in pairs]))
         p = np.nan_to_num(np.exp(log_p[own]))
         p /= p.sum(axis=1, keepdims=True)
         alike = np.mean([p[i] @ p[j] for i, j in combinations(range(len(own)), 2)])
-        assert found["candidate_agreement"][f] == pytest.approx(alike)
-    assert np.isnan(found["agreement"][40:]).all()  # minimal pairs have one query
+        assert columns["candidate_agreement"][f] == pytest.approx(alike)
+    assert np.isnan(columns["agreement"][40:]).all()  # minimal pairs have one query
 
 
 def test_answers_are_read_some_facts_at_a_time(rng, monkeypatch):
@@ -49,8 +49,8 @@ def test_answers_are_read_some_facts_at_a_time(rng, monkeypatch):
         monkeypatch.setattr("qloc.analysis.localization.fact_columns._PIECE", piece)
         for values in (log_p, xr.DataArray(log_p).chunk(16)):
             assert same_candidate(fact, values, 14) == pytest.approx(expected, nan_ok=True)
-        found = same_candidate(fact[shuffled], log_p[shuffled], 14)
-        assert found == pytest.approx(expected, nan_ok=True)
+        alike = same_candidate(fact[shuffled], log_p[shuffled], 14)
+        assert alike == pytest.approx(expected, nan_ok=True)
 
 
 def test_answers_without_candidates():

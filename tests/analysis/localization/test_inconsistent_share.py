@@ -26,9 +26,9 @@ def test_ratio_of_subsets_does_not_move_with_k_but_the_published_one_does():
     published, comparable = [], []
     for k in (3, 8):
         frame = ki_frame(first_queries(sets, k), thresholds=(0.2,), draws=NO_INTERVALS)
-        here = frame[frame.score == "cs2"].set_index("rule").ki
-        published.append(here["static"])
-        comparable.append(here["subsets"])
+        of_cs2 = frame[frame.score == "cs2"].set_index("rule").ki
+        published.append(of_cs2["static"])
+        comparable.append(of_cs2["subsets"])
     assert published[0] > 2 * published[1]
     # With k = 3 each fact has one subset: a standard error of 0.012, and of which templates come first.
     assert comparable[0] == pytest.approx(comparable[1], abs=0.04)
@@ -47,10 +47,10 @@ def test_rarefaction_ends_at_the_full_scores(planted):
 def test_otsu_ratio_interval_holds_the_estimate(planted):
     values = consistency(planted).CS2.values
     unit = np.arange(len(values))
-    found = ratio_interval(values, None, (unit,), draws=Draws(n_bootstrap=199))
-    assert found is not None
-    assert 0 <= found.low <= ratio(values, None) <= found.high <= 1
-    assert "one-way cluster bootstrap" in found.method
+    interval = ratio_interval(values, None, (unit,), draws=Draws(n_bootstrap=199))
+    assert interval is not None
+    assert 0 <= interval.low <= ratio(values, None) <= interval.high <= 1
+    assert "one-way cluster bootstrap" in interval.method
 
 
 def test_ratio_without_facts():
@@ -64,12 +64,12 @@ def test_ratio_without_facts():
 def test_share_of_inconsistent_subsets_is_a_mean_over_facts(planted):
     used = filled(considered(planted))
     share = subset_scores(used.member, used.queries["fact"].astype(int), used.n_facts, [3], 0.2).below_cs2
-    found = inconsistent_share(planted, cut=0.2)
-    assert found.estimate == pytest.approx(np.nanmean(share))
-    assert found.n["facts"] == int(np.sum(~np.isnan(share)))
-    assert (found.verdict, found.p) == ("descriptive", None)
-    assert found.interval is not None
-    assert found.interval.low <= found.estimate <= found.interval.high
+    result = inconsistent_share(planted, cut=0.2)
+    assert result.estimate == pytest.approx(np.nanmean(share))
+    assert result.n["facts"] == int(np.sum(~np.isnan(share)))
+    assert (result.verdict, result.p) == ("descriptive", None)
+    assert result.interval is not None
+    assert result.interval.low <= result.estimate <= result.interval.high
 
 
 def test_share_by_hand(make_sets):

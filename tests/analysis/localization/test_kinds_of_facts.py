@@ -57,8 +57,8 @@ def drawn(theta, rng):
 def test_deconvolution_recovers_the_spread(rng):
     """Sampling error of the spread over 800 facts is below 0.02; smoothing flattens a little: 15%."""
     for spread in (0.3, 0.5):
-        found = spread_of(deconvolved(drawn(rng.normal(0, spread, 800), rng)))
-        assert found == pytest.approx(spread, rel=0.15)
+        estimate = spread_of(deconvolved(drawn(rng.normal(0, spread, 800), rng)))
+        assert estimate == pytest.approx(spread, rel=0.15)
 
 
 def test_two_kinds_far_apart_are_told_from_one(rng):
@@ -105,12 +105,12 @@ def test_many_facts_are_sampled(rng, monkeypatch):
 
 
 def test_kinds_give_no_verdict(deep):
-    found = kinds_of_facts(deep, draws=Draws(n_bootstrap=19))
-    assert (found.role, found.verdict, found.p) == ("descriptive", "descriptive", None)
-    assert found.checks[0].startswith(
+    result = kinds_of_facts(deep, draws=Draws(n_bootstrap=19))
+    assert (result.role, result.verdict, result.p) == ("descriptive", "descriptive", None)
+    assert result.checks[0].startswith(
         "Two components against one, by parametric bootstrap of 19 samples; p-value: "
     )
-    assert "No verdict" in found.checks[0]
+    assert "No verdict" in result.checks[0]
 
 
 def test_too_few_facts_of_one_k_are_not_defined(make_sets):

@@ -33,7 +33,7 @@ def test_shares_are_means_over_queries(planted):
     sets = considered(planted)
     shares = layer_shares(sets)
     for fact in range(0, sets.n_facts, 9):
-        layers = [sets.of(q) // sets.n_neurons for q in np.flatnonzero(sets.queries["fact"] == fact)]
+        layers = [sets.of(int(q)) // sets.n_neurons for q in np.flatnonzero(sets.queries["fact"] == fact)]
         own = [np.bincount(layer, minlength=sets.n_layers) / len(layer) for layer in layers if len(layer)]
         expected = np.mean(own, axis=0) if own else np.full(sets.n_layers, np.nan)
         assert shares[fact] == pytest.approx(expected, nan_ok=True)

@@ -23,7 +23,7 @@ def as_sets(sets):
 
 def test_agreement_by_definition(planted):
     other = replace(planted, member=planted.member[::-1], method="other")
-    found = agreement([planted, other])
+    overlaps = agreement([planted, other])
     first, second = considered(planted), considered(other)
     keep = (first.sizes() > 0) & (second.sizes() > 0)
     used = [first.select(keep), second.select(keep)]
@@ -36,7 +36,7 @@ def test_agreement_by_definition(planted):
         pairs = [*combinations(own, 2)]
         between = np.mean([dice(a[i], b[i]) for i in own])
         across = np.mean([np.mean([dice(s[i], s[j]) for i, j in pairs]) for s in (a, b)])
-        assert found.difference[fact] == pytest.approx(between - across)
+        assert overlaps.difference[fact] == pytest.approx(between - across)
 
 
 def test_by_hand(make_sets):
@@ -63,19 +63,19 @@ def test_queries_empty_by_one_method_are_left_out_of_all(make_sets):
 
 
 def test_methods_that_are_the_same_agree(study):
-    found = methods_agree(study, draws=DRAWS)
-    assert found.estimate > 0.5
-    assert found.n["relations"] == 4
-    assert found.verdict == "holds"  # of these four relations, in which answers are flipped
-    assert found.checks[1].startswith("With so few relations p speaks for these alone")
+    result = methods_agree(study, draws=DRAWS)
+    assert result.estimate > 0.5
+    assert result.n["relations"] == 4
+    assert result.verdict == "holds"  # of these four relations, in which answers are flipped
+    assert result.checks[1].startswith("With so few relations p speaks for these alone")
     budget = methods_agree(study, top=5, draws=DRAWS)
     assert budget.checks[0].startswith("Neurons a query: ig 5, grad_x_act 5. ")
 
 
 def test_one_method_is_not_identified(study):
-    found = methods_agree(study, methods=["ig"])
-    assert (found.verdict, found.p) == ("not identified", None)
-    assert found.checks == ("The store has one attribution method.",)
+    result = methods_agree(study, methods=["ig"])
+    assert (result.verdict, result.p) == ("not identified", None)
+    assert result.checks == ("The store has one attribution method.",)
 
 
 def test_equivalence_is_a_verdict_of_its_own(planted):

@@ -24,16 +24,16 @@ def brute_otsu(values: np.ndarray) -> float:
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=40))
 def test_otsu_is_the_best_of_all_cuts(values):
     x = np.array(values) / 30
-    found, expected = float(otsu(x)), brute_otsu(x)
+    cut, expected = float(otsu(x)), brute_otsu(x)
     if np.isnan(expected):
-        assert np.isnan(found)
+        assert np.isnan(cut)
         return
 
     def between(cut: float) -> float:
         below, above = x[x < cut], x[x >= cut]
         return len(below) * len(above) * (below.mean() - above.mean()) ** 2
 
-    assert between(found) == pytest.approx(between(expected), rel=1e-9)
+    assert between(cut) == pytest.approx(between(expected), rel=1e-9)
 
 
 def test_otsu_golden():

@@ -47,9 +47,9 @@ def test_estimate_is_its_definition(level: Level, seed):
             plant(facts=14, relations=2, templates=3, answers_per_relation=2, one_to_one=0, seed=seed).sets()
         )
     )
-    found = excesses(sets, (level,), n_permutations=0)[level]
+    excess = excesses(sets, (level,), n_permutations=0)[level]
     # Overlaps are kept in float32: 24 bits.
-    assert found.estimate == pytest.approx(brute(sets, level), abs=1e-7)
+    assert excess.estimate == pytest.approx(brute(sets, level), abs=1e-7)
 
 
 @pytest.mark.parametrize(("whole", "cells"), [(0, 2**26), (0, 40), (2048, 40)])
@@ -58,10 +58,10 @@ def test_blocks_however_cut_give_the_same(monkeypatch, whole, cells):
     expected = excesses(sets, n_permutations=20, seed=1)
     monkeypatch.setattr(overlap_module, "WHOLE", whole)
     monkeypatch.setattr(overlap_module, "BLOCK_CELLS", cells)
-    found = excesses(sets, n_permutations=20, seed=1)
+    again = excesses(sets, n_permutations=20, seed=1)
     for level in LEVELS:
-        assert found[level].permuted == pytest.approx(expected[level].permuted, abs=1e-12)
-        assert found[level].excess == pytest.approx(expected[level].excess, abs=1e-12, nan_ok=True)
+        assert again[level].permuted == pytest.approx(expected[level].permuted, abs=1e-12)
+        assert again[level].excess == pytest.approx(expected[level].excess, abs=1e-12, nan_ok=True)
 
 
 def test_popular_neurons_are_counted_like_others(monkeypatch):
@@ -69,8 +69,8 @@ def test_popular_neurons_are_counted_like_others(monkeypatch):
     expected = excesses(sets, n_permutations=9)
     for popular in (1, 10**6):  # nothing dense, everything dense
         monkeypatch.setattr(overlap_module, "POPULAR", popular)
-        found = excesses(sets, n_permutations=9)
-        assert found["template"].permuted == pytest.approx(expected["template"].permuted, abs=1e-7)
+        again = excesses(sets, n_permutations=9)
+        assert again["template"].permuted == pytest.approx(expected["template"].permuted, abs=1e-7)
 
 
 def test_permutations_are_those_of_the_null(make_sets):
@@ -78,14 +78,14 @@ def test_permutations_are_those_of_the_null(make_sets):
     rows = [(0, "s", "a", [1, 2]), (0, "t", "a", [1, 3]), (1, "s", "a", [4, 5]), (1, "t", "a", [4, 6]),
             (2, "s", "a", [7, 1]), (2, "t", "a", [7, 4])]  # fmt: skip
     sets = make_sets(rows)
-    found = excesses(sets, ("template",), n_permutations=300, seed=3)["template"]
+    excess = excesses(sets, ("template",), n_permutations=300, seed=3)["template"]
     values = []
     for order in permutations(range(3)):
         moved = [row if row[1] == "s" else (row[0], "t", "a", rows[2 * order[row[0]] + 1][3]) for row in rows]
         values.append(brute(make_sets(moved), "template"))
     exact = np.unique(np.round(values, 6))
-    assert np.isin(np.round(found.permuted, 6), exact).all()
-    shares = [np.mean(np.round(found.permuted, 6) == value) for value in np.round(values, 6)]
+    assert np.isin(np.round(excess.permuted, 6), exact).all()
+    shares = [np.mean(np.round(excess.permuted, 6) == value) for value in np.round(values, 6)]
     counts = [np.sum(np.round(values, 6) == value) / 6 for value in np.round(values, 6)]
     assert shares == pytest.approx(counts, abs=0.1)
     assert np.mean(values) == pytest.approx(0, abs=1e-12)

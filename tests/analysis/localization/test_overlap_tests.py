@@ -43,16 +43,16 @@ def test_what_is_planted_is_found_and_nothing_else(planting, a, b):
 
 
 def test_more_fact_neurons_more_excess():
-    found = [
+    results = [
         beyond_answer(plant(facts=200, relations=8, fact_strength=s, seed=12).sets(), draws=DRAWS)
         for s in (0.0, 0.2, 0.5)
     ]
-    estimates = [result.estimate for result in found]
+    estimates = [result.estimate for result in results]
     assert estimates[0] < estimates[1] < estimates[2]
-    assert found[2].effect is not None
-    assert found[2].effect.value > 0.5
-    assert found[2].interval is not None
-    assert found[2].interval.low < estimates[2] < found[2].interval.high
+    assert results[2].effect is not None
+    assert results[2].effect.value > 0.5
+    assert results[2].interval is not None
+    assert results[2].interval.low < estimates[2] < results[2].interval.high
 
 
 def test_same_seed_same_result(planted):

@@ -18,8 +18,8 @@ def as_sets(sets):
 def test_dice_of_rows(planted):
     rows, columns = np.array([0, 3, 5]), np.array([1, 3, 9])
     sets = as_sets(planted)
-    found = dice_of_rows(planted.member, planted.member, rows, columns)
-    assert found.tolist() == pytest.approx(
+    overlaps = dice_of_rows(planted.member, planted.member, rows, columns)
+    assert overlaps.tolist() == pytest.approx(
         [dice(sets[i], sets[j]) for i, j in zip(rows, columns, strict=True)]
     )
 

@@ -135,18 +135,18 @@ def test_without_facts_or_spread_there_is_no_reliability():
 
 
 def test_stable_consistency_finds_facts_that_differ(deep):
-    found = stable_consistency(deep, draws=DRAWS, n_splits=5)
-    assert found.verdict == "holds"
-    assert found.interval is not None
-    assert 0 < found.interval.low < found.estimate < 1
-    assert found == stable_consistency(deep, draws=DRAWS, n_splits=5)
+    result = stable_consistency(deep, draws=DRAWS, n_splits=5)
+    assert result.verdict == "holds"
+    assert result.interval is not None
+    assert 0 < result.interval.low < result.estimate < 1
+    assert result == stable_consistency(deep, draws=DRAWS, n_splits=5)
 
 
 def test_stability_needs_facts_to_compare(make_sets):
     rows = [(f, f"t{t}", f"a{f}", [f, t]) for f in range(3) for t in range(5)]
-    found = stable_consistency(make_sets(rows))
-    assert (found.verdict, found.p, found.n["facts"]) == ("not identified", None, 0)
-    assert found.checks[1].startswith("3 facts with four queries or more have no other")
+    result = stable_consistency(make_sets(rows))
+    assert (result.verdict, result.p, result.n["facts"]) == ("not identified", None, 0)
+    assert result.checks[1].startswith("3 facts with four queries or more have no other")
 
 
 def test_the_result_says_what_was_drawn(deep):
