@@ -4,7 +4,7 @@ Examples
 --------
 >>> from qloc.simulation.simulate import simulate
 >>> study = simulate(facts=60, relations=3, templates=4, seed=1)
->>> result = beyond_template(study, n_permutations=99)
+>>> result = beyond_template(study, draws=Draws(n_permutations=99))
 >>> result.name, result.verdict
 ('H1a', 'holds')
 """

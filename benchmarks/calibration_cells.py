@@ -23,18 +23,19 @@ from qloc.analysis.localization.consistency import (
     considered,
     consistency,
     filled,
-    otsu,
     relation_codes,
 )
-from qloc.analysis.localization.fact_columns import columns_of, same_answer, same_candidate
+from qloc.analysis.localization.fact_columns import columns_from_sets, same_answer, same_candidate
 from qloc.analysis.localization.inconsistent_share import ratio, ratio_interval, share_test
-from qloc.analysis.localization.kinds_of_facts import components_p, counts_of
+from qloc.analysis.localization.kinds_of_facts import components_p, recurrence_counts
 from qloc.analysis.localization.method_agreement import agreement, agreement_of
+from qloc.analysis.localization.otsu import otsu
 from qloc.analysis.localization.overlap import excesses
 from qloc.analysis.localization.reliability import reliability_test
 from qloc.analysis.results import Interval, TestResult
 from qloc.neurons import NeuronSets
 from qloc.simulation.planted import plant
+from qloc.streams import Stream
 
 Outcome = tuple[float, float, float, float]
 N_PERMUTATIONS = 99
@@ -104,7 +105,7 @@ def by_otsu(planting: dict[str, Any], seed: int, fixed: bool = False) -> Outcome
     values = consistency(sets)["CS2"].values
     clusters = (relation_codes(sets)[1], answer_codes(sets))
     split = float(otsu(values)) if fixed else None
-    interval = ratio_interval(values, split, clusters, n_resamples=199, seed=seed)
+    interval = ratio_interval(values, split, clusters, draws=Draws(n_bootstrap=199, seed=seed))
     return (ratio(values, None), NAN, *_ends(interval))
 
 
@@ -137,7 +138,7 @@ def split_and_test(planting: dict[str, Any], seed: int) -> Outcome:
 
 def kinds(planting: dict[str, Any], seed: int) -> Outcome:
     """H4's likelihood ratio, which gives no verdict."""
-    counts = counts_of(filled(considered(plant(**{**DEEP, **planting}).sets())))
+    counts = recurrence_counts(filled(considered(plant(**{**DEEP, **planting}).sets())))
     ratio_, p = components_p(counts, Draws(n_bootstrap=39, seed=seed))
     return ratio_, p, NAN, NAN
 
@@ -179,7 +180,7 @@ def methods_by_relation(robust: bool, planting: dict[str, Any], seed: int) -> Ou
     interval = cluster_interval(x, (relation, answer) if robust else (np.arange(len(x)),))
     p = float(stats.ttest_1samp(x[~np.isnan(x)], 0).pvalue)
     if robust:
-        rng = np.random.default_rng([seed, 40])
+        rng = Stream.METHOD_AGREEMENT.generator(seed)
         p = sign_flip_p(x, relation, n_permutations=N_PERMUTATIONS, rng=rng)
     return (float(np.nanmean(x)), p, *_ends(interval))
 
@@ -214,7 +215,7 @@ def behaviour(
 ) -> Outcome:
     """H10, κ having a planted slope that may differ over relations; or (practice) plain least squares."""
     sets = plant(**{**SMALL, **planting}).sets()
-    frame = columns_of(sets, answered(sets, seed), known=False)
+    frame = columns_from_sets(sets, answered(sets, seed), known=False)
     names, relation = np.unique(frame["relation"].astype(str), return_inverse=True)
     by_relation = slope + differ * np.random.default_rng([seed, 7]).standard_normal(len(names))
     frame[outcome] = frame[outcome] + by_relation[relation] * frame["kappa"]

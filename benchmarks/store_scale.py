@@ -163,7 +163,8 @@ def measure_open(path: str) -> dict[str, Any]:
 def measure_scores(path: str) -> dict[str, float]:
     """Seconds and peak memory of all scores by relation at ten thresholds, opening among them."""
     from qloc.analysis.inference.means import mean
-    from qloc.analysis.localization.consistency import consistency, filled, inconsistent
+    from qloc.analysis.localization.consistency import consistency, filled
+    from qloc.analysis.localization.inconsistent_share import ratio
     from qloc.analysis.localization.query_subsets import subset_scores
     from qloc.workflows.analyze import open_study
 
@@ -177,7 +178,7 @@ def measure_scores(path: str) -> dict[str, float]:
         for r in range(len(names)):
             here = relation == r
             [mean(scores[name].values[here]) for name in ("CS1", "CS2", "D", "kappa")]
-            [inconsistent(scores[name].values[here], CONSISTENCY) for name in ("CS1", "CS2")]
+            [ratio(scores[name].values[here], CONSISTENCY) for name in ("CS1", "CS2")]
             [mean(share[here]) for share in (shares.below_cs1, shares.below_cs2)]
         if "0.2" in sets.rule:
             set_size = float(sets.sizes().mean())

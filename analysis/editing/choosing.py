@@ -16,7 +16,7 @@ from qloc.analysis.editing.cas import Cas, cas
 from qloc.analysis.inputs.attributions import MethodAttributions
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.choosing import OTHER, NeuronRows, certain_sets, drawn, other_fact, strata
-from qloc.analysis.localization.refined import Refined, refined
+from qloc.analysis.localization.refined import Refined, refined_neurons
 from qloc.arms import EditArms, matrix, row_of
 from qloc.arrays import Array
 from qloc.block import Unit
@@ -95,7 +95,7 @@ class EditChooser:
 
     @cached_property
     def _refined(self) -> Refined:
-        return refined(self.sets.select(self.used), self.part.refined)
+        return refined_neurons(self.sets.select(self.used), self.part.refined)
 
     @cached_property
     def _strata(self) -> dict[tuple[str, str], Array]:

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from qloc.analysis.inputs.attributions import MethodAttributions, sets_of
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.localization.refined import Refined, refined
+from qloc.analysis.localization.refined import Refined, refined_neurons
 from qloc.arms import Arms, differences, matrix, row_of
 from qloc.arrays import Array
 from qloc.block import Unit
@@ -76,7 +76,7 @@ class Chooser:
     @cached_property
     def refined(self) -> Refined:
         """The refined neurons of every fact."""
-        return refined(self.sets, self.share)
+        return refined_neurons(self.sets, self.share)
 
     @cached_property
     def _signals(self) -> MethodAttributions:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.codes import codes
@@ -27,22 +28,29 @@ def across_methods(
     *,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Shares of facts below the cut under all methods and under any, beside what independence would give.
+    """Tabulate shares of facts below the cut under all methods and under any, beside those of independence.
 
     Expected, within each relation and number of queries with its own shares p_m: Π p_m under all, 1 − Π (1 −
     p_m) under any. (Scores move with k by construction, by any method: facts that differ in k would agree.)
 
     Parameters
     ----------
-    scores : method → float64, (fact,); facts without a score by every method are left out.
-    cut : threshold of the score.
-    k : int64, (fact,), number of queries considered.
-    clusters : relation and answer of each fact.
+    scores : dict of str to float64 ndarray, shape (fact,)
+        Scores by method; facts without a score by every method are left out.
+    cut : float
+        A fact is inconsistent under a method where its score is below.
+    k : int64 ndarray, shape (fact,)
+        Number of queries considered.
+    clusters : pair of int64 ndarray, shape (fact,)
+        Relation and answer of each fact.
+    confidence : float
+        Level of the intervals.
 
     Returns
     -------
-    DataFrame : ``called`` (under all, under any), ``ki, expected, excess, low, high, facts``; the interval
-        is of the excess, for new relations.
+    pandas.DataFrame
+        Two rows: ``called`` (under all methods, under any method), ``ki, expected, excess, low, high,
+        facts``; the interval is of the excess, for new relations.
     """
     below, defined = _below(scores, cut)
     kept = tuple(code[defined] for code in clusters)
@@ -68,11 +76,23 @@ def across_methods(
 def method_pairs(
     scores: Mapping[str, Floats], cut: float, clusters: tuple[Ints, Ints], *, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Odds ratio of a fact being below the cut by one method where it is by another.
+    """Tabulate the odds ratio of a fact being below the cut by one method where it is by another.
+
+    Parameters
+    ----------
+    scores : dict of str to float64 ndarray, shape (fact,)
+        Scores by method; of each pair of methods, facts without both scores are left out.
+    cut : float
+        A fact is inconsistent under a method where its score is below.
+    clusters : pair of int64 ndarray, shape (fact,)
+        Relation and answer of each fact.
+    confidence : float
+        Level of the intervals.
 
     Returns
     -------
-    DataFrame : ``methods, odds_ratio, low, high, facts``.
+    pandas.DataFrame
+        One row a pair of methods: ``methods, odds_ratio, low, high, facts``.
     """
     rows = []
     for a, b in combinations(scores, 2):
@@ -92,10 +112,10 @@ def method_pairs(
     return pd.DataFrame(rows, columns=["methods", "odds_ratio", "low", "high", "facts"])
 
 
-def _below(scores: Mapping[str, Floats], cut: float) -> tuple[Floats, Any]:
+def _below(scores: Mapping[str, Floats], cut: float) -> tuple[Floats, NDArray[np.bool_]]:
     """Whether each fact is below the cut, float64, (method, fact); and which facts have all scores."""
     values = np.stack([*scores.values()])
-    defined = ~np.isnan(values).any(axis=0)
+    defined: NDArray[np.bool_] = np.asarray(~np.isnan(values).any(axis=0))
     return (values[:, defined] < cut).astype(np.float64), defined
 
 

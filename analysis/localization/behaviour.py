@@ -10,21 +10,23 @@ import pandas as pd
 import statsmodels.api as sm
 
 from qloc.analysis.inference.codes import codes, n_codes
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.equivalence import tost_p
 from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats, Ints
+from qloc.rounding import number, p_value
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
-Outcome = Literal["agreement", "candidate_agreement", "log_probability"]
+BehaviourOutcome = Literal["agreement", "candidate_agreement", "log_probability"]
+"""A column of :func:`qloc.analysis.localization.fact_columns.behaviour`."""
 
-MARGIN = 0.1
+SLOPE_MARGIN: Final = 0.1
 """Standardized slope that counts as none."""
 
-_TEXT: Final[dict[Outcome, tuple[str, str, str]]] = {
+_TEXT: Final[dict[BehaviourOutcome, tuple[str, str, str]]] = {
     "agreement": (
         "H10a",
         "Do facts with a higher κ get the same most likely answer more often?",
@@ -41,23 +43,21 @@ _TEXT: Final[dict[Outcome, tuple[str, str, str]]] = {
         "mean log P(answer)",
     ),
 }
-OUTCOMES: tuple[Outcome, ...] = ("agreement", "candidate_agreement", "log_probability")
+OUTCOMES: Final[tuple[BehaviourOutcome, ...]] = ("agreement", "candidate_agreement", "log_probability")
 COVARIATES: Final = ("log_probability", "log_mean_size", "n_tokens", "log_answer_count")
+"""What the slope is adjusted for."""
 
 
 def predicts_behaviour(
     study: Study,
     *,
-    outcome: Outcome = "agreement",
+    outcome: BehaviourOutcome = "agreement",
     method: str = "ig",
     threshold: float = DEFAULT_THRESHOLD,
-    margin: float = MARGIN,
-    n_bootstrap: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    margin: float = SLOPE_MARGIN,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H10: facts with more consistent neurons are answered more alike across paraphrases, or more surely.
+    """Test H10: facts with more consistent neurons are answered more alike, or more surely.
 
     Estimate: slope of the outcome on κ over facts, within relations, with mean log P (unless it is the
     outcome), log size of the sets, tokens of the answer and log number of the relation's facts with the
@@ -66,36 +66,66 @@ def predicts_behaviour(
 
     Parameters
     ----------
-    outcome : ``agreement`` (H10a), ``candidate_agreement`` (H10b) or ``log_probability`` (H10c).
-    margin : standardized slope that counts as none; fix it before looking.
+    study : Study
+        What the model was asked, and what it answered.
+    outcome : {"agreement", "candidate_agreement", "log_probability"}
+        H10a, H10b or H10c.
+    method : str
+        Attribution method of the store.
+    threshold : float
+        Attribution threshold of the sets, as a share of a query's largest attribution.
+    margin : float
+        Standardized slope that counts as none; fix it before looking.
+    draws : Draws
+        Number of resamples, level of the interval, α and seed.
 
     Returns
     -------
-    TestResult : "not identified" with fewer than three relations, or where κ or the outcome does not vary.
+    TestResult
+        ``H10a``, ``H10b`` or ``H10c``; "not identified" with fewer than three relations, or where κ or the
+        outcome does not vary.
 
     References
     ----------
-    docs/statistics.md §2. Cameron & Miller 2015; Webb 2023.
+    docs/statistics.md#h10-does-κ-predict-behaviour-predicts_behaviour
+    Cameron & Miller 2015; Webb 2023.
     """
-    draws = Draws(n_bootstrap=n_bootstrap, confidence=confidence, alpha=alpha, seed=seed)
     frame = fact_columns(study, method=method, threshold=threshold, known=False)
     return behaviour_test(frame, outcome, margin=margin, draws=draws, store=study.fingerprint)
 
 
 def behaviour_test(
     frame: pd.DataFrame,
-    outcome: Outcome,
+    outcome: BehaviourOutcome,
     *,
-    margin: float = MARGIN,
-    draws: Draws | None = None,
+    margin: float = SLOPE_MARGIN,
+    draws: Draws = DRAWS,
     store: str = "",
     second_opinion: bool = True,
 ) -> TestResult:
-    """H10 of the columns of :func:`qloc.analysis.localization.fact_columns.fact_columns`, over all queries.
+    """Test H10 on a table of facts; see :func:`predicts_behaviour`.
 
-    ``second_opinion``: tell in ``checks`` what a linear mixed model says.
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns of :func:`qloc.analysis.localization.fact_columns.fact_columns` over all queries:
+        ``relation``, ``kappa``, the outcome, and such of :data:`COVARIATES` as there are.
+    outcome : {"agreement", "candidate_agreement", "log_probability"}
+        H10a, H10b or H10c.
+    margin : float
+        Standardized slope that counts as none.
+    draws : Draws
+        Number of resamples, level of the interval, α and seed.
+    store : str
+        Fingerprint of the store that the table is from.
+    second_opinion : bool
+        Tell in ``checks`` what a linear mixed model says.
+
+    Returns
+    -------
+    TestResult
+        ``H10a``, ``H10b`` or ``H10c``.
     """
-    given = draws or Draws()
     names = ["kappa", *(name for name in COVARIATES if name != outcome and name in frame)]
     rows = frame[["relation", outcome, *names]].replace([np.inf, -np.inf], np.nan).dropna()
     values = rows[[outcome, *names]].to_numpy(dtype=np.float64)
@@ -109,17 +139,17 @@ def behaviour_test(
     dropped = [name for place, name in enumerate(names) if place not in kept]
     if dropped:
         checks.append(f"Left out, constant within relations: {', '.join(dropped)}.")
-    slope = clustered_slopes(y, inside[:, 1:][:, kept], group, [0], given)[0] if able else None
+    slope = clustered_slopes(y, inside[:, 1:][:, kept], group, [0], draws)[0] if able else None
     if slope and second_opinion:
         checks.append(_mixed(values[:, 0], values[:, 1:][:, kept], group))
     if slope:
         checks.append(f"Equivalence: no association is a standardized slope within ±{margin:g}.")
     n = {"relations": n_codes(group), "facts": len(rows)}
-    return _result(outcome, slope, n, tuple(checks), given, store, margin)
+    return _result(outcome, slope, n, tuple(checks), draws, store, margin)
 
 
 def _result(
-    outcome: Outcome,
+    outcome: BehaviourOutcome,
     slope: Slope | None,
     n: dict[str, int],
     checks: tuple[str, ...],
@@ -164,9 +194,9 @@ def _mixed(y: Floats, x: Floats, group: Ints) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it warns of is said in words below
         try:
-            found = sm.MixedLM(y, design, groups=group).fit(reml=True)
+            model = sm.MixedLM(y, design, groups=group).fit(reml=True)
         except (np.linalg.LinAlgError, ValueError):
             return "Second opinion, a mixed model with an intercept for each relation: could not be fitted."
-    said = f"slope {found.params[0]:.3g}, p {found.pvalues[0]:.2g}"
-    converged = "" if found.converged else " (did not converge)"
-    return f"Second opinion, a mixed model with an intercept for each relation{converged}: {said}."
+    slope = f"slope {number(float(model.params[0]))}; p-value: {p_value(float(model.pvalues[0]))}"
+    converged = "" if model.converged else " (did not converge)"
+    return f"Second opinion, a mixed model with an intercept for each relation{converged}: {slope}."

@@ -1,4 +1,4 @@
-"""One row a fact: its scores, how the model answers it, and its attributes; what formulas are written in."""
+"""Columns that formulas are written in: a fact's scores, how the model answers it, and its attributes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import xarray as xr
 from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.means import mean_by
 from qloc.analysis.inputs.study import CORE_FACTS, Study
-from qloc.analysis.localization.consistency import SCORES, considered, consistency
+from qloc.analysis.localization.consistency import CONSISTENCY_SCORES, considered, consistency
 from qloc.arrays import Array, Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD, NO_INDEX
 
-LABELS = ("id", "subject", "relation", "object")
-SCORE_COLUMNS = (*SCORES, "k", "n_neurons", "mean_size")
-BEHAVIOUR = ("agreement", "candidate_agreement", "log_probability", "known_share", "n_tokens")
+_FACT_LABELS: Final = ("id", "subject", "relation", "object")
+_SCORE_COLUMNS: Final = (*CONSISTENCY_SCORES, "k", "n_neurons", "mean_size")
+_BEHAVIOUR: Final = ("agreement", "candidate_agreement", "log_probability", "known_share", "n_tokens")
 """Columns of :func:`behaviour`."""
 
 _PIECE: Final = 2**23
@@ -30,37 +30,59 @@ _PIECE: Final = 2**23
 def fact_columns(
     study: Study, *, method: str = "ig", threshold: float = DEFAULT_THRESHOLD, known: bool = True
 ) -> pd.DataFrame:
-    """Columns by fact, of facts that do not leak and of which something was asked.
+    """Tabulate one row a fact, of facts that do not leak and of which something was asked.
 
     Parameters
     ----------
-    known : scores and ``log_probability`` over known queries only; the other columns of behaviour are over
-        all.
+    study : Study
+        What the model was asked, and what it answered.
+    method : str
+        Attribution method of the store.
+    threshold : float
+        Attribution threshold of the sets, as a share of a query's largest attribution.
+    known : bool
+        Scores and ``log_probability`` over known queries only; the other columns of behaviour are over all.
 
     Returns
     -------
-    DataFrame : ``id, subject, relation, object``; ``CS1, CS2, D, kappa, kappa_same_answer, k, n_neurons,
-        mean_size`` (:func:`qloc.analysis.localization.consistency.consistency`); ``agreement,
-        candidate_agreement,
+    pandas.DataFrame
+        ``id, subject, relation, object``; ``CS1, CS2, D, kappa, kappa_same_answer, k, n_neurons, mean_size``
+        (:func:`qloc.analysis.localization.consistency.consistency`); ``agreement, candidate_agreement,
         log_probability, known_share, n_tokens`` (:func:`behaviour`); ``answer_count``, facts of the relation
-        with the answer; every attribute; and ``log_<name>`` of counts, sizes and attributes that are
-        positive throughout.
+        with the answer; every attribute; and ``log_<name>`` of counts, sizes and attributes that are positive
+        throughout.
     """
     sets = study.neurons(method=method, threshold=threshold)
-    return columns_of(sets, behaviour(study, known=known), known=known)
+    return columns_from_sets(sets, behaviour(study, known=known), known=known)
 
 
-def columns_of(sets: NeuronSets, answered: Mapping[str, Array], *, known: bool = True) -> pd.DataFrame:
-    """The same from the sets and, by name, what :func:`behaviour` says of their facts."""
+def columns_from_sets(sets: NeuronSets, answered: Mapping[str, Array], *, known: bool = True) -> pd.DataFrame:
+    """Tabulate one row a fact from neuron sets and columns of behaviour; see :func:`fact_columns`.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Sets of all queries.
+    answered : dict of str to ndarray, shape (fact,)
+        Columns by name, such as those of :func:`behaviour`.
+    known : bool
+        Scores over known queries only; otherwise over all.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of :func:`fact_columns`.
+    """
     scores = consistency(sets, known=known)
-    asked = np.bincount(considered(sets, known=False).queries["fact"], minlength=sets.n_facts) > 0
-    columns: dict[str, Any] = {name: sets.facts[name] for name in LABELS}
-    columns |= {name: scores[name].values for name in SCORE_COLUMNS}
+    queried = np.bincount(considered(sets, known=False).queries["fact"], minlength=sets.n_facts) > 0
+    columns: dict[str, Any] = {name: sets.facts[name] for name in _FACT_LABELS}
+    columns |= {name: scores[name].values for name in _SCORE_COLUMNS}
     columns |= answered
     columns["answer_count"] = _answer_count(sets.facts)
     columns |= {name: v for name, v in sets.facts.items() if name not in {*CORE_FACTS, *columns, "leaks"}}
-    frame = pd.DataFrame(columns).loc[asked & ~sets.facts["leaks"]].copy()
-    for name in [str(name) for name in frame if name not in {*LABELS, *SCORES, *BEHAVIOUR}]:
+    frame = pd.DataFrame(columns).loc[queried & ~sets.facts["leaks"]].copy()
+    kept = {*_FACT_LABELS, *CONSISTENCY_SCORES, *_BEHAVIOUR}
+    for name in [str(name) for name in frame if name not in kept]:
         cells = frame[name]
         if cells.dtype.kind in "iuf" and cells.notna().any() and (cells.dropna() > 0).all():
             frame[f"log_{name}"] = np.log(cells.astype(float))
@@ -68,13 +90,23 @@ def columns_of(sets: NeuronSets, answered: Mapping[str, Array], *, known: bool =
 
 
 def behaviour(study: Study, *, known: bool = False) -> dict[str, Floats]:
-    """How the model answers the queries of each fact: float64, (fact,) each.
+    """Return how the model answers the queries of each fact.
 
-    ``agreement``: share of pairs of its queries with the same most likely token. ``candidate_agreement``: the
-    probability that two of its queries, each answering by its distribution over the relation's candidate
-    answers, say the same; with p_i that distribution, Σ_{i≠j} p_i·p_j / (k(k − 1)). ``log_probability``:
-    mean of log P(answer) (over known queries if ``known``). ``known_share``, ``n_tokens``: means over
-    queries.
+    Parameters
+    ----------
+    study : Study
+        What the model was asked, and what it answered.
+    known : bool
+        ``log_probability`` over known queries only; otherwise over all.
+
+    Returns
+    -------
+    dict of str to float64 ndarray, shape (fact,)
+        ``agreement``: share of pairs of its queries with the same most likely token.
+        ``candidate_agreement``: the probability that two of its queries, each answering by its distribution
+        over the relation's candidate answers, say the same; with p_i that distribution, Σ_{i≠j} p_i·p_j /
+        (k(k − 1)). ``log_probability``: mean of log P(answer). ``known_share``, ``n_tokens``: means over
+        queries.
     """
     fact = study.column("queries", "fact").astype(np.int64)
     n = study.facts.sizes["fact"]
@@ -91,15 +123,31 @@ def behaviour(study: Study, *, known: bool = False) -> dict[str, Floats]:
     }
 
 
-def same_answer(fact: Ints, said: Array, n: int) -> Floats:
-    """Share of pairs of a fact's queries that say the same: Σ_v m_v (m_v − 1) / (k (k − 1)), m_v of k say v.
+def same_answer(fact: Ints, answer: Array, n: int) -> Floats:
+    """Return the share of pairs of a fact's queries with the same answer.
+
+    It is Σ_v m_v (m_v − 1) / (k (k − 1)), where m_v of k queries answer v.
+
+    Parameters
+    ----------
+    fact : int64 ndarray, shape (query,)
+        Fact of each query.
+    answer : ndarray, shape (query,)
+        What the model answers.
+    n : int
+        Number of facts.
+
+    Returns
+    -------
+    float64 ndarray, shape (fact,)
+        Shares; NaN with fewer than two queries.
 
     Examples
     --------
     >>> same_answer(np.array([0, 0, 0, 1]), np.array([7, 7, 8, 7]), 2).round(3).tolist()
     [0.333, nan]
     """
-    cell = codes(fact, said) if len(fact) else fact
+    cell = codes(fact, answer) if len(fact) else fact
     times = np.bincount(cell).astype(np.float64)
     owner = np.zeros(len(times), dtype=np.int64)
     owner[cell] = fact
@@ -109,13 +157,25 @@ def same_answer(fact: Ints, said: Array, n: int) -> Floats:
 
 
 def same_candidate(fact: Ints, log_p: Array | xr.DataArray, n: int) -> Floats:
-    """Σ_{i≠j} p_i·p_j / (k (k − 1)), p_i ∝ exp(log_p_i) over what is not NaN: float64, (fact,).
+    """Return the probability that two queries of a fact give the same one of the candidate answers.
+
+    It is Σ_{i≠j} p_i·p_j / (k (k − 1)), with p_i ∝ exp(log_p_i) over what is not NaN.
 
     Parameters
     ----------
-    log_p : float, (query, candidate); where it is lazy, it is read some facts at a time.
+    fact : int64 ndarray, shape (query,)
+        Fact of each query.
+    log_p : float ndarray or DataArray, shape (query, candidate)
+        Log-probabilities; where it is lazy, it is read some facts at a time.
+    n : int
+        Number of facts.
+
+    Returns
+    -------
+    float64 ndarray, shape (fact,)
+        Probabilities; NaN with fewer than two queries, or where a query has no candidate.
     """
-    found = np.full(n, np.nan)
+    probability = np.full(n, np.nan)
     order = np.argsort(fact, kind="stable")
     first = np.flatnonzero(np.diff(fact[order], prepend=-1))
     step = max(1, _PIECE // max(1, log_p.shape[1]))
@@ -124,12 +184,12 @@ def same_candidate(fact: Ints, log_p: Array | xr.DataArray, n: int) -> Floats:
         rows = order[low:high]
         run = slice(rows[0], rows[-1] + 1) if np.all(np.diff(rows) == 1) else rows
         facts, place = np.unique(fact[rows], return_inverse=True)
-        found[facts] = _alike(np.asarray(log_p[run], dtype=np.float64), place)
-    return found
+        probability[facts] = _alike(np.asarray(log_p[run], dtype=np.float64), place)
+    return probability
 
 
 def _alike(log_p: Floats, fact: Ints) -> Floats:
-    """The same of facts that are numbered in the order of their queries."""
+    """:func:`same_candidate` of facts that are numbered in the order of their queries."""
     best = np.fmax.reduce(log_p, axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         share = np.exp(log_p - best)
@@ -141,6 +201,7 @@ def _alike(log_p: Floats, fact: Ints) -> Floats:
         return np.asarray((np.einsum("fc,fc->f", total, total) - own) / (k * (k - 1)))
 
 
-def _answer_count(facts: Any) -> Ints:
+def _answer_count(facts: Mapping[str, Array]) -> Ints:
+    """Facts of the relation with the same answer: int64, (fact,)."""
     cell = codes(facts["relation"], facts["object"])
     return np.bincount(cell)[cell]

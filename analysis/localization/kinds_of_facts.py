@@ -27,16 +27,21 @@ from qloc.analysis.localization.neuron_counts import counts_by, row_sums
 from qloc.analysis.results import EffectSize, TestResult
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
+from qloc.rounding import p_value
+from qloc.streams import Stream
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 GRID: Final = np.linspace(-3.0, 3.0, 61)
 """Tilts that are told apart."""
 
-LEAST: Final = 10
+LEAST_FACTS: Final = 10
 """Facts of a relation and k below which there is no telling what is usual for them."""
 
-MOST_FACTS: Final = 2000
+MOST_BOOTSTRAPPED_FACTS: Final = 2000
 """Facts that the test draws on; more are sampled by seed."""
+
+KINDS_DRAWS: Final = Draws(n_bootstrap=99)
+"""What is drawn by default: every sample is a fit to all facts, and its p has no verdict."""
 
 _MEANS: Final = np.linspace(-0.4, 0.2, 7)
 _SPREADS: Final = np.array([0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5])
@@ -47,13 +52,16 @@ _WITHIN: Final = np.array([0.02, 0.2, 0.4])
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What the facts of one study are compared by.
+    """In how many of their fact's sets neurons recur: what the facts of one study are compared by.
 
     Attributes
     ----------
-    facts : int64, (fact,), those compared.
-    stratum : int64, (fact,), relation × k.
-    histogram : int64, (fact, count), of c_n from 1 on.
+    facts : int64 ndarray, shape (fact,)
+        The facts compared.
+    stratum : int64 ndarray, shape (fact,)
+        Code of relation × k.
+    histogram : int64 ndarray, shape (fact, count)
+        How many of the fact's neurons are in 1, 2, … of its sets.
     """
 
     facts: Ints
@@ -61,7 +69,13 @@ class Counts:
     histogram: Ints
 
     def usual(self) -> Floats:
-        """p(c | relation, k), smoothed by half a neuron a count: float64, (stratum, count)."""
+        """Return p(c | relation, k), smoothed by half a neuron a count.
+
+        Returns
+        -------
+        float64 ndarray, shape (stratum, count)
+            Probabilities; rows sum to 1.
+        """
         n = int(self.stratum.max(initial=-1)) + 1
         pooled = np.stack(
             [np.bincount(self.stratum, weights=column, minlength=n) for column in self.histogram.T], axis=1
@@ -72,14 +86,25 @@ class Counts:
         return np.asarray(smooth / smooth.sum(axis=1, keepdims=True))
 
 
-def counts_of(sets: NeuronSets) -> Counts:
-    """Counts c_n of every fact with two sets or more, in a stratum of at least ten such facts."""
+def recurrence_counts(sets: NeuronSets) -> Counts:
+    """Count c_n for every fact with two sets or more, in a stratum of at least ten such facts.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Non-empty sets of the queries considered.
+
+    Returns
+    -------
+    Counts
+        Histograms of c_n; without facts where no stratum has ten.
+    """
     fact = sets.queries["fact"].astype(np.int64)
     k = np.bincount(fact, minlength=sets.n_facts)
     counts = counts_by(sets.member, fact, sets.n_facts)
     stratum = codes(relation_codes(sets)[1], k)
     size = np.bincount(stratum[k >= 2], minlength=int(stratum.max(initial=0)) + 1)
-    facts = np.flatnonzero((k >= 2) & (size[stratum] >= LEAST))
+    facts = np.flatnonzero((k >= 2) & (size[stratum] >= LEAST_FACTS))
     most = max(int(k.max(initial=0)), 1)
     histogram = np.stack([row_sums(counts, counts.data == c) for c in range(1, most + 1)], axis=1)
     of_stratum = codes(stratum[facts]) if len(facts) else np.zeros(0, dtype=np.int64)
@@ -87,14 +112,25 @@ def counts_of(sets: NeuronSets) -> Counts:
 
 
 def log_likelihoods(counts: Counts) -> Floats:
-    """Log P(counts | θ) up to a constant, each fact's largest 0: float64, (fact, tilt)."""
+    """Return log P(counts | θ) at every tilt of :data:`GRID`, up to a constant.
+
+    Parameters
+    ----------
+    counts : Counts
+        Histograms of c_n.
+
+    Returns
+    -------
+    float64 ndarray, shape (fact, tilt)
+        Each fact's largest is 0.
+    """
     step = np.arange(counts.histogram.shape[1])
     usual = counts.usual()
     norm = np.log(usual @ np.exp(np.outer(step, GRID)))
     sum_c = counts.histogram @ step
     n = counts.histogram.sum(axis=1)
-    found = sum_c[:, None] * GRID - n[:, None] * norm[counts.stratum]
-    return np.asarray(found - found.max(axis=1, keepdims=True))
+    log_p = sum_c[:, None] * GRID - n[:, None] * norm[counts.stratum]
+    return np.asarray(log_p - log_p.max(axis=1, keepdims=True))
 
 
 def _normal(mean: Floats, spread: Floats) -> Floats:
@@ -119,10 +155,21 @@ _ONE, _TWO = _components()
 
 
 def likelihood_ratio(counts: Counts) -> tuple[float, Floats]:
-    """Log-likelihood ratio of the best two components against the best one, and the weights of the latter.
+    """Compare the best distribution of θ with two normal components with the best one with one.
 
-    Both are the best of fixed lists (77 and 630), so that thousands of bootstrap samples are affordable; a
-    two-component distribution that is no better than one component counts as 0.
+    Both are the best of fixed lists (77 and 630), so that thousands of bootstrap samples are affordable.
+
+    Parameters
+    ----------
+    counts : Counts
+        Histograms of c_n.
+
+    Returns
+    -------
+    ratio : float
+        Log-likelihood ratio; 0 where two components are no better than one.
+    weights : float64 ndarray, shape (tilt,)
+        The best one-component distribution on :data:`GRID`.
     """
     like = np.exp(log_likelihoods(counts))
     one, two = (np.log(np.maximum(like @ family, 1e-300)).sum(axis=0) for family in (_ONE, _TWO))
@@ -131,7 +178,24 @@ def likelihood_ratio(counts: Counts) -> tuple[float, Floats]:
 
 
 def bootstrapped(counts: Counts, weights: Floats, n: int, rng: np.random.Generator) -> Floats:
-    """The same ratio in samples from one component, each fact's k and number of neurons kept: (n,)."""
+    """Return the log-likelihood ratio in samples from one component.
+
+    Parameters
+    ----------
+    counts : Counts
+        Histograms of c_n; each fact keeps its k and number of neurons in every sample.
+    weights : float64 ndarray, shape (tilt,)
+        Distribution of θ on :data:`GRID` that samples are drawn from.
+    n : int
+        Number of samples.
+    rng : numpy.random.Generator
+        What samples are drawn by.
+
+    Returns
+    -------
+    float64 ndarray, shape (sample,)
+        Ratios under one component.
+    """
     step = np.arange(counts.histogram.shape[1])
     usual, n_neurons = counts.usual(), counts.histogram.sum(axis=1)
     ratios = np.empty(n)
@@ -139,16 +203,30 @@ def bootstrapped(counts: Counts, weights: Floats, n: int, rng: np.random.Generat
         theta = rng.choice(GRID, p=weights, size=len(n_neurons))
         tilted = usual[counts.stratum] * np.exp(theta[:, None] * step)
         drawn = rng.multinomial(n_neurons, tilted / tilted.sum(axis=1, keepdims=True))
-        again = Counts(facts=counts.facts, stratum=counts.stratum, histogram=drawn)
-        ratios[sample] = likelihood_ratio(again)[0]
+        resampled = Counts(facts=counts.facts, stratum=counts.stratum, histogram=drawn)
+        ratios[sample] = likelihood_ratio(resampled)[0]
     return ratios
 
 
 def deconvolved(counts: Counts, *, degree: int = 5, penalty: float = 0.1) -> Floats:
-    """The distribution of θ over facts, freed of the noise of few counts: float64, (tilt,), summing to 1.
+    """Estimate the distribution of θ over facts, freed of the noise of few counts.
 
     Efron's g-model: g(θ) ∝ exp(Q α), Q orthonormal polynomials up to ``degree``, α by maximum likelihood less
     ``penalty`` · ‖α‖.
+
+    Parameters
+    ----------
+    counts : Counts
+        Histograms of c_n.
+    degree : int
+        Degree of the polynomials.
+    penalty : float
+        Weight of the norm of α.
+
+    Returns
+    -------
+    float64 ndarray, shape (tilt,)
+        Weights on :data:`GRID`, which sum to 1.
 
     References
     ----------
@@ -177,41 +255,66 @@ def kinds_of_facts(
     method: str = "ig",
     threshold: float = DEFAULT_THRESHOLD,
     known: bool = True,
-    n_bootstrap: int = 99,
-    seed: int = 0,
+    draws: Draws = KINDS_DRAWS,
 ) -> TestResult:
-    """H4: how consistency is spread over facts, in two kinds or as a continuum; without a verdict.
+    """Describe how consistency is spread over facts (H4), in two kinds or as a continuum; without a verdict.
 
     One against two components, by a parametric bootstrap of the log-likelihood ratio, is given in
-    ``checks``; it has no verdict, since it calls a skewed continuum two kinds (docs/statistics.md). The dip
-    test of unimodality is not given: no library with a permissive licence has it.
+    ``checks``; it has no verdict, since it calls a skewed continuum two kinds. The dip test of unimodality is
+    not given: no library with a permissive licence has it.
 
     Parameters
     ----------
-    study : Study, or NeuronSets (``method`` and ``threshold`` are then theirs).
-    known : over known queries only.
+    study : Study or NeuronSets
+        Where it is NeuronSets, ``method`` and ``threshold`` are those of the sets.
+    method : str
+        Attribution method of the store.
+    threshold : float
+        Attribution threshold of the sets, as a share of a query's largest attribution.
+    known : bool
+        Known queries only; otherwise all.
+    draws : Draws
+        Number of bootstrap samples, and seed.
 
     Returns
     -------
-    TestResult : ``H4``, descriptive; the estimate is the standard deviation of θ over facts.
+    TestResult
+        ``H4``, descriptive; the estimate is the standard deviation of θ over facts.
+
+    References
+    ----------
+    docs/statistics.md#h4-kinds-or-a-continuum-kinds_of_facts
     """
     sets, store = sets_and_store(study, method, threshold)
-    draws = Draws(n_bootstrap=n_bootstrap, seed=seed)
     return kinds_test(filled(considered(sets, known)), draws=draws, store=store)
 
 
-def kinds_test(sets: NeuronSets, *, draws: Draws | None = None, store: str = "") -> TestResult:
-    """H4 of non-empty sets of the queries considered."""
-    given = draws or Draws(n_bootstrap=99)
-    counts = sampled(counts_of(sets), given.seed)
-    said = f"No relation has {LEAST} facts of the same number of queries: not defined."
+def kinds_test(sets: NeuronSets, *, draws: Draws = KINDS_DRAWS, store: str = "") -> TestResult:
+    """Describe H4 from neuron sets; see :func:`kinds_of_facts`.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Non-empty sets of the queries considered.
+    draws : Draws
+        Number of bootstrap samples, and seed.
+    store : str
+        Fingerprint of the store that the sets are from.
+
+    Returns
+    -------
+    TestResult
+        ``H4``, descriptive.
+    """
+    counts = sampled(recurrence_counts(sets), draws.seed)
+    check = f"No relation has {LEAST_FACTS} facts of the same number of queries: not defined."
     ratio = spread = float("nan")
     if len(counts.facts):
-        ratio, p = components_p(counts, given)
+        ratio, p = components_p(counts, draws)
         spread = spread_of(deconvolved(counts))
-        said = (
-            f"Two components against one: p = {p:.2g} by parametric bootstrap, {given.n_bootstrap} samples. "
-            "No verdict: a skewed continuum, too, passes for two kinds (docs/statistics.md)."
+        check = (
+            f"Two components against one, by parametric bootstrap of {draws.n_bootstrap} samples; p-value: "
+            f"{p_value(p)}. No verdict: a skewed continuum, too, passes for two kinds (docs/statistics.md)."
         )
     return TestResult(
         name="H4",
@@ -228,30 +331,70 @@ def kinds_test(sets: NeuronSets, *, draws: Draws | None = None, store: str = "")
         p=None,
         role="descriptive",
         verdict="descriptive",
-        checks=(said,),
-        seed=given.seed,
+        checks=(check,),
+        seed=draws.seed,
         store=store,
     )
 
 
 def components_p(counts: Counts, draws: Draws) -> tuple[float, float]:
-    """Log-likelihood ratio of two components against one, and its p by the parametric bootstrap."""
+    """Test two components against one by the parametric bootstrap.
+
+    Parameters
+    ----------
+    counts : Counts
+        Histograms of c_n.
+    draws : Draws
+        Number of samples, and seed.
+
+    Returns
+    -------
+    ratio : float
+        Log-likelihood ratio.
+    p : float
+        Share of samples from one component with a ratio at least as large.
+    """
     ratio, weights = likelihood_ratio(counts)
-    rng = np.random.default_rng([draws.seed, 44])
+    rng = Stream.KINDS_BOOTSTRAP.generator(draws.seed)
     return ratio, permutation_p(ratio, bootstrapped(counts, weights, draws.n_bootstrap, rng))
 
 
 def spread_of(weights: Floats) -> float:
-    """Standard deviation of θ under weights on :data:`GRID`."""
+    """Return the standard deviation of θ.
+
+    Parameters
+    ----------
+    weights : float64 ndarray, shape (tilt,)
+        Distribution on :data:`GRID`.
+
+    Returns
+    -------
+    float
+        Standard deviation.
+    """
     return float(np.sqrt(max(float(weights @ GRID**2 - (weights @ GRID) ** 2), 0.0)))
 
 
 def sampled(counts: Counts, seed: int) -> Counts:
-    """At most :data:`MOST_FACTS` of the facts."""
+    """Sample facts where there are more than :data:`MOST_BOOTSTRAPPED_FACTS`.
+
+    Parameters
+    ----------
+    counts : Counts
+        Histograms of c_n.
+    seed : int
+        Seed of the sample.
+
+    Returns
+    -------
+    Counts
+        At most so many facts, in their order.
+    """
     n = len(counts.facts)
-    if n <= MOST_FACTS:
+    if n <= MOST_BOOTSTRAPPED_FACTS:
         return counts
-    keep = np.sort(np.random.default_rng([seed, 43]).choice(n, MOST_FACTS, replace=False))
+    rng = Stream.KINDS_SAMPLE.generator(seed)
+    keep = np.sort(rng.choice(n, MOST_BOOTSTRAPPED_FACTS, replace=False))
     return Counts(
         facts=counts.facts[keep], stratum=codes(counts.stratum[keep]), histogram=counts.histogram[keep]
     )

@@ -12,21 +12,23 @@ from qloc.neurons import NeuronSets
 
 
 def layer_shares(sets: NeuronSets) -> Floats:
-    """Share of a fact's knowledge neurons in each layer: mean over its queries of |N_i in layer| / |N_i|.
+    """Return the share of a fact's knowledge neurons in each layer, the mean over its queries.
 
     Parameters
     ----------
-    sets : of the queries considered; empty ones are left out.
+    sets : NeuronSets
+        Sets of the queries considered; empty ones are left out.
 
     Returns
     -------
-    float64, (fact, layer), rows summing to 1; NaN for facts without a non-empty set.
+    float64 ndarray, shape (fact, layer)
+        Mean of |N_i in layer| / |N_i|; rows sum to 1, and are NaN for facts without a non-empty set.
     """
     used = filled(sets)
     layer = used.member.indices // sets.n_neurons
     query = np.repeat(np.arange(used.n_queries), used.sizes())
-    size = (used.n_queries, sets.n_layers)
-    count = np.bincount(query * sets.n_layers + layer, minlength=size[0] * size[1]).reshape(size)
+    shape = (used.n_queries, sets.n_layers)
+    count = np.bincount(query * sets.n_layers + layer, minlength=shape[0] * shape[1]).reshape(shape)
     share = count / np.maximum(used.sizes(), 1)[:, None]
     fact = used.queries["fact"]
     total = np.stack(
@@ -38,12 +40,20 @@ def layer_shares(sets: NeuronSets) -> Floats:
 
 
 def layer_profile(sets: NeuronSets, *, confidence: float = 0.95) -> pd.DataFrame:
-    """Mean share of knowledge neurons by layer, over facts, with two-way cluster-robust intervals.
+    """Tabulate the mean share of knowledge neurons by layer, over facts.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Sets of the queries considered; empty ones are left out.
+    confidence : float
+        Level of the intervals, which are cluster-robust by relation and answer.
 
     Returns
     -------
-    DataFrame : ``layer, share, low, high, neurons, facts``; ``neurons`` is the mean number in the layer a
-        query. Empty without a non-empty set.
+    pandas.DataFrame
+        One row a layer: ``layer, share, low, high, neurons, facts``; ``neurons`` is the mean number of a
+        query's neurons in the layer. Empty without a non-empty set.
     """
     shares = layer_shares(sets)
     used = filled(sets)

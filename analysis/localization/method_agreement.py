@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Final
 
 import numpy as np
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.means import mean_by
@@ -26,12 +27,16 @@ from qloc.analysis.localization.pairwise_dice import dice_of_rows
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats
 from qloc.neurons import NeuronSets
+from qloc.rounding import number
+from qloc.streams import Stream
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
-MARGIN = 0.05
+DICE_MARGIN: Final = 0.05
 """Difference in mean Dice that counts as none."""
 
-QUESTION = "Do attribution methods agree on a query more than paraphrases of a fact agree by one method?"
+_QUESTION: Final = (
+    "Do attribution methods agree on a query more than paraphrases of a fact agree by one method?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +45,14 @@ class Agreement:
 
     Attributes
     ----------
-    between : pair of methods → float64, (fact,), between the methods' sets for the same query.
-    across : method → float64, (fact,), between its sets for the fact's queries, templates differing.
-    sets : the queries compared, with the first method's sets.
-    sizes : method → mean number of neurons of a query.
+    between : dict of (str, str) to float64 ndarray, shape (fact,)
+        By pair of methods: overlap between the methods' sets for the same query.
+    across : dict of str to float64 ndarray, shape (fact,)
+        By method: overlap between its sets for the fact's queries, templates differing.
+    sets : NeuronSets
+        The queries compared, with the first method's sets.
+    sizes : dict of str to float
+        By method: mean number of neurons of a query.
     """
 
     between: Mapping[tuple[str, str], Floats]
@@ -54,17 +63,24 @@ class Agreement:
     @property
     def difference(self) -> Floats:
         """Between methods less across paraphrases: float64, (fact,); NaN where either is not defined."""
-        between, across = (np.stack([*one.values()]) for one in (self.between, self.across))
+        between, across = (np.stack([*overlaps.values()]) for overlaps in (self.between, self.across))
         return np.asarray(between.mean(axis=0) - across.mean(axis=0))
 
 
 def agreement(methods: Sequence[NeuronSets], *, known: bool = True) -> Agreement:
-    """Overlap between methods and across paraphrases, fact by fact.
+    """Return the overlap between methods and across paraphrases, fact by fact.
 
     Parameters
     ----------
-    methods : one a method, two at least, of the same queries in the same order.
-    known : over known queries only.
+    methods : sequence of NeuronSets
+        One a method, two at least, of the same queries in the same order.
+    known : bool
+        Known queries only; otherwise all.
+
+    Returns
+    -------
+    Agreement
+        Both overlaps of every fact.
     """
     chosen = [considered(sets, known) for sets in methods]
     keep = np.all([sets.sizes() > 0 for sets in chosen], axis=0)
@@ -91,13 +107,10 @@ def methods_agree(
     threshold: float = DEFAULT_THRESHOLD,
     top: int | None = None,
     known: bool = True,
-    margin: float = MARGIN,
-    n_permutations: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    margin: float = DICE_MARGIN,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H9: attribution methods agree on a query more than paraphrases of its fact agree by one method.
+    """Test H9: attribution methods agree on a query more than paraphrases of its fact agree by one method.
 
     Estimate, over facts with two queries or more::
 
@@ -105,26 +118,36 @@ def methods_agree(
           − mean over methods and pairs of queries of Dice(N_i by m, N_j by m)
 
     Two-sided: signs of whole relations are flipped (:func:`qloc.analysis.inference.paired.paired_p`). Where
-    that does
-    not reject, two one-sided tests may show that the difference is within ±``margin`` ("does not hold": they
-    agree equally).
+    that does not reject, two one-sided tests may show that the difference is within ±``margin`` ("does not
+    hold": they agree equally).
 
     Parameters
     ----------
-    study : Study, or the sets of each method, of the same queries in the same order.
-    methods : those of the store where None.
-    threshold, top : the rule of the sets; ``top`` gives every method the same budget.
-    margin : difference in Dice that counts as none; fix it before looking.
+    study : Study or sequence of NeuronSets
+        The sets of each method, of the same queries in the same order, in place of a study.
+    methods : sequence of str or None
+        Attribution methods; those of the store where None.
+    threshold : float
+        Attribution threshold of the sets, as a share of a query's largest attribution.
+    top : int or None
+        In place of a threshold, every method's ``top`` strongest neurons: the same budget for all.
+    known : bool
+        Known queries only; otherwise all.
+    margin : float
+        Difference in Dice that counts as none; fix it before looking.
+    draws : Draws
+        Number of permutations, level of the interval, α and seed.
 
     Returns
     -------
-    TestResult : ``H9``; "not identified" with fewer than two methods, or without a fact to compare.
+    TestResult
+        ``H9``; "not identified" with fewer than two methods, or without a fact to compare.
 
     References
     ----------
-    docs/statistics.md. Schuirmann 1987 for equivalence.
+    docs/statistics.md#h9-do-methods-agree-more-than-paraphrases-methods_agree
+    Schuirmann 1987 for equivalence.
     """
-    draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
     if not isinstance(study, Study):
         return agreement_test(study, known=known, margin=margin, draws=draws)
     names = study.methods if methods is None else tuple(methods)
@@ -137,25 +160,61 @@ def agreement_test(
     methods: Sequence[NeuronSets],
     *,
     known: bool = True,
-    margin: float = MARGIN,
-    draws: Draws | None = None,
+    margin: float = DICE_MARGIN,
+    draws: Draws = DRAWS,
     store: str = "",
 ) -> TestResult:
-    """H9 of the sets of several methods."""
-    given = draws or Draws()
+    """Test H9 on the sets of several methods; see :func:`methods_agree`.
+
+    Parameters
+    ----------
+    methods : sequence of NeuronSets
+        One a method, of the same queries in the same order.
+    known : bool
+        Known queries only; otherwise all.
+    margin : float
+        Difference in Dice that counts as none.
+    draws : Draws
+        Number of permutations, level of the interval, α and seed.
+    store : str
+        Fingerprint of the store that the sets are from.
+
+    Returns
+    -------
+    TestResult
+        ``H9``; "not identified" with fewer than two methods, or without a fact to compare.
+    """
     if len(methods) < 2:
-        return _result(np.zeros(0), methods, ("The store has one attribution method.",), given, store, margin)
-    return agreement_of(agreement(methods, known=known), margin, given, store)
+        only = ("The store has one attribution method.",)
+        return _result(np.zeros(0), methods, only, draws, store, margin)
+    return agreement_of(agreement(methods, known=known), margin, draws, store)
 
 
-def agreement_of(found: Agreement, margin: float, given: Draws, store: str = "") -> TestResult:
-    """H9 of overlaps at hand."""
-    sizes = ", ".join(f"{name} {size:.1f}" for name, size in found.sizes.items())
+def agreement_of(overlaps: Agreement, margin: float, draws: Draws, store: str = "") -> TestResult:
+    """Test H9 on overlaps that are already computed.
+
+    Parameters
+    ----------
+    overlaps : Agreement
+        Overlaps of every fact (:func:`agreement`).
+    margin : float
+        Difference in Dice that counts as none.
+    draws : Draws
+        Number of permutations, level of the interval, α and seed.
+    store : str
+        Fingerprint of the store that the sets are from.
+
+    Returns
+    -------
+    TestResult
+        ``H9``; "not identified" without a fact to compare.
+    """
+    sizes = ", ".join(f"{name} {number(size)}" for name, size in overlaps.sizes.items())
     checks = (
         f"Neurons a query: {sizes}. Sets of different sizes cannot overlap fully, which lowers agreement "
         "between methods.",
     )
-    return _result(found.difference, [found.sets], checks, given, store, margin)
+    return _result(overlaps.difference, [overlaps.sets], checks, draws, store, margin)
 
 
 def _result(
@@ -167,12 +226,11 @@ def _result(
     if len(facts):
         relation, answer = relation_codes(methods[0])[1], answer_codes(methods[0])
         n = {"relations": len(np.unique(relation[facts])), "facts": len(facts)}
-        rng = np.random.default_rng([draws.seed, 40])
         p, words = paired_p(
             x[facts],
             (relation[facts], answer[facts]),
             n_permutations=draws.n_permutations,
-            rng=rng,
+            rng=Stream.METHOD_AGREEMENT.generator(draws.seed),
             alternative="two-sided",
             level=draws.alpha,
         )
@@ -189,7 +247,7 @@ def _result(
         verdict = "does not hold"
     return TestResult(
         name="H9",
-        question=QUESTION,
+        question=_QUESTION,
         estimand="mean Dice overlap of two methods on one query, less that of two paraphrases by one method",
         unit="fact",
         n=n,

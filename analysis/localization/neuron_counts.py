@@ -1,4 +1,8 @@
-"""Counts of neurons by group: the sparse products behind every score."""
+"""Counts of neurons by group of queries: the sparse products behind every score.
+
+A group's *counts* say in how many of the group's sets each neuron is: a sparse (group, neuron) matrix. The
+sum of its squared counts is the overlap of all pairs of its sets at once: Σ_n c_n² = Σ_i Σ_j |N_i ∩ N_j|.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,21 @@ from qloc.arrays import Floats, Ints
 
 
 def counts_by(member: sparse.csr_array, code: Ints, n_groups: int | None = None) -> sparse.csr_array:
-    """In how many of each group's sets each neuron is.
+    """Count in how many of each group's sets each neuron is.
 
     Parameters
     ----------
-    member : bool, CSR (query, neuron)
-    code : int64, (query,)
+    member : bool CSR array, shape (query, neuron)
+        A row is the set of a query.
+    code : int64 ndarray, shape (query,)
+        Group of each query, counted from 0.
+    n_groups : int or None
+        Number of groups, where there may be some without a query; by default, the largest code and one.
 
     Returns
     -------
-    int64, CSR (group, neuron)
+    int64 CSR array, shape (group, neuron)
+        Counts, without stored zeros.
 
     Examples
     --------
@@ -37,7 +46,26 @@ def counts_by(member: sparse.csr_array, code: Ints, n_groups: int | None = None)
 
 
 def row_sums(matrix: sparse.csr_array, values: NDArray[Any] | None = None) -> Floats:
-    """Sum of each row of a CSR matrix, of its own data or of ``values`` in their place: float64, (row,)."""
+    """Return the sum of each row of a sparse matrix.
+
+    Parameters
+    ----------
+    matrix : CSR array, shape (row, column)
+        Its stored entries are summed.
+    values : ndarray, shape (entry,), or None
+        Values to sum in place of the stored entries, in their order.
+
+    Returns
+    -------
+    float64 ndarray, shape (row,)
+        Sums; 0 for rows without an entry.
+
+    Examples
+    --------
+    >>> matrix = sparse.csr_array(np.array([[2, 0, 3], [0, 0, 0], [0, 4, 0]]))
+    >>> row_sums(matrix).tolist(), row_sums(matrix, matrix.data > 2).tolist()
+    ([5.0, 0.0, 4.0], [1.0, 0.0, 1.0])
+    """
     data = matrix.data if values is None else values
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     return np.asarray(
@@ -46,16 +74,29 @@ def row_sums(matrix: sparse.csr_array, values: NDArray[Any] | None = None) -> Fl
 
 
 def squares_by(member: sparse.csr_array, code: Ints, within: Ints, n_within: int) -> Floats:
-    """Σ over groups and neurons of squared counts, added up over the wider groups that hold them.
+    """Return the sum of squared counts of all groups that lie in each wider group.
 
     Parameters
     ----------
-    code : int64, (query,); the groups.
-    within : int64, (query,); the wider group of each query, constant within a group.
+    member : bool CSR array, shape (query, neuron)
+        A row is the set of a query.
+    code : int64 ndarray, shape (query,)
+        Group of each query.
+    within : int64 ndarray, shape (query,)
+        Wider group of each query; queries of one group have the same.
+    n_within : int
+        Number of wider groups.
 
     Returns
     -------
-    float64, (wider group,)
+    float64 ndarray, shape (wider group,)
+        Σ over groups and neurons of c_n², which is Σ |N_i ∩ N_j| over ordered pairs of queries of one group.
+
+    Examples
+    --------
+    >>> sets = sparse.csr_array(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=bool))
+    >>> squares_by(sets, np.array([0, 0, 1]), np.array([0, 0, 0]), 1).tolist()
+    [6.0]
     """
     counts = counts_by(member, code)
     wider = np.zeros(counts.shape[0], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What the paraphrases of a fact share beyond their templates, and beyond their answer (statistics.md §1).
+"""What the paraphrases of a fact share beyond their templates, and beyond their answer.
 
 For two templates s and t of a relation, S(f, g) is the Dice overlap of fact f's set under s with fact g's
 under t. Within facts it is S(f, f); between facts S(f, g), f ≠ g. The excess of the first over the second is
@@ -7,15 +7,18 @@ restricted to facts of the same answer, it is what they share beyond that answer
 
 Under the null, sets are exchangeable between the facts of a stratum (relation × template, or × answer), so
 permuting them there, independently for each template, gives the distribution of the statistic. Within and
-between means move together, which the weights of :class:`qloc.analysis.localization.overlap.Design` account
-for exactly.
+between means move together, which the weights of :class:`Design` account for exactly.
+
+The module reads in three parts: which pairs are compared with which others (:class:`QueryPairs`,
+:class:`Design`), their overlaps, block by block (:class:`OverlapBlock`), and the excess with its permutations
+(:func:`excesses`). docs/statistics.md has the reasons.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +27,270 @@ from scipy import sparse
 from qloc.analysis.inference.codes import codes, n_codes, sizes_of
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
+from qloc.streams import Stream
 
-LEVELS: tuple[Level, ...] = ("template", "answer")
+Level = Literal["template", "answer"]
+"""What the compared facts share."""
+
+LEVELS: Final[tuple[Level, ...]] = ("template", "answer")
+
+_STREAMS: Final[Mapping[Level, Stream]] = {
+    "template": Stream.BEYOND_TEMPLATE,
+    "answer": Stream.BEYOND_ANSWER,
+}
+
+WHOLE = 2048
+"""Queries up to which a relation is one block; above, each pair of templates is one."""
+
+BLOCK_CELLS = 2**26
+"""Cells of a block of float32 at most; rows are cut where it would be more."""
+
+POPULAR = 16
+"""A neuron in more than one in so many of a relation's sets goes through the dense product."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryPairs:
+    """Every pair of queries of one fact with different templates.
+
+    Attributes
+    ----------
+    first : int64 ndarray, shape (pair,)
+        Row of the sets; the query whose template has the smaller code.
+    second : int64 ndarray, shape (pair,)
+        Row of the sets; the other query.
+    fact : int64 ndarray, shape (pair,)
+        The fact of both.
+    template : int64 ndarray, shape (query,)
+        Code of relation × template.
+    relation : int64 ndarray, shape (query,)
+        Code of the relation.
+    """
+
+    first: Ints
+    second: Ints
+    fact: Ints
+    template: Ints
+    relation: Ints
+
+
+def pairs_of(sets: NeuronSets) -> QueryPairs:
+    """List all pairs of a fact's queries with different templates.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Only its table of queries is read.
+
+    Returns
+    -------
+    QueryPairs
+        The pairs, and codes of all queries.
+    """
+    template = codes(sets.queries["relation"], sets.queries["template"])
+    fact = sets.queries["fact"].astype(np.int64)
+    order = np.lexsort((template, fact))
+    first, second = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for apart in range(1, int(np.bincount(fact).max(initial=0))):
+        i, j = order[:-apart], order[apart:]
+        good = (fact[i] == fact[j]) & (template[i] != template[j])
+        first.append(i[good])
+        second.append(j[good])
+    a, b = np.concatenate(first), np.concatenate(second)
+    return QueryPairs(
+        first=a, second=b, fact=fact[a], template=template, relation=codes(sets.queries["relation"])
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """A comparison: between which queries sets are exchanged, and how pairs enter the statistic.
+
+    A *stratum* is relation × template (level ``template``) or relation × template × answer (``answer``). A
+    pair's *cell* is the strata of its two queries, of n_1 and n_2 queries; M of their n_1 · n_2 overlaps are
+    within facts. The statistic is T = Σ_p w_p (S_p − B_cell), B_cell the mean of the cell's n_1 n_2 − M
+    overlaps between facts. As the cell's total Z is the same under every permutation, T = Σ_p u_p S_p −
+    constant with u_p = w_p + W_cell / (n_1 n_2 − M), W_cell = Σ of w_p in the cell.
+
+    Attributes
+    ----------
+    stratum : int64 ndarray, shape (query,)
+        Stratum of each query.
+    cell : int64 ndarray, shape (pair,)
+        Cell of each pair.
+    n_between : int64 ndarray, shape (pair,)
+        n_1 n_2 − M of the pair's cell; a pair is identified where it is positive.
+    weight : float64 ndarray, shape (pair,)
+        w_p: facts count alike, and so do the identified pairs of a fact.
+    pull : float64 ndarray, shape (pair,)
+        u_p.
+    """
+
+    stratum: Ints
+    cell: Ints
+    n_between: Ints
+    weight: Floats
+    pull: Floats
+
+
+def design_of(sets: NeuronSets, pairs: QueryPairs, level: Level) -> Design:
+    """Return the strata, cells and weights of one comparison.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Only its table of queries is read.
+    pairs : QueryPairs
+        Pairs of its queries (:func:`pairs_of`).
+    level : {"template", "answer"}
+        What the compared facts share.
+
+    Returns
+    -------
+    Design
+        The comparison.
+    """
+    stratum = pairs.template
+    if level == "answer":
+        stratum = codes(pairs.template, sets.queries["answer"])
+    n = sizes_of(stratum)
+    cell = (
+        codes(stratum[pairs.first], stratum[pairs.second])
+        if len(pairs.first)
+        else np.zeros(0, dtype=np.int64)
+    )
+    n_between = n[pairs.first] * n[pairs.second] - sizes_of(cell)
+    identified = n_between > 0
+    per_fact = np.bincount(pairs.fact[identified], minlength=int(pairs.fact.max(initial=-1)) + 1)
+    n_facts = max(1, int(np.sum(per_fact > 0)))
+    weight = np.where(identified, 1.0 / np.maximum(per_fact[pairs.fact], 1) / n_facts, 0.0)
+    in_cell = np.bincount(cell, weights=weight, minlength=n_codes(cell))
+    pull = np.where(identified, weight + in_cell[cell] / np.maximum(n_between, 1), 0.0)
+    return Design(stratum=stratum, cell=cell, n_between=n_between, weight=weight, pull=pull)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlapBlock:
+    """Overlaps of some queries with others.
+
+    Attributes
+    ----------
+    rows : int64 ndarray, shape (row,)
+        Queries.
+    columns : int64 ndarray, shape (column,)
+        Queries.
+    pairs : int64 ndarray, shape (wanted pair,)
+        Indices of the wanted pairs whose second query is among ``columns``, and whose first query is among
+        ``rows`` or the rows of another piece of this block.
+    n_rows : int
+        Rows of all pieces of the block.
+    values : float32 ndarray, shape (row, column)
+        Dice overlaps.
+    """
+
+    rows: Ints
+    columns: Ints
+    pairs: Ints
+    n_rows: int
+    values: NDArray[np.float32]
+
+
+class Overlaps:
+    """The sets of one relation, ready for overlaps between any of them.
+
+    Parameters
+    ----------
+    member : bool CSR array, shape (query, neuron)
+        Non-empty sets of all queries of the study.
+    queries : int64 ndarray, shape (query of the relation,)
+        The relation's rows of ``member``.
+    """
+
+    def __init__(self, member: sparse.csr_array, queries: Ints) -> None:
+        self.queries = queries
+        own = sparse.csc_array(member[queries].astype(np.float32))
+        count = np.diff(own.indptr)
+        popular = count * POPULAR > len(queries)
+        self._dense = np.ascontiguousarray(own[:, np.flatnonzero(popular)].toarray())
+        self._sparse = sparse.csr_array(own[:, np.flatnonzero(~popular & (count > 1))])
+        self._size = np.diff(member.indptr)[queries].astype(np.float32)
+
+    def dice(self, rows: Ints, columns: Ints) -> NDArray[np.float32]:
+        """Return 2|N_i ∩ N_j| / (|N_i| + |N_j|) for every row i and column j.
+
+        Parameters
+        ----------
+        rows : int64 ndarray, shape (row,)
+            Positions in ``queries``.
+        columns : int64 ndarray, shape (column,)
+            Positions in ``queries``.
+
+        Returns
+        -------
+        float32 ndarray, shape (row, column)
+            Overlaps in [0, 1] of different queries; a query's with itself is not computed in full, since
+            neurons of one set only are left out.
+        """
+        shared = self._dense[rows] @ self._dense[columns].T
+        rest = self._sparse[rows] @ self._sparse[columns].T
+        if rest.nnz:
+            shared += rest.toarray()
+        shared *= 2
+        shared /= self._size[rows][:, None] + self._size[columns][None, :]
+        return np.asarray(shared, dtype=np.float32)
+
+
+def blocks_of(
+    sets: NeuronSets, pairs: QueryPairs, wanted: NDArray[np.bool_], relation: int
+) -> Iterator[OverlapBlock]:
+    """Compute the overlaps of one relation that wanted pairs, and what they are compared with, lie in.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Non-empty sets.
+    pairs : QueryPairs
+        Pairs of their queries (:func:`pairs_of`).
+    wanted : bool ndarray, shape (pair,)
+        Pairs that some comparison uses.
+    relation : int
+        Code of the relation.
+
+    Yields
+    ------
+    OverlapBlock
+        The whole relation where it is small; otherwise two templates, cut by rows where memory asks for it.
+    """
+    queries = np.flatnonzero(pairs.relation == relation)
+    chosen = (
+        np.flatnonzero(wanted & (pairs.relation[pairs.first] == relation))
+        if len(wanted)
+        else np.zeros(0, int)
+    )
+    if not len(chosen):
+        return
+    overlaps = Overlaps(sets.member, queries)
+    if len(queries) <= WHOLE:
+        yield from _cut(overlaps, np.arange(len(queries)), np.arange(len(queries)), chosen)
+        return
+    template = pairs.template[queries]
+    key = np.stack([pairs.template[pairs.first[chosen]], pairs.template[pairs.second[chosen]]])
+    for s, t in np.unique(key, axis=1).T:
+        of_both = chosen[(key[0] == s) & (key[1] == t)]
+        yield from _cut(overlaps, np.flatnonzero(template == s), np.flatnonzero(template == t), of_both)
+
+
+def _cut(overlaps: Overlaps, rows: Ints, columns: Ints, pairs: Ints) -> Iterator[OverlapBlock]:
+    step = max(1, BLOCK_CELLS // max(1, len(columns)))
+    for first in range(0, len(rows), step):
+        part = rows[first : first + step]
+        yield OverlapBlock(
+            rows=overlaps.queries[part],
+            columns=overlaps.queries[columns],
+            pairs=pairs,
+            n_rows=len(rows),
+            values=overlaps.dice(part, columns),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +299,22 @@ class Excess:
 
     Attributes
     ----------
-    level : what the compared facts share: ``template`` (H1a) or ``answer`` (H1b).
-    within, between : float64, (fact,), mean Dice over a fact's identified pairs of queries, and of their
-        counterparts between facts; NaN where no pair is identified.
-    permuted : float64, (permutation,), mean over facts of within − between.
-    n_pairs, n_queries : identified pairs of queries, and the queries in them.
+    level : {"template", "answer"}
+        What the compared facts share: H1a or H1b.
+    within : float64 ndarray, shape (fact,)
+        Mean Dice over a fact's identified pairs of queries; NaN where no pair is identified.
+    between : float64 ndarray, shape (fact,)
+        Mean Dice of those pairs' counterparts between facts.
+    permuted : float64 ndarray, shape (permutation,)
+        Mean over facts of within − between.
+    n_queries : int
+        Queries in identified pairs.
     """
 
     level: Level
     within: Floats
     between: Floats
     permuted: Floats
-    n_pairs: int
     n_queries: int
 
     @property
@@ -56,8 +325,8 @@ class Excess:
     @property
     def estimate(self) -> float:
         """Mean of the excess over facts; NaN without an identified one."""
-        found = self.excess[~np.isnan(self.excess)]
-        return float(found.mean()) if len(found) else float("nan")
+        identified = self.excess[~np.isnan(self.excess)]
+        return float(identified.mean()) if len(identified) else float("nan")
 
 
 @dataclass(frozen=True)
@@ -81,17 +350,23 @@ class _Exchange:
 def excesses(
     sets: NeuronSets, levels: tuple[Level, ...] = LEVELS, *, n_permutations: int = 999, seed: int = 0
 ) -> Mapping[Level, Excess]:
-    """Within-fact overlap beyond each level; levels share one pass over all overlaps.
+    """Return the within-fact overlap beyond each level; levels share one pass over all overlaps.
 
     Parameters
     ----------
-    sets : non-empty sets of the queries considered (:func:`qloc.analysis.localization.consistency.filled`).
-    levels : ``template``, ``answer`` or both.
-    n_permutations : 0 for estimates alone.
+    sets : NeuronSets
+        Non-empty sets of the queries considered (:func:`qloc.analysis.localization.consistency.filled`).
+    levels : tuple of {"template", "answer"}
+        Which comparisons to make.
+    n_permutations : int
+        0 for estimates alone.
+    seed : int
+        Seed of the permutations.
 
     Returns
     -------
-    Mapping from level to Excess; the same for the same seed, whichever levels are asked for together.
+    dict of Level to Excess
+        One entry a level; the same for the same seed, whichever levels are computed together.
 
     Notes
     -----
@@ -111,7 +386,7 @@ def excesses(
         queries = np.flatnonzero(pairs.relation == relation)
         exchanges = []
         for part in sums:
-            rng = np.random.default_rng([seed, LEVELS.index(part.level), int(relation)])
+            rng = _STREAMS[part.level].generator(seed, int(relation))
             exchanges.append(_exchange(part.design, queries, pairs, n_permutations, rng))
         for block in blocks_of(sets, pairs, wanted, int(relation)):
             _observe(block, pairs, observed)
@@ -141,9 +416,10 @@ def _exchange(
 
 
 def _observe(block: OverlapBlock, pairs: QueryPairs, observed: Floats) -> None:
+    """Enter the overlaps of the block's own pairs into ``observed``, in place."""
     row, column = _local(block, len(pairs.template))
-    here = block.pairs[row[pairs.first[block.pairs]] >= 0]
-    observed[here] = block.values[row[pairs.first[here]], column[pairs.second[here]]]
+    inside = block.pairs[row[pairs.first[block.pairs]] >= 0]
+    observed[inside] = block.values[row[pairs.first[inside]], column[pairs.second[inside]]]
 
 
 def _local(block: OverlapBlock, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -172,31 +448,23 @@ def _add(block: OverlapBlock, pairs: QueryPairs, part: _Sums, exchange: _Exchang
 
 
 def _add_totals(block: OverlapBlock, pairs: QueryPairs, part: _Sums, used: Ints) -> None:
-    """Σ S over all queries of both strata of a cell, those within facts among them."""
+    """Add Σ S over all queries of both strata of each cell, those within facts among them."""
     design = part.design
     cells, which = np.unique(design.cell[used], return_index=True)
     s, t = design.stratum[pairs.first[used[which]]], design.stratum[pairs.second[used[which]]]
-    rows, columns = _indicator(design.stratum[block.rows], s), _indicator(design.stratum[block.columns], t)
-    table = np.asarray((rows.matrix @ block.values) @ columns.matrix.T, dtype=np.float64)
-    part.total[cells] += table[rows.place, columns.place]
+    rows, row_place = _indicator(design.stratum[block.rows], s)
+    columns, column_place = _indicator(design.stratum[block.columns], t)
+    table = np.asarray((rows @ block.values) @ columns.T, dtype=np.float64)
+    part.total[cells] += table[row_place, column_place]
 
 
-@dataclass(frozen=True)
-class _Strata:
-    matrix: sparse.csr_array
-    place: Ints
-
-
-def _indicator(stratum: Ints, asked: Ints) -> _Strata:
-    """Sparse (asked stratum, member) of ones, and the row of each asked one."""
-    levels, place = np.unique(asked, return_inverse=True)
-    row = np.searchsorted(levels, stratum)
-    row = np.minimum(row, len(levels) - 1)
-    here = np.flatnonzero(levels[row] == stratum)
-    shape = (len(levels), len(stratum))
-    return _Strata(
-        sparse.csr_array((np.ones(len(here)), (row[here], here)), shape=shape), place.astype(np.int64)
-    )
+def _indicator(stratum: Ints, wanted: Ints) -> tuple[sparse.csr_array, Ints]:
+    """Ones where a member is of a wanted stratum, (distinct stratum, member); the row of each wanted one."""
+    levels, place = np.unique(wanted, return_inverse=True)
+    row = np.minimum(np.searchsorted(levels, stratum), len(levels) - 1)
+    inside = np.flatnonzero(levels[row] == stratum)
+    ones = (np.ones(len(inside)), (row[inside], inside))
+    return sparse.csr_array(ones, shape=(len(levels), len(stratum))), place.astype(np.int64)
 
 
 def _collected(sets: NeuronSets, pairs: QueryPairs, part: _Sums, observed: Floats) -> Excess:
@@ -216,189 +484,5 @@ def _collected(sets: NeuronSets, pairs: QueryPairs, part: _Sums, observed: Float
         within=means[0],
         between=means[1],
         permuted=part.permuted - constant,
-        n_pairs=len(used),
         n_queries=len(np.unique(np.concatenate([pairs.first[used], pairs.second[used]]))),
     )
-
-
-WHOLE = 2048
-"""Queries up to which a relation is one block; above, each pair of templates is one."""
-
-
-BLOCK_CELLS = 2**26
-"""Cells of a block of float32 at most; rows are cut where it would be more."""
-
-
-POPULAR = 16
-"""A neuron in more than one in so many of a relation's sets goes through the dense product."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OverlapBlock:
-    """Overlaps of some queries with others.
-
-    Attributes
-    ----------
-    rows, columns : int64, queries.
-    pairs : int64, indices of the wanted pairs whose second query is among ``columns``, and whose first query
-        is among ``rows`` or the rows of another piece of this block.
-    n_rows : rows of all pieces.
-    values : float32, (row, column), Dice.
-    """
-
-    rows: Ints
-    columns: Ints
-    pairs: Ints
-    n_rows: int
-    values: NDArray[np.float32]
-
-
-class Overlaps:
-    """The sets of one relation, ready for overlaps between any of them.
-
-    Parameters
-    ----------
-    member : bool, CSR (query, neuron), all queries of the study.
-    queries : int64, the relation's.
-    """
-
-    def __init__(self, member: sparse.csr_array, queries: Ints) -> None:
-        self.queries = queries
-        own = sparse.csc_array(member[queries].astype(np.float32))
-        count = np.diff(own.indptr)
-        popular = count * POPULAR > len(queries)
-        self._dense = np.ascontiguousarray(own[:, np.flatnonzero(popular)].toarray())
-        self._sparse = sparse.csr_array(own[:, np.flatnonzero(~popular & (count > 1))])
-        self._size = np.diff(member.indptr)[queries].astype(np.float32)
-
-    def dice(self, rows: Ints, columns: Ints) -> NDArray[np.float32]:
-        """2|N_i ∩ N_j| / (|N_i| + |N_j|): float32, (row, column); places among ``queries``."""
-        shared = self._dense[rows] @ self._dense[columns].T
-        rest = self._sparse[rows] @ self._sparse[columns].T
-        if rest.nnz:
-            shared += rest.toarray()
-        shared *= 2
-        shared /= self._size[rows][:, None] + self._size[columns][None, :]
-        return np.asarray(shared, dtype=np.float32)
-
-
-def blocks_of(
-    sets: NeuronSets, pairs: QueryPairs, wanted: NDArray[np.bool_], relation: int
-) -> Iterator[OverlapBlock]:
-    """The overlaps of one relation that the wanted pairs, and what they are compared with, lie in."""
-    queries = np.flatnonzero(pairs.relation == relation)
-    chosen = (
-        np.flatnonzero(wanted & (pairs.relation[pairs.first] == relation))
-        if len(wanted)
-        else np.zeros(0, int)
-    )
-    if not len(chosen):
-        return
-    overlaps = Overlaps(sets.member, queries)
-    if len(queries) <= WHOLE:
-        yield from _cut(overlaps, np.arange(len(queries)), np.arange(len(queries)), chosen)
-        return
-    template = pairs.template[queries]
-    key = np.stack([pairs.template[pairs.first[chosen]], pairs.template[pairs.second[chosen]]])
-    for s, t in np.unique(key, axis=1).T:
-        here = chosen[(key[0] == s) & (key[1] == t)]
-        yield from _cut(overlaps, np.flatnonzero(template == s), np.flatnonzero(template == t), here)
-
-
-def _cut(overlaps: Overlaps, rows: Ints, columns: Ints, pairs: Ints) -> Iterator[OverlapBlock]:
-    step = max(1, BLOCK_CELLS // max(1, len(columns)))
-    for first in range(0, len(rows), step):
-        part = rows[first : first + step]
-        yield OverlapBlock(
-            rows=overlaps.queries[part],
-            columns=overlaps.queries[columns],
-            pairs=pairs,
-            n_rows=len(rows),
-            values=overlaps.dice(part, columns),
-        )
-
-
-Level = Literal["template", "answer"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueryPairs:
-    """Every pair of queries of one fact with different templates.
-
-    Attributes
-    ----------
-    first, second : int64, (pair,), rows of the sets; the template of ``first`` has the smaller code.
-    fact : int64, (pair,)
-    template : int64, (query,), code of relation × template.
-    relation : int64, (query,)
-    """
-
-    first: Ints
-    second: Ints
-    fact: Ints
-    template: Ints
-    relation: Ints
-
-
-@dataclass(frozen=True, kw_only=True)
-class Design:
-    """A comparison: between which queries sets are exchanged, and how pairs enter the statistic.
-
-    A *stratum* is relation × template (level ``template``) or relation × template × answer (``answer``). A
-    pair's *cell* is the strata of its two queries, of n_1 and n_2 queries; M of their n_1 · n_2 overlaps are
-    within facts. The statistic is T = Σ_p w_p (S_p − B_cell), B_cell the mean of the cell's n_1 n_2 − M
-    overlaps between facts. As the cell's total Z is the same under every permutation, T = Σ_p u_p S_p −
-    constant with u_p = w_p + W_cell / (n_1 n_2 − M), W_cell = Σ of w_p in the cell.
-
-    Attributes
-    ----------
-    stratum : int64, (query,)
-    cell : int64, (pair,)
-    n_between : int64, (pair,), n_1 n_2 − M; a pair is identified where it is > 0.
-    weight : float64, (pair,), w_p: facts count alike, and so do the identified pairs of a fact.
-    pull : float64, (pair,), u_p.
-    """
-
-    stratum: Ints
-    cell: Ints
-    n_between: Ints
-    weight: Floats
-    pull: Floats
-
-
-def pairs_of(sets: NeuronSets) -> QueryPairs:
-    """All pairs of a fact's queries with different templates."""
-    template = codes(sets.queries["relation"], sets.queries["template"])
-    fact = sets.queries["fact"].astype(np.int64)
-    order = np.lexsort((template, fact))
-    first, second = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for apart in range(1, int(np.bincount(fact).max(initial=0))):
-        i, j = order[:-apart], order[apart:]
-        good = (fact[i] == fact[j]) & (template[i] != template[j])
-        first.append(i[good])
-        second.append(j[good])
-    a, b = np.concatenate(first), np.concatenate(second)
-    return QueryPairs(
-        first=a, second=b, fact=fact[a], template=template, relation=codes(sets.queries["relation"])
-    )
-
-
-def design_of(sets: NeuronSets, pairs: QueryPairs, level: Level) -> Design:
-    """Strata, cells and weights of one comparison."""
-    stratum = pairs.template
-    if level == "answer":
-        stratum = codes(pairs.template, sets.queries["answer"])
-    n = sizes_of(stratum)
-    cell = (
-        codes(stratum[pairs.first], stratum[pairs.second])
-        if len(pairs.first)
-        else np.zeros(0, dtype=np.int64)
-    )
-    n_between = n[pairs.first] * n[pairs.second] - sizes_of(cell)
-    identified = n_between > 0
-    per_fact = np.bincount(pairs.fact[identified], minlength=int(pairs.fact.max(initial=-1)) + 1)
-    n_facts = max(1, int(np.sum(per_fact > 0)))
-    weight = np.where(identified, 1.0 / np.maximum(per_fact[pairs.fact], 1) / n_facts, 0.0)
-    in_cell = np.bincount(cell, weights=weight, minlength=n_codes(cell))
-    pull = np.where(identified, weight + in_cell[cell] / np.maximum(n_between, 1), 0.0)
-    return Design(stratum=stratum, cell=cell, n_between=n_between, weight=weight, pull=pull)

@@ -35,16 +35,20 @@ _PIECE = 2**21
 
 @dataclass(frozen=True, kw_only=True)
 class SubsetScores:
-    """Means over a fact's k₀-subsets, one row a fact, one column for each k₀ in ``sizes``.
+    """Means over a fact's k₀-subsets, one row a fact, one column a k₀.
 
     Attributes
     ----------
-    sizes : the k₀.
-    below_cs1, below_cs2 : float64, (fact, size), share of subsets with CS < threshold; NaN where k < k₀.
-    mean_cs1, mean_cs2 : float64, (fact, size), mean score over the subsets.
+    below_cs1 : float64 ndarray, shape (fact, size)
+        Share of subsets with CS1 < threshold; NaN where k < k₀.
+    below_cs2 : float64 ndarray, shape (fact, size)
+        Share of subsets with CS2 < threshold; NaN where k < k₀.
+    mean_cs1 : float64 ndarray, shape (fact, size)
+        Mean CS1 over the subsets.
+    mean_cs2 : float64 ndarray, shape (fact, size)
+        Mean CS2 over the subsets.
     """
 
-    sizes: tuple[int, ...]
     below_cs1: Floats
     below_cs2: Floats
     mean_cs1: Floats
@@ -54,19 +58,25 @@ class SubsetScores:
 def subset_scores(
     member: sparse.csr_array, fact: Ints, n_facts: int, sizes: Sequence[int], threshold: float
 ) -> SubsetScores:
-    """Scores of every k₀-subset of every fact's non-empty sets, by exact enumeration.
+    """Score every k₀-subset of every fact's non-empty sets, by exact enumeration.
 
     Parameters
     ----------
-    member : bool, CSR (query, neuron)
-    fact : int64, (query,)
-    n_facts : number of facts, those without a query among them.
-    sizes : the k₀ asked for, each at least 2.
-    threshold : of CS1 and CS2.
+    member : bool CSR array, shape (query, neuron)
+        A row is the set of a query; empty ones are left out.
+    fact : int64 ndarray, shape (query,)
+        Fact of each query.
+    n_facts : int
+        Number of facts, those without a query among them.
+    sizes : sequence of int
+        The k₀, each at least 2.
+    threshold : float
+        A subset is inconsistent where its score is below.
 
     Returns
     -------
-    SubsetScores : NaN where a fact has fewer than k₀ non-empty sets, or more subsets than can be enumerated.
+    SubsetScores
+        NaN where a fact has fewer than k₀ non-empty sets, or more subsets than can be enumerated.
 
     Examples
     --------
@@ -75,16 +85,14 @@ def subset_scores(
     >>> scores.below_cs2.round(3).tolist(), scores.mean_cs2.round(3).tolist()
     ([[0.667, 0.0]], [[0.167, 0.333]])
     """
-    out = np.full((4, n_facts, len(sizes)), np.nan)
+    means = np.full((4, n_facts, len(sizes)), np.nan)
     for k, facts, pattern in patterns(member, fact):
         wanted = [place for place, size in enumerate(sizes) if size <= k]
         if not wanted:
             continue
         for place, scores in _scores_of(k, pattern, [sizes[p] for p in wanted], threshold):
-            out[:, facts, wanted[place]] = scores
-    return SubsetScores(
-        sizes=tuple(sizes), below_cs1=out[0], below_cs2=out[1], mean_cs1=out[2], mean_cs2=out[3]
-    )
+            means[:, facts, wanted[place]] = scores
+    return SubsetScores(below_cs1=means[0], below_cs2=means[1], mean_cs1=means[2], mean_cs2=means[3])
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,10 @@ class Patterns:
 
     Attributes
     ----------
-    values : int64, (neuron,); start : int64, (fact + 1,), where each fact's begin.
+    values : int64 ndarray, shape (neuron,)
+        A pattern for each neuron of each fact's union.
+    start : int64 ndarray, shape (fact + 1,)
+        Where each fact's patterns begin, and where the last one's end.
     """
 
     values: NDArray[np.int64]
@@ -106,7 +117,22 @@ class Patterns:
         return iter(np.split(self.values, self.start[1:-1]))
 
     def histogram(self, k: int, first: int, last: int) -> Ints:
-        """How many neurons of each of some facts have each pattern: int64, (2^k, fact)."""
+        """Count how many neurons of each of some facts have each pattern.
+
+        Parameters
+        ----------
+        k : int
+            Number of each fact's sets.
+        first : int
+            The first of the facts.
+        last : int
+            The fact after the last one.
+
+        Returns
+        -------
+        int64 ndarray, shape (2^k, fact)
+            Counts by pattern.
+        """
         start = self.start[first : last + 1]
         owner = np.repeat(np.arange(last - first), np.diff(start))
         cell = self.values[start[0] : start[-1]] * (last - first) + owner
@@ -116,14 +142,24 @@ class Patterns:
 def patterns(
     member: sparse.csr_array, fact: Ints
 ) -> Iterator[tuple[int, Ints, Patterns | list[NDArray[np.int64]]]]:
-    """Facts by their number k of non-empty sets, with their neurons' patterns.
+    """Group facts by their number k of non-empty sets, with their neurons' patterns.
+
+    Parameters
+    ----------
+    member : bool CSR array, shape (query, neuron)
+        A row is the set of a query; empty ones are left out.
+    fact : int64 ndarray, shape (query,)
+        Fact of each query.
 
     Yields
     ------
     k : int
-    facts : int64, (fact,)
-    pattern : of each fact, int64, (neuron of its union,), bit i set where the neuron is in the fact's i-th
-        set; where k > 62, a list of matrices of 0 and 1 (neuron, k) in its place.
+        Number of non-empty sets.
+    facts : int64 ndarray, shape (fact,)
+        Facts with so many.
+    pattern : Patterns or list of int64 ndarray, shape (neuron, k)
+        For each neuron of a fact's union, a number whose bit i is set where the neuron is in the fact's i-th
+        set; where k > 62, a matrix of 0 and 1 for each fact in its place.
     """
     filled = np.flatnonzero(np.diff(member.indptr) > 0)
     order = filled[np.argsort(fact[filled], kind="stable")]
@@ -133,21 +169,21 @@ def patterns(
     bit = np.arange(len(order)) - start[place]
     for k in np.unique(k_of):
         chosen = np.flatnonzero(k_of == k)
-        here = k_of[place] == k
+        inside = k_of[place] == k
         of_bits = _of_bits if k <= MOST_BITS else _wide
-        yield int(k), ids[chosen], of_bits(member[order[here]], int(k), bit[here])
+        yield int(k), ids[chosen], of_bits(member[order[inside]], int(k), bit[inside])
 
 
 def _of_bits(member: sparse.csr_array, k: int, bit: Ints) -> Patterns:
     """Patterns of facts with k sets each, whose rows follow each other: a product with powers of two."""
     n = len(bit)
     powers = sparse.csr_array((1 << bit, np.arange(n), np.arange(0, n + 1, k)), shape=(n // k, n))
-    found = powers @ member.astype(np.int64)
-    return Patterns(found.data, found.indptr.astype(np.int64))
+    product = powers @ member.astype(np.int64)
+    return Patterns(product.data, product.indptr.astype(np.int64))
 
 
 def _wide(member: sparse.csr_array, k: int, bit: Ints) -> list[NDArray[np.int64]]:
-    """The same as matrices, a column a set."""
+    """Patterns as matrices of 0 and 1, a column a set, where they have too many bits for a number."""
     rows = (member[first : first + k] for first in range(0, len(bit), k))
     return [of[:, np.unique(of.indices)].toarray().T.astype(np.int64) for of in rows]
 
@@ -180,12 +216,12 @@ def _transformed(k: int, histogram: Ints, sizes: list[int], threshold: float) ->
     order = np.argsort(n_bits, kind="stable")
     edges = np.searchsorted(n_bits[order], [size + step for size in sizes for step in (0, 1)]).reshape(-1, 2)
     total = histogram.sum(axis=0)
-    out = np.empty((len(sizes), 4, len(total)))
+    means = np.empty((len(sizes), 4, len(total)))
     for place, (first, last) in enumerate(edges):
-        here = order[first:last]
-        union = total - none[here]
-        out[place] = _means(every[here] / union, (union - one[here]) / union, threshold)
-    return out
+        subsets = order[first:last]
+        union = total - none[subsets]
+        means[place] = _means(every[subsets] / union, (union - one[subsets]) / union, threshold)
+    return means
 
 
 def _popcounts(k: int) -> NDArray[np.uint8]:
@@ -230,7 +266,7 @@ def _halve(none: NDArray[Any], one: NDArray[Any], every: NDArray[Any], bits: int
 
 
 def _enumerated(k: int, pattern: NDArray[np.int64], size: int, threshold: float) -> Floats:
-    """The same for one fact with many queries, subset by subset: float64, (4,)."""
+    """The four means of one fact with many queries, subset by subset: float64, (4,)."""
     wide = pattern if pattern.ndim == 2 else (pattern[:, None] >> np.arange(k)) & 1
     subsets = np.array(list(combinations(range(k), size)))
     step = max(1, _PIECE // max(1, wide.shape[0] * size))

@@ -1,6 +1,6 @@
 """Refined neurons: those in enough of a fact's sets; how many is enough is set for each relation.
 
-Source: methods.md §4.
+See docs/methods.md#neuron-sets.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
+from qloc.arrays import Floats
 from qloc.neurons import NeuronSets
 
-STEP: Final = 0.05
-WANTED: Final = (2.0, 5.0)
+SHARE_STEP: Final = 0.05
+"""What p moves by."""
+
+WANTED_MEAN: Final = (2.0, 5.0)
 """Between these the mean number of refined neurons of a relation's facts should come to lie."""
 
 _LEAST_QUERIES: Final = 3
@@ -27,9 +31,12 @@ class Refined:
 
     Attributes
     ----------
-    member : bool, CSR (fact, layer · neuron)
-    share : the p reached, by relation.
-    converged : whether the mean number came to lie between 2 and 5, by relation.
+    member : bool CSR array, shape (fact, layer · neuron)
+        A row is the refined neurons of a fact.
+    share : dict of str to float
+        The p reached, by relation.
+    converged : dict of str to bool
+        Whether the mean number came to lie between 2 and 5, by relation.
     """
 
     member: sparse.csr_array
@@ -37,12 +44,24 @@ class Refined:
     converged: Mapping[str, bool]
 
 
-def refined(sets: NeuronSets, share: float = 0.7) -> Refined:
-    """Neurons in at least a share p of a fact's non-empty sets, and in at least 3 of them.
+def refined_neurons(sets: NeuronSets, share: float = 0.7) -> Refined:
+    """Find the neurons in at least a share p of a fact's non-empty sets, and in at least 3 of them.
 
     p begins at ``share`` and moves by 0.05, for each relation, until its facts have 2 to 5 refined neurons in
     the mean, or until it would turn back or leave (0, 1]. It *forces* few neurons: read budgets of the
     strongest beside it.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Sets of the queries to use; empty ones are left out.
+    share : float
+        The p to begin with, in (0, 1].
+
+    Returns
+    -------
+    Refined
+        The neurons, and the p reached; facts with fewer than 3 non-empty sets have none.
 
     References
     ----------
@@ -51,8 +70,8 @@ def refined(sets: NeuronSets, share: float = 0.7) -> Refined:
     Examples
     --------
     >>> from qloc.simulation.simulate import simulate
-    >>> found = refined(simulate(facts=12, relations=2, templates=4, seed=1).neurons())
-    >>> found.member.shape[0], sorted(found.share)
+    >>> refined = refined_neurons(simulate(facts=12, relations=2, templates=4, seed=1).neurons())
+    >>> refined.member.shape[0], sorted(refined.share)
     (12, ['R01', 'R02'])
     """
     filled = sets.sizes() > 0
@@ -81,20 +100,20 @@ def refined(sets: NeuronSets, share: float = 0.7) -> Refined:
     return Refined(member=member, share=reached, converged=converged)
 
 
-def _enough(ratio: np.ndarray, count: np.ndarray, p: float) -> np.ndarray:
+def _enough(ratio: Floats, count: NDArray[np.int32], p: float) -> NDArray[np.bool_]:
     return np.asarray((ratio >= p - 1e-9) & (count >= _LEAST_QUERIES))
 
 
-def _settled(ratio: np.ndarray, count: np.ndarray, n_facts: int, share: float) -> tuple[float, bool]:
+def _settled(ratio: Floats, count: NDArray[np.int32], n_facts: int, share: float) -> tuple[float, bool]:
     """The p where the mean number lies within what is wanted, or where moving on would turn back."""
-    seen: set[float] = set()
+    tried: set[float] = set()
     p = round(share, 10)
-    while n_facts and p not in seen:
-        seen.add(p)
+    while n_facts and p not in tried:
+        tried.add(p)
         mean = _enough(ratio, count, p).sum() / n_facts
-        if WANTED[0] <= mean <= WANTED[1]:
+        if WANTED_MEAN[0] <= mean <= WANTED_MEAN[1]:
             return p, True
-        moved = round(p + (STEP if mean > WANTED[1] else -STEP), 10)
+        moved = round(p + (SHARE_STEP if mean > WANTED_MEAN[1] else -SHARE_STEP), 10)
         if not 0 < moved <= 1:
             break
         p = moved

@@ -9,13 +9,14 @@ on.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.codes import codes
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.means import mean_by
 from qloc.analysis.inference.resampling import permutation_p
 from qloc.analysis.inputs.neuron_sets import sets_and_store
@@ -32,13 +33,16 @@ from qloc.analysis.localization.pairwise_dice import dice_of_rows
 from qloc.analysis.results import EffectSize, Interval, TestResult
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
+from qloc.streams import Stream
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
-N_SPLITS = 20
-LEAST = 4
+N_SPLITS: Final = 20
+"""Random splits of each fact's queries."""
+
+LEAST_QUERIES: Final = 4
 """Queries that a fact needs: two a half."""
 
-SPEARMAN_BROWN = (
+SPEARMAN_BROWN: Final = (
     "Spearman–Brown assumes halves as long as each other; a whole has more than twice a half's pairs of "
     "queries, so the reliability of a whole is, if anything, larger."
 )
@@ -50,10 +54,16 @@ class Halves:
 
     Attributes
     ----------
-    facts : int64, (kept,), facts with enough queries and another such fact of their stratum.
-    stratum : int64, (kept,), relation × answer × k.
-    first, second : float64, (split, kept), κ of the halves less its mean over the stratum.
-    n_alone : facts with enough queries, but none to compare them with.
+    facts : int64 ndarray, shape (kept,)
+        Facts with enough queries and another such fact of their stratum.
+    stratum : int64 ndarray, shape (kept,)
+        Code of relation × answer × k.
+    first : float64 ndarray, shape (split, kept)
+        κ of the first halves less its mean over the stratum.
+    second : float64 ndarray, shape (split, kept)
+        κ of the second halves less its mean over the stratum.
+    n_alone : int
+        Facts with enough queries, but none to compare them with.
     """
 
     facts: Ints
@@ -72,7 +82,17 @@ def halves_of(sets: NeuronSets, *, n_splits: int = N_SPLITS, seed: int = 0) -> H
 
     Parameters
     ----------
-    sets : non-empty sets of the queries considered.
+    sets : NeuronSets
+        Non-empty sets of the queries considered.
+    n_splits : int
+        Number of splits.
+    seed : int
+        Seed of the splits.
+
+    Returns
+    -------
+    Halves
+        Scores of both halves, for every split.
     """
     pairs = pairs_of(sets)
     overlap = dice_of_rows(sets.member, sets.member, pairs.first, pairs.second)
@@ -84,24 +104,24 @@ def halves_of(sets: NeuronSets, *, n_splits: int = N_SPLITS, seed: int = 0) -> H
         score = (overlap - mean_by(overlap, cell, len(overlap))[cell]) / np.where(room > 0, room, np.nan)
     fact = sets.queries["fact"].astype(np.int64)
     k = np.bincount(fact, minlength=sets.n_facts)
-    enough = (k >= LEAST) & (np.bincount(pairs.fact[np.isnan(score)], minlength=sets.n_facts) == 0)
+    enough = (k >= LEAST_QUERIES) & (np.bincount(pairs.fact[np.isnan(score)], minlength=sets.n_facts) == 0)
     stratum = codes(relation, answer_codes(sets), np.where(enough, k, 0))
     counted = np.bincount(stratum[enough], minlength=sets.n_facts)[stratum] if enough.any() else k * 0
     kept = np.flatnonzero(enough & (counted > 1))
     of_stratum = codes(stratum[kept]) if len(kept) else np.zeros(0, dtype=np.int64)
-    rng = np.random.default_rng([seed, 41])
-    out = np.zeros((2, n_splits, len(kept)))
+    rng = Stream.RELIABILITY_SPLITS.generator(seed)
+    scores = np.zeros((2, n_splits, len(kept)))
     for split in range(n_splits):
         side = _side(fact, k, rng)
         for half, value in enumerate((False, True)):
-            here = (side[pairs.first] == value) & (side[pairs.second] == value)
-            mean = mean_by(score[here], pairs.fact[here], sets.n_facts)[kept]
-            out[half, split] = mean - mean_by(mean, of_stratum, len(kept))[of_stratum]
+            inside = (side[pairs.first] == value) & (side[pairs.second] == value)
+            mean = mean_by(score[inside], pairs.fact[inside], sets.n_facts)[kept]
+            scores[half, split] = mean - mean_by(mean, of_stratum, len(kept))[of_stratum]
     return Halves(
         facts=kept,
         stratum=of_stratum,
-        first=out[0],
-        second=out[1],
+        first=scores[0],
+        second=scores[1],
         n_alone=int(enough.sum()) - len(kept),
     )
 
@@ -116,17 +136,24 @@ def _side(fact: Ints, k: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def reliability(halves: Halves) -> tuple[float, Floats]:
-    """Spearman–Brown reliability over all splits, and a value a fact whose mean it is.
+    """Return the Spearman–Brown reliability over all splits, and values of facts whose mean it is.
 
     With c_f the mean over splits of the product of a fact's halves, v_f that of half the sum of their
     squares::
 
         r = Σ c_f / Σ v_f,    ρ = 2r/(1 + r) = 2 Σ c_f / Σ (v_f + c_f)
 
+    Parameters
+    ----------
+    halves : Halves
+        Scores of both halves (:func:`halves_of`).
+
     Returns
     -------
-    float : ρ; NaN without facts or spread.
-    float64, (kept,) : ρ + (2c_f − ρ (v_f + c_f)) / mean(v + c), the ratio linearized.
+    value : float
+        ρ; NaN without facts or spread.
+    parts : float64 ndarray, shape (kept,)
+        ρ + (2c_f − ρ (v_f + c_f)) / mean(v + c), the ratio linearized: what intervals are made from.
 
     References
     ----------
@@ -142,11 +169,28 @@ def reliability(halves: Halves) -> tuple[float, Floats]:
 
 
 def split_p(halves: Halves, *, n_permutations: int, seed: int = 0) -> float:
-    """One p, the mean over splits of that of Σ_f (first half · second half), halves permuted in strata."""
+    """Return one p, the mean over splits of each split's own permutation p.
+
+    A split's statistic is Σ_f (first half · second half); its second halves are permuted within strata.
+
+    Parameters
+    ----------
+    halves : Halves
+        Scores of both halves (:func:`halves_of`).
+    n_permutations : int
+        Permutations, the same for every split.
+    seed : int
+        Seed of the permutations.
+
+    Returns
+    -------
+    float
+        One-sided p; NaN without facts.
+    """
     n = len(halves.facts)
     if not n:
         return float("nan")
-    rng = np.random.default_rng([seed, 42])
+    rng = Stream.RELIABILITY_PERMUTATIONS.generator(seed)
     observed = np.sum(halves.first * halves.second, axis=1)
     order = np.argsort(halves.stratum, kind="stable")
     sorted_by = halves.stratum[order]
@@ -164,12 +208,9 @@ def stable_consistency(
     threshold: float = DEFAULT_THRESHOLD,
     known: bool = True,
     n_splits: int = N_SPLITS,
-    n_permutations: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H3: how consistent a fact's neurons are is a stable property of the fact.
+    """Test H3: how consistent a fact's neurons are is a stable property of the fact.
 
     Estimate: split-half reliability of κ_f, Spearman–Brown, within relation × answer × k, averaged over
     splits: 0 where facts differ by chance alone, 1 where a fact's κ is the same on any of its queries. Null:
@@ -178,37 +219,79 @@ def stable_consistency(
 
     Parameters
     ----------
-    study : Study, or NeuronSets (``method`` and ``threshold`` are then theirs).
-    known : over known queries only.
-    n_splits : random splits of each fact's queries.
+    study : Study or NeuronSets
+        Where it is NeuronSets, ``method`` and ``threshold`` are those of the sets.
+    method : str
+        Attribution method of the store.
+    threshold : float
+        Attribution threshold of the sets, as a share of a query's largest attribution.
+    known : bool
+        Known queries only; otherwise all.
+    n_splits : int
+        Random splits of each fact's queries.
+    draws : Draws
+        Number of permutations, level of the interval, α and seed.
 
     Returns
     -------
-    TestResult : ``H3``; "not identified" without two facts of a stratum with four queries each.
+    TestResult
+        ``H3``; "not identified" without two facts of a stratum with four queries each.
 
     References
     ----------
-    docs/statistics.md §3.
+    docs/statistics.md#h3-is-consistency-a-property-of-a-fact-stable_consistency
     """
-    draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
     sets, store = sets_and_store(study, method, threshold)
     return reliability_test(filled(considered(sets, known)), n_splits=n_splits, draws=draws, store=store)
 
 
 def reliability_test(
-    sets: NeuronSets, *, n_splits: int = N_SPLITS, draws: Draws | None = None, store: str = ""
+    sets: NeuronSets, *, n_splits: int = N_SPLITS, draws: Draws = DRAWS, store: str = ""
 ) -> TestResult:
-    """H3 of non-empty sets of the queries considered."""
-    given = draws or Draws()
-    return reliability_of(sets, halves_of(sets, n_splits=n_splits, seed=given.seed), given, store)
+    """Test H3 on neuron sets; see :func:`stable_consistency`.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Non-empty sets of the queries considered.
+    n_splits : int
+        Random splits of each fact's queries.
+    draws : Draws
+        Number of permutations, level of the interval, α and seed.
+    store : str
+        Fingerprint of the store that the sets are from.
+
+    Returns
+    -------
+    TestResult
+        ``H3``.
+    """
+    return reliability_of(sets, halves_of(sets, n_splits=n_splits, seed=draws.seed), draws, store)
 
 
-def reliability_of(sets: NeuronSets, halves: Halves, given: Draws, store: str = "") -> TestResult:
-    """H3 of halves that were made from ``sets``."""
+def reliability_of(sets: NeuronSets, halves: Halves, draws: Draws, store: str = "") -> TestResult:
+    """Test H3 on halves that are already scored.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        What the halves were made from.
+    halves : Halves
+        Scores of both halves (:func:`halves_of`).
+    draws : Draws
+        Number of permutations, level of the interval, α and seed.
+    store : str
+        Fingerprint of the store that the sets are from.
+
+    Returns
+    -------
+    TestResult
+        ``H3``.
+    """
     value, parts = reliability(halves)
-    p = split_p(halves, n_permutations=given.n_permutations, seed=given.seed)
+    p = split_p(halves, n_permutations=draws.n_permutations, seed=draws.seed)
     relation, answer = relation_codes(sets)[1][halves.facts], answer_codes(sets)[halves.facts]
-    interval = cluster_interval(parts, (relation, answer), confidence=given.confidence)
+    interval = cluster_interval(parts, (relation, answer), confidence=draws.confidence)
     interval = interval and replace(interval, low=max(interval.low, -1.0), high=min(interval.high, 1.0))
     p = float("nan") if np.isnan(value) else p
     checks = [SPEARMAN_BROWN]
@@ -230,15 +313,15 @@ def reliability_of(sets: NeuronSets, halves: Halves, given: Draws, store: str = 
         interval=interval,
         effect=None if np.isnan(value) else _correlation(value, interval),
         method=(
-            f"halves permuted within relation × answer × k, one-sided, {given.n_permutations} permutations; "
+            f"halves permuted within relation × answer × k, one-sided, {draws.n_permutations} permutations; "
             f"p is the mean over {len(halves.first)} splits"
         ),
         p=None if np.isnan(p) else p,
         role="exploratory",
-        verdict="not identified" if np.isnan(p) else "holds" if p <= given.alpha else "undecided",
-        alpha=given.alpha,
+        verdict="not identified" if np.isnan(p) else "holds" if p <= draws.alpha else "undecided",
+        alpha=draws.alpha,
         checks=tuple(checks),
-        seed=given.seed,
+        seed=draws.seed,
         store=store,
     )
 

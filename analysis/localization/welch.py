@@ -1,12 +1,12 @@
 """The published contrast between consistent and inconsistent facts, kept for comparison: it tests nothing.
 
 Facts are split on a score, and the score is then compared between the halves. That rejects for any data, also
-under a true null, so the result is descriptive whatever it says.
+under a true null, so the result is descriptive whatever it says (docs/statistics.md#the-published-test).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -15,17 +15,58 @@ from scipy import stats
 from qloc.analysis.inference.effect_sizes import hedges_g, hedges_g_interval
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.localization.consistency import consistency, otsu
+from qloc.analysis.localization.consistency import consistency
+from qloc.analysis.localization.otsu import otsu
 from qloc.analysis.results import EffectSize, Interval, TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
+from qloc.rounding import number, p_value
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
-CIRCULAR = (
+CIRCULAR: Final = (
     "Circular: the facts were split on the variable that is compared, so p is small for any data; "
     "descriptive only."
 )
+
+
+def published_welch(
+    study: Study | NeuronSets,
+    *,
+    method: str = "ig",
+    threshold: float = DEFAULT_THRESHOLD,
+    known: bool = True,
+    score: str = "CS2",
+    split: float | None = None,
+) -> TestResult:
+    """Compute Welch's t between consistent and inconsistent facts, as published: circular, so descriptive.
+
+    Parameters
+    ----------
+    study : Study or NeuronSets
+        Where it is NeuronSets, ``method`` and ``threshold`` are those of the sets.
+    method : str
+        Attribution method of the store.
+    threshold : float
+        Attribution threshold of the sets, as a share of a query's largest attribution.
+    known : bool
+        Known queries only; otherwise all.
+    score : {"CS1", "CS2"}
+        Score that facts are split on, and that is compared.
+    split : float or None
+        Facts at or above it are consistent (K_C); Otsu's threshold where it is None.
+
+    Returns
+    -------
+    TestResult
+        Descriptive, p None; the published p stands in ``checks``.
+
+    References
+    ----------
+    Chen et al. 2025 (arXiv 2405.14117), §2.
+    """
+    sets, store = sets_and_store(study, method, threshold)
+    return welch(sets, known=known, score=score, split=split, store=store)[0]
 
 
 def welch(
@@ -36,18 +77,33 @@ def welch(
     split: float | None = None,
     store: str = "",
 ) -> tuple[TestResult, pd.DataFrame]:
-    """Welch's t of a score between consistent (≥ split) and inconsistent facts.
+    """Compare a score between consistent (≥ split) and inconsistent facts of neuron sets.
 
     Parameters
     ----------
-    score : ``CS1`` or ``CS2``.
-    split : Otsu's threshold where it is None.
+    sets : NeuronSets
+        Sets of all queries.
+    known : bool
+        Known queries only; otherwise all.
+    score : {"CS1", "CS2"}
+        Score that facts are split on, and that is compared.
+    split : float or None
+        Otsu's threshold where it is None.
+    store : str
+        Fingerprint of the store that the sets are from.
 
     Returns
     -------
-    result : descriptive, p None; the published p stands in ``checks``.
-    frame : one row: ``score, rule, split, n_consistent, n_inconsistent, mean_consistent, mean_inconsistent,
-        t, df, p, hedges_g``.
+    result : TestResult
+        Descriptive, p None; the published p stands in ``checks``.
+    frame : pandas.DataFrame
+        One row: ``score, rule, split, n_consistent, n_inconsistent, mean_consistent, mean_inconsistent, t,
+        df, p, hedges_g``.
+
+    Raises
+    ------
+    InputError
+        If ``score`` is neither CS1 nor CS2.
     """
     if score not in ("CS1", "CS2"):
         raise InputError(message("score", score, "CS1 or CS2", "published_welch", "Choose one"))
@@ -57,7 +113,26 @@ def welch(
 def welch_of(
     scores: Floats, score: str, split: float | None = None, store: str = ""
 ) -> tuple[TestResult, pd.DataFrame]:
-    """The same of scores at hand: float64, (fact,); NaN left out."""
+    """Compare given scores between facts at or above the split, and below.
+
+    Parameters
+    ----------
+    scores : float64 ndarray, shape (fact,)
+        NaN are left out.
+    score : str
+        Name of the score.
+    split : float or None
+        Otsu's threshold where it is None.
+    store : str
+        Fingerprint of the store that the scores are from.
+
+    Returns
+    -------
+    result : TestResult
+        Descriptive, p None; the published p stands in ``checks``.
+    frame : pandas.DataFrame
+        One row, with the columns of :func:`welch`.
+    """
     values = scores[~np.isnan(scores)]
     cut = float(otsu(values)) if split is None else split
     high, low = values[values >= cut], values[values < cut]
@@ -87,11 +162,10 @@ def _row(high: Floats, low: Floats, score: str, rule: str, cut: float) -> dict[s
 
 
 def _result(row: dict[str, Any], interval: Interval | None, n: int, store: str) -> TestResult:
-    undefined = np.isnan(row["t"])
-    said = (
+    published = (
         "As published: not defined, one class has fewer than two facts."
-        if undefined
-        else (f"As published: t = {row['t']:.3g}, df = {row['df']:.3g}, p = {row['p']:.2g}.")
+        if np.isnan(row["t"])
+        else f"As published: t = {number(row['t'])}, df = {number(row['df'])}; p-value: {p_value(row['p'])}."
     )
     return TestResult(
         name="Welch, as published",
@@ -106,30 +180,6 @@ def _result(row: dict[str, Any], interval: Interval | None, n: int, store: str) 
         p=None,
         role="descriptive",
         verdict="descriptive",
-        checks=(CIRCULAR, said),
+        checks=(CIRCULAR, published),
         store=store,
     )
-
-
-def published_welch(
-    study: Study | NeuronSets,
-    *,
-    method: str = "ig",
-    threshold: float = DEFAULT_THRESHOLD,
-    known: bool = True,
-    score: str = "CS2",
-    split: float | None = None,
-) -> TestResult:
-    """Welch's t between consistent and inconsistent facts, as published: circular, so descriptive only.
-
-    Parameters
-    ----------
-    score : ``CS1`` or ``CS2``.
-    split : facts at or above it are consistent (K_C); Otsu's threshold where it is None.
-
-    References
-    ----------
-    Chen et al. 2025 (arXiv 2405.14117), §2.
-    """
-    sets, store = sets_and_store(study, method, threshold)
-    return welch(sets, known=known, score=score, split=split, store=store)[0]

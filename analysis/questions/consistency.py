@@ -10,7 +10,7 @@ import xarray as xr
 
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inputs.study import CORE_FACTS
-from qloc.analysis.localization.consistency import SCORES
+from qloc.analysis.localization.consistency import CONSISTENCY_SCORES
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import counted, number
@@ -85,9 +85,9 @@ def overall_frame(asked: AnalysisContext) -> pd.DataFrame:
     """One row for each score, over known queries and over all."""
     rows = []
     for queries, scores in (("known", asked.scores), ("all", asked.scores_all)):
-        values = np.stack([scores[name].values for name in SCORES], axis=1)
+        values = np.stack([scores[name].values for name in CONSISTENCY_SCORES], axis=1)
         low, high = asked.intervals(values)
-        for place, name in enumerate(SCORES):
+        for place, name in enumerate(CONSISTENCY_SCORES):
             defined = ~np.isnan(values[:, place])
             row: dict[str, Any] = {"queries": queries, "score": NAMES[name], "mean": mean(values[:, place])}
             row |= {"low": low[place], "high": high[place], "facts": int(defined.sum())}
@@ -120,7 +120,7 @@ def _row(asked: AnalysisContext, scores: xr.Dataset, here: Any) -> dict[str, Any
         "undefined": int(np.sum(here & ~defined & _queried(asked))),
         "k": mean(scores["k"].values[defined].astype(float)),
     }
-    row |= {NAMES[name]: mean(scores[name].values[defined]) for name in SCORES}
+    row |= {NAMES[name]: mean(scores[name].values[defined]) for name in CONSISTENCY_SCORES}
     row |= {"kappa_low": low[0], "kappa_high": high[0]}
     row["set_size"] = mean(scores["mean_size"].values[here])
     return row | {"empty": int(scores["n_empty"].values[here].sum())}

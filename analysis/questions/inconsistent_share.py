@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,9 +73,7 @@ def _at(asked: AnalysisContext, sets: NeuronSets, t: float) -> pd.DataFrame:
         sets,
         k0=asked.plan.k0,
         thresholds=tuple(sorted({*STATIC, asked.plan.consistency_threshold})),
-        n_bootstrap=asked.plan.n_bootstrap if t == asked.plan.threshold else 0,
-        seed=asked.plan.seed,
-        confidence=asked.plan.confidence,
+        draws=asked.draws if t == asked.plan.threshold else replace(asked.draws, n_bootstrap=0),
     )
     frame.insert(0, "threshold", t)
     return frame

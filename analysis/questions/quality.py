@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.inference.means import mean
-from qloc.analysis.localization.consistency import SCORES, consistency
+from qloc.analysis.localization.consistency import CONSISTENCY_SCORES, consistency
 from qloc.analysis.questions.consistency import NAMES
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
@@ -103,7 +103,7 @@ def method_frame(asked: AnalysisContext) -> pd.DataFrame:
             "set_size": mean(size),
             "empty": int(np.sum(size == 0)),
         }
-        row |= {NAMES[name]: mean(scores[name].values) for name in SCORES}
+        row |= {NAMES[name]: mean(scores[name].values) for name in CONSISTENCY_SCORES}
         rows.append({**row, "kappa_low": low[0], "kappa_high": high[0]})
     return pd.DataFrame(rows)
 

@@ -10,7 +10,13 @@ import pandas as pd
 from qloc.analysis.inference.cluster_intervals import cluster_intervals
 from qloc.analysis.inference.means import mean
 from qloc.analysis.localization.consistency import answer_codes, relation_codes
-from qloc.analysis.localization.multiverse import MEASURES, MOST_FACTS, cell_of, multiverse, sample_of
+from qloc.analysis.localization.multiverse import (
+    HEADLINE_MEASURES,
+    MOST_MULTIVERSE_FACTS,
+    cell_of,
+    multiverse,
+    sample_of,
+)
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import counted, number
@@ -31,16 +37,15 @@ def sensitivity_question(asked: AnalysisContext) -> Question:
         ((m, t, asked.neurons(m, t)) for m in asked.study.methods for t in asked.thresholds[0]),
         k0=plan.k0,
         cut=plan.consistency_threshold,
-        confidence=plan.confidence,
-        seed=plan.seed,
+        draws=asked.draws,
     )
     budgets, refused = _by_budget(asked)
     shown = wide(
         frame.assign(choice=frame.method + ", " + frame.queries + " queries"), ["choice", "threshold"]
     )
     note = "Intervals are cluster-robust by relation and answer. Choices share their data: no test."
-    if asked.sets.n_facts > MOST_FACTS:
-        note += f" Over a seeded sample of {MOST_FACTS:,} facts."
+    if asked.sets.n_facts > MOST_MULTIVERSE_FACTS:
+        note += f" Over a seeded sample of {MOST_MULTIVERSE_FACTS:,} facts."
     if not len(budgets):
         note += _refused(refused)
     return Question(
@@ -73,7 +78,7 @@ def sensitivity_question(asked: AnalysisContext) -> Question:
 def wide(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """One row a choice: each measure with ``_low`` and ``_high``, and ``facts``, those with a κ."""
     parts = [frame[frame.measure == "kappa"][[*keys, "facts"]].set_index(keys)]
-    for measure in MEASURES:
+    for measure in HEADLINE_MEASURES:
         part = frame[frame.measure == measure].set_index(keys)[["value", "low", "high"]]
         parts.append(part.set_axis([measure, f"{measure}_low", f"{measure}_high"], axis=1))
     return pd.concat(parts, axis=1).reset_index()
@@ -92,7 +97,7 @@ def _by_budget(asked: AnalysisContext) -> tuple[pd.DataFrame, list[int]]:
         values = cell_of(sets, known=True, k0=asked.plan.k0, cut=asked.plan.consistency_threshold)
         clusters = (relation_codes(sets)[1], answer_codes(sets))
         low, high, _ = cluster_intervals(values, clusters, confidence=asked.plan.confidence)
-        for place, measure in enumerate(MEASURES):
+        for place, measure in enumerate(HEADLINE_MEASURES):
             column = values[:, place]
             row: dict[str, Any] = {"measure": measure, "b": b, "value": mean(column)}
             row |= {"low": low[place], "high": high[place]}

@@ -11,7 +11,13 @@ import pandas as pd
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.localization.consistency import answer_codes, relation_codes
-from qloc.analysis.localization.kinds_of_facts import GRID, counts_of, deconvolved, kinds_test, sampled
+from qloc.analysis.localization.kinds_of_facts import (
+    GRID,
+    deconvolved,
+    kinds_test,
+    recurrence_counts,
+    sampled,
+)
 from qloc.analysis.localization.reliability import Halves, halves_of, reliability, reliability_of
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
@@ -90,7 +96,7 @@ def by_relation(sets: NeuronSets, halves: Halves, confidence: float) -> pd.DataF
 
 
 def _distribution(asked: AnalysisContext) -> pd.DataFrame:
-    counts = sampled(counts_of(asked.used), asked.plan.seed)
+    counts = sampled(recurrence_counts(asked.used), asked.plan.seed)
     if not len(counts.facts):
         return pd.DataFrame(columns=["theta", "share"])
     share = deconvolved(counts)

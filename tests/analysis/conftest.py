@@ -1,4 +1,4 @@
-"""Small planted studies, and brute force by the definitions of methods.md."""
+"""Small planted studies, and neuron sets written by hand."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,22 +17,25 @@ SMALL: dict[str, Any] = {"facts": 40, "relations": 4, "templates": 4, "one_to_on
 
 @pytest.fixture(scope="session")
 def planted() -> NeuronSets:
+    """Return the sets of a small planted study."""
     return plant(**SMALL, seed=1).sets()
 
 
 @pytest.fixture(scope="session")
 def study() -> Study:
+    """Return a small study with panels, two methods and minimal pairs."""
     return simulate(**SMALL, pairs=6, conflict=0.4, methods=("ig", "grad_x_act"), seed=2)
 
 
 @pytest.fixture(scope="session")
 def dense_study() -> Study:
+    """Return the same study with every attribution."""
     return simulate(tier="dense", **SMALL, pairs=6, conflict=0.4, methods=("ig", "grad_x_act"), seed=2)
 
 
 @pytest.fixture
 def make_sets() -> Callable[..., NeuronSets]:
-    """NeuronSets from rows of (fact, template, answer, neurons); relation R, all known."""
+    """Return a function from rows of (fact, template, answer, neurons) to NeuronSets, all known."""
 
     def make(rows: Sequence[tuple[int, str, str, Sequence[int]]], relation: str = "R") -> NeuronSets:
         n_facts = max(row[0] for row in rows) + 1

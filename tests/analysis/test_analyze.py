@@ -251,7 +251,7 @@ from qloc.analysis.analyze import analyze
 from qloc.plan import AnalysisPlan
 study = qloc.simulate(facts=12, relations=2, templates=3, n_neurons=32, seed=1)
 result = analyze(study, AnalysisPlan(n_permutations=99, n_bootstrap=99, thresholds=(0.2,)))
-name = qloc.hypotheses.beyond_template(study, n_permutations=99).name
+name = qloc.hypotheses.beyond_template(study, draws=qloc.hypotheses.Draws(n_permutations=99)).name
 print(len(result.questions), name, not ABSENT & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -1,5 +1,7 @@
 """Tests keep their level where nothing is planted; in full: benchmarks/calibration.py."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,8 +36,8 @@ def test_null_is_rejected_in_one_of_twenty(level, planting):
     for seed in range(N):
         sets = plant(facts=48, relations=3, templates=3, answers_per_relation=4, one_to_one=0, n_neurons=64,
                      n_layers=2, seed=seed, **planting).sets()  # fmt: skip
-        found = excesses(filled(considered(sets)), (level,), n_permutations=99, seed=seed)[level]
-        p.append(permutation_p(found.estimate, found.permuted))
+        excess = excesses(filled(considered(sets)), (level,), n_permutations=99, seed=seed)[level]
+        p.append(permutation_p(excess.estimate, excess.permuted))
     rejected = int(np.sum(np.array(p) <= 0.05))
     ends = stats.binomtest(rejected, N, 0.05).proportion_ci(0.99)
     assert ends.low <= 0.05 <= ends.high, f"{rejected} of {N} rejected"
@@ -57,8 +59,8 @@ def test_free_permutation_of_facts_would_not_keep_it():
             fact_strength=0.0,
             seed=seed,
         ).sets()
-        found = excesses(filled(considered(sets)), ("template",), n_permutations=99, seed=seed)["template"]
-        p.append(permutation_p(found.estimate, found.permuted))
+        excess = excesses(filled(considered(sets)), ("template",), n_permutations=99, seed=seed)["template"]
+        p.append(permutation_p(excess.estimate, excess.permuted))
     assert max(p) <= 0.05
 
 
@@ -68,7 +70,7 @@ def kept(p):
     return stats.binomtest(rejected, len(p), 0.05).proportion_ci(0.99).low <= 0.05
 
 
-DEEP = {"facts": 96, "relations": 4, "templates": 6, "answers_per_relation": 2, "n_neurons": 64, "n_layers": 2,
+DEEP: dict[str, Any] = {"facts": 96, "relations": 4, "templates": 6, "answers_per_relation": 2, "n_neurons": 64, "n_layers": 2,
         "one_to_one": 0, "known": 0.95, "missing": 0.03}  # fmt: skip
 
 
@@ -86,12 +88,12 @@ def test_reliability_keeps_its_level(planting):
 
 @pytest.mark.slow
 def test_reliability_finds_facts_that_differ():
-    found = []
+    p = []
     for seed in range(20):
         planting = {**DEEP, "fact_strength": 0.3, "fact_spread": 1.0}
         sets = filled(considered(plant(**planting, seed=seed).sets()))
-        found.append(reliability_test(sets, n_splits=5, draws=Draws(n_permutations=59, seed=seed)).p <= 0.05)
-    assert np.mean(found) > 0.6
+        p.append(reliability_test(sets, n_splits=5, draws=Draws(n_permutations=59, seed=seed)).p)
+    assert np.mean(np.array(p, dtype=float) <= 0.05) > 0.6
 
 
 @pytest.mark.slow
@@ -110,21 +112,21 @@ def test_behaviour_keeps_its_level_where_relations_differ():
     assert np.mean(np.array(p) <= 0.5) > 0.3  # not by never rejecting
 
 
-TINY = {"facts": 48, "relations": 8, "templates": 4, "answers_per_relation": 3, "one_to_one": 1, "n_layers": 2,
+TINY: dict[str, Any] = {"facts": 48, "relations": 8, "templates": 4, "answers_per_relation": 3, "one_to_one": 1, "n_layers": 2,
         "n_neurons": 64, "n_heads": 0, "unit_facts": 48, "template_strength": 0.2, "noise": 8}  # fmt: skip
 
 
 @pytest.mark.slow
 def test_models_of_one_structure_differ_in_one_of_twenty():
     """Two networks whose relations are as consistent on the mean, and differ: every measure keeps its level."""
-    p = {name: [] for name in MEASURE_SYMBOLS}
+    p: dict[str, list[float | None]] = {name: [] for name in MEASURE_SYMBOLS}
     for seed in range(80):
         pair = {str(n): simulate(**TINY, spread=0.5, network=n, seed=seed) for n in (1, 2)}
-        found = Measures(
+        measures = Measures(
             Studies(pair), AnalysisPlan(n_permutations=99, consistency_threshold=0.25, seed=seed)
         )
         for name, of_name in p.items():
-            of_name.append(found.test(name, "1", "2").p)
+            of_name.append(measures.test(name, "1", "2").p)
     for of_name in p.values():
         assert kept(of_name)
         assert np.mean(np.array(of_name) <= 0.5) > 0.2  # not by never rejecting

@@ -7,7 +7,7 @@ import pytest
 
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.choosing import SETS, Chooser, certain_sets
-from qloc.analysis.localization.refined import refined
+from qloc.analysis.localization.refined import refined_neurons
 from qloc.arms import Arms
 from qloc.block import Unit
 from qloc.errors import FloorError
@@ -165,7 +165,7 @@ def test_facts_whose_panels_overflowed_have_no_sets_and_the_others_theirs() -> N
 
 def test_refined_neurons_against_counting(study: Study) -> None:
     sets = study.neurons("ig", THRESHOLD)
-    found = refined(sets)
+    found = refined_neurons(sets)
     fact, relation = sets.queries["fact"], sets.facts["relation"]
     sizes: dict[str, list[int]] = {}
     for number in range(sets.n_facts):

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import consistency, filled
 from qloc.analysis.localization.inconsistent_share import ki_frame
@@ -178,7 +179,7 @@ def same_scores(found: object, expected: object) -> None:
     for known in (True, False):
         scores = [consistency(sets, known=known) for sets in (found, expected)]  # type: ignore[arg-type]
         xr.testing.assert_identical(*scores)
-    frames = [ki_frame(sets, k0=2, n_bootstrap=0) for sets in (found, expected)]  # type: ignore[arg-type]
+    frames = [ki_frame(sets, k0=2, draws=Draws(n_bootstrap=0)) for sets in (found, expected)]  # type: ignore[arg-type]
     assert frames[0].equals(frames[1])
 
 

@@ -1,0 +1,76 @@
+"""H10: the slope against ordinary least squares, a planted slope, and what cannot be identified."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.localization.behaviour import (
+    OUTCOMES,
+    BehaviourOutcome,
+    behaviour_test,
+    predicts_behaviour,
+)
+from qloc.analysis.localization.fact_columns import fact_columns
+from qloc.simulation.simulate import simulate
+
+DRAWS = Draws(n_permutations=99, n_bootstrap=99)
+
+
+def test_behaviour_is_least_squares_with_relation_dummies(study):
+    frame = fact_columns(study, known=False).rename(columns={"class": "kind"})
+    result = behaviour_test(frame, "agreement", draws=DRAWS)
+    rows = frame.dropna(subset=["kappa", "agreement"])
+    formula = "agreement ~ kappa + log_probability + log_mean_size + log_answer_count + C(relation)"
+    fit = smf.ols(formula, rows).fit()
+    assert result.estimate == pytest.approx(fit.params["kappa"], rel=1e-8)
+    assert (
+        result.checks[0] == "Covariates, within relations: log_probability, log_mean_size, log_answer_count."
+    )
+    assert result.checks[1] == "Left out, constant within relations: n_tokens."
+
+
+def test_the_second_opinion_is_a_mixed_model(rng):
+    relation = np.repeat(np.arange(6), 10)
+    frame = pd.DataFrame({"relation": relation, "kappa": rng.normal(size=60)})
+    frame["agreement"] = 0.5 * frame["kappa"] + rng.normal(size=6)[relation] + 0.1 * rng.normal(size=60)
+    result = behaviour_test(frame, "agreement", draws=DRAWS)
+    fit = smf.mixedlm("agreement ~ kappa", frame, groups=frame["relation"]).fit(reml=True)
+    assert fit.params["kappa"] == pytest.approx(0.5, abs=0.1)
+    assert result.checks == (
+        "Covariates, within relations: none.",
+        "Second opinion, a mixed model with an intercept for each relation: "
+        f"slope {fit.params['kappa']:.3g}; p-value: < 0.001.",
+        "Equivalence: no association is a standardized slope within ±0.1.",
+    )
+    alone = behaviour_test(frame, "agreement", draws=DRAWS, second_opinion=False)
+    assert alone.checks == (result.checks[0], result.checks[2])
+    assert alone.estimate == result.estimate
+
+
+def test_a_study_and_its_table_give_the_same(study):
+    result = predicts_behaviour(study, outcome="log_probability", draws=DRAWS)
+    frame = fact_columns(study, known=False)
+    assert result == behaviour_test(frame, "log_probability", draws=DRAWS, store=study.fingerprint)
+    assert result.name == "H10c"
+
+
+def test_behaviour_finds_a_planted_slope():
+    study = simulate(facts=150, relations=10, templates=4, n_neurons=64, n_heads=0, seed=1)
+    frame = fact_columns(study, known=False)
+    frame["agreement"] += 2 * frame["kappa"]
+    result = behaviour_test(frame, "agreement", draws=DRAWS)
+    assert (result.name, result.verdict) == ("H10a", "holds")
+    assert result.interval is not None
+    assert result.interval.low < 2 < result.interval.high
+    assert result.effect is not None
+    assert result.effect.interval is not None
+    assert result.effect.interval.low > 0
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_behaviour_needs_three_relations_and_variation(outcome: BehaviourOutcome):
+    frame = pd.DataFrame({"relation": ["a", "a", "b"], "kappa": [0.1, 0.2, 0.3], outcome: [1.0, 2.0, 3.0]})
+    result = behaviour_test(frame, outcome)
+    assert (result.verdict, result.p) == ("not identified", None)

@@ -1,0 +1,92 @@
+"""Columns of facts: answers alike by definition, read in pieces; which facts and columns there are."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from qloc.analysis.localization.consistency import consistency
+from qloc.analysis.localization.fact_columns import (
+    behaviour,
+    columns_from_sets,
+    fact_columns,
+    same_answer,
+    same_candidate,
+)
+
+
+def test_answers_alike_by_definition(study):
+    columns = behaviour(study)
+    fact, answer = study.column("queries", "fact"), study.column("queries", "argmax")
+    log_p = study.column("queries", "candidate_log_probability").astype(float)
+    for f in range(0, 40, 9):
+        own = np.flatnonzero(fact == f)
+        pairs = [*combinations(own, 2)]
+        assert columns["agreement"][f] == pytest.approx(np.mean([answer[i] == answer[j] for i, j in pairs]))
+        p = np.nan_to_num(np.exp(log_p[own]))
+        p /= p.sum(axis=1, keepdims=True)
+        alike = np.mean([p[i] @ p[j] for i, j in combinations(range(len(own)), 2)])
+        assert columns["candidate_agreement"][f] == pytest.approx(alike)
+    assert np.isnan(columns["agreement"][40:]).all()  # minimal pairs have one query
+
+
+def test_answers_are_read_some_facts_at_a_time(rng, monkeypatch):
+    """By brute force, in pieces of a few queries, lazy or not, in any order; a query without candidates is NaN."""
+    fact = np.sort(rng.integers(12, size=60))
+    log_p = np.where(rng.random((60, 5)) < 0.3, np.nan, rng.standard_normal((60, 5)))
+    log_p[7] = np.nan
+    p = np.nan_to_num(np.exp(log_p))
+    with np.errstate(invalid="ignore"):
+        p /= p.sum(axis=1, keepdims=True)
+    expected = [
+        np.mean([p[i] @ p[j] for i, j in combinations(own, 2)]) if len(own) > 1 else np.nan
+        for own in (np.flatnonzero(fact == f) for f in range(14))
+    ]
+    assert np.isnan(expected).any()
+    shuffled = rng.permutation(60)
+    for piece in (1, 40, 10**6):
+        monkeypatch.setattr("qloc.analysis.localization.fact_columns._PIECE", piece)
+        for values in (log_p, xr.DataArray(log_p).chunk(16)):
+            assert same_candidate(fact, values, 14) == pytest.approx(expected, nan_ok=True)
+        alike = same_candidate(fact[shuffled], log_p[shuffled], 14)
+        assert alike == pytest.approx(expected, nan_ok=True)
+
+
+def test_answers_without_candidates():
+    fact = np.array([0, 0])
+    assert np.isnan(same_candidate(fact, np.zeros((2, 0)), 1)).all()
+    assert same_answer(fact, np.array([3, 3]), 1).tolist() == [1]
+
+
+def test_columns_of_facts(study):
+    frame = fact_columns(study, known=False)
+    assert len(frame) == 46 - int(study.neurons().facts["leaks"].sum())
+    assert frame.log_frequency.to_numpy() == pytest.approx(np.log(frame.frequency))
+    assert {"class", "answer_count", "log_mean_size", "known_share"} <= set(frame)
+    assert "log_agreement" not in frame
+    counts = frame.groupby(["relation", "object"]).size()
+    leaking = study.neurons().facts["leaks"].any()
+    assert (
+        leaking
+        or (
+            frame.answer_count.to_numpy() == counts.loc[[*zip(frame.relation, frame.object, strict=True)]]
+        ).all()
+    )
+
+
+def test_columns_from_sets_by_hand(make_sets):
+    """Two facts with one answer, one with another; a column of one's own, and its logarithm where positive."""
+    sets = make_sets([(f, t, "aab"[f], [f, 9]) for f in range(3) for t in "st"])
+    frame = columns_from_sets(sets, {"weight": np.array([1.0, 2.0, 4.0]), "sign": np.array([-1, 0, 1])})
+    assert frame["id"].tolist() == ["f0", "f1", "f2"]
+    assert frame.answer_count.tolist() == [2, 2, 1]
+    assert frame.log_weight.tolist() == pytest.approx(np.log([1, 2, 4]).tolist())
+    assert "log_sign" not in frame
+    assert frame.kappa.tolist() == pytest.approx(consistency(sets).kappa.values.tolist())
+
+
+def test_facts_that_leak_or_are_not_asked_are_left_out(make_sets):
+    sets = make_sets([(f, t, "a", [f]) for f in (0, 1, 3) for t in "st"])
+    sets.facts["leaks"][1] = True
+    assert columns_from_sets(sets, {})["id"].tolist() == ["f0", "f3"]

@@ -1,0 +1,102 @@
+"""H1a and H1b: planted truth is found, one-to-one relations are not identified, and results say who was left out."""
+
+import numpy as np
+import pytest
+
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.resampling import permutation_p
+from qloc.analysis.localization.consistency import considered, filled
+from qloc.analysis.localization.overlap import LEVELS, excesses
+from qloc.analysis.localization.overlap_tests import beyond_answer, beyond_template, overlap_tests, result_of
+from qloc.simulation.planted import plant
+
+DRAWS = Draws(n_permutations=99)
+
+
+def test_one_to_one_relations_are_not_identified_and_said_so():
+    sets = plant(
+        facts=60, relations=3, templates=4, one_to_one=1, answers_per_relation=2, leaking=0, seed=8
+    ).sets()
+    result = beyond_answer(sets, draws=DRAWS)
+    assert result.n["relations"] == 2
+    assert "Relations without any such fact (one-to-one: not identified): R03." in result.checks
+    alone = plant(facts=20, relations=1, one_to_one=1, seed=8).sets()
+    nothing = beyond_answer(alone, draws=DRAWS)
+    assert nothing.verdict == "not identified"
+    assert nothing.p is None
+    assert np.isnan(nothing.estimate)
+    assert beyond_template(alone, draws=DRAWS).verdict == "holds"
+
+
+@pytest.mark.parametrize(
+    ("planting", "a", "b"),
+    [
+        ({"answer_strength": 0.0, "fact_strength": 0.0}, "undecided", "undecided"),
+        ({"answer_strength": 0.4, "fact_strength": 0.0}, "holds", "undecided"),
+        ({"answer_strength": 0.4, "fact_strength": 0.3}, "holds", "holds"),
+    ],
+)
+def test_what_is_planted_is_found_and_nothing_else(planting, a, b):
+    sets = plant(facts=200, relations=8, templates=4, n_neurons=128, seed=11, **planting).sets()
+    for result, verdict in zip(overlap_tests(sets, draws=Draws(n_permutations=199)), (a, b), strict=True):
+        assert (result.name, result.verdict) == (result.name, verdict)
+
+
+def test_more_fact_neurons_more_excess():
+    results = [
+        beyond_answer(plant(facts=200, relations=8, fact_strength=s, seed=12).sets(), draws=DRAWS)
+        for s in (0.0, 0.2, 0.5)
+    ]
+    estimates = [result.estimate for result in results]
+    assert estimates[0] < estimates[1] < estimates[2]
+    assert results[2].effect is not None
+    assert results[2].effect.value > 0.5
+    assert results[2].interval is not None
+    assert results[2].interval.low < estimates[2] < results[2].interval.high
+
+
+def test_same_seed_same_result(planted):
+    first, second, other = (
+        beyond_template(planted, draws=Draws(n_permutations=99, seed=s)) for s in (1, 1, 2)
+    )
+    assert first == second
+    assert first.estimate == other.estimate
+
+
+def test_results_are_those_of_the_overlaps(planted):
+    used, draws = filled(considered(planted)), Draws(n_permutations=19, seed=4, alpha=0.2)
+    by_level = excesses(used, n_permutations=19, seed=4)
+    results = overlap_tests(planted, draws=draws, store="print")
+    for result, level in zip(results, LEVELS, strict=True):
+        excess = by_level[level]
+        assert result == result_of(used, excess, draws, "print")
+        assert (result.estimate, result.p) == (
+            excess.estimate,
+            permutation_p(excess.estimate, excess.permuted),
+        )
+        assert (result.alpha, result.seed, result.store) == (0.2, 4, "print")
+    assert [result.name for result in results] == ["H1a", "H1b"]
+    assert (
+        results[1].method == "sets permuted within relation × template × answer, one-sided, 19 permutations"
+    )
+
+
+def test_who_is_left_out_is_said(make_sets):
+    """Facts 0 and 1 share templates; 2 is alone with u and v; 3 has one query."""
+    rows = [(0, "s", "a", [1]), (0, "t", "a", [1]), (1, "s", "b", [2]), (1, "t", "b", [3]), (2, "u", "c", [4]),
+            (2, "v", "c", [5]), (3, "s", "d", [6])]  # fmt: skip
+    template, answer = overlap_tests(make_sets(rows), draws=DRAWS)
+    assert template.n == {"relations": 1, "facts": 2, "queries": 4}
+    assert template.checks == (
+        "1 of 3 facts with two queries or more have no other fact with the same templates to be compared with: "
+        "left out.",
+        "1 facts or minimal pairs have one non-empty set only: undefined.",
+        "Sets are exchanged whole: facts that differ in how large, not in which, their sets are also violate the "
+        "null.",
+        "1 relations: the interval speaks for few clusters.",
+    )
+    assert answer.checks[:2] == (
+        "3 of 3 facts with two queries or more have no other fact with the same answer to be compared with: "
+        "left out.",
+        "Relations without any such fact (one-to-one: not identified): R.",
+    )

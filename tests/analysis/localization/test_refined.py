@@ -1,0 +1,52 @@
+"""Refined neurons by hand: the share moves until a relation has two to five, or turns back."""
+
+import pytest
+
+from qloc.analysis.localization.refined import refined_neurons
+
+
+def neurons_of(refined, fact):
+    return sorted(refined.member[[fact]].indices.tolist())
+
+
+def test_a_share_that_fits_stays(make_sets):
+    """Of four sets, 1 is in all, 2 in three, 3 in two: at 0.7, the first two."""
+    sets = make_sets(
+        [(0, t, "a", own) for t, own in zip("stuv", ([1, 2, 3], [1, 2, 3], [1, 2], [1]), strict=True)]
+    )
+    refined = refined_neurons(sets)
+    assert neurons_of(refined, 0) == [1, 2]
+    assert (refined.share, refined.converged) == ({"R": 0.7}, {"R": True})
+
+
+def test_too_many_neurons_raise_the_share_too_few_lower_it(make_sets):
+    """Five queries; six neurons in four of them (0.8), two in all: raised past 0.8. One in all, one in three: lowered to 0.6."""
+    many = [[1, 2, *range(10, 16)]] * 4 + [[1, 2]]
+    refined = refined_neurons(make_sets([(0, t, "a", own) for t, own in zip("stuvw", many, strict=True)]))
+    assert neurons_of(refined, 0) == [1, 2]
+    assert refined.share["R"] == pytest.approx(0.85)
+    few = [[1, 2]] * 3 + [[1]] * 2
+    refined = refined_neurons(make_sets([(0, t, "a", own) for t, own in zip("stuvw", few, strict=True)]))
+    assert neurons_of(refined, 0) == [1, 2]
+    assert refined.share["R"] == pytest.approx(0.6)
+    assert refined.converged["R"]
+
+
+def test_a_share_that_would_turn_back_stops(make_sets):
+    """Six neurons in all four sets: no share leaves two to five; none but these are kept at 1."""
+    refined = refined_neurons(make_sets([(0, t, "a", range(6)) for t in "stuv"]))
+    assert neurons_of(refined, 0) == [*range(6)]
+    assert refined.share["R"] == pytest.approx(1)
+    assert not refined.converged["R"]
+    # One in all of three sets, six in two of them: too few until the share is low, and never two to five.
+    rows = [(0, t, "a", own) for t, own in zip("stuvw", ([1], [1], [1], [1], [1]), strict=True)]
+    refined = refined_neurons(make_sets(rows))
+    assert (neurons_of(refined, 0), refined.converged["R"]) == ([1], False)
+
+
+def test_two_sets_are_too_few_and_empty_ones_do_not_count(make_sets):
+    rows = [(0, "s", "a", [1, 2]), (0, "t", "a", [1, 2]), (0, "u", "a", [])]
+    refined = refined_neurons(make_sets(rows))
+    assert neurons_of(refined, 0) == []
+    assert (refined.share, refined.converged) == ({"R": 0.7}, {"R": False})
+    assert refined.member.dtype == bool

@@ -1,0 +1,160 @@
+"""H3: halves by definition, reliability against Spearman–Brown, p against every permutation."""
+
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qloc.analysis.inference.draws import Draws
+from qloc.analysis.localization.consistency import considered, consistency, filled
+from qloc.analysis.localization.reliability import (
+    SPEARMAN_BROWN,
+    Halves,
+    halves_of,
+    reliability,
+    reliability_test,
+    split_p,
+    stable_consistency,
+)
+
+DRAWS = Draws(n_permutations=99)
+
+
+def dice(a, b):
+    return 2 * len(a & b) / (len(a) + len(b))
+
+
+def as_sets(sets):
+    return [set(sets.of(query).tolist()) for query in range(sets.n_queries)]
+
+
+def test_halves_by_definition(deep):
+    """Each half's κ, written out: pairs of queries within the half, less their cell's mean, over 1 − D₀."""
+    used = filled(considered(deep))
+    halves = halves_of(used, n_splits=1, seed=3)
+    d0 = consistency(deep).D0
+    sets, q = as_sets(used), used.queries
+    pairs = [
+        (i, j)
+        for f in range(used.n_facts)
+        for i, j in combinations(np.flatnonzero(q["fact"] == f), 2)
+        if q["template"][i] != q["template"][j]
+    ]
+    cell: dict[frozenset[str], list[float]] = {}
+    for i, j in pairs:
+        cell.setdefault(frozenset([q["template"][i], q["template"][j]]), []).append(dice(sets[i], sets[j]))
+    possible = []
+    for fact in halves.facts[halves.stratum == halves.stratum[0]][:2]:
+        own = np.flatnonzero(q["fact"] == fact)
+        chance = float(d0.sel(relation=used.facts["relation"][fact]))
+        score = {
+            (i, j): (dice(sets[i], sets[j]) - np.mean(cell[frozenset([q["template"][i], q["template"][j]])]))
+            / (1 - chance)
+            for i, j in combinations(own, 2)
+        }
+        possible.append(
+            [
+                [
+                    np.mean([score[p] for p in combinations(sorted(side), 2)])
+                    for side in (half, {*own} - {*half})
+                ]
+                for half in combinations(own, len(own) // 2)
+            ]
+        )
+    # Which half a query is in is drawn; the two facts' halves differ as those of some two splits do.
+    places = np.flatnonzero(halves.stratum == halves.stratum[0])[:2]
+    ours = np.array([halves.first[0, places], halves.second[0, places]])
+    differences = np.array(possible[0])[:, None] - np.array(possible[1])[None]
+    assert np.abs(differences - (ours[:, 0] - ours[:, 1])).max(axis=2).min() < 1e-12
+
+
+def test_strata_are_relation_answer_and_number_of_queries(deep):
+    used = filled(considered(deep))
+    halves = halves_of(used, n_splits=2)
+    k = np.bincount(used.queries["fact"], minlength=used.n_facts)
+    label = [(used.facts["relation"][f], used.facts["object"][f], int(k[f])) for f in halves.facts]
+    assert len(set(label)) == len(np.unique(halves.stratum))
+    assert all(
+        len({label[m] for m in np.flatnonzero(halves.stratum == s)}) == 1 for s in np.unique(halves.stratum)
+    )
+    assert min(k[halves.facts]) >= 4
+    assert min(np.bincount(halves.stratum)) >= 2
+
+
+def test_reliability_is_spearman_brown_of_the_correlation():
+    """With one split and equal spread of both halves, 2r/(1 + r) of Pearson's r."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=200)
+    y = 0.5 * x + rng.normal(size=200)
+    x, y = ((v - v.mean()) / v.std() for v in (x, y))
+    halves = Halves(
+        facts=np.arange(200), stratum=np.zeros(200, dtype=int), first=x[None], second=y[None], n_alone=0
+    )
+    r = np.corrcoef(x, y)[0, 1]
+    value, parts = reliability(halves)
+    assert value == pytest.approx(2 * r / (1 + r))
+    assert parts.mean() == pytest.approx(value)
+
+
+def test_split_p_is_the_mean_of_the_splits_own():
+    rng = np.random.default_rng(2)
+    stratum = np.repeat(np.arange(4), 3)
+    first, second = rng.normal(size=(2, 2, 12))
+    same: dict[str, Any] = {"facts": np.arange(12), "stratum": stratum, "n_alone": 0}
+    both = split_p(Halves(first=first, second=second, **same), n_permutations=199, seed=1)
+    single = [
+        split_p(Halves(first=first[s : s + 1], second=second[s : s + 1], **same), n_permutations=199, seed=1)
+        for s in range(2)
+    ]
+    assert both == pytest.approx(np.mean(single))
+
+
+def test_split_p_against_every_permutation():
+    """Two strata of three: all 36 permutations; 999 drawn ones come within Monte Carlo error (4 s.e.)."""
+    rng = np.random.default_rng(4)
+    first, second = rng.normal(size=(2, 1, 6))
+    halves = Halves(facts=np.arange(6), stratum=np.repeat([0, 1], 3), first=first, second=second, n_alone=0)
+    orders = [[*a, *(3 + i for i in b)] for a in permutations(range(3)) for b in permutations(range(3))]
+    exact = np.mean([first[0] @ second[0, o] >= first[0] @ second[0] - 1e-12 for o in orders])
+    p = split_p(halves, n_permutations=999)
+    assert abs(p - exact) < 4 * np.sqrt(exact * (1 - exact) / 999) + 2e-3
+
+
+def test_without_facts_or_spread_there_is_no_reliability():
+    none = Halves(
+        facts=np.zeros(0, dtype=int), stratum=np.zeros(0, dtype=int), first=np.zeros((2, 0)),
+        second=np.zeros((2, 0)), n_alone=0,
+    )  # fmt: skip
+    assert np.isnan(reliability(none)[0])
+    assert np.isnan(split_p(none, n_permutations=9))
+    flat = Halves(facts=np.arange(3), stratum=np.zeros(3, dtype=int), first=np.zeros((1, 3)),
+                  second=np.zeros((1, 3)), n_alone=0)  # fmt: skip
+    value, parts = reliability(flat)
+    assert np.isnan([value, *parts]).all()
+
+
+def test_stable_consistency_finds_facts_that_differ(deep):
+    result = stable_consistency(deep, draws=DRAWS, n_splits=5)
+    assert result.verdict == "holds"
+    assert result.interval is not None
+    assert 0 < result.interval.low < result.estimate < 1
+    assert result == stable_consistency(deep, draws=DRAWS, n_splits=5)
+
+
+def test_stability_needs_facts_to_compare(make_sets):
+    rows = [(f, f"t{t}", f"a{f}", [f, t]) for f in range(3) for t in range(5)]
+    result = stable_consistency(make_sets(rows))
+    assert (result.verdict, result.p, result.n["facts"]) == ("not identified", None, 0)
+    assert result.checks[1].startswith("3 facts with four queries or more have no other")
+
+
+def test_the_result_says_what_was_drawn(deep):
+    result = reliability_test(filled(considered(deep)), n_splits=3, draws=Draws(n_permutations=19, seed=7))
+    assert result.method == (
+        "halves permuted within relation × answer × k, one-sided, 19 permutations; p is the mean over 3 splits"
+    )
+    assert (result.name, result.seed, result.checks[0]) == ("H3", 7, SPEARMAN_BROWN)
+    assert result.checks[-1] == "3 relations: the interval speaks for few clusters."
+    assert result.effect is not None
+    assert result.effect.value == pytest.approx(result.estimate / (2 - result.estimate))
