@@ -20,6 +20,7 @@ from qloc.analysis.inference.resampling import Alternative, sign_flip_p
 from qloc.analysis.inference.shared_answers import crossed, crossed_error
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats, Ints
+from qloc.streams import Stream
 
 MARGIN: Final = 0.1
 """Difference in log-odds, nats, that counts as none."""
@@ -123,7 +124,7 @@ def paired_test(
     n_queries: int = 0,
     checks: tuple[str, ...] = (),
     store: str = "",
-    stream: int = 70,
+    stream: Stream = Stream.PAIRED,
 ) -> TestResult:
     """Whether a mean paired effect is above 0: signs of whole clusters flipped, one-sided.
 
@@ -135,7 +136,7 @@ def paired_test(
     clusters : relation and answer of each fact: :func:`flip_clusters` says which are flipped; the interval is
         robust to both.
     n_queries : behind the effects.
-    stream : number of the test's own random draws.
+    stream : the test's own random stream.
 
     References
     ----------
@@ -146,7 +147,7 @@ def paired_test(
     relation, answer = (codes(way[facts]) if len(facts) else way[:0] for way in clusters)
     n = {"relations": n_codes(relation), "facts": len(facts)} | ({"queries": n_queries} if n_queries else {})
     x = effects[facts]
-    rng = np.random.default_rng([draws.seed, stream])
+    rng = stream.generator(draws.seed)
     p, words = paired_p(
         x, (relation, answer), n_permutations=draws.n_permutations, rng=rng, level=draws.alpha
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.multiplicity import adjusted
 from qloc.analysis.inference.paired import paired_p
 from qloc.arrays import Floats, Ints
+from qloc.streams import Stream
 
 SCREEN_NOTE = (
     "p: signs of whole relations flipped (under six, of answers within relations; where answers "
@@ -33,7 +33,9 @@ def spread(name: str, values: Floats, clusters: tuple[Ints, Ints], confidence: f
     }
 
 
-def screened(x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Sequence[int]) -> dict[str, Any]:
+def screened(
+    x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Stream, number: int
+) -> dict[str, Any]:
     """A paired difference as columns: ``difference`` with interval, rank-biserial, p, facts, relations."""
     facts = np.flatnonzero(~np.isnan(x))
     row: dict[str, Any] = spread("difference", x, clusters, draws.confidence)
@@ -46,7 +48,7 @@ def screened(x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Seque
             x[facts],
             (relation, answer),
             n_permutations=draws.n_permutations,
-            rng=np.random.default_rng([draws.seed, *stream]),
+            rng=stream.generator(draws.seed, number),
             alternative="two-sided",
             level=draws.alpha,
         )[0]

@@ -30,6 +30,7 @@ from qloc.analysis.localization.consistency import (
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.results import Interval, TestResult
 from qloc.arrays import Floats, Ints
+from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
@@ -239,7 +240,7 @@ def share_test(
         checks.append(f"For these relations alone: {these.low:.3g} to {these.high:.3g} ({these.method}).")
     return TestResult(
         name="H2",
-        question="How much knowledge is inconsistent?",
+        question=REGISTRY["H2"].question,
         estimand=f"K_I({k0}), mean share of a fact's {k0}-subsets of queries with CS2 < {cut:g}",
         unit="fact",
         n=n,

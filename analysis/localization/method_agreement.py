@@ -25,13 +25,12 @@ from qloc.analysis.localization.overlap import pairs_of
 from qloc.analysis.localization.pairwise_dice import dice_of_rows
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats
+from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 MARGIN = 0.05
 """Difference in mean Dice that counts as none."""
-
-QUESTION = "Do attribution methods agree on a query more than paraphrases of a fact agree by one method?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +188,7 @@ def _result(
         verdict = "does not hold"
     return TestResult(
         name="H9",
-        question=QUESTION,
+        question=REGISTRY["H9"].question,
         estimand="mean Dice overlap of two methods on one query, less that of two paraphrases by one method",
         unit="fact",
         n=n,

@@ -15,6 +15,7 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import answer_codes, considered, filled, relation_codes
 from qloc.analysis.localization.overlap import Excess, Level, excesses
 from qloc.analysis.results import EffectSize, Interval, TestResult
+from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
@@ -93,16 +94,14 @@ def overlap_tests(
     return tuple(result_of(used, found[level], given, store) for level in levels)
 
 
-_TEXT: Final[dict[Level, tuple[str, str, str, str]]] = {
+_TEXT: Final[dict[Level, tuple[str, str, str]]] = {
     "template": (
         "H1a",
-        "Do a fact's queries share more neurons than the same templates do over other facts?",
         "excess of within-fact pairwise Dice over that of different facts with the same two templates",
         "relation × template",
     ),
     "answer": (
         "H1b",
-        "Do a fact's queries share more neurons than its answer does over other facts?",
         "excess of within-fact pairwise Dice over that of different facts with the same two templates "
         "and answer",
         "relation × template × answer",
@@ -112,14 +111,14 @@ _TEXT: Final[dict[Level, tuple[str, str, str, str]]] = {
 
 def result_of(sets: NeuronSets, excess: Excess, draws: Draws, store: str = "") -> TestResult:
     """The TestResult of one comparison."""
-    name, question, estimand, strata = _TEXT[excess.level]
+    name, estimand, strata = _TEXT[excess.level]
     facts = np.flatnonzero(~np.isnan(excess.excess))
     interval, effect = _around(sets, excess, draws)
     p = permutation_p(excess.estimate, excess.permuted)
     relations = relation_codes(sets)[1]
     return TestResult(
         name=name,
-        question=question,
+        question=REGISTRY[name].question,
         estimand=estimand,
         unit="fact",
         n={"relations": len(np.unique(relations[facts])), "facts": len(facts), "queries": excess.n_queries},
