@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.choosing import SETS, Chooser, certain_sets
+from qloc.analysis.interventions.choosing import Chooser, certain_sets
 from qloc.analysis.localization.refined import refined
 from qloc.arms import Arms
 from qloc.block import Unit
 from qloc.errors import FloorError
-from qloc.phase_plan import InterventionPlan
+from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, InterventionPlan
 from qloc.simulation.simulate import simulate
 
 THRESHOLD = 0.2
+SETS = tuple(name for name in NEURON_SETS if name not in (*REPROMPT_SETS, "matched"))
+"""Those chosen here, in the order of the store; the others are made during extraction."""
 
 
 @pytest.fixture(scope="module")
