@@ -188,7 +188,7 @@ class EditChooser:
         }
 
     def _above_floor(self, scores: Cas, fact: int) -> Cas:
-        """Keep only what the panel has exactly of a single query, so that its strongest b are the strongest."""
+        """Keep only what the panel has exactly of a single query: its strongest b are then right."""
         if self._signals.floors is None:
             return scores
         return _among(scores, scores.neuron[scores.score >= self._signals.floors[fact]])
@@ -203,7 +203,7 @@ class EditChooser:
         return str(others[place]) if place >= 0 else ""
 
     def _probes(self, fact: int) -> tuple[list[int], list[str]]:
-        """Draw known queries of other subjects, kinds in turn: same or other answer × same or other relation."""
+        """Draw known queries of other subjects, in turn with the same or another answer and relation."""
         queries, facts, n = self.sets.queries, self.sets.facts, self.part.n_probes
         known = self._known
         of = queries["fact"][known]

@@ -257,7 +257,9 @@ class _Stored:
 
 
 def certain_sets(study: Study, method: str, threshold: float) -> NeuronSets:
-    """Return N_i of every query; empty where a fact's panel overflowed above the threshold, never approximate.
+    """Return N_i of every query, empty where a fact's panel overflowed above the threshold.
+
+    No set is approximate.
 
     Parameters
     ----------

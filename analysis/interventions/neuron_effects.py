@@ -1,4 +1,4 @@
-"""What changing neurons does to the answer: effects of every arm, and of own sets against controls (H5a, H5b)."""
+"""What changing neurons does to the answer: effects of every arm, own sets against controls (H5a, H5b)."""
 
 from __future__ import annotations
 

@@ -248,19 +248,22 @@ def ceiling_test(
 
 
 def _checks(changed: ArmOutcomes, reprompts: xr.Dataset, ceiling: Ceiling) -> tuple[str, ...]:
-    asked, used = reprompts["n_neurons"].values >= 0, ~np.isnan(ceiling.beyond)
+    again, used = reprompts["n_neurons"].values >= 0, ~np.isnan(ceiling.beyond)
+    n_again = f"{int(again.sum()):,} queries were asked again"
     if not used.any():
-        return (f"{int(asked.sum()):,} queries were asked again; none can be compared.",)
-    first = np.mean(reprompts["rank"].values[asked] == 1)
+        return (f"{n_again}; none can be compared.",)
+    first = float(np.mean(reprompts["rank"].values[again] == 1))
     moved = reprompts["log_probability"].values - changed.base["base_log_probability"].values
-    gap, again = (changed.rows.mean(values) for values in (ceiling.gap, ceiling.again))
-    sizes = changed.found["n_neurons"].sel({changed.arm: [OWN, AGAIN[0]]}).values[:, used].mean(axis=1)
+    by_median = float(np.median(np.abs(moved[again])))
+    gap, most = (float(np.nanmean(changed.rows.mean(x))) for x in (ceiling.gap, ceiling.again))
+    sizes = changed.found["n_neurons"].sel({changed.arm: [OWN, AGAIN[0]]}).values[:, used]
+    near, reprompt = sizes.mean(axis=1).tolist()
     return (
-        f"{int(asked.sum()):,} queries were asked again: {percent(float(first))} of the answers still rank first, "
-        f"log P moves by {number(float(np.median(np.abs(moved[asked]))), 2)} nats (median). Compared: {int(used.sum()):,}, "
-        "where it does, and where it does for the other query too.",
-        f"The gap against another query is {number(float(np.nanmean(gap)))} log-odds, the ceiling "
-        f"{number(float(np.nanmean(again)))}; neurons on either side, mean: {number(float(sizes[0]))} and {number(float(sizes[1]))}.",
+        f"{n_again}: {percent(first)} of the answers still rank first, log P moves by {number(by_median, 2)} "
+        f"nats (median). Compared: {int(used.sum()):,}, where it does, and where it does for the other query "
+        "too.",
+        f"The gap against another query is {number(gap)} log-odds, the ceiling {number(most)}; neurons on "
+        f"either side, mean: {number(near)} and {number(reprompt)}.",
         "N_i was chosen by attribution to the answer to i: that alone makes both gaps; only their difference "
         "tells of queries.",
     )
