@@ -17,7 +17,7 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
-from qloc.hypothesis_registry import tested_by
+from qloc.hypothesis_registry import hypothesis_of
 from qloc.rounding import number
 from qloc.streams import Stream
 
@@ -144,7 +144,7 @@ def matched_test(
     TestResult
         As of :func:`edit_against_matched`.
     """
-    hypothesis = tested_by("edit_against_matched", operation=operation)
+    hypothesis = hypothesis_of("edit_against_matched", operation=operation)
     on: On = "edited" if operation == "erase" else "held_out"
     where = "the edited query" if operation == "erase" else "held-out paraphrases"
     what = "that o loses" if operation == "erase" else "that o′ gains"
@@ -231,7 +231,7 @@ def budget_test(
     TestResult
         As of :func:`cas_at_equal_budget`.
     """
-    hypothesis = tested_by("cas_at_equal_budget", against=against)
+    hypothesis = hypothesis_of("cas_at_equal_budget", against=against)
     first, second = (edited.moved(UPDATE, name, "held_out") for name in ("cas_top", against))
     x = first - second
     alike = int(np.sum(x == 0))
@@ -311,7 +311,7 @@ def damage_test(edited: EditOutcomes, against: str, draws: Draws, *, store: str 
     TestResult
         As of :func:`cas_at_equal_damage`.
     """
-    hypothesis = tested_by("cas_at_equal_damage", against=against)
+    hypothesis = hypothesis_of("cas_at_equal_damage", against=against)
     first, second = (edited.moved(UPDATE, name, "held_out") for name in ("cas", against))
     y = first - second
     more = edited.damage(UPDATE, "cas") - edited.damage(UPDATE, against)

@@ -22,7 +22,7 @@ from qloc.analysis.interventions.neuron_effects import ArmOutcomes, Measure, per
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
-from qloc.hypothesis_registry import tested_by
+from qloc.hypothesis_registry import hypothesis_of
 from qloc.streams import Stream
 from qloc.vocabulary import SYNAPSE_OPERATION, SYNAPSE_SET
 
@@ -256,7 +256,7 @@ def synapse_test(
         As of :func:`dynamic_selection`.
     """
     x, rows = attended.against(operation, control, outcome), attended.rows
-    hypothesis = tested_by("dynamic_selection", outcome=outcome)
+    hypothesis = hypothesis_of("dynamic_selection", outcome=outcome)
     default = ACTIVATION_MARGIN if outcome == "activation" else MARGIN
     what = "relative activation of N_i (less matched neurons')" if outcome == "activation" else "log-odds"
     gone = "gained" if operation.startswith("enhance") else "lost"

@@ -18,7 +18,7 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
-from qloc.hypothesis_registry import tested_by
+from qloc.hypothesis_registry import hypothesis_of
 from qloc.rounding import number
 from qloc.streams import Stream
 from qloc.vocabulary import FACT, NEURON_SET, OPERATION
@@ -395,7 +395,7 @@ def control_test(
         As of :func:`own_against_control`.
     """
     x = changed.contrast(operation, "own", control)
-    hypothesis, words = tested_by("own_against_control", control=control), _WORDS[control]
+    hypothesis, words = hypothesis_of("own_against_control", control=control), _WORDS[control]
     gone = "gained" if operation.startswith("enhance") else "lost"
     return paired_test(
         changed.rows.mean(x),

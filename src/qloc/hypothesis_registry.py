@@ -235,7 +235,7 @@ CONFIRMABLE: Final = tuple(name for name, entry in REGISTRY.items() if entry.dir
 """Names that a plan may list as confirmatory: those of hypotheses with a test."""
 
 
-def tested_by(function: str, **arguments: str) -> Hypothesis:
+def hypothesis_of(function: str, **arguments: str) -> Hypothesis:
     """Return the hypothesis that a public function tests when it gets these arguments.
 
     Parameters
@@ -257,7 +257,7 @@ def tested_by(function: str, **arguments: str) -> Hypothesis:
 
     Examples
     --------
-    >>> tested_by("own_against_control", control="matched").name, tested_by("beyond_answer").name
+    >>> hypothesis_of("own_against_control", control="matched").name, hypothesis_of("beyond_answer").name
     ('H5a', 'H1b')
     """
     for entry in _ENTRIES:

@@ -12,6 +12,7 @@ from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.paired import log_odds, paired_test
 from qloc.analysis.inputs.query_rows import QueryRows
+from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, gap_test
 from qloc.analysis.interventions.reprompt_ceiling import AGAIN, ceiling_test, overlaps
@@ -20,15 +21,14 @@ from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS
 from qloc.plan import AnalysisPlan
 from qloc.simulation.interventions import Effects, interventions_of, log_p, reprompts_of
 from qloc.simulation.planted import plant
-from qloc.simulation.simulate import simulate
 
 SIZE = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
-FEW = {"n_permutations": 99}
+FEW = {"draws": Draws(n_permutations=99)}
 
 
 @pytest.fixture(scope="module")
-def study():
-    return simulate(effects=Effects(), **SIZE, pairs=4, empty=0.05, seed=3)
+def study(changed_study: Study) -> Study:
+    return changed_study
 
 
 def test_the_ceiling_by_brute_force(study):
