@@ -33,12 +33,11 @@ from qloc.analysis.localization.method_agreement import methods_agree
 from qloc.analysis.localization.overlap_tests import beyond_answer, beyond_template, overlap_tests
 from qloc.analysis.localization.reliability import stable_consistency
 from qloc.analysis.localization.welch import published_welch
-from qloc.hypothesis_registry import REGISTRY, Hypothesis
+from qloc.hypothesis_registry import REGISTRY
 
 __all__ = [
     "REGISTRY",
     "Draws",
-    "Hypothesis",
     "beyond_answer",
     "beyond_template",
     "cas_at_equal_budget",

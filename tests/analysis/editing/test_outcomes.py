@@ -120,6 +120,10 @@ def test_sets_without_a_slot_are_counted_among_edits_that_count(study):
 
 
 def test_over_all_queries_every_edit_counts(study):
+    answered = study.queries["known"].values.copy()
+    answered[study.edits["edited_query"].values[:9]] = 0
+    queries = study.queries.assign(known=("query", answered))
+    study = replace(study, datasets={**study.datasets, "queries": queries})
     everything, known = (EditOutcomes.of(study, known=known) for known in (False, True))
     leaks = study.facts["leaks"].values > 0
     assert everything.probes_left.tolist() == ((study.edits["edited_query"].values >= 0) & ~leaks).tolist()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from qloc.analysis.analyze import analyze
+from qloc.analysis.analyze import notes
 from qloc.analysis.hypotheses import own_beyond_reprompt
 from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.draws import Draws
@@ -16,6 +16,8 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, gap_test
 from qloc.analysis.interventions.reprompt_ceiling import AGAIN, ceiling_test, overlaps
+from qloc.analysis.questions.context import AnalysisContext
+from qloc.analysis.questions.interventions import interventions_question
 from qloc.errors import InputError
 from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS
 from qloc.plan import AnalysisPlan
@@ -110,10 +112,12 @@ def test_own_against_neighbor_gets_no_verdict(study):
     groups["interventions"] = groups["interventions"].sel(neuron_set=sets)
     old = replace(study, datasets=groups)
     plan = AnalysisPlan(n_permutations=99, n_bootstrap=99, confirmatory=("H5",))
-    result = analyze(old, plan)
-    assert "re-prompt" not in result.question("interventions").answer
-    assert "query_kn_ceiling" not in [table.name for table in result.question("interventions").tables]
-    assert any(line.startswith("The plan confirms H5, which this store cannot tell") for line in result.notes)
+    context = AnalysisContext(old, plan)
+    question = interventions_question(context)
+    assert "re-prompt" not in question.answer
+    assert "query_kn_ceiling" not in [table.name for table in question.tables]
+    lines = notes(context, [question])
+    assert any(line.startswith("The plan confirms H5, which this store cannot tell") for line in lines)
     with pytest.raises(
         InputError, match="expected arms own_minus_neighbor, neighbor_minus_own, own_minus_re"
     ):
