@@ -141,14 +141,14 @@ class Chooser:
         stored = _Stored(values=values, panel=panel)
         row = np.where(neighbor < 0, -1, neighbor - unit.first_query)
         only_own, only_near = self._differences(stored, row, own, near)
-        every, some = self._shared(fact, own)
+        shared, union = self._shared(fact, own)
         chosen: dict[str, NeuronRows] = {
             "own": own,
             "neighbor": near,
             "own_minus_neighbor": only_own,
             "neighbor_minus_own": only_near,
-            "intersection": every,
-            "union": some,
+            "intersection": shared,
+            "union": union,
             "refined": [row_of(self.refined.member, number) for number in fact],
             "top": self._strongest(numbers, stored),
             "other_fact": [self.sets.of(query) if query >= 0 else nothing for query in other],
@@ -224,13 +224,13 @@ class Chooser:
 
     def _shared(self, fact: Array, own: NeuronRows) -> tuple[NeuronRows, NeuronRows]:
         """Return intersection and union of the non-empty sets of each query's fact."""
-        every: dict[int, Array] = {}
-        some: dict[int, Array] = {}
+        shared: dict[int, Array] = {}
+        union: dict[int, Array] = {}
         for number in np.unique(fact):
             filled = [own[query] for query in np.flatnonzero(fact == number) if len(own[query])]
             neuron, count = np.unique(np.concatenate([np.zeros(0, np.int64), *filled]), return_counts=True)
-            some[int(number)], every[int(number)] = neuron, neuron[count == len(filled)]
-        return [every[int(number)] for number in fact], [some[int(number)] for number in fact]
+            union[int(number)], shared[int(number)] = neuron, neuron[count == len(filled)]
+        return [shared[int(number)] for number in fact], [union[int(number)] for number in fact]
 
     def _strongest(self, numbers: Array, stored: _Stored) -> NeuronRows:
         """Return the ``top`` strongest of those that the panels keep exactly: fewer where they keep fewer."""

@@ -1,6 +1,7 @@
 """H7 and H8: verdicts on planted outcomes, and estimates computed another way."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from qloc.errors import InputError
 from qloc.simulation.interventions import Effects
 from qloc.simulation.simulate import simulate
 
-SIZE = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
+SIZE: dict[str, Any] = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,13 @@ def test_what_is_planted_is_found(study):
     erased, updated = (edit_against_matched(study, operation=o, **few) for o in ("erase", "update"))
     assert (erased.name, erased.verdict) == ("H7a", "holds")
     assert (updated.name, updated.verdict) == ("H7b", "holds")
+    assert erased.interval is not None
     assert erased.interval.low < 5.0 < erased.interval.high  # planted: 6 and 1
+    assert updated.interval is not None
     assert updated.interval.low < 7.5 < updated.interval.high  # 1.5 times that
     better = cas_at_equal_budget(study, **few)
     assert better.name == "H8a"
+    assert better.interval is not None
     assert better.interval.low < 1.5 < better.interval.high  # 7 and 6
 
 
@@ -107,6 +111,7 @@ def test_more_of_the_same_damage_is_not_better():
         assert float(plainly.sel(edit_set="cas") - plainly.sel(edit_set="own")) < -2
     assert found[0.0].verdict == "undecided"
     assert found[3.0].verdict == "holds"
+    assert found[3.0].interval is not None
     assert found[3.0].interval.low < 4.5 < found[3.0].interval.high
     assert found[3.0].checks[0].startswith("Log-odds that o′ gains, mean: ")
     worse = study.edits.assign(text_nats=study.edits["text_nats"] + [[[0.0], [9.0]]])
@@ -129,4 +134,5 @@ def test_edits_that_lower_the_new_object_do_not_generalize_further():
     ahead = cas_at_equal_budget(study, draws=Draws(n_permutations=99))
     assert found.estimate > 0 < ahead.estimate
     assert (ahead.verdict, found.verdict) == ("holds", "undecided")
+    assert found.p is not None
     assert found.p > 0.9

@@ -1,6 +1,7 @@
 """Effects of changed attention, and knowledge synapses against controls of equal removed mass."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from qloc.analysis.interventions.knowledge_synapses import (
 from qloc.errors import InputError
 from qloc.simulation.simulate import simulate
 
-FEW = {"draws": Draws(n_permutations=99)}
+FEW: dict[str, Any] = {"draws": Draws(n_permutations=99)}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,7 @@ def test_synapses_are_compared_at_equal_mass_only(study):
     assert (found.name, found.verdict) == ("H6b", "holds")
     moved = dynamic_selection(study, **FEW)
     assert (moved.name, moved.verdict) == ("H6a", "holds")
+    assert moved.interval is not None
     assert moved.interval.low < 0.2 < moved.interval.high  # planted: a tenth of 3 less 1
     effects = synapse_effects(study, outcome="activation").sel(synapse_operation="suppress")
     assert float(effects.sel(synapse_set="knowledge").mean()) == pytest.approx(-0.3, abs=0.1)

@@ -1,7 +1,9 @@
 """Effects of interventions against brute force; own sets against controls on planted outcomes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,14 +22,15 @@ from qloc.analysis.hypotheses import (
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes, intervention_effects
+from qloc.analysis.results import TestResult
 from qloc.errors import InputError
 from qloc.phase_plan import EDIT_SETS, NEURON_SETS, SYNAPSE_SETS
 from qloc.simulation.interventions import Effects, interventions_of
 from qloc.simulation.planted import plant
 from qloc.simulation.simulate import simulate
 
-SIZE = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
-FEW = {"draws": Draws(n_permutations=99)}
+SIZE: dict[str, Any] = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
+FEW: dict[str, Any] = {"draws": Draws(n_permutations=99)}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +41,8 @@ def study(changed_study: Study) -> Study:
 def test_effects_by_brute_force(study):
     found, queries, facts = study.interventions, study.queries, study.facts
     ours = intervention_effects(study).sel(operation="suppress", neuron_set="own").values
-    published = intervention_effects(study, measure="probability", known=False)
-    published = published.sel(operation="mean", neuron_set="top").values
+    ratios_of_all = intervention_effects(study, measure="probability", known=False)
+    published = ratios_of_all.sel(operation="mean", neuron_set="top").values
     after = found["log_probability"].sel(operation="suppress", neuron_set="own").values.astype(float)
     top = found["log_probability"].sel(operation="mean", neuron_set="top").values.astype(float)
     before = found["base_log_probability"].values.astype(float)
@@ -95,11 +98,14 @@ def test_which_arms_were_run(study):
 def test_own_sets_matter_more_than_controls_where_that_is_planted(study):
     found = own_against_control(study, **FEW)
     assert (found.name, found.verdict, found.unit) == ("H5a", "holds", "fact")
+    assert found.interval is not None
+    assert found.effect is not None
     assert found.interval.low < 3.0 < found.interval.high  # planted: 3 and 0
     assert found.effect.name == "matched rank-biserial"
     assert "queries have an empty set" in " ".join(found.checks)
     gained = own_against_control(study, control="other_fact", operation="enhance", **FEW)
     assert (gained.name, gained.verdict) == ("H5b", "holds")
+    assert gained.interval is not None
     assert gained.interval.low < 1.25 < gained.interval.high  # half of 3 less half of 0.5
     assert "gained under enhance" in gained.estimand
 
@@ -142,8 +148,8 @@ def test_what_a_store_lacks_is_named():
 def test_level_and_power_in_small():
     """Null: all sets move the same but for noise; 40 simulations, at most 7 at 5% (binomial, 1 in 500)."""
     few = FEW
-    slopes = {"draws": Draws(n_bootstrap=99)}
-    asked = {
+    slopes: dict[str, Any] = {"draws": Draws(n_bootstrap=99)}
+    tests: dict[str, Callable[[Study], TestResult]] = {
         "H5": partial(own_beyond_reprompt, **few),
         "H5a": partial(own_against_control, **few),
         "H5b": partial(own_against_control, control="other_fact", **few),
@@ -157,18 +163,21 @@ def test_level_and_power_in_small():
         "H10d": partial(predicts_generalization, **slopes),
     }
     names = {*NEURON_SETS, *SYNAPSE_SETS, *EDIT_SETS}
-    rejected = dict.fromkeys([*asked, "power"], 0)
+    rejected = dict.fromkeys([*tests, "power"], 0)
     for seed in range(40):
         same = Effects(mean=dict.fromkeys(names, 1.0), seed=seed)
         study = simulate(effects=same, **SIZE, seed=seed)
-        for name, test in asked.items():
+        for name, test in tests.items():
             found = test(study)
             assert found.name == name
+            assert found.p is not None
             rejected[name] += found.p <= 0.05
         planted = plant(**SIZE, seed=seed)
         more = replace(same, mean={"own": 3.0, "matched": 1.0})
         arms = interventions_of(planted, more, ("suppress",), ("own", "matched"))
         groups = {**study.datasets, "interventions": arms}
-        rejected["power"] += own_against_control(replace(study, datasets=groups), **few).p <= 0.05
+        power = own_against_control(replace(study, datasets=groups), **few).p
+        assert power is not None
+        rejected["power"] += power <= 0.05
     assert rejected.pop("power") >= 36
     assert max(rejected.values()) <= 7, rejected

@@ -1,6 +1,7 @@
 """The ceiling of H5 against brute force; its level where re-prompts are no nearer than other queries."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,8 @@ from qloc.plan import AnalysisPlan
 from qloc.simulation.interventions import Effects, interventions_of, log_p, reprompts_of
 from qloc.simulation.planted import plant
 
-SIZE = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
-FEW = {"draws": Draws(n_permutations=99)}
+SIZE: dict[str, Any] = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
+FEW: dict[str, Any] = {"draws": Draws(n_permutations=99)}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,8 @@ def test_the_ceiling_by_brute_force(study):
     names = (OWN, NEIGHBOR, *AGAIN)
     after = {name: outcome.sel(neuron_set=name).values.astype(float) for name in names}
     n = {name: arms["n_neurons"].sel(neuron_set=name).values for name in names}
-    fact, by_fact, n_zero = queries["fact"].values, {}, 0
+    by_fact: dict[int, list[float]] = {}
+    fact, n_zero = queries["fact"].values, 0
     known = queries["known"].values == 1
     for query in np.flatnonzero(again["n_neurons"].values > 0):
         assert known[query]
@@ -57,7 +59,10 @@ def test_the_ceiling_by_brute_force(study):
     assert n_zero > 0
     found = own_beyond_reprompt(study, **FEW)
     assert found.estimate == pytest.approx(np.mean([np.mean(gaps) for gaps in by_fact.values()]), rel=1e-4)
-    assert (found.n["facts"], found.n["queries"]) == (len(by_fact), sum(map(len, by_fact.values())))
+    assert (found.n["facts"], found.n["queries"]) == (
+        len(by_fact),
+        sum(len(gaps) for gaps in by_fact.values()),
+    )
     assert (found.name, found.verdict, found.role) == ("H5", "holds", "exploratory")
     assert "100% of the answers still rank first" in " ".join(found.checks)
     none = again.assign(rank=again["rank"] + 1)  # asked again, no query is answered as before
@@ -93,14 +98,16 @@ def test_the_ceiling_keeps_its_level_where_reprompts_are_no_nearer_than_other_qu
             sets = planted.sets()
             fact = sets.queries["fact"].astype(int)
             used = sets.queries["known"] & ~sets.facts["leaks"][fact]
-            labels = (codes(sets.facts[key]) for key in ("relation", "object"))
-            changed = ArmOutcomes(arms, arms, QueryRows(fact, used, *labels))
+            relation, answer = (codes(sets.facts[key]) for key in ("relation", "object"))
+            changed = ArmOutcomes(arms, arms, QueryRows(fact, used, relation, answer))
             draws = Draws(n_permutations=99, seed=seed)
             found = ceiling_test(changed, reprompts_of(planted, effects), "suppress", draws)
+            assert found.p is not None
             rejected[name] += found.p <= 0.05
         gap = changed.rows.mean(changed.contrast("suppress", OWN, NEIGHBOR))
-        text = {"name": "T", "question": "?", "estimand": "gap", "draws": draws}
-        rejected["no ceiling"] += paired_test(gap, changed.rows.clusters, **text).p <= 0.05
+        alone = paired_test(gap, changed.rows.clusters, name="T", question="?", estimand="gap", draws=draws)
+        assert alone.p is not None
+        rejected["no ceiling"] += alone.p <= 0.05
     assert rejected["null"] <= 9, rejected
     assert min(rejected["planted"], rejected["no ceiling"]) >= 50, rejected
 
@@ -124,5 +131,6 @@ def test_own_against_neighbor_gets_no_verdict(study):
         own_beyond_reprompt(old)
     found = gap_test(ArmOutcomes.of(old), "suppress", Draws())
     assert (found.role, found.verdict, found.p) == ("descriptive", "descriptive", None)
+    assert found.interval is not None
     assert found.interval.low < 1.0 < found.interval.high  # planted: 2 and 1
     assert any("near-identical re-prompts" in line for line in found.checks)

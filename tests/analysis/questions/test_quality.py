@@ -17,7 +17,7 @@ def test_gaps_are_of_the_store(context, study):
     assert table.loc[("ig", 1), "over"] == pytest.approx(np.mean(layer > 0.05))
     assert table.loc[("ig", 1), "percentile_95"] == pytest.approx(np.quantile(layer, 0.95))
     worst = gap.max(axis=1)
-    row = table.loc[("ig", EVERY_LAYER)]
+    row = table.xs("ig").loc[EVERY_LAYER]
     assert (row.over, row["median"], row.largest) == pytest.approx(
         (np.mean(worst > 0.05), np.median(worst), worst.max())
     )
