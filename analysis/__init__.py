@@ -1,1 +1,1 @@
-"""Every hypothesis test, from the cache: xarray in, StudyResult out, no torch and no Zarr."""
+"""Every hypothesis test, offline: xarray groups in, a StudyResult out; neither torch nor zarr is needed."""

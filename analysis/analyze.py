@@ -45,7 +45,7 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.questions.behaviour import behaviour_question
 from qloc.analysis.questions.consistency import consistency_question
 from qloc.analysis.questions.context import AnalysisContext
-from qloc.analysis.questions.counts import counts_of, counts_question
+from qloc.analysis.questions.counts import counts_question, study_counts
 from qloc.analysis.questions.edits import edits_question
 from qloc.analysis.questions.inconsistent_share import ratio_question
 from qloc.analysis.questions.interventions import interventions_question
@@ -68,9 +68,9 @@ PLAN_DIGEST = "analysis plan, sha256"
 """Where a result's provenance has the digest of its plan: the plan's, as canonical JSON."""
 
 _SHOWN = ("model", "facts", "site", "fingerprint", "layout", "excluded", "synthetic")
-"""Attributes of a store that have a place of their own in a result."""
+"""Attributes of a store that a result shows under names of their own."""
 
-QUESTIONS = (
+QUESTIONS: Final = (
     counts_question,
     consistency_question,
     ratio_question,
@@ -87,6 +87,7 @@ QUESTIONS = (
     heatmap_question,
     quality_question,
 )
+"""Every question, in the order of a report."""
 
 OF_PHASES: Final[Mapping[Callable[[AnalysisContext], Question], str]] = {
     interventions_question: "interventions",
@@ -104,17 +105,23 @@ def analyze(
     Parameters
     ----------
     study : Study
-    plan : what is asked, fixed before looking; the defaults where it is None.
-    progress : told of each question that is answered.
+        What is analyzed.
+    plan : AnalysisPlan, optional
+        What is asked, fixed before looking; the defaults where it is not given.
+    progress : Progress, optional
+        Told of each question that is answered; silent where it is not given.
 
     Returns
     -------
-    StudyResult : the same for the same study and plan.
+    StudyResult
+        The same for the same study and plan.
 
     Raises
     ------
-    InputError : the store lacks the plan's method.
-    FloorError : the plan's attribution threshold is below what the store's panels keep.
+    InputError
+        The store lacks the plan's method.
+    FloorError
+        The plan's attribution threshold is below what the store's panels keep.
 
     Examples
     --------
@@ -125,60 +132,107 @@ def analyze(
     ['counts', 'consistency', 'ratio', 'overlap', 'stability', 'behaviour', 'sensitivity', 'layers', 'welch',
     'heatmap', 'quality']
     """
-    asked = AnalysisContext(study, plan or AnalysisPlan())
-    return gathered(asked, answered(asked, progress or Progress(quiet=True)))
+    context = AnalysisContext(study, plan or AnalysisPlan())
+    return gathered(context, answered(context, progress or Progress(quiet=True)))
 
 
-def gathered(asked: AnalysisContext, answers: Sequence[Question]) -> StudyResult:
-    """The result that answers to some questions make, p-values corrected over all of them."""
-    study, questions = asked.study, in_families(answers, asked.plan)
+def gathered(context: AnalysisContext, answers: Sequence[Question]) -> StudyResult:
+    """Return the result that answers to some questions make, with p-values corrected over all of them.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+    answers : sequence of Question
+        As the questions give them, uncorrected.
+
+    Returns
+    -------
+    StudyResult
+        Of these questions, in their order.
+    """
+    study, questions = context.study, in_families(answers, context.plan)
     model, facts = (
         words(study.attrs.get("model", "unnamed model")),
         words(study.attrs.get("facts", "unnamed facts")),
     )
     return StudyResult(
         title=f"{model} on {facts}",
-        model=f"{model} ({architecture(asked)})",
-        facts=f"{facts} ({size_of(asked)})",
+        model=f"{model} ({architecture(context)})",
+        facts=f"{facts} ({size_of(context)})",
         questions=questions,
-        provenance=provenance(asked),
-        counts=counts_of(asked),
-        plan=asked.plan.model_dump(mode="json"),
+        provenance=provenance(context),
+        counts=study_counts(context),
+        plan=context.plan.model_dump(mode="json"),
         synthetic=synthetic(study),
-        notes=notes(asked, questions),
+        notes=notes(context, questions),
     )
 
 
-def answered(asked: AnalysisContext, progress: Progress) -> list[Question]:
-    """The questions that this store can answer, with their answers."""
-    chosen, found = questions_of(asked), []
+def answered(context: AnalysisContext, progress: Progress) -> list[Question]:
+    """Answer the questions that this store can answer.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+    progress : Progress
+        Told of each question that is answered.
+
+    Returns
+    -------
+    list of Question
+        In order, p-values uncorrected.
+    """
+    chosen, answers = questions_of(context), []
     with progress.stage("analyze", len(chosen), unit="questions") as advance:
         for question in chosen:
-            found.append(question(asked))
+            answers.append(question(context))
             advance(1)
-    return found
+    return answers
 
 
-def questions_of(asked: AnalysisContext) -> tuple[Callable[[AnalysisContext], Question], ...]:
-    """What is asked of this store.
+def questions_of(context: AnalysisContext) -> tuple[Callable[[AnalysisContext], Question], ...]:
+    """Return the questions that this store can answer.
 
-    That on methods takes two of them, or a plan that confirms it; those on a phase take the phase.
+    The question on methods takes two of them, or a plan that confirms H9; those on a phase take the phase.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    tuple of functions
+        Each takes the context and returns a Question.
     """
-    dropped = {question for question, group in OF_PHASES.items() if not asked.study.datasets.get(group)}
-    if len(asked.study.methods) < 2 and "H9" not in asked.plan.confirmatory:
+    dropped = {question for question, group in OF_PHASES.items() if not context.study.datasets.get(group)}
+    if len(context.study.methods) < 2 and "H9" not in context.plan.confirmatory:
         dropped.add(methods_question)
     return tuple(question for question in QUESTIONS if question not in dropped)
 
 
-def provenance(asked: AnalysisContext) -> dict[str, str]:
-    """Where every number comes from: store, method, rule, versions, seed."""
-    attrs, plan = asked.study.attrs, asked.plan
+def provenance(context: AnalysisContext) -> dict[str, str]:
+    """Return where every number comes from: store, method, rule, versions, seed.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    dict of str to str
+        Name → value, as a report shows both.
+    """
+    attrs, plan = context.study.attrs, context.plan
     return {
-        "store fingerprint": asked.study.fingerprint,
+        "store fingerprint": context.study.fingerprint,
         "site": words(attrs.get("site", "")),
-        "attribution methods in the store": ", ".join(asked.study.methods),
-        "tier": "dense" if asked.study.dense else "panel",
-        "knowledge neurons": f"{plan.method}, {asked.sets.rule}",
+        "attribution methods in the store": ", ".join(context.study.methods),
+        "tier": "dense" if context.study.dense else "panel",
+        "knowledge neurons": f"{plan.method}, {context.sets.rule}",
         "extraction": words({name: value for name, value in attrs.items() if name not in _SHOWN}),
         "draws": f"{plan.n_permutations} permutations, {plan.n_bootstrap} resamples, seed {plan.seed}",
         PLAN_DIGEST: digest(plan.model_dump(mode="json")),
@@ -187,7 +241,13 @@ def provenance(asked: AnalysisContext) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """What computed the numbers."""
+    """Return what computed the numbers.
+
+    Returns
+    -------
+    dict of str to str
+        The versions of qloc and of the libraries under it.
+    """
     modules = (np, scipy, pd, xr, statsmodels)
     return {
         "qloc": __version__,
@@ -195,18 +255,31 @@ def versions() -> dict[str, str]:
     }
 
 
-def notes(asked: AnalysisContext, questions: Sequence[Question]) -> tuple[str, ...]:
-    """What a reader must know before any figure."""
+def notes(context: AnalysisContext, questions: Sequence[Question]) -> tuple[str, ...]:
+    """Return what a reader must know before any figure.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+    questions : sequence of Question
+        With their tests, corrected.
+
+    Returns
+    -------
+    tuple of str
+        Sentences: unfinished or synthetic stores, and confirmatory tests that the store cannot run.
+    """
     lines = []
-    if not asked.study.complete:
+    if not context.study.complete:
         lines.append("The store is unfinished: these results are of the units that are in, and will change.")
-    if synthetic(asked.study):
+    if synthetic(context.study):
         lines.append(
             "Synthetic: model or data are for demonstration and show nothing about other language models."
         )
     tests = (test for question in questions for test in question.tests)
     tested = {test.name for test in tests if test.role != "descriptive"}
-    missing = [name for name in asked.plan.confirmatory if name not in tested]
+    missing = [name for name in context.plan.confirmatory if name not in tested]
     if missing:
         lines.append(
             f"The plan confirms {', '.join(missing)}, which this store cannot tell: "
@@ -216,27 +289,71 @@ def notes(asked: AnalysisContext, questions: Sequence[Question]) -> tuple[str, .
 
 
 def synthetic(study: Study) -> bool:
-    """Whether model or facts are planted, or embedded in qloc for demonstration."""
+    """Return whether model or facts are planted, or embedded in qloc for demonstration.
+
+    Parameters
+    ----------
+    study : Study
+        By its attributes.
+
+    Returns
+    -------
+    bool
+        False for studies of other models and facts.
+    """
     names = (str(study.attrs.get(name, "")) for name in ("model", "facts"))
     return bool(study.attrs.get("synthetic", False)) or any(
         name == "embedded" or name.startswith("embedded:") for name in names
     )
 
 
-def architecture(asked: AnalysisContext) -> str:
-    """Model type and size, such as ``gpt2, 12 layers of 3,072 neurons``."""
-    kind = asked.study.attrs.get("model_type", "")
-    return f"{kind}{', ' if kind else ''}{asked.sets.n_layers} layers of {asked.sets.n_neurons:,} neurons"
+def architecture(context: AnalysisContext) -> str:
+    """Return model type and size in words.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    str
+        Such as ``gpt2, 12 layers of 3,072 neurons``.
+    """
+    kind = context.study.attrs.get("model_type", "")
+    return f"{kind}{', ' if kind else ''}{context.sets.n_layers} layers of {context.sets.n_neurons:,} neurons"
 
 
-def size_of(asked: AnalysisContext) -> str:
-    """How much was asked, such as ``260 facts of 11 relations, 1,772 queries``."""
-    n_relations = len(asked.relations[0])
-    return f"{asked.sets.n_facts:,} facts of {n_relations:,} relations, {asked.sets.n_queries:,} queries"
+def size_of(context: AnalysisContext) -> str:
+    """Return how much was asked, in words.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    str
+        Such as ``260 facts of 11 relations, 1,772 queries``.
+    """
+    n_relations = len(context.relations[0])
+    return f"{context.sets.n_facts:,} facts of {n_relations:,} relations, {context.sets.n_queries:,} queries"
 
 
 def words(value: Any) -> str:
-    """An attribute in words: a name where it has one, else its JSON."""
+    """Return an attribute of a store in words.
+
+    Parameters
+    ----------
+    value : object
+        As the store has it.
+
+    Returns
+    -------
+    str
+        Its name where it has one, else its JSON.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):

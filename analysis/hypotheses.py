@@ -1,5 +1,7 @@
 """Hypotheses by name: each a function from a study, or its neuron sets, to a TestResult.
 
+``REGISTRY`` lists them: name → question, direction, phase, function and its fixed arguments.
+
 Examples
 --------
 >>> from qloc.simulation.simulate import simulate
@@ -7,6 +9,8 @@ Examples
 >>> result = beyond_template(study, draws=Draws(n_permutations=99))
 >>> result.name, result.verdict
 ('H1a', 'holds')
+>>> [name for name, entry in REGISTRY.items() if entry.function == "edit_against_matched"]
+['H7a', 'H7b']
 """
 
 from __future__ import annotations
@@ -29,8 +33,10 @@ from qloc.analysis.localization.method_agreement import methods_agree
 from qloc.analysis.localization.overlap_tests import beyond_answer, beyond_template, overlap_tests
 from qloc.analysis.localization.reliability import stable_consistency
 from qloc.analysis.localization.welch import published_welch
+from qloc.hypothesis_registry import REGISTRY
 
 __all__ = [
+    "REGISTRY",
     "Draws",
     "beyond_answer",
     "beyond_template",

@@ -1,4 +1,4 @@
-"""One fact of a study: its queries, its neurons, its scores, and what changing them did."""
+"""One fact of a study: its queries, its neurons, its scores, and what changing the neurons did."""
 
 from __future__ import annotations
 
@@ -16,15 +16,30 @@ from qloc.arrays import Ints
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
 
-SCORES: Final = ("CS1", "CS2", "D", "kappa", "kappa_same_answer")
+SHOWN_SCORES: Final = ("CS1", "CS2", "D", "kappa", "kappa_same_answer")
+"""Scores of a fact that are shown, as :func:`consistency` names them."""
 
 _SHOWN: Final = ("own", "neighbor", "union", "other_fact", "matched")
-"""Sets of neurons whose suppression is told of."""
+"""Sets of neurons whose effects are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneQuery:
-    """A query, and its knowledge neurons N_i."""
+    """A query, and its knowledge neurons N_i.
+
+    Attributes
+    ----------
+    prompt, template : str
+        As it was asked, and by which template.
+    known : bool
+        Whether a right answer ranks first.
+    log_probability : float
+        log P(answer), nats.
+    rank : int
+        Of the answer, 1 is first.
+    neurons : int64 ndarray, shape (neuron,)
+        Neuron numbers, ascending.
+    """
 
     prompt: str
     template: str
@@ -40,12 +55,30 @@ class OneFact:
 
     Attributes
     ----------
-    scores : CS1, CS2, D and κ over its known queries; NaN with fewer than two non-empty sets.
-    k : known queries with a non-empty set.
-    count : neuron number → c_n, over those k queries; the most frequent first.
-    n_neurons : neurons of a layer, which a neuron's number counts by.
-    effects : operation → set → mean Δ log P over the fact's queries; empty where nothing was intervened on.
-    edited : set → (rank of o′ before, after an update) for the edited query; empty where nothing was edited.
+    id, subject, relation, object : str
+        As in /facts.
+    leaks : bool
+        Whether the answer is contained in the subject.
+    attributes : mapping of str to object
+        The fact's further columns, where they are not empty.
+    rule : str
+        Method and rule of the neuron sets, in words.
+    queries : tuple of OneQuery
+        In the order of the store.
+    scores : mapping of str to float
+        CS1, CS2, D and κ over its known queries; NaN with fewer than two non-empty sets.
+    k : int
+        Known queries with a non-empty set.
+    count : mapping of int to int
+        Neuron number → c_n, over those k queries; the most frequent first.
+    n_neurons : int
+        Neurons of a layer, by which neurons are numbered.
+    effects : mapping of str to mapping of str to float
+        Operation → set → mean Δ log P over the fact's queries; empty where nothing was intervened on.
+    new_object : str
+        o′ of its edits; empty where nothing was edited.
+    edited : mapping of str to (int, int)
+        Set → rank of o′ before and after an update, for the edited query; empty where nothing was edited.
     """
 
     id: str
@@ -71,11 +104,24 @@ class OneFact:
 
 
 def find(study: Study, text: str) -> Ints:
-    """The facts whose id or subject is ``text``, or else those that have it in one of them; case folded.
+    """Find facts by id or subject, ignoring case.
+
+    Parameters
+    ----------
+    study : Study
+        What is searched.
+    text : str
+        An id or a subject, or a part of one.
+
+    Returns
+    -------
+    int64 ndarray
+        Rows of /facts: those whose id or subject is ``text``, or else those that have it in one of them.
 
     Raises
     ------
-    InputError : none; the nearest subjects are named.
+    InputError
+        There is none; the message names the nearest subjects.
 
     Examples
     --------
@@ -90,8 +136,8 @@ def find(study: Study, text: str) -> Ints:
     )
     wanted = text.casefold()
     for names in (ids, subjects):
-        if len(found := np.flatnonzero(names == wanted)):
-            return found
+        if len(rows := np.flatnonzero(names == wanted)):
+            return rows
     within = [row for row in range(len(ids)) if wanted in ids[row] or wanted in subjects[row]]
     if wanted and within:
         return np.array(within, dtype=np.int64)
@@ -107,12 +153,23 @@ def find(study: Study, text: str) -> Ints:
 def one_facts(
     study: Study, rows: Ints, *, method: str = "ig", threshold: float | None = None
 ) -> Iterator[OneFact]:
-    """Everything of some facts of a study.
+    """Collect everything of some facts of a study.
 
     Parameters
     ----------
-    rows : int64, of ``/facts``.
-    method, threshold : of the neuron sets.
+    study : Study
+        What the facts are of.
+    rows : int64 ndarray
+        Rows of /facts.
+    method : str, default "ig"
+        Attribution method of the neuron sets.
+    threshold : float, optional
+        Of the neuron sets; the default of :meth:`Study.neurons` where it is not given.
+
+    Yields
+    ------
+    OneFact
+        In the order of the rows.
     """
     sets = study.neurons(method, threshold)
     scores = consistency(sets)
@@ -148,7 +205,7 @@ def _one(study: Study, sets: NeuronSets, scores: xr.Dataset, row: int) -> OneFac
             )
             for n in places
         ),
-        scores={name: float(scores[name].values[row]) for name in SCORES},
+        scores={name: float(scores[name].values[row]) for name in SHOWN_SCORES},
         k=len(counted),
         count={int(neurons[n]): int(count[n]) for n in order},
         n_neurons=sets.n_neurons,
@@ -163,19 +220,19 @@ def _effects(study: Study, places: list[int]) -> dict[str, dict[str, float]]:
         return {}
     here = study.interventions[["log_probability", "base_log_probability"]].isel(query=places).load()
     change = here["log_probability"] - here["base_log_probability"]
-    found: dict[str, dict[str, float]] = {}
+    effects: dict[str, dict[str, float]] = {}
     for operation in map(str, change["operation"].values):
         for name in _SHOWN:
             if name in change["neuron_set"].values:
                 values = change.sel(operation=operation, neuron_set=name).values
                 kept = values[~np.isnan(values)]
                 if len(kept):
-                    found.setdefault(operation, {})[name] = float(kept.mean())
-    return found
+                    effects.setdefault(operation, {})[name] = float(kept.mean())
+    return effects
 
 
 def _edited(study: Study, row: int) -> tuple[str, dict[str, tuple[int, int]]]:
-    """o′, and its rank before and after an update of each set, for the query that was edited."""
+    """Return o′, and its rank before and after an update of each set, for the query that was edited."""
     if "edits" not in study.datasets:
         return "", {}
     here = study.edits.isel(fact=row)

@@ -12,7 +12,7 @@ import xarray as xr
 from calibration_cells import NAN, Cell, Outcome, _draws, _of
 
 from qloc.analysis.editing.generalization import generalization_test
-from qloc.analysis.editing.hypotheses import budget_test, damage_test, matched_test
+from qloc.analysis.editing.hypotheses import MatchedEdit, budget_test, damage_test, matched_test
 from qloc.analysis.editing.outcomes import EditOutcomes, On
 from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.equivalence import mean_tost_p
@@ -130,8 +130,10 @@ def ceiling(
     outcomes, again = ArmOutcomes(found, found, rows(planted)), reprompts_of(planted, effects)
     if alone:
         x = outcomes.rows.mean(outcomes.contrast("suppress", OWN, NEIGHBOR))
-        text = {"name": "practice", "question": "?", "estimand": "gap"}
-        return _of(paired_test(x, outcomes.rows.clusters, **text, draws=_draws(seed)))
+        draws = _draws(seed)
+        return _of(
+            paired_test(x, outcomes.rows.clusters, name="practice", question="?", estimand="gap", draws=draws)
+        )
     return _of(ceiling_test(outcomes, again, "suppress", _draws(seed)))
 
 
@@ -179,7 +181,7 @@ def edits(test: str, more: float, given: Mapping[str, Any], planting: dict[str, 
     """H7a, H7b, H8a: the first set moves ``more`` log-odds than the second."""
     planted = plant(**{**SIZE, **planting})
     first, second = ("cas_top", "own_top") if test == "H8a" else ("own", "matched")
-    operation = "erase" if test == "H7a" else "update"
+    operation: MatchedEdit = "erase" if test == "H7a" else "update"
     effects = effects_of(seed, {first: EQUAL + more, second: EQUAL}, given)
     found = edited(planted, edits_of(planted, effects, (operation,), (first, second)))
     if test == "H8a":

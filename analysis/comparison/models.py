@@ -20,11 +20,11 @@ from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.multiplicity import correct
 from qloc.analysis.localization.consistency import filled, relation_codes
-from qloc.analysis.questions.consistency import CHEN
 from qloc.analysis.results import Question, StudyResult, Table, TestResult
 from qloc.analysis.wording import counted, number, percent
 from qloc.canonical_json import digest
 from qloc.plan import AnalysisPlan
+from qloc.references import cited
 
 ID: Final = "models"
 """Id of the question that compares models."""
@@ -141,7 +141,7 @@ class _Comparison(Measures):
                 "Holm over all pairs and measures. K_I(k₀) is at one static threshold of CS2: Otsu's, "
                 f"another in every model, compares nothing. {few_models(len(self.studies))}"
             ),
-            references=(CHEN,),
+            references=cited("chen2025", where="§2"),
         )
 
     def answer(self, tests: tuple[TestResult, ...]) -> str:

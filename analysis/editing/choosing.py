@@ -1,6 +1,7 @@
-"""What is edited: slots of every edit, the queries left out of choosing them, and what locality is tested on.
+"""Choice of what is edited: slots of every edit, queries held out of that choice, and probes of locality.
 
-Sets come from a fact's used queries alone; the held-out ones tell how far an edit carries (methods.md §7).
+Sets come from a fact's used queries alone; the held-out ones show how far an edit carries
+(docs/methods.md#edits).
 """
 
 from __future__ import annotations
@@ -15,23 +16,31 @@ import numpy as np
 from qloc.analysis.editing.cas import Cas, cas
 from qloc.analysis.inputs.attributions import MethodAttributions
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.choosing import OTHER, NeuronRows, certain_sets, drawn, other_fact, strata
+from qloc.analysis.interventions.choosing import NeuronRows, certain_sets, drawn, other_fact, strata
 from qloc.analysis.localization.refined import Refined, refined_neurons
 from qloc.arms import EditArms, matrix, row_of
 from qloc.arrays import Array
 from qloc.block import Unit
 from qloc.neurons import NeuronSets
 from qloc.phase_plan import EditPlan
-
-_EDITED, _HELD_OUT, _NEW, _PROBES, _BUDGET = 11, 12, 13, 14, 15
-"""What a draw's seed ends with, so that one draw does not tell of another."""
+from qloc.streams import Stream
 
 _NOTHING: Final = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditChooser:
-    """Chooses the edits of a study."""
+    """Chooses the edits of a study.
+
+    Attributes
+    ----------
+    study : Study
+        Whose signals the slots are chosen from.
+    part : EditPlan
+        Method, threshold, budgets, sets and probes.
+    seed : int, default 0
+        Of every draw.
+    """
 
     study: Study
     part: EditPlan
@@ -43,7 +52,8 @@ class EditChooser:
 
         Raises
         ------
-        FloorError : the threshold is below what the panels keep.
+        FloorError
+            The threshold is below what the panels keep.
         """
         return certain_sets(self.study, self._signals.method, self.part.threshold)
 
@@ -53,16 +63,16 @@ class EditChooser:
 
     @cached_property
     def edited(self) -> Array:
-        """The query of each fact that is edited, known if any is; -1 where there is none, and for pairs."""
-        queries, found = self.sets.queries, np.full(self.sets.n_facts, -1, dtype=np.int64)
+        """The query of each fact that is edited, known if any is: int64, (fact,); -1 where none is."""
+        queries, chosen = self.sets.queries, np.full(self.sets.n_facts, -1, dtype=np.int64)
         for fact, numbers in enumerate(self._queries):
             numbers = numbers[queries["kind"][numbers] == "fact"]
             known = numbers[queries["known"][numbers]]
-            found[fact] = drawn(known if len(known) else numbers, (self.seed, fact, _EDITED))
-        return self._within_budget(found)
+            chosen[fact] = drawn(known if len(known) else numbers, Stream.EDITED_QUERY, self.seed, fact)
+        return self._within_budget(chosen)
 
     def _within_budget(self, edited: Array) -> Array:
-        """At most ``max_facts`` of a relation, drawn, those that are known first."""
+        """Keep at most ``max_facts`` of a relation, drawn, those that are known first."""
         most = self.part.max_facts
         if most is None:
             return edited
@@ -70,7 +80,7 @@ class EditChooser:
         kept = np.full_like(edited, -1)
         for number, name in enumerate(np.unique(relation)):
             facts = np.flatnonzero((relation == name) & (edited >= 0))
-            facts = np.random.default_rng([self.seed, number, _BUDGET]).permutation(facts)
+            facts = Stream.EDITED_FACTS.generator(self.seed, number).permutation(facts)
             known = self.sets.queries["known"][edited[facts]]
             chosen = facts[np.argsort(~known, kind="stable")][:most]
             kept[chosen] = edited[chosen]
@@ -78,17 +88,17 @@ class EditChooser:
 
     @cached_property
     def used(self) -> Array:
-        """Which queries sets are chosen from: bool, (query,). Of a fact's others half are held out."""
+        """Which queries sets are chosen from: bool, (query,). Half of a fact's other queries are held out."""
         kept = np.ones(self.sets.n_queries, dtype=bool)
         for fact, numbers in enumerate(self._queries):
             others = numbers[numbers != self.edited[fact]]
-            rng = np.random.default_rng([self.seed, fact, _HELD_OUT])
+            rng = Stream.HELD_OUT_QUERIES.generator(self.seed, fact)
             kept[rng.permutation(others)[: len(others) // 2]] = False
         return kept
 
     @cached_property
     def _queries(self) -> list[Array]:
-        """Queries of each fact."""
+        """The queries of each fact."""
         fact = self.sets.queries["fact"]
         ends = np.searchsorted(fact, np.arange(self.sets.n_facts + 1))
         return [np.arange(a, b) for a, b in pairwise(ends)]
@@ -103,21 +113,32 @@ class EditChooser:
 
     @cached_property
     def _known(self) -> Array:
-        """Known queries of facts that do not leak, which locality is tested on."""
+        """The known queries of facts that do not leak, which locality is tested on."""
         queries = self.sets.queries
         return np.flatnonzero(queries["known"] & ~self.sets.facts["leaks"][queries["fact"]])
 
     def arms(self, unit: Unit) -> EditArms:
-        """The edits of a unit's facts."""
+        """Choose the edits of a unit's facts.
+
+        Parameters
+        ----------
+        unit : Unit
+            Facts of the store that are chosen for; the choice does not depend on the unit.
+
+        Returns
+        -------
+        EditArms
+            Sets by name, edited and held-out queries, new objects and probes.
+        """
         facts = range(unit.first_fact, unit.last_fact)
         chosen: dict[str, NeuronRows] = {name: [] for name in self.part.sets}
         other = np.full(len(facts), -1, dtype=np.int64)
         for place, fact in enumerate(facts):
             if self.edited[fact] >= 0:
                 other[place] = self._other_fact(fact)
-            found = self._sets_of(fact, int(other[place])) if self.edited[fact] >= 0 else {}
+            slots = self._sets_of(fact, int(other[place])) if self.edited[fact] >= 0 else {}
             for name, rows in chosen.items():
-                rows.append(found.get(name, _NOTHING))
+                rows.append(slots.get(name, _NOTHING))
         width = self.sets.n_layers * self.sets.n_neurons
         probes = [self._probes(fact) for fact in facts]
         return EditArms(
@@ -132,18 +153,18 @@ class EditChooser:
 
     def _held_out(self, unit: Unit) -> Array:
         most = max(map(len, self._queries))
-        found = np.full((unit.n_facts, most), -1, dtype=np.int8)
+        held_out = np.full((unit.n_facts, most), -1, dtype=np.int8)
         for place, fact in enumerate(range(unit.first_fact, unit.last_fact)):
             numbers = self._queries[fact]
-            found[place, : len(numbers)] = ~self.used[numbers]
-        return found
+            held_out[place, : len(numbers)] = ~self.used[numbers]
+        return held_out
 
     def _other_fact(self, fact: int) -> int:
         query = int(self.edited[fact])
-        return drawn(other_fact(self.sets, self._strata, query), (self.seed, query, OTHER))
+        return drawn(other_fact(self.sets, self._strata, query), Stream.OTHER_FACT, self.seed, query)
 
     def _sets_of(self, fact: int, other: int) -> dict[str, Array]:
-        """Slots of a fact's edits, by name."""
+        """Return the slots of a fact's edits, by name."""
         edited, numbers = int(self.edited[fact]), self._queries[fact]
         used = numbers[self.used[numbers]]
         _, values, panel = self._signals.rows(used)
@@ -166,23 +187,23 @@ class EditChooser:
             "other_fact": self.sets.of(other) if other >= 0 else _NOTHING,
         }
 
-    def _above_floor(self, found: Cas, fact: int) -> Cas:
-        """Only what the panel keeps exactly of a single query: the strongest b are then the strongest."""
+    def _above_floor(self, scores: Cas, fact: int) -> Cas:
+        """Keep only what the panel has exactly of a single query: its strongest b are then right."""
         if self._signals.floors is None:
-            return found
-        return _among(found, found.neuron[found.score >= self._signals.floors[fact]])
+            return scores
+        return _among(scores, scores.neuron[scores.score >= self._signals.floors[fact]])
 
     def _new_object(self, fact: int) -> str:
-        """Another answer of the relation that is not right for this fact; empty where there is none."""
+        """Draw another answer of the relation that is not right for this fact; empty where there is none."""
         facts = self.sets.facts
         same = np.asarray(facts["relation"]) == facts["relation"][fact]
         right = same & (np.asarray(facts["subject"]) == facts["subject"][fact])
         others = np.setdiff1d(np.asarray(facts["object"])[same], np.asarray(facts["object"])[right])
-        place = drawn(np.arange(len(others)), (self.seed, fact, _NEW))
+        place = drawn(np.arange(len(others)), Stream.NEW_OBJECT, self.seed, fact)
         return str(others[place]) if place >= 0 else ""
 
     def _probes(self, fact: int) -> tuple[list[int], list[str]]:
-        """Known queries of other subjects, kinds in turn: same or other answer × same or other relation."""
+        """Draw known queries of other subjects, in turn with the same or another answer and relation."""
         queries, facts, n = self.sets.queries, self.sets.facts, self.part.n_probes
         known = self._known
         of = queries["fact"][known]
@@ -190,7 +211,7 @@ class EditChooser:
         of = queries["fact"][known]
         answer = np.asarray(facts["object"])[of] == facts["object"][fact]
         relation = np.asarray(facts["relation"])[of] == facts["relation"][fact]
-        rng = np.random.default_rng([self.seed, fact, _PROBES])
+        rng = Stream.PROBES.generator(self.seed, fact)
         kinds = []
         for a, r in ((True, True), (False, True), (False, False), (True, False)):
             name = f"{'same' if a else 'other'}_answer_{'same' if r else 'other'}_relation"
@@ -203,6 +224,6 @@ class EditChooser:
         return [number for number, _ in chosen], [name for _, name in chosen]
 
 
-def _among(found: Cas, neurons: Array) -> Cas:
-    keep = np.isin(found.neuron, neurons)
-    return Cas(neuron=found.neuron[keep], score=found.score[keep], n_left_out=found.n_left_out)
+def _among(scores: Cas, neurons: Array) -> Cas:
+    keep = np.isin(scores.neuron, neurons)
+    return Cas(neuron=scores.neuron[keep], score=scores.score[keep])

@@ -1,4 +1,4 @@
-"""H10, its second half: whether the consistency of a fact's neurons predicts how far an edit carries."""
+"""H10d: whether the consistency of a fact's neurons predicts how far an edit carries to paraphrases."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ import numpy as np
 
 from qloc.analysis.editing.hypotheses import UPDATE, edits_of
 from qloc.analysis.editing.outcomes import EditOutcomes
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.paired import log_odds
 from qloc.analysis.inference.slope_test import slope_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
+from qloc.hypothesis_registry import REGISTRY
+from qloc.vocabulary import DEFAULT_THRESHOLD
 
 
 class UsedConsistency:
     """Consistency of each fact over the queries whose templates chose the edited sets.
 
+    It is computed when first asked for.
+
     Parameters
     ----------
-    known : over known queries only.
+    study : Study
+        With phase ``edits``.
+    known : bool, default True
+        Whether to count known queries only.
     """
 
     def __init__(self, study: Study, known: bool = True) -> None:
@@ -30,12 +37,12 @@ class UsedConsistency:
 
     @cached_property
     def _scores(self) -> tuple[Floats, Floats]:
-        study, found = self._study, self._study.edits
+        study, edits = self._study, self._study.edits
         sets = study.neurons(
-            method=str(found.attrs.get("method", study.methods[0])),
-            threshold=float(found.attrs.get("threshold", 0.2)),
+            method=str(edits.attrs.get("method", study.methods[0])),
+            threshold=float(edits.attrs.get("threshold", DEFAULT_THRESHOLD)),
         )
-        held = found["held_out"].values
+        held = edits["held_out"].values
         fact = sets.queries["fact"].astype(np.int64)
         place = np.arange(len(fact)) - study.column("facts", "first_query").astype(np.int64)[fact]
         scores = consistency(sets.select(held[fact, place] == 0), known=self._known)
@@ -56,33 +63,57 @@ def predicts_generalization(
     study: Study,
     *,
     known: bool = True,
-    n_bootstrap: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H10d: updates of facts with a higher κ carry further to paraphrases.
+    """Test whether updates of facts with a higher κ carry further to paraphrases (H10d).
 
     Estimate: slope, over facts within relations, of the log-odds that o′ gains at held-out paraphrases under
     an update of N_i, on κ over the templates that were used; log number of neurons edited, and log-odds of o
     and o′ there before, as covariates. One-sided; clustered by relation.
 
+    Parameters
+    ----------
+    study : Study
+        With phase ``edits``.
+    known : bool, default True
+        Whether to count known queries only.
+    draws : Draws
+        Number of resamples, confidence, α and seed.
+
     Returns
     -------
-    TestResult : "not identified" with fewer than three relations.
+    TestResult
+        "Not identified" with fewer than three relations.
 
     Raises
     ------
-    InputError : the store has no phase ``edits``, or not these edits.
+    InputError
+        The store has no phase ``edits``, or not these edits.
     """
-    draws = Draws(n_bootstrap=n_bootstrap, confidence=confidence, alpha=alpha, seed=seed)
     edited = edits_of(study, known, UPDATE, "own")
     kappa = UsedConsistency(study, known).kappa
     return generalization_test(edited, kappa, draws, store=study.fingerprint)
 
 
 def generalization_test(edited: EditOutcomes, kappa: Floats, draws: Draws, *, store: str = "") -> TestResult:
-    """The same of outcomes at hand."""
+    """Run H10d on outcomes that are already loaded.
+
+    Parameters
+    ----------
+    edited : EditOutcomes
+        With updates of the set ``own``.
+    kappa : float64 ndarray, shape (fact,)
+        κ over used templates.
+    draws : Draws
+        Number of resamples, confidence, α and seed.
+    store : str, default ""
+        Fingerprint of the store, for the result.
+
+    Returns
+    -------
+    TestResult
+        As of :func:`predicts_generalization`.
+    """
     n = edited.found["n_slots"].values[edited.sets.index("own")]
     before = {
         name: edited.mean(log_odds(edited.found[f"base_{variable}"].values), "held_out")
@@ -95,8 +126,8 @@ def generalization_test(edited: EditOutcomes, kappa: Floats, draws: Draws, *, st
         edited.moved(UPDATE, "own", "held_out"),
         {"κ": kappa, "log neurons edited": np.log1p(np.maximum(n, 0)), **before},
         edited.rows.clusters,
-        name="H10d",
-        question="Do updates of facts with a higher κ carry further to paraphrases?",
+        name=REGISTRY["H10d"].name,
+        question=REGISTRY["H10d"].question,
         estimand="slope on κ over used templates, within relations, of the log-odds that o′ gains at "
         "held-out paraphrases under an update of N_i",
         draws=draws,

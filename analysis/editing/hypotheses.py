@@ -1,14 +1,15 @@
-"""H7 and H8: edits of knowledge neurons against controls, and of CAS against N_i and N_u."""
+"""H7 and H8: edits of knowledge neurons against controls, and of CAS neurons against those of N_i and N_u."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
 
 from qloc.analysis.editing.outcomes import EditOutcomes, On
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, paired_p, paired_test
 from qloc.analysis.inference.slope_test import slope_test
@@ -16,14 +17,29 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
+from qloc.hypothesis_registry import hypothesis_of
+from qloc.rounding import number
 from qloc.streams import Stream
 
-Better = Literal["own_top", "union_top"]
+MatchedEdit = Literal["erase", "update"]
+MATCHED_EDITS: Final[tuple[MatchedEdit, ...]] = ("erase", "update")
+"""Edits of N_i that are compared with those of matched neurons: H7a, H7b."""
+
+EqualBudget = Literal["own_top", "union_top"]
+EQUAL_BUDGETS: Final[tuple[EqualBudget, ...]] = ("own_top", "union_top")
+"""Sets that CAS is compared with at an equal number of neurons: H8a, H8b."""
+
+EQUAL_DAMAGES: Final = ("own", "union", "cas_no_penalty")
+"""Sets that CAS is compared with at equal damage: H8c, H8d, H8e."""
+
 UPDATE: Final = "update"
 
-AT_EQUAL_DAMAGE: Final = {"own": "H8c", "union": "H8d", "cas_no_penalty": "H8e"}
-AT_EQUAL_BUDGET: Final[dict[Better, str]] = {"own_top": "H8a", "union_top": "H8b"}
-AGAINST_MATCHED: Final = {"erase": "H7a", "update": "H7b"}
+_STREAMS: Final[Mapping[str, Stream]] = {
+    "erase": Stream.ERASE_AGAINST_MATCHED,
+    "update": Stream.UPDATE_AGAINST_MATCHED,
+    "own_top": Stream.CAS_AGAINST_OWN_TOP,
+    "union_top": Stream.CAS_AGAINST_UNION_TOP,
+}
 _WORDS: Final = {
     "own": "those of N_i",
     "union": "those of N_u",
@@ -34,7 +50,29 @@ _WORDS: Final = {
 
 
 def edits_of(study: Study, known: bool, operation: str, *sets: str) -> EditOutcomes:
-    """The outcomes of edits, refused where one of these was not made."""
+    """Return the outcomes of edits of some sets.
+
+    Parameters
+    ----------
+    study : Study
+        With phase ``edits``.
+    known : bool
+        Whether to count known queries only.
+    operation : str
+        Label of the edit, such as ``update``.
+    *sets : str
+        Labels of the sets that must have been edited so.
+
+    Returns
+    -------
+    EditOutcomes
+        Of all edits of the store.
+
+    Raises
+    ------
+    InputError
+        The store has no phase ``edits``, or not these edits.
+    """
     edited = EditOutcomes.of(study, known)
     if not edited.has(operation, *sets):
         rule, have = f"sets {' and '.join(sets)} under {operation}", ", ".join(edited.sets)
@@ -45,94 +83,165 @@ def edits_of(study: Study, known: bool, operation: str, *sets: str) -> EditOutco
 def edit_against_matched(
     study: Study,
     *,
-    operation: Literal["erase", "update"] = "update",
+    operation: MatchedEdit = "update",
     known: bool = True,
     margin: float = LOG_ODDS_MARGIN,
-    n_permutations: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H7a, H7b: editing a query's knowledge neurons does more than editing as many matched neurons.
+    """Test whether editing knowledge neurons does more than editing as many matched neurons (H7a, H7b).
 
     Estimate: mean over facts, of the log-odds that o loses at the edited query under an erasure (H7a), or
     that o′ gains at held-out paraphrases under an update (H7b), of N_i less of the matched neurons.
     One-sided; signs of whole relations are flipped.
 
+    Parameters
+    ----------
+    study : Study
+        With phase ``edits``.
+    operation : {"update", "erase"}
+        ``erase`` is H7a, ``update`` H7b.
+    known : bool, default True
+        Whether to count known queries only.
+    margin : float, default 0.1
+        Difference in log-odds that counts as none; fix it before looking.
+    draws : Draws
+        Number of flips, confidence, α and seed.
+
     Returns
     -------
     TestResult
+        "Not identified" where no fact has both edits.
 
     Raises
     ------
-    InputError : the store has no phase ``edits``, or not these edits.
+    InputError
+        The store has no phase ``edits``, or not these edits.
     """
-    draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
     edited = edits_of(study, known, operation, "own", "matched")
     return matched_test(edited, operation, draws, margin=margin, store=study.fingerprint)
 
 
 def matched_test(
-    edited: EditOutcomes, operation: str, draws: Draws, *, margin: float = LOG_ODDS_MARGIN, store: str = ""
+    edited: EditOutcomes,
+    operation: MatchedEdit,
+    draws: Draws,
+    *,
+    margin: float = LOG_ODDS_MARGIN,
+    store: str = "",
 ) -> TestResult:
-    """The same of outcomes at hand."""
+    """Run H7a or H7b on outcomes that are already loaded.
+
+    Parameters
+    ----------
+    edited : EditOutcomes
+        With edits of the sets ``own`` and ``matched``.
+    operation : {"erase", "update"}
+        ``erase`` is H7a, ``update`` H7b.
+    draws : Draws
+        Number of flips, confidence, α and seed.
+    margin : float, default 0.1
+        Difference in log-odds that counts as none.
+    store : str, default ""
+        Fingerprint of the store, for the result.
+
+    Returns
+    -------
+    TestResult
+        As of :func:`edit_against_matched`.
+    """
+    hypothesis = hypothesis_of("edit_against_matched", operation=operation)
     on: On = "edited" if operation == "erase" else "held_out"
     where = "the edited query" if operation == "erase" else "held-out paraphrases"
     what = "that o loses" if operation == "erase" else "that o′ gains"
     return paired_test(
         edited.moved(operation, "own", on) - edited.moved(operation, "matched", on),
         edited.rows.clusters,
-        name=AGAINST_MATCHED[operation],
-        question=f"Does {'erasing' if operation == 'erase' else 'updating'} knowledge neurons do more than "
-        "the same to as many matched neurons?",
+        name=hypothesis.name,
+        question=hypothesis.question,
         estimand=f"log-odds {what} at {where} under {operation} of N_i, less under {operation} of matched "
         "neurons",
         draws=draws,
         margin=margin,
         n_queries=int(edited.on[on].sum()),
         store=store,
-        stream=Stream.ERASE_AGAINST_MATCHED if operation == "erase" else Stream.UPDATE_AGAINST_MATCHED,
+        stream=_STREAMS[operation],
     )
 
 
 def cas_at_equal_budget(
     study: Study,
     *,
-    against: Better = "own_top",
+    against: EqualBudget = "own_top",
     known: bool = True,
     margin: float = LOG_ODDS_MARGIN,
-    n_permutations: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H8a, H8b: updating the neurons of the highest CAS generalizes further than as many chosen otherwise.
+    """Test whether updates of the highest CAS generalize further than of as many other neurons (H8a, H8b).
 
     Estimate: mean over facts of the log-odds that o′ gains at held-out paraphrases, of the b neurons of the
     highest CAS less of b of N_i (H8a) or N_u (H8b). One-sided; signs of whole relations are flipped.
 
+    Parameters
+    ----------
+    study : Study
+        With phase ``edits``.
+    against : {"own_top", "union_top"}
+        The b strongest of N_i (H8a), or of the union N_u of the used queries' sets (H8b).
+    known : bool, default True
+        Whether to count known queries only.
+    margin : float, default 0.1
+        Difference in log-odds that counts as none; fix it before looking.
+    draws : Draws
+        Number of flips, confidence, α and seed.
+
     Returns
     -------
     TestResult
+        p is no less than that of CAS moving o′ up at all; "not identified" where no fact has both edits.
 
     Raises
     ------
-    InputError : the store has no phase ``edits``, or not these edits.
+    InputError
+        The store has no phase ``edits``, or not these edits.
 
     References
     ----------
     Chen et al. 2025 (arXiv 2405.14117), §4, who compare sets of other sizes, on the
     templates that chose them.
     """
-    draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
     edited = edits_of(study, known, UPDATE, "cas_top", against)
     return budget_test(edited, against, draws, margin=margin, store=study.fingerprint)
 
 
 def budget_test(
-    edited: EditOutcomes, against: Better, draws: Draws, *, margin: float = LOG_ODDS_MARGIN, store: str = ""
+    edited: EditOutcomes,
+    against: EqualBudget,
+    draws: Draws,
+    *,
+    margin: float = LOG_ODDS_MARGIN,
+    store: str = "",
 ) -> TestResult:
-    """The same of outcomes at hand."""
+    """Run H8a or H8b on outcomes that are already loaded.
+
+    Parameters
+    ----------
+    edited : EditOutcomes
+        With updates of ``cas_top`` and of the other set.
+    against : {"own_top", "union_top"}
+        As for :func:`cas_at_equal_budget`.
+    draws : Draws
+        Number of flips, confidence, α and seed.
+    margin : float, default 0.1
+        Difference in log-odds that counts as none.
+    store : str, default ""
+        Fingerprint of the store, for the result.
+
+    Returns
+    -------
+    TestResult
+        As of :func:`cas_at_equal_budget`.
+    """
+    hypothesis = hypothesis_of("cas_at_equal_budget", against=against)
     first, second = (edited.moved(UPDATE, name, "held_out") for name in ("cas_top", against))
     x = first - second
     alike = int(np.sum(x == 0))
@@ -140,8 +249,8 @@ def budget_test(
     test = paired_test(
         x,
         edited.rows.clusters,
-        name=AT_EQUAL_BUDGET[against],
-        question=f"Do updates of the neurons of the highest CAS generalize further than {_WORDS[against]}?",
+        name=hypothesis.name,
+        question=hypothesis.question,
         estimand="log-odds that o′ gains at held-out paraphrases by an update of the neurons of the highest "
         f"CAS, less by one of {_WORDS[against]}",
         draws=draws,
@@ -149,7 +258,7 @@ def budget_test(
         n_queries=int(edited.on["held_out"].sum()),
         checks=(*_gains(first, second), *checks),
         store=store,
-        stream=Stream.CAS_AGAINST_OWN_TOP if against == "own_top" else Stream.CAS_AGAINST_UNION_TOP,
+        stream=_STREAMS[against],
     )
     return _if_it_carries(test, first, edited, draws)
 
@@ -159,33 +268,60 @@ def cas_at_equal_damage(
     *,
     against: str = "own",
     known: bool = True,
-    n_bootstrap: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H8c–e: updates of CAS generalize further than of N_i, N_u or β2 = 0, where they do as much damage.
+    """Test whether updates of CAS generalize further than of other sets at equal damage (H8c, H8d, H8e).
 
     The difference in log-odds that o′ gains at held-out paraphrases is regressed, over facts, on the
     difference in Δ nats a token of held-out text; the intercept is the difference at equal damage. One-sided;
     clustered by relation.
 
+    Parameters
+    ----------
+    study : Study
+        With phase ``edits``.
+    against : {"own", "union", "cas_no_penalty"}
+        N_i (H8c), N_u (H8d), or the same score with β2 = 0 (H8e).
+    known : bool, default True
+        Whether to count known queries only.
+    draws : Draws
+        Number of resamples and flips, confidence, α and seed.
+
     Returns
     -------
-    TestResult : "not identified" with fewer than three relations, without a text, or where one of both
-        damages more in every fact.
+    TestResult
+        "Not identified" with fewer than three relations, without a text, or where one of both damages more
+        in every fact; p is no less than that of CAS moving o′ up at all.
 
     Raises
     ------
-    InputError : the store has no phase ``edits``, or not these edits.
+    InputError
+        The store has no phase ``edits``, or not these edits.
     """
-    draws = Draws(n_bootstrap=n_bootstrap, confidence=confidence, alpha=alpha, seed=seed)
     edited = edits_of(study, known, UPDATE, "cas", against)
     return damage_test(edited, against, draws, store=study.fingerprint)
 
 
 def damage_test(edited: EditOutcomes, against: str, draws: Draws, *, store: str = "") -> TestResult:
-    """The same of outcomes at hand."""
+    """Run H8c, H8d or H8e on outcomes that are already loaded.
+
+    Parameters
+    ----------
+    edited : EditOutcomes
+        With updates of ``cas`` and of the other set.
+    against : {"own", "union", "cas_no_penalty"}
+        As for :func:`cas_at_equal_damage`.
+    draws : Draws
+        Number of resamples and flips, confidence, α and seed.
+    store : str, default ""
+        Fingerprint of the store, for the result.
+
+    Returns
+    -------
+    TestResult
+        As of :func:`cas_at_equal_damage`.
+    """
+    hypothesis = hypothesis_of("cas_at_equal_damage", against=against)
     first, second = (edited.moved(UPDATE, name, "held_out") for name in ("cas", against))
     y = first - second
     more = edited.damage(UPDATE, "cas") - edited.damage(UPDATE, against)
@@ -193,15 +329,15 @@ def damage_test(edited: EditOutcomes, against: str, draws: Draws, *, store: str 
     outside = both.any() and not more[both].min() <= 0 <= more[both].max()
     checks = [*_gains(first, second)]
     if both.any():
-        checks.append(f"Mean difference in Δ nats a token: {more[both].mean():.3g}.")
+        checks.append(f"Mean difference in Δ nats a token: {number(float(more[both].mean()))}.")
     if outside:
         checks.append("One of them damages more in every fact: equal damage is not among the data.")
     test = slope_test(
         np.where(outside, np.nan, y),
         {"intercept": np.ones(len(y)), "difference in Δ nats": more},
         edited.rows.clusters,
-        name=AT_EQUAL_DAMAGE[against],
-        question=f"At equal damage, do updates of CAS neurons generalize further than of {_WORDS[against]}?",
+        name=hypothesis.name,
+        question=hypothesis.question,
         estimand="intercept, at equal Δ nats a token, of the difference in log-odds that o′ gains at "
         f"held-out paraphrases by updates of CAS neurons and of {_WORDS[against]}",
         draws=draws,
@@ -221,15 +357,18 @@ def damage_test(edited: EditOutcomes, against: str, draws: Draws, *, store: str 
 
 
 def _gains(first: Floats, second: Floats) -> tuple[str, ...]:
-    """What each of two edits moves by itself: a difference alone does not say that either carries."""
+    """Say what each of two edits moves by itself: a difference alone does not say that either carries."""
     both = ~np.isnan(first) & ~np.isnan(second)
     if not both.any():
         return ()
-    return (f"Log-odds that o′ gains, mean: {first[both].mean():.3g} and {second[both].mean():.3g}.",)
+    return (
+        f"Log-odds that o′ gains, mean: {number(float(first[both].mean()))} and "
+        f"{number(float(second[both].mean()))}.",
+    )
 
 
 def _if_it_carries(test: TestResult, first: Floats, edited: EditOutcomes, draws: Draws) -> TestResult:
-    """The test with p no less than that of the first edit moving o′ at all, up.
+    """Return the test with p no less than that of the first edit moving o′ up at all.
 
     Two edits that both lower o′ differ, but neither generalizes: the claim is that both hold, and its p the
     larger of both (an intersection–union test; Berger 1982, Technometrics 24).
@@ -238,7 +377,7 @@ def _if_it_carries(test: TestResult, first: Floats, edited: EditOutcomes, draws:
     if test.p is None or not facts.any():
         return test
     clusters = edited.rows.relation[facts], edited.rows.answer[facts]
-    rng = np.random.default_rng([draws.seed, 99])
+    rng = Stream.CAS_AT_EQUAL_DAMAGE.generator(draws.seed)
     rises = paired_p(first[facts], clusters, n_permutations=draws.n_permutations, rng=rng, level=draws.alpha)
     p = max(test.p, rises[0])
     none = test.p_equivalence is not None and test.p_equivalence <= draws.alpha

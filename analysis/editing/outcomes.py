@@ -1,7 +1,8 @@
-"""What edits do, fact by fact: reliability, generalization, locality, damage (methods.md §7)."""
+"""What edits do, fact by fact: reliability, generalization, locality, damage (docs/methods.md#edits)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
@@ -13,17 +14,24 @@ from numpy.typing import NDArray
 from qloc.analysis.inference.paired import log_odds
 from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.neuron_effects import needed, read
+from qloc.analysis.interventions.neuron_effects import require_group, values_of
 from qloc.arrays import Floats
 from qloc.phase_plan import UPDATED_ONLY
 from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT
 
 On = Literal["edited", "held_out", "used"]
-ON: Final[tuple[On, ...]] = ("edited", "held_out", "used")
 """The edited query; queries whose templates did not choose the sets; other queries whose templates did."""
 
 CRITERIA: Final = ("argmax", "probability")
-SCORES: Final = {"reliability": "edited", "generalization": "held_out", "generalization_used": "used"}
+"""How success is told: by what ranks first, or by probabilities (:meth:`EditOutcomes.success`)."""
+
+QUERIES_OF_SCORE: Final[Mapping[str, On]] = {
+    "reliability": "edited",
+    "generalization": "held_out",
+    "generalization_used": "used",
+}
+"""Score → the queries that it is a mean over."""
+
 _DIMS: Final = (EDIT_OPERATION, EDIT_SET, FACT)
 
 
@@ -33,8 +41,14 @@ class EditOutcomes:
 
     Attributes
     ----------
-    found : group /edits.
-    on : which queries of a fact count as what: bool, (fact, query_of_fact).
+    found : xarray.Dataset
+        Group /edits.
+    rows : QueryRows
+        The queries that count, and the relation and answer of each fact.
+    on : dict of str to bool ndarray, shape (fact, query_of_fact)
+        Which queries of a fact are the edited one, held out, and used.
+    probes_left : bool ndarray, shape (fact,)
+        Whether the fact's edit counts, and with it its probes and its damage.
     """
 
     found: xr.Dataset
@@ -44,25 +58,34 @@ class EditOutcomes:
 
     @classmethod
     def of(cls, study: Study, known: bool = True) -> EditOutcomes:
-        """Of facts that do not leak.
+        """Return the outcomes of facts that do not leak.
 
         Parameters
         ----------
-        known : over known queries only; an edit of a query that is not known is then left out.
+        study : Study
+            With phase ``edits``.
+        known : bool, default True
+            Whether to count known queries only; an edit of a query that is not known is then left out.
+
+        Returns
+        -------
+        EditOutcomes
+            Read when first used.
 
         Raises
         ------
-        InputError : the store has no phase ``edits``.
+        InputError
+            The store has no phase ``edits``.
         """
-        needed(study, "edits")
-        found, rows = study.edits, rows_of(study, known)
-        told = found["edited_query"].values.astype(np.int64)
-        held = found["held_out"].values
+        require_group(study, "edits")
+        group, rows = study.edits, rows_of(study, known)
+        edited_query = group["edited_query"].values.astype(np.int64)
+        held = group["held_out"].values
         first = study.column("facts", "first_query").astype(np.int64)
         query = first[:, None] + np.arange(held.shape[1])
         there = held >= 0
         used = there & rows.used[np.where(there, query, 0)]
-        edited = used & (query == told[:, None])
+        edited = used & (query == edited_query[:, None])
         if known:
             used &= edited.any(axis=1)[:, None]
         on: dict[On, NDArray[np.bool_]] = {
@@ -70,7 +93,7 @@ class EditOutcomes:
             "held_out": used & (held == 1),
             "used": used & (held == 0) & ~edited,
         }
-        return cls(found, rows, on, edited.any(axis=1))
+        return cls(group, rows, on, edited.any(axis=1))
 
     @cached_property
     def operations(self) -> tuple[str, ...]:
@@ -83,29 +106,76 @@ class EditOutcomes:
         return tuple(str(name) for name in self.found[EDIT_SET].values)
 
     def has(self, operation: str, *sets: str) -> bool:
-        """Whether all these edits were made; some are updates and nothing else."""
+        """Return whether all these edits were made.
+
+        Parameters
+        ----------
+        operation : str
+            Label of the edit.
+        *sets : str
+            Labels of what is edited; ROME's and the in-context one are updates and nothing else.
+
+        Returns
+        -------
+        bool
+            False where the operation or one of the sets is missing.
+        """
         made = operation == "update" or not set(sets) & set(UPDATED_ONLY)
         return made and operation in self.operations and set(sets) <= set(self.sets)
 
     def moved(self, operation: str, name: str, on: On) -> Floats:
-        """Log-odds lost by o under an erasure, gained by o′ under an update; mean over a fact's queries.
+        """Return the log-odds that o loses under an erasure, or that o′ gains under an update.
 
-        float64, (fact,); NaN where the set is empty or there is no such query.
+        Parameters
+        ----------
+        operation, name : str
+            Labels of the edit and of what is edited.
+        on : {"edited", "held_out", "used"}
+            The queries of a fact that it is a mean over.
+
+        Returns
+        -------
+        float64 ndarray, shape (fact,)
+            NaN where the set is empty or there is no such query.
         """
         return self.mean(self._moved(operation, name), on)
 
     def damage(self, operation: str, name: str) -> Floats:
-        """Nats a token on held-out text, after less before: float64, (fact,)."""
+        """Return the damage: nats a token on held-out text, after less before.
+
+        Parameters
+        ----------
+        operation, name : str
+            Labels of the edit and of what is edited.
+
+        Returns
+        -------
+        float64 ndarray, shape (fact,)
+            NaN where the edit does not count.
+        """
         return np.where(self.probes_left, self.picked("text_nats", operation, name), np.nan)
 
     def mean(self, values: Floats, on: On) -> Floats:
-        """Mean of (fact, query_of_fact) values over the queries of one kind, where they are defined."""
+        """Return the mean over a fact's queries of one kind, where they are defined.
+
+        Parameters
+        ----------
+        values : float64 ndarray, shape (fact, query_of_fact)
+            NaN where there is none.
+        on : {"edited", "held_out", "used"}
+            The kind of queries.
+
+        Returns
+        -------
+        float64 ndarray, shape (fact,)
+            NaN where a fact has no such value.
+        """
         keep = self.on[on] & ~np.isnan(values)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.where(keep, values, 0.0).sum(axis=1) / keep.sum(axis=1))
 
     def success(self, operation: str, name: str, criterion: str) -> Floats:
-        """Whether, or how far, an edit does at each query what it should: (fact, query_of_fact), 0 to 1.
+        """Return whether, or how far, an edit does at each query what it should.
 
         ========  =======================================  ==========================================
         edit      ``argmax``                               ``probability``
@@ -114,41 +184,97 @@ class EditOutcomes:
         erase     o no longer ranks first                  share of P(o) that is gone, 0 at least
         ========  =======================================  ==========================================
 
-        NaN where the set is empty; for an erasure also where o was not answered.
+        Parameters
+        ----------
+        operation, name : str
+            Labels of the edit and of what is edited.
+        criterion : {"argmax", "probability"}
+            A column of the table.
+
+        Returns
+        -------
+        float64 ndarray, shape (fact, query_of_fact)
+            0 to 1; NaN where the set is empty, and for an erasure also where o was not answered.
         """
         if operation != "erase":
             rank, new = (self.picked(name_, operation, name) for name_ in ("new_rank", "new_log_probability"))
             old = self.picked("log_probability", operation, name)
             gone = np.isnan(new)
-            found = rank == 1 if criterion == "argmax" else new > old
-            return np.where(gone, np.nan, found.astype(np.float64))
+            done = rank == 1 if criterion == "argmax" else new > old
+            return np.where(gone, np.nan, done.astype(np.float64))
         after, rank = (self.picked(name_, operation, name) for name_ in ("log_probability", "rank"))
         answered = self._base("rank") == 1
         lost = np.clip(-np.expm1(after - self._base("log_probability")), 0.0, 1.0)
-        done = lost if criterion == "probability" else (rank > 1).astype(np.float64)
-        return np.where(np.isnan(after) | ~answered, np.nan, done)
+        share = lost if criterion == "probability" else (rank > 1).astype(np.float64)
+        return np.where(np.isnan(after) | ~answered, np.nan, share)
 
     def unchanged(self, operation: str, name: str) -> Floats:
-        """Locality: share of a fact's probes whose most likely token stays: float64, (fact,)."""
+        """Return the locality: share of a fact's probes whose most likely token stays.
+
+        Parameters
+        ----------
+        operation, name : str
+            Labels of the edit and of what is edited.
+
+        Returns
+        -------
+        float64 ndarray, shape (fact,)
+            NaN where the edit does not count, or has no probe.
+        """
         after = self.picked("probe_argmax", operation, name)
-        before = read(self.found, "base_probe_argmax")
+        before = values_of(self.found, "base_probe_argmax")
         there = (before >= 0) & ~np.isnan(self.picked("probe_kl", operation, name))
         return self._over_probes((after == before).astype(np.float64), there)
 
     def probe_kl(self, operation: str, name: str) -> Floats:
-        """KL(before ‖ after) of the next token at the probes, nats, mean: float64, (fact,)."""
+        """Return the mean KL(before ‖ after) of the next token at the probes, in nats.
+
+        Parameters
+        ----------
+        operation, name : str
+            Labels of the edit and of what is edited.
+
+        Returns
+        -------
+        float64 ndarray, shape (fact,)
+            NaN where the edit does not count, or has no probe.
+        """
         kl = self.picked("probe_kl", operation, name)
         return self._over_probes(kl, ~np.isnan(kl))
 
     def empty(self, name: str) -> int:
-        """Facts that are edited otherwise, but have no slot in this set: ROME's, where no subject is read."""
-        n = read(self.found, "n_slots")[self.sets.index(name)]
+        """Return how many facts whose edits count have no slot in one set.
+
+        Parameters
+        ----------
+        name : str
+            Label of what is edited. ROME has none where the prompt's subject is not found.
+
+        Returns
+        -------
+        int
+            0 for the in-context edit, which has no slots.
+        """
+        n = values_of(self.found, "n_slots")[self.sets.index(name)]
         return 0 if name == "in_context" else int(np.sum(self.probes_left & (n <= 0)))
 
     def picked(self, variable: str, operation: str, name: str) -> Floats:
-        """One variable of one edit, float64, (fact, …)."""
+        """Return one stored variable of one edit.
+
+        Parameters
+        ----------
+        variable : str
+            Such as ``new_rank``.
+        operation, name : str
+            Labels of the edit and of what is edited.
+
+        Returns
+        -------
+        float64 ndarray, shape (fact, …)
+            The variable's further dimensions follow.
+        """
         at = self.operations.index(operation), self.sets.index(name)
-        return np.asarray(read(self.found, variable)[at], dtype=np.float64)
+        return np.asarray(values_of(self.found, variable)[at], dtype=np.float64)
 
     def _moved(self, operation: str, name: str) -> Floats:
         which = "log_probability" if operation == "erase" else "new_log_probability"
@@ -162,7 +288,7 @@ class EditOutcomes:
 
     def _base(self, name: str) -> Floats:
         if name not in self._bases:
-            self._bases[name] = read(self.found, f"base_{name}").astype(np.float64)
+            self._bases[name] = values_of(self.found, f"base_{name}").astype(np.float64)
         return self._bases[name]
 
     @cached_property
@@ -171,20 +297,26 @@ class EditOutcomes:
 
 
 def edit_effects(study: Study, *, on: On = "held_out", known: bool = True) -> xr.DataArray:
-    """Log-odds moved as the edit should: lost by o under an erasure, gained by o′ under an update.
+    """Return the log-odds that edits move as they should: lost by o when erased, gained by o′ when updated.
 
     Parameters
     ----------
-    on : mean over the edited query, held-out paraphrases, or used ones.
-    known : over known queries only.
+    study : Study
+        With phase ``edits``.
+    on : {"held_out", "edited", "used"}
+        The queries of a fact that it is a mean over: held-out paraphrases, the edited query, or used ones.
+    known : bool, default True
+        Whether to count known queries only.
 
     Returns
     -------
-    DataArray : float64, (edit_operation, edit_set, fact)
+    xarray.DataArray
+        float64, (edit_operation, edit_set, fact).
 
     Raises
     ------
-    InputError : the store has no phase ``edits``.
+    InputError
+        The store has no phase ``edits``.
     """
     edited = EditOutcomes.of(study, known)
     values = [[edited.moved(op, name, on) for name in edited.sets] for op in edited.operations]
@@ -192,37 +324,45 @@ def edit_effects(study: Study, *, on: On = "held_out", known: bool = True) -> xr
 
 
 def edit_scores(study: Study, *, known: bool = True) -> xr.Dataset:
-    """How well every edit of every fact did.
+    """Return how well every edit of every fact did.
+
+    Parameters
+    ----------
+    study : Study
+        With phase ``edits``.
+    known : bool, default True
+        Whether to count known queries only.
 
     Returns
     -------
-    Dataset : ``reliability`` (the edited query), ``generalization`` (held-out paraphrases),
+    xarray.Dataset
+        ``reliability`` (the edited query), ``generalization`` (held-out paraphrases) and
         ``generalization_used`` (used ones): float64, (criterion, edit_operation, edit_set, fact), 0 to 1
         (:meth:`EditOutcomes.success`). ``locality`` (share of probes whose most likely token stays),
-        ``probe_kl``,
-        ``nats`` (Δ a token on held-out text), ``perplexity`` (Δ of it): (edit_operation, edit_set, fact).
-        NaN where the set is empty, and for what does not count.
+        ``probe_kl``, ``nats`` (Δ a token on held-out text) and ``perplexity`` (Δ of it): float64,
+        (edit_operation, edit_set, fact). NaN where the set is empty, and for edits that do not count.
 
     Raises
     ------
-    InputError : the store has no phase ``edits``.
+    InputError
+        The store has no phase ``edits``.
     """
     edited = EditOutcomes.of(study, known)
     arms = [[(operation, name) for name in edited.sets] for operation in edited.operations]
-    found: dict[str, tuple[tuple[str, ...], Floats]] = {}
-    for score, on in SCORES.items():
+    scores: dict[str, tuple[tuple[str, ...], Floats]] = {}
+    for score, on in QUERIES_OF_SCORE.items():
         values = [
-            [[edited.mean(edited.success(*arm, criterion), on) for arm in row] for row in arms]  # type: ignore[arg-type]
+            [[edited.mean(edited.success(*arm, criterion), on) for arm in row] for row in arms]
             for criterion in CRITERIA
         ]
-        found[score] = (("criterion", *_DIMS), np.array(values))
-    found["locality"] = (_DIMS, np.array([[edited.unchanged(*arm) for arm in row] for row in arms]))
-    found["probe_kl"] = (_DIMS, np.array([[edited.probe_kl(*arm) for arm in row] for row in arms]))
+        scores[score] = (("criterion", *_DIMS), np.array(values))
+    scores["locality"] = (_DIMS, np.array([[edited.unchanged(*arm) for arm in row] for row in arms]))
+    scores["probe_kl"] = (_DIMS, np.array([[edited.probe_kl(*arm) for arm in row] for row in arms]))
     nats = np.array([[edited.damage(*arm) for arm in row] for row in arms])
-    found["nats"] = (_DIMS, nats)
+    scores["nats"] = (_DIMS, nats)
     base = np.exp(edited.found["base_text_nats"].values.astype(np.float64))
-    found["perplexity"] = (_DIMS, base * np.expm1(nats))
-    return xr.Dataset(found, coords={"criterion": list(CRITERIA), **_labels(edited)})
+    scores["perplexity"] = (_DIMS, base * np.expm1(nats))
+    return xr.Dataset(scores, coords={"criterion": list(CRITERIA), **_labels(edited)})
 
 
 def _labels(edited: EditOutcomes) -> dict[str, list[str]]:
@@ -230,7 +370,17 @@ def _labels(edited: EditOutcomes) -> dict[str, list[str]]:
 
 
 def harmonic(values: list[float]) -> float:
-    """Harmonic mean of shares; 0 where one is 0, NaN where one is.
+    """Return the harmonic mean of shares.
+
+    Parameters
+    ----------
+    values : list of float
+        Each within [0, 1], or NaN.
+
+    Returns
+    -------
+    float
+        0 where one of them is 0; NaN where one is NaN.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""What is intervened on: the neuron sets of every arm, chosen from the stored signals unit by unit.
+"""Choice of what is intervened on: the neuron sets of every arm, from the stored signals, unit by unit.
 
-Sets are chosen here, offline, and go back to extraction once (methods.md §4 and §6); the control matched in
-strength needs whole layers and is drawn there.
+Sets are chosen here, offline, and go back to extraction once (docs/methods.md#interventions); only the
+control that is matched in strength needs whole layers, and is drawn during extraction.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
 
 import numpy as np
 from scipy import sparse
@@ -22,25 +21,10 @@ from qloc.arrays import Array
 from qloc.block import Unit
 from qloc.neurons import NeuronSets, top_rows
 from qloc.phase_plan import InterventionPlan
-
-SETS: Final = (
-    "own",
-    "neighbor",
-    "own_minus_neighbor",
-    "neighbor_minus_own",
-    "intersection",
-    "union",
-    "refined",
-    "top",
-    "other_fact",
-)
-"""The sets that are chosen here, in the order of the store; users' own and extraction's follow."""
-
-_NEIGHBOR, OTHER, _AGAIN = 1, 2, 3
-"""What a draw's seed ends with, so that one draw does not tell of the other."""
+from qloc.streams import Stream
 
 NeuronRows = list[Array]
-"""A set a query: ascending neuron numbers."""
+"""One set for each query: ascending neuron numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +33,22 @@ class Chooser:
 
     Attributes
     ----------
-    threshold : of the sets N_i; top : budget of the set ``top``; share : with which refining begins.
-    reprompted : queries of a fact that are asked again, at most.
-    own_sets : users' sets: name → fact id → neurons; the empty id stands for every fact.
+    study : Study
+        Whose signals the sets are chosen from.
+    method : str
+        Attribution method of all sets.
+    threshold : float, default 0.2
+        Of the sets N_i.
+    top : int, default 20
+        Budget of the set ``top``.
+    share : float, default 0.7
+        Share of a fact's queries that refining begins with.
+    reprompted : int, default 0
+        How many queries of a fact are asked again, at most.
+    own_sets : mapping of str to mapping of str to int64 ndarray
+        Users' sets: name → fact id → neurons; the empty id stands for every fact.
+    seed : int, default 0
+        Of every draw.
     """
 
     study: Study
@@ -69,7 +66,8 @@ class Chooser:
 
         Raises
         ------
-        FloorError : the threshold is below what the panels keep.
+        FloorError
+            The threshold is below what the panels keep.
         """
         return certain_sets(self.study, self.method, self.threshold)
 
@@ -90,11 +88,23 @@ class Chooser:
     def of(
         cls, study: Study, part: InterventionPlan, *, seed: int, own: Mapping[str, Mapping[str, Array]]
     ) -> Chooser:
-        """The chooser of a plan's part.
+        """Return the chooser of a plan's part.
 
         Parameters
         ----------
-        own : users' sets, as :func:`qloc.neuron_set_files.read_own_sets` gives them.
+        study : Study
+            Whose signals the sets are chosen from.
+        part : InterventionPlan
+            Method, threshold and budgets.
+        seed : int
+            Of every draw.
+        own : mapping of str to mapping of str to int64 ndarray
+            Users' sets, as :func:`qloc.neuron_set_files.read_own_sets` gives them.
+
+        Returns
+        -------
+        Chooser
+            By the plan's method, or the study's first where the plan names none.
         """
         return cls(
             study=study,
@@ -108,7 +118,18 @@ class Chooser:
         )
 
     def arms(self, unit: Unit) -> Arms:
-        """The sets of a unit's queries, their neighbors, facts that lend theirs, and what to ask again."""
+        """Choose the sets of a unit's queries, their neighbors, the other facts, and what to ask again.
+
+        Parameters
+        ----------
+        unit : Unit
+            Facts and queries of the store that are chosen for; the choice does not depend on the unit.
+
+        Returns
+        -------
+        Arms
+            Sets by name, in the order of the store.
+        """
         numbers = np.arange(unit.first_query, unit.last_query)
         own = [self.sets.of(query) for query in range(unit.first_query, unit.last_query)]
         neighbor = np.array([self._neighbor(query) for query in numbers.tolist()], dtype=np.int64)
@@ -120,14 +141,14 @@ class Chooser:
         stored = _Stored(values=values, panel=panel)
         row = np.where(neighbor < 0, -1, neighbor - unit.first_query)
         only_own, only_near = self._differences(stored, row, own, near)
-        every, some = self._shared(fact, own)
+        shared, union = self._shared(fact, own)
         chosen: dict[str, NeuronRows] = {
             "own": own,
             "neighbor": near,
             "own_minus_neighbor": only_own,
             "neighbor_minus_own": only_near,
-            "intersection": every,
-            "union": some,
+            "intersection": shared,
+            "union": union,
             "refined": [row_of(self.refined.member, number) for number in fact],
             "top": self._strongest(numbers, stored),
             "other_fact": [self.sets.of(query) if query >= 0 else nothing for query in other],
@@ -145,7 +166,7 @@ class Chooser:
         )
 
     def _again(self, unit: Unit, own: NeuronRows, stored: _Stored, width: int) -> sparse.csr_array:
-        """The attributions to N_i of the queries that are asked again; other rows empty."""
+        """Return the attributions to N_i of the queries that are asked again; other rows are empty."""
         chosen = np.concatenate(
             [np.zeros(0, np.int64), *map(self._asked_again, range(unit.first_fact, unit.last_fact))]
         )
@@ -158,26 +179,26 @@ class Chooser:
         return sparse.csr_array((np.concatenate(strength), member.indices, member.indptr), shape=member.shape)
 
     def _asked_again(self, fact: int) -> Array:
-        """Known queries of a fact with a set and a neighbor, as many as are asked again, drawn; ascending."""
+        """Draw a fact's queries to be asked again, of those known with a set and a neighbor; ascending."""
         queries = self.sets.queries
         here = np.arange(*np.searchsorted(queries["fact"], [fact, fact + 1]))
         here = here[self._sizes[here] > 0]
         usable = here[queries["known"][here] & (queries["kind"][here] == "fact")]
         none = len(here) < 2 or self.sets.facts["leaks"][fact]
-        rng = np.random.default_rng((self.seed, fact, _AGAIN))
+        rng = Stream.ASKED_AGAIN.generator(self.seed, fact)
         few: Array = np.sort(rng.permutation(usable)[: 0 if none else self.reprompted])
         return few
 
     def _neighbor(self, query: int) -> int:
-        """Another query of the same fact with a set of its own, drawn by the query's number."""
+        """Draw another query of the same fact with a set of its own."""
         fact = self.sets.queries["fact"]
         first, last = np.searchsorted(fact, [fact[query], fact[query] + 1])
         others = np.arange(first, last)
         others = others[(others != query) & (self._sizes[first:last] > 0)]
-        return drawn(others, (self.seed, query, _NEIGHBOR))
+        return drawn(others, Stream.NEIGHBOR, self.seed, query)
 
     def _other_fact(self, query: int) -> int:
-        return drawn(other_fact(self.sets, self._strata, query), (self.seed, query, OTHER))
+        return drawn(other_fact(self.sets, self._strata, query), Stream.OTHER_FACT, self.seed, query)
 
     @cached_property
     def _sizes(self) -> Array:
@@ -186,11 +207,9 @@ class Chooser:
     def _differences(
         self, stored: _Stored, neighbor: Array, own: NeuronRows, near: NeuronRows
     ) -> tuple[NeuronRows, NeuronRows]:
-        """N_i without N_j and N_j without N_i at equal count and layers.
+        """Return N_i without N_j and N_j without N_i at equal count and layers.
 
-        Parameters
-        ----------
-        neighbor : rows of ``stored``; -1 where there is none.
+        ``neighbor`` are rows of ``stored``; -1 where there is none.
         """
         nothing = np.zeros(0, dtype=np.int64)
         first, second = [], []
@@ -204,17 +223,17 @@ class Chooser:
         return first, second
 
     def _shared(self, fact: Array, own: NeuronRows) -> tuple[NeuronRows, NeuronRows]:
-        """Intersection and union of the non-empty sets of each query's fact."""
-        every: dict[int, Array] = {}
-        some: dict[int, Array] = {}
+        """Return intersection and union of the non-empty sets of each query's fact."""
+        shared: dict[int, Array] = {}
+        union: dict[int, Array] = {}
         for number in np.unique(fact):
             filled = [own[query] for query in np.flatnonzero(fact == number) if len(own[query])]
             neuron, count = np.unique(np.concatenate([np.zeros(0, np.int64), *filled]), return_counts=True)
-            some[int(number)], every[int(number)] = neuron, neuron[count == len(filled)]
-        return [every[int(number)] for number in fact], [some[int(number)] for number in fact]
+            union[int(number)], shared[int(number)] = neuron, neuron[count == len(filled)]
+        return [shared[int(number)] for number in fact], [union[int(number)] for number in fact]
 
     def _strongest(self, numbers: Array, stored: _Stored) -> NeuronRows:
-        """The ``top`` strongest of those that the panels keep exactly: fewer where they keep fewer."""
+        """Return the ``top`` strongest of those that the panels keep exactly: fewer where they keep fewer."""
         chosen = top_rows(stored.values, stored.panel, self.top)
         if self._signals.floors is not None:
             floor = self._signals.floors[self._signals.fact[numbers]] * self._signals.maximum[numbers]
@@ -230,7 +249,7 @@ class _Stored:
     panel: Array
 
     def strength(self, query: int, neurons: Array) -> Array:
-        """Attributions of one query's answer to these neurons; float64, (neuron,)."""
+        """Return the attributions of one query's answer to these neurons: float64, (neuron,)."""
         panel = self.panel[query]
         order = np.argsort(panel, kind="stable")
         at = order[np.searchsorted(panel[order], neurons)]
@@ -238,11 +257,28 @@ class _Stored:
 
 
 def certain_sets(study: Study, method: str, threshold: float) -> NeuronSets:
-    """N_i of every query; empty, and never approximate, where a fact's panel overflowed above the threshold.
+    """Return N_i of every query, empty where a fact's panel overflowed above the threshold.
+
+    No set is approximate.
+
+    Parameters
+    ----------
+    study : Study
+        Dense, or of panels.
+    method : str
+        Attribution method.
+    threshold : float
+        Of the sets.
+
+    Returns
+    -------
+    NeuronSets
+        Of all queries.
 
     Raises
     ------
-    FloorError : every panel keeps less than what is asked for.
+    FloorError
+        Every panel keeps less than the threshold asks for.
     """
     signals = study.signals_of(method)
     floors = signals.floors if signals.floors is not None else np.zeros(1)
@@ -258,17 +294,43 @@ def certain_sets(study: Study, method: str, threshold: float) -> NeuronSets:
 
 
 def strata(sets: NeuronSets) -> dict[tuple[str, str], Array]:
-    """Queries with a set, by relation and template."""
+    """Return the queries with a set, by relation and template.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Of all queries.
+
+    Returns
+    -------
+    dict of (str, str) to int64 ndarray
+        Relation and template → query numbers, ascending.
+    """
     names = zip(sets.queries["relation"].tolist(), sets.queries["template"].tolist(), strict=True)
-    found: dict[tuple[str, str], list[int]] = {}
+    members: dict[tuple[str, str], list[int]] = {}
     for number, (key, size) in enumerate(zip(names, sets.sizes().tolist(), strict=True)):
         if size:
-            found.setdefault(key, []).append(number)
-    return {key: np.array(numbers) for key, numbers in found.items()}
+            members.setdefault(key, []).append(number)
+    return {key: np.array(numbers) for key, numbers in members.items()}
 
 
 def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int) -> Array:
-    """Queries of other facts with the query's template and another answer; known ones, if any is known."""
+    """Return queries of other facts with the query's template and another answer.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Of all queries.
+    of : mapping of (str, str) to int64 ndarray
+        As :func:`strata` gives it.
+    query : int
+        The query whose fact is left out.
+
+    Returns
+    -------
+    int64 ndarray
+        Query numbers: known ones alone, if any is known.
+    """
     queries = sets.queries
     same = of.get((queries["relation"][query], queries["template"][query]), np.zeros(0, dtype=np.int64))
     same = same[
@@ -276,10 +338,27 @@ def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int
         & (queries["answer"][same] != queries["answer"][query])
     ]
     known = same[queries["known"][same]]
-    found: Array = known if len(known) else same
-    return found
+    candidates: Array = known if len(known) else same
+    return candidates
 
 
-def drawn(among: Array, seed: tuple[int, ...]) -> int:
-    """One of them; -1 where there is none."""
-    return int(np.random.default_rng(seed).choice(among)) if len(among) else -1
+def drawn(among: Array, stream: Stream, seed: int, item: int) -> int:
+    """Draw one of some numbers, for one query or fact.
+
+    Parameters
+    ----------
+    among : int64 ndarray
+        What is drawn from.
+    stream : Stream
+        Of the kind of draw.
+    seed : int
+        Of the plan.
+    item : int
+        The query or fact: no other bears on its draw.
+
+    Returns
+    -------
+    int
+        -1 where there is none to draw.
+    """
+    return int(stream.generator(seed, item).choice(among)) if len(among) else -1

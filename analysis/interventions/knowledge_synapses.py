@@ -1,11 +1,12 @@
-"""What changing attention does: knowledge synapses against controls of equal removed mass (H6).
+"""What changing attention does: knowledge synapses against controls of equal removed mass (H6a, H6b).
 
-A knowledge synapse is a column of attention (layer, head, token) that takes more than its share; whether
-it "selects" knowledge neurons is asked of columns that are not chosen, with as much attention in them.
+A knowledge synapse is a column of attention (layer, head, token) that takes more than its share. Whether it
+"selects" knowledge neurons can only be seen beside columns that were not chosen but hold as much attention.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -13,21 +14,25 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, paired_test
 from qloc.analysis.inputs.query_rows import rows_of
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.neuron_effects import ArmOutcomes, Measure, needed, per_fact
+from qloc.analysis.interventions.neuron_effects import ArmOutcomes, Measure, per_fact, require_group
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
+from qloc.hypothesis_registry import hypothesis_of
 from qloc.streams import Stream
 from qloc.vocabulary import SYNAPSE_OPERATION, SYNAPSE_SET
 
-Outcome = Literal["activation", "answer"]
+SynapseOutcome = Literal["activation", "answer"]
+SYNAPSE_OUTCOMES: Final[tuple[SynapseOutcome, ...]] = ("activation", "answer")
+"""What changing attention is told by: activation of the knowledge neurons (H6a), the answer (H6b)."""
+
 KNOWLEDGE: Final = "knowledge"
-CONTROLS: Final = ("random_columns", "other_heads", "other_fact")
-"""Controls of `knowledge`; the first is what H6a and H6b compare with."""
+COLUMN_CONTROLS: Final = ("random_columns", "other_heads", "other_fact")
+"""Controls of ``knowledge``; the first is what H6a and H6b compare with."""
 
 EQUAL_MASS: Final = 0.1
 """Relative difference in removed mass that counts as equal."""
@@ -35,39 +40,91 @@ EQUAL_MASS: Final = 0.1
 ACTIVATION_MARGIN: Final = 0.01
 """Difference in relative activation that counts as none."""
 
-NAMES: Final[dict[Outcome, str]] = {"activation": "H6a", "answer": "H6b"}
+_STREAMS: Final[Mapping[SynapseOutcome, Stream]] = {
+    "activation": Stream.SYNAPSES_ACTIVATION,
+    "answer": Stream.SYNAPSES_ANSWER,
+}
 
 
 @dataclass(frozen=True)
 class AttentionOutcomes(ArmOutcomes):
-    """The outcomes of attention changed, query by query."""
+    """The outcomes of changed attention, query by query; fields as of :class:`ArmOutcomes`."""
 
     @classmethod
     def of(cls, study: Study, known: bool = True) -> AttentionOutcomes:
-        """Of attention (/synapses); what nothing changed gives is in /interventions.
+        """Return the outcomes of changed attention (/synapses).
+
+        The outcomes with nothing changed are in /interventions.
+
+        Parameters
+        ----------
+        study : Study
+            With group /synapses.
+        known : bool, default True
+            Whether to count known queries only.
+
+        Returns
+        -------
+        AttentionOutcomes
+            Read when first used.
 
         Raises
         ------
-        InputError : the store has no such group.
+        InputError
+            The store has no such group.
         """
-        needed(study, "synapses")
+        require_group(study, "synapses")
         rows = rows_of(study, known)
         return cls(study.synapses, study.interventions, rows, SYNAPSE_OPERATION, SYNAPSE_SET)
 
     def activation(self, operation: str, arm: str) -> Floats:
-        """Σ(a′ − a)·sign(a)/Σ|a| over N_i less the same over matched neurons: float64, (query,)."""
-        return self._of(operation, arm, "activation_effect") - self._of(operation, arm, "matched_effect")
+        """Return Σ(a′ − a)·sign(a)/Σ|a| over N_i, less the same over matched neurons.
+
+        Parameters
+        ----------
+        operation, arm : str
+            Labels of an arm that was run.
+
+        Returns
+        -------
+        float64 ndarray, shape (query,)
+            Relative change of the activation of the knowledge neurons; NaN where the arm was empty.
+        """
+        return self.outcome(operation, arm, "activation_effect") - self.outcome(
+            operation, arm, "matched_effect"
+        )
 
     def equal_mass(self, control: str) -> NDArray[np.bool_]:
-        """Whether a control removes as much attention as the knowledge synapses: bool, (query,)."""
+        """Return whether a control removes as much attention as the knowledge synapses.
+
+        Parameters
+        ----------
+        control : str
+            Label of a set of synapses.
+
+        Returns
+        -------
+        bool ndarray, shape (query,)
+            True where both masses are equal within :data:`EQUAL_MASS`, and not 0.
+        """
         mass = [self.per_arm("removed_mass", arm) for arm in (KNOWLEDGE, control)]
         with np.errstate(invalid="ignore"):
             return np.asarray((mass[0] > 0) & (np.abs(mass[1] - mass[0]) <= EQUAL_MASS * mass[0]))
 
-    def against(self, operation: str, control: str, outcome: Outcome) -> Floats:
-        """Knowledge synapses less a control, as lost (gained under an enhancement): float64, (query,).
+    def against(self, operation: str, control: str, outcome: SynapseOutcome) -> Floats:
+        """Return what knowledge synapses take away (bring, under an enhancement) less what a control does.
 
-        NaN where the removed mass is not equal, or an arm is empty.
+        Parameters
+        ----------
+        operation, control : str
+            Labels of an arm that was run.
+        outcome : {"activation", "answer"}
+            Relative activation of N_i, or log-odds of the answer.
+
+        Returns
+        -------
+        float64 ndarray, shape (query,)
+            NaN where the removed mass is not equal, or an arm is empty.
         """
         if outcome == "answer":
             x = self.contrast(operation, KNOWLEDGE, control)
@@ -80,65 +137,81 @@ class AttentionOutcomes(ArmOutcomes):
 def synapse_effects(
     study: Study, *, outcome: Measure | Literal["activation"] = "log_odds", known: bool = True
 ) -> xr.DataArray:
-    """Mean change over each fact's queries, under every operation on attention and set of synapses.
+    """Return the mean change over each fact's queries, for every operation on attention and set of synapses.
 
     Parameters
     ----------
-    outcome : ``activation``: relative change of the activation of N_i less that of matched neurons; else of
-        the answer, as for :func:`qloc.analysis.interventions.neuron_effects.intervention_effects`.
+    study : Study
+        With group /synapses.
+    outcome : {"log_odds", "logit", "margin", "probability", "activation"}
+        ``activation``: relative change of the activation of N_i less that of matched neurons; else of the
+        answer, as for :func:`qloc.analysis.interventions.neuron_effects.intervention_effects`.
+    known : bool, default True
+        Whether to count known queries only.
 
     Returns
     -------
-    DataArray : float64, (synapse_operation, synapse_set, fact)
+    xarray.DataArray
+        float64, (synapse_operation, synapse_set, fact).
 
     Raises
     ------
-    InputError : the store has no group /synapses.
+    InputError
+        The store has no group /synapses.
     """
     attended = AttentionOutcomes.of(study, known)
     if outcome != "activation":
         return per_fact(attended, outcome)
-    found = xr.full_like(per_fact(attended, "log_odds"), np.nan)
+    effects = xr.full_like(per_fact(attended, "log_odds"), np.nan)
     for operation in attended.operations:
         for arm in attended.arms:
             at = {attended.operation: operation, attended.arm: arm}
-            found.loc[at] = attended.rows.mean(attended.activation(operation, arm))
-    return found
+            effects.loc[at] = attended.rows.mean(attended.activation(operation, arm))
+    return effects
 
 
 def dynamic_selection(
     study: Study,
     *,
-    outcome: Outcome = "activation",
+    outcome: SynapseOutcome = "activation",
     operation: str = "suppress",
     control: str = "random_columns",
     known: bool = True,
     margin: float | None = None,
-    n_permutations: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H6: knowledge synapses move the knowledge neurons, or the answer, more than other attention does.
+    """Test whether knowledge synapses move N_i, or the answer, more than other attention does (H6a, H6b).
 
     Estimate: mean over facts of what knowledge synapses take away (bring, under ``enhance``) less what a
     control of equal removed mass does. One-sided; signs of whole relations are flipped.
 
     Parameters
     ----------
-    outcome : ``activation`` (H6a): relative activation of N_i, less that of matched neurons; ``answer``
-        (H6b): log-odds.
-    control : ``random_columns``; ``other_heads``: the same columns in other heads; ``other_fact``: another
-        fact's synapses for the same template.
-    margin : difference that counts as none: 0.01 in relative activation, 0.1 in log-odds where None.
+    study : Study
+        With group /synapses.
+    outcome : {"activation", "answer"}
+        ``activation`` (H6a): relative activation of N_i, less that of matched neurons; ``answer`` (H6b):
+        log-odds.
+    operation : str, default "suppress"
+        What was done to the attention columns.
+    control : {"random_columns", "other_heads", "other_fact"}
+        Random columns; the same columns in other heads; another fact's synapses for the same template.
+    known : bool, default True
+        Whether to count known queries only.
+    margin : float, optional
+        Difference that counts as none: 0.01 in relative activation, 0.1 in log-odds where it is not given.
+    draws : Draws
+        Number of flips, confidence, α and seed.
 
     Returns
     -------
-    TestResult : over queries whose removed masses are equal within a tenth; the others are counted.
+    TestResult
+        Over queries whose removed masses are equal within a tenth; ``checks`` count the others.
 
     Raises
     ------
-    InputError : the store has no group /synapses, or not these arms.
+    InputError
+        The store has no group /synapses, or not these arms.
 
     References
     ----------
@@ -148,21 +221,42 @@ def dynamic_selection(
     if not attended.has(operation, KNOWLEDGE, control):
         rule, have = f"sets {KNOWLEDGE} and {control} under {operation}", ", ".join(attended.arms)
         raise InputError(message("synapse sets", have, rule, "synapses", "Extract these sets"))
-    draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
     return synapse_test(attended, outcome, operation, control, draws, margin, store=study.fingerprint)
 
 
 def synapse_test(
     attended: AttentionOutcomes,
-    outcome: Outcome,
+    outcome: SynapseOutcome,
     operation: str,
     control: str,
     draws: Draws,
     margin: float | None = None,
     store: str = "",
 ) -> TestResult:
-    """The same of outcomes at hand."""
+    """Run H6a or H6b on outcomes that are already loaded.
+
+    Parameters
+    ----------
+    attended : AttentionOutcomes
+        With the knowledge synapses and the control.
+    outcome : {"activation", "answer"}
+        As for :func:`dynamic_selection`.
+    operation, control : str
+        Labels of an arm that was run.
+    draws : Draws
+        Number of flips, confidence, α and seed.
+    margin : float, optional
+        As for :func:`dynamic_selection`.
+    store : str, default ""
+        Fingerprint of the store, for the result.
+
+    Returns
+    -------
+    TestResult
+        As of :func:`dynamic_selection`.
+    """
     x, rows = attended.against(operation, control, outcome), attended.rows
+    hypothesis = hypothesis_of("dynamic_selection", outcome=outcome)
     default = ACTIVATION_MARGIN if outcome == "activation" else LOG_ODDS_MARGIN
     what = "relative activation of N_i (less matched neurons')" if outcome == "activation" else "log-odds"
     gone = "gained" if operation.startswith("enhance") else "lost"
@@ -170,22 +264,21 @@ def synapse_test(
     return paired_test(
         rows.mean(x),
         rows.clusters,
-        name=NAMES[outcome],
-        question="Do knowledge synapses move "
-        f"{'knowledge neurons' if outcome == 'activation' else 'the answer'} more than other attention does?",
+        name=hypothesis.name,
+        question=hypothesis.question,
         estimand=f"{what} {gone} under {operation} of knowledge synapses, less that under {operation} of "
         f"{words} of equal mass",
         draws=draws,
         margin=default if margin is None else margin,
         n_queries=int(np.sum(rows.used & ~np.isnan(x))),
-        checks=(unequal(attended, control),),
+        checks=(_unequal(attended, control),),
         store=store,
-        stream=Stream.SYNAPSES_ACTIVATION if outcome == "activation" else Stream.SYNAPSES_ANSWER,
+        stream=_STREAMS[outcome],
     )
 
 
-def unequal(attended: AttentionOutcomes, control: str) -> str:
-    """How many queries a control cannot be compared on."""
+def _unequal(attended: AttentionOutcomes, control: str) -> str:
+    """Return how many queries a control cannot be compared on, as a sentence."""
     used = attended.rows.used
     n = int(np.sum(used & ~attended.equal_mass(control)))
     return (

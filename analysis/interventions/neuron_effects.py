@@ -1,4 +1,4 @@
-"""What changing neurons does to the answer: effects of every arm, and of own sets against controls (H5)."""
+"""What changing neurons does to the answer: effects of every arm, own sets against controls (H5a, H5b)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, log_odds, paired_test
 from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
+from qloc.hypothesis_registry import hypothesis_of
+from qloc.rounding import number
 from qloc.streams import Stream
 from qloc.vocabulary import FACT, NEURON_SET, OPERATION
 
 Measure = Literal["log_odds", "logit", "margin", "probability"]
-MEASURES: Final[tuple[Measure, ...]] = ("log_odds", "logit", "margin")
+ANSWER_MEASURES: Final[tuple[Measure, ...]] = ("log_odds", "logit", "margin")
 """What verdicts may rest on; ``probability``, (after − before)/before, is as published, and descriptive."""
 
 Control = Literal["matched", "other_fact"]
-CONTROLS: Final[Mapping[Control, tuple[str, str]]] = {
-    "matched": ("H5a", "as many neurons of the same layers and strength"),
-    "other_fact": ("H5b", "the neurons of another fact asked with the same template"),
+NEURON_CONTROLS: Final[tuple[Control, ...]] = ("matched", "other_fact")
+"""Sets of neurons that own sets are compared with."""
+
+_WORDS: Final[Mapping[Control, str]] = {
+    "matched": "as many neurons of the same layers and strength",
+    "other_fact": "the neurons of another fact asked with the same template",
+}
+_STREAMS: Final[Mapping[Control, Stream]] = {
+    "matched": Stream.OWN_AGAINST_MATCHED,
+    "other_fact": Stream.OWN_AGAINST_OTHER_FACT,
 }
 
 
@@ -38,8 +47,16 @@ class ArmOutcomes:
 
     Attributes
     ----------
-    found : group /interventions or /synapses; base : group with the outcomes of nothing changed.
-    operation, arm : names of its first two dimensions.
+    found : xarray.Dataset
+        Group /interventions or /synapses.
+    base : xarray.Dataset
+        The group that has the outcomes with nothing changed, as ``base_…``.
+    rows : QueryRows
+        The queries that count, and the fact, relation and answer of each.
+    operation : str, default "operation"
+        Name of the group's first dimension: what was done.
+    arm : str, default "neuron_set"
+        Name of its second dimension: what it was done to.
     """
 
     found: xr.Dataset
@@ -50,13 +67,26 @@ class ArmOutcomes:
 
     @classmethod
     def of(cls, study: Study, known: bool = True) -> ArmOutcomes:
-        """Of neurons (/interventions).
+        """Return the outcomes of changed neurons (/interventions).
+
+        Parameters
+        ----------
+        study : Study
+            With phase ``interventions``.
+        known : bool, default True
+            Whether to count known queries only.
+
+        Returns
+        -------
+        ArmOutcomes
+            Read when first used.
 
         Raises
         ------
-        InputError : the store has no such phase.
+        InputError
+            The store has no such phase.
         """
-        needed(study, "interventions")
+        require_group(study, "interventions")
         return cls(study.interventions, study.interventions, rows_of(study, known))
 
     @cached_property
@@ -70,38 +100,117 @@ class ArmOutcomes:
         return tuple(str(name) for name in self.found[self.arm].values)
 
     def has(self, operation: str, *arms: str) -> bool:
-        """Whether all these arms were run."""
+        """Return whether all these arms were run.
+
+        Parameters
+        ----------
+        operation : str
+            Such as ``suppress``.
+        *arms : str
+            Labels of sets.
+
+        Returns
+        -------
+        bool
+            False where the operation or one of the sets is missing.
+        """
         return operation in self.operations and set(arms) <= set(self.arms)
 
     def change(self, operation: str, arm: str, measure: Measure = "log_odds") -> Floats:
-        """After less before: float64, (query,); NaN where the arm was empty."""
+        """Return by how much an arm changes the answer, after less before.
+
+        Parameters
+        ----------
+        operation, arm : str
+            Labels of an arm that was run.
+        measure : {"log_odds", "logit", "margin", "probability"}
+            ``probability`` is (after − before)/before.
+
+        Returns
+        -------
+        float64 ndarray, shape (query,)
+            NaN where the set of the arm was empty.
+        """
         name = "log_probability" if measure in ("log_odds", "probability") else measure
-        after = self._of(operation, arm, name)
+        after = self.outcome(operation, arm, name)
         before = self._before(name)
         if measure == "log_odds":
             return np.asarray(log_odds(after) - log_odds(before))
         return np.asarray(np.expm1(after - before) if measure == "probability" else after - before)
 
     def toward(self, operation: str, arm: str, measure: Measure = "log_odds") -> Floats:
-        """The same, as what is lost; under an enhancement as what is gained."""
+        """Return what an arm takes from the answer; under an enhancement, what it brings.
+
+        Parameters
+        ----------
+        operation, arm : str
+            Labels of an arm that was run.
+        measure : {"log_odds", "logit", "margin", "probability"}
+            As for :meth:`change`.
+
+        Returns
+        -------
+        float64 ndarray, shape (query,)
+            The change, with its sign turned unless the operation is an enhancement.
+        """
         change = self.change(operation, arm, measure)
         return change if operation.startswith("enhance") else -change
 
     def contrast(self, operation: str, arm: str, other: str, measure: Measure = "log_odds") -> Floats:
-        """One arm less another, each as lost or gained: float64, (query,)."""
+        """Return what one arm takes (brings) less what another does.
+
+        Parameters
+        ----------
+        operation, arm, other : str
+            Labels of two arms under one operation.
+        measure : {"log_odds", "logit", "margin", "probability"}
+            As for :meth:`change`.
+
+        Returns
+        -------
+        float64 ndarray, shape (query,)
+            NaN where one of both sets was empty.
+        """
         return self.toward(operation, arm, measure) - self.toward(operation, other, measure)
 
     def per_arm(self, name: str, arm: str) -> Floats:
-        """What an arm has whatever the operation, such as ``n_neurons``: float64, (query,)."""
-        return np.asarray(read(self.found, name)[self.arms.index(arm)], dtype=np.float64)
+        """Return a variable that does not depend on the operation.
 
-    def _of(self, operation: str, arm: str, name: str) -> Floats:
+        Parameters
+        ----------
+        name : str
+            Such as ``n_neurons``.
+        arm : str
+            Label of a set.
+
+        Returns
+        -------
+        float64 ndarray, shape (query,)
+            The variable's values for this set.
+        """
+        return np.asarray(values_of(self.found, name)[self.arms.index(arm)], dtype=np.float64)
+
+    def outcome(self, operation: str, arm: str, name: str) -> Floats:
+        """Return one stored variable of one arm.
+
+        Parameters
+        ----------
+        operation, arm : str
+            Labels of an arm that was run.
+        name : str
+            Such as ``log_probability``.
+
+        Returns
+        -------
+        float64 ndarray, shape (query,)
+            As stored, after the change.
+        """
         at = self.operations.index(operation), self.arms.index(arm)
-        return np.asarray(read(self.found, name)[at], dtype=np.float64)
+        return np.asarray(values_of(self.found, name)[at], dtype=np.float64)
 
     def _before(self, name: str) -> Floats:
         if name not in self._bases:
-            self._bases[name] = read(self.base, f"base_{name}").astype(np.float64)
+            self._bases[name] = values_of(self.base, f"base_{name}").astype(np.float64)
         return self._bases[name]
 
     @cached_property
@@ -109,13 +218,39 @@ class ArmOutcomes:
         return {}
 
 
-def read(found: xr.Dataset, name: str) -> NDArray[Any]:
-    """A variable of a group, read once and kept in the group: a chunk of a store holds all arms."""
-    return np.asarray(found[name].load().values)
+def values_of(group: xr.Dataset, name: str) -> NDArray[Any]:
+    """Return a variable of a group, read once and kept in the group: a chunk of a store holds all arms.
+
+    Parameters
+    ----------
+    group : xarray.Dataset
+        Its variables may still be on disk.
+    name : str
+        Of the variable.
+
+    Returns
+    -------
+    ndarray
+        In the variable's own type and shape.
+    """
+    return np.asarray(group[name].load().values)
 
 
-def needed(study: Study, group: Literal["interventions", "synapses", "edits"]) -> None:
-    """Refuse a store without the group."""
+def require_group(study: Study, group: Literal["interventions", "synapses", "edits"]) -> None:
+    """Refuse a store without a phase's group.
+
+    Parameters
+    ----------
+    study : Study
+        The store that was opened.
+    group : {"interventions", "synapses", "edits"}
+        The group that must be there.
+
+    Raises
+    ------
+    InputError
+        It is not; the message says how to extract it.
+    """
     if not study.datasets.get(group):
         phase = "edits" if group == "edits" else "interventions"
         rule, action = f"a store with group /{group}", f"Extract it with --phases signals,{phase}"
@@ -123,28 +258,56 @@ def needed(study: Study, group: Literal["interventions", "synapses", "edits"]) -
 
 
 def intervention_effects(study: Study, *, measure: Measure = "log_odds", known: bool = True) -> xr.DataArray:
-    """Mean change of the answer over each fact's queries, under every operation and neuron set.
+    """Return the mean change of the answer over each fact's queries, for every operation and neuron set.
 
     Parameters
     ----------
-    measure : ``log_odds`` (log P − log(1 − P)), ``logit``, ``margin``, each after less before; or
-        ``probability``, (after − before)/before as published.
-    known : over known queries only.
+    study : Study
+        With phase ``interventions``.
+    measure : {"log_odds", "logit", "margin", "probability"}
+        ``log_odds`` (log P − log(1 − P)), ``logit`` and ``margin`` are after less before; ``probability`` is
+        (after − before)/before, as published.
+    known : bool, default True
+        Whether to count known queries only.
 
     Returns
     -------
-    DataArray : float64, (operation, neuron_set, fact); NaN for facts that leak, minimal pairs, and where no
-        query has a non-empty set.
+    xarray.DataArray
+        float64, (operation, neuron_set, fact); NaN for facts that leak, minimal pairs, and where no query has
+        a non-empty set.
 
     Raises
     ------
-    InputError : the store has no phase ``interventions``.
+    InputError
+        The store has no phase ``interventions``.
+
+    Examples
+    --------
+    >>> from qloc.simulation.interventions import Effects
+    >>> from qloc.simulation.simulate import simulate
+    >>> study = simulate(facts=12, relations=2, templates=3, effects=Effects(), seed=1)
+    >>> effects = intervention_effects(study).sel(operation="suppress").mean("fact")
+    >>> bool(effects.sel(neuron_set="own") < effects.sel(neuron_set="matched"))  # planted: −3 and 0
+    True
     """
     return per_fact(ArmOutcomes.of(study, known), measure)
 
 
 def per_fact(changed: ArmOutcomes, measure: Measure) -> xr.DataArray:
-    """Mean change over each fact's queries: float64, (operation, arm, fact)."""
+    """Return the mean change over each fact's queries, for every arm.
+
+    Parameters
+    ----------
+    changed : ArmOutcomes
+        Of neurons or of attention.
+    measure : {"log_odds", "logit", "margin", "probability"}
+        As for :meth:`ArmOutcomes.change`.
+
+    Returns
+    -------
+    xarray.DataArray
+        float64, (operation, arm, fact), the first two under the group's own names.
+    """
     values = [
         [changed.rows.mean(changed.change(operation, arm, measure)) for arm in changed.arms]
         for operation in changed.operations
@@ -160,35 +323,43 @@ def own_against_control(
     operation: str = "suppress",
     known: bool = True,
     margin: float = LOG_ODDS_MARGIN,
-    n_permutations: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H5a, H5b: changing a query's knowledge neurons changes its answer more than changing a control does.
+    """Test whether knowledge neurons matter more to the answer than a control does (H5a, H5b).
 
     Estimate: mean over facts, of the mean over its queries, of the log-odds lost (gained, under
     ``enhance``) by N_i less those lost by the control. One-sided; signs of whole relations are flipped.
 
     Parameters
     ----------
-    control : ``matched``: as many neurons of the same layers and strength; ``other_fact``: the neurons of
-        another fact asked with the same template (as they are: not as many).
-    margin : difference in log-odds that counts as none; fix it before looking.
+    study : Study
+        With phase ``interventions``.
+    control : {"matched", "other_fact"}
+        ``matched`` (H5a): as many neurons of the same layers and strength; ``other_fact`` (H5b): the neurons
+        of another fact asked with the same template (as they are: not as many).
+    operation : str, default "suppress"
+        What was done to the neurons.
+    known : bool, default True
+        Whether to count known queries only.
+    margin : float, default 0.1
+        Difference in log-odds that counts as none; fix it before looking.
+    draws : Draws
+        Number of flips, confidence, α and seed.
 
     Returns
     -------
-    TestResult : "not identified" where no fact has both.
+    TestResult
+        "Not identified" where no fact has both.
 
     Raises
     ------
-    InputError : the store has no phase ``interventions``, or not these arms.
+    InputError
+        The store has no phase ``interventions``, or not these arms.
     """
     changed = ArmOutcomes.of(study, known)
     if not changed.has(operation, "own", control):
         rule, have = f"arms own and {control} under {operation}", ", ".join(changed.arms)
         raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
-    draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
     return control_test(changed, control, operation, draws, margin=margin, store=study.fingerprint)
 
 
@@ -201,15 +372,36 @@ def control_test(
     margin: float = LOG_ODDS_MARGIN,
     store: str = "",
 ) -> TestResult:
-    """The same of outcomes at hand."""
+    """Run H5a or H5b on outcomes that are already loaded.
+
+    Parameters
+    ----------
+    changed : ArmOutcomes
+        With the arms ``own`` and the control.
+    control : {"matched", "other_fact"}
+        As for :func:`own_against_control`.
+    operation : str
+        What was done to the neurons.
+    draws : Draws
+        Number of flips, confidence, α and seed.
+    margin : float, default 0.1
+        Difference in log-odds that counts as none.
+    store : str, default ""
+        Fingerprint of the store, for the result.
+
+    Returns
+    -------
+    TestResult
+        As of :func:`own_against_control`.
+    """
     x = changed.contrast(operation, "own", control)
-    name, words = CONTROLS[control]
+    hypothesis, words = hypothesis_of("own_against_control", control=control), _WORDS[control]
     gone = "gained" if operation.startswith("enhance") else "lost"
     return paired_test(
         changed.rows.mean(x),
         changed.rows.clusters,
-        name=name,
-        question=f"Do a query's knowledge neurons matter more to its answer than {words}?",
+        name=hypothesis.name,
+        question=hypothesis.question,
         estimand=f"log-odds of the answer {gone} under {operation} of N_i, less those {gone} under "
         f"{operation} of {words}",
         draws=draws,
@@ -217,7 +409,7 @@ def control_test(
         n_queries=int(np.sum(changed.rows.used & ~np.isnan(x))),
         checks=_checks(changed, x, control),
         store=store,
-        stream=Stream.OWN_AGAINST_MATCHED if control == "matched" else Stream.OWN_AGAINST_OTHER_FACT,
+        stream=_STREAMS[control],
     )
 
 
@@ -230,7 +422,7 @@ def _checks(changed: ArmOutcomes, x: Floats, control: str) -> tuple[str, ...]:
         there = used & ~np.isnan(x)
         if there.any():
             mine, theirs = (changed.per_arm("n_neurons", arm)[there].mean() for arm in ("own", control))
-            lines.append(f"Neurons changed, mean: {mine:.1f} and {theirs:.1f}.")
+            lines.append(f"Neurons changed, mean: {number(float(mine))} and {number(float(theirs))}.")
     lines.append(
         "N_i were chosen by attribution to this very answer: it shows that attribution finds what matters to "
         "it, not that a fact is stored there."

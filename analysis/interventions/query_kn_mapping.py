@@ -1,8 +1,8 @@
-"""Query–KN mapping (H5): a query's own neurons against those of another query of its fact.
+"""Query–KN mapping (H5c): a query's own neurons against those of another query of its fact.
 
-N_i was chosen because it moves the answer to i: that N_i∖N_j moves it more than N_j∖N_i is arithmetic. What
-can be asked is whether the gap is wider where a fact's queries agree less, told by templates other than i
-and j; and whether it is wider than that against the same query reworded
+N_i was chosen because it moves the answer to i: that N_i∖N_j moves it more than N_j∖N_i is arithmetic. Two
+things can be asked: whether the gap is wider where a fact's queries agree less, by templates other than i and
+j (here), and whether it is wider than the gap against the same query reworded
 (:mod:`qloc.analysis.interventions.reprompt_ceiling`).
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.paired import log_odds
 from qloc.analysis.inference.slope_test import slope_test
@@ -26,22 +26,30 @@ from qloc.analysis.localization.neuron_counts import counts_by, row_sums
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats, Ints
 from qloc.errors import InputError, message
+from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
+from qloc.vocabulary import DEFAULT_THRESHOLD
 
 OWN: Final = "own_minus_neighbor"
+"""N_i∖N_j."""
+
 NEIGHBOR: Final = "neighbor_minus_own"
+"""N_j∖N_i."""
+
 _PIECE: Final = 2**14
 """Queries whose counts are in memory at a time."""
 
 
 @dataclass(frozen=True)
 class LeftOutConsistency:
-    """Consistency of a fact as told by its queries other than two, query by query.
+    """Consistency of a fact over its queries other than two, query by query.
 
     Attributes
     ----------
-    kappa, cs2 : float64, (query,); NaN with fewer than two other queries with a non-empty set.
-    n : int64, (query,), how many others there are.
+    kappa, cs2 : float64 ndarray, shape (query,)
+        NaN with fewer than two other queries with a non-empty set.
+    n : int64 ndarray, shape (query,)
+        How many others there are.
     """
 
     kappa: Floats
@@ -50,12 +58,21 @@ class LeftOutConsistency:
 
 
 def others(sets: NeuronSets, neighbor: Ints, *, known: bool = True) -> LeftOutConsistency:
-    """κ and CS2 of each query's fact, over its queries other than the query and its neighbor.
+    """Return κ and CS2 of each query's fact, over its queries other than the query and its neighbor.
 
     Parameters
     ----------
-    neighbor : int64, (query,); -1 where there is none.
-    known : over known queries only.
+    sets : NeuronSets
+        N_i of every query.
+    neighbor : int64 ndarray, shape (query,)
+        The other query j that is left out beside i; -1 where there is none.
+    known : bool, default True
+        Whether to count known queries only.
+
+    Returns
+    -------
+    LeftOutConsistency
+        κ is corrected by the relation's D₀ over all its queries, as in the headline.
     """
     scores = consistency(sets, known=known)
     base = dict(zip(scores["relation"].values.tolist(), scores["D0"].values.tolist(), strict=True))
@@ -81,20 +98,39 @@ def others(sets: NeuronSets, neighbor: Ints, *, known: bool = True) -> LeftOutCo
 
 
 def _counted(count: sparse.csr_array) -> Floats:
-    """Σ c(c − 1), Σ c, and the numbers of neurons with c > 1 and c > 0: float64, (4, query)."""
+    """Return Σ c(c − 1), Σ c, and the numbers of neurons with c > 1 and c > 0: float64, (4, query)."""
     c = count.data.astype(np.float64)
     return np.stack([row_sums(count, values) for values in (c * (c - 1), c, c > 1, c > 0)])
 
 
 def gap_test(changed: ArmOutcomes, operation: str, draws: Draws, store: str = "") -> TestResult:
-    """H5 without a ceiling, descriptive: what N_i∖N_j takes from the answer to i, less what N_j∖N_i does."""
+    """Return H5 of a store without re-prompts, as a descriptive result.
+
+    Estimate: what N_i∖N_j takes from the answer to i, less what N_j∖N_i does.
+
+    Parameters
+    ----------
+    changed : ArmOutcomes
+        With both differences as arms.
+    operation : str
+        What was done to the neurons.
+    draws : Draws
+        Confidence and α.
+    store : str, default ""
+        Fingerprint of the store, for the result.
+
+    Returns
+    -------
+    TestResult
+        Without p or verdict: N_i was chosen on i, which makes a gap by itself.
+    """
     x = changed.contrast(operation, OWN, NEIGHBOR)
     by_fact, clusters = changed.rows.mean(x), changed.rows.clusters
     facts = ~np.isnan(by_fact)
     used = changed.rows.used
     none = float("nan")
     return TestResult(
-        name="H5",
+        name=REGISTRY["H5"].name,
         question="Does a query's own set matter more to its answer than that of another query of the fact?",
         estimand=f"log-odds of the answer to i lost under {operation} of N_i∖N_j, less those lost under "
         f"{operation} of N_j∖N_i, as many neurons of the same layers",
@@ -128,25 +164,35 @@ def query_kn_mapping(
     *,
     operation: str = "suppress",
     known: bool = True,
-    n_bootstrap: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H5c: own sets stand out more, against a neighbor query's, in facts whose queries agree less.
+    """Test whether own sets stand out more, against a neighbor's, where a fact's queries agree less (H5c).
 
     Estimate: slope, over facts within relations, of the gap in log-odds lost under N_i∖N_j and under N_j∖N_i
     (as many neurons of the same layers), on κ of the fact over templates other than i and j; numbers of
     neurons changed and log-odds before as covariates. Query localization says < 0: one-sided; clustered
     by relation.
 
+    Parameters
+    ----------
+    study : Study
+        With phase ``interventions``.
+    operation : str, default "suppress"
+        What was done to the neurons.
+    known : bool, default True
+        Whether to count known queries only.
+    draws : Draws
+        Number of resamples, confidence, α and seed.
+
     Returns
     -------
-    TestResult : "not identified" with fewer than three relations, or where no fact has four known queries.
+    TestResult
+        "Not identified" with fewer than three relations, or where no fact has four known queries.
 
     Raises
     ------
-    InputError : the store has no phase ``interventions``, or not these arms.
+    InputError
+        The store has no phase ``interventions``, or not these arms.
 
     References
     ----------
@@ -156,19 +202,44 @@ def query_kn_mapping(
     if not changed.has(operation, OWN, NEIGHBOR):
         rule, have = f"arms {OWN} and {NEIGHBOR} under {operation}", ", ".join(changed.arms)
         raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
-    draws = Draws(n_bootstrap=n_bootstrap, confidence=confidence, alpha=alpha, seed=seed)
     return mapping_test(changed, others_of(study, known), operation, draws, store=study.fingerprint)
 
 
 def sets_of_arms(study: Study) -> NeuronSets:
-    """The sets N_i that the store's arms were chosen by."""
-    found = study.interventions
-    method = str(found.attrs.get("method", study.methods[0]))
-    return study.neurons(method=method, threshold=float(found.attrs.get("threshold", 0.2)))
+    """Return the sets N_i that the store's arms were chosen by.
+
+    Parameters
+    ----------
+    study : Study
+        With phase ``interventions``.
+
+    Returns
+    -------
+    NeuronSets
+        Of all queries, by the method and threshold of the phase.
+    """
+    attrs = study.interventions.attrs
+    method = str(attrs.get("method", study.methods[0]))
+    return study.neurons(method=method, threshold=float(attrs.get("threshold", DEFAULT_THRESHOLD)))
 
 
 def others_of(study: Study, known: bool = True, sets: NeuronSets | None = None) -> LeftOutConsistency:
-    """:func:`others` with the sets and neighbors that the store's arms were chosen by."""
+    """Return :func:`others` of the sets and neighbors that the store's arms were chosen by.
+
+    Parameters
+    ----------
+    study : Study
+        With phase ``interventions``.
+    known : bool, default True
+        Whether to count known queries only.
+    sets : NeuronSets, optional
+        Those of :func:`sets_of_arms`, where they have been read already.
+
+    Returns
+    -------
+    LeftOutConsistency
+        Query by query.
+    """
     neighbor = study.interventions["neighbor"].values.astype(np.int64)
     return others(sets_of_arms(study) if sets is None else sets, neighbor, known=known)
 
@@ -176,7 +247,26 @@ def others_of(study: Study, known: bool = True, sets: NeuronSets | None = None) 
 def mapping_test(
     changed: ArmOutcomes, other: LeftOutConsistency, operation: str, draws: Draws, store: str = ""
 ) -> TestResult:
-    """H5c of outcomes at hand."""
+    """Run H5c on outcomes that are already loaded.
+
+    Parameters
+    ----------
+    changed : ArmOutcomes
+        With N_i∖N_j and N_j∖N_i as arms.
+    other : LeftOutConsistency
+        κ by templates other than i and j.
+    operation : str
+        What was done to the neurons.
+    draws : Draws
+        Number of resamples, confidence, α and seed.
+    store : str, default ""
+        Fingerprint of the store, for the result.
+
+    Returns
+    -------
+    TestResult
+        As of :func:`query_kn_mapping`.
+    """
     x = np.where(np.isnan(other.kappa), np.nan, changed.contrast(operation, OWN, NEIGHBOR))
     there = ~np.isnan(x)
     n = changed.per_arm("n_neurons", OWN)
@@ -194,8 +284,8 @@ def mapping_test(
         changed.rows.mean(x),
         columns,
         changed.rows.clusters,
-        name="H5c",
-        question="Do own sets stand out more, against a neighbor query's, in facts whose queries agree less?",
+        name=REGISTRY["H5c"].name,
+        question=REGISTRY["H5c"].question,
         estimand=f"slope, within relations, on κ over templates other than i and j, of the log-odds lost "
         f"under {operation} of N_i∖N_j less those under {operation} of N_j∖N_i",
         draws=draws,

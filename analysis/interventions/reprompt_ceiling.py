@@ -1,8 +1,8 @@
-"""The ceiling of query–KN mapping (H5): a query against another of its fact, and against itself reformed.
+"""The ceiling of query–KN mapping (H5): a query against another of its fact, and against its own re-prompt.
 
 N_i was chosen on i, so that N_i∖N_j moves the answer to i more than N_j∖N_i does, whatever j is: also where j
 is i′, the same words in another form. The gap against i′ is what choosing and the noise of attribution make;
-that against j tells of queries as far as it is wider.
+the gap against j says something about queries only as far as it is wider.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, paired_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN
 from qloc.analysis.localization.pairwise_dice import dice_of_rows
 from qloc.analysis.results import TestResult
+from qloc.analysis.wording import percent
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
+from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
+from qloc.rounding import number
 from qloc.streams import Stream
 
 AGAIN: Final = ("own_minus_reprompt", "reprompt_minus_own")
@@ -32,12 +35,14 @@ AGAIN: Final = ("own_minus_reprompt", "reprompt_minus_own")
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Query by query, over those of :func:`compared`: float64, (query,), NaN for others.
+    """Both gaps, query by query; NaN for queries that :func:`compared` leaves out.
 
     Attributes
     ----------
-    gap : log-odds of the answer to i lost under N_i∖N_j less those lost under N_j∖N_i.
-    again : the same against N_i′.
+    gap : float64 ndarray, shape (query,)
+        Log-odds of the answer to i lost under N_i∖N_j less those lost under N_j∖N_i.
+    again : float64 ndarray, shape (query,)
+        The same against N_i′.
     """
 
     gap: Floats
@@ -45,20 +50,47 @@ class Ceiling:
 
     @property
     def beyond(self) -> Floats:
-        """By how much the gap is wider than the ceiling."""
+        """How much wider the gap is than the ceiling: float64, (query,)."""
         return self.gap - self.again
 
 
 def has_ceiling(changed: ArmOutcomes, reprompts: xr.Dataset, operation: str) -> bool:
-    """Whether all arms that H5 compares were run."""
+    """Return whether all arms that H5 compares were run.
+
+    Parameters
+    ----------
+    changed : ArmOutcomes
+        Of neurons.
+    reprompts : xarray.Dataset
+        Group /reprompts; empty where no query was asked again.
+    operation : str
+        What was done to the neurons.
+
+    Returns
+    -------
+    bool
+        False for stores without re-prompts.
+    """
     return bool(reprompts.sizes) and changed.has(operation, OWN, NEIGHBOR, *AGAIN)
 
 
 def compared(changed: ArmOutcomes, reprompts: xr.Dataset) -> NDArray[np.bool_]:
-    """The queries i that were asked again, where the answer ranks first for i, i′ and the neighbor j alike.
+    """Return which queries i are compared: the answer ranks first for i, for j and for the re-prompt i′.
 
-    Ignorance is no inconsistency, and a re-prompt that is answered otherwise is none that is near-identical.
-    ``known=False`` asks this of i and i′ alone.
+    Ignorance is no inconsistency, and a re-prompt with another answer is not near-identical. With outcomes of
+    all queries (``known=False``), j may have any answer.
+
+    Parameters
+    ----------
+    changed : ArmOutcomes
+        Of neurons.
+    reprompts : xarray.Dataset
+        Group /reprompts.
+
+    Returns
+    -------
+    bool ndarray, shape (query,)
+        False for queries that were not asked again, or have no neighbor.
     """
     neighbor = changed.found["neighbor"].values.astype(np.int64)
     again = (reprompts["n_neurons"].values > 0) & (reprompts["rank"].values == 1)
@@ -66,10 +98,24 @@ def compared(changed: ArmOutcomes, reprompts: xr.Dataset) -> NDArray[np.bool_]:
 
 
 def ceiling_of(changed: ArmOutcomes, reprompts: xr.Dataset, operation: str) -> Ceiling:
-    """Both gaps of every query that is compared.
+    """Return both gaps of every query that is compared.
 
     Where no neuron is left at equal count and layers, nothing is changed, and the gap is 0: to leave such
     queries out would leave out those whose sets agree.
+
+    Parameters
+    ----------
+    changed : ArmOutcomes
+        With the four differences as arms.
+    reprompts : xarray.Dataset
+        Group /reprompts.
+    operation : str
+        What was done to the neurons.
+
+    Returns
+    -------
+    Ceiling
+        The gap against N_j and that against N_i′.
     """
     there = compared(changed, reprompts)
     gap, again = (_gap(changed, operation, *arms) for arms in ((OWN, NEIGHBOR), AGAIN))
@@ -83,11 +129,21 @@ def _gap(changed: ArmOutcomes, operation: str, first: str, second: str) -> Float
 
 
 def overlaps(sets: NeuronSets, changed: ArmOutcomes, reprompts: xr.Dataset) -> tuple[Floats, Floats]:
-    """Dice overlap of N_i with N_j, and with N_i′, of the queries that are compared.
+    """Return the Dice overlap of N_i with N_j, and with N_i′, for the queries that are compared.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        The sets N_i that the arms were chosen by.
+    changed : ArmOutcomes
+        Of neurons.
+    reprompts : xarray.Dataset
+        Group /reprompts.
 
     Returns
     -------
-    two of float64, (query,); NaN for others.
+    with_neighbor, with_reprompt : float64 ndarray, shape (query,)
+        NaN for queries that are not compared.
     """
     neighbor = changed.found["neighbor"].values.astype(np.int64)
     theirs, shared = (reprompts[name].values.astype(np.int64) for name in ("n_neurons", "n_shared"))
@@ -104,12 +160,9 @@ def own_beyond_reprompt(
     operation: str = "suppress",
     known: bool = True,
     margin: float = LOG_ODDS_MARGIN,
-    n_permutations: int = 999,
-    confidence: float = 0.95,
-    alpha: float = 0.05,
-    seed: int = 0,
+    draws: Draws = DRAWS,
 ) -> TestResult:
-    """H5: own sets stand out more against another query of the fact than against their own re-prompt.
+    """Test whether own sets stand out more against another query than against their own re-prompt (H5).
 
     Estimate: mean over facts, of the mean over its queries that were asked again, of two gaps' difference:
     log-odds of the answer to i lost under N_i∖N_j less N_j∖N_i, less the same against N_i′, i′ having the
@@ -118,21 +171,31 @@ def own_beyond_reprompt(
 
     Parameters
     ----------
-    operation, known, margin : as for :func:`qloc.analysis.interventions.neuron_effects.own_against_control`.
+    study : Study
+        With phase ``interventions``, and re-prompts.
+    operation : str, default "suppress"
+        What was done to the neurons.
+    known : bool, default True
+        Whether to count known queries only.
+    margin : float, default 0.1
+        Difference in log-odds that counts as none; fix it before looking.
+    draws : Draws
+        Number of flips, confidence, α and seed.
 
     Returns
     -------
-    TestResult : "not identified" where no query was asked again.
+    TestResult
+        "Not identified" where no query can be compared.
 
     Raises
     ------
-    InputError : the store has no phase ``interventions``, or no re-prompts.
+    InputError
+        The store has no phase ``interventions``, or no re-prompts.
     """
     changed = ArmOutcomes.of(study, known)
     if not has_ceiling(changed, study.reprompts, operation):
         rule, have = f"arms {', '.join((OWN, NEIGHBOR, *AGAIN))} under {operation}", ", ".join(changed.arms)
         raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
-    draws = Draws(n_permutations=n_permutations, confidence=confidence, alpha=alpha, seed=seed)
     return ceiling_test(changed, study.reprompts, operation, draws, margin=margin, store=study.fingerprint)
 
 
@@ -145,39 +208,62 @@ def ceiling_test(
     margin: float = LOG_ODDS_MARGIN,
     store: str = "",
 ) -> TestResult:
-    """H5 of outcomes at hand."""
-    found = ceiling_of(changed, reprompts, operation)
+    """Run H5 on outcomes that are already loaded.
+
+    Parameters
+    ----------
+    changed : ArmOutcomes
+        With the four differences as arms.
+    reprompts : xarray.Dataset
+        Group /reprompts.
+    operation : str
+        What was done to the neurons.
+    draws : Draws
+        Number of flips, confidence, α and seed.
+    margin : float, default 0.1
+        Difference in log-odds that counts as none.
+    store : str, default ""
+        Fingerprint of the store, for the result.
+
+    Returns
+    -------
+    TestResult
+        As of :func:`own_beyond_reprompt`.
+    """
+    ceiling = ceiling_of(changed, reprompts, operation)
     return paired_test(
-        changed.rows.mean(found.beyond),
+        changed.rows.mean(ceiling.beyond),
         changed.rows.clusters,
-        name="H5",
-        question="Does a query's own set stand out more against that of another query of the fact than "
-        "against that of its near-identical re-prompt?",
+        name=REGISTRY["H5"].name,
+        question=REGISTRY["H5"].question,
         estimand=f"log-odds of the answer to i lost under {operation} of N_i∖N_j less those under N_j∖N_i, "
         "less the same gap against N_i′ of the re-prompt",
         draws=draws,
         margin=margin,
-        n_queries=int(np.sum(~np.isnan(found.beyond))),
-        checks=_checks(changed, reprompts, found),
+        n_queries=int(np.sum(~np.isnan(ceiling.beyond))),
+        checks=_checks(changed, reprompts, ceiling),
         store=store,
         stream=Stream.BEYOND_REPROMPT,
     )
 
 
-def _checks(changed: ArmOutcomes, reprompts: xr.Dataset, found: Ceiling) -> tuple[str, ...]:
-    asked, used = reprompts["n_neurons"].values >= 0, ~np.isnan(found.beyond)
+def _checks(changed: ArmOutcomes, reprompts: xr.Dataset, ceiling: Ceiling) -> tuple[str, ...]:
+    again, used = reprompts["n_neurons"].values >= 0, ~np.isnan(ceiling.beyond)
+    n_again = f"{int(again.sum()):,} queries were asked again"
     if not used.any():
-        return (f"{int(asked.sum()):,} queries were asked again; none can be compared.",)
-    first = np.mean(reprompts["rank"].values[asked] == 1)
+        return (f"{n_again}; none can be compared.",)
+    first = float(np.mean(reprompts["rank"].values[again] == 1))
     moved = reprompts["log_probability"].values - changed.base["base_log_probability"].values
-    gap, again = (changed.rows.mean(values) for values in (found.gap, found.again))
-    sizes = changed.found["n_neurons"].sel({changed.arm: [OWN, AGAIN[0]]}).values[:, used].mean(axis=1)
+    by_median = float(np.median(np.abs(moved[again])))
+    gap, most = (float(np.nanmean(changed.rows.mean(x))) for x in (ceiling.gap, ceiling.again))
+    sizes = changed.found["n_neurons"].sel({changed.arm: [OWN, AGAIN[0]]}).values[:, used]
+    near, reprompt = sizes.mean(axis=1).tolist()
     return (
-        f"{int(asked.sum()):,} queries were asked again: {100 * first:.0f}% of the answers still rank first, "
-        f"log P moves by {np.median(np.abs(moved[asked])):.2g} nats (median). Compared: {int(used.sum()):,}, "
-        "where it does, and where it does for the other query too.",
-        f"The gap against another query is {np.nanmean(gap):.3g} log-odds, the ceiling "
-        f"{np.nanmean(again):.3g}; neurons on either side, mean: {sizes[0]:.1f} and {sizes[1]:.1f}.",
+        f"{n_again}: {percent(first)} of the answers still rank first, log P moves by {number(by_median, 2)} "
+        f"nats (median). Compared: {int(used.sum()):,}, where it does, and where it does for the other query "
+        "too.",
+        f"The gap against another query is {number(gap)} log-odds, the ceiling {number(most)}; neurons on "
+        f"either side, mean: {number(near)} and {number(reprompt)}.",
         "N_i was chosen by attribution to the answer to i: that alone makes both gaps; only their difference "
         "tells of queries.",
     )

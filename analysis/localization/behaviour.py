@@ -17,6 +17,7 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats, Ints
+from qloc.hypothesis_registry import REGISTRY
 from qloc.rounding import number, p_value
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
@@ -26,20 +27,17 @@ BehaviourOutcome = Literal["agreement", "candidate_agreement", "log_probability"
 SLOPE_MARGIN: Final = 0.1
 """Standardized slope that counts as none."""
 
-_TEXT: Final[dict[BehaviourOutcome, tuple[str, str, str]]] = {
+_TEXT: Final[dict[BehaviourOutcome, tuple[str, str]]] = {
     "agreement": (
         "H10a",
-        "Do facts with a higher κ get the same most likely answer more often?",
         "share of pairs of queries with the same most likely answer",
     ),
     "candidate_agreement": (
         "H10b",
-        "Do facts with a higher κ get the same candidate answer more often?",
         "probability that two queries give the same one of the candidate answers",
     ),
     "log_probability": (
         "H10c",
-        "Do facts with a higher κ get their answer with more probability?",
         "mean log P(answer)",
     ),
 }
@@ -157,7 +155,7 @@ def _result(
     store: str,
     margin: float,
 ) -> TestResult:
-    name, question, words = _TEXT[outcome]
+    name, words = _TEXT[outcome]
     none = float("nan")
     if slope and slope.effect:
         scale = slope.effect.value / slope.estimate if slope.estimate else 0.0
@@ -168,7 +166,7 @@ def _result(
     )
     return TestResult(
         name=name,
-        question=question,
+        question=REGISTRY[name].question,
         estimand=f"slope on κ, within relations, of a fact's {words}",
         unit="fact",
         n=n,

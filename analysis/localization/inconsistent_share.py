@@ -32,6 +32,7 @@ from qloc.analysis.localization.otsu import otsu
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.results import Interval, TestResult
 from qloc.arrays import Floats, Ints
+from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
 from qloc.rounding import number
 from qloc.streams import Stream
@@ -242,7 +243,7 @@ def share_test(
         )
     return TestResult(
         name="H2",
-        question="How much knowledge is inconsistent?",
+        question=REGISTRY["H2"].question,
         estimand=f"K_I({k0}), mean share of a fact's {k0}-subsets of queries with CS2 < {cut:g}",
         unit="fact",
         n={"relations": len(np.unique(relation[defined])), "facts": int(defined.sum())},

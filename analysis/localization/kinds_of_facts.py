@@ -26,6 +26,7 @@ from qloc.analysis.localization.consistency import considered, filled, relation_
 from qloc.analysis.localization.neuron_counts import counts_by, row_sums
 from qloc.analysis.results import EffectSize, TestResult
 from qloc.arrays import Floats, Ints
+from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
 from qloc.rounding import p_value
 from qloc.streams import Stream
@@ -318,7 +319,7 @@ def kinds_test(sets: NeuronSets, *, draws: Draws = KINDS_DRAWS, store: str = "")
         )
     return TestResult(
         name="H4",
-        question="Are there two kinds of facts, consistent and inconsistent, or a continuum?",
+        question=REGISTRY["H4"].question,
         estimand="spread of consistency over facts (standard deviation of θ) within relation × k, less noise",
         unit="fact",
         n={"strata": len(np.unique(counts.stratum)), "facts": len(counts.facts)},

@@ -26,6 +26,7 @@ from qloc.analysis.localization.overlap import pairs_of
 from qloc.analysis.localization.pairwise_dice import dice_of_rows
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats
+from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
 from qloc.rounding import number
 from qloc.streams import Stream
@@ -33,10 +34,6 @@ from qloc.vocabulary import DEFAULT_THRESHOLD
 
 DICE_MARGIN: Final = 0.05
 """Difference in mean Dice that counts as none."""
-
-_QUESTION: Final = (
-    "Do attribution methods agree on a query more than paraphrases of a fact agree by one method?"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +244,7 @@ def _result(
         verdict = "does not hold"
     return TestResult(
         name="H9",
-        question=_QUESTION,
+        question=REGISTRY["H9"].question,
         estimand="mean Dice overlap of two methods on one query, less that of two paraphrases by one method",
         unit="fact",
         n=n,

@@ -21,19 +21,18 @@ from qloc.analysis.localization.consistency import answer_codes, considered, fil
 from qloc.analysis.localization.overlap import LEVELS, Excess, Level, excesses
 from qloc.analysis.results import TestResult
 from qloc.arrays import Ints
+from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
-_TEXT: Final[Mapping[Level, tuple[str, str, str, str]]] = {
+_TEXT: Final[Mapping[Level, tuple[str, str, str]]] = {
     "template": (
         "H1a",
-        "Do a fact's queries share more neurons than the same templates do over other facts?",
         "excess of within-fact pairwise Dice over that of different facts with the same two templates",
         "relation × template",
     ),
     "answer": (
         "H1b",
-        "Do a fact's queries share more neurons than its answer does over other facts?",
         "excess of within-fact pairwise Dice over that of different facts with the same two templates "
         "and answer",
         "relation × template × answer",
@@ -174,14 +173,14 @@ def result_of(sets: NeuronSets, excess: Excess, draws: Draws, store: str = "") -
     TestResult
         ``H1a`` or ``H1b``, by the level of ``excess``.
     """
-    name, question, estimand, strata = _TEXT[excess.level]
+    name, estimand, strata = _TEXT[excess.level]
     facts = np.flatnonzero(~np.isnan(excess.excess))
     p = permutation_p(excess.estimate, excess.permuted)
     relation = relation_codes(sets)[1]
     clusters = (relation, answer_codes(sets))
     return TestResult(
         name=name,
-        question=question,
+        question=REGISTRY[name].question,
         estimand=estimand,
         unit="fact",
         n={"relations": len(np.unique(relation[facts])), "facts": len(facts), "queries": excess.n_queries},

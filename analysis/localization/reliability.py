@@ -32,6 +32,7 @@ from qloc.analysis.localization.overlap import pairs_of
 from qloc.analysis.localization.pairwise_dice import dice_of_rows
 from qloc.analysis.results import EffectSize, Interval, TestResult
 from qloc.arrays import Floats, Ints
+from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
 from qloc.streams import Stream
 from qloc.vocabulary import DEFAULT_THRESHOLD
@@ -305,7 +306,7 @@ def reliability_of(sets: NeuronSets, halves: Halves, draws: Draws, store: str = 
         checks.append(f"{n_clusters} relations: the interval speaks for few clusters.")
     return TestResult(
         name="H3",
-        question="Is how consistent a fact's knowledge neurons are a stable property of the fact?",
+        question=REGISTRY["H3"].question,
         estimand="split-half reliability of κ (Spearman–Brown) within relation × answer × number of queries",
         unit="fact",
         n={"relations": n_clusters, "strata": len(np.unique(halves.stratum)), "facts": len(halves.facts)},

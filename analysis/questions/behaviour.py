@@ -1,4 +1,4 @@
-"""Question 7, whether consistent neurons go with consistent answers (H10)."""
+"""The question "Do facts with consistent neurons get consistent answers?" (H10a, H10b, H10c)."""
 
 from __future__ import annotations
 
@@ -15,22 +15,35 @@ from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
+from qloc.references import cited
 
-WORDS = {
+_WORDS = {
     "agreement": "same most likely answer",
     "candidate_agreement": "same candidate answer",
     "log_probability": "log P(answer)",
 }
 N_GROUPS = 5
+"""Groups of a relation's facts by κ."""
 
 
-def behaviour_question(asked: AnalysisContext) -> Question:
-    """Slopes on κ of how alike, and how surely, a fact's queries are answered."""
-    plan = asked.plan
-    frame = fact_columns(asked.study, method=plan.method, threshold=plan.threshold, known=False)
+def behaviour_question(context: AnalysisContext) -> Question:
+    """Regress how alike, and how surely, a fact's queries are answered on κ.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
+    plan = context.plan
+    frame = fact_columns(context.study, method=plan.method, threshold=plan.threshold, known=False)
     tests = tuple(
         behaviour_test(
-            frame, outcome, margin=plan.behaviour_margin, draws=asked.draws, store=asked.study.fingerprint
+            frame, outcome, margin=plan.behaviour_margin, draws=context.draws, store=context.study.fingerprint
         )
         for outcome in OUTCOMES
     )
@@ -54,7 +67,7 @@ def behaviour_question(asked: AnalysisContext) -> Question:
                 labels={
                     "fifth": "fifth of the relation's facts by κ, lowest first",
                     "kappa": "mean κ",
-                    **{name: WORDS[name] for name in OUTCOMES},
+                    **{name: _WORDS[name] for name in OUTCOMES},
                 },
                 note="Descriptive: no covariates.",
             ),
@@ -68,10 +81,7 @@ def behaviour_question(asked: AnalysisContext) -> Question:
             "relations by the wild cluster bootstrap. An association, not an effect: nothing was changed "
             "in the model."
         ),
-        references=(
-            "Cameron & Miller 2015, A practitioner's guide to cluster-robust inference, JHR 50.",
-            "Webb 2023, Reworking wild bootstrap-based inference for clustered errors, CJE 56.",
-        ),
+        references=cited("cameron2015", "webb2023"),
     )
 
 
@@ -80,14 +90,27 @@ def _slopes(tests: tuple[TestResult, ...]) -> pd.DataFrame:
     for outcome, test in zip(OUTCOMES, tests, strict=True):
         effect = test.effect
         ends = effect.interval if effect else None
-        row: dict[str, Any] = {"outcome": WORDS[outcome], "slope": effect.value if effect else np.nan}
+        row: dict[str, Any] = {"outcome": _WORDS[outcome], "slope": effect.value if effect else np.nan}
         row |= {"slope_low": ends.low if ends else np.nan, "slope_high": ends.high if ends else np.nan}
         rows.append({**row, "p": test.p, **test.n})
     return pd.DataFrame(rows)
 
 
 def by_fifth(frame: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """``fifth, kappa, facts``, and each outcome with ``_low`` and ``_high``, clustered by relation."""
+    """Return each outcome by fifths of κ within relations.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns of :func:`qloc.analysis.localization.fact_columns.fact_columns`.
+    confidence : float
+        Of the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``fifth``, ``kappa``, ``facts``, and each outcome with ``_low`` and ``_high``, clustered by relation.
+    """
     rows: list[dict[str, Any]] = []
     kept = frame[frame["kappa"].notna()]
     rank = kept.groupby("relation")["kappa"].rank(method="first", pct=True)
@@ -110,17 +133,17 @@ def by_fifth(frame: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def _answer(tests: tuple[TestResult, ...]) -> str:
-    told = []
+    slopes = []
     for outcome, test in zip(OUTCOMES, tests, strict=True):
         if test.effect and test.effect.interval:
             ends = test.effect.interval
-            told.append(
+            slopes.append(
                 f"{number(test.effect.value)} ({number(ends.low)} to {number(ends.high)}) in "
-                f"“{WORDS[outcome]}”"
+                f"“{_WORDS[outcome]}”"
             )
-    if not told:
+    if not slopes:
         return "It cannot be told: it takes three relations with facts whose κ and answers differ."
     return (
         f"Within relations, a κ higher by one standard deviation goes with a change, in standard deviations, "
-        f"of {', '.join(told)}."
+        f"of {', '.join(slopes)}."
     )

@@ -1,4 +1,4 @@
-"""What every question of an analysis works on: the study, its plan, and the headline's sets and scores."""
+"""The context of an analysis: the study, its plan, and what several questions compute from both, once."""
 
 from __future__ import annotations
 
@@ -25,27 +25,54 @@ from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
 
 PAIR = "minimal_pair"
+"""Kind of the queries that are minimal pairs."""
+
+ALL_RELATIONS = "All relations"
+"""Stands for a relation in tables by relation."""
 
 
 @dataclass(frozen=True)
 class AnalysisContext:
-    """A study and the plan it is analyzed by; what several questions need is computed once."""
+    """A study and the plan by which it is analyzed; what several questions need is computed once.
+
+    Attributes
+    ----------
+    study : Study
+        What is analyzed.
+    plan : AnalysisPlan
+        Method, thresholds, draws, margins, and which tests are confirmatory.
+    """
 
     study: Study
     plan: AnalysisPlan
 
     @cached_property
     def sets(self) -> NeuronSets:
-        """The headline's sets, of all queries."""
+        """The sets of all queries by the plan's method and threshold, those of the headline."""
         return self.neurons(self.plan.method, self.plan.threshold)
 
     def neurons(self, method: str, threshold: float) -> NeuronSets:
-        """The sets of all queries by a method and a threshold; the plan's are read together, once."""
+        """Return the sets of all queries by a method and a threshold.
+
+        The thresholds of the plan are read together, once.
+
+        Parameters
+        ----------
+        method : str
+            Attribution method of the store.
+        threshold : float
+            Of the sets.
+
+        Returns
+        -------
+        NeuronSets
+            Of all queries.
+        """
         if (method, threshold) not in self._read:
             able = self.thresholds[0]
             together = able if threshold in able else [threshold]
-            found = self.study.neurons_at(together, method)
-            self._read.update({(method, t): sets for t, sets in zip(together, found, strict=True)})
+            by_threshold = zip(together, self.study.neurons_at(together, method), strict=True)
+            self._read.update({(method, t): sets for t, sets in by_threshold})
         return self._read[method, threshold]
 
     @cached_property
@@ -54,18 +81,18 @@ class AnalysisContext:
 
     @cached_property
     def thresholds(self) -> tuple[list[float], list[float]]:
-        """Attribution thresholds of the plan that the store can answer, and those below its floor."""
+        """Attribution thresholds of the plan: those that the store can answer, and those below its floor."""
         wanted = sorted({*self.plan.thresholds, self.plan.threshold})
         return [t for t in wanted if t >= self.floor], [t for t in wanted if t < self.floor]
 
     @cached_property
     def known(self) -> NeuronSets:
-        """Known queries of facts that do not leak."""
+        """The sets of known queries of facts that do not leak."""
         return self.sets.known()
 
     @cached_property
     def used(self) -> NeuronSets:
-        """Those of them with a non-empty set."""
+        """The non-empty sets of known queries of facts that do not leak."""
         return filled(self.known)
 
     @cached_property
@@ -85,7 +112,7 @@ class AnalysisContext:
 
     @cached_property
     def clusters(self) -> tuple[Ints, Ints]:
-        """What intervals resample: each fact's relation and answer."""
+        """Relation and answer of each fact, by which intervals are clustered."""
         return self.relations[1], answer_codes(self.sets)
 
     @cached_property
@@ -116,10 +143,34 @@ class AnalysisContext:
         return 0.0 if floors is None else float(np.nanmax(floors, initial=0.0))
 
     def considered(self, known: bool = True) -> NeuronSets:
-        """The sets that scores run over."""
+        """Return the sets that scores run over.
+
+        Parameters
+        ----------
+        known : bool, default True
+            Whether to count known queries only.
+
+        Returns
+        -------
+        NeuronSets
+            Of facts that do not leak.
+        """
         return self.known if known else considered(self.sets, known=False)
 
     def intervals(self, values: Floats, clusters: tuple[Ints, ...] | None = None) -> tuple[Floats, Floats]:
-        """Cluster-robust intervals of the means of columns (fact, column)."""
+        """Return cluster-robust intervals of the means of columns.
+
+        Parameters
+        ----------
+        values : float64 ndarray, shape (fact, column)
+            NaN where a fact has no value.
+        clusters : tuple of int64 ndarray, shape (fact,), optional
+            Relation and answer where it is not given.
+
+        Returns
+        -------
+        low, high : float64 ndarray, shape (column,)
+            NaN where there are too few clusters.
+        """
         low, high, _ = cluster_intervals(values, clusters or self.clusters, confidence=self.plan.confidence)
         return low, high

@@ -1,4 +1,4 @@
-"""Question 1, what was asked, what is known, and what was left out."""
+"""The question "What was asked, and what does the model know?"."""
 
 from __future__ import annotations
 
@@ -13,9 +13,20 @@ from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import counted, percent
 
 
-def counts_question(asked: AnalysisContext) -> Question:
-    """Counts askable, known, leaking and excluded, in all and by relation."""
-    counts = counts_of(asked)
+def counts_question(context: AnalysisContext) -> Question:
+    """Count what is askable, known, leaking and excluded, in all and by relation.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
+    counts = study_counts(context)
     n_facts, n_queries = counts["facts"], counts["queries"]
     share = counts["queries known"] / n_queries if n_queries else float("nan")
     names = ("facts leaking", "facts compared", "minimal pairs")
@@ -32,7 +43,7 @@ def counts_question(asked: AnalysisContext) -> Question:
         id="counts",
         title="What was asked, and what does the model know?",
         answer=answer,
-        tables=(by_relation(asked), left_out(asked)),
+        tables=(counts_by_relation(context), left_out(context)),
         method=(
             "A query is known where a right answer ranks first. Facts whose answer is contained in their "
             "subject (case folded) leak it and are excluded from every score. Scores run over known "
@@ -41,9 +52,20 @@ def counts_question(asked: AnalysisContext) -> Question:
     )
 
 
-def counts_of(asked: AnalysisContext) -> dict[str, int]:
-    """What entered and what was left out, by reason."""
-    sets, pair = asked.sets, asked.kind_of_fact == PAIR
+def study_counts(context: AnalysisContext) -> dict[str, int]:
+    """Count what entered and what was left out, by reason.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    dict of str to int
+        Reason, in words → number.
+    """
+    sets, pair = context.sets, context.kind_of_fact == PAIR
     of_pair = sets.queries["kind"] == PAIR
     leaking = sets.facts["leaks"][sets.queries["fact"]]
     queried = np.bincount(sets.queries["fact"], minlength=sets.n_facts) > 0
@@ -51,35 +73,68 @@ def counts_of(asked: AnalysisContext) -> dict[str, int]:
         "facts": int(np.sum(~pair)),
         "facts without a query": int(np.sum(~pair & ~queried)),
         "facts leaking": int(np.sum(sets.facts["leaks"] & ~pair)),
-        "facts compared": int(np.sum(asked.scores["k"].values >= 2)),
+        "facts compared": int(np.sum(context.scores["k"].values >= 2)),
         "queries": int(np.sum(~of_pair)),
         "queries known": int(np.sum(sets.queries["known"] & ~of_pair)),
         "queries of leaking facts": int(np.sum(leaking)),
-        "known queries without knowledge neurons": int(asked.scores["n_empty"].values.sum()),
+        "known queries without knowledge neurons": int(context.scores["n_empty"].values.sum()),
         "minimal pairs": int(np.sum(pair)),
     }
-    return counts | {f"not asked: {reason}": count for reason, count in excluded(asked.study.attrs).items()}
+    return counts | {f"not asked: {reason}": count for reason, count in excluded(context.study.attrs).items()}
 
 
 def excluded(attrs: Mapping[str, Any]) -> dict[str, int]:
-    """Queries that could not be asked, by reason, as the store counted them."""
-    found = attrs.get("excluded", {})
-    if not isinstance(found, Mapping):
+    """Return the queries that could not be asked, by reason, as the store counted them.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Attributes of the store.
+
+    Returns
+    -------
+    dict of str to int
+        Empty where the store does not say.
+    """
+    by_reason = attrs.get("excluded", {})
+    if not isinstance(by_reason, Mapping):
         return {}
-    return {str(reason): int(count) for reason, count in found.items() if isinstance(count, int | float)}
+    return {str(reason): int(count) for reason, count in by_reason.items() if isinstance(count, int | float)}
 
 
-def left_out(asked: AnalysisContext) -> Table:
-    """Table ``left_out``: reason, number."""
+def left_out(context: AnalysisContext) -> Table:
+    """Return table ``left_out``.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Table
+        ``reason``, ``number``.
+    """
     keep = ("facts without a query", "facts leaking", "queries of leaking facts", "known queries without")
-    counts = {k: n for k, n in counts_of(asked).items() if k.startswith((*keep, "not asked"))}
+    counts = {k: n for k, n in study_counts(context).items() if k.startswith((*keep, "not asked"))}
     frame = pd.DataFrame({"reason": list(counts), "number": list(counts.values())})
     return Table.from_frame(frame, name="left_out", title="What was left out, by reason")
 
 
-def by_relation(asked: AnalysisContext) -> Table:
-    """Table ``counts_by_relation``."""
-    sets, (names, code) = asked.sets, asked.relations
+def counts_by_relation(context: AnalysisContext) -> Table:
+    """Return table ``counts_by_relation``.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Table
+        One row for each relation.
+    """
+    sets, (names, code) = context.sets, context.relations
     n, q, leaks = len(names), sets.queries, sets.facts["leaks"]
     of_query = code[q["fact"]]
     known = q["known"] & ~leaks[q["fact"]]
@@ -96,7 +151,7 @@ def by_relation(asked: AnalysisContext) -> Table:
     frame = pd.DataFrame(
         {
             "relation": names,
-            "kind": [_kind(asked, code == r) for r in range(n)],
+            "kind": [_kind(context, code == r) for r in range(n)],
             "facts": n_facts,
             "leaking": facts_where(leaks),
             "answers": answers.to_numpy(),
@@ -104,7 +159,7 @@ def by_relation(asked: AnalysisContext) -> Table:
             "queries": queries,
             "known": n_known,
             "known_share": np.divide(n_known, n_asked, out=np.full(n, np.nan), where=n_asked > 0),
-            "compared": facts_where(asked.scores["k"].values >= 2),
+            "compared": facts_where(context.scores["k"].values >= 2),
             "one_to_one": answers.to_numpy() == n_facts,
         }
     )
@@ -120,5 +175,5 @@ def by_relation(asked: AnalysisContext) -> Table:
     )
 
 
-def _kind(asked: AnalysisContext, here: Any) -> str:
-    return PAIR if np.any(asked.kind_of_fact[here] == PAIR) else "fact"
+def _kind(context: AnalysisContext, here: Any) -> str:
+    return PAIR if np.any(context.kind_of_fact[here] == PAIR) else "fact"

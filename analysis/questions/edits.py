@@ -1,4 +1,4 @@
-"""Question on edits: what editing knowledge neurons, CAS and controls does (H7, H8, H10d)."""
+"""The question "Can knowledge be edited through its neurons?" (H7, H8, H10d)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import pandas as pd
 
 from qloc.analysis.editing.generalization import UsedConsistency, generalization_test
 from qloc.analysis.editing.hypotheses import (
-    AGAINST_MATCHED,
-    AT_EQUAL_BUDGET,
-    AT_EQUAL_DAMAGE,
+    EQUAL_BUDGETS,
+    EQUAL_DAMAGES,
+    MATCHED_EDITS,
     UPDATE,
     budget_test,
     damage_test,
     matched_test,
 )
-from qloc.analysis.editing.outcomes import CRITERIA, SCORES, EditOutcomes, harmonic
+from qloc.analysis.editing.outcomes import CRITERIA, QUERIES_OF_SCORE, EditOutcomes, harmonic
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
-from qloc.analysis.wording import counted, number
+from qloc.analysis.wording import counted, number, percent
 from qloc.arrays import Floats
+from qloc.references import cited
 from qloc.streams import Stream
 
 CONTRASTS: Final = (
@@ -43,17 +44,31 @@ CONTRASTS: Final = (
     ("rome", "rome_identity"),
     ("rome", "in_context"),
 )
-"""Pairs of edited sets; sets of equal budget, and own and matched, are as large; ROME edits a layer."""
+"""Pairs of edited sets that are compared.
+
+Sets of equal budget are as large, and so are own and matched; ROME edits every row of a layer.
+"""
 
 
-def edits_question(asked: AnalysisContext) -> Question:
-    """Scores of every edit, by class of the fact, and paired differences."""
-    edited = EditOutcomes.of(asked.study)
-    consistency = UsedConsistency(asked.study)
-    tests = _tests(asked, edited, consistency)
+def edits_question(context: AnalysisContext) -> Question:
+    """Report scores of every edit, by class of the fact, and paired differences between edits.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
+    edited = EditOutcomes.of(context.study)
+    consistency = UsedConsistency(context.study)
+    tests = _tests(context, edited, consistency)
     scores = [
         Table.from_frame(
-            _scores(asked, edited, criterion),
+            _scores(context, edited, criterion),
             name="edit_scores" if criterion == "argmax" else f"edit_scores_{criterion}",
             title=f"How well edits do, by {'what ranks first' if criterion == 'argmax' else criterion}",
             labels=_LABELS,
@@ -69,15 +84,15 @@ def edits_question(asked: AnalysisContext) -> Question:
         tables=(
             *scores,
             Table.from_frame(
-                _by_class(asked, edited, consistency.cs2),
+                _by_class(context, edited, consistency.cs2),
                 name="edit_by_class",
                 title="Edits of consistent and of inconsistent facts",
                 labels={name: words for name, words in _LABELS.items() if name != "empty"},
-                note=f"Consistent: CS2 ≥ {asked.plan.consistency_threshold:g} over the used known queries. "
+                note=f"Consistent: CS2 ≥ {context.plan.consistency_threshold:g} over the used known queries. "
                 "By what ranks first. Descriptive: the classes differ in more than consistency.",
             ),
             Table.from_frame(
-                _contrasts(asked, edited),
+                _contrasts(context, edited),
                 name="edit_contrasts",
                 title="Edits against each other on held-out paraphrases",
                 labels={
@@ -101,10 +116,9 @@ def edits_question(asked: AnalysisContext) -> Question:
             "the regression of the difference on that in Δ nats."
         ),
         references=(
-            "Chen et al. 2025, Knowledge Localization: Mission Not Accomplished?, arXiv 2405.14117, §4.",
-            "Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv 2104.08696, §5.",
-            "Meng et al. 2022, Locating and Editing Factual Associations in GPT, arXiv 2202.05262, for ROME "
-            "(§3.1), P(o′) > P(o) and the harmonic mean.",
+            *cited("chen2025", where="§4"),
+            *cited("dai2022", where="§5"),
+            *cited("meng2022", where="§3.1, for ROME, P(o′) > P(o) and the harmonic mean"),
         ),
     )
 
@@ -131,30 +145,30 @@ _OTHERS: Final = (
 
 
 def _tests(
-    asked: AnalysisContext, edited: EditOutcomes, consistency: UsedConsistency
+    context: AnalysisContext, edited: EditOutcomes, consistency: UsedConsistency
 ) -> tuple[TestResult, ...]:
-    store, draws, margin = asked.study.fingerprint, asked.draws, asked.plan.effect_margin
-    found = [
+    store, draws, margin = context.study.fingerprint, context.draws, context.plan.effect_margin
+    tests = [
         matched_test(edited, operation, draws, margin=margin, store=store)
-        for operation in AGAINST_MATCHED
+        for operation in MATCHED_EDITS
         if edited.has(operation, "own", "matched")
     ]
-    found += [
+    tests += [
         budget_test(edited, against, draws, margin=margin, store=store)
-        for against in AT_EQUAL_BUDGET
+        for against in EQUAL_BUDGETS
         if edited.has(UPDATE, "cas_top", against)
     ]
-    found += [
+    tests += [
         damage_test(edited, against, draws, store=store)
-        for against in AT_EQUAL_DAMAGE
+        for against in EQUAL_DAMAGES
         if edited.has(UPDATE, "cas", against)
     ]
     if edited.has(UPDATE, "own"):
-        found.append(generalization_test(edited, consistency.kappa, draws, store=store))
-    return tuple(found)
+        tests.append(generalization_test(edited, consistency.kappa, draws, store=store))
+    return tuple(tests)
 
 
-def _scores(asked: AnalysisContext, edited: EditOutcomes, criterion: str) -> pd.DataFrame:
+def _scores(context: AnalysisContext, edited: EditOutcomes, criterion: str) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     nothing = edited.rows.relation >= 0
     for operation in edited.operations:
@@ -164,43 +178,48 @@ def _scores(asked: AnalysisContext, edited: EditOutcomes, criterion: str) -> pd.
             row = {
                 "operation": operation,
                 "set": name,
-                **_row(asked, edited, operation, name, criterion, nothing),
+                **_row(context, edited, operation, name, criterion, nothing),
             }
             rows.append({**row, "empty": edited.empty(name)})
     return pd.DataFrame(rows, columns=None if rows else ["set", "operation"])
 
 
 def _row(
-    asked: AnalysisContext, edited: EditOutcomes, operation: str, name: str, criterion: str, among: np.ndarray
+    context: AnalysisContext,
+    edited: EditOutcomes,
+    operation: str,
+    name: str,
+    criterion: str,
+    among: np.ndarray,
 ) -> dict[str, Any]:
     """Scores of one edit over some of the facts."""
     success = edited.success(operation, name, criterion)
-    by: dict[str, Floats] = {score: edited.mean(success, on) for score, on in SCORES.items()}  # type: ignore[arg-type]
+    by: dict[str, Floats] = {score: edited.mean(success, on) for score, on in QUERIES_OF_SCORE.items()}
     by["locality"] = edited.unchanged(operation, name)
     row: dict[str, Any] = {}
     for score, values in by.items():
         row |= mean_columns(
-            score, np.where(among, values, np.nan), edited.rows.clusters, asked.plan.confidence
+            score, np.where(among, values, np.nan), edited.rows.clusters, context.plan.confidence
         )
     three = [row[score] for score in ("reliability", "generalization", "locality")]
     row["arithmetic"] = float(np.mean(three))
     row["harmonic"] = harmonic(three)
     row["probe_kl"] = mean(edited.probe_kl(operation, name)[among])
     damage = np.where(among, edited.damage(operation, name), np.nan)
-    row |= mean_columns("nats", damage, edited.rows.clusters, asked.plan.confidence)
+    row |= mean_columns("nats", damage, edited.rows.clusters, context.plan.confidence)
     before = mean(edited.found["base_text_nats"].values[among & ~np.isnan(damage)])
     row["perplexity"] = float(np.exp(before) * np.expm1(row["nats"]))
     return {**row, "facts": int(np.sum(~np.isnan(by["reliability"]) & among))}
 
 
-def _by_class(asked: AnalysisContext, edited: EditOutcomes, cs2: Floats) -> pd.DataFrame:
-    consistent = cs2 >= asked.plan.consistency_threshold
+def _by_class(context: AnalysisContext, edited: EditOutcomes, cs2: Floats) -> pd.DataFrame:
+    consistent = cs2 >= context.plan.consistency_threshold
     classes = {"consistent": consistent, "inconsistent": ~consistent & ~np.isnan(cs2)}
     rows = [
         {
             "set": f"{name}, {label}",
             "operation": operation,
-            **_row(asked, edited, operation, name, "argmax", among),
+            **_row(context, edited, operation, name, "argmax", among),
         }
         for operation in edited.operations
         for name in ("own", "union")
@@ -210,9 +229,9 @@ def _by_class(asked: AnalysisContext, edited: EditOutcomes, cs2: Floats) -> pd.D
     return pd.DataFrame(rows, columns=None if rows else ["set", "operation"])
 
 
-def _contrasts(asked: AnalysisContext, edited: EditOutcomes) -> pd.DataFrame:
+def _contrasts(context: AnalysisContext, edited: EditOutcomes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    everything = EditOutcomes.of(asked.study, known=False)
+    everything = EditOutcomes.of(context.study, known=False)
     for operation in edited.operations:
         for first, second in CONTRASTS:
             if not edited.has(operation, first, second):
@@ -221,7 +240,7 @@ def _contrasts(asked: AnalysisContext, edited: EditOutcomes) -> pd.DataFrame:
             damage = [edited.damage(operation, name) for name in (first, second)]
             row: dict[str, Any] = {"contrast": f"{first} less {second}", "operation": operation}
             x = moved[0] - moved[1]
-            row |= screened(x, edited.rows.clusters, asked.draws, Stream.EDIT_SCREEN, len(rows))
+            row |= screened(x, edited.rows.clusters, context.draws, Stream.EDIT_SCREEN, len(rows))
             all_of_them = [everything.moved(operation, name, "held_out") for name in (first, second)]
             row["difference_all"] = mean(all_of_them[0] - all_of_them[1])
             rows.append({**row, "damage": mean(damage[0] - damage[1])})
@@ -233,18 +252,18 @@ def _answer(edited: EditOutcomes, tests: tuple[TestResult, ...]) -> str:
     n = int(edited.probes_left.sum())
     if not n:
         return "It cannot be told: no known query was edited."
-    found = {test.name: test for test in tests}
+    by_name = {test.name: test for test in tests}
     parts = []
     if edited.has(UPDATE, "own"):
         success = edited.success(UPDATE, "own", "argmax")
         shares = [mean(edited.mean(success, on)) for on in ("edited", "held_out")]
         stays = mean(edited.unchanged(UPDATE, "own"))
         parts.append(
-            f"Of {counted(n, 'fact')}, an update of N_i leaves {_share(stays)} of unrelated prompts as they "
-            f"were, and makes o′ the answer to {_share(shares[0])} of edited queries and {_share(shares[1])} "
-            "of held-out paraphrases."
+            f"Of {counted(n, 'fact')}, an update of N_i leaves {percent(stays)} of unrelated prompts as they "
+            f"were, and makes o′ the answer to {percent(shares[0])} of edited queries and "
+            f"{percent(shares[1])} of held-out paraphrases."
         )
-    test = found.get("H7b")
+    test = by_name.get("H7b")
     if test and not np.isnan(test.estimate):
         than = "more" if test.estimate >= 0 else "less"
         parts.append(
@@ -252,7 +271,3 @@ def _answer(edited: EditOutcomes, tests: tuple[TestResult, ...]) -> str:
             "matched neurons."
         )
     return " ".join(parts) or f"{counted(n, 'fact')} were edited."
-
-
-def _share(value: float) -> str:
-    return "an unknown share" if np.isnan(value) else f"{100 * value:.0f}%"

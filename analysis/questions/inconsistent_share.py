@@ -1,4 +1,4 @@
-"""Question 3, how many facts are inconsistent: as published, and as it can be compared."""
+"""The question "How many facts are inconsistent?": as published, and as it can be compared (H2)."""
 
 from __future__ import annotations
 
@@ -13,45 +13,54 @@ from qloc.analysis.localization.across_methods import across_methods, method_pai
 from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.localization.inconsistent_share import STATIC, ki_frame, rarefaction, ratio, share_test
 from qloc.analysis.localization.query_subsets import subset_scores
-from qloc.analysis.questions.consistency import CHEN
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import percent
 from qloc.neurons import NeuronSets
+from qloc.references import cited
 
-OTSU = "Otsu 1979, A threshold selection method from gray-level histograms, IEEE Trans. SMC 9."
 
+def ratio_question(context: AnalysisContext) -> Question:
+    """Report K_I by attribution threshold and rule, beside K_I(k₀) and rarefaction.
 
-def ratio_question(asked: AnalysisContext) -> Question:
-    """K_I by attribution threshold and rule, beside K_I(k₀) and rarefaction."""
-    able, skipped = asked.thresholds
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
+    able, skipped = context.thresholds
     sizes: list[dict[str, Any]] = []
     frames = []
     for t in able:
-        sets = asked.neurons(asked.plan.method, t)
-        frames.append(_at(asked, sets, t))
+        sets = context.neurons(context.plan.method, t)
+        frames.append(_at(context, sets, t))
         sizes.append(_sizes(sets, t))
     frame = pd.concat(frames, ignore_index=True)
-    across = across_tables(asked)
+    across = across_tables(context)
     return Question(
         id="ratio",
         title="How many facts are inconsistent?",
-        answer=_answer(asked, frame) + said_across(asked, across),
+        answer=_answer(context, frame) + sentence_across(context, across),
         tests=(
             share_test(
-                asked.sets,
-                k0=asked.plan.k0,
-                cut=asked.plan.consistency_threshold,
-                draws=asked.draws,
-                store=asked.study.fingerprint,
+                context.sets,
+                k0=context.plan.k0,
+                cut=context.plan.consistency_threshold,
+                draws=context.draws,
+                store=context.study.fingerprint,
             ),
         ),
         tables=(
-            _table(asked, frame, "cs2", skipped),
-            _table(asked, frame, "cs1", skipped),
-            by_relation(asked),
+            _table(context, frame, "cs2", skipped),
+            _table(context, frame, "cs1", skipped),
+            ratio_by_relation(context),
             *across,
-            _rarefaction(asked),
+            _rarefaction(context),
             Table.from_frame(
                 pd.DataFrame(sizes), name="set_sizes", title="Knowledge neurons of a query, known queries"
             ),
@@ -63,23 +72,23 @@ def ratio_question(asked: AnalysisContext) -> Question:
             "all k₀-subsets of their queries with CS < threshold, counted exactly: comparable between "
             "facts, relations and models at one static threshold."
         ),
-        references=(CHEN, OTSU),
+        references=(*cited("chen2025", where="§2"), *cited("otsu1979")),
     )
 
 
-def _at(asked: AnalysisContext, sets: NeuronSets, t: float) -> pd.DataFrame:
+def _at(context: AnalysisContext, sets: NeuronSets, t: float) -> pd.DataFrame:
     """K_I at one attribution threshold; intervals at the headline's only."""
     frame = ki_frame(
         sets,
-        k0=asked.plan.k0,
-        thresholds=tuple(sorted({*STATIC, asked.plan.consistency_threshold})),
-        draws=asked.draws if t == asked.plan.threshold else replace(asked.draws, n_bootstrap=0),
+        k0=context.plan.k0,
+        thresholds=tuple(sorted({*STATIC, context.plan.consistency_threshold})),
+        draws=context.draws if t == context.plan.threshold else replace(context.draws, n_bootstrap=0),
     )
     frame.insert(0, "threshold", t)
     return frame
 
 
-def _table(asked: AnalysisContext, frame: pd.DataFrame, score: str, skipped: list[float]) -> Table:
+def _table(context: AnalysisContext, frame: pd.DataFrame, score: str, skipped: list[float]) -> Table:
     """Table ``ki_by_threshold`` (CS2, the headline) or ``ki_by_threshold_cs1``."""
     note = (
         "Intervals at the headline's attribution threshold only, for new relations (low, high) and for "
@@ -87,7 +96,7 @@ def _table(asked: AnalysisContext, frame: pd.DataFrame, score: str, skipped: lis
     )
     if skipped:
         below = ", ".join(f"{t:g}" for t in skipped)
-        note += f" Below the panels' floor ({asked.floor:g}), this store cannot answer for {below}."
+        note += f" Below the panels' floor ({context.floor:g}), this store cannot answer for {below}."
     labels = {
         "threshold": "attribution threshold",
         "measure": "counted as inconsistent",
@@ -105,10 +114,10 @@ def _table(asked: AnalysisContext, frame: pd.DataFrame, score: str, skipped: lis
     )
 
 
-def _rarefaction(asked: AnalysisContext) -> Table:
-    at = asked.plan.consistency_threshold
+def _rarefaction(context: AnalysisContext) -> Table:
+    at = context.plan.consistency_threshold
     return Table.from_frame(
-        rarefaction(asked.sets, threshold=at),
+        rarefaction(context.sets, threshold=at),
         name="rarefaction",
         title=f"The same facts with fewer paraphrases (threshold of the score {at:g})",
         labels={
@@ -139,32 +148,43 @@ def _sizes(sets: NeuronSets, t: float) -> dict[str, Any]:
     }
 
 
-def _answer(asked: AnalysisContext, frame: pd.DataFrame) -> str:
-    at = asked.plan.consistency_threshold
-    here = frame[(frame.threshold == asked.plan.threshold) & (frame.score == "cs2")]
+def _answer(context: AnalysisContext, frame: pd.DataFrame) -> str:
+    at = context.plan.consistency_threshold
+    here = frame[(frame.threshold == context.plan.threshold) & (frame.score == "cs2")]
     if not int(here.facts.max()):
         return "No fact has two known queries with knowledge neurons: no share is defined."
     static = here[here.score_threshold == at].set_index("rule").ki
     return (
         f"As published, CS2 below {at:g} calls {percent(static['static'])} of the facts inconsistent, Otsu's "
         f"threshold {percent(here.set_index('rule').ki['otsu'])}: it depends on how one counts. With "
-        f"{asked.plan.k0} paraphrases for every fact, which is comparable between facts, relations and "
+        f"{context.plan.k0} paraphrases for every fact, which is comparable between facts, relations and "
         f"models, {percent(static['subsets'])} are below {at:g}."
     )
 
 
-def by_relation(asked: AnalysisContext) -> Table:
-    """Table ``ki_by_relation``: as published and K_I(k₀), by CS2, with κ beside them."""
-    plan, (names, code) = asked.plan, asked.relations
-    fact = asked.used.queries["fact"].astype(np.int64)
+def ratio_by_relation(context: AnalysisContext) -> Table:
+    """Return table ``ki_by_relation``: K_I as published and K_I(k₀), by CS2, with κ beside them.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Table
+        One row for each relation.
+    """
+    plan, (names, code) = context.plan, context.relations
+    fact = context.used.queries["fact"].astype(np.int64)
     at = plan.consistency_threshold
-    share = subset_scores(asked.used.member, fact, asked.sets.n_facts, [plan.k0], at).below_cs2[:, 0]
-    score, kappa = asked.scores["CS2"].values, asked.scores["kappa"].values
+    share = subset_scores(context.used.member, fact, context.sets.n_facts, [plan.k0], at).below_cs2[:, 0]
+    score, kappa = context.scores["CS2"].values, context.scores["kappa"].values
     cuts = sorted({*STATIC, at})
     rows: list[dict[str, Any]] = []
     for r, name in enumerate(names):
         here = code == r
-        ends = asked.intervals(np.where(here, share, np.nan)[:, None], asked.clusters[1:])
+        ends = context.intervals(np.where(here, share, np.nan)[:, None], context.clusters[1:])
         row: dict[str, Any] = {"relation": str(name), "facts": int(np.sum(~np.isnan(score[here])))}
         row |= {f"below_{t:g}": ratio(score[here], t) for t in cuts}
         row |= {"otsu": ratio(score[here], None), "subsets": mean(share[here])}
@@ -186,18 +206,29 @@ def by_relation(asked: AnalysisContext) -> Table:
     )
 
 
-def across_tables(asked: AnalysisContext) -> list[Table]:
-    """Tables ``ki_across_methods`` and ``ki_method_pairs``; none with one method."""
-    if len(asked.study.methods) < 2:
+def across_tables(context: AnalysisContext) -> list[Table]:
+    """Return tables ``ki_across_methods`` and ``ki_method_pairs``.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    list of Table
+        Empty with one method.
+    """
+    if len(context.study.methods) < 2:
         return []
-    scores = _scores(asked)
-    at = asked.plan.consistency_threshold
-    confidence = asked.plan.confidence
+    scores = _scores(context)
+    at = context.plan.consistency_threshold
+    confidence = context.plan.confidence
     names = ", ".join(scores)
-    k = np.bincount(asked.known.queries["fact"], minlength=asked.sets.n_facts)
+    k = np.bincount(context.known.queries["fact"], minlength=context.sets.n_facts)
     return [
         Table.from_frame(
-            across_methods(scores, at, k, asked.clusters, confidence=confidence),
+            across_methods(scores, at, k, context.clusters, confidence=confidence),
             name="ki_across_methods",
             title=f"Facts inconsistent (CS2 < {at:g}) under all methods and under any",
             labels={
@@ -209,7 +240,7 @@ def across_tables(asked: AnalysisContext) -> list[Table]:
             note=f"{names}; independent within relation × number of known queries. Interval: of the excess.",
         ),
         Table.from_frame(
-            method_pairs(scores, at, asked.clusters, confidence=confidence),
+            method_pairs(scores, at, context.clusters, confidence=confidence),
             name="ki_method_pairs",
             title="Odds ratio of a fact being inconsistent by one method where it is by another",
             labels={"odds_ratio": "odds ratio"},
@@ -218,25 +249,38 @@ def across_tables(asked: AnalysisContext) -> list[Table]:
     ]
 
 
-def _scores(asked: AnalysisContext) -> dict[str, Any]:
-    t = asked.plan.threshold
+def _scores(context: AnalysisContext) -> dict[str, Any]:
+    t = context.plan.threshold
     return {
-        method: (asked.scores if method == asked.plan.method else consistency(asked.neurons(method, t)))[
-            "CS2"
-        ].values
-        for method in asked.study.methods
+        method: (
+            context.scores if method == context.plan.method else consistency(context.neurons(method, t))
+        )["CS2"].values
+        for method in context.study.methods
     }
 
 
-def said_across(asked: AnalysisContext, tables: list[Table]) -> str:
-    """A sentence on the tables of :func:`across_tables`; empty with one method."""
+def sentence_across(context: AnalysisContext, tables: list[Table]) -> str:
+    """Return a sentence on the tables of :func:`across_tables`.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+    tables : list of Table
+        Those tables.
+
+    Returns
+    -------
+    str
+        Begins with a space; empty with one method.
+    """
     if not tables:
         return ""
     both = tables[0].to_frame().set_index("called")
     under, expected = both.ki["under all methods"], both.expected["under all methods"]
     if not both.facts.iloc[0]:
         return " No fact has a score by every method."
-    n, at = len(asked.study.methods), asked.plan.consistency_threshold
+    n, at = len(context.study.methods), context.plan.consistency_threshold
     every = "Both" if n == 2 else f"All {n}"
     return (
         f" {every} attribution methods call {percent(under)} of the facts inconsistent (CS2 < {at:g}); "

@@ -1,4 +1,4 @@
-"""Question on interventions: whose neurons move an answer (H5)."""
+"""The question "Whose neurons move an answer?" (H5, H5a, H5b, H5c)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
 from qloc.analysis.interventions.neuron_effects import (
-    CONTROLS,
-    MEASURES,
+    ANSWER_MEASURES,
+    NEURON_CONTROLS,
     ArmOutcomes,
     Measure,
     control_test,
@@ -31,24 +31,40 @@ from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
 from qloc.neurons import NeuronSets
+from qloc.references import cited
 from qloc.streams import Stream
 
 CLASSES: Final = ("consistent", "inconsistent", "not told")
+"""Classes of a query's fact, by templates other than i and j."""
+
 N_DOSES: Final = 5
+"""Groups of queries by the number of neurons changed."""
+
 _COLUMNS: Final = ("operation", "control", "difference", "p", "p_adjusted")
 
 
-def interventions_question(asked: AnalysisContext) -> Question:
-    """Effects of every arm; own sets against controls; own against neighbor sets by class."""
-    changed = ArmOutcomes.of(asked.study)
-    everything = ArmOutcomes.of(asked.study, known=False)
+def interventions_question(context: AnalysisContext) -> Question:
+    """Report effects of every arm; own sets against controls; own against neighbor sets by class.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
+    changed = ArmOutcomes.of(context.study)
+    everything = ArmOutcomes.of(context.study, known=False)
     paired = changed.has("suppress", OWN, NEIGHBOR)
-    sets = sets_of_arms(asked.study) if paired else None
-    other = others_of(asked.study, sets=sets) if paired else None
-    tests = _tests(asked, changed, other)
+    sets = sets_of_arms(context.study) if paired else None
+    other = others_of(context.study, sets=sets) if paired else None
+    tests = _tests(context, changed, other)
     tables = [
         Table.from_frame(
-            _effects(asked, changed, everything),
+            _effects(context, changed, everything),
             name="intervention_effects",
             title="What changing neurons does to the answer",
             labels=_LABELS,
@@ -57,7 +73,7 @@ def interventions_question(asked: AnalysisContext) -> Question:
             "raises it.",
         ),
         Table.from_frame(
-            _contrasts(asked, changed, everything),
+            _contrasts(context, changed, everything),
             name="intervention_contrasts",
             title="Own neurons against controls",
             labels={"difference": "N_i less the control: log-odds lost (gained, under enhance)"},
@@ -65,11 +81,11 @@ def interventions_question(asked: AnalysisContext) -> Question:
         ),
     ]
     if sets is not None and other is not None:
-        tables.append(_mapping_table(asked, changed, other))
-        if has_ceiling(changed, asked.study.reprompts, "suppress"):
-            tables.append(_ceiling_table(asked, changed, other, sets))
+        tables.append(_mapping_table(context, changed, other))
+        if has_ceiling(changed, context.study.reprompts, "suppress"):
+            tables.append(_ceiling_table(context, changed, other, sets))
     if changed.has("suppress", "own"):
-        tables.append(_dose_table(asked, changed))
+        tables.append(_dose_table(context, changed))
     return Question(
         id="interventions",
         title="Whose neurons move an answer?",
@@ -87,10 +103,7 @@ def interventions_question(asked: AnalysisContext) -> Question:
             "another form, where the store has such re-prompts; and whether it grows as a fact's queries "
             "agree less, told by templates other than i and j."
         ),
-        references=(
-            "Chen et al. 2025, Knowledge Localization: Mission Not Accomplished?, arXiv 2405.14117, §2.",
-            "Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv 2104.08696, §4.",
-        ),
+        references=(*cited("chen2025", where="§2"), *cited("dai2022", where="§4")),
     )
 
 
@@ -106,34 +119,36 @@ _LABELS: Final = {
 
 
 def _tests(
-    asked: AnalysisContext, changed: ArmOutcomes, other: LeftOutConsistency | None
+    context: AnalysisContext, changed: ArmOutcomes, other: LeftOutConsistency | None
 ) -> tuple[TestResult, ...]:
-    store, margin = asked.study.fingerprint, asked.plan.effect_margin
-    found = [
-        control_test(changed, control, "suppress", asked.draws, margin=margin, store=store)
-        for control in CONTROLS
+    store, margin = context.study.fingerprint, context.plan.effect_margin
+    tests = [
+        control_test(changed, control, "suppress", context.draws, margin=margin, store=store)
+        for control in NEURON_CONTROLS
         if changed.has("suppress", "own", control)
     ]
     if other is not None:
-        again = asked.study.reprompts
-        found.append(
-            ceiling_test(changed, again, "suppress", asked.draws, margin=margin, store=store)
+        again = context.study.reprompts
+        tests.append(
+            ceiling_test(changed, again, "suppress", context.draws, margin=margin, store=store)
             if has_ceiling(changed, again, "suppress")
-            else gap_test(changed, "suppress", asked.draws, store)
+            else gap_test(changed, "suppress", context.draws, store)
         )
-        found.append(mapping_test(changed, other, "suppress", asked.draws, store))
-    return tuple(found)
+        tests.append(mapping_test(changed, other, "suppress", context.draws, store))
+    return tuple(tests)
 
 
-def _effects(asked: AnalysisContext, changed: ArmOutcomes, everything: ArmOutcomes) -> pd.DataFrame:
+def _effects(context: AnalysisContext, changed: ArmOutcomes, everything: ArmOutcomes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     clusters, used = changed.rows.clusters, changed.rows.used
     for operation in changed.operations:
         for arm in changed.arms:
             row: dict[str, Any] = {"operation": operation, "neuron_set": arm}
-            by = {m: changed.change(operation, arm, m) for m in (*MEASURES, "probability")}
-            for measure in MEASURES:
-                row |= mean_columns(measure, changed.rows.mean(by[measure]), clusters, asked.plan.confidence)
+            by = {m: changed.change(operation, arm, m) for m in (*ANSWER_MEASURES, "probability")}
+            for measure in ANSWER_MEASURES:
+                row |= mean_columns(
+                    measure, changed.rows.mean(by[measure]), clusters, context.plan.confidence
+                )
             row["probability"] = mean(changed.rows.mean(by["probability"]))
             row["log_odds_all"] = mean(everything.rows.mean(everything.change(operation, arm)))
             n = changed.per_arm("n_neurons", arm)[used]
@@ -144,15 +159,15 @@ def _effects(asked: AnalysisContext, changed: ArmOutcomes, everything: ArmOutcom
     return pd.DataFrame(rows)
 
 
-def _contrasts(asked: AnalysisContext, changed: ArmOutcomes, everything: ArmOutcomes) -> pd.DataFrame:
+def _contrasts(context: AnalysisContext, changed: ArmOutcomes, everything: ArmOutcomes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     versions: tuple[tuple[str, ArmOutcomes, Measure], ...] = (
-        *(("known", changed, measure) for measure in MEASURES),
+        *(("known", changed, measure) for measure in ANSWER_MEASURES),
         ("all", everything, "log_odds"),
     )
     for queries, which, measure in versions:
         for operation in which.operations:
-            for control in CONTROLS:
+            for control in NEURON_CONTROLS:
                 if not which.has(operation, "own", control):
                     continue
                 x = which.rows.mean(which.contrast(operation, "own", control, measure))
@@ -162,7 +177,7 @@ def _contrasts(asked: AnalysisContext, changed: ArmOutcomes, everything: ArmOutc
                     {
                         **row,
                         **screened(
-                            x, which.rows.clusters, asked.draws, Stream.INTERVENTION_SCREEN, len(rows)
+                            x, which.rows.clusters, context.draws, Stream.INTERVENTION_SCREEN, len(rows)
                         ),
                     }
                 )
@@ -170,14 +185,14 @@ def _contrasts(asked: AnalysisContext, changed: ArmOutcomes, everything: ArmOutc
 
 
 def _classes(other: LeftOutConsistency, cut: float) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Which queries are of each class."""
+    """Return which queries are of each class."""
     untold, consistent = np.isnan(other.cs2), other.cs2 >= cut
     members = consistent, ~untold & ~consistent, untold
     return list(zip(CLASSES, members, strict=True))
 
 
-def _mapping_table(asked: AnalysisContext, changed: ArmOutcomes, other: LeftOutConsistency) -> Table:
-    cut, again = asked.plan.consistency_threshold, has_ceiling(changed, asked.study.reprompts, "suppress")
+def _mapping_table(context: AnalysisContext, changed: ArmOutcomes, other: LeftOutConsistency) -> Table:
+    cut, again = context.plan.consistency_threshold, has_ceiling(changed, context.study.reprompts, "suppress")
     rows: list[dict[str, Any]] = []
     for operation in changed.operations:
         own, near = (changed.toward(operation, arm) for arm in (OWN, NEIGHBOR))
@@ -186,7 +201,7 @@ def _mapping_table(asked: AnalysisContext, changed: ArmOutcomes, other: LeftOutC
             row: dict[str, Any] = {"class": name, "operation": operation}
             for column, values in ((OWN, own), (NEIGHBOR, near), ("gap", own - near)):
                 by_fact = changed.rows.mean(np.where(here, values, np.nan))
-                row |= mean_columns(column, by_fact, changed.rows.clusters, asked.plan.confidence)
+                row |= mean_columns(column, by_fact, changed.rows.clusters, context.plan.confidence)
             row["facts"] = int(np.sum(~np.isnan(by_fact)))
             rows.append({**row, "queries": int(np.sum(here & changed.rows.used))})
     return Table.from_frame(
@@ -210,22 +225,22 @@ _SEE_CEILING: Final = "Table query_kn_ceiling has the gap that this alone makes.
 
 
 def _ceiling_table(
-    asked: AnalysisContext, changed: ArmOutcomes, other: LeftOutConsistency, sets: NeuronSets
+    context: AnalysisContext, changed: ArmOutcomes, other: LeftOutConsistency, sets: NeuronSets
 ) -> Table:
-    again = asked.study.reprompts
+    again = context.study.reprompts
     shared = dict(zip(("overlap", "overlap_again"), overlaps(sets, changed, again), strict=True))
     rows: list[dict[str, Any]] = []
     for operation in changed.operations:
-        found = ceiling_of(changed, again, operation)
-        columns = {"gap": found.gap, "ceiling": found.again, "beyond": found.beyond, **shared}
-        everyone = "all", np.ones(len(found.gap), dtype=bool)
-        for name, members in (everyone, *_classes(other, asked.plan.consistency_threshold)):
-            here = members & ~np.isnan(found.beyond)
+        ceiling = ceiling_of(changed, again, operation)
+        columns = {"gap": ceiling.gap, "ceiling": ceiling.again, "beyond": ceiling.beyond, **shared}
+        everyone = "all", np.ones(len(ceiling.gap), dtype=bool)
+        for name, members in (everyone, *_classes(other, context.plan.consistency_threshold)):
+            here = members & ~np.isnan(ceiling.beyond)
             row: dict[str, Any] = {"class": name, "operation": operation}
             for column, values in columns.items():
                 of_facts = changed.rows.mean(np.where(here, values, np.nan))
-                row |= mean_columns(column, of_facts, changed.rows.clusters, asked.plan.confidence)
-            by_fact = changed.rows.mean(np.where(here, found.beyond, np.nan))
+                row |= mean_columns(column, of_facts, changed.rows.clusters, context.plan.confidence)
+            by_fact = changed.rows.mean(np.where(here, ceiling.beyond, np.nan))
             row["facts"] = int(np.sum(~np.isnan(by_fact)))
             rows.append({**row, "queries": int(here.sum())})
     return Table.from_frame(
@@ -248,8 +263,8 @@ def _ceiling_table(
     )
 
 
-def _dose_table(asked: AnalysisContext, changed: ArmOutcomes) -> Table:
-    """Effects by fifths of the number of neurons changed, over queries."""
+def _dose_table(context: AnalysisContext, changed: ArmOutcomes) -> Table:
+    """Return table ``dose_response``: effects by fifths of the number of neurons changed, over queries."""
     n = changed.per_arm("n_neurons", "own")
     used = changed.rows.used & (n > 0)
     fifth = np.zeros(len(n), dtype=np.int64)
@@ -266,7 +281,7 @@ def _dose_table(asked: AnalysisContext, changed: ArmOutcomes) -> Table:
         for arm in ("own", "matched"):
             if changed.has("suppress", arm):
                 by_fact = changed.rows.mean(np.where(here, changed.change("suppress", arm), np.nan))
-                row |= mean_columns(arm, by_fact, changed.rows.clusters, asked.plan.confidence)
+                row |= mean_columns(arm, by_fact, changed.rows.clusters, context.plan.confidence)
         rows.append({**row, "queries": int(here.sum())})
     return Table.from_frame(
         pd.DataFrame(rows, columns=None if rows else ["fifth", "neurons", "own"]),
@@ -283,23 +298,23 @@ def _dose_table(asked: AnalysisContext, changed: ArmOutcomes) -> Table:
 
 
 def _answer(tests: tuple[TestResult, ...]) -> str:
-    found = {test.name: test for test in tests}
+    by_name = {test.name: test for test in tests}
     parts = []
     for name, words in (("H5a", "matched neurons"), ("H5b", "another fact's")):
-        test = found.get(name)
+        test = by_name.get(name)
         if test and not np.isnan(test.estimate):
             parts.append(f"{number(test.estimate)} more than of {words}")
-    said = (
+    text = (
         f"Suppressing a query's own neurons costs its answer, in log-odds, {' and '.join(parts)}."
         if parts
         else "It cannot be told: no query was asked with its own neurons and a control suppressed."
     )
-    mapping = found.get("H5c")
-    ceiling = found.get("H5")
+    mapping = by_name.get("H5c")
+    ceiling = by_name.get("H5")
     if ceiling and ceiling.p is not None:
-        told = "stand" if ceiling.verdict == "holds" else "are not shown to stand"
-        said += f" They {told} out more against a neighbor query's set than against their own re-prompt's."
+        words = "stand" if ceiling.verdict == "holds" else "are not shown to stand"
+        text += f" They {words} out more against a neighbor query's set than against their own re-prompt's."
     if mapping and mapping.p is not None:
-        told = "They stand" if mapping.verdict == "holds" else "It is not shown that they stand"
-        said += f" {told} out more, against a neighbor query's set, where a fact's queries agree less."
-    return said
+        words = "They stand" if mapping.verdict == "holds" else "It is not shown that they stand"
+        text += f" {words} out more, against a neighbor query's set, where a fact's queries agree less."
+    return text

@@ -1,4 +1,4 @@
-"""Question 5, in which layers the knowledge neurons are."""
+"""The question "In which layers are the knowledge neurons?"."""
 
 from __future__ import annotations
 
@@ -10,15 +10,27 @@ from qloc.analysis.questions.context import PAIR, AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import percent
 from qloc.neurons import NeuronSets
+from qloc.references import cited
 
 
-def layers_question(asked: AnalysisContext) -> Question:
-    """Layer profiles of facts and of minimal pairs."""
-    frame = profile_frame(asked)
+def layers_question(context: AnalysisContext) -> Question:
+    """Report layer profiles of facts and of minimal pairs.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
+    frame = profile_frame(context)
     return Question(
         id="layers",
         title="In which layers are the knowledge neurons?",
-        answer=_answer(frame, asked.sets.n_layers),
+        answer=_answer(frame, context.sets.n_layers),
         tables=(
             Table.from_frame(
                 frame,
@@ -36,15 +48,26 @@ def layers_question(asked: AnalysisContext) -> Question:
             "Share of |N_i| in each layer, averaged over a fact's known queries, then over facts. Minimal "
             "pairs count where the good continuation is likelier than the bad one. Descriptive: no test."
         ),
-        references=("Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv 2104.08696, §4.",),
+        references=cited("dai2022", where="§4"),
     )
 
 
-def profile_frame(asked: AnalysisContext) -> pd.DataFrame:
-    """``group, layer, share, low, high, neurons, facts``."""
+def profile_frame(context: AnalysisContext) -> pd.DataFrame:
+    """Return the layer profile of each group of queries.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``group, layer, share, low, high, neurons, facts``.
+    """
     parts = []
-    for group, sets in groups(asked).items():
-        profile = layer_profile(sets, confidence=asked.plan.confidence)
+    for group, sets in profile_groups(context).items():
+        profile = layer_profile(sets, confidence=context.plan.confidence)
         profile.insert(0, "group", group)
         if len(profile):
             parts.append(profile)
@@ -53,15 +76,26 @@ def profile_frame(asked: AnalysisContext) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def groups(asked: AnalysisContext) -> dict[str, NeuronSets]:
-    """Known queries of facts, and minimal pairs whose good continuation the model prefers."""
-    queries = asked.sets.queries
+def profile_groups(context: AnalysisContext) -> dict[str, NeuronSets]:
+    """Return the known queries of facts, and the minimal pairs whose good continuation the model prefers.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    dict of str to NeuronSets
+        Group, in words → its sets.
+    """
+    queries = context.sets.queries
     pair = queries["kind"] == PAIR
     preferred = queries.get("preferred", queries["known"])
-    leaks = asked.sets.facts["leaks"][queries["fact"]]
+    leaks = context.sets.facts["leaks"][queries["fact"]]
     return {
-        "facts": asked.sets.select(queries["known"] & ~pair & ~leaks),
-        "minimal pairs": asked.sets.select(preferred & pair),
+        "facts": context.sets.select(queries["known"] & ~pair & ~leaks),
+        "minimal pairs": context.sets.select(preferred & pair),
     }
 
 

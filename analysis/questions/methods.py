@@ -1,4 +1,4 @@
-"""Question 6, whether attribution methods agree more than paraphrases do (H9)."""
+"""The question "Do attribution methods agree more than paraphrases do?" (H9)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,35 @@ from qloc.analysis.localization.method_agreement import (
 )
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
+from qloc.analysis.wording import percent
 from qloc.arrays import Floats
 
 SAME, OTHERS = "two methods, one query", "one method, two paraphrases"
+"""The two kinds of overlap that are compared."""
 
 
-def methods_question(asked: AnalysisContext) -> Question:
-    """Agreement between methods beside that across paraphrases; not identified with one method."""
-    sets = [asked.neurons(method, asked.plan.threshold) for method in asked.study.methods]
-    margin, store = asked.plan.agreement_margin, asked.study.fingerprint
+def methods_question(context: AnalysisContext) -> Question:
+    """Report agreement between methods beside that across paraphrases.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        Its test is "not identified" with one method.
+    """
+    sets = [context.neurons(method, context.plan.threshold) for method in context.study.methods]
+    margin, store = context.plan.agreement_margin, context.study.fingerprint
     if len(sets) < 2:
-        test = agreement_test(sets, margin=margin, draws=asked.draws, store=store)
+        test = agreement_test(sets, margin=margin, draws=context.draws, store=store)
         frame = pd.DataFrame(columns=["kind", "what", "overlap", "low", "high", "facts"])
     else:
-        found = agreement(sets)
-        test = agreement_of(found, margin, asked.draws, store)
-        frame = _frame(asked, found)
+        overlaps = agreement(sets)
+        test = agreement_of(overlaps, margin, context.draws, store)
+        frame = _frame(context, overlaps)
     return Question(
         id="methods",
         title="Do attribution methods agree more than paraphrases do?",
@@ -54,14 +67,14 @@ def methods_question(asked: AnalysisContext) -> Question:
     )
 
 
-def _frame(asked: AnalysisContext, found: Agreement) -> pd.DataFrame:
-    rows = [_row(asked, SAME, " and ".join(pair), x) for pair, x in found.between.items()]
-    rows += [_row(asked, OTHERS, method, x) for method, x in found.across.items()]
+def _frame(context: AnalysisContext, overlaps: Agreement) -> pd.DataFrame:
+    rows = [_row(context, SAME, " and ".join(pair), x) for pair, x in overlaps.between.items()]
+    rows += [_row(context, OTHERS, method, x) for method, x in overlaps.across.items()]
     return pd.DataFrame(rows)
 
 
-def _row(asked: AnalysisContext, kind: str, what: str, x: Floats) -> dict[str, Any]:
-    low, high = asked.intervals(x[:, None])
+def _row(context: AnalysisContext, kind: str, what: str, x: Floats) -> dict[str, Any]:
+    low, high = context.intervals(x[:, None])
     n = int(np.sum(~np.isnan(x)))
     return {"kind": kind, "what": what, "overlap": mean(x), "low": low[0], "high": high[0], "facts": n}
 
@@ -71,6 +84,6 @@ def _answer(test: TestResult, frame: pd.DataFrame) -> str:
         return "It cannot be told: the store has one attribution method, or no fact with two queries by all."
     same, others = (mean(frame[frame.kind == kind].overlap.to_numpy()) for kind in (SAME, OTHERS))
     return (
-        f"Two methods share {100 * same:.0f}% of the neurons that they name for one query; one method shares "
-        f"{100 * others:.0f}% of those that it names for two paraphrases (mean Dice overlap)."
+        f"Two methods share {percent(same)} of the neurons that they name for one query; one method shares "
+        f"{percent(others)} of those that it names for two paraphrases (mean Dice overlap)."
     )

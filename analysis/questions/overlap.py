@@ -1,4 +1,4 @@
-"""Question 4, what a fact's paraphrases share: the template's, the answer's or the fact's neurons."""
+"""The question "What do a fact's paraphrases share?": the template's, the answer's, the fact's (H1a, H1b)."""
 
 from __future__ import annotations
 
@@ -10,30 +10,43 @@ import pandas as pd
 from qloc.analysis.inference.means import mean
 from qloc.analysis.localization.overlap import excesses
 from qloc.analysis.localization.overlap_tests import result_of
-from qloc.analysis.questions.context import AnalysisContext
+from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.results import Question, Table
+from qloc.analysis.wording import number, percent
 from qloc.arrays import Floats, Ints
+from qloc.references import cited
 
-ALL = "All relations"
 PARTS = ("template", "answer", "fact")
+"""Whose each part of a within-fact overlap is."""
 
 
-def overlap_question(asked: AnalysisContext) -> Question:
-    """H1a and H1b, and the decomposition of within-fact overlap."""
-    plan = asked.plan
-    found = excesses(asked.used, n_permutations=plan.n_permutations, seed=plan.seed)
+def overlap_question(context: AnalysisContext) -> Question:
+    """Test H1a and H1b, and split within-fact overlap into template, answer and fact.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
+    plan = context.plan
+    by_level = excesses(context.used, n_permutations=plan.n_permutations, seed=plan.seed)
     tests = tuple(
-        result_of(asked.used, found[level], asked.draws, asked.study.fingerprint)
+        result_of(context.used, by_level[level], context.draws, context.study.fingerprint)
         for level in ("template", "answer")
     )
-    parts = _parts(found["template"].between, found["answer"].between, found["answer"].within)
-    beyond = found["template"].excess
+    parts = _parts(by_level["template"].between, by_level["answer"].between, by_level["answer"].within)
+    beyond = by_level["template"].excess
     return Question(
         id="overlap",
         title="What do a fact's paraphrases share?",
         answer=_answer(parts, beyond),
         tests=tests,
-        tables=(_decomposition(asked, parts), _by_relation(asked, parts, beyond)),
+        tables=(_decomposition(context, parts), _by_relation(context, parts, beyond)),
         method=(
             "Mean Dice overlap of a fact's queries, pair of templates by pair of templates, against the "
             "same two templates asked of other facts of the relation (template), and of other facts with "
@@ -42,28 +55,25 @@ def overlap_question(asked: AnalysisContext) -> Question:
             "that answers and templates cannot pass for facts. Facts without another fact of the same "
             "answer are not identified for H1b."
         ),
-        references=(
-            "Phipson & Smyth 2010, Permutation p-values should never be zero.",
-            "Cameron, Gelbach & Miller 2011, Robust inference with multiway clustering, JBES 29.",
-        ),
+        references=cited("phipson2010", "cameron2011"),
     )
 
 
 def _parts(by_template: Floats, by_answer: Floats, within: Floats) -> Floats:
-    """Overlap of any two facts, more of it with the same answer, more of it within the fact: (fact, part)."""
+    """Return the overlap of any two facts, what the same answer adds, what the fact adds: (fact, part)."""
     both = ~np.isnan(by_template) & ~np.isnan(by_answer)
     columns = [by_template, by_answer - by_template, within - by_answer]
     return np.where(both[:, None], np.stack(columns, axis=1), np.nan)
 
 
-def _decomposition(asked: AnalysisContext, parts: Floats) -> Table:
-    """Table ``overlap_decomposition``: ``relation, part, overlap, low, high, facts``."""
-    names, code = asked.relations
-    rows = _stack(asked, ALL, parts, asked.clusters)
+def _decomposition(context: AnalysisContext, parts: Floats) -> Table:
+    """Return table ``overlap_decomposition``: ``relation, part, overlap, low, high, facts``."""
+    names, code = context.relations
+    rows = _stack(context, ALL_RELATIONS, parts, context.clusters)
     for r, name in enumerate(names):
         here = np.where((code == r)[:, None], parts, np.nan)
         if not np.isnan(here).all():
-            rows += _stack(asked, str(name), here, asked.clusters[1:])
+            rows += _stack(context, str(name), here, context.clusters[1:])
     return Table.from_frame(
         pd.DataFrame(rows, columns=["relation", "part", "overlap", "low", "high", "facts"]),
         name="overlap_decomposition",
@@ -78,9 +88,9 @@ def _decomposition(asked: AnalysisContext, parts: Floats) -> Table:
 
 
 def _stack(
-    asked: AnalysisContext, name: str, parts: Floats, clusters: tuple[Ints, ...]
+    context: AnalysisContext, name: str, parts: Floats, clusters: tuple[Ints, ...]
 ) -> list[dict[str, Any]]:
-    low, high = asked.intervals(parts, clusters)
+    low, high = context.intervals(parts, clusters)
     n = int(np.sum(~np.isnan(parts[:, 0])))
     return [
         {"relation": name, "part": part, "overlap": mean(column), "low": a, "high": b, "facts": n}
@@ -88,14 +98,14 @@ def _stack(
     ]
 
 
-def _by_relation(asked: AnalysisContext, parts: Floats, beyond: Floats) -> Table:
-    """Table ``overlap_by_relation``: what is beyond the template, and how much of that is the answer's."""
-    names, code = asked.relations
-    rows = [_row(ALL, parts, beyond, asked.intervals(beyond[:, None]))]
+def _by_relation(context: AnalysisContext, parts: Floats, beyond: Floats) -> Table:
+    """Return table ``overlap_by_relation``: the overlap beyond the template, and the answer's share of it."""
+    names, code = context.relations
+    rows = [_row(ALL_RELATIONS, parts, beyond, context.intervals(beyond[:, None]))]
     for r, name in enumerate(names):
         here = np.where(code == r, beyond, np.nan)
         if not np.isnan(here).all():
-            ends = asked.intervals(here[:, None], asked.clusters[1:])
+            ends = context.intervals(here[:, None], context.clusters[1:])
             rows.append(_row(str(name), parts[code == r], here, ends))
     return Table.from_frame(
         pd.DataFrame(rows),
@@ -129,7 +139,7 @@ def _answer(parts: Floats, beyond: Floats) -> str:
         if np.isnan(mean(beyond)):
             return "No two facts were asked with the same two templates: there is nothing to compare with."
         return (
-            f"Paraphrases of a fact overlap by {mean(beyond):.2f} more than the same templates do over "
+            f"Paraphrases of a fact overlap by {number(mean(beyond))} more than the same templates do over "
             "other facts. No facts share an answer, so whether that is the answer's or the fact's is not "
             "identified."
         )
@@ -137,12 +147,12 @@ def _answer(parts: Floats, beyond: Floats) -> str:
     n, n_all = int(np.sum(~np.isnan(parts[:, 0]))), int(np.sum(~np.isnan(beyond)))
     text = (
         f"Over the {n:,} of {n_all:,} facts whose answer another fact has: of a within-fact overlap of "
-        f"{total:.2f}, {means[0]:.2f} is shared by any two facts asked with the same templates, "
-        f"{means[1]:.2f} more by facts with the same answer, and {means[2]:.2f} is the fact's own."
+        f"{number(total)}, {number(means[0])} is shared by any two facts asked with the same templates, "
+        f"{number(means[1])} more by facts with the same answer, and {number(means[2])} is the fact's own."
     )
     above = means[1] + means[2]
     if above > 0 and means[1] >= 0:
         text += (
-            f" So {100 * min(means[1] / above, 1):.0f}% of what goes beyond the template is shared by answer."
+            f" So {percent(min(means[1] / above, 1.0))} of what goes beyond the template is shared by answer."
         )
     return text

@@ -1,4 +1,4 @@
-"""Question 8, whether the headline hangs on how it was computed."""
+"""The question "Does it hang on how it is computed?"."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import counted, number
 from qloc.errors import FloorError
+from qloc.references import cited
 
 HEADINGS = {
     "kappa": "κ",
@@ -30,28 +31,39 @@ HEADINGS = {
 }
 
 
-def sensitivity_question(asked: AnalysisContext) -> Question:
-    """The headline over methods × thresholds × known or all queries, and over budgets b."""
-    plan = asked.plan
+def sensitivity_question(context: AnalysisContext) -> Question:
+    """Report the headline over methods × thresholds × known or all queries, and over budgets b.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
+    plan = context.plan
     frame = multiverse(
-        ((m, t, asked.neurons(m, t)) for m in asked.study.methods for t in asked.thresholds[0]),
+        ((m, t, context.neurons(m, t)) for m in context.study.methods for t in context.thresholds[0]),
         k0=plan.k0,
         cut=plan.consistency_threshold,
-        draws=asked.draws,
+        draws=context.draws,
     )
-    budgets, refused = _by_budget(asked)
+    budgets, refused = _by_budget(context)
     shown = wide(
         frame.assign(choice=frame.method + ", " + frame.queries + " queries"), ["choice", "threshold"]
     )
     note = "Intervals are cluster-robust by relation and answer. Choices share their data: no test."
-    if asked.sets.n_facts > MOST_MULTIVERSE_FACTS:
+    if context.sets.n_facts > MOST_MULTIVERSE_FACTS:
         note += f" Over a seeded sample of {MOST_MULTIVERSE_FACTS:,} facts."
     if not len(budgets):
         note += _refused(refused)
     return Question(
         id="sensitivity",
         title="Does it hang on how it is computed?",
-        answer=_answer(asked, frame),
+        answer=_answer(context, frame),
         tables=(
             Table.from_frame(
                 shown,
@@ -68,15 +80,25 @@ def sensitivity_question(asked: AnalysisContext) -> Question:
             "all queries. A store has one quadrature: another takes another extraction. How scores move "
             "with k₀ is under “How many facts are inconsistent?”."
         ),
-        references=(
-            "Steegen et al. 2016, Increasing transparency through a multiverse analysis, Perspectives on "
-            "Psychological Science 11.",
-        ),
+        references=cited("steegen2016"),
     )
 
 
 def wide(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """One row a choice: each measure with ``_low`` and ``_high``, and ``facts``, those with a κ."""
+    """Return a frame with one row for each choice instead of one for each choice and measure.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns ``measure, value, low, high, facts`` and the keys.
+    keys : list of str
+        Columns that name a choice.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The keys; each measure with ``_low`` and ``_high``; ``facts``, those with a κ.
+    """
     parts = [frame[frame.measure == "kappa"][[*keys, "facts"]].set_index(keys)]
     for measure in HEADLINE_MEASURES:
         part = frame[frame.measure == measure].set_index(keys)[["value", "low", "high"]]
@@ -84,19 +106,19 @@ def wide(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.concat(parts, axis=1).reset_index()
 
 
-def _by_budget(asked: AnalysisContext) -> tuple[pd.DataFrame, list[int]]:
-    """``b`` and the columns of :func:`wide`, and the budgets that the panels cannot fill."""
+def _by_budget(context: AnalysisContext) -> tuple[pd.DataFrame, list[int]]:
+    """Return ``b`` and the columns of :func:`wide`, and the budgets that the panels cannot fill."""
     rows: list[dict[str, Any]] = []
     refused = []
-    for b in sorted(asked.plan.budgets):
+    for b in sorted(context.plan.budgets):
         try:
-            sets = sample_of(asked.study.neurons(asked.plan.method, top=b), asked.plan.seed)
+            sets = sample_of(context.study.neurons(context.plan.method, top=b), context.plan.seed)
         except FloorError:
             refused.append(b)
             continue
-        values = cell_of(sets, known=True, k0=asked.plan.k0, cut=asked.plan.consistency_threshold)
+        values = cell_of(sets, known=True, k0=context.plan.k0, cut=context.plan.consistency_threshold)
         clusters = (relation_codes(sets)[1], answer_codes(sets))
-        low, high, _ = cluster_intervals(values, clusters, confidence=asked.plan.confidence)
+        low, high, _ = cluster_intervals(values, clusters, confidence=context.plan.confidence)
         for place, measure in enumerate(HEADLINE_MEASURES):
             column = values[:, place]
             row: dict[str, Any] = {"measure": measure, "b": b, "value": mean(column)}
@@ -107,7 +129,7 @@ def _by_budget(asked: AnalysisContext) -> tuple[pd.DataFrame, list[int]]:
 
 
 def _budget_table(frame: pd.DataFrame, refused: list[int], method: str) -> Table:
-    """Table ``by_budget``."""
+    """Return table ``by_budget``."""
     note = f"{method}, known queries; every query has the same budget, less where fewer are positive."
     return Table.from_frame(
         frame,
@@ -122,19 +144,19 @@ def _refused(budgets: list[int]) -> str:
     return f" The store's panels cannot fill b = {', '.join(map(str, budgets))}." if budgets else ""
 
 
-def _answer(asked: AnalysisContext, frame: pd.DataFrame) -> str:
-    found = frame[frame.value.notna()]
-    if not len(found):
+def _answer(context: AnalysisContext, frame: pd.DataFrame) -> str:
+    defined = frame[frame.value.notna()]
+    if not len(defined):
         return "No choice leaves a fact to compare."
-    n = len(found[["method", "threshold", "queries"]].drop_duplicates())
+    n = len(defined[["method", "threshold", "queries"]].drop_duplicates())
     parts = []
-    for measure, words in (("kappa", "κ"), ("ki", f"K_I({asked.plan.k0})")):
-        values = found[found.measure == measure].value
+    for measure, words in (("kappa", "κ"), ("ki", f"K_I({context.plan.k0})")):
+        values = defined[defined.measure == measure].value
         if len(values):
             parts.append(f"{words} from {number(values.min())} to {number(values.max())}")
     text = f"Over {counted(n, 'choice')} of method, threshold and queries: {' and '.join(parts)}."
     for measure, words in (("beyond_template", "template (H1a)"), ("beyond_answer", "answer (H1b)")):
-        rows = found[found.measure == measure]
+        rows = defined[defined.measure == measure]
         if len(rows):
             above = int((rows.low > 0).sum())
             text += f" Overlap beyond the {words} is above 0 with its interval in {above} of {len(rows)}."

@@ -1,4 +1,4 @@
-"""Question 5, whether consistency is a property of a fact (H3), and whether facts come in two kinds (H4)."""
+"""The question "Is consistency a property of a fact, and are there two kinds of facts?" (H3, H4)."""
 
 from __future__ import annotations
 
@@ -19,24 +19,35 @@ from qloc.analysis.localization.kinds_of_facts import (
     sampled,
 )
 from qloc.analysis.localization.reliability import Halves, halves_of, reliability, reliability_of
-from qloc.analysis.questions.context import AnalysisContext
+from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
 from qloc.neurons import NeuronSets
+from qloc.references import cited
 
-ALL = "All relations"
 _NEGLIGIBLE = 0.001
 MOST_SAMPLES = 99
-"""Samples of the parametric bootstrap, whose p is only told."""
+"""Samples of the parametric bootstrap, whose p only stands in ``checks``."""
 
 
-def stability_question(asked: AnalysisContext) -> Question:
-    """Split-half reliability of κ, and the distribution of consistency over facts."""
-    plan = asked.plan
-    halves = halves_of(asked.used, n_splits=plan.n_splits, seed=plan.seed)
-    stable = reliability_of(asked.used, halves, asked.draws, asked.study.fingerprint)
+def stability_question(context: AnalysisContext) -> Question:
+    """Report the split-half reliability of κ, and the distribution of consistency over facts.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
+    plan = context.plan
+    halves = halves_of(context.used, n_splits=plan.n_splits, seed=plan.seed)
+    stable = reliability_of(context.used, halves, context.draws, context.study.fingerprint)
     few = Draws(n_bootstrap=min(plan.n_bootstrap, MOST_SAMPLES), seed=plan.seed)
-    kinds = kinds_test(asked.used, draws=few, store=asked.study.fingerprint)
+    kinds = kinds_test(context.used, draws=few, store=context.study.fingerprint)
     return Question(
         id="stability",
         title="Is consistency a property of a fact, and are there two kinds of facts?",
@@ -44,14 +55,14 @@ def stability_question(asked: AnalysisContext) -> Question:
         tests=(stable, kinds),
         tables=(
             Table.from_frame(
-                by_relation(asked.used, halves, plan.confidence),
+                reliability_by_relation(context.used, halves, plan.confidence),
                 name="reliability_by_relation",
                 title="Split-half reliability of κ, by relation",
                 labels={"reliability": "reliability of κ (Spearman–Brown)"},
                 note="0: facts differ by chance alone; 1: a fact's κ is the same on any of its queries.",
             ),
             Table.from_frame(
-                _distribution(asked),
+                _distribution(context),
                 name="tilt_distribution",
                 title="How consistency is spread over facts, free of the noise of few counts",
                 labels={
@@ -70,19 +81,31 @@ def stability_question(asked: AnalysisContext) -> Question:
             "(Efron's g-model). It has no verdict: one component against two passes a skewed continuum for "
             "two kinds."
         ),
-        references=(
-            "Spearman 1910; Brown 1910, British Journal of Psychology 3.",
-            "Efron 2016, Empirical Bayes deconvolution estimates, Biometrika 103.",
-        ),
+        references=cited("spearman1910", "brown1910", "efron2016"),
     )
 
 
-def by_relation(sets: NeuronSets, halves: Halves, confidence: float) -> pd.DataFrame:
-    """``relation, reliability, low, high, facts``; intervals are cluster-robust by answer."""
+def reliability_by_relation(sets: NeuronSets, halves: Halves, confidence: float) -> pd.DataFrame:
+    """Return the split-half reliability of κ in all relations, and in each.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Non-empty sets of known queries.
+    halves : Halves
+        As :func:`qloc.analysis.localization.reliability.halves_of` makes them of these sets.
+    confidence : float
+        Of the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``relation, reliability, low, high, facts``; intervals are cluster-robust by answer.
+    """
     names, code = relation_codes(sets)
     relation, answer = code[halves.facts], answer_codes(sets)[halves.facts]
     rows: list[dict[str, Any]] = []
-    for r, name in [(-1, ALL), *enumerate(names)]:
+    for r, name in [(-1, ALL_RELATIONS), *enumerate(names)]:
         here = relation == r if r >= 0 else np.ones(len(relation), dtype=bool)
         if here.any():
             part = replace(halves, first=halves.first[:, here], second=halves.second[:, here])
@@ -95,8 +118,8 @@ def by_relation(sets: NeuronSets, halves: Halves, confidence: float) -> pd.DataF
     return pd.DataFrame(rows, columns=["relation", "reliability", "low", "high", "facts"])
 
 
-def _distribution(asked: AnalysisContext) -> pd.DataFrame:
-    counts = sampled(recurrence_counts(asked.used), asked.plan.seed)
+def _distribution(context: AnalysisContext) -> pd.DataFrame:
+    counts = sampled(recurrence_counts(context.used), context.plan.seed)
     if not len(counts.facts):
         return pd.DataFrame(columns=["theta", "share"])
     share = deconvolved(counts)

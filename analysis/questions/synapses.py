@@ -1,4 +1,4 @@
-"""Question on knowledge synapses: whether attention selects knowledge neurons (H6)."""
+"""The question "Does attention select the knowledge neurons?" (H6a, H6b)."""
 
 from __future__ import annotations
 
@@ -10,35 +10,53 @@ import pandas as pd
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
 from qloc.analysis.interventions.knowledge_synapses import (
-    CONTROLS,
+    COLUMN_CONTROLS,
     EQUAL_MASS,
     KNOWLEDGE,
-    NAMES,
+    SYNAPSE_OUTCOMES,
     AttentionOutcomes,
-    Outcome,
+    SynapseOutcome,
     synapse_test,
 )
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
+from qloc.references import cited
 from qloc.streams import Stream
 
-_WHAT: Final[dict[Outcome, str]] = {
+_WHAT: Final[dict[SynapseOutcome, str]] = {
     "answer": "log-odds of the answer",
     "activation": "relative activation of N_i",
 }
 
 
-def synapses_question(asked: AnalysisContext) -> Question:
-    """Effects of every set of synapses; knowledge synapses against controls of equal removed mass."""
-    attended = AttentionOutcomes.of(asked.study)
-    margins = {"activation": asked.plan.activation_margin, "answer": asked.plan.effect_margin}
+def synapses_question(context: AnalysisContext) -> Question:
+    """Report effects of every set of synapses, and knowledge synapses against controls of equal mass.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
+    attended = AttentionOutcomes.of(context.study)
+    margins = {"activation": context.plan.activation_margin, "answer": context.plan.effect_margin}
     tests = tuple(
         synapse_test(
-            attended, outcome, "suppress", CONTROLS[0], asked.draws, margins[outcome], asked.study.fingerprint
+            attended,
+            outcome,
+            "suppress",
+            COLUMN_CONTROLS[0],
+            context.draws,
+            margins[outcome],
+            context.study.fingerprint,
         )
-        for outcome in NAMES
-        if attended.has("suppress", KNOWLEDGE, CONTROLS[0])
+        for outcome in SYNAPSE_OUTCOMES
+        if attended.has("suppress", KNOWLEDGE, COLUMN_CONTROLS[0])
     )
     return Question(
         id="synapses",
@@ -47,7 +65,7 @@ def synapses_question(asked: AnalysisContext) -> Question:
         tests=tests,
         tables=(
             Table.from_frame(
-                _effects(asked, attended),
+                _effects(context, attended),
                 name="synapse_effects",
                 title="What changing attention does to the answer, and to the knowledge neurons",
                 labels={
@@ -59,7 +77,7 @@ def synapses_question(asked: AnalysisContext) -> Question:
                 note="Sets differ in how much attention they hold: only the next table compares like with "
                 "like. Published: what Chen et al. select by, first tokens among them: descriptive.",
             ),
-            *_contrast_tables(asked, attended),
+            *_contrast_tables(context, attended),
         ),
         method=(
             "Attention columns (layer, head, token) that take more than α times their share, the first token "
@@ -69,31 +87,29 @@ def synapses_question(asked: AnalysisContext) -> Question:
             "N_i was chosen by attribution: neurons that are active are moved more by anything; the matched "
             "neurons take that away."
         ),
-        references=(
-            "Chen et al. 2025, Knowledge Localization: Mission Not Accomplished?, arXiv 2405.14117, §3.",
-        ),
+        references=cited("chen2025", where="§3"),
     )
 
 
-def _effects(asked: AnalysisContext, attended: AttentionOutcomes) -> pd.DataFrame:
+def _effects(context: AnalysisContext, attended: AttentionOutcomes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     clusters, used = attended.rows.clusters, attended.rows.used
     for operation in attended.operations:
         for arm in attended.arms:
             row: dict[str, Any] = {"operation": operation, "synapse_set": arm}
             answer = attended.rows.mean(attended.change(operation, arm))
-            row |= mean_columns("log_odds", answer, clusters, asked.plan.confidence)
+            row |= mean_columns("log_odds", answer, clusters, context.plan.confidence)
             moved = attended.rows.mean(attended.activation(operation, arm))
-            row |= mean_columns("activation", moved, clusters, asked.plan.confidence)
+            row |= mean_columns("activation", moved, clusters, context.plan.confidence)
             row["columns"] = mean(attended.per_arm("n_columns", arm)[used])
             row["removed_mass"] = mean(attended.per_arm("removed_mass", arm)[used])
             rows.append({**row, "facts": int(np.sum(~np.isnan(answer)))})
     return pd.DataFrame(rows)
 
 
-def _contrast_tables(asked: AnalysisContext, attended: AttentionOutcomes) -> list[Table]:
-    """One for each outcome, their p-values adjusted together."""
-    frame = _contrasts(asked, attended)
+def _contrast_tables(context: AnalysisContext, attended: AttentionOutcomes) -> list[Table]:
+    """Return one table for each outcome, their p-values adjusted together."""
+    frame = _contrasts(context, attended)
     return [
         Table.from_frame(
             frame[frame["outcome"] == words].drop(columns="outcome"),
@@ -110,12 +126,12 @@ def _contrast_tables(asked: AnalysisContext, attended: AttentionOutcomes) -> lis
     ]
 
 
-def _contrasts(asked: AnalysisContext, attended: AttentionOutcomes) -> pd.DataFrame:
+def _contrasts(context: AnalysisContext, attended: AttentionOutcomes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    used, everything = attended.rows.used, AttentionOutcomes.of(asked.study, known=False)
+    used, everything = attended.rows.used, AttentionOutcomes.of(context.study, known=False)
     for outcome in _WHAT:
         for operation in attended.operations:
-            for control in CONTROLS:
+            for control in COLUMN_CONTROLS:
                 if not attended.has(operation, KNOWLEDGE, control):
                     continue
                 x = attended.against(operation, control, outcome)
@@ -126,7 +142,7 @@ def _contrasts(asked: AnalysisContext, attended: AttentionOutcomes) -> pd.DataFr
                 }
                 by_fact = attended.rows.mean(x)
                 row |= screened(
-                    by_fact, attended.rows.clusters, asked.draws, Stream.SYNAPSE_SCREEN, len(rows)
+                    by_fact, attended.rows.clusters, context.draws, Stream.SYNAPSE_SCREEN, len(rows)
                 )
                 row["difference_all"] = mean(
                     everything.rows.mean(everything.against(operation, control, outcome))

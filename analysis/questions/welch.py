@@ -1,21 +1,32 @@
-"""Question 6, the published test between consistent and inconsistent facts, which any data pass."""
+"""The question "Do consistent and inconsistent facts differ, as published?", which any data pass."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from qloc.analysis.localization.welch import CIRCULAR, welch
-from qloc.analysis.questions.consistency import CHEN
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
+from qloc.references import cited
 
 
-def welch_question(asked: AnalysisContext) -> Question:
-    """Welch's t by score and split, descriptive."""
+def welch_question(context: AnalysisContext) -> Question:
+    """Report Welch's t by score and split, as a descriptive result.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Question
+        With its sentence, tests and tables.
+    """
     results, frames = [], []
     for score in ("CS2", "CS1"):
-        for split in (None, asked.plan.consistency_threshold):
-            result, frame = welch(asked.sets, score=score, split=split, store=asked.study.fingerprint)
+        for split in (None, context.plan.consistency_threshold):
+            result, frame = welch(context.sets, score=score, split=split, store=context.study.fingerprint)
             frames.append(frame)
             results += [result] if score == "CS2" and split is None else []
     table = pd.concat(frames, ignore_index=True)
@@ -37,5 +48,5 @@ def welch_question(asked: AnalysisContext) -> Question:
             ),
         ),
         method="Facts at or above the split are consistent (K_C), others inconsistent (K_I).",
-        references=(CHEN,),
+        references=cited("chen2025", where="§2"),
     )

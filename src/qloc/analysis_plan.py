@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Hypothesis = Literal[
-    "H1a", "H1b", "H3", "H5", "H5a", "H5b", "H5c", "H6a", "H6b", "H7a", "H7b", "H8a", "H8b", "H8c", "H8d",
-    "H8e", "H9", "H10a", "H10b", "H10c", "H10d",
-]  # fmt: skip
+from qloc.hypothesis_registry import CONFIRMABLE
+
+if TYPE_CHECKING:
+    ConfirmableName = str
+else:
+    # Type checkers take no computed Literal; pydantic does, and names all of them where one is wrong.
+    ConfirmableName = Literal[CONFIRMABLE]
 
 
 class AnalysisPlan(BaseModel):
@@ -26,7 +29,7 @@ class AnalysisPlan(BaseModel):
     n_bootstrap: int = Field(999, ge=99)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     alpha: float = Field(0.05, gt=0, lt=0.5)
-    confirmatory: tuple[Hypothesis, ...] = ("H1a", "H1b")
+    confirmatory: tuple[ConfirmableName, ...] = ("H1a", "H1b")
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 40, 80)
     agreement_margin: float = Field(0.05, gt=0)
     behaviour_margin: float = Field(0.1, gt=0)

@@ -9,10 +9,12 @@ from scipy import sparse
 
 from qloc.analysis.inputs.study import Study
 from qloc.neurons import NeuronSets
+from qloc.simulation.interventions import Effects
 from qloc.simulation.planted import plant
 from qloc.simulation.simulate import simulate
 
 SMALL: dict[str, Any] = {"facts": 40, "relations": 4, "templates": 4, "one_to_one": 1, "n_neurons": 64}
+WITH_PHASES: dict[str, Any] = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +33,18 @@ def study() -> Study:
 def dense_study() -> Study:
     """Return the same study with every attribution."""
     return simulate(tier="dense", **SMALL, pairs=6, conflict=0.4, methods=("ig", "grad_x_act"), seed=2)
+
+
+@pytest.fixture(scope="session")
+def changed_study() -> Study:
+    """A study with planted outcomes of interventions, attention and edits."""
+    return simulate(effects=Effects(), **WITH_PHASES, pairs=4, empty=0.05, seed=3)
+
+
+@pytest.fixture(scope="session")
+def edited_study() -> Study:
+    """The same with fewer known queries, so that many edits are of queries that are not known."""
+    return simulate(effects=Effects(), **WITH_PHASES, pairs=4, known=0.7, seed=4)
 
 
 @pytest.fixture

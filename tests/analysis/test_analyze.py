@@ -3,17 +3,43 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from qloc.analysis.analyze import analyze
-from qloc.analysis.questions.single_facts import choose, halves
-from qloc.analysis.results import StudyResult, load, plain
+import qloc
+from qloc.analysis.analyze import (
+    OF_PHASES,
+    QUESTIONS,
+    analyze,
+    answered,
+    gathered,
+    notes,
+    provenance,
+    questions_of,
+    synthetic,
+    words,
+)
+from qloc.analysis.questions.context import AnalysisContext
+from qloc.analysis.questions.counts import study_counts
+from qloc.analysis.questions.edits import edits_question
+from qloc.analysis.questions.interventions import interventions_question
+from qloc.analysis.questions.methods import methods_question
+from qloc.analysis.questions.overlap import overlap_question
+from qloc.analysis.questions.synapses import synapses_question
+from qloc.analysis.results import Question, StudyResult, load, plain
+from qloc.hypothesis_registry import REGISTRY
 from qloc.plan import AnalysisPlan
+from qloc.progress import Progress
+from qloc.simulation.interventions import Effects
 from qloc.simulation.simulate import simulate
 
-PLAN = AnalysisPlan(n_permutations=99, n_bootstrap=99)
+SIZE: dict[str, Any] = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
+PLAN = AnalysisPlan(n_permutations=99, n_bootstrap=99, thresholds=(0.1, 0.2, 0.4), n_splits=5)
 TABLES = {
     "counts": ["counts_by_relation", "left_out"],
     "consistency": ["consistency_overall", "consistency_by_relation", "by_attribute"],
@@ -41,15 +67,40 @@ TABLES = {
     ],
     "quality": ["completeness", "completeness_by_layer", "by_method"],
 }
+PHASE_TABLES = {
+    "interventions": [
+        "intervention_effects",
+        "intervention_contrasts",
+        "query_kn_mapping",
+        "query_kn_ceiling",
+        "dose_response",
+    ],
+    "synapses": ["synapse_effects", "synapse_contrasts", "synapse_contrasts_activation"],
+    "edits": ["edit_scores", "edit_scores_probability", "edit_by_class", "edit_contrasts"],
+}
 
 
 @pytest.fixture(scope="module")
-def result(study) -> StudyResult:
-    return analyze(study, PLAN)
+def answers(study) -> list[Question]:
+    """Uncorrected: which tests a plan confirms changes none of them."""
+    return answered(AnalysisContext(study, PLAN), Progress(quiet=True))
 
 
-def frame(result, question, table):
-    return result.question(question).table(table).to_frame()
+@pytest.fixture(scope="module")
+def result(study, answers) -> StudyResult:
+    return gathered(AnalysisContext(study, PLAN), answers)
+
+
+@pytest.fixture(scope="module")
+def frame() -> Callable[[StudyResult, str, str], pd.DataFrame]:
+    def of(result: StudyResult, id_: str, name: str) -> pd.DataFrame:
+        question = result.question(id_)
+        assert question is not None
+        table = question.table(name)
+        assert table is not None
+        return table.to_frame()
+
+    return of
 
 
 def test_questions_and_tables(result):
@@ -81,26 +132,6 @@ def test_same_study_same_plan_same_bytes(study, dense_study, result, tmp_path):
         assert tables == expected
 
 
-def test_counts_add_up(study, result):
-    counts = result.counts
-    by_relation = frame(result, "counts", "counts_by_relation")
-    facts = by_relation[by_relation.kind == "fact"]
-    assert counts["facts"] == 40 == facts.facts.sum()
-    assert counts["minimal pairs"] == 6
-    assert counts["queries"] == facts.queries.sum()
-    assert facts.known.sum() == int(np.sum(study.neurons().known().queries["kind"] == "fact"))
-    assert counts["not asked: planted as not askable"] == 40 * 4 - counts["queries"]
-    assert facts.one_to_one.tolist() == [False, False, False, True]
-
-
-def test_minimal_pairs_have_no_consistency_and_are_counted(result):
-    rows = frame(result, "consistency", "consistency_by_relation").set_index("relation")
-    assert rows.loc["paradigm-1", "facts"] == 0
-    assert rows.loc["paradigm-1", "undefined"] > 0
-    assert np.isnan(rows.loc["paradigm-1", "kappa"])
-    assert set(frame(result, "layers", "layer_profile").group) == {"facts", "minimal pairs"}
-
-
 def test_confirmatory_tests_are_corrected_together(result):
     tests = {t.name: t for t in result.tests()}
     assert tests["H1a"].family == tests["H1b"].family == "confirmatory (Holm, 2 tests)"
@@ -109,87 +140,58 @@ def test_confirmatory_tests_are_corrected_together(result):
     assert tests["H1a"].store == result.provenance["store fingerprint"]
 
 
-def test_a_plan_may_confirm_less(study):
-    found = {t.name: t for t in analyze(study, PLAN.model_copy(update={"confirmatory": ("H1a",)})).tests()}
+def test_a_plan_may_confirm_less(study, answers):
+    plan = PLAN.model_copy(update={"confirmatory": ("H1a",)})
+    found = {t.name: t for t in gathered(AnalysisContext(study, plan), answers).tests()}
     assert found["H1a"].role == "confirmatory"
     assert found["H1a"].p_adjusted == found["H1a"].p
     assert found["H1b"].role == "exploratory"
     assert found["H1b"].family == found["H10a"].family == "exploratory (Benjamini–Hochberg, 6 tests)"
 
 
-def test_the_published_test_is_never_more_than_descriptive(result):
-    welch = {t.name: t for t in result.tests()}["Welch, as published"]
-    assert (welch.role, welch.verdict, welch.p) == ("descriptive", "descriptive", None)
-    assert welch.checks[0].startswith("Circular: ")
-    assert frame(result, "welch", "welch").p.iloc[0] < 0.001
+def test_provenance_says_where_every_number_comes_from(study, result):
+    found = result.provenance
+    assert found["store fingerprint"] == study.fingerprint
+    assert found["knowledge neurons"] == "ig, threshold 0.2"
+    assert found["attribution methods in the store"] == "ig, grad_x_act"
+    assert found["draws"] == "99 permutations, 99 resamples, seed 0"
+    assert found["tier"] == "panel"
+    assert found["qloc"] == qloc.__version__
+    other = provenance(AnalysisContext(study, PLAN.model_copy(update={"seed": 1})))
+    assert other["analysis plan, sha256"] != found["analysis plan, sha256"]
 
 
-def test_decomposition_adds_up_to_the_within_fact_overlap(study, result):
-    parts = frame(result, "overlap", "overlap_decomposition").set_index(["relation", "part"]).overlap
-    assert list(parts["All relations"].index) == ["template", "answer", "fact"]
-    assert 0 < parts["All relations"].sum() < 1
-    assert "R04" not in parts.index.get_level_values(0)  # one-to-one
-    share = frame(result, "overlap", "overlap_by_relation").set_index("relation")
-    whole = parts["All relations"]
-    assert share.answer_share["All relations"] == pytest.approx(
-        whole["answer"] / (whole["answer"] + whole["fact"])
+def test_counts_are_those_of_the_first_question(study, result):
+    assert result.counts == study_counts(AnalysisContext(study, PLAN))
+    n_relations, n_queries = (
+        len(np.unique(study.column("facts", "relation"))),
+        len(study.column("queries", "fact")),
     )
-    assert np.isnan(share.answer_share["R04"])
-    assert share.beyond_template["R04"] > 0
+    assert result.model == "planted (4 layers of 64 neurons)"
+    assert result.facts.endswith(f"(46 facts of {n_relations} relations, {n_queries} queries)")
 
 
-def test_profiles_are_shares(result):
-    profile = frame(result, "layers", "layer_profile")
-    assert profile.groupby("group").share.sum().tolist() == pytest.approx([1, 1])
-    assert (profile.low <= profile.share).all()
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("gpt2", "gpt2"),
+        ({"id": "gpt2", "revision": "main"}, "gpt2"),
+        ({"steps": 20, "dtype": "float32"}, '{"dtype": "float32", "steps": 20}'),
+        (3, "3"),
+    ],
+)
+def test_attributes_in_words(value, expected):
+    assert words(value) == expected
 
 
-def test_thresholds_below_the_floor_are_left_out_and_said_so(study):
-    plan = PLAN.model_copy(update={"thresholds": (0.01, 0.2)})
-    table = analyze(study, plan).question("ratio").table("ki_by_threshold")
-    assert set(table.columns["threshold"]) == {0.2}
-    assert table.note.endswith("Below the panels' floor (0.05), this store cannot answer for 0.01.")
-
-
-def test_attributes_with_few_words_make_a_table(result):
-    table = frame(result, "consistency", "by_attribute")
-    assert set(zip(table.attribute, table.level, strict=True)) == {("class", "conflict"), ("class", "wide")}
-    by = table.set_index("level").kappa
-    assert by["conflict"] < by["wide"]
-
-
-def test_activations_shown_are_the_stores(study, result):
-    table = result.question("heatmap").table("activation_typical").to_frame()
-    kept = study.signals["activation"].values
-    panel = study.signals["panel_neuron"].values
-    fact = study.column("queries", "fact")
-    n_neurons = study.neurons().n_neurons
-    for cell in table.itertuples():
-        (slot,) = np.flatnonzero(panel[fact[cell.query]] == cell.layer * n_neurons + cell.index)
-        assert cell.value == kept[cell.query, slot]
-
-
-def test_heatmaps_show_queries_the_fact_was_not_chosen_on(study, result):
-    sets = study.neurons().known()
-    used = sets.select(sets.sizes() > 0)
-    chosen, shown = halves(used, PLAN.seed)
-    assert not (chosen & shown).any()
-    assert (chosen | shown).all()
-    table = result.question("heatmap").table("heatmap_typical")
-    cells = table.to_frame()
-    whole = study.neurons()
-    for query, group in cells.groupby("query"):
-        assert group.value.max() <= 1
-        neurons = group.layer * whole.n_neurons + group["index"]
-        assert group.member.tolist() == np.isin(neurons, whole.of(query)).tolist()
-    assert list(cells.columns) == ["row", "column", "value", "member", "query", "template", "layer", "index"]
-
-
-def test_extremes_need_three_facts():
-    d = np.array([0.1, np.nan, 0.4, 0.2])
-    assert choose(d, d, 0) == {"most consistent": 2, "typical": 3, "least consistent": 0}
-    assert choose(d[:2], d[:2], 0) == {"typical": 0}
-    assert choose(np.array([np.nan]), np.array([np.nan]), 0) == {}
+def test_embedded_and_planted_studies_are_synthetic(study):
+    assert synthetic(study)
+    for attrs, expected in (
+        ({"model": "embedded:causal", "facts": "mine.jsonl"}, True),
+        ({"model": "gpt2", "facts": "embedded"}, True),
+        ({"model": "gpt2", "facts": "pararel:data"}, False),
+    ):
+        assert synthetic(replace(study, attrs=attrs)) == expected
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ def test_extremes_need_three_facts():
     ids=str,
 )
 def test_degenerate_studies_give_clear_results(planting, tmp_path):
-    given = {
+    size: dict[str, Any] = {
         "facts": 12,
         "relations": 3,
         "templates": 3,
@@ -219,7 +221,7 @@ def test_degenerate_studies_give_clear_results(planting, tmp_path):
         "seed": 1,
         **planting,
     }
-    result = analyze(simulate(**given), PLAN.model_copy(update={"thresholds": (0.2,)}))
+    result = analyze(simulate(**size), PLAN.model_copy(update={"thresholds": (0.2,)}))
     result.save(tmp_path)
     assert [q.id for q in load(tmp_path).questions] == [name for name in TABLES if name != "methods"]
     for test in result.tests():
@@ -228,14 +230,82 @@ def test_degenerate_studies_give_clear_results(planting, tmp_path):
             assert test.verdict in ("not identified", "descriptive")
 
 
-def test_unfinished_stores_are_marked(study):
-    from dataclasses import replace
-
-    result = analyze(replace(study, complete=False), PLAN.model_copy(update={"thresholds": (0.2,)}))
-    assert result.notes[0] == (
+def test_unfinished_stores_are_marked(study, answers):
+    found = gathered(AnalysisContext(replace(study, complete=False), PLAN), answers)
+    assert found.notes[0] == (
         "The store is unfinished: these results are of the units that are in, and will change."
     )
-    assert result.synthetic
+    assert found.synthetic
+
+
+def test_questions_of_a_store_with_all_phases(edited_study, frame):
+    result = analyze(edited_study, PLAN.model_copy(update={"confirmatory": ("H1a", "H5a", "H8a")}))
+    for id_, names in PHASE_TABLES.items():
+        question = result.question(id_)
+        assert question is not None
+        assert [table.name for table in question.tables] == names
+        assert question.answer.endswith(".")
+        for table in question.tables:
+            assert len({len(cells) for cells in table.columns.values()}) == 1, table.name
+            assert set(table.labels) <= set(table.columns), table.name
+            assert len(table.to_frame()), table.name
+    tests = {test.name: test for test in result.tests()}
+    assert set(REGISTRY) - {"H9"} <= set(tests)  # of one method
+    assert {name: test.question for name, test in tests.items() if name in REGISTRY} == {
+        name: REGISTRY[name].question for name in tests if name in REGISTRY
+    }
+    assert tests["H5a"].family == tests["H8a"].family == "confirmatory (Holm, 3 tests)"
+    screen = frame(result, "edits", "edit_contrasts")
+    assert (screen.p_adjusted >= screen.p).all()
+    contrasts = frame(result, "interventions", "intervention_contrasts")
+    row = contrasts[(contrasts.operation == "suppress") & (contrasts.control == "matched")].iloc[0]
+    assert row.difference == pytest.approx(tests["H5a"].estimate)
+    assert not any("The plan confirms" in note for note in result.notes)
+
+
+def test_phases_that_a_store_lacks_are_not_asked_of_it():
+    plan = PLAN.model_copy(update={"confirmatory": ("H1a", "H5a", "H7b")})
+    context = AnalysisContext(simulate(**SIZE, seed=1), plan)
+    asked = questions_of(context)
+    assert not {interventions_question, synapses_question, edits_question, methods_question} & set(asked)
+    assert asked == tuple(question for question in QUESTIONS if question in asked)  # in order
+    assert any(
+        note.startswith("The plan confirms H5a, H7b, which")
+        for note in notes(context, [overlap_question(context)])
+    )
+
+
+def test_methods_are_asked_about_where_there_are_two_or_a_plan_says_so(study):
+    assert methods_question in questions_of(AnalysisContext(study, PLAN))
+    alone = simulate(facts=4, relations=1, templates=3, seed=1)
+    confirmed = PLAN.model_copy(update={"confirmatory": ("H9",)})
+    assert methods_question not in questions_of(AnalysisContext(alone, PLAN))
+    assert methods_question in questions_of(AnalysisContext(alone, confirmed))
+
+
+@pytest.mark.parametrize("planting", [{"known": 0.0}, {"empty": 1.0}, {"relations": 1, "one_to_one": 0}])
+def test_studies_of_which_little_can_be_told(planting):
+    context = AnalysisContext(simulate(effects=Effects(), **{**SIZE, **planting}, seed=2), PLAN)
+    questions = [question(context) for question in OF_PHASES]
+    assert [question.id for question in questions] == list(PHASE_TABLES)
+    assert all(question.answer.endswith(".") for question in questions)
+    verdicts = {test.name: test.verdict for question in questions for test in question.tests}
+    assert verdicts["H8c"] == verdicts["H5c"] == "not identified"
+    if "known" in planting:
+        assert verdicts["H5a"] == verdicts["H7a"] == "not identified"
+
+
+def test_a_store_with_fewer_arms_is_asked_what_it_can_tell(edited_study):
+    fewer = {
+        "interventions": edited_study.interventions.sel(operation=["enhance"], neuron_set=["own", "union"]),
+        "synapses": edited_study.synapses.sel(synapse_set=["published"]),
+        "edits": edited_study.edits.sel(edit_operation=["erase"], edit_set=["union", "in_context"]),
+    }
+    context = AnalysisContext(replace(edited_study, datasets={**edited_study.datasets, **fewer}), PLAN)
+    for ask in OF_PHASES:
+        question = ask(context)
+        assert question.tests == ()
+        assert question.answer.endswith(".")
 
 
 def test_analysis_needs_no_torch_and_no_zarr():
@@ -257,17 +327,3 @@ print(len(result.questions), name, not ABSENT & set(sys.modules))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["11", "H1a", "True"]
-
-
-def test_budgets_that_no_panel_can_fill_are_said(study, dense_study, result):
-    table = result.question("sensitivity").table("by_budget")
-    assert table.columns["b"] == (5,)
-    assert table.note.endswith("The store's panels cannot fill b = 10, 20, 40, 80.")
-    few = analyze(study, PLAN.model_copy(update={"thresholds": (0.2,), "budgets": (80,)}))
-    (only,) = few.question("sensitivity").tables
-    assert only.note.endswith("The store's panels cannot fill b = 80.")
-    plan = PLAN.model_copy(update={"thresholds": (0.2,), "budgets": (5, 10)})
-    found = frame(analyze(dense_study, plan), "sensitivity", "by_budget")
-    assert found.b.tolist() == [5, 10]
-    assert found.ki.iloc[0] >= found.ki.iloc[1]  # fewer neurons, fewer shared
-    assert (found.kappa_low <= found.kappa).all()

@@ -1,34 +1,37 @@
 """The ceiling of H5 against brute force; its level where re-prompts are no nearer than other queries."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import special
 
-from qloc.analysis.analyze import analyze
+from qloc.analysis.analyze import notes
 from qloc.analysis.hypotheses import own_beyond_reprompt
 from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.paired import log_odds, paired_test
 from qloc.analysis.inputs.query_rows import QueryRows
+from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, gap_test
 from qloc.analysis.interventions.reprompt_ceiling import AGAIN, ceiling_test, overlaps
+from qloc.analysis.questions.context import AnalysisContext
+from qloc.analysis.questions.interventions import interventions_question
 from qloc.errors import InputError
 from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS
 from qloc.plan import AnalysisPlan
 from qloc.simulation.interventions import Effects, interventions_of, log_p, reprompts_of
 from qloc.simulation.planted import plant
-from qloc.simulation.simulate import simulate
 
-SIZE = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
-FEW = {"n_permutations": 99}
+SIZE: dict[str, Any] = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
+FEW: dict[str, Any] = {"draws": Draws(n_permutations=99)}
 
 
 @pytest.fixture(scope="module")
-def study():
-    return simulate(effects=Effects(), **SIZE, pairs=4, empty=0.05, seed=3)
+def study(changed_study: Study) -> Study:
+    return changed_study
 
 
 def test_the_ceiling_by_brute_force(study):
@@ -39,7 +42,8 @@ def test_the_ceiling_by_brute_force(study):
     names = (OWN, NEIGHBOR, *AGAIN)
     after = {name: outcome.sel(neuron_set=name).values.astype(float) for name in names}
     n = {name: arms["n_neurons"].sel(neuron_set=name).values for name in names}
-    fact, by_fact, n_zero = queries["fact"].values, {}, 0
+    by_fact: dict[int, list[float]] = {}
+    fact, n_zero = queries["fact"].values, 0
     known = queries["known"].values == 1
     for query in np.flatnonzero(again["n_neurons"].values > 0):
         assert known[query]
@@ -55,7 +59,10 @@ def test_the_ceiling_by_brute_force(study):
     assert n_zero > 0
     found = own_beyond_reprompt(study, **FEW)
     assert found.estimate == pytest.approx(np.mean([np.mean(gaps) for gaps in by_fact.values()]), rel=1e-4)
-    assert (found.n["facts"], found.n["queries"]) == (len(by_fact), sum(map(len, by_fact.values())))
+    assert (found.n["facts"], found.n["queries"]) == (
+        len(by_fact),
+        sum(len(gaps) for gaps in by_fact.values()),
+    )
     assert (found.name, found.verdict, found.role) == ("H5", "holds", "exploratory")
     assert "100% of the answers still rank first" in " ".join(found.checks)
     none = again.assign(rank=again["rank"] + 1)  # asked again, no query is answered as before
@@ -91,14 +98,16 @@ def test_the_ceiling_keeps_its_level_where_reprompts_are_no_nearer_than_other_qu
             sets = planted.sets()
             fact = sets.queries["fact"].astype(int)
             used = sets.queries["known"] & ~sets.facts["leaks"][fact]
-            labels = (codes(sets.facts[key]) for key in ("relation", "object"))
-            changed = ArmOutcomes(arms, arms, QueryRows(fact, used, *labels))
+            relation, answer = (codes(sets.facts[key]) for key in ("relation", "object"))
+            changed = ArmOutcomes(arms, arms, QueryRows(fact, used, relation, answer))
             draws = Draws(n_permutations=99, seed=seed)
             found = ceiling_test(changed, reprompts_of(planted, effects), "suppress", draws)
+            assert found.p is not None
             rejected[name] += found.p <= 0.05
         gap = changed.rows.mean(changed.contrast("suppress", OWN, NEIGHBOR))
-        text = {"name": "T", "question": "?", "estimand": "gap", "draws": draws}
-        rejected["no ceiling"] += paired_test(gap, changed.rows.clusters, **text).p <= 0.05
+        alone = paired_test(gap, changed.rows.clusters, name="T", question="?", estimand="gap", draws=draws)
+        assert alone.p is not None
+        rejected["no ceiling"] += alone.p <= 0.05
     assert rejected["null"] <= 9, rejected
     assert min(rejected["planted"], rejected["no ceiling"]) >= 50, rejected
 
@@ -110,15 +119,18 @@ def test_own_against_neighbor_gets_no_verdict(study):
     groups["interventions"] = groups["interventions"].sel(neuron_set=sets)
     old = replace(study, datasets=groups)
     plan = AnalysisPlan(n_permutations=99, n_bootstrap=99, confirmatory=("H5",))
-    result = analyze(old, plan)
-    assert "re-prompt" not in result.question("interventions").answer
-    assert "query_kn_ceiling" not in [table.name for table in result.question("interventions").tables]
-    assert any(line.startswith("The plan confirms H5, which this store cannot tell") for line in result.notes)
+    context = AnalysisContext(old, plan)
+    question = interventions_question(context)
+    assert "re-prompt" not in question.answer
+    assert "query_kn_ceiling" not in [table.name for table in question.tables]
+    lines = notes(context, [question])
+    assert any(line.startswith("The plan confirms H5, which this store cannot tell") for line in lines)
     with pytest.raises(
         InputError, match="expected arms own_minus_neighbor, neighbor_minus_own, own_minus_re"
     ):
         own_beyond_reprompt(old)
     found = gap_test(ArmOutcomes.of(old), "suppress", Draws())
     assert (found.role, found.verdict, found.p) == ("descriptive", "descriptive", None)
+    assert found.interval is not None
     assert found.interval.low < 1.0 < found.interval.high  # planted: 2 and 1
     assert any("near-identical re-prompts" in line for line in found.checks)

@@ -67,7 +67,7 @@ def test_methods_that_are_the_same_agree(study):
     assert result.estimate > 0.5
     assert result.n["relations"] == 4
     assert result.verdict == "holds"  # of these four relations, in which answers are flipped
-    assert result.checks[1].startswith("With so few relations p speaks for these alone")
+    assert result.checks[1].startswith("With so few relations, p holds for these relations only")
     budget = methods_agree(study, top=5, draws=DRAWS)
     assert budget.checks[0].startswith("Neurons a query: ig 5, grad_x_act 5. ")
 

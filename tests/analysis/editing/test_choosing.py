@@ -1,13 +1,10 @@
-"""The slots of every edit: from used queries alone, by their definitions; CAS against a plain computation."""
+"""The slots of every edit: from used queries alone, by their definitions."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from qloc.analysis.editing.cas import cas
 from qloc.analysis.editing.choosing import EditChooser
 from qloc.analysis.inputs.study import Study
 from qloc.arms import EditArms
@@ -97,7 +94,7 @@ def test_edits_do_not_depend_on_the_unit(study: Study) -> None:
         np.testing.assert_array_equal(getattr(whole, name)[7:12], getattr(part, name))
     assert whole.new_object[7:12] == part.new_object
     for name, member in part.sets.items():
-        assert (whole.sets[name][7:12] != member).nnz == 0
+        np.testing.assert_array_equal(whole.sets[name][7:12].toarray(), member.toarray())
 
 
 def test_a_budget_of_facts_takes_known_ones_first(study: Study) -> None:
@@ -110,26 +107,3 @@ def test_a_budget_of_facts_takes_known_ones_first(study: Study) -> None:
         here = relation == name
         assert chosen[here].sum() == min(3, here.sum())
         assert not known[here & ~chosen].any() or known[here & chosen].all()
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([0.05, 0.1, 0.2]))
-def test_a_certified_set_is_that_of_the_whole_network(seed: int, floor: float) -> None:
-    """Scores over the panel alone and over all neurons give one set, wherever it says so."""
-    rng = np.random.default_rng(seed)
-    values = rng.standard_gamma(0.15, size=(4, 60)) * np.exp(rng.normal(size=60))
-    maximum = values.max(1)
-    kept = np.flatnonzero((values >= floor * maximum[:, None]).any(0))
-    panel = cas(values[:, kept], kept, maximum)
-    whole = cas(values, np.arange(60), maximum)
-    if panel.certified(0.3, 0.7, floor):
-        np.testing.assert_array_equal(panel.members(0.3), whole.members(0.3))
-
-
-def test_nothing_positive_gives_no_set() -> None:
-    found = cas(np.array([[-1.0, -2.0]]), np.array([0, 1]), np.array([-1.0]))
-    assert found.n_left_out == 1
-    assert len(found.members(0.3)) == len(found.strongest(5)) == 0
-    assert not found.certified(0.3, 0.7, 0.05)
-    uneven = cas(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]), np.ones(2), 0.1, 0.9)
-    assert len(uneven.members(0.3)) == 0

@@ -1,0 +1,89 @@
+"""Single facts: shown on other queries than they were chosen on, with the store's own values."""
+
+import numpy as np
+import pytest
+
+from qloc.analysis.questions.context import AnalysisContext
+from qloc.analysis.questions.single_facts import (
+    HEATMAP_COLUMNS,
+    N_NEURONS,
+    choose,
+    halves,
+    heatmap_question,
+)
+from qloc.simulation.simulate import simulate
+
+
+@pytest.fixture(scope="module")
+def question(context):
+    return heatmap_question(context)
+
+
+def test_activations_shown_are_the_stores(study, question, frame):
+    table = frame(question, "activation_typical")
+    kept = study.signals["activation"].values
+    panel = study.signals["panel_neuron"].values
+    fact = study.column("queries", "fact")
+    n_neurons = study.neurons().n_neurons
+    for cell in table.itertuples():
+        (slot,) = np.flatnonzero(panel[fact[cell.query]] == cell.layer * n_neurons + cell.index)
+        assert cell.value == kept[cell.query, slot]
+
+
+def test_heatmaps_show_queries_the_fact_was_not_chosen_on(study, question, plan, frame):
+    sets = study.neurons().known()
+    used = sets.select(sets.sizes() > 0)
+    chosen, shown = halves(used, plan.seed)
+    assert not (chosen & shown).any()
+    assert (chosen | shown).all()
+    cells = frame(question, "heatmap_typical")
+    whole = study.neurons()
+    for query, group in cells.groupby("query"):
+        assert group.value.max() <= 1
+        neurons = group.layer * whole.n_neurons + group["index"]
+        assert group.member.tolist() == np.isin(neurons, whole.of(query)).tolist()
+    assert list(cells.columns) == HEATMAP_COLUMNS
+
+
+def test_extremes_need_three_facts():
+    d = np.array([0.1, np.nan, 0.4, 0.2])
+    assert choose(d, d, 0) == {"most consistent": 2, "typical": 3, "least consistent": 0}
+    assert choose(d[:2], d[:2], 0) == {"typical": 0}
+    assert choose(np.array([np.nan]), np.array([np.nan]), 0) == {}
+
+
+def test_the_typical_fact_is_of_the_middle_fifth():
+    d = np.linspace(0.0, 0.99, 100)[::-1].copy()
+    for seed in range(20):
+        assert 40 <= choose(d, d, seed)["typical"] < 60
+    assert choose(d, d, 1) == choose(d, d, 1)
+
+
+def test_halves_of_a_fact_are_as_large_or_one_less(context):
+    first, second = halves(context.used, 3)
+    fact = context.used.queries["fact"]
+    for number in np.unique(fact):
+        k = np.sum(fact == number)
+        assert first[fact == number].sum() == k // 2
+    np.testing.assert_array_equal(second, ~first)
+    assert (halves(context.used, 4)[0] != first).any()
+
+
+def test_cells_are_the_strongest_neurons_of_the_queries_shown(context, study, question, frame):
+    cells = frame(question, "heatmap_typical")
+    signals = study.signals_of("ig")
+    queries = cells["query"].unique()
+    _, values, panel = signals.rows(queries)
+    relative = values / signals.maximum[queries][:, None]
+    strongest = np.sort(relative.mean(axis=0)[panel[0] >= 0])[::-1][:N_NEURONS]
+    means = cells.groupby(["layer", "index"]).value.mean().to_numpy()
+    assert np.sort(means)[::-1] == pytest.approx(strongest)
+    assert len(cells) == len(queries) * len(strongest)
+
+
+def test_nothing_can_be_shown_without_four_queries(plan):
+    question = heatmap_question(AnalysisContext(simulate(facts=4, relations=1, templates=1, seed=1), plan))
+    assert question.tables == ()
+    assert question.answer == (
+        "No fact has four known queries with knowledge neurons: none can be chosen and shown."
+    )
