@@ -22,7 +22,9 @@ def test_the_embedded_models_have_their_own_text() -> None:
 def test_every_other_model_has_two_texts_of_the_package() -> None:
     passage, (sample, skip) = held_out_text("gpt2"), sampled_text("gpt2", 50)
     assert skip == 0
-    assert passage.startswith("When we look to the individuals of the same variety or sub-variety of our older")
+    assert passage.startswith(
+        "When we look to the individuals of the same variety or sub-variety of our older"
+    )
     assert "Four score and seven years ago" in sample
     assert not set(passage.split(". ")) & set(sample.split(". "))
     assert len(passage.split()) > 200
