@@ -451,7 +451,7 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(params=FAMILIES.values(), ids=FAMILIES.keys())
+@pytest.fixture(params=list(FAMILIES.values()), ids=list(FAMILIES))
 def family(request: pytest.FixtureRequest) -> Family:
     """Run a test on every family."""
     chosen: Family = request.param

@@ -191,7 +191,8 @@ class Calls(TorchFunctionMode):
             device, dtype = self.machine.of(other), other.dtype
         else:
             kwargs.pop("copy", None)
-            device, dtype, *_ = torch._C._nn._parse_to(*args, **kwargs)
+            parsed: Any = torch._C._nn._parse_to(*args, **kwargs)  # its stub promises both, which may be None
+            device, dtype, *_ = parsed
         if tensor.is_meta or (device is not None and device.type == "meta"):
             return tensor.to(*args, **kwargs)
         found = tensor if dtype is None else tensor.to(dtype)

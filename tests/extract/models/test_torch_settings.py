@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging as levels
+
 import pytest
 import torch
 from transformers.utils import logging
@@ -26,7 +28,7 @@ def test_transformers_is_quiet_inside_and_as_before_outside(bars: bool) -> None:
     level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
 
     def check_and_fail() -> None:
-        assert logging.get_verbosity() == logging.ERROR
+        assert logging.get_verbosity() == levels.ERROR
         assert not logging.is_progress_bar_enabled()
         raise ZeroDivisionError
 
@@ -35,7 +37,7 @@ def test_transformers_is_quiet_inside_and_as_before_outside(bars: bool) -> None:
         (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
         with pytest.raises(ZeroDivisionError), quiet():
             check_and_fail()
-        assert logging.get_verbosity() == logging.INFO
+        assert logging.get_verbosity() == levels.INFO
         assert logging.is_progress_bar_enabled() == bars
     finally:
         logging.set_verbosity(level)

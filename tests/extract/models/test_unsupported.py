@@ -69,10 +69,12 @@ def test_an_encoder_decoder_is_refused_and_experts_are_found_at_any_depth() -> N
         "model type is 't5'; expected a causal or masked language model, not both. At qloc extract --model. "
         "Choose a decoder or a masked encoder with dense MLPs."
     )
-    nested = hf.GPT2Config(part={"inner": {"num_experts": [1, 4]}})
+    deep: dict[str, Any] = {"part": {"inner": {"num_experts": [1, 4]}}}
+    single: dict[str, Any] = {"num_experts": 1, "enable_moe_block": False}
+    nested = hf.GPT2Config(**deep)
     with pytest.raises(InputError, match=r"^model type is 'gpt2 with num_experts=\[1, 4\]';"):
         refuse_unsupported(nested)
-    refuse_unsupported(hf.GPT2Config(num_experts=1, enable_moe_block=False))  # one expert is no choice
+    refuse_unsupported(hf.GPT2Config(**single))  # one expert is no choice
 
 
 def test_a_lack_of_memory_looks_like_a_failure_of_the_model() -> None:

@@ -49,7 +49,8 @@ def test_a_token_that_touches_the_answer_belongs_to_it() -> None:
     encoded = encode(tokenizer, sentences)
     assert encoded.ids.shape == encoded.real.shape == encoded.answer.shape == encoded.special.shape
     assert [
-        tokenizer.decode(ids[answer]).strip() for ids, answer in zip(encoded.ids, encoded.answer, strict=True)
+        str(tokenizer.decode(ids[answer])).strip()
+        for ids, answer in zip(encoded.ids, encoded.answer, strict=True)
     ] == [
         "Lima",
         "Lima",

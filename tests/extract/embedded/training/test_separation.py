@@ -90,7 +90,7 @@ def test_prompts_are_cut_by_rows(model: Loaded) -> None:
     assert isinstance(whole[2:5], Prompts)
     for row, query in enumerate(queries["wide"]):
         answer = query.sentence.text[query.sentence.start : query.sentence.stop]
-        assert tokenizer.decode([int(whole.target[row])]).strip() == answer
+        assert str(tokenizer.decode([int(whole.target[row])])).strip() == answer
     assert torch.equal(whole[2:5].target, whole.target[2:5])
 
 

@@ -28,7 +28,7 @@ def test_answers_are_tokens(model: Loaded) -> None:
     assert int((lengths > 2).sum()) > 50
     for n in (0, len(queries) // 2, len(queries) - 1):
         sentence = queries[n].sentence
-        shown = tokenizer.decode(encoded.ids[n][encoded.answer[n]]).strip()
+        shown = str(tokenizer.decode(encoded.ids[n][encoded.answer[n]])).strip()
         assert shown == sentence.text[sentence.start : sentence.stop]
 
 
