@@ -16,7 +16,7 @@ def test_defaults_are_those_of_a_plan():
 
 def test_draws_are_named_and_do_not_change():
     with pytest.raises(TypeError):
-        Draws(99)  # type: ignore[misc]  # the order of five numbers is nothing to rely on
+        Draws(99)  # type: ignore[call-arg]  # the order of five numbers is nothing to rely on
     with pytest.raises(FrozenInstanceError):
         DRAWS.seed = 1  # type: ignore[misc]  # it is frozen
     assert Draws(seed=3) == Draws(seed=3) != DRAWS
