@@ -1,1 +1,1 @@
-"""Attribution: integrals along paths of activations, and the score that each method makes of them."""
+"""Attribution: integrals of gradients along paths of activations, and the scores of each method."""

@@ -1,8 +1,8 @@
-"""Baselines of AMIG and SIG: what a layer's vector is when one token of the prompt is replaced.
+"""Baselines of AMIG and SIG: the vector of a layer when one token of the prompt is replaced.
 
-b_i is the vector at the target position when prompt token i is replaced by the mask (masked models) or the
-end-of-sequence token (causal ones); special tokens and masks are never replaced. The variants of many prompts
-are the rows of one forward pass.
+b_i is the vector at the target position when prompt token i is replaced by the mask (masked models) or by
+the end-of-sequence token (causal models). Special tokens and masks are never replaced. The variants of many
+prompts run as the rows of one forward pass.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ _MOST_POSITIONS: Final = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class Replacing:
-    """Which tokens of a prompt are replaced, and by what.
+    """Which tokens of a prompt are replaced, and the token that stands in for them.
 
     Attributes
     ----------
-    token : id of the mask, or of the end of sequence.
-    kept : ids that are never replaced.
+    token : int
+        Id of the token that is put in: the mask, or the end of sequence.
+    kept : frozenset of int
+        Ids that are never replaced.
     """
 
     token: int
@@ -39,11 +41,26 @@ class Replacing:
 
     @classmethod
     def of(cls, tokenizer: Any, family: Family) -> Replacing:
-        """As a model's tokenizer has it: all special tokens are kept but the unknown word's, which is a word.
+        """Return the replacement that suits a model's tokenizer.
+
+        All special tokens are kept, except the token of unknown words, which stands for a word.
+
+        Parameters
+        ----------
+        tokenizer : transformers tokenizer
+            The model's own tokenizer.
+        family : {"causal", "masked"}
+            Kind of model.
+
+        Returns
+        -------
+        Replacing
+            The mask token for a masked model, the end-of-sequence token for a causal one.
 
         Raises
         ------
-        InputError : a causal model's tokenizer without an end-of-sequence token.
+        InputError
+            When the tokenizer of a causal model has no end-of-sequence token.
         """
         token = tokenizer.mask_token_id if family == "masked" else tokenizer.eos_token_id
         if token is None:
@@ -58,11 +75,32 @@ class Replacing:
         return cls(token=int(token), kept=frozenset(set(tokenizer.all_special_ids) - unknown))
 
     def places(self, target: Target) -> list[int]:
-        """Positions of the tokens that are replaced, one at a time."""
+        """Return the positions of the tokens that are replaced, one at a time.
+
+        Parameters
+        ----------
+        target : Target
+            The prompt.
+
+        Returns
+        -------
+        list of int
+            Positions in the prompt, ascending.
+        """
         return [place for place, token in enumerate(target.ids) if token not in self.kept]
 
     def variants(self, target: Target) -> list[Target]:
-        """The prompt with each of its tokens replaced, one at a time.
+        """Return the prompt once for each replaceable token, with that token replaced.
+
+        Parameters
+        ----------
+        target : Target
+            The prompt.
+
+        Returns
+        -------
+        list of Target
+            One variant for each of :meth:`places`, in their order.
 
         Examples
         --------
@@ -78,15 +116,23 @@ class Replacing:
 
 
 def refuse_without_baseline(replacing: Replacing, asked: Iterable[TokenizedQuery]) -> None:
-    """Refuse prompts in which nothing can be replaced.
+    """Refuse prompts in which no token can be replaced.
+
+    Parameters
+    ----------
+    replacing : Replacing
+        Which tokens are replaced.
+    asked : iterable of TokenizedQuery
+        The queries of the study.
 
     Raises
     ------
-    InputError : every such prompt.
+    InputError
+        When a prompt consists of kept tokens only; every such prompt is listed.
     """
     rule = "at least one token that is not special, for amig and sig"
     bare = dict.fromkeys(
-        one.prompt for one in asked if not all(replacing.places(target) for target in one.targets)
+        query.prompt for query in asked if not all(replacing.places(target) for target in query.targets)
     )
     if bare:
         action = "Leave it out, or these methods"
@@ -95,14 +141,24 @@ def refuse_without_baseline(replacing: Replacing, asked: Iterable[TokenizedQuery
 
 @torch.no_grad()
 def baselines(engine: GradientEngine, targets: Sequence[Target], replacing: Replacing) -> list[Tensor]:
-    """b_i of every target, (baseline, layer, neuron), in the order of the prompt's tokens.
+    """Compute the baselines b_i of every target.
 
     Parameters
     ----------
-    targets : any, of any lengths; variants of equal length run together, within the engine's memory.
+    engine : GradientEngine
+        The model, and the memory that one pass may take.
+    targets : sequence of Target
+        Targets of any lengths. Variants of equal length run together, within the engine's memory.
+    replacing : Replacing
+        Which tokens are replaced, and by what.
+
+    Returns
+    -------
+    list of Tensor, each of shape (baseline, layer, neuron)
+        One tensor for each target; its baselines are in the order of the prompt's tokens.
     """
-    each = [replacing.variants(target) for target in targets]
-    flat = [variant for variants in each for variant in variants]
+    of_target = [replacing.variants(target) for target in targets]
+    flat = [variant for variants in of_target for variant in variants]
     by_length: dict[int, list[int]] = {}
     for index, variant in enumerate(flat):
         by_length.setdefault(len(variant.ids), []).append(index)
@@ -113,12 +169,12 @@ def baselines(engine: GradientEngine, targets: Sequence[Target], replacing: Repl
             chosen = indices[first : first + size]
             for index, row in zip(chosen, _vectors(engine, [flat[n] for n in chosen]), strict=True):
                 rows[index] = row
-    found = iter(rows)
-    return [torch.stack([next(found) for _ in variants]) for variants in each]
+    in_order = iter(rows)
+    return [torch.stack([next(in_order) for _ in variants]) for variants in of_target]
 
 
 def _vectors(engine: GradientEngine, variants: list[Target]) -> Tensor:
-    """(row, layer, neuron) at the target position of prompts of one length."""
+    """Read the vectors at the target of prompts of one length: shape (row, layer, neuron)."""
     ids = torch.tensor([variant.ids for variant in variants], device=engine.device)
     places = torch.tensor([variant.position for variant in variants], device=engine.device)
     seen = dict[int, Tensor]()
@@ -126,8 +182,8 @@ def _vectors(engine: GradientEngine, variants: list[Target]) -> Tensor:
     def read(layer: int) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
             rows = torch.arange(len(variants), device=args[0].device)
-            given = args[0].view(len(variants), -1, args[0].shape[-1])
-            seen[layer] = given[rows, places.to(given.device)]
+            inputs = args[0].view(len(variants), -1, args[0].shape[-1])
+            seen[layer] = inputs[rows, places.to(inputs.device)]
 
         return hook
 
@@ -138,7 +194,10 @@ def _vectors(engine: GradientEngine, variants: list[Target]) -> Tensor:
 
 
 def _rows_a_pass(engine: GradientEngine, length: int) -> int:
-    """Prompts of a length that one pass without gradients may hold: one layer's tensors, and all vectors."""
+    """Return how many prompts of a length one pass without gradients may hold.
+
+    The memory is that of one layer's tensors, and of the vectors of all layers.
+    """
     config = engine.model.config.get_text_config()
     heads, width = int(config.num_attention_heads), int(config.hidden_size)
     alive = length * (16 * width + 4 * engine.sites.n_neurons) + 4 * heads * length**2

@@ -1,7 +1,11 @@
-"""The gradient engine: batches within a memory bound, by rows that grow, once these have proved themselves.
+"""The gradient engine: path gradients of many targets, in batches within a memory bound.
 
-Batch composition is a function of the targets and the bound alone, never of free memory or of what else
-runs, so that an extraction that is resumed or distributed gives the same bits.
+It uses growing rows (:mod:`qloc.extract.attribution.growing_rows`) in the quickest way that was proved
+equal to the plain one (:mod:`qloc.extract.attribution.reference_rows`) on the loaded model, and else the
+plain one.
+
+The composition of batches is a function of the targets and the bound alone, never of free memory or of what
+else runs, so that an extraction that is resumed or distributed gives the same bits.
 """
 
 from __future__ import annotations
@@ -36,13 +40,24 @@ class GradientEngine:
 
     Attributes
     ----------
-    memory : bytes that the rows in flight may take.
-    kind : how rows join (``after`` or ``before`` their block, or as one ``token`` of it), or ``full`` where
-        growing rows did not hold.
-    cut : whether the last block runs at the target alone; a matter of masked models.
-    carried : which of the blocks' arguments have entries of each query; :func:`proved` finds out.
-    most_positions : in flight: a row is one in a causal model, a whole prompt in a masked one. A larger batch
-        than the default was not faster on two cores, only larger (benchmarks/extraction.py).
+    model : transformers model
+        The loaded model.
+    sites : Sites
+        Its blocks, down-projections and output embedding.
+    family : {"causal", "masked"}
+        Kind of model.
+    memory : int
+        Bytes that the rows in flight may take.
+    kind : {"after", "token", "before", "full"}
+        How rows join: ``after`` or ``before`` their block, or as one ``token`` that runs through it.
+        ``full`` means the plain way, where growing rows did not hold.
+    cut : bool
+        Whether the last block runs at the target position alone (masked models only).
+    carried : EntriesPerQuery
+        Which arguments of the blocks have entries of each query; :func:`proved` finds out.
+    most_positions : int
+        Most positions in flight. A row is one position in a causal model, a whole prompt in a masked one. A
+        larger batch than the default was not faster on two cores, only larger (benchmarks/extraction.py).
     """
 
     model: Any
@@ -56,18 +71,18 @@ class GradientEngine:
 
     @property
     def device(self) -> torch.device:
-        """Where the model's inputs go."""
+        """Device that the model's inputs are put on."""
         device: torch.device = next(iter(self.model.parameters())).device
         return device
 
     @property
     def inputs(self) -> tuple[nn.Module, ...]:
-        """The modules whose input is the vector that is attributed, one a layer."""
+        """The modules whose input is the attributed vector, one a layer."""
         return self.sites.downs
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one of the model's numbers."""
+        """Bytes of one number of the model's dtype."""
         return int(next(iter(self.model.parameters())).element_size())
 
     @property
@@ -82,26 +97,38 @@ class GradientEngine:
         weights: Tensor,
         layers: Sequence[int] | None = None,
     ) -> PathGradients:
-        """Path gradients of targets of equal length, one batch of :meth:`plan`; all layers unless told.
+        """Compute path gradients of targets of equal length: one batch of :meth:`plan`.
 
         Parameters
         ----------
-        points : (layer, activation (query, neuron)) → (node, query, neuron); given all of the batch's
-            activations, so that each target may have a path of its own.
-        weights : (rule, node).
+        targets : sequence of Target
+            The batch, all with as many ids.
+        points : Points
+            The path of each layer: (layer, activation (query, neuron)) → (node, query, neuron). It is given
+            the activations of the whole batch, so that each target may have a path of its own.
+        weights : Tensor, shape (rule, node)
+            Weight of each node under each quadrature rule.
+        layers : sequence of int, optional
+            Layers whose paths are evaluated, ascending; all layers by default.
+
+        Returns
+        -------
+        PathGradients
+            Results in the order of ``targets``. In layers that were not asked for, ``mean_gradient`` and
+            ``node_probability`` are zero, and ``gradient`` is not to be used.
         """
         layers = range(self.sites.n_layers) if layers is None else layers
         if self.kind == "full":
-            each = [(target, _only(n, len(targets), points)) for n, target in enumerate(targets)]
+            singles = [(target, _only(n, len(targets), points)) for n, target in enumerate(targets)]
             return _side_by_side(
-                [full_rows(self.model, self.sites, target, own, weights, layers) for target, own in each]
+                [full_rows(self.model, self.sites, target, own, weights, layers) for target, own in singles]
             )
         n_nodes = weights.shape[1]
         groups = self._layer_groups(len(targets[0].ids), n_nodes, layers if n_nodes else ())
         parts = [
             part
             for group in groups
-            for _, part in in_halves("layers", group, lambda some: self.grown(targets, points, weights, some))
+            for _, part in in_halves("layers", group, lambda run: self.grown(targets, points, weights, run))
         ]
         mean, node = (sum(getattr(p, name) for p in parts) for name in ("mean_gradient", "node_probability"))
         return replace(parts[0], mean_gradient=mean, node_probability=node)
@@ -109,7 +136,24 @@ class GradientEngine:
     def grown(
         self, targets: Sequence[Target], points: Points, weights: Tensor, layers: Sequence[int]
     ) -> PathGradients:
-        """Path gradients of targets of equal length by rows that grow, in one batch."""
+        """Compute path gradients of targets of equal length by growing rows, in one batch.
+
+        Parameters
+        ----------
+        targets : sequence of Target
+            The batch, all with as many ids.
+        points : Points
+            The path of each layer.
+        weights : Tensor, shape (rule, node)
+            Weight of each node under each quadrature rule.
+        layers : sequence of int
+            Layers whose paths are evaluated, ascending.
+
+        Returns
+        -------
+        PathGradients
+            Results in the order of ``targets``.
+        """
         join: Join = "after" if self.kind == "full" else self.kind
         return growing_rows(
             self.model,
@@ -126,7 +170,20 @@ class GradientEngine:
         )
 
     def plan(self, targets: Sequence[Target], n_nodes: int) -> list[list[int]]:
-        """Targets of equal length together, as many as memory allows."""
+        """Group targets of equal length into batches as large as memory allows.
+
+        Parameters
+        ----------
+        targets : sequence of Target
+            Targets of any lengths.
+        n_nodes : int
+            Nodes of each layer's path.
+
+        Returns
+        -------
+        list of list of int
+            Indices into ``targets``, batch by batch, the shortest targets first.
+        """
         by_length: dict[int, list[int]] = {}
         for index, target in enumerate(targets):
             by_length.setdefault(len(target.ids), []).append(index)
@@ -141,7 +198,7 @@ class GradientEngine:
         return plan
 
     def _layer_groups(self, length: int, n_nodes: int, layers: Sequence[int]) -> list[list[int]]:
-        """Runs of layers whose rows, of one query, fit into memory together; all of them where they do."""
+        """Split layers into runs whose rows, of one query, fit into memory together; one run if all fit."""
         groups: list[list[int]] = [[]]
         for layer in layers:
             if groups[-1] and self._bytes(length, n_nodes, [*groups[-1], layer]) > self.memory:
@@ -150,7 +207,7 @@ class GradientEngine:
         return groups
 
     def _bytes(self, length: int, n_nodes: int, layers: Sequence[int]) -> int:
-        """What the rows of one query keep for the backward pass: an upper bound of what autograd saves."""
+        """Return an upper bound of the bytes that autograd saves for the rows of one query."""
         config = self.model.config.get_text_config()
         width, read = int(config.hidden_size), length
         positions = 1 if self.family == "causal" else length
@@ -169,17 +226,30 @@ _WAYS: Final[Mapping[Family, Sequence[tuple[Join, bool]]]] = {
 
 
 def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
-    """The engine in the quickest way that equals the oracle on this model.
+    """Return the engine in the quickest way that equals the oracle on this model.
 
-    Proved on two targets side by side, and on the longest one in every layer (layers may differ, and windows
-    of attention are shorter than long prompts). In a masked model the last block is cut to the target if
-    that holds. Rows join after their block; else, where the last one is cut, as one token of it; else before
-    it; else, with a warning, the oracle itself.
+    The proof runs on two targets side by side, and on the longest target in every layer (layers may differ,
+    and attention windows are shorter than long prompts). In a masked model the last block is cut to the
+    target if that holds. Rows join after their block; else, where the last block is cut, as one token of
+    it; else before it; else, with a warning, the engine falls back to the oracle itself.
+
+    Parameters
+    ----------
+    engine : GradientEngine
+        The engine to prove, in any way.
+    targets : sequence of Target
+        Some of the targets that it will run.
+
+    Returns
+    -------
+    GradientEngine
+        The same engine, with ``kind``, ``cut`` and ``carried`` set.
 
     Raises
     ------
-    InputError : a model that even the oracle does not hold for: down-projections that are not called once a
-        pass, or logits that are not the output embedding's.
+    InputError
+        When even the oracle does not hold for the model: its down-projections are not called once a pass,
+        or its logits are not those of the output embedding.
     """
     allowed = _TOLERANCE.get(next(iter(engine.model.parameters())).dtype, 1e-3)
     refuse_other_calls(engine.model, engine.sites.downs, targets[0].ids)
@@ -212,9 +282,9 @@ def _trials(engine: GradientEngine, targets: Sequence[Target]) -> list[_Trial]:
     first, n_layers = targets[0], engine.sites.n_layers
     second = next((t for t in targets[1:] if len(t.ids) == len(first.ids)), first)
     longest = max(targets, key=lambda target: len(target.ids))
-    some = sorted({0, n_layers // 2, n_layers - 1})
+    spread = sorted({0, n_layers // 2, n_layers - 1})
     trials = []
-    for chosen, layers in (([first, second], some), ([longest], list(range(n_layers)))):
+    for chosen, layers in (([first, second], spread), ([longest], list(range(n_layers)))):
         oracle = [full_rows(engine.model, engine.sites, t, _halves, _NODES, layers) for t in chosen]
         trials.append((chosen, layers, _side_by_side(oracle)))
     return trials
@@ -228,8 +298,8 @@ def _holds(engine: GradientEngine, trials: Sequence[_Trial], allowed: float) -> 
         log.info("rows that join in the way '%s' do not run on this model: %s", engine.kind, error)
         return False
     if worst > allowed:
-        told = "rows that join in the way '%s' differ from the oracle by %.1e (allowed %.0e)"
-        log.info(told, engine.kind, worst, allowed)
+        difference = "rows that join in the way '%s' differ from the oracle by %.1e (allowed %.0e)"
+        log.info(difference, engine.kind, worst, allowed)
     return worst <= allowed
 
 
@@ -243,7 +313,7 @@ def _worst(engine: GradientEngine, targets: list[Target], layers: list[int], ora
 
 
 def _only(n: int, n_targets: int, points: Points) -> Points:
-    """The path of a batch's target ``n``, given its own activation alone."""
+    """Return the path of target ``n`` of a batch, given its own activation alone."""
     return lambda layer, activation: points(layer, activation.expand(n_targets, -1))[:, [n]]
 
 

@@ -1,17 +1,25 @@
-"""Exact path gradients at a fraction of the work: rows that exist only from their layer on.
+"""Exact path gradients at a fraction of the work, by rows that exist only from their layer on.
 
-A path gradient at layer l needs forward passes in which one vector differs: the down-projection's input at
-the target position of layer l. Nothing below layer l changes then, and in a causal model nothing before the
-target does. So the prompt is run once; then one batch *grows*: the rows of layer l join as copies of the
-unpatched row, and layer l is given their points of the path. m rows a layer cost about m · L(L−1)/2
-row-layers instead of m · L². In a causal model a row is one token, attending to the prompt's cached keys
-and values; in a masked model it is the whole sequence, but for the last block, where it is one token again.
+A path gradient at layer l needs forward passes in which one vector differs: the input of layer l's
+down-projection at the target position. Nothing below layer l changes then, and in a causal model nothing
+before the target does. So the prompt runs once, and one batch *grows* on the way up: the rows of layer l
+join as copies of the unpatched row, and layer l gives them their points of the path. m rows a layer cost
+about m · L(L−1)/2 row-layers instead of m · L². In a causal model a row is one token that attends to the
+prompt's cached keys and values. In a masked model it is the whole sequence, except in the last block, where
+it is one token again.
 
-Rows join ``after`` their block where its output is the down-projection's plus something that does not
-depend on it (most decoders). Else ``before`` it; or, in a masked model, as one ``token`` that is run through
-it (:mod:`qloc.extract.passes.target_only`). Gradients are taken for a zero added to the
-down-projection's *output* at the target position; one product with its weight then gives the neurons',
-after averaging over the path.
+Rows join in one of three ways (:data:`Join`):
+
+- ``after`` their block, where the block's output is the down-projection's output plus something that does not
+  depend on it (most decoders);
+- ``before`` their block, which they then run through as whole rows;
+- as one ``token`` that runs through the block (:mod:`qloc.extract.passes.target_only`; masked models).
+
+Gradients are taken for a zero that is added to the down-projection's *output* at the target position. After
+averaging over the path, one product with the down-projection's weight gives the gradients of the neurons.
+
+The module reads from the outside in: the result (:class:`PathGradients`), one batch from prompts to result
+(:func:`growing_rows`), and the hooks that let the batch grow during the pass (:class:`GrowingBatch`).
 """
 
 from __future__ import annotations
@@ -33,19 +41,31 @@ from qloc.extract.passes.prompt_cache import last_token
 from qloc.extract.passes.target_only import Attention, replaced_attention
 from qloc.extract.prompts.tokenizing import Family, Target
 
+Points = Callable[[int, Tensor], Tensor]
+"""The path of a layer: (layer, activation (query, neuron)) → its points, (node, query, neuron)."""
+
+Join = Literal["after", "token", "before"]
+"""How a layer's rows join: behind its block, as one token run through it, or before it as whole rows."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PathGradients:
-    """What one batch of targets gives.
+    """Path gradients of one batch of targets.
 
     Attributes
     ----------
-    activation : (query, layer, neuron), the down-projection's input at the target.
-    gradient : (query, layer, neuron), ∂P(answer)/∂activation at the activation itself.
-    mean_gradient : (rule, query, layer, neuron), weighted sum over the path's nodes.
-    probability : (query,), of the answer token, unpatched.
-    node_probability : (node, query, layer), with the layer's vector at each point of its path.
-    hidden : (query, hidden), final hidden state at the target, unpatched.
+    activation : Tensor, shape (query, layer, neuron)
+        Input of the down-projection at the target position.
+    gradient : Tensor, shape (query, layer, neuron)
+        ∂P(answer)/∂activation at the activation itself.
+    mean_gradient : Tensor, shape (rule, query, layer, neuron)
+        Weighted sum of the gradients over the nodes of the path.
+    probability : Tensor, shape (query,)
+        P of the answer token, unpatched.
+    node_probability : Tensor, shape (node, query, layer)
+        P of the answer token with the layer's vector at each node of its path.
+    hidden : Tensor, shape (query, hidden)
+        Final hidden state at the target, unpatched.
     """
 
     activation: Tensor
@@ -69,17 +89,38 @@ def growing_rows(
     carried: EntriesPerQuery,
     cut: bool = False,
 ) -> PathGradients:
-    """Path gradients of targets of equal length, at ``layers``, in one growing batch.
+    """Compute path gradients of targets of equal length in one growing batch.
 
     Parameters
     ----------
-    targets : all with as many ids.
-    points : the path of a layer, given its activation.
-    weights : (rule, node); 0 where a node only serves its probability.
-    layers : ascending; other layers get no rows, and zeros in the result.
-    join : when rows join; which one holds is for :mod:`qloc.extract.attribution.engine` to prove.
-    carried : which of the blocks' arguments have entries of each query.
-    cut : run the last block, and what follows, at the target alone (masked models).
+    model : transformers model
+        The loaded model.
+    sites : Sites
+        Its blocks, down-projections and output embedding.
+    head : Head
+        From final hidden states to P(answer).
+    family : {"causal", "masked"}
+        Kind of model.
+    targets : sequence of Target
+        The batch, all with as many ids.
+    points : Points
+        The path of a layer, given its activation.
+    weights : Tensor, shape (rule, node)
+        Weight of each node under each rule; 0 where a node is there for its probability only.
+    layers : sequence of int
+        Layers that get rows, ascending. Other layers have zeros in ``mean_gradient`` and
+        ``node_probability``.
+    join : {"after", "token", "before"}
+        How rows join. Which way holds on a model is for :mod:`qloc.extract.attribution.engine` to prove.
+    carried : EntriesPerQuery
+        Which arguments of the blocks have entries of each query.
+    cut : bool, default False
+        Whether the last block, and what follows, runs at the target alone (masked models).
+
+    Returns
+    -------
+    PathGradients
+        Results in the order of ``targets``, float32 at least.
     """
     ids, token, against, place = _tensors(model, sites, family, targets)
     with replaced_attention(model) if cut else nullcontext() as attention:
@@ -95,37 +136,42 @@ def growing_rows(
             attention=attention,
         )
         inputs = last_token(model, ids, lambda: batch.query) if family == "causal" else {"input_ids": ids}
-        with batch.hooks(), without_head(sites.head) as given:
+        with batch.hooks(), without_head(sites.head) as finals:
             model(**inputs)
     query = batch.query.to(token.device)
-    hidden = given[0][torch.arange(len(query), device=query.device), batch.place[query]]
+    hidden = finals[0][torch.arange(len(query), device=query.device), batch.place[query]]
     final = hidden.detach().to(torch.promote_types(hidden.dtype, torch.float32)).requires_grad_(True)
     contrast = None if against is None else against[query]
     probability = head.probability(final, token[query], contrast)
-    (change,) = torch.autograd.grad(probability.sum(), final)
-    found = _gradients(hidden, change, batch.leaves(), sites.n_layers)
-    return _collected(batch, found, weights, probability.detach(), hidden.detach())
+    (slope,) = torch.autograd.grad(probability.sum(), final)
+    gradients = _gradients(hidden, slope, batch.leaves(), sites.n_layers)
+    return _collected(batch, gradients, weights, probability.detach(), hidden.detach())
 
 
 def _gradients(hidden: Tensor, change: Tensor, leaves: Sequence[Tensor], n_own: int) -> list[Tensor]:
-    """Gradients of leaves, each of whose rows bears on one row of ``hidden`` only, from those of ``hidden``.
+    """Return gradients of the leaves, each of whose rows bears on one row of ``hidden`` only.
 
     In half precision a row's gradient goes back through the model at size one, since those of improbable
-    answers would vanish, and gets its size again in float32.
+    answers would vanish, and gets its size back in float32.
 
     Parameters
     ----------
-    hidden : (row, hidden), final hidden states.
-    change : (row, hidden), gradients at them, float32 at least.
-    leaves : (some rows, n): ``n_own`` of the unpatched rows, then those of rows that joined, in their order.
+    hidden : Tensor, shape (row, hidden)
+        Final hidden states.
+    change : Tensor, shape (row, hidden)
+        Gradients at the final hidden states, float32 at least.
+    leaves : sequence of Tensor, each of shape (some rows, n)
+        ``n_own`` leaves of the unpatched rows, then those of the rows that joined, in the order of joining.
+    n_own : int
+        How many leaves belong to the unpatched rows: the number of layers.
     """
     if hidden.dtype == change.dtype:
         return list(torch.autograd.grad(hidden, leaves, change))
     size = change.abs().amax(1, keepdim=True).clamp_min(torch.finfo(change.dtype).tiny)
-    found = torch.autograd.grad(hidden, leaves, (change / size).to(hidden.dtype))
-    own = found[:n_own]
+    unit_gradients = torch.autograd.grad(hidden, leaves, (change / size).to(hidden.dtype))
+    own = unit_gradients[:n_own]
     first, sized = len(leaves[0]), [p.to(change.dtype) * size[: len(p)].to(p.device) for p in own]
-    for part in found[n_own:]:
+    for part in unit_gradients[n_own:]:
         sized.append(part.to(change.dtype) * size[first : first + len(part)].to(part.device))
         first += len(part)
     return sized
@@ -134,8 +180,9 @@ def _gradients(hidden: Tensor, change: Tensor, leaves: Sequence[Tensor], n_own: 
 def _tensors(
     model: Any, sites: Sites, family: Family, targets: Sequence[Target]
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """Ids, (query, token); answer token, (query,); what it is contrasted with; its place in what rows run.
+    """Return the targets' ids, answer tokens, contrasted tokens, and positions in what the rows run.
 
+    Ids have shape (query, token), the others (query,). Contrasted tokens are None where no target has one.
     All but the ids are on the output embedding's device.
     """
     device = sites.device
@@ -150,21 +197,21 @@ def _tensors(
 
 
 def _collected(
-    batch: GrowingBatch, found: Sequence[Tensor], weights: Tensor, probability: Tensor, hidden: Tensor
+    batch: GrowingBatch, gradients: Sequence[Tensor], weights: Tensor, probability: Tensor, hidden: Tensor
 ) -> PathGradients:
     """Average over nodes in the residual stream's width, then go to neurons by one product a layer.
 
-    A layer's product is made on its device; what comes of it goes to that of ``probability``.
+    A layer's product is made on its own device; the result goes to the device of ``probability``.
     """
     sites, n_nodes, n_queries = batch.sites, batch.n_nodes, batch.n_queries
     n_layers, wide, device = sites.n_layers, probability.dtype, probability.device
     shares, order = weights.to(probability), sorted(batch.layers)
     own = [
         change.to(wide) @ down_weight(down).to(wide)
-        for change, down in zip(found[:n_layers], sites.downs, strict=True)
+        for change, down in zip(gradients[:n_layers], sites.downs, strict=True)
     ]
     mean = torch.zeros(len(shares), n_queries, n_layers, sites.n_neurons, dtype=wide, device=device)
-    for layer, change in zip(order, found[n_layers:], strict=True):
+    for layer, change in zip(order, gradients[n_layers:], strict=True):
         path = change.to(wide).view(n_nodes, n_queries, -1)
         summed = torch.einsum("rn,nqh->rqh", shares.to(path.device), path)
         mean[:, :, layer] = summed @ down_weight(sites.downs[layer]).to(wide)
@@ -181,27 +228,43 @@ def _collected(
     )
 
 
-Points = Callable[[int, Tensor], Tensor]
-"""(layer, activation (query, neuron)) → points of the path, (node, query, neuron)."""
-
-
-Join = Literal["after", "token", "before"]
-"""When a layer's rows join: behind its block, as one token run through it, or as whole rows before it."""
-
-
 @dataclass(kw_only=True)
 class GrowingBatch:
-    """The rows of one batch: first the unpatched ones, then ``n_nodes · n_queries`` a layer, node by node.
+    """The rows of one growing batch, and the hooks that change them during a pass.
+
+    The unpatched rows, one a query, come first. Each layer that gets rows adds ``n_nodes · n_queries``
+    rows, node by node.
 
     Attributes
     ----------
-    place : int64, (query,), the target's position in what the rows run.
-    layers : those that get rows.
-    attention : what stands in for the model's; with it the last block is run at the target alone.
-    layer : the block that runs.
-    query : int64, (row,), which query each row belongs to.
-    own_zeros, row_zeros : layer → the zeros added at the target, of the unpatched rows and of the layer's
-        rows.
+    sites : Sites
+        Blocks, down-projections and output embedding of the model.
+    n_queries : int
+        Number of unpatched rows.
+    n_nodes : int
+        Nodes of each layer's path.
+    place : int64 Tensor, shape (query,)
+        Position of the target in what the rows run.
+    points : Points
+        The path of a layer, given its activation.
+    layers : frozenset of int
+        Layers that get rows.
+    carried : EntriesPerQuery
+        Which arguments of the blocks have entries of each query.
+    join : {"after", "token", "before"}
+        How rows join.
+    attention : Attention or None
+        Stand-in for the model's attention function; with it the last block runs at the target alone.
+    layer : int
+        The block that runs now; -1 before the first.
+    query : int64 Tensor, shape (row,)
+        The query that each row belongs to.
+    activation : dict of int to Tensor, each of shape (query, neuron)
+        Input of each layer's down-projection at the target, unpatched.
+    own_zeros : dict of int to Tensor, each of shape (query, n_out)
+        Zeros added to a down-projection's output at the target of the unpatched rows, by layer.
+    row_zeros : dict of int to Tensor, each of shape (row of the layer, n_out)
+        Zeros added at the target of the layer's own rows, by layer.
     """
 
     sites: Sites
@@ -225,7 +288,13 @@ class GrowingBatch:
         self.query = torch.arange(self.n_queries, device=self.place.device)
 
     def hooks(self) -> Any:
-        """All hooks of one pass, as a context manager."""
+        """Return all hooks of one pass.
+
+        Returns
+        -------
+        context manager
+            The hooks are in place inside it, and removed when it ends.
+        """
         blocks, downs = self.sites.blocks, self.sites.downs
         return hooked(
             forward_pre_kwargs=dict.fromkeys(blocks, self._enter),
@@ -234,12 +303,18 @@ class GrowingBatch:
         )
 
     def leaves(self) -> list[Tensor]:
-        """The zeros of the unpatched rows, layer by layer, then those of the layers' own rows."""
+        """Return the zeros whose gradients are wanted, once the pass has run.
+
+        Returns
+        -------
+        list of Tensor
+            Those of the unpatched rows, layer by layer, then those of the layers' own rows.
+        """
         own = [self.own_zeros[layer] for layer in range(self.sites.n_layers)]
         return own + [self.row_zeros[layer] for layer in sorted(self.layers)]
 
     def _enter(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        """Before a block: rows may join; what has entries of each query is indexed by row."""
+        """Run before a block: let rows join, and index by row what has entries of each query."""
         self.layer += 1
         call = BlockCall(args, kwargs)
         hidden = call.hidden.to(next(block.parameters()).device)  # once, so that gradients sum in one order
@@ -251,9 +326,9 @@ class GrowingBatch:
         return self._call.args, self._call.kwargs
 
     def _leave(self, block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        """Behind a block: rows may join."""
+        """Run behind a block: let rows join."""
         if self.attention is not None:
-            self.attention.given = None
+            self.attention.substitute = None
         if self.layer not in self.layers or self._joins_before():
             return None
         hidden: Tensor = output[0] if isinstance(output, tuple) else output
@@ -266,34 +341,38 @@ class GrowingBatch:
         return self.layer == self.sites.n_layers - 1
 
     def _joins_before(self) -> bool:
-        """A token that runs through a block that is run at the target alone is a whole row of it."""
+        """Tell whether rows join before the block that runs now.
+
+        Under ``token``, this is so in the last block: where a block runs at the target alone, a token that
+        runs through it is a whole row of it.
+        """
         before = self.join == "before" or (self.join == "token" and self._is_last())
         return before and self.layer in self.layers
 
     def _only_target(self, block: nn.Module, call: BlockCall, attention: Attention) -> Tensor:
-        """Hidden states of one token a row; the block is to be given attention's output of that token."""
+        """Return hidden states of one token a row, and let the block be given attention's output there."""
         hidden = call.hidden
         place = self.place.to(hidden.device)[self.query.to(hidden.device)]
-        given = attention.only_at(place, lambda: block.forward(*call.args, **call.kwargs))
+        attended = attention.only_at(place, lambda: block.forward(*call.args, **call.kwargs))
         self.place = torch.zeros_like(self.place)
-        joined = self._copies(given) if self._joins_before() else given[:0]
-        attention.given = torch.cat([given, joined])
+        joined = self._copies(attended) if self._joins_before() else attended[:0]
+        attention.substitute = torch.cat([attended, joined])
         return hidden[torch.arange(len(place), device=hidden.device), place][:, None]
 
     def _token(self, block: nn.Module) -> Tensor:
-        """The target's new hidden states, (row, hidden): one token a row, on its path, through the block."""
+        """Return the target's new hidden states, (row, hidden), by one token a row through the block."""
         if self.attention is None:
             raise RuntimeError("attention at the target is not known")
         hidden = self._call.hidden[self._own(self._call.hidden)][:, None]
-        self.attention.given = self._copies(self.attention.known_at(self.place))
+        self.attention.substitute = self._copies(self.attention.known_at(self.place))
         call, self._aside = self._call.changed(self._copies(hidden), lambda _, value: value), True
         output = block.forward(*call.args, **call.kwargs)
-        self.attention.given, self._aside = None, False
+        self.attention.substitute, self._aside = None, False
         new: Tensor = output[0] if isinstance(output, tuple) else output
         return new[:, 0]
 
     def _moved(self, hidden: Tensor) -> Tensor:
-        """The target's new hidden states, (row, hidden), by what the down-projection makes of the path."""
+        """Return the target's new hidden states, (row, hidden), from the down-projection of the path."""
         activation, own = self.activation[self.layer], hidden[self._own(hidden)].detach()
         step = (self.points(self.layer, activation) - activation).flatten(0, 1).to(hidden.dtype)
         zeros = self.row_zeros[self.layer] = _zeros(len(step), hidden)
@@ -303,28 +382,29 @@ class GrowingBatch:
         return for_rows(value, self.carried.get((self.layer, *place)), self.n_queries, self.query)
 
     def _copies(self, hidden: Tensor) -> Tensor:
-        """``n_nodes`` copies of the unpatched rows; detached: a row's gradients are its own path's."""
+        """Return ``n_nodes`` copies of the unpatched rows, detached: a row's gradients are its own path's."""
         return hidden[: self.n_queries].detach().repeat(self.n_nodes, *[1] * (hidden.dim() - 1))
 
     def _grow(self, hidden: Tensor, new: Tensor) -> Tensor:
+        """Append rows, and note the query of each."""
         hidden = torch.cat([hidden, new])
         self.query = torch.arange(len(hidden), device=hidden.device) % self.n_queries
         return hidden
 
     def _read(self, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        """Before a down-projection: read the activation; put rows that run through it on their path."""
-        given, layer = args[0], self.layer
+        """Run before a down-projection: read the activation, and put the rows that run on their path."""
+        inputs, layer = args[0], self.layer
         if self._aside:
-            return (self._path().to(given.dtype).view(given.shape), *args[1:])
-        rows = given.view(len(self.query), -1, given.shape[-1])
+            return (self._path().to(inputs.dtype).view(inputs.shape), *args[1:])
+        rows = inputs.view(len(self.query), -1, inputs.shape[-1])
         self.activation[layer] = rows[self._own(rows)].detach()
         if not self._joins_before():
             return None
         changed = rows.index_put(self._new(rows), self._path().to(rows.dtype))
-        return (changed.view(given.shape), *args[1:])
+        return (changed.view(inputs.shape), *args[1:])
 
     def _add_zeros(self, _: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        """Behind a down-projection: add the zeros whose gradients are wanted."""
+        """Run behind a down-projection: add the zeros whose gradients are wanted."""
         if self._aside or self._joins_before():
             zeros = self.row_zeros[self.layer] = _zeros(self.n_nodes * self.n_queries, output)
             if self._aside:
@@ -337,15 +417,15 @@ class GrowingBatch:
         return rows.view(output.shape)
 
     def _path(self) -> Tensor:
-        """The layer's rows' activations, (row, neuron)."""
+        """Return the activations of the layer's rows, (row, neuron)."""
         return self.points(self.layer, self.activation[self.layer]).flatten(0, 1)
 
     def _own(self, of: Tensor) -> tuple[Tensor, Tensor]:
-        """The unpatched rows, and their targets' positions, on the device of what they index."""
+        """Index the unpatched rows at their targets, on the device of what is indexed."""
         return torch.arange(self.n_queries, device=of.device), self.place.to(of.device)
 
     def _new(self, of: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows that joined last, and their targets' positions, on the device of what they index."""
+        """Index the rows that joined last at their targets, on the device of what is indexed."""
         n_rows, n_new = len(self.query), self.n_nodes * self.n_queries
         return torch.arange(n_rows - n_new, n_rows, device=of.device), self._places(of)
 

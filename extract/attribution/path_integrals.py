@@ -1,8 +1,9 @@
 """Integrals of gradients along straight paths of activations, refined where the completeness gap asks for it.
 
-A path goes from a start (zero, or a baseline) to a layer's activation w̄, all neurons of the layer together.
-Under ``adaptive`` the nodes of a target's layer are doubled until its completeness gap is within tolerance:
-nested Clenshaw–Curtis nodes, so that none is wasted. The nodes used are a function of the target alone.
+A path goes from a start (zero, or a baseline) to a layer's activation w̄, all neurons of the layer
+together. Under ``adaptive`` the nodes of a target's layer are doubled until its completeness gap is within
+tolerance. Clenshaw–Curtis nodes are nested, so that none is wasted. The nodes used are a function of the
+target alone.
 """
 
 from __future__ import annotations
@@ -26,23 +27,31 @@ MOST_DOUBLINGS: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Nodes:
-    """Nodes that one pass adds.
+    """The nodes that one pass adds to a path.
 
     Attributes
     ----------
-    alphas : where on the path; never 1, which is the unpatched pass and costs nothing more.
-    weights : (level, node), under the level of this pass and under every finer one.
+    alphas : tuple of float
+        Where on the path. Never 1, which is the unpatched pass and costs nothing more.
+    weights : tuple of tuple of float, (level, node)
+        Weight of each node under the level of this pass and under every finer one.
     """
 
     alphas: tuple[float, ...]
     weights: tuple[tuple[float, ...], ...]
 
     def points(self, start: Tensor | None) -> Points:
-        """Each layer's path: (layer, activation (target, neuron)) → (node, target, neuron), float32 at least.
+        """Return the path of each layer, evaluated at these nodes.
 
         Parameters
         ----------
-        start : (target, layer, neuron); None for zero.
+        start : Tensor, shape (target, layer, neuron), or None
+            Where the paths start; None for zero.
+
+        Returns
+        -------
+        Points
+            (layer, activation (target, neuron)) → (node, target, neuron), float32 at least.
         """
 
         def at(layer: int, activation: Tensor) -> Tensor:
@@ -56,7 +65,13 @@ class Nodes:
         return at
 
     def weight_matrix(self) -> Tensor:
-        """float64, (level, node)."""
+        """Return the weights as a tensor.
+
+        Returns
+        -------
+        float64 Tensor, shape (level, node)
+            The weights.
+        """
         return torch.tensor(self.weights, dtype=torch.float64)
 
 
@@ -66,10 +81,13 @@ class ScaledPath:
 
     Attributes
     ----------
-    passes : the nodes that each level adds; α = 0 is among the first, without weight where the rule lacks it,
+    passes : tuple of Nodes
+        The nodes that each level adds. α = 0 is among the first, without weight where the rule lacks it,
         because the completeness gap needs P there.
-    at_one : weight of the node α = 1 under each level.
-    tolerance : largest completeness gap at which nodes are not doubled any more.
+    at_one : tuple of float
+        Weight of the node α = 1 under each level.
+    tolerance : float
+        Largest completeness gap at which nodes are not doubled any more.
     """
 
     passes: tuple[Nodes, ...]
@@ -78,7 +96,18 @@ class ScaledPath:
 
     @classmethod
     def of(cls, rule: Quadrature) -> ScaledPath:
-        """The nodes of one rule, the same for every target."""
+        """Return the nodes of one rule, the same for every target.
+
+        Parameters
+        ----------
+        rule : Quadrature
+            Nodes and weights.
+
+        Returns
+        -------
+        ScaledPath
+            A path of one level.
+        """
         inner = [(float(a), float(w)) for a, w in zip(rule.nodes, rule.weights, strict=True) if a != 1.0]
         if not any(alpha == 0.0 for alpha, _ in inner):
             inner.insert(0, (0.0, 0.0))
@@ -87,7 +116,20 @@ class ScaledPath:
 
     @classmethod
     def doubling(cls, steps: int, tolerance: float) -> ScaledPath:
-        """Clenshaw–Curtis rules of ``steps`` intervals, and of twice, four and eight times as many."""
+        """Return Clenshaw–Curtis rules of ``steps`` intervals, and of twice, four and eight times as many.
+
+        Parameters
+        ----------
+        steps : int
+            Intervals of the coarsest rule.
+        tolerance : float
+            Largest completeness gap at which nodes are not doubled any more.
+
+        Returns
+        -------
+        ScaledPath
+            A path of ``MOST_DOUBLINGS + 1`` levels.
+        """
         rules = [clenshaw_curtis(steps * 2**level) for level in range(MOST_DOUBLINGS + 1)]
         passes = []
         for level, rule in enumerate(rules):
@@ -99,14 +141,37 @@ class ScaledPath:
 
     @classmethod
     def named(cls, rule: str, steps: int, tolerance: float, dtype: torch.dtype) -> ScaledPath:
-        """The path of a plan's quadrature; ``adaptive`` is not refined beyond what ``dtype`` rounds away."""
+        """Return the path of a plan's quadrature rule.
+
+        Parameters
+        ----------
+        rule : str
+            Name of the rule, as for :func:`qloc.extract.attribution.quadrature.quadrature`.
+        steps : int
+            Number of nodes; for ``adaptive``, of the coarsest level.
+        tolerance : float
+            Largest completeness gap under ``adaptive``. It is raised to what ``dtype`` rounds away.
+        dtype : torch.dtype
+            The model's dtype.
+
+        Returns
+        -------
+        ScaledPath
+            One level, or several for ``adaptive``.
+        """
         if rule != "adaptive":
             return cls.of(quadrature(rule, steps))
         return cls.doubling(steps, max(tolerance, 4 * torch.finfo(dtype).eps))
 
     @classmethod
     def none(cls) -> ScaledPath:
-        """No nodes: only what the unpatched pass gives."""
+        """Return a path without nodes, for methods that need only the unpatched pass.
+
+        Returns
+        -------
+        ScaledPath
+            A path of one empty level.
+        """
         return cls(passes=(Nodes(alphas=(), weights=((),)),), at_one=(0.0,))
 
 
@@ -116,12 +181,26 @@ def _at_one(rule: Quadrature) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class PathIntegral:
-    """What a path gives, as :class:`qloc.methods.PathResult` documents it.
+    """What the paths of some targets give, as :class:`qloc.methods.PathResult` documents it.
 
     Attributes
     ----------
-    hidden : (target, hidden), final hidden state at the target, unpatched.
-    n_nodes : int64, (target, layer), gradients that the path took.
+    activation : Tensor, shape (target, layer, neuron)
+        w̄, the end of the path.
+    step : Tensor, shape (target, layer, neuron)
+        w̄ less the start of the path.
+    gradient : Tensor, shape (target, layer, neuron)
+        ∂P/∂w at w̄.
+    mean_gradient : Tensor, shape (target, layer, neuron)
+        ∫₀¹ ∂P/∂w(start + α · step) dα.
+    probability : Tensor, shape (target,)
+        P at w̄.
+    start_probability : Tensor, shape (target, layer)
+        P with the layer's vector at the start of its path; NaN where the path has no nodes.
+    hidden : Tensor, shape (target, hidden)
+        Final hidden state at the target, unpatched.
+    n_nodes : int64 Tensor, shape (target, layer)
+        Number of gradients that the path took, besides that at α = 1.
     """
 
     activation: Tensor
@@ -135,18 +214,32 @@ class PathIntegral:
 
     @property
     def change(self) -> Tensor:
-        """P(w̄) − P(start), (target, layer)."""
+        """P(w̄) − P(start), shape (target, layer)."""
         return self.probability[:, None] - self.start_probability
 
 
 def integrals(
     engine: GradientEngine, targets: Sequence[Target], path: ScaledPath, start: Tensor | None = None
 ) -> Iterator[tuple[list[int], PathIntegral]]:
-    """Indices into ``targets`` and what their paths give, batch by batch.
+    """Integrate gradients along the paths of targets, batch by batch.
 
     Parameters
     ----------
-    start : (target, layer, neuron), where each path starts; None for zero.
+    engine : GradientEngine
+        Computes path gradients.
+    targets : sequence of Target
+        Targets of any lengths.
+    path : ScaledPath
+        Where the paths are evaluated.
+    start : Tensor, shape (target, layer, neuron), optional
+        Where each path starts; zero by default.
+
+    Yields
+    ------
+    indices : list of int
+        Indices into ``targets``.
+    integral : PathIntegral
+        What their paths give, in the order of ``indices``.
     """
 
     def run(chosen: list[tuple[int, Target]]) -> PathIntegral:
@@ -155,39 +248,39 @@ def integrals(
 
     for indices in engine.plan(targets, len(path.passes[0].alphas)):
         batch = [(index, targets[index]) for index in indices]
-        for some, found in in_halves("targets", batch, run):
-            yield [index for index, _ in some], found
+        for done, integral in in_halves("targets", batch, run):
+            yield [index for index, _ in done], integral
 
 
 def _integral(
     engine: GradientEngine, targets: list[Target], path: ScaledPath, start: Tensor | None
 ) -> PathIntegral:
     first = path.passes[0]
-    found = engine.paths(targets, first.points(start), first.weight_matrix())
-    step = found.activation if start is None else found.activation - start.to(found.activation)
+    gradients = engine.paths(targets, first.points(start), first.weight_matrix())
+    step = gradients.activation if start is None else gradients.activation - start.to(gradients.activation)
     if first.alphas:
-        at_start = found.node_probability[first.alphas.index(0.0)]
+        at_start = gradients.node_probability[first.alphas.index(0.0)]
     else:
         at_start = torch.full_like(step[:, :, 0], torch.nan)
-    change = found.probability[:, None] - at_start
-    mean = found.mean_gradient[0] + path.at_one[0] * found.gradient
+    change = gradients.probability[:, None] - at_start
+    mean = gradients.mean_gradient[0] + path.at_one[0] * gradients.gradient
     n_nodes = torch.full(change.shape, len(first.alphas))
     for level in range(1, len(path.passes)):
         over = completeness_gap(step * mean, change) > path.tolerance
         if not bool(over.any()):
             break
-        _double(engine, targets, path, start, level, over, found.mean_gradient)
-        finer = found.mean_gradient[level] + path.at_one[level] * found.gradient
+        _double(engine, targets, path, start, level, over, gradients.mean_gradient)
+        finer = gradients.mean_gradient[level] + path.at_one[level] * gradients.gradient
         mean = torch.where(over[:, :, None], finer, mean)
         n_nodes += over.cpu() * len(path.passes[level].alphas)
     return PathIntegral(
-        activation=found.activation,
+        activation=gradients.activation,
         step=step,
-        gradient=found.gradient,
+        gradient=gradients.gradient,
         mean_gradient=mean,
-        probability=found.probability,
+        probability=gradients.probability,
         start_probability=at_start,
-        hidden=found.hidden,
+        hidden=gradients.hidden,
         n_nodes=n_nodes,
     )
 
@@ -216,12 +309,19 @@ def _double(
 
 
 def completeness_gap(attribution: Tensor, change: Tensor) -> Tensor:
-    """|ΣA − ΔP| / max(Σ|A|, |ΔP|) of every target and layer; 0/0 is 0.
+    """Return the completeness gap |ΣA − ΔP| / max(Σ|A|, |ΔP|) of every target and layer.
 
     Parameters
     ----------
-    attribution : (target, layer, neuron)
-    change : (target, layer), ΔP.
+    attribution : Tensor, shape (target, layer, neuron)
+        Scores A.
+    change : Tensor, shape (target, layer)
+        ΔP, the change of the probability along the path.
+
+    Returns
+    -------
+    Tensor, shape (target, layer)
+        The gap; 0/0 is 0.
     """
     total, size = attribution.sum(-1), attribution.abs().sum(-1)
     largest = torch.maximum(size, change.abs())

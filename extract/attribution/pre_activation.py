@@ -1,7 +1,9 @@
-"""The peers' site: the input z of the MLP's activation function (GPT-2, BERT: before GELU; LLaMA: the gate).
+"""Attribution to the inputs of activation functions (``--site mlp_pre``).
 
-What the down-projection is given is a = f(z) ⊙ u, u being 1 or the other half of a gated MLP, which does not
-depend on z. So a path of z is one of a, which the engine knows, and ∂P/∂z = ∂P/∂a ⊙ u ⊙ f′(z) at each node.
+The site is the input z of the MLP's activation function (GPT-2, BERT: before GELU; LLaMA: the gate). The
+down-projection is given a = f(z) ⊙ u, where u is 1 or, in a gated MLP, the other half, which does not
+depend on z. So a path of z is a path of a, which the engine knows, and ∂P/∂z = ∂P/∂a ⊙ u ⊙ f′(z) at each
+node.
 """
 
 from __future__ import annotations
@@ -27,14 +29,15 @@ class PreActivationEngine(GradientEngine):
 
     Attributes
     ----------
-    functions : the activation functions, one a layer.
+    functions : tuple of nn.Module
+        The activation functions, one a layer.
     """
 
     functions: tuple[nn.Module, ...]
 
     @property
     def inputs(self) -> tuple[nn.Module, ...]:
-        """The modules whose input is the vector that is attributed, one a layer."""
+        """The modules whose input is the attributed vector, one a layer."""
         return self.functions
 
     def paths(
@@ -44,48 +47,78 @@ class PreActivationEngine(GradientEngine):
         weights: Tensor,
         layers: Sequence[int] | None = None,
     ) -> PathGradients:
-        """As of the engine; ``points`` are of z."""
-        at = _inputs_of(self, targets)
+        """Compute path gradients, as the engine does, for paths of z.
+
+        Parameters
+        ----------
+        targets : sequence of Target
+            The batch, all with as many ids.
+        points : Points
+            The path of z in each layer: (layer, z (query, neuron)) → (node, query, neuron).
+        weights : Tensor, shape (rule, node)
+            Weight of each node under each quadrature rule.
+        layers : sequence of int, optional
+            Layers whose paths are evaluated, ascending; all layers by default.
+
+        Returns
+        -------
+        PathGradients
+            ``activation`` is z, and both gradients are with respect to z.
+        """
+        inputs = _inputs_of(self, targets)
 
         def through(layer: int, activation: Tensor) -> Tensor:
-            value: Tensor = self.functions[layer](points(layer, at.before[:, layer]))
-            return (value * at.gate[:, layer]).to(activation.device)
+            value: Tensor = self.functions[layer](points(layer, inputs.before[:, layer]))
+            return (value * inputs.gate[:, layer]).to(activation.device)
 
-        each = torch.eye(weights.shape[1], dtype=weights.dtype)
-        found = super().paths(targets, through, each, layers)
-        gradient = torch.zeros_like(found.gradient)
+        node_by_node = torch.eye(weights.shape[1], dtype=weights.dtype)
+        of_activation = super().paths(targets, through, node_by_node, layers)
+        gradient = torch.zeros_like(of_activation.gradient)
         mean = gradient.new_zeros(len(weights), *gradient.shape)
         for layer in range(self.sites.n_layers):
-            gate = at.gate[:, layer].to(gradient)
-            own = at.before[:, layer]
-            gradient[:, layer] = found.gradient[:, layer] * gate * _slope(self.functions[layer], own).to(gate)
+            gate = inputs.gate[:, layer].to(gradient)
+            own = inputs.before[:, layer]
+            gradient[:, layer] = (
+                of_activation.gradient[:, layer] * gate * _slope(self.functions[layer], own).to(gate)
+            )
             slopes = _slope(self.functions[layer], points(layer, own)).to(gate)
-            by_node = found.mean_gradient[:, :, layer] * gate * slopes
+            by_node = of_activation.mean_gradient[:, :, layer] * gate * slopes
             mean[:, :, layer] = torch.einsum("rn,nqp->rqp", weights.to(by_node), by_node)
-        return replace(found, activation=at.before.to(gradient), gradient=gradient, mean_gradient=mean)
+        return replace(
+            of_activation, activation=inputs.before.to(gradient), gradient=gradient, mean_gradient=mean
+        )
 
 
 def before_activation(engine: GradientEngine, target: Target) -> PreActivationEngine:
-    """The engine for the inputs of activation functions.
+    """Return the engine for the inputs of activation functions.
 
-    They are the one module of each block that has no weights and is given a vector as wide as the
-    down-projection's input.
+    An activation function is the one module of each block that has no weights and is given a vector as wide
+    as the down-projection's input.
 
     Parameters
     ----------
-    target : a prompt, to see what is called.
+    engine : GradientEngine
+        The engine for the inputs of down-projections.
+    target : Target
+        A prompt; one pass shows which modules are called.
+
+    Returns
+    -------
+    PreActivationEngine
+        The same engine, at the other site.
 
     Raises
     ------
-    InputError : a model in whose blocks no such module, or more than one, is called, or one in which the
-        down-projection is given something else than f(z) ⊙ u.
+    InputError
+        When no such module, or more than one, is called in the model's blocks, or when its down-projections
+        are given something else than f(z) ⊙ u.
     """
     functions = _functions(engine, target)
     if len(functions) == engine.sites.n_layers:
         names = {field.name: getattr(engine, field.name) for field in fields(engine)}
-        found = PreActivationEngine(**names, functions=functions)
-        if _holds(found, target):
-            return found
+        other = PreActivationEngine(**names, functions=functions)
+        if _holds(other, target):
+            return other
     rule = "one whose blocks call one activation function f, as a module, and then the down-projection of "
     rule += "f(z) ⊙ u"
     got = f"{engine.model.config.model_type} at site mlp_pre"
@@ -94,7 +127,7 @@ def before_activation(engine: GradientEngine, target: Target) -> PreActivationEn
 
 @dataclass(frozen=True)
 class _Inputs:
-    """z and u of targets, (target, layer, neuron), and what the head is given, (target, position, hidden)."""
+    """z and u of targets, (target, layer, neuron), and the head's input, (target, position, hidden)."""
 
     before: Tensor
     gate: Tensor
@@ -103,14 +136,14 @@ class _Inputs:
 
 @torch.no_grad()
 def _inputs_of(engine: PreActivationEngine, targets: Sequence[Target]) -> _Inputs:
-    """One pass in which f(z) is 1 for as long as it takes to read what it is multiplied by."""
+    """Run one pass in which f(z) is 1 for as long as it takes to read what it is multiplied by."""
     ids = torch.tensor([target.ids for target in targets], device=engine.device)
     places = torch.tensor([target.position for target in targets], device=engine.device)
     before, gates, values = dict[int, Tensor](), dict[int, Tensor](), dict[int, Tensor]()
 
-    def at_target(given: Tensor) -> Tensor:
-        rows = torch.arange(len(targets), device=given.device)
-        return given.view(len(targets), -1, given.shape[-1])[rows, places.to(given.device)]
+    def at_target(vectors: Tensor) -> Tensor:
+        rows = torch.arange(len(targets), device=vectors.device)
+        return vectors.view(len(targets), -1, vectors.shape[-1])[rows, places.to(vectors.device)]
 
     def hold(layer: int) -> Callable[..., Tensor]:
         def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -128,37 +161,39 @@ def _inputs_of(engine: PreActivationEngine, targets: Sequence[Target]) -> _Input
 
     holding = in_turn((module, hold(layer)) for layer, module in enumerate(engine.functions))
     releasing = in_turn((module, release(layer)) for layer, module in enumerate(engine.sites.downs))
-    with hooked(forward=holding, forward_pre=releasing), without_head(engine.sites.head) as given:
+    with hooked(forward=holding, forward_pre=releasing), without_head(engine.sites.head) as finals:
         engine.model(input_ids=ids)
     order = range(engine.sites.n_layers)
-    z, u = (stacked((found[layer] for layer in order), engine.sites.device) for found in (before, gates))
-    return _Inputs(z, u, given[0])
+    z, u = (
+        stacked((by_layer[layer] for layer in order), engine.sites.device) for by_layer in (before, gates)
+    )
+    return _Inputs(z, u, finals[0])
 
 
 def _slope(function: nn.Module, values: Tensor) -> Tensor:
-    """f′ of every element."""
+    """Return f′ of every element."""
     with torch.enable_grad():
         leaf = values.detach().requires_grad_(True)
-        (found,) = torch.autograd.grad(function(leaf).sum(), leaf)
-    return found
+        (slope,) = torch.autograd.grad(function(leaf).sum(), leaf)
+    return slope
 
 
 @torch.no_grad()
 def _holds(engine: PreActivationEngine, target: Target) -> bool:
-    """Whether f(z) ⊙ u is what the model computes: the same final hidden states come of it."""
-    with without_head(engine.sites.head) as given:
+    """Tell whether the model computes f(z) ⊙ u: whether the same final hidden states come of it."""
+    with without_head(engine.sites.head) as finals:
         engine.model(input_ids=torch.tensor([target.ids], device=engine.device))
     try:
         ours = _inputs_of(engine, [target]).hidden
     except (RuntimeError, KeyError):  # shapes that do not fit
         return False
-    rounding = 64 * torch.finfo(given[0].dtype).eps
-    return bool((ours - given[0]).abs().max() <= rounding * given[0].abs().max())
+    rounding = 64 * torch.finfo(finals[0].dtype).eps
+    return bool((ours - finals[0]).abs().max() <= rounding * finals[0].abs().max())
 
 
 @torch.no_grad()
 def _functions(engine: GradientEngine, target: Target) -> tuple[nn.Module, ...]:
-    """The activation functions that are called, one before each down-projection; none if it is otherwise."""
+    """Return the activation functions that are called, one before each down-projection; none if otherwise."""
     sites, calls, downs = engine.sites, list[nn.Module](), set(engine.sites.downs)
 
     def look(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -173,6 +208,6 @@ def _functions(engine: GradientEngine, target: Target) -> tuple[nn.Module, ...]:
 
 
 def _is_function(module: nn.Module) -> bool:
-    """Whether a module computes a function of its input and nothing else."""
+    """Tell whether a module computes a function of its input and nothing else."""
     empty = next(module.parameters(), None) is None and next(module.children(), None) is None
     return empty and not isinstance(module, nn.Identity | nn.Dropout)

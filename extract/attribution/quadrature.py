@@ -1,4 +1,4 @@
-"""Where the path integral of integrated gradients is evaluated, and with what weights (methods.md §3)."""
+"""Quadrature rules for the path integral of integrated gradients: nodes and weights (methods.md §3)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Quadrature:
-    """Nodes α in [0, 1] and weights of a rule for ∫₀¹ f(α) dα ≈ Σ_k weight_k · f(α_k).
+    """A rule ∫₀¹ f(α) dα ≈ Σ_k weight_k · f(α_k).
 
     Attributes
     ----------
-    nodes, weights : float64, (node,)
+    nodes : float64 ndarray, shape (node,)
+        Nodes α in [0, 1].
+    weights : float64 ndarray, shape (node,)
+        Weight of each node; they sum to 1.
     """
 
     nodes: NDArray[np.float64]
@@ -22,15 +25,23 @@ class Quadrature:
 
 
 def quadrature(rule: str, steps: int) -> Quadrature:
-    """The nodes and weights of a rule.
+    """Return the nodes and weights of a rule.
 
     Parameters
     ----------
-    rule : ``right`` α = k/m, k = 1..m, as published (Dai et al. 2022, eq. 4); ``left`` k = 0..m−1, their
-        code; ``endpoints`` linspace(0, 1, m), later code, which weighs both ends fully; ``midpoint`` (k −
-        ½)/m, sixteen times more accurate than ``right`` at its cost; ``gauss`` Gauss–Legendre; ``adaptive``
-        the Clenshaw–Curtis rule that refinement starts from (:mod:`qloc.extract.attribution.path_integrals`).
-    steps : number of nodes m; for ``adaptive`` without α = 1, which costs nothing.
+    rule : {"right", "left", "endpoints", "midpoint", "gauss", "adaptive"}
+        ``right``: α = k/m, k = 1..m, as published (Dai et al. 2022, eq. 4). ``left``: k = 0..m−1, their
+        code. ``endpoints``: linspace(0, 1, m), later code, which weighs both ends fully. ``midpoint``: (k −
+        ½)/m, sixteen times more accurate than ``right`` at its cost. ``gauss``: Gauss–Legendre.
+        ``adaptive``: the Clenshaw–Curtis rule that refinement starts from
+        (:mod:`qloc.extract.attribution.path_integrals`).
+    steps : int
+        Number of nodes m; for ``adaptive`` without α = 1, which costs nothing.
+
+    Returns
+    -------
+    Quadrature
+        The rule.
 
     Examples
     --------
@@ -55,15 +66,21 @@ def quadrature(rule: str, steps: int) -> Quadrature:
 
 
 def clenshaw_curtis(intervals: int) -> Quadrature:
-    """Clenshaw–Curtis: nodes (1 − cos(kπ/n))/2, k = 0..n, exact for polynomials of degree n.
+    """Return the Clenshaw–Curtis rule: nodes (1 − cos(kπ/n))/2, k = 0..n, exact for polynomials of degree n.
 
     Its nodes are among those of 2n intervals, so that doubling wastes nothing, and they include both ends:
-    α = 1 is the unpatched pass, and α = 0 gives P(0) for the completeness gap. About as accurate as
+    α = 1 is the unpatched pass, and α = 0 gives P(0) for the completeness gap. It is about as accurate as
     Gauss–Legendre on functions that are not very smooth.
 
     Parameters
     ----------
-    intervals : n ≥ 1.
+    intervals : int
+        n ≥ 1.
+
+    Returns
+    -------
+    Quadrature
+        The rule of n + 1 nodes.
 
     References
     ----------
@@ -71,7 +88,7 @@ def clenshaw_curtis(intervals: int) -> Quadrature:
 
     Examples
     --------
-    >>> clenshaw_curtis(2)  # Simpson's
+    >>> clenshaw_curtis(2)  # Simpson's rule
     Quadrature(nodes=array([0. , 0.5, 1. ]), weights=array([0.16666667, 0.66666667, 0.16666667]))
     """
     n = intervals

@@ -1,7 +1,7 @@
 """Path gradients the plain way: every row runs the whole prompt through the whole model.
 
-The oracle that proves :mod:`qloc.extract.attribution.growing_rows` on each model, and the fallback where it
-does not hold. It knows of a model only its down-projections and its logits.
+This is the oracle that proves :mod:`qloc.extract.attribution.growing_rows` on each model, and the fallback
+where growing rows do not hold. It knows only the down-projections and the logits of a model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,28 @@ from qloc.extract.prompts.tokenizing import Target
 def full_rows(
     model: Any, sites: Sites, target: Target, points: Points, weights: Tensor, layers: Sequence[int]
 ) -> PathGradients:
-    """Path gradients of one target; parameters and result as for ``growing_rows``."""
+    """Compute path gradients of one target, each row through the whole model.
+
+    Parameters
+    ----------
+    model : transformers model
+        The loaded model.
+    sites : Sites
+        Its down-projections and output embedding.
+    target : Target
+        The prompt and its answer token.
+    points : Points
+        The path of a layer, given its activation.
+    weights : Tensor, shape (rule, node)
+        Weight of each node under each quadrature rule.
+    layers : sequence of int
+        Layers whose paths are evaluated. Other layers have zeros, in ``gradient`` too.
+
+    Returns
+    -------
+    PathGradients
+        Results of a batch of one query, float32 at least.
+    """
     device, ids = sites.device, torch.tensor([target.ids], device=next(iter(model.parameters())).device)
     base = _Patch(position=target.position)
     with (
@@ -55,14 +76,14 @@ def full_rows(
 
 
 class _Patch:
-    """Reads down-projections' inputs at a position, or puts given rows there."""
+    """Hooks that read down-projections' inputs at a position, or put given rows there."""
 
     def __init__(self, position: int, rows: Tensor | None = None) -> None:
         self.position, self.rows = position, rows
         self.activation: dict[int, Tensor] = {}
 
     def read(self, layer: int) -> Any:
-        """A forward pre-hook that keeps the input, (1, neuron)."""
+        """Return a forward pre-hook that keeps the input, (1, neuron)."""
 
         def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
             self.activation[layer] = args[0].view(1, -1, args[0].shape[-1])[:, self.position].detach()
@@ -70,13 +91,13 @@ class _Patch:
         return hook
 
     def put(self, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """A forward pre-hook that replaces the input by the rows."""
+        """Replace the input by the rows, as a forward pre-hook."""
         if self.rows is None:
             return args
-        given = args[0]
-        changed = given.view(len(self.rows), -1, given.shape[-1]).clone()
+        inputs = args[0]
+        changed = inputs.view(len(self.rows), -1, inputs.shape[-1]).clone()
         changed[:, self.position] = self.rows
-        return (changed.view(given.shape), *args[1:])
+        return (changed.view(inputs.shape), *args[1:])
 
 
 def _patched(
@@ -89,19 +110,19 @@ def _patched(
     ]
     with torch.enable_grad(), hooked(forward_pre=in_turn(turns)):
         logits = model(input_ids=ids.expand(len(rows), -1)).logits[:, target.position]
-        return _asked_for(_wide(logits).log_softmax(-1), leaf, target)
+        return _probability_and_slope(_wide(logits).log_softmax(-1), leaf, target)
 
 
 def _difference(shares: Tensor, target: Target) -> Tensor:
-    """P of the target's token, less that of the token it is contrasted with."""
-    found = shares[:, target.token]
-    return found if target.against is None else found - shares[:, target.against]
+    """Return P of the target's token, less that of the token it is contrasted with."""
+    probability = shares[:, target.token]
+    return probability if target.against is None else probability - shares[:, target.against]
 
 
-def _asked_for(logs: Tensor, leaf: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-    """P of the target's token, less that of the token it is contrasted with, and its gradient at ``leaf``.
+def _probability_and_slope(logs: Tensor, leaf: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    """Return P of the target's token, less that of the contrasted token, and its gradient at ``leaf``.
 
-    By the gradient of log P, times P: of P itself, it may vanish in half precision.
+    It is the gradient of log P, times P: that of P itself may vanish in half precision.
     """
     signs = {target.token: 1.0} if target.against is None else {target.token: 1.0, target.against: -1.0}
     probability, change = torch.zeros_like(logs[:, 0]), torch.zeros_like(leaf)

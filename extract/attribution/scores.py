@@ -1,7 +1,7 @@
 """From path integrals to scores, method by method (methods.md §3).
 
-Each method reads what the path of one answer token gives and makes scores of it; a query's attribution is the
-mean over its answer tokens. What methods are there stands in :mod:`qloc.methods`.
+Each method reads the path integral of one answer token and makes scores of it; a query's attribution is the
+mean over its answer tokens. The methods themselves are listed in :mod:`qloc.methods`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ class Scores:
 
     Attributes
     ----------
-    attribution : (target, layer, neuron)
-    gap : (target, layer), completeness gap; NaN where not defined.
+    attribution : Tensor, shape (target, layer, neuron)
+        Score of each neuron.
+    gap : Tensor, shape (target, layer)
+        Completeness gap; NaN where the method does not define one.
     """
 
     attribution: Tensor
@@ -41,11 +43,24 @@ class Scores:
 
 
 def scores(method: AttributionMethod, found: PathIntegral) -> Scores:
-    """What a method makes of a path.
+    """Turn path integrals into the scores of one method.
+
+    Parameters
+    ----------
+    method : AttributionMethod
+        The method.
+    found : PathIntegral
+        What the paths of some targets give.
+
+    Returns
+    -------
+    Scores
+        Scores of the same targets.
 
     Raises
     ------
-    InputError : a user's method whose scores have another shape than the activations.
+    InputError
+        When a user's method returns scores of another shape than the activations.
     """
     return _finished(method, _raw(method, found), found.change)
 
@@ -68,7 +83,7 @@ def _finished(method: AttributionMethod, attribution: Tensor, change: Tensor) ->
 
 
 def _unit_length(attribution: Tensor) -> Tensor:
-    """Divided by the L2 norm over the network, in float64, where squares do not vanish; zeros stay zeros."""
+    """Divide by the L2 norm over the network, in float64, where squares do not vanish; zeros stay zeros."""
     norm = attribution.double().flatten(1).norm(dim=1)[:, None, None]
     return torch.where(norm > 0, attribution / norm, torch.zeros_like(norm)).to(attribution.dtype)
 
@@ -80,11 +95,32 @@ def scores_by(
     path: ScaledPath,
     tokenizer: Any,
 ) -> Iterator[tuple[list[int], Scores]]:
-    """One method, wherever its path starts: indices into ``targets``, and their scores."""
+    """Score targets by one method, wherever its path starts.
+
+    Parameters
+    ----------
+    engine : GradientEngine
+        Computes path gradients.
+    targets : sequence of Target
+        Targets of any lengths.
+    method : AttributionMethod
+        The method.
+    path : ScaledPath
+        Where paths are evaluated; not used by methods without a path.
+    tokenizer : transformers tokenizer
+        Says which tokens are replaced, for methods whose paths start at baselines.
+
+    Yields
+    ------
+    indices : list of int
+        Indices into ``targets``.
+    found : Scores
+        Their scores, in the order of ``indices``.
+    """
     if method.path in ("mean", "token"):
         replacing = Replacing.of(tokenizer, engine.family)
-        for _, indices, found in scores_from_baselines(engine, targets, [method], path, replacing):
-            yield indices, found
+        for _, indices, own_scores in scores_from_baselines(engine, targets, [method], path, replacing):
+            yield indices, own_scores
     else:
         own = path if method.path == "zero" else ScaledPath.none()
         for indices, integral in integrals(engine, targets, own):
@@ -98,9 +134,31 @@ def scores_from_baselines(
     path: ScaledPath,
     replacing: Replacing,
 ) -> Iterator[tuple[AttributionMethod, list[int], Scores]]:
-    """Methods whose paths start at baselines: a method, indices into ``targets``, and their scores.
+    """Score targets by methods whose paths start at baselines.
 
     Baselines are computed once for all methods, and each path once for the methods that share it.
+
+    Parameters
+    ----------
+    engine : GradientEngine
+        Computes baselines and path gradients.
+    targets : sequence of Target
+        Targets of any lengths.
+    methods : sequence of AttributionMethod
+        Methods whose ``path`` is ``mean`` or ``token``; others are skipped.
+    path : ScaledPath
+        Where paths are evaluated.
+    replacing : Replacing
+        Which tokens of a prompt are replaced, and by what.
+
+    Yields
+    ------
+    method : AttributionMethod
+        One of ``methods``.
+    indices : list of int
+        Indices into ``targets``.
+    found : Scores
+        The method's scores of these targets, in the order of ``indices``.
     """
     of_mean = [method for method in methods if method.path == "mean"]
     of_token = [method for method in methods if method.path == "token"]
@@ -109,9 +167,9 @@ def scores_from_baselines(
         starts = baselines(engine, chosen, replacing)
         if of_mean:
             mean = torch.stack([start.mean(0) for start in starts])
-            for part, found in integrals(engine, chosen, path, mean):
+            for part, integral in integrals(engine, chosen, path, mean):
                 for method in of_mean:
-                    yield method, [indices[n] for n in part], scores(method, found)
+                    yield method, [indices[n] for n in part], scores(method, integral)
         if of_token:
             for method, part_scores in _summed(engine, chosen, of_token, path, starts):
                 yield method, indices, part_scores
@@ -124,15 +182,15 @@ def _summed(
     path: ScaledPath,
     starts: list[Tensor],
 ) -> Iterator[tuple[AttributionMethod, Scores]]:
-    """Scores summed over the paths from every baseline of each target."""
+    """Sum scores over the paths from every baseline of each target."""
     owner = [n for n, start in enumerate(starts) for _ in start]
     change: dict[int, Tensor] = {}
     total: dict[tuple[str, int], Tensor] = {}
-    for part, found in integrals(engine, [targets[n] for n in owner], path, torch.cat(starts)):
-        raw = [(method.name, _raw(method, found)) for method in methods]
+    for part, integral in integrals(engine, [targets[n] for n in owner], path, torch.cat(starts)):
+        raw = [(method.name, _raw(method, integral)) for method in methods]
         for row, pair in enumerate(part):
             n = owner[pair]
-            change[n] = change.get(n, 0) + found.change[row]
+            change[n] = change.get(n, 0) + integral.change[row]
             for name, rows in raw:
                 total[name, n] = total.get((name, n), 0) + rows[row]
     changes = torch.stack([change[n] for n in range(len(targets))])
@@ -142,15 +200,15 @@ def _summed(
 
 
 def _chunks(engine: GradientEngine, targets: Sequence[Target], replacing: Replacing) -> list[list[int]]:
-    """Targets whose baselines fit into a quarter of the memory together, equal lengths beside each other."""
+    """Group targets whose baselines fit into a quarter of the memory, equal lengths beside each other."""
     a_vector = engine.sites.n_layers * engine.sites.n_neurons * engine.itemsize
-    found: list[list[int]] = []
+    chunks: list[list[int]] = []
     room = 0
     for index in sorted(range(len(targets)), key=lambda n: len(targets[n].ids)):
         needed = a_vector * len(replacing.places(targets[index]))
-        if not found or needed > room:
-            found.append([])
+        if not chunks or needed > room:
+            chunks.append([])
             room = engine.memory // 4
-        found[-1].append(index)
+        chunks[-1].append(index)
         room -= needed
-    return found
+    return chunks

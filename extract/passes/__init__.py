@@ -1,1 +1,1 @@
-"""Passes: batches of changed rows through one unmodified model, and what the answers are behind them."""
+"""Passes: run batches of changed rows through one unmodified model, and read the answers behind them."""

@@ -1,4 +1,7 @@
-"""Activations that rows change at their target: which, to what, and what that adds behind them."""
+"""Changes of activations at the target position: which neurons, to what, and what that adds behind them.
+
+:class:`Cells` says what each row changes; :class:`CellRows` applies it during a pass.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,20 @@ from qloc.extract.models.architectures import Sites, down_weight
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """Which activations each row changes, at its target position: a ← factor · a + offset.
+    """The activations that each row changes at its target position: a ← factor · a + offset.
 
     Attributes
     ----------
-    row, layer, neuron : int64, (cell,); rows ascending, no cell twice in a row.
-    factor, offset : float64, (cell,)
+    row : int64 ndarray, shape (cell,)
+        Row of each cell, ascending. No cell occurs twice in a row.
+    layer : int64 ndarray, shape (cell,)
+        Layer of each cell.
+    neuron : int64 ndarray, shape (cell,)
+        Neuron of each cell, within its layer.
+    factor : float64 ndarray, shape (cell,)
+        What the activation is multiplied by.
+    offset : float64 ndarray, shape (cell,)
+        What is then added.
     """
 
     row: Ints
@@ -32,12 +43,29 @@ class Cells:
 
     @classmethod
     def none(cls) -> Cells:
-        """No change at all."""
+        """Return no change at all.
+
+        Returns
+        -------
+        Cells
+            No cells.
+        """
         index, value = np.zeros(0, dtype=np.int64), np.zeros(0)
         return cls(row=index, layer=index, neuron=index, factor=value, offset=value)
 
     def of_rows(self, rows: Ints) -> Cells:
-        """The cells of chosen rows, numbered by their place among these."""
+        """Return the cells of chosen rows, numbered by their place among these rows.
+
+        Parameters
+        ----------
+        rows : int64 ndarray, shape (chosen row,)
+            Rows, in any order; a row may occur more than once.
+
+        Returns
+        -------
+        Cells
+            The cells of these rows.
+        """
         first, last = np.searchsorted(self.row, rows), np.searchsorted(self.row, rows, side="right")
         count = last - first
         start = np.repeat(first - np.concatenate([[0], np.cumsum(count)[:-1]]), count)
@@ -51,18 +79,53 @@ class Cells:
         )
 
     def of_layer(self, layer: int) -> Cells:
-        """The cells of one layer."""
+        """Return the cells of one layer.
+
+        Parameters
+        ----------
+        layer : int
+            The layer.
+
+        Returns
+        -------
+        Cells
+            Its cells, with their row numbers unchanged.
+        """
         return self._where(self.layer == layer)
 
     def between(self, start: int, stop: int) -> Cells:
-        """The cells of rows ``start``, …, ``stop`` − 1, numbered from 0."""
-        found = self._where((self.row >= start) & (self.row < stop))
-        return replace(found, row=found.row - start)
+        """Return the cells of the rows ``start``, …, ``stop`` − 1, numbered from 0.
 
-    def changed(self, given: Tensor) -> Tensor:
-        """What the cells' activations, (cell,), become."""
-        factor, offset = (torch.as_tensor(v, device=given.device) for v in (self.factor, self.offset))
-        return factor.to(given.dtype) * given + offset.to(given.dtype)
+        Parameters
+        ----------
+        start : int
+            First row.
+        stop : int
+            Row behind the last one.
+
+        Returns
+        -------
+        Cells
+            The cells of these rows.
+        """
+        cells = self._where((self.row >= start) & (self.row < stop))
+        return replace(cells, row=cells.row - start)
+
+    def changed(self, activation: Tensor) -> Tensor:
+        """Return what the activations of the cells become.
+
+        Parameters
+        ----------
+        activation : Tensor, shape (cell,)
+            Activation of each cell before the change.
+
+        Returns
+        -------
+        Tensor, shape (cell,)
+            factor · a + offset, in the dtype of ``activation``.
+        """
+        factor, offset = (torch.as_tensor(v, device=activation.device) for v in (self.factor, self.offset))
+        return factor.to(activation.dtype) * activation + offset.to(activation.dtype)
 
     def _where(self, here: NDArray[np.bool_]) -> Cells:
         return Cells(**{name: value[here] for name, value in vars(self).items()})
@@ -70,7 +133,17 @@ class Cells:
 
 @dataclass(frozen=True)
 class CellRows:
-    """Rows that change cells, as :mod:`qloc.extract.passes.late_join` asks for them."""
+    """Rows that change activations: a :class:`qloc.extract.passes.late_join.RowChange`.
+
+    Attributes
+    ----------
+    sites : Sites
+        Down-projections of the model.
+    cells : Cells
+        What each row changes.
+    n_rows : int
+        Number of rows, those that change nothing included.
+    """
 
     sites: Sites
     cells: Cells
@@ -79,41 +152,88 @@ class CellRows:
     @cached_property
     def first(self) -> Ints:
         """The first layer that each row changes, (row,); the number of layers where it changes none."""
-        found = np.full(self.n_rows, self.sites.n_layers, dtype=np.int64)
-        np.minimum.at(found, self.cells.row, self.cells.layer)
-        return found
+        first = np.full(self.n_rows, self.sites.n_layers, dtype=np.int64)
+        np.minimum.at(first, self.cells.row, self.cells.layer)
+        return first
 
     @property
     def order(self) -> Ints:
-        """Rows by their first layer."""
+        """The rows by their first layer."""
         return np.argsort(self.first, kind="stable")
 
     def of_rows(self, rows: Ints) -> CellRows:
-        """Chosen rows, in that order."""
+        """Return chosen rows, in the order given.
+
+        Parameters
+        ----------
+        rows : int64 ndarray, shape (chosen row,)
+            Numbers of the rows.
+
+        Returns
+        -------
+        CellRows
+            These rows, numbered from 0.
+        """
         return CellRows(self.sites, self.cells.of_rows(rows), len(rows))
 
-    def inputs(self, layer: int, given: Tensor, place: Tensor) -> None:
-        """Change activations, (row, position, neuron), of the first rows in place."""
-        cells = self._of_layer[layer].between(0, len(given))
-        where = _at(cells, place, given)
-        if len(cells.row):
-            given[where] = cells.changed(given[where])
+    def inputs(self, layer: int, activation: Tensor, place: Tensor) -> None:
+        """Change the activations of the first ``len(activation)`` rows in place.
 
-    def outputs(self, layer: int, given: Tensor, output: Tensor) -> None:
-        """Nothing: what is put into a down-projection comes out of it."""
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+        activation : Tensor, shape (row, position, neuron)
+            Input of the down-projection.
+        place : int64 Tensor, shape (row,)
+            Position of each row's target.
+        """
+        cells = self._of_layer[layer].between(0, len(activation))
+        where = _at(cells, place, activation)
+        if len(cells.row):
+            activation[where] = cells.changed(activation[where])
+
+    def outputs(self, layer: int, activation: Tensor, output: Tensor) -> None:
+        """Do nothing: what is put into a down-projection comes out of it.
+
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+        activation : Tensor, shape (row, position, neuron)
+            Input of the down-projection.
+        output : Tensor, shape (row, position, n_out)
+            Its output.
+        """
 
     def joined(
-        self, layer: int, start: int, given: Tensor, query: Tensor, place: Tensor, output: Tensor
+        self, layer: int, start: int, activation: Tensor, query: Tensor, place: Tensor, output: Tensor
     ) -> None:
-        """Add what the change adds behind the down-projection: (a′ − a) · W, of rows from ``start`` on."""
+        """Add what the change adds behind the down-projection, (a′ − a) · W, for rows from ``start`` on.
+
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+        start : int
+            First of the rows that join.
+        activation : Tensor, shape (query, position, neuron)
+            Unchanged input of the down-projection.
+        query : int64 Tensor, shape (row,)
+            The query whose input each row would have had.
+        place : int64 Tensor, shape (row,)
+            Position of each row's target.
+        output : Tensor, shape (row, position, n_out)
+            Output of the block for the rows that join; changed in place.
+        """
         cells = self._of_layer[layer].between(start, start + len(output))
         neurons, column = np.unique(cells.neuron, return_inverse=True)
         if not len(neurons):
             return
-        row, at, neuron = _at(cells, place, given)
-        own = given[query.to(given.device)[row], at, neuron]
-        step = given.new_zeros(len(output), len(neurons))
-        step[row, torch.as_tensor(column, device=given.device)] = cells.changed(own) - own
+        row, at, neuron = _at(cells, place, activation)
+        own = activation[query.to(activation.device)[row], at, neuron]
+        step = activation.new_zeros(len(output), len(neurons))
+        step[row, torch.as_tensor(column, device=activation.device)] = cells.changed(own) - own
         weight = down_weight(self.sites.downs[layer])[:, torch.as_tensor(neurons)]
         rows = torch.arange(len(output), device=output.device)
         output[rows, place.to(output.device)] += (step.to(weight.device) @ weight.T).to(output.device)
@@ -123,7 +243,7 @@ class CellRows:
         return [self.cells.of_layer(layer) for layer in range(self.sites.n_layers)]
 
 
-def _at(cells: Cells, place: Tensor, given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, position and neuron of each cell, on the device of what they index."""
-    row, neuron = (torch.as_tensor(v, device=given.device) for v in (cells.row, cells.neuron))
-    return row, place.to(given.device)[row], neuron
+def _at(cells: Cells, place: Tensor, activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the row, position and neuron of each cell, on the device of what they index."""
+    row, neuron = (torch.as_tensor(v, device=activation.device) for v in (cells.row, cells.neuron))
+    return row, place.to(activation.device)[row], neuron

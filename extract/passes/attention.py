@@ -1,9 +1,10 @@
-"""Attention as a model computes it, recorded or changed on the way: target row, and column masses.
+"""Record or change attention while a model runs: each head's row of the target, and its column masses.
 
-Through transformers' ``AttentionInterface``: one registered function that computes attention in the open
-and hands its weights to whoever asks. Two silent traps: registered alone it is given no causal mask (so
-``eager_mask`` is registered under the same name), and some families ignore it without a word. So it proves
-itself at load: one call a layer, and logits equal to ``eager``.
+It works through transformers' ``AttentionInterface``: one registered function computes attention in the
+open and hands its weights to the caller. There are two silent traps. Registered alone, the function is
+given no causal mask (so ``eager_mask`` is registered under the same name); and some families ignore the
+registry without a word. So the function is proved when a model is loaded: one call a layer, and logits
+equal to those of ``eager`` attention.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _BATCH_BYTES: Final = 256 * 2**20
 
 
 def _attention(change: AttentionChange) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Attention in the open: scores, scale, soft-cap, mask, softmax in float32, change, weighted sum."""
+    """Compute attention: scores, scale, soft-cap, mask, softmax in float32, change, weighted sum."""
 
     def attend(
         module: Any,
@@ -59,9 +60,21 @@ def _attention(change: AttentionChange) -> Callable[..., tuple[Tensor, Tensor]]:
 
 @contextmanager
 def attending(model: Any, change: AttentionChange) -> Iterator[None]:
-    """Every attention layer that runs inside hands its weights to ``change``, and goes on with what it gives.
+    """Let every attention layer that runs inside hand its weights to a function, and go on with its result.
 
-    The model's own attention implementation, and the registries, are as before when it ends.
+    The model's own attention implementation, and the registries, are restored when it ends.
+
+    Parameters
+    ----------
+    model : transformers model
+        The model that runs inside.
+    change : AttentionChange
+        Called once a layer, in order.
+
+    Yields
+    ------
+    None
+        The context in which attention is changed.
     """
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, eager_mask
@@ -80,7 +93,18 @@ def attending(model: Any, change: AttentionChange) -> Iterator[None]:
 
 @contextmanager
 def recording(model: Any) -> Iterator[list[Tensor]]:
-    """Every attention layer that runs inside appends its weights, (query, head, token, token)."""
+    """Record the weights of every attention layer that runs inside.
+
+    Parameters
+    ----------
+    model : transformers model
+        The model that runs inside.
+
+    Yields
+    ------
+    list of Tensor, each of shape (query, head, token, token)
+        Grows by one tensor for each layer that runs.
+    """
     kept: list[Tensor] = []
 
     def keep(weights: Tensor) -> Tensor:
@@ -94,9 +118,24 @@ def recording(model: Any) -> Iterator[list[Tensor]]:
 @quiet()
 @torch.no_grad()
 def why_not_recorded(model: Any, target: Target, n_layers: int) -> str:
-    """Empty where attention can be recorded on this model, else the reason.
+    """Return why attention cannot be recorded on this model, or an empty string where it can.
 
-    Attention is trusted only after one call a layer and logits equal to those of ``eager`` attention.
+    Recorded attention is trusted only after one call a layer and logits equal to those of ``eager``
+    attention.
+
+    Parameters
+    ----------
+    model : transformers model
+        The loaded model.
+    target : Target
+        A prompt to try it on.
+    n_layers : int
+        Number of attention layers, each of which must call the function once.
+
+    Returns
+    -------
+    str
+        The reason, for users to read.
     """
     ids = torch.tensor([target.ids], device=next(iter(model.parameters())).device)
     before = model.config._attn_implementation
@@ -125,11 +164,21 @@ def why_not_recorded(model: Any, target: Target, n_layers: int) -> str:
 def attention_of_all(
     model: Any, targets: Sequence[Target], sizes: Mapping[str, int]
 ) -> dict[str, NDArray[Any]]:
-    """As :func:`recorded_attention`, for targets of any lengths, in batches of bounded memory.
+    """Record attention of targets of any lengths, in batches of bounded memory.
 
     Parameters
     ----------
-    sizes : length of the axes ``layer``, ``head`` and ``token``.
+    model : transformers model
+        The loaded model.
+    targets : sequence of Target
+        Targets of any lengths.
+    sizes : mapping of str to int
+        Lengths of the axes ``layer``, ``head`` and ``token``.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays of :func:`recorded_attention`, in the order of ``targets``.
     """
     n_layers, n_heads, n_tokens = sizes["layer"], sizes["head"], sizes["token"]
     shape = (len(targets), n_layers, n_heads, n_tokens)
@@ -147,21 +196,32 @@ def attention_of_all(
         size = max(1, _BATCH_BYTES // (4 * n_layers * n_heads * length * length))
         for start in range(0, len(indices), size):
             chosen = [(index, targets[index]) for index in indices[start : start + size]]
-            for some, found in in_halves("attention", chosen, run):
-                for name, values in found.items():
-                    kept[name][[index for index, _ in some]] = values
+            for done, arrays in in_halves("attention", chosen, run):
+                for name, values in arrays.items():
+                    kept[name][[index for index, _ in done]] = values
     return kept
 
 
 @torch.no_grad()
 def recorded_attention(model: Any, targets: Sequence[Target], n_tokens: int) -> dict[str, NDArray[Any]]:
-    """What ``/attention`` keeps of targets of equal length.
+    """Record what ``/attention`` stores of targets of equal length.
+
+    Parameters
+    ----------
+    model : transformers model
+        The loaded model.
+    targets : sequence of Target
+        Targets, all with as many ids.
+    n_tokens : int
+        Length of the axis ``token``; entries beyond the prompt are NaN.
 
     Returns
     -------
-    ``target_row`` A[target, k]; ``column_mass`` c[k] = Σ_j A[j, k]; ``column_mass_no_sink``: the first token
-    dropped as row and column, rows renormalized, then summed; each float16, (query, layer, head, token),
-    NaN beyond the prompt. ``length`` int32, (query).
+    dict of str to ndarray
+        For attention A of each head, each float16, shape (query, layer, head, token): ``target_row``
+        A[target, k]; ``column_mass`` c[k] = Σ_j A[j, k]; ``column_mass_no_sink``, the same after the first
+        token is dropped as row and column and rows are renormalized. And ``length``, int32, shape (query,),
+        the prompts' lengths.
     """
     ids = torch.tensor([target.ids for target in targets], device=next(iter(model.parameters())).device)
     position = torch.tensor([target.position for target in targets], device=ids.device)
@@ -173,13 +233,24 @@ def recorded_attention(model: Any, targets: Sequence[Target], n_tokens: int) -> 
             rows.append(weights[each, :, position.to(weights.device)])
             masses.append(weights.sum(2))
             bare.append(mass_without_sink(weights))
-    found = {"target_row": rows, "column_mass": masses, "column_mass_no_sink": bare}
-    padded = {name: _padded(stacked(parts, ids.device), n_tokens) for name, parts in found.items()}
+    by_name = {"target_row": rows, "column_mass": masses, "column_mass_no_sink": bare}
+    padded = {name: _padded(stacked(parts, ids.device), n_tokens) for name, parts in by_name.items()}
     return {**padded, "length": np.full(len(targets), ids.shape[1], dtype=np.int32)}
 
 
 def mass_without_sink(weights: Tensor) -> Tensor:
-    """Column masses without the first token, which many heads use as a place to attend to nothing."""
+    """Return column masses without the first token, which many heads use as a place to attend to nothing.
+
+    Parameters
+    ----------
+    weights : Tensor, shape (query, head, token, token)
+        Attention weights.
+
+    Returns
+    -------
+    Tensor, shape (query, head, token)
+        Σ_j of rows renormalized over the other tokens; NaN for the first token.
+    """
     inner = weights[:, :, 1:, 1:]
     total = inner.sum(-1, keepdim=True)
     shares = torch.where(

@@ -1,8 +1,9 @@
-"""What blocks are given besides hidden states, and which of it has entries of each query.
+"""The arguments of blocks besides hidden states, and which of them have entries of each query.
 
-Masks, rotary tables, biases of attention: some families give one for all queries, some one a query, some
-one a head of each query (Bloom's alibi). A leading size alone does not tell: eight heads look like eight
-queries. So one prompt is run twice and thrice side by side, and what grew with it is known.
+They are masks, rotary tables and biases of attention. Some families give one for all queries, some one for
+each query, some one for each head of each query (Bloom's alibi). The leading size alone does not tell them
+apart: eight heads look like eight queries. So :func:`carried` runs one prompt two and three times side by
+side, and sees what grows with the batch.
 """
 
 from __future__ import annotations
@@ -28,19 +29,31 @@ EntriesPerQuery = Mapping[ArgumentPath, int]
 
 @torch.no_grad()
 def carried(model: Any, sites: Sites, family: Family, targets: Iterable[Target]) -> EntriesPerQuery:
-    """Find out which of the blocks' arguments have entries of each query, and how many.
+    """Find out which arguments of the blocks have entries of each query, and how many.
 
     Parameters
     ----------
-    targets : short and long ones, since some masks are only made behind a window.
+    model : transformers model
+        The loaded model.
+    sites : Sites
+        Its blocks and output embedding.
+    family : {"causal", "masked"}
+        ``causal`` runs the last token behind a cached prompt, ``masked`` runs whole prompts.
+    targets : iterable of Target
+        Prompts to try. They should be short and long ones, since some masks exist only behind a window.
+
+    Returns
+    -------
+    EntriesPerQuery
+        Number of entries of each tensor argument that was seen.
     """
-    found: dict[ArgumentPath, int] = {}
+    entries: dict[ArgumentPath, int] = {}
     for target in targets:
         twice, thrice = (_leading_sizes(model, sites, family, target, n) for n in (2, 3))
         for place, size in twice.items():
             grows = size % 2 == 0 and thrice.get(place) == size // 2 * 3
-            found[place] = max(found.get(place, 0), size // 2 if grows else 0)
-    return found
+            entries[place] = max(entries.get(place, 0), size // 2 if grows else 0)
+    return entries
 
 
 def _leading_sizes(
@@ -71,7 +84,22 @@ def _leading_sizes(
 
 
 def each_tensor(value: Any, change: Callable[[ArgumentPath, Tensor], Tensor], place: ArgumentPath) -> Any:
-    """``value`` with every tensor in it, however deep in tuples, lists and dicts, changed."""
+    """Change every tensor in a value, however deep in tuples, lists and dicts.
+
+    Parameters
+    ----------
+    value : object
+        A tensor, or a nest of tuples, lists and dicts; anything else is returned as it is.
+    change : callable
+        (path, tensor) → tensor.
+    place : ArgumentPath
+        Path of ``value`` itself, that of a part being longer by an index or name.
+
+    Returns
+    -------
+    object
+        The same nest with other tensors.
+    """
     if isinstance(value, Tensor):
         return change(place, value)
     if type(value) in (tuple, list):
@@ -82,13 +110,24 @@ def each_tensor(value: Any, change: Callable[[ArgumentPath, Tensor], Tensor], pl
 
 
 def for_rows(value: Tensor, entries: int | None, n_queries: int, query: Tensor) -> Tensor:
-    """A tensor's entries of each row's query: (n_queries · entries, …) → (row · entries, …).
+    """Index a tensor by row: (n_queries · entries, …) → (row · entries, …).
 
     Parameters
     ----------
-    entries : a query's; 0 where all share the tensor; None of an argument never seen before, such as the mask
-        of a prompt longer than those looked at, which has one a query or is shared.
-    query : int64, (row,), the query of each row.
+    value : Tensor
+        An argument of a block.
+    entries : int or None
+        Entries of one query; 0 where all queries share the tensor. None for an argument never seen before,
+        such as the mask of a prompt longer than those looked at, which has one entry a query or is shared.
+    n_queries : int
+        Number of queries in the batch.
+    query : int64 Tensor, shape (row,)
+        The query of each row.
+
+    Returns
+    -------
+    Tensor
+        The entries of each row's query, or ``value`` itself where it is shared.
 
     Examples
     --------
@@ -104,19 +143,40 @@ def for_rows(value: Tensor, entries: int | None, n_queries: int, query: Tensor) 
 
 @dataclass(frozen=True)
 class BlockCall:
-    """What a block is called with."""
+    """The arguments of one call of a block.
+
+    Attributes
+    ----------
+    args : tuple
+        Positional arguments.
+    kwargs : dict of str to object
+        Keyword arguments.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
     @property
     def hidden(self) -> Tensor:
-        """Its hidden states: the first argument, or the one of that name."""
-        found: Tensor = self.kwargs["hidden_states"] if "hidden_states" in self.kwargs else self.args[0]
-        return found
+        """Hidden states: the argument ``hidden_states``, or the first one."""
+        hidden: Tensor = self.kwargs["hidden_states"] if "hidden_states" in self.kwargs else self.args[0]
+        return hidden
 
     def changed(self, hidden: Tensor, change: Callable[[ArgumentPath, Tensor], Tensor]) -> BlockCall:
-        """With other hidden states, and every other tensor changed; its place is without the layer."""
+        """Return the call with other hidden states, and every other tensor changed.
+
+        Parameters
+        ----------
+        hidden : Tensor
+            The new hidden states.
+        change : callable
+            (path, tensor) → tensor, for every other tensor; its path is without the layer.
+
+        Returns
+        -------
+        BlockCall
+            The new call.
+        """
         if "hidden_states" in self.kwargs:
             args, rest = each_tensor((self.args, {**self.kwargs, "hidden_states": None}), change, ())
             return BlockCall(args, {**rest, "hidden_states": hidden})

@@ -1,7 +1,8 @@
-"""One kernel in the place of an activation function that is written out over many passes through memory.
+"""One kernel in place of an activation function that is written out over many passes through memory.
 
-transformers' ``NewGELUActivation`` (GPT-2, GPT-J, GPT-Neo, Phi), ½x(1 + tanh(√(2/π)(x + 0.044715x³))),
-goes operation by operation, each with a tensor of its own; torch has one. They are equal but for rounding.
+transformers' ``NewGELUActivation`` (GPT-2, GPT-J, GPT-Neo, Phi), ½x(1 + tanh(√(2/π)(x + 0.044715x³))), goes
+operation by operation, each with a tensor of its own; torch has one kernel for it. The two are equal except
+for rounding.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ from torch.nn import functional
 
 @contextmanager
 def fused(model: Any) -> Iterator[None]:
-    """Activation functions of that class run as one kernel inside, and as before when it ends.
+    """Run activation functions of that class as one kernel inside, and as before when it ends.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model. Modules whose ``forward`` was replaced already are left alone.
+
+    Yields
+    ------
+    None
+        The context in which the kernel is used.
 
     Examples
     --------
@@ -24,8 +35,8 @@ def fused(model: Any) -> Iterator[None]:
     >>> from transformers.activations import NewGELUActivation
     >>> act, x = NewGELUActivation(), torch.linspace(-3, 3, 7, dtype=torch.float64)
     >>> with fused(act):
-    ...     found = act(x)
-    >>> torch.allclose(found, act(x), atol=1e-15), "forward" in vars(act)
+    ...     y = act(x)
+    >>> torch.allclose(y, act(x), atol=1e-15), "forward" in vars(act)
     (True, False)
     """
     from transformers.activations import NewGELUActivation

@@ -1,7 +1,7 @@
 """Rows that join a pass where they first differ: below, one unchanged row a prompt stands for all of them.
 
-A changed activation or an edited slot of layer l changes nothing below layer l. So the unchanged prompts run
-alone, and each row joins as a copy of its prompt at the first layer that it changes:
+A changed activation or an edited slot of layer l changes nothing below layer l. So the unchanged prompts
+run alone, and each row joins as a copy of its prompt at the first layer that it changes:
 
 - ``after`` that layer's block, where the block's output is the down-projection's plus something that does not
   depend on it (most decoders): what the change adds to the one is added to the other, and the row has not
@@ -10,8 +10,8 @@ alone, and each row joins as a copy of its prompt at the first layer that it cha
 
 Where rows are whole prompts, only the target is wanted behind the last block's attention: the last block is
 ``cut`` to it (:mod:`qloc.extract.passes.target_only`). A row that changes nothing is its prompt's unchanged
-row.
-Nothing here is trusted: :mod:`qloc.extract.passes.late_join_proof` compares with the plain way on each model.
+row. Nothing here is trusted: :mod:`qloc.extract.passes.late_join_proof` compares it with the plain way on
+each model.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ from qloc.extract.passes.target_only import Attention, replaced_attention
 
 
 class RowChange(Protocol):
-    """What some rows change. Tensors are (row, position, …); rows of ``given`` below are in :attr:`order`."""
+    """What some rows change, layer by layer.
+
+    Rows are in :attr:`order` in all methods below, and tensors are (row, position, …).
+    """
 
     @property
     def first(self) -> Ints:
@@ -45,28 +48,64 @@ class RowChange(Protocol):
         """The rows by their first layer."""
 
     def of_rows(self, rows: Ints) -> Self:
-        """Chosen rows, in that order."""
-
-    def inputs(self, layer: int, given: Tensor, place: Tensor) -> None:
-        """Change a down-projection's input, of the first ``len(given)`` rows, in place.
+        """Return chosen rows, in the order given.
 
         Parameters
         ----------
-        place : (row,), the target's position.
+        rows : int64 ndarray, shape (chosen row,)
+            Numbers of the rows.
+
+        Returns
+        -------
+        RowChange
+            These rows, numbered from 0.
         """
 
-    def outputs(self, layer: int, given: Tensor, output: Tensor) -> None:
-        """Change its output in place, of the first rows, whose input was ``given``."""
-
-    def joined(
-        self, layer: int, start: int, given: Tensor, query: Tensor, place: Tensor, output: Tensor
-    ) -> None:
-        """Add to ``output``, of rows from ``start`` on, what their change adds to the down-projection's.
+    def inputs(self, layer: int, activation: Tensor, place: Tensor) -> None:
+        """Change the input of a down-projection in place, for the first ``len(activation)`` rows.
 
         Parameters
         ----------
-        given : (query, position, neuron), unchanged inputs of the down-projection.
-        query : (row,), whose input each row would have had.
+        layer : int
+            Layer of the down-projection.
+        activation : Tensor, shape (row, position, neuron)
+            Its input.
+        place : int64 Tensor, shape (row,)
+            Position of each row's target.
+        """
+
+    def outputs(self, layer: int, activation: Tensor, output: Tensor) -> None:
+        """Change the output of a down-projection in place, for the first ``len(output)`` rows.
+
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+        activation : Tensor, shape (row, position, neuron)
+            Its input.
+        output : Tensor, shape (row, position, n_out)
+            Its output.
+        """
+
+    def joined(
+        self, layer: int, start: int, activation: Tensor, query: Tensor, place: Tensor, output: Tensor
+    ) -> None:
+        """Add to ``output`` what the change of rows from ``start`` on adds to the down-projection's output.
+
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+        start : int
+            First of the rows that join.
+        activation : Tensor, shape (query, position, neuron)
+            Unchanged input of the down-projection.
+        query : int64 Tensor, shape (row,)
+            The query whose input each row would have had.
+        place : int64 Tensor, shape (row,)
+            Position of each row's target.
+        output : Tensor, shape (row, position, n_out)
+            Output of the block for the rows that join; changed in place.
         """
 
 
@@ -76,9 +115,14 @@ class JoinMode:
 
     Attributes
     ----------
-    cut : whether the last block runs at the target alone, where rows are whole prompts.
-    carried : which of the blocks' arguments have entries of each prompt.
-    fused : whether activation functions run as one kernel (:mod:`qloc.extract.passes.fused_gelu`).
+    join : {"after", "before"}
+        Whether rows join behind or before the block of the first layer that they change.
+    cut : bool
+        Whether the last block runs at the target alone, where rows are whole prompts.
+    carried : EntriesPerQuery
+        Which arguments of the blocks have entries of each prompt.
+    fused : bool
+        Whether activation functions run as one kernel (:mod:`qloc.extract.passes.fused_gelu`).
     """
 
     join: Literal["after", "before"]
@@ -100,18 +144,36 @@ def run_joining(
     shared: bool = False,
     everywhere: bool = False,
 ) -> Tensor:
-    """Final hidden states of every row at its target, (row, hidden).
+    """Run rows that join late, and return their final hidden states.
 
     Parameters
     ----------
-    ids : int64, (query, token), the different prompts.
-    place : int64, (query,), the target's position.
-    query : (row,), the prompt of each row.
-    shared : rows are one token behind the prompt, which has keys and values only (causal models).
-    everywhere : at every position instead, (row, position, hidden).
+    model : transformers model
+        The loaded model.
+    sites : Sites
+        Its blocks, down-projections and output embedding.
+    way : JoinMode
+        How rows join.
+    ids : int64 Tensor, shape (query, token)
+        The different prompts, all of one length.
+    place : int64 Tensor, shape (query,)
+        Position of each prompt's target.
+    query : int64 ndarray, shape (row,)
+        The prompt of each row.
+    change : RowChange
+        What each row changes.
+    shared : bool, default False
+        Whether rows are one token behind the prompt, which has keys and values only (causal models).
+    everywhere : bool, default False
+        Whether hidden states of every position are returned.
+
+    Returns
+    -------
+    Tensor, shape (row, hidden)
+        Final hidden states at each row's target, or (row, position, hidden) if ``everywhere``.
     """
     order, n_layers = change.order, sites.n_layers
-    first, of = change.first[order], torch.as_tensor(query[order], device=ids.device)
+    first, row_query = change.first[order], torch.as_tensor(query[order], device=ids.device)
     with (
         replaced_attention(model) if way.cut and not shared and not everywhere else nullcontext() as attention
     ):
@@ -120,41 +182,56 @@ def run_joining(
             way=way,
             change=change.of_rows(order),
             first=first,
-            row_query=of,
+            row_query=row_query,
             place=torch.zeros_like(place) if shared else place,
             n_positions=ids.shape[1],
             attention=attention,
         )
         inputs = last_token(model, ids, lambda: batch.query) if shared else whole(model, ids)
         quick = fused(model) if way.fused else nullcontext()
-        with quick, batch.hooks(), without_head(sites.head) as given:
+        with quick, batch.hooks(), without_head(sites.head) as finals:
             model(**inputs)
-    final = given[0]
+    final = finals[0]
     if not everywhere:
         final = final[
             torch.arange(len(final), device=final.device), batch.place[batch.query].to(final.device)
         ]
     n_joined = int(np.searchsorted(first, n_layers))
     own = torch.arange(batch.unchanged, batch.unchanged + n_joined, device=ids.device)
-    found = torch.cat([own, of[n_joined:]])[torch.as_tensor(np.argsort(order), device=ids.device)]
-    return final[found.to(final.device)]
+    row_index = torch.cat([own, row_query[n_joined:]])[torch.as_tensor(np.argsort(order), device=ids.device)]
+    return final[row_index.to(final.device)]
 
 
 @dataclass(kw_only=True)
 class JoiningBatch:
-    """The rows of one batch: first one unchanged row a prompt, then those that have joined.
+    """The rows of one batch, and the hooks that let them join during a pass.
+
+    One unchanged row a prompt comes first, then the rows that have joined.
 
     Attributes
     ----------
-    change : of all rows, in the order in which they join.
-    first : int64, (row,), ascending: the layer at which each joins.
-    row_query : int64, (row,), the prompt of each.
-    place : int64, (query,), the target's position in what the rows run.
-    n_positions : of a prompt.
-    attention : what stands in for the model's; with it the last block is run at the target alone.
-    layer : the block that runs.
-    present : how many rows have joined.
-    unchanged : how many unchanged rows there are; none once nothing will be a copy of them.
+    sites : Sites
+        Blocks, down-projections and output embedding of the model.
+    way : JoinMode
+        How rows join.
+    change : RowChange
+        What all rows change, in the order in which they join.
+    first : int64 ndarray, shape (row,)
+        The layer at which each row joins, ascending.
+    row_query : int64 Tensor, shape (row,)
+        The prompt of each row.
+    place : int64 Tensor, shape (query,)
+        Position of each prompt's target in what the rows run.
+    n_positions : int
+        Number of positions of a prompt.
+    attention : Attention or None
+        Stand-in for the model's attention function; with it the last block runs at the target alone.
+    layer : int
+        The block that runs now; -1 before the first.
+    present : int
+        How many rows have joined.
+    unchanged : int
+        How many unchanged rows there are; none once no row will be a copy of them.
     """
 
     sites: Sites
@@ -168,19 +245,25 @@ class JoiningBatch:
     layer: int = -1
     present: int = 0
     unchanged: int = field(init=False)
-    _given: Tensor | None = None
+    _unchanged_input: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.unchanged = len(self.place)
 
     @property
     def query(self) -> Tensor:
-        """Which prompt each row of the batch belongs to, as it is now: int64, (row,)."""
+        """The prompt of each row that is in the batch now: int64, (row,)."""
         own = torch.arange(self.unchanged, device=self.place.device)
         return torch.cat([own, self.row_query[: self.present]])
 
     def hooks(self) -> Any:
-        """All hooks of one pass, as a context manager."""
+        """Return all hooks of one pass.
+
+        Returns
+        -------
+        context manager
+            The hooks are in place inside it, and removed when it ends.
+        """
         blocks, downs = self.sites.blocks, self.sites.downs
         return hooked(
             forward_pre_kwargs=dict.fromkeys(blocks, self._enter),
@@ -189,7 +272,7 @@ class JoiningBatch:
         )
 
     def _enter(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        """Before a block: rows may join; what has entries of each prompt is indexed by row."""
+        """Run before a block: let rows join, and index by row what has entries of each prompt."""
         self.layer += 1
         call = BlockCall(args, kwargs)
         hidden = call.hidden
@@ -198,44 +281,44 @@ class JoiningBatch:
         if self.way.join == "before":
             n = self.unchanged
             hidden = self._grown(hidden, self._copies(hidden))
-            if self.attention is not None and self.attention.given is not None:
-                self.attention.given = self.attention.given[n - self.unchanged :]
+            if self.attention is not None and self.attention.substitute is not None:
+                self.attention.substitute = self.attention.substitute[n - self.unchanged :]
         call = call.changed(hidden, self._by_row)
         return call.args, call.kwargs
 
     def _leave(self, block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        """Behind a block: rows may join, with what their change adds."""
+        """Run behind a block: let rows join, with what their change adds."""
         hidden: Tensor = output[0] if isinstance(output, tuple) else output
-        if self._given is not None:
+        if self._unchanged_input is not None:
             new, query = self._copies(hidden), self.row_query[self._joining()]
-            self.change.joined(self.layer, self.present, self._given, query, self.place[query], new)
-            self._given, hidden = None, self._grown(hidden, new)
-        if self.attention is not None and self.attention.given is not None:
-            self.attention.given = None
+            self.change.joined(self.layer, self.present, self._unchanged_input, query, self.place[query], new)
+            self._unchanged_input, hidden = None, self._grown(hidden, new)
+        if self.attention is not None and self.attention.substitute is not None:
+            self.attention.substitute = None
             hidden = hidden.expand(-1, self.n_positions, -1)  # some models view it as what they were given
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
     def _before_down(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
-        given = self._by_position(args[0])
+        inputs = self._by_position(args[0])
         if self.way.join == "after" and self._joining().stop > self.present:
-            self._given = given[: self.unchanged]
+            self._unchanged_input = inputs[: self.unchanged]
         place = self.place[self.row_query[: self.present]]
-        self.change.inputs(self.layer, given[self.unchanged :], place)
+        self.change.inputs(self.layer, inputs[self.unchanged :], place)
 
     def _behind_down(self, _: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        given, n = self._by_position(args[0]), self.unchanged
-        self.change.outputs(self.layer, given[n:], self._by_position(output)[n:])
+        inputs, n = self._by_position(args[0]), self.unchanged
+        self.change.outputs(self.layer, inputs[n:], self._by_position(output)[n:])
 
     def _by_position(self, value: Tensor) -> Tensor:
-        """(row, position, …), whichever way the block flattens it; what is changed in it changes it."""
+        """View a value as (row, position, …), however the block flattens it; changes in it go through."""
         return value.view(self.unchanged + self.present, -1, value.shape[-1])
 
     def _joining(self) -> slice:
-        """The rows that join at this layer."""
+        """Return the rows that join at this layer."""
         return slice(self.present, int(np.searchsorted(self.first, self.layer, side="right")))
 
     def _copies(self, hidden: Tensor) -> Tensor:
-        """What the rows that join are copies of."""
+        """Return what the rows that join are copies of."""
         return hidden[self.row_query[self._joining()].to(hidden.device)]
 
     def _grown(self, hidden: Tensor, new: Tensor) -> Tensor:
@@ -246,12 +329,12 @@ class JoiningBatch:
         return hidden
 
     def _only_target(self, block: nn.Module, call: BlockCall, attention: Attention) -> Tensor:
-        """Hidden states of one token a row; the block is to be given attention's output of that token."""
+        """Return hidden states of one token a row, and let the block be given attention's output there."""
         hidden, place = call.hidden, self.place[self.query].to(call.hidden.device)
-        given = attention.only_at(place, lambda: block.forward(*call.args, **call.kwargs))
+        attended = attention.only_at(place, lambda: block.forward(*call.args, **call.kwargs))
         self.place = torch.zeros_like(self.place)
-        new = self._copies(given) if self.way.join == "before" else given[:0]
-        attention.given = torch.cat([given, new])
+        new = self._copies(attended) if self.way.join == "before" else attended[:0]
+        attention.substitute = torch.cat([attended, new])
         return hidden[torch.arange(len(place), device=hidden.device), place][:, None]
 
     def _by_row(self, place: ArgumentPath, value: Tensor) -> Tensor:

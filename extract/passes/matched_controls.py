@@ -1,4 +1,4 @@
-"""Matched controls: other neurons of the same layers and the same strength of writing (methods.md §4)."""
+"""Matched controls: other neurons of the same layers that write as strongly (methods.md §4)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,39 @@ _DECILES: Final = 10
 
 
 def output_norms(sites: Sites) -> Floats:
-    """‖W_out row‖ of every neuron: the length of what one unit of it writes; float64, (layer, neuron)."""
+    """Return ‖W_out row‖ of every neuron: the length of what one unit of its activation writes.
+
+    Parameters
+    ----------
+    sites : Sites
+        Down-projections of the model.
+
+    Returns
+    -------
+    float64 ndarray, shape (layer, neuron)
+        The norms.
+    """
     return np.stack([down_weight(down).double().norm(dim=0).cpu().numpy() for down in sites.downs])
 
 
 def matched(own: sparse.csr_array, strength: Floats, seeds: Sequence[Sequence[int]]) -> sparse.csr_array:
-    """For each set another of the same size, from the same layers and deciles of strength, disjoint from it.
+    """Draw for each set a disjoint set of the same size, from the same layers and deciles of strength.
 
     Where a decile has too few other neurons, those next in strength serve.
 
     Parameters
     ----------
-    own : bool, CSR (query, layer · neuron)
-    strength : float64, (query, layer, neuron): |activation| · ‖W_out row‖.
-    seeds : of each query's draw.
+    own : bool CSR array, shape (query, layer · neuron)
+        The sets.
+    strength : float64 ndarray, shape (query, layer, neuron)
+        |activation| · ‖W_out row‖.
+    seeds : sequence of sequence of int
+        Seed of each query's draw.
 
     Returns
     -------
-    bool, CSR (query, layer · neuron); a layer all of whose neurons are in the set gives fewer.
+    bool CSR array, shape (query, layer · neuron)
+        The controls. A layer all of whose neurons are in the set gives fewer.
 
     Examples
     --------
@@ -51,7 +66,7 @@ def matched(own: sparse.csr_array, strength: Floats, seeds: Sequence[Sequence[in
 
 def _drawn(members: Ints, strength: Floats, n_neurons: int, rng: np.random.Generator) -> Ints:
     layers, neurons = np.divmod(members, n_neurons)
-    found = []
+    drawn = []
     for layer in np.unique(layers):
         inside = neurons[layers == layer]
         place = np.empty(n_neurons, dtype=np.int64)  # of each neuron in the order of strength
@@ -67,5 +82,5 @@ def _drawn(members: Ints, strength: Floats, n_neurons: int, rng: np.random.Gener
             near = np.abs(place[left] - place[neuron])
             choice = int(rng.choice(same)) if len(same) else int(left[np.argmin(near)])
             free[choice] = False
-            found.append(layer * n_neurons + choice)
-    return np.sort(np.array(found, dtype=np.int64))
+            drawn.append(layer * n_neurons + choice)
+    return np.sort(np.array(drawn, dtype=np.int64))

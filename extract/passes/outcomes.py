@@ -1,4 +1,8 @@
-"""What a model says at the targets of changed passes, gathered into columns of whole answers."""
+"""The outcomes of passes: log probability, logit, margin, rank and best token at the target.
+
+:func:`outcomes` reads them token by token from final hidden states, and :class:`OutcomeColumns` gathers
+them into columns of whole answers. :func:`unchanged` runs the pass without any change.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +29,20 @@ _CACHED_BYTES: Final = 2 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """What the model says at each row's target; every array (row,).
+    """Outcomes of one answer token each.
 
     Attributes
     ----------
-    log_probability : of the answer token, nats.
-    logit : of the answer token.
-    margin : that logit less the best other token's.
-    rank : 1-based; ties go to the answer.
-    argmax : the best token.
+    log_probability : float64 ndarray, shape (token,)
+        Log P of the answer token, in nats.
+    logit : float64 ndarray, shape (token,)
+        Logit of the answer token.
+    margin : float64 ndarray, shape (token,)
+        That logit less the best other token's.
+    rank : int64 ndarray, shape (token,)
+        Rank of the answer token, from 1; ties go to the answer.
+    argmax : int64 ndarray, shape (token,)
+        Id of the best token.
     """
 
     log_probability: NDArray[np.float64]
@@ -45,11 +54,23 @@ class Outcomes:
 
 @torch.no_grad()
 def outcomes(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints, row: Ints | None = None) -> Outcomes:
-    """Outcomes of answer tokens, (token,), from final hidden states, (row, hidden); logits in chunks.
+    """Read outcomes of answer tokens from final hidden states; logits exist in chunks only.
 
     Parameters
     ----------
-    row : (token,), ascending, which row each token is read from; None: one token a row.
+    head : Head
+        From final hidden states to logits.
+    hidden : Tensor, shape (row, hidden)
+        Final hidden states at the target.
+    tokens : sequence of int, or int64 ndarray, shape (token,)
+        Ids of the answer tokens.
+    row : int64 ndarray, shape (token,), optional
+        The row that each token is read from, ascending; by default one token a row.
+
+    Returns
+    -------
+    Outcomes
+        One entry for each token.
     """
     tokens = np.asarray(tokens, dtype=np.int64)
     row = np.arange(len(tokens)) if row is None else row
@@ -57,13 +78,13 @@ def outcomes(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints, row: Ints
     for start, logits in _logits(head, hidden):
         here = slice(*np.searchsorted(row, [start, start + len(logits)]))
         of, token = (torch.as_tensor(v, device=logits.device) for v in (row[here] - start, tokens[here]))
-        parts.append(_said(logits, of, token))
-    found = {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in _DTYPES}
-    return Outcomes(**{name: value.astype(_DTYPES[name]) for name, value in found.items()})
+        parts.append(_of_tokens(logits, of, token))
+    columns = {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in _DTYPES}
+    return Outcomes(**{name: value.astype(_DTYPES[name]) for name, value in columns.items()})
 
 
-def _said(logits: Tensor, row: Tensor, token: Tensor) -> dict[str, Tensor]:
-    """Outcomes of tokens read from some rows of (row, vocabulary); what is of a row is computed once."""
+def _of_tokens(logits: Tensor, row: Tensor, token: Tensor) -> dict[str, Tensor]:
+    """Return outcomes of tokens read from rows of (row, vocabulary); what a row has once is computed once."""
     total, best = logits.logsumexp(1), logits.argmax(1)
     if len(row) != len(logits) or not torch.equal(row, torch.arange(len(row), device=row.device)):
         logits, total, best = logits[row], total[row], best[row]
@@ -81,25 +102,40 @@ def _said(logits: Tensor, row: Tensor, token: Tensor) -> dict[str, Tensor]:
 
 
 def _logits(head: Head, hidden: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Logits of some rows at a time, and the first of them: on a CPU few enough to stay in its caches."""
+    """Yield logits of some rows and the first of these rows; on a CPU few enough to stay in its caches."""
     start = 0
     for piece in hidden.split(head.rows_a_chunk()):
         logits = head.logits(piece)
         few = _CACHED_BYTES // (logits.shape[1] * logits.element_size())
-        for some in logits.split(max(1, few)) if logits.device.type == "cpu" else (logits,):
-            yield start, some
-            start += len(some)
+        for few_rows in logits.split(max(1, few)) if logits.device.type == "cpu" else (logits,):
+            yield start, few_rows
+            start += len(few_rows)
 
 
 @torch.no_grad()
 def log_probabilities(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) -> Floats:
-    """Log P of the answer tokens alone, float64, (row,), nats; as :func:`outcomes`."""
+    """Return log P of the answer tokens alone, one token a row, as :func:`outcomes` computes it.
+
+    Parameters
+    ----------
+    head : Head
+        From final hidden states to logits.
+    hidden : Tensor, shape (row, hidden)
+        Final hidden states at the target.
+    tokens : sequence of int, or int64 ndarray, shape (row,)
+        Id of each row's answer token.
+
+    Returns
+    -------
+    float64 ndarray, shape (row,)
+        Log P, in nats.
+    """
     wanted = torch.as_tensor(np.asarray(tokens, dtype=np.int64), device=hidden.device)
-    found = []
+    parts = []
     for start, logits in _logits(head, hidden):
         token = wanted[start : start + len(logits)].to(logits.device)
-        found.append(logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(1))
-    logs: Floats = torch.cat(found).double().cpu().numpy()
+        parts.append(logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(1))
+    logs: Floats = torch.cat(parts).double().cpu().numpy()
     return logs
 
 
@@ -107,12 +143,20 @@ def log_probabilities(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) 
 class OutcomeColumns:
     """Outcomes of whole answers, filled token by token.
 
-    log P is the sum over an answer's tokens (teacher-forced), logit and margin their mean, rank the worst,
-    argmax that of the first.
-
     Attributes
     ----------
-    shape : of the columns.
+    shape : tuple of int
+        Shape of the columns, which are flat while they are filled.
+    log_probability : float64 ndarray, flat
+        Sum over an answer's tokens (teacher-forced), in nats; NaN where no token was added.
+    logit : float64 ndarray, flat
+        Mean over an answer's tokens.
+    margin : float64 ndarray, flat
+        Mean over an answer's tokens.
+    rank : int64 ndarray, flat
+        The worst of an answer's tokens; -1 where no token was added.
+    argmax : int64 ndarray, flat
+        The best token in place of the answer's first.
     """
 
     shape: tuple[int, ...]
@@ -124,7 +168,18 @@ class OutcomeColumns:
 
     @classmethod
     def empty(cls, *shape: int) -> OutcomeColumns:
-        """Columns without a value: NaN and -1."""
+        """Return columns without a value: NaN and -1.
+
+        Parameters
+        ----------
+        *shape : int
+            Shape of the columns.
+
+        Returns
+        -------
+        OutcomeColumns
+            The columns.
+        """
         size = int(np.prod(shape))
         made: dict[str, Any] = {
             name: np.full(size, np.nan if dtype == "f8" else NO_INDEX, dtype=dtype)
@@ -137,9 +192,14 @@ class OutcomeColumns:
 
         Parameters
         ----------
-        place : (token,), where in the flattened columns each token's answer stands.
-        first : (token,), whether it is its answer's first.
-        share : (token,), one by the number of its answer's tokens.
+        place : int64 ndarray, shape (token,)
+            Where in the flat columns each token's answer stands.
+        first : bool ndarray, shape (token,)
+            Whether the token is the first of its answer.
+        share : float64 ndarray, shape (token,)
+            One by the number of its answer's tokens.
+        found : Outcomes
+            Outcomes of the tokens.
         """
         for column, value in (
             (self.log_probability, found.log_probability),
@@ -152,32 +212,48 @@ class OutcomeColumns:
         self.argmax[place[first]] = found.argmax[first]
 
     def stored(self) -> dict[str, Array]:
-        """The columns under their names and dtypes in the store."""
+        """Return the columns under their names and dtypes in the store.
+
+        Returns
+        -------
+        dict of str to ndarray
+            float32 and int32 arrays of ``shape``.
+        """
         values = {name: getattr(self, name) for name in ("log_probability", "logit", "margin")}
-        found = {name: value.astype(np.float32) for name, value in values.items()}
-        found |= {name: getattr(self, name).astype(np.int32) for name in ("rank", "argmax")}
-        return {name: value.reshape(self.shape) for name, value in found.items()}
+        columns = {name: value.astype(np.float32) for name, value in values.items()}
+        columns |= {name: getattr(self, name).astype(np.int32) for name in ("rank", "argmax")}
+        return {name: value.reshape(self.shape) for name, value in columns.items()}
 
 
 def unchanged(
     engine: RowEngine, asked: Sequence[TokenizedQuery], base: OutcomeColumns | None = None
 ) -> Array:
-    """Activations at the target, mean over answer tokens: (query, layer, neuron), float32 at least.
+    """Run unchanged prompts and return their activations at the target, mean over answer tokens.
 
     Parameters
     ----------
-    base : columns (query) that the answers are added to.
+    engine : RowEngine
+        Runs the passes.
+    asked : sequence of TokenizedQuery
+        The queries.
+    base : OutcomeColumns, shape (query,), optional
+        Columns that the outcomes of the answers are added to.
+
+    Returns
+    -------
+    ndarray, shape (query, layer, neuron)
+        Activations, float32, or float64 of a float64 model.
     """
     tokens, sites = Tokens.of(asked), engine.sites
     wide = np.float64 if engine.wide is torch.float64 else np.float32
-    found = np.zeros((len(asked), sites.n_layers, sites.n_neurons), dtype=wide)
+    activations = np.zeros((len(asked), sites.n_layers, sites.n_neurons), dtype=wide)
     for done in engine.passes(tokens.targets, np.arange(len(tokens.targets)), Cells.none(), read=True):
         if done.activation is None:
             raise AssertionError("activations were asked for")
-        of, share = tokens.query[done.rows], tokens.share[done.rows]
-        given = done.activation.to(engine.wide).cpu().numpy()
-        np.add.at(found, of, share[:, None, None].astype(wide) * given)
+        query, share = tokens.query[done.rows], tokens.share[done.rows]
+        read = done.activation.to(engine.wide).cpu().numpy()
+        np.add.at(activations, query, share[:, None, None].astype(wide) * read)
         if base is not None:
-            said = outcomes(engine.head, done.hidden, tokens.answers[done.rows])
-            base.add(of, tokens.first[done.rows], share, said)
-    return found
+            answers = outcomes(engine.head, done.hidden, tokens.answers[done.rows])
+            base.add(query, tokens.first[done.rows], share, answers)
+    return activations

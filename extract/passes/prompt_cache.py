@@ -1,4 +1,4 @@
-"""A model's inputs: whole prompts, or the last token behind a prompt that is run once and shared (causal)."""
+"""Inputs of a model: whole prompts, or the last token behind a shared prompt that runs once (causal)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ from qloc.extract.models.hooks import without_head
 
 @torch.no_grad()
 def last_token(model: Any, ids: Tensor, query_of_row: Callable[[], Tensor]) -> dict[str, Any]:
-    """Inputs that run each query's last token behind its prompt, in as many rows as the batch has by then.
+    """Return inputs that run each query's last token behind its prompt, in as many rows as there are then.
 
     Parameters
     ----------
-    ids : int64, (query, token), all of one length.
-    query_of_row : the query of each row, int64, (row,); asked anew in every layer, since batches grow.
+    model : transformers model
+        The loaded model. The prompts, without their last token, run through it here.
+    ids : int64 Tensor, shape (query, token)
+        The prompts, all of one length.
+    query_of_row : callable
+        () → the query of each row, int64, (row,). It is called anew in every layer, since batches grow.
+
+    Returns
+    -------
+    dict of str to object
+        Keyword arguments of the model.
     """
     from transformers import DynamicCache
 
@@ -37,7 +46,20 @@ def last_token(model: Any, ids: Tensor, query_of_row: Callable[[], Tensor]) -> d
 
 
 def whole(model: Any, ids: Tensor) -> dict[str, Any]:
-    """Inputs that run whole prompts, (query, token), and keep no keys and values."""
+    """Return inputs that run whole prompts, and keep no keys and values.
+
+    Parameters
+    ----------
+    model : transformers model
+        The loaded model.
+    ids : int64 Tensor, shape (query, token)
+        The prompts.
+
+    Returns
+    -------
+    dict of str to object
+        Keyword arguments of the model.
+    """
     return {"input_ids": ids, **({"use_cache": False} if "use_cache" in _parameters(model) else {})}
 
 
@@ -48,31 +70,31 @@ def _parameters(model: Any) -> frozenset[str]:
 def _shared(
     keys: Tensor, values: Tensor, query_of_row: Callable[[], Tensor]
 ) -> Callable[..., tuple[Tensor, Tensor]]:
-    """A cache layer's ``update`` that stores nothing: each row gets its query's prefix and its own token."""
+    """Return a cache layer's ``update`` that stores nothing: rows get their query's prefix and own token."""
     prefixes = [torch.cat([part, part[:, :, -1:]], dim=-2) for part in (keys, values)]
 
     def update(key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         rows = query_of_row().to(key.device)
-        found: tuple[Tensor, Tensor] = tuple(
+        pair: tuple[Tensor, Tensor] = tuple(
             _Behind.apply(own, prefix, rows)  # type: ignore[no-untyped-call]
             for own, prefix in zip((key, value), prefixes, strict=True)
         )
-        return found
+        return pair
 
     return update
 
 
 class _Behind(torch.autograd.Function):
-    """A token behind its query's prefix, in one copy: (row, head, 1, width) → (row, head, token, width)."""
+    """Put a token behind its query's prefix: (row, head, 1, width) → (row, head, token, width), one copy."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, prefix: Tensor, rows: Tensor) -> Tensor:
-        """``prefix``, (query, head, position, width), has room for the token at its end."""
-        found = prefix.index_select(0, rows)
-        found[:, :, -1:] = own
-        return found
+        """Copy ``prefix``, (query, head, position, width), which has room for the token at its end."""
+        joined = prefix.index_select(0, rows)
+        joined[:, :, -1:] = own
+        return joined
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
-        """The prefix is the same whatever the row; only the token's gradient is wanted."""
+        """Return the token's gradient alone: the prefix is the same whatever the row."""
         return upstream[0][:, :, -1:], None, None

@@ -1,8 +1,8 @@
 """Changed passes as rows: hundreds of changes to one prompt's activations in one forward pass.
 
-A change is a row of the batch, not a copy of the model and not a pass of its own. Activations are changed at
-the target position alone, so in a causal model a row is one token behind the prompt, which is run once and
-shared; in a masked model, where sharing does not hold, and where weights are edited, a row is the whole
+A change is a row of the batch, not a copy of the model and not a pass of its own. Activations are changed
+at the target position alone, so in a causal model a row is one token behind the prompt, which runs once and
+is shared. In a masked model, where sharing does not hold, and where weights are edited, a row is the whole
 sequence. Where that is proved to hold, rows join at the first layer that they change
 (:mod:`qloc.extract.passes.late_join`); else each runs all layers.
 """
@@ -41,14 +41,17 @@ _MOST_POSITIONS: Final = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """What one batch of rows gives.
+    """Results of one batch of rows.
 
     Attributes
     ----------
-    rows : int64, (row,), which of the rows asked for these are.
-    hidden : (row, hidden), final hidden states at each row's target.
-    activation : (row, layer, neuron), down-projections' inputs at the target before they are changed; None
-        where they were not asked for.
+    rows : int64 ndarray, shape (row,)
+        Numbers of the rows, among all that were asked for.
+    hidden : Tensor, shape (row, hidden)
+        Final hidden states at each row's target.
+    activation : Tensor, shape (row, layer, neuron), or None
+        Inputs of the down-projections at the target before they are changed; None where they were not asked
+        for.
     """
 
     rows: Ints
@@ -66,9 +69,18 @@ class RowEngine:
 
     Attributes
     ----------
-    memory : bytes that the rows in flight may take.
-    shared : whether rows share their prompt's keys and values; :func:`sharing` finds out.
-    way : how rows join; None where each runs all layers. :mod:`qloc.extract.passes.late_join_proof` finds
+    model : transformers model
+        The loaded model.
+    sites : Sites
+        Its blocks, down-projections and output embedding.
+    family : {"causal", "masked"}
+        Kind of model.
+    memory : int
+        Bytes that the rows in flight may take.
+    shared : bool
+        Whether rows share their prompt's keys and values; :func:`sharing` finds out.
+    way : JoinMode or None
+        How rows join; None where each runs all layers. :mod:`qloc.extract.passes.late_join_proof` finds
         out.
     """
 
@@ -86,7 +98,7 @@ class RowEngine:
 
     @property
     def wide(self) -> torch.dtype:
-        """What activations are kept in: float32, or float64 of a float64 model."""
+        """Dtype in which activations are kept: float32, or float64 of a float64 model."""
         return torch.promote_types(next(iter(self.model.parameters())).dtype, torch.float32)
 
     def passes(
@@ -99,15 +111,27 @@ class RowEngine:
         within: Within | None = None,
         edits: EditRows | None = None,
     ) -> Iterator[Pass]:
-        """Run rows, batch by batch; batches are a function of the arguments and the bound alone.
+        """Run rows, batch by batch; the batches are a function of the arguments and the bound alone.
 
         Parameters
         ----------
-        row_target : (row,), which target each row runs.
-        cells : what each row changes.
-        read : keep the activations too.
-        within : what else holds during a batch; prompts are then run whole.
-        edits : each row's edit, in the place of cells; prompts are then run whole.
+        targets : sequence of Target
+            Targets of any lengths.
+        row_target : int64 ndarray, shape (row,)
+            The target that each row runs.
+        cells : Cells
+            The activations that each row changes.
+        read : bool, default False
+            Whether to keep the activations too.
+        within : Within, optional
+            What else holds during a batch; prompts then run whole.
+        edits : EditRows, optional
+            The edit of each row, in place of ``cells``; prompts then run whole.
+
+        Yields
+        ------
+        Pass
+            Results of one batch.
         """
         shared = self.shared and within is None and edits is None
         change = edits or CellRows(self.sites, cells, len(row_target))
@@ -122,8 +146,8 @@ class RowEngine:
                 return self._pass(targets, row_target, cells, chosen, shared, read)
 
         for rows in self._plan(targets, row_target, shared, read):
-            for _, found in in_halves("rows", rows.tolist(), run):
-                yield found
+            for _, done in in_halves("rows", rows.tolist(), run):
+                yield done
 
     def _pass(
         self, targets: Sequence[Target], row_target: Ints, cells: Cells, rows: Ints, shared: bool, read: bool
@@ -139,9 +163,9 @@ class RowEngine:
         kept: dict[int, Tensor] = {}
         change = _ActivationHook(place=place, cells=cells.of_rows(rows), kept=kept if read else None)
         hooks = in_turn((down, change.hook(layer)) for layer, down in enumerate(self.sites.downs))
-        with hooked(forward_pre=hooks), without_head(self.sites.head) as given:
+        with hooked(forward_pre=hooks), without_head(self.sites.head) as finals:
             self.model(**inputs)
-        final = given[0]
+        final = finals[0]
         hidden = final[torch.arange(len(rows), device=final.device), place.to(final.device)]
         activation = torch.stack([kept[layer].to(device) for layer in sorted(kept)], 1) if read else None
         return Pass(rows=rows, hidden=hidden, activation=activation)
@@ -163,7 +187,7 @@ class RowEngine:
         return Pass(rows=rows, hidden=hidden, activation=None)
 
     def _plan(self, targets: Sequence[Target], row_target: Ints, shared: bool, read: bool) -> Iterator[Ints]:
-        """Rows of prompts of equal length together, as many as the bound allows."""
+        """Yield rows of prompts of equal length together, as many as the bound allows."""
         lengths = np.array([len(targets[index].ids) for index in row_target], dtype=np.int64)
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)
@@ -171,7 +195,22 @@ class RowEngine:
             yield from _together(rows, row_target, size, own=self.way is not None)
 
     def rows_a_batch(self, length: int, *, shared: bool = False, read: bool = False) -> int:
-        """How many rows of a prompt of ``length`` tokens go together; at least 1."""
+        """Return how many rows of a prompt of ``length`` tokens go together.
+
+        Parameters
+        ----------
+        length : int
+            Number of tokens of the prompt.
+        shared : bool, default False
+            Whether rows share their prompt's keys and values.
+        read : bool, default False
+            Whether activations are kept.
+
+        Returns
+        -------
+        int
+            At least 1.
+        """
         positions = 1 if shared else length
         fit = self.memory // self._bytes(length, positions, read)
         return max(1, min(fit, _MOST_POSITIONS // positions))
@@ -188,7 +227,7 @@ class RowEngine:
 
 
 def _together(rows: Ints, prompt: Ints, most: int, *, own: bool) -> Iterator[Ints]:
-    """Consecutive rows, at most ``most`` together; ``own``: each prompt among them takes one more.
+    """Yield consecutive rows, at most ``most`` together; if ``own``, each prompt among them takes one more.
 
     Examples
     --------
@@ -208,19 +247,19 @@ def _together(rows: Ints, prompt: Ints, most: int, *, own: bool) -> Iterator[Int
 
 @dataclass(frozen=True, kw_only=True)
 class _ActivationHook:
-    """The hooks of one batch: read activations at the target, and change the rows' cells."""
+    """The hooks of one batch: they read activations at the target, and change the rows' cells."""
 
     place: Tensor
     cells: Cells
     kept: dict[int, Tensor] | None
 
     def hook(self, layer: int) -> Callable[..., Any]:
-        """A forward pre-hook of down-projection ``layer``."""
+        """Return a forward pre-hook of down-projection ``layer``."""
         cells, n = self.cells.of_layer(layer), len(self.place)
 
         def change(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-            given = args[0]
-            rows, place = given.view(n, -1, given.shape[-1]), self.place.to(given.device)
+            inputs = args[0]
+            rows, place = inputs.view(n, -1, inputs.shape[-1]), self.place.to(inputs.device)
             if self.kept is not None:
                 self.kept[layer] = rows[torch.arange(n, device=rows.device), place].clone()
             if len(cells.row) == 0:
@@ -232,20 +271,31 @@ class _ActivationHook:
             where = (row, place[row], neuron)
             changed = rows.clone()
             changed[where] = factor * rows[where] + offset
-            return (changed.view(given.shape), *args[1:])
+            return (changed.view(inputs.shape), *args[1:])
 
         return change
 
 
 def sharing(engine: RowEngine, targets: Sequence[Target], allowed: float) -> RowEngine:
-    """The engine, with rows that share their prompt where that gives what whole prompts give.
+    """Return the engine with rows that share their prompt where that gives what whole prompts give.
 
-    Proved on the shortest and the longest target, with a row that changes nothing and one that halves some
-    activations of every layer; a masked model shares nothing, since all of its positions change.
+    The proof runs on the shortest and the longest target, with a row that changes nothing and one that
+    halves some activations of every layer. A masked model shares nothing, since all of its positions
+    change.
 
     Parameters
     ----------
-    allowed : largest difference of final hidden states, relative to the largest.
+    engine : RowEngine
+        The engine to prove.
+    targets : sequence of Target
+        Targets that it will run.
+    allowed : float
+        Largest difference of final hidden states, relative to the largest of them.
+
+    Returns
+    -------
+    RowEngine
+        The same engine with ``shared`` set.
     """
     if engine.family == "masked":
         return replace(engine, shared=False)
@@ -275,7 +325,7 @@ def sharing(engine: RowEngine, targets: Sequence[Target], allowed: float) -> Row
 
 
 def _hidden(engine: RowEngine, targets: Sequence[Target], rows: Ints, cells: Cells) -> Tensor:
-    found: dict[int, Tensor] = {}
+    by_row: dict[int, Tensor] = {}
     for batch in engine.passes(targets, rows, cells):
-        found |= dict(zip(batch.rows.tolist(), batch.hidden.double(), strict=True))
-    return torch.stack([found[row] for row in range(len(rows))])
+        by_row |= dict(zip(batch.rows.tolist(), batch.hidden.double(), strict=True))
+    return torch.stack([by_row[row] for row in range(len(rows))])

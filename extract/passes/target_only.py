@@ -1,11 +1,12 @@
-"""A block at the target alone: its attention reads every position, nothing behind its attention does.
+"""Run a block at the target alone: its attention reads every position, the rest runs at one.
 
-Behind attention a block treats each position by itself. So where only the target's output is needed, queries
-of other positions, and all that follows them, need not be computed. The block itself is then run on one token
-a row, and what stands in for its attention function gives the output that is known.
+Behind attention a block treats each position by itself. So where only the target's output is needed, the
+attention queries of other positions, and all that follows them, need not be computed. :class:`Attention`
+first runs the block up to its attention and keeps the output at the target; the block itself then runs on
+one token a row, and the stand-in gives it that output.
 
-Through transformers' ``AttentionInterface``, in which some families do not take part: so it is for
-:mod:`qloc.extract.attribution.engine` to prove.
+It works through transformers' ``AttentionInterface``, which some families do not use. So it is for
+:mod:`qloc.extract.attribution.engine` and :mod:`qloc.extract.passes.late_join_proof` to prove.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 
 class _Known(Exception):
-    """No error: it leaves a block whose rest is not wanted."""
+    """Not an error: leaves a block whose rest is not wanted."""
 
     def __init__(self, output: Tensor) -> None:
         super().__init__()
@@ -27,19 +28,21 @@ class _Known(Exception):
 
 
 class Attention:
-    """What stands in for a model's attention function.
+    """Stand-in for a model's attention function.
 
     Attributes
     ----------
-    output : (row, position, head, width), of the last call.
-    given : where not None, every call's output, and nothing is computed.
+    output : Tensor, shape (row, position, head, width), or None
+        Output of the last call.
+    substitute : Tensor, shape (row, position, head, width), or None
+        Where not None, the output of every call; nothing is computed then.
     """
 
     def __init__(self, own: Callable[..., tuple[Tensor, Any]]) -> None:
         self._own = own
         self._place: Tensor | None = None
         self.output: Tensor | None = None
-        self.given: Tensor | None = None
+        self.substitute: Tensor | None = None
 
     def __call__(
         self,
@@ -50,9 +53,9 @@ class Attention:
         attention_mask: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Any]:
-        """As transformers calls it: query, key and value are (row, head, position, width)."""
-        if self.given is not None:
-            return self.given, None
+        """Compute attention as transformers asks: query, key and value are (row, head, position, width)."""
+        if self.substitute is not None:
+            return self.substitute, None
         if self._place is not None:
             query = _at(query, self._place)
             if attention_mask is not None:
@@ -62,15 +65,24 @@ class Attention:
         return self.output, weights
 
     def only_at(self, place: Tensor, run: Callable[[], Any]) -> Tensor:
-        """Attention's output at one position a row, (row, 1, head, width), of a block that ``run`` runs.
+        """Return attention's output at one position a row, of a block that is left behind its attention.
 
         Parameters
         ----------
-        place : int64, (row,)
+        place : int64 Tensor, shape (row,)
+            Position of each row.
+        run : callable
+            Runs the block.
+
+        Returns
+        -------
+        Tensor, shape (row, 1, head, width)
+            Attention's output.
 
         Raises
         ------
-        RuntimeError : the block does not call the function that this stands in for.
+        RuntimeError
+            When the block does not call the function that this stands in for.
         """
         self._place = place
         try:
@@ -82,11 +94,22 @@ class Attention:
         raise RuntimeError("its blocks call no registered attention function")
 
     def known_at(self, place: Tensor) -> Tensor:
-        """The last call's output at one position of each of the first rows, (row, 1, head, width), detached.
+        """Return the last call's output at one position of each of the first rows, detached.
+
+        Parameters
+        ----------
+        place : int64 Tensor, shape (row,)
+            Position of each of the first rows.
+
+        Returns
+        -------
+        Tensor, shape (row, 1, head, width)
+            Attention's output.
 
         Raises
         ------
-        RuntimeError : there was no call.
+        RuntimeError
+            When there was no call.
         """
         if self.output is None:
             raise RuntimeError("its blocks call no registered attention function")
@@ -95,7 +118,7 @@ class Attention:
 
 
 def _at(value: Tensor, place: Tensor) -> Tensor:
-    """(row, head, position, …) at one position a row, as (row, head, 1, …)."""
+    """Take one position a row of (row, head, position, …), as (row, head, 1, …)."""
     return value[torch.arange(len(place), device=value.device), :, place.to(value.device)][:, :, None]
 
 
@@ -103,9 +126,20 @@ def _at(value: Tensor, place: Tensor) -> Tensor:
 def replaced_attention(model: Any) -> Iterator[Attention]:
     """Let an :class:`Attention` stand in for the function that ``model`` computes attention with.
 
+    Parameters
+    ----------
+    model : transformers model
+        The model that runs inside.
+
+    Yields
+    ------
+    Attention
+        The stand-in.
+
     Raises
     ------
-    RuntimeError : its function is not a registered one.
+    RuntimeError
+        When the model's attention function is not a registered one.
     """
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 

@@ -1,7 +1,7 @@
 """Edits as rows: hundreds of changed down-projections in one forward pass of one unmodified model.
 
 Slot (l, p) is row p of layer l's down-projection. Editing it adds act[row, token, p] · ΔW[row, p] to the
-down-projection's output at every token: that is what an edited weight would give, bias and all.
+down-projection's output at every token: exactly what an edited weight would give, bias and all.
 """
 
 from __future__ import annotations
@@ -27,20 +27,36 @@ class Added(Protocol):
 
     @property
     def n_slots(self) -> int:
-        """How many rows of down-projections it changes."""
+        """Number of rows of down-projections that it changes."""
 
     def at(self, layer: int) -> Callable[[Tensor], Tensor] | None:
-        """What it adds to a layer's output, of the layer's input (…, neuron); None where it adds nothing."""
+        """Return what the edit adds to a layer's output.
+
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+
+        Returns
+        -------
+        callable or None
+            Input of the down-projection, (…, neuron) → what is added to its output, (…, n_out); None where
+            the edit adds nothing.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """What one edit adds to a model's down-projections.
+    """What one edit adds to rows of a model's down-projections.
 
     Attributes
     ----------
-    layer, neuron : int64, (slot,), which rows.
-    change : (slot, n_out), ΔW of each.
+    layer : int64 ndarray, shape (slot,)
+        Layer of each changed row.
+    neuron : int64 ndarray, shape (slot,)
+        Neuron of each changed row, within its layer.
+    change : Tensor, shape (slot, n_out)
+        ΔW of each row.
     """
 
     layer: Ints
@@ -49,35 +65,56 @@ class Edit:
 
     @property
     def n_slots(self) -> int:
-        """How many rows of down-projections it changes."""
+        """Number of rows of down-projections that it changes."""
         return len(self.neuron)
 
     def at(self, layer: int) -> Callable[[Tensor], Tensor] | None:
-        """What it adds to a layer's output, of the layer's input (…, neuron); None where it adds nothing."""
+        """Return what the edit adds to a layer's output.
+
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+
+        Returns
+        -------
+        callable or None
+            Input of the down-projection, (…, neuron) → what is added to its output, (…, n_out); None where
+            the edit adds nothing.
+        """
         slots = np.flatnonzero(self.layer == layer)
         if not len(slots):
             return None
         neurons, change = torch.as_tensor(self.neuron[slots]), self.change[slots]
-        return lambda given: given[..., neurons.to(given.device)] @ change.to(given)
+        return lambda activation: activation[..., neurons.to(activation.device)] @ change.to(activation)
 
 
 @contextmanager
 def edited(sites: Sites, edits: Sequence[Added | None], of_row: Sequence[int]) -> Iterator[None]:
-    """Every forward pass inside runs row n of its batch on the model as ``edits[of_row[n]]`` edits it.
+    """Run row n of every batch inside on the model as ``edits[of_row[n]]`` edits it.
 
     Parameters
     ----------
-    edits : None leaves the model as it is.
-    of_row : the edit of each row of the batches that run inside.
+    sites : Sites
+        Down-projections of the model.
+    edits : sequence of Added or None
+        The edits; None leaves the model as it is.
+    of_row : sequence of int
+        Number of the edit of each row of the batches that run inside.
+
+    Yields
+    ------
+    None
+        The context in which rows are edited.
     """
     rows = EditRows(sites, edits, np.asarray(of_row, dtype=np.int64))
 
     def hook(layer: int) -> Callable[..., Any]:
         def add(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            given, changed = (
+            activation, changed = (
                 value.view(len(of_row), -1, value.shape[-1]) for value in (args[0], output.clone())
             )
-            rows.outputs(layer, given, changed)
+            rows.outputs(layer, activation, changed)
             return changed.view(output.shape)
 
         return add if rows.at(layer) else nothing
@@ -88,12 +125,16 @@ def edited(sites: Sites, edits: Sequence[Added | None], of_row: Sequence[int]) -
 
 @dataclass(frozen=True)
 class EditRows:
-    """Rows that run on edited models, as :mod:`qloc.extract.passes.late_join` asks for them.
+    """Rows that run on edited models: a :class:`qloc.extract.passes.late_join.RowChange`.
 
     Attributes
     ----------
-    edits : None leaves the model as it is.
-    of_row : int64, (row,), the edit of each row.
+    sites : Sites
+        Down-projections of the model.
+    edits : sequence of Added or None
+        The edits; None leaves the model as it is.
+    of_row : int64 ndarray, shape (row,)
+        Number of the edit of each row.
     """
 
     sites: Sites
@@ -102,40 +143,98 @@ class EditRows:
 
     @property
     def first(self) -> Ints:
-        """The first layer that each row's edit changes, (row,); the number of layers where it is none."""
+        """The first layer that each row's edit changes, (row,); the number of layers where there is none."""
         numbers, edit_of = np.unique(self.of_row, return_inverse=True)
         return np.array([self._lowest(self.edits[number]) for number in numbers], dtype=np.int64)[edit_of]
 
     @property
     def order(self) -> Ints:
-        """Rows by their first layer, those of one edit together."""
+        """The rows by their first layer, those of one edit together."""
         return np.lexsort((self.of_row, self.first))
 
     def of_rows(self, rows: Ints) -> EditRows:
-        """Chosen rows, in that order."""
+        """Return chosen rows, in the order given.
+
+        Parameters
+        ----------
+        rows : int64 ndarray, shape (chosen row,)
+            Numbers of the rows.
+
+        Returns
+        -------
+        EditRows
+            These rows, numbered from 0.
+        """
         return EditRows(self.sites, self.edits, self.of_row[rows])
 
     def at(self, layer: int) -> list[tuple[Callable[[Tensor], Tensor], slice]]:
-        """What is added at a layer, of its input, and to which run of rows."""
+        """Return what is added at a layer, and to which runs of rows.
+
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+
+        Returns
+        -------
+        list of tuple of (callable, slice)
+            What is added, as by :meth:`Edit.at`, and the consecutive rows that it is added to.
+        """
         return self._at.get(layer, [])
 
-    def inputs(self, layer: int, given: Tensor, place: Tensor) -> None:
-        """Nothing: an edit changes what comes out of a down-projection."""
+    def inputs(self, layer: int, activation: Tensor, place: Tensor) -> None:
+        """Do nothing: an edit changes what comes out of a down-projection.
 
-    def outputs(self, layer: int, given: Tensor, output: Tensor) -> None:
-        """Add what each edit adds, (row, position, n_out), in place, for the first rows."""
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+        activation : Tensor, shape (row, position, neuron)
+            Its input.
+        place : int64 Tensor, shape (row,)
+            Position of each row's target.
+        """
+
+    def outputs(self, layer: int, activation: Tensor, output: Tensor) -> None:
+        """Add what each edit adds, in place, for the first ``len(output)`` rows.
+
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+        activation : Tensor, shape (row, position, neuron)
+            Its input.
+        output : Tensor, shape (row, position, n_out)
+            Its output.
+        """
         for added, rows in self.at(layer):
             if rows.stop <= len(output):
-                output[rows] += added(given[rows]).to(output)
+                output[rows] += added(activation[rows]).to(output)
 
     def joined(
-        self, layer: int, start: int, given: Tensor, query: Tensor, place: Tensor, output: Tensor
+        self, layer: int, start: int, activation: Tensor, query: Tensor, place: Tensor, output: Tensor
     ) -> None:
-        """Add the same for rows from ``start`` on, which would have had their query's input."""
+        """Add what each edit adds for rows from ``start`` on, which would have had their query's input.
+
+        Parameters
+        ----------
+        layer : int
+            Layer of the down-projection.
+        start : int
+            First of the rows that join.
+        activation : Tensor, shape (query, position, neuron)
+            Unchanged input of the down-projection.
+        query : int64 Tensor, shape (row,)
+            The query whose input each row would have had.
+        place : int64 Tensor, shape (row,)
+            Position of each row's target; not used, since an edit acts at every position.
+        output : Tensor, shape (row, position, n_out)
+            Output of the block for the rows that join; changed in place.
+        """
         for added, rows in self.at(layer):
             here = slice(rows.start - start, rows.stop - start)
             if 0 <= here.start and here.stop <= len(output):
-                output[here] += added(given).to(output)[query[here].to(output.device)]
+                output[here] += added(activation).to(output)[query[here].to(output.device)]
 
     def _lowest(self, edit: Added | None) -> int:
         layers = range(self.sites.n_layers) if edit is not None else ()
@@ -144,11 +243,11 @@ class EditRows:
     @cached_property
     def _at(self) -> dict[int, list[tuple[Callable[[Tensor], Tensor], slice]]]:
         ends = np.flatnonzero(np.diff(self.of_row, prepend=-1, append=-1))
-        found: dict[int, list[tuple[Callable[[Tensor], Tensor], slice]]] = {}
+        by_layer: dict[int, list[tuple[Callable[[Tensor], Tensor], slice]]] = {}
         for start, stop in pairwise(ends.tolist()):
             edit = self.edits[self.of_row[start]]
             for layer in range(self.sites.n_layers) if edit is not None else ():
                 added = edit.at(layer)
                 if added is not None:
-                    found.setdefault(layer, []).append((added, slice(start, stop)))
-        return found
+                    by_layer.setdefault(layer, []).append((added, slice(start, stop)))
+        return by_layer

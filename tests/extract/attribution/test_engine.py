@@ -1,38 +1,26 @@
-"""The growing rows against brute force: one full forward and backward for each layer and node."""
+"""The engine against brute force: one full forward and backward for each layer and node; and its batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from qloc.extract.attribution.engine import GradientEngine, proved
-from qloc.extract.attribution.path_integrals import ScaledPath, integrals
+from qloc.extract.attribution.engine import proved
+from qloc.extract.attribution.path_integrals import ScaledPath
 from qloc.extract.attribution.quadrature import quadrature
-from qloc.extract.models.loading import LoadedModel, source
+from qloc.extract.models.hooks import hooked
 from qloc.extract.prompts.tokenizing import Target
 
 KINDS = ("gpt2", "llama", "qwen2", "mistral", "gpt_neox", "bert")
 JOINS = {"bert": "token"}
 
 
-def _engine(tiny: Any, dtype: str, memory: int = 10**9) -> tuple[LoadedModel, GradientEngine, list[Target]]:
-    found = source(str(tiny.folder))
-    loaded, encoder = found.load(dtype=dtype, device="cpu"), found.encoder()
-    asked = [encoder.ask(query, fact.object) for fact in tiny.facts.facts for query in fact.queries]
-    targets = [target for one in asked if not isinstance(one, str) for target in one.targets]
-    engine = GradientEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=memory)
-    return loaded, proved(engine, targets), targets
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_attribution_equals_brute_force(
-    tiny: Callable[[str], Any], scores_of: Any, brute_force: Any, kind: str
-) -> None:
-    loaded, engine, targets = _engine(tiny(kind), "float64")
+def test_attribution_equals_brute_force(engine_of: Any, scores_of: Any, brute_force: Any, kind: str) -> None:
+    loaded, engine, targets = engine_of(kind, "float64")
     assert engine.kind == JOINS.get(kind, "after")
     rule = quadrature("right", 3)  # its last node is the unpatched pass
     ours, _ = scores_of(engine, targets, ScaledPath.of(rule))
@@ -54,9 +42,9 @@ def test_attribution_equals_brute_force(
     ],
 )
 def test_every_way_that_holds_gives_the_same(
-    tiny: Callable[[str], Any], scores_of: Any, kind: str, join: Any, cut: bool
+    engine_of: Any, scores_of: Any, kind: str, join: Any, cut: bool
 ) -> None:
-    _, engine, targets = _engine(tiny(kind), "float64")
+    _, engine, targets = engine_of(kind, "float64")
     path = ScaledPath.of(quadrature("midpoint", 2))
     expected, _ = scores_of(replace(engine, kind="full"), targets[:4], path)
     ours, _ = scores_of(replace(engine, kind=join, cut=cut), targets[:4], path)
@@ -69,10 +57,10 @@ def test_every_way_that_holds_gives_the_same(
 @pytest.mark.parametrize("kind", ["llama", "bert"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-4)])
 def test_results_do_not_depend_on_neighbors_order_or_memory(
-    tiny: Callable[[str], Any], scores_of: Any, kind: str, dtype: str, tolerance: float
+    engine_of: Any, scores_of: Any, kind: str, dtype: str, tolerance: float
 ) -> None:
     """Sums over other shapes round otherwise: 1e-9 and 1e-4 of the largest are far above that."""
-    _, engine, targets = _engine(tiny(kind), dtype)
+    _, engine, targets = engine_of(kind, dtype)
     path, targets = ScaledPath.of(quadrature("midpoint", 3)), targets[::3]
     together, _ = scores_of(engine, targets, path)
     scale = tolerance * float(together.abs().max())
@@ -85,55 +73,68 @@ def test_results_do_not_depend_on_neighbors_order_or_memory(
         torch.testing.assert_close(other, together, rtol=0, atol=scale)
 
 
-def test_what_runs_at_the_target_alone_is_not_computed_elsewhere(tiny: Callable[[str], Any]) -> None:
-    """Products of the last block, (rows · positions) and of all others: counted, not timed."""
-    _, engine, targets = _engine(tiny("bert"), "float32")
-    path = ScaledPath.of(quadrature("midpoint", 4))
-    rows = {}
-    for cut, join in ((True, "token"), (False, "before")):
-        seen: list[int] = []
-        handles = [
-            down.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0][..., 0].numel()))
-            for down in engine.sites.downs
-        ]
-        list(integrals(replace(engine, kind=join, cut=cut), targets[:1], path))
-        for handle in handles:
-            handle.remove()
-        rows[join] = seen
-    length, new = len(targets[0].ids), len(path.passes[0].alphas)
-    # Three layers. Each but the last: the rows there are as whole sequences, then those that join as tokens.
-    assert rows["token"] == [length, new, (1 + new) * length, new, 1 + 3 * new]
-    assert rows["before"] == [(1 + layers * new) * length for layers in (1, 2, 3)]
+# ---- batches
 
 
-def test_completeness_gap_vanishes_with_nodes(tiny: Callable[[str], Any], scores_of: Any) -> None:
-    _, engine, targets = _engine(tiny("gpt2"), "float64")
-    gaps = [
-        float(scores_of(engine, targets, ScaledPath.of(quadrature("midpoint", m)))[1].max())
-        for m in (4, 32, 256)
+def _targets(*lengths: int) -> list[Target]:
+    return [Target(ids=tuple(range(n)), position=n - 1, token=1) for n in lengths]
+
+
+def test_batches_are_of_one_length_and_hold_every_target_once(engine_of: Any) -> None:
+    _, engine, _ = engine_of("gpt2", "float64")
+    assert engine.plan(_targets(5, 3, 5, 3, 3), 2) == [[1, 3, 4], [0, 2]]
+    assert engine.plan([], 2) == []
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [("gpt2", [5, 4]), ("bert", [1] * 9)])
+def test_positions_in_flight_are_bounded(engine_of: Any, kind: str, sizes: list[int]) -> None:
+    """A target has 1 + 2 · 3 rows: of one position in a causal model, of five in a masked one."""
+    _, engine, _ = engine_of(kind, "float64")
+    bounded = replace(engine, most_positions=35)
+    assert [len(batch) for batch in bounded.plan(_targets(*[5] * 9), 2)] == sizes
+    # a target is never left out, however little is allowed
+    assert replace(engine, most_positions=1, memory=1).plan(_targets(5, 5), 2) == [[0], [1]]
+
+
+def test_less_memory_makes_smaller_batches_and_groups_of_layers(engine_of: Any) -> None:
+    _, engine, _ = engine_of("gpt2", "float64")
+    a_query = engine._bytes(5, 2, range(3))
+    assert [len(batch) for batch in replace(engine, memory=2 * a_query).plan(_targets(*[5] * 5), 2)] == [
+        2,
+        2,
+        1,
     ]
-    assert gaps[0] > gaps[1] > gaps[2]
-    assert gaps[2] < 1e-4
+    assert replace(engine, memory=a_query)._layer_groups(5, 2, range(3)) == [[0, 1, 2]]
+    assert replace(engine, memory=a_query - 1)._layer_groups(5, 2, range(3)) == [[0, 1], [2]]
+    assert replace(engine, memory=1)._layer_groups(5, 2, [0, 2]) == [[0], [2]]
+
+
+# ---- the proof
 
 
 def test_a_model_that_breaks_the_rules_falls_back_to_the_oracle(
-    tiny: Callable[[str], Any], caplog: pytest.LogCaptureFixture
+    engine_of: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loaded, engine, targets = _engine(tiny("gpt2"), "float64")
-    block = loaded.sites.blocks[1]
-    handle = block.register_forward_hook(
-        lambda _, args, out: out + out.mean(0, keepdim=True)
-    )  # rows see each other
-    broken = proved(replace(engine, kind="after"), targets)
-    handle.remove()
+    loaded, engine, targets = engine_of("gpt2", "float64")
+
+    def mix(_: Any, args: Any, output: Any) -> Any:
+        return output + output.mean(0, keepdim=True)  # rows see each other
+
+    with hooked(forward={loaded.sites.blocks[1]: mix}):
+        broken = proved(replace(engine, kind="after"), targets)
     assert broken.kind == "full"
     assert caplog.messages == [
         "growing rows do not hold on gpt2: every row runs the whole model, which takes about ten times longer"
     ]
 
 
-def test_nothing_is_left_behind(tiny: Callable[[str], Any], scores_of: Any) -> None:
-    loaded, engine, targets = _engine(tiny("llama"), "float32")
+def test_the_oracle_agrees_in_half_precision(engine_of: Any) -> None:
+    _, engine, _ = engine_of("llama", "bfloat16")
+    assert engine.kind == "after"
+
+
+def test_nothing_is_left_behind(engine_of: Any, scores_of: Any) -> None:
+    loaded, engine, targets = engine_of("llama", "float32")
     before = {name: weight.clone() for name, weight in loaded.model.state_dict().items()}
     scores_of(engine, targets, ScaledPath.of(quadrature("midpoint", 2)))
     assert all(torch.equal(before[name], weight) for name, weight in loaded.model.state_dict().items())

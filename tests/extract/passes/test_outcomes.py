@@ -1,6 +1,8 @@
-"""Outcomes read from hidden states are those of the whole softmax, however the rows are cut."""
+"""Outcomes are those of the whole softmax, however the rows are cut, and are gathered answer by answer."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +11,13 @@ from torch import nn
 
 from qloc.extract.models.output_head import Head
 from qloc.extract.passes import outcomes as read
-from qloc.extract.passes.fused_gelu import fused
-from qloc.extract.passes.outcomes import log_probabilities, outcomes
+from qloc.extract.passes.outcomes import (
+    OutcomeColumns,
+    Outcomes,
+    log_probabilities,
+    outcomes,
+    unchanged,
+)
 
 VOCABULARY, WIDTH = 40, 6
 
@@ -71,17 +78,77 @@ def test_ties_go_to_the_answer() -> None:
     assert found.margin.tolist() == [0, 0]
 
 
-def test_no_activation_function_stays_fused() -> None:
-    from transformers.activations import NewGELUActivation
+# ---- columns of whole answers
 
-    module, seen = nn.Sequential(NewGELUActivation(), nn.GELU()), []
 
-    def fail(*_: object) -> None:
-        seen.extend("forward" in vars(part) for part in module)
-        raise ZeroDivisionError
+def _outcomes(*tokens: tuple[float, float, float, int, int]) -> Outcomes:
+    log_probability, logit, margin, rank, argmax = (np.array(column) for column in zip(*tokens, strict=True))
+    return Outcomes(log_probability=log_probability, logit=logit, margin=margin, rank=rank, argmax=argmax)
 
-    module.register_forward_pre_hook(fail)
-    with pytest.raises(ZeroDivisionError), fused(module):
-        module(torch.zeros(1))
-    assert seen == [True, False]
-    assert not any("forward" in vars(part) for part in module)
+
+def test_answers_are_gathered_token_by_token() -> None:
+    """The first answer has two tokens, which come in two batches; the second one; the others none."""
+    columns = OutcomeColumns.empty(2, 2)
+    columns.add(
+        np.array([0, 2]),
+        np.array([True, True]),
+        np.array([0.5, 1.0]),
+        _outcomes((-1.0, 4.0, 2.0, 1, 7), (-3.0, 5.0, -1.0, 2, 8)),
+    )
+    columns.add(np.array([0]), np.array([False]), np.array([0.5]), _outcomes((-2.0, 8.0, -4.0, 6, 9)))
+    stored = columns.stored()
+    none = np.nan
+    np.testing.assert_array_equal(stored["log_probability"], [[-3, none], [-3, none]])
+    np.testing.assert_array_equal(stored["logit"], [[6, none], [5, none]])
+    np.testing.assert_array_equal(stored["margin"], [[-1, none], [-1, none]])
+    assert stored["rank"].tolist() == [[6, -1], [2, -1]]
+    assert stored["argmax"].tolist() == [[7, -1], [8, -1]]
+    assert {name: str(column.dtype) for name, column in stored.items()} == {
+        "log_probability": "float32",
+        "logit": "float32",
+        "margin": "float32",
+        "rank": "int32",
+        "argmax": "int32",
+    }
+
+
+def test_tokens_of_one_answer_may_come_in_one_batch() -> None:
+    columns = OutcomeColumns.empty(1)
+    tokens = _outcomes((-1.0, 4.0, 2.0, 3, 7), (-2.0, 8.0, -4.0, 2, 9))
+    columns.add(np.array([0, 0]), np.array([True, False]), np.array([0.5, 0.5]), tokens)
+    stored = columns.stored()
+    assert [float(stored[name][0]) for name in stored] == [-3, 6, -1, 3, 7]
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("gpt2", "float64"), ("bert", "float64"), ("gpt2", "bfloat16")])
+def test_the_unchanged_pass(plain_rows: Any, queries_of: Any, kind: str, dtype: str) -> None:
+    """Activations are the mean over an answer's tokens; each answer's log P is read on the way."""
+    engine, _ = plain_rows(kind, dtype)
+    queries = queries_of(kind)
+    base = OutcomeColumns.empty(len(queries))
+    found = unchanged(engine, queries, base)
+    assert found.dtype == (np.float64 if dtype == "float64" else np.float32)
+    np.testing.assert_array_equal(unchanged(engine, queries), found)
+    several = max(range(len(queries)), key=lambda number: len(queries[number].targets))
+    for number in (0, several):
+        activations, logs = [], []
+        for target in queries[number].targets:
+            kept: list[torch.Tensor] = []
+            handles = [
+                down.register_forward_pre_hook(
+                    lambda _, args, kept=kept, at=target.position: kept.append(args[0][0, at])
+                )
+                for down in engine.sites.downs
+            ]
+            with torch.no_grad():
+                logits = engine.model(input_ids=torch.tensor([target.ids])).logits[0, target.position]
+            for handle in handles:
+                handle.remove()
+            activations.append(torch.stack(kept).double())
+            logs.append(float(logits.double().log_softmax(0)[target.token]))
+        expected = torch.stack(activations).mean(0).numpy()
+        exact = dtype == "float64"  # in bfloat16 sums over other batches round otherwise
+        np.testing.assert_allclose(
+            found[number], expected, rtol=0, atol=(1e-12 if exact else 2e-2) * np.abs(expected).max()
+        )
+        assert base.log_probability[number] == pytest.approx(sum(logs), rel=1e-9 if exact else 2e-2)
