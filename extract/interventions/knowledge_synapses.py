@@ -26,7 +26,7 @@ from qloc.extract.passes.outcomes import OutcomeColumns, outcomes
 from qloc.extract.passes.row_engine import Cells, Ints, Pass, RowEngine
 from qloc.extract.prompts.tokenizing import Target, Tokens
 
-FACTOR: Final = {
+COLUMN_SHARE: Final = {
     "suppress": -1.0,
     "enhance": 1.0,
     "suppress_renormalized": -1.0,
@@ -155,7 +155,7 @@ class SynapseRun:
         @contextmanager
         def changed(rows: Ints) -> Iterator[None]:
             arm = [(int(token[row]), int(name[row]), int(operation[row])) for row in rows]
-            shares = [weights[t, s] * FACTOR[self.operations[o]] if o >= 0 else None for t, s, o in arm]
+            shares = [weights[t, s] * COLUMN_SHARE[self.operations[o]] if o >= 0 else None for t, s, o in arm]
             again = [o >= 0 and self.operations[o] in RENORMALIZED for _, _, o in arm]
             with attending(self.engine.model, _change(shares, again)):
                 yield

@@ -23,7 +23,7 @@ from qloc.extract.passes.outcomes import OutcomeColumns, outcomes, unchanged
 from qloc.extract.passes.row_engine import Cells, Ints, RowEngine
 from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
 
-FACTOR: Final = {"suppress": 0.0, "enhance": 2.0, "mean": 0.0, "resample": 0.0}
+ACTIVATION_FACTOR: Final = {"suppress": 0.0, "enhance": 2.0, "mean": 0.0, "resample": 0.0}
 """What each operation multiplies an activation by, before it adds the mean's or the other fact's."""
 
 MATCHED: Final = "matched"
@@ -42,7 +42,7 @@ class InterventionRun:
     ----------
     asked : the unit's queries, in order; ``fact`` and ``relation`` are theirs.
     donors : study-wide query → query of another fact that lends its activation.
-    operations : of :data:`FACTOR`.
+    operations : of :data:`ACTIVATION_FACTOR`.
     names : the neuron sets, in order; :data:`MATCHED` is made here, from ``own``.
     totals : for the operation ``mean``.
     """
@@ -152,7 +152,7 @@ class InterventionRun:
             chosen = row_of(member, query)
             rows.append(np.full(len(chosen), row))
             neurons.append(chosen)
-            factors.append(np.full(len(chosen), FACTOR[label]))
+            factors.append(np.full(len(chosen), ACTIVATION_FACTOR[label]))
             given = offsets.get(label)
             added.append(np.zeros(len(chosen)) if given is None else given[query].ravel()[chosen])
         layer, neuron = np.divmod(np.concatenate(neurons), self.engine.sites.n_neurons)

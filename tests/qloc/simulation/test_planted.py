@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qloc.errors import FingerprintError, InputError
-from qloc.simulation.edits import edits_of
+from qloc.simulation.edits import planted_edits
 from qloc.simulation.interventions import Effects, interventions_of
 from qloc.simulation.planted import plant
 from qloc.simulation.simulate import simulate
@@ -146,7 +146,7 @@ def test_size_scales_the_effects_that_are_not_named():
     found = interventions_of(planted, none, ("suppress",), ("own", "union"))
     lost = (found["base_logit"] - found["logit"]).isel(operation=0).mean("query").values
     assert lost == pytest.approx([2.0, 0.0], abs=1e-6)
-    edits = edits_of(planted, none, ("update",), ("cas",))
+    edits = planted_edits(planted, none, ("update",), ("cas",))
     assert np.nanmean(edits["new_log_probability"][0, 0] - edits["base_new_log_probability"]) == 0
 
 
