@@ -137,7 +137,7 @@ def _ratios(attribution: Array, best: Array, high: Array) -> Array:
 
 
 def _panels(ratio: Array, fact: Array, n_facts: int, floor: float, capacity: int) -> tuple[Array, Array]:
-    """Choose panel neurons, int32, (fact, slot), ascending and padded with -1; and effective floors, (fact,)."""
+    """Choose panel neurons, int32, (fact, slot), ascending and padded with -1; and floors, (fact,)."""
     kept: list[Array] = []
     floors = np.full(n_facts, np.nan)
     for number in range(n_facts):

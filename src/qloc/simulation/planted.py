@@ -6,9 +6,9 @@ A query's set is a union of independent draws: each neuron of its template's poo
 templates of a relation share half of a pool, so that sets overlap between templates without a fact as the
 cause.
 
-With ``answer_strength = fact_strength = 0`` the sets of a relation's facts are exchangeable within each template
-(the null of H1a). With ``fact_strength = 0`` they are exchangeable within each template and answer (the null of
-H1b).
+With ``answer_strength = fact_strength = 0`` the sets of a relation's facts are exchangeable within each
+template (the null of H1a). With ``fact_strength = 0`` they are exchangeable within each template and answer
+(the null of H1b).
 """
 
 from __future__ import annotations

@@ -273,16 +273,16 @@ def test_the_loss_falls_within_the_clamp(tiny: Any, kind: str) -> None:
         for clamp, rate in ((100.0, 0.3), (0.1, 0.01), (100.0, 1e4))
     )
     for search in (free, tight):
-        found = search.found()
+        found = search.best()
         size = (found.value - search.start).norm() / search.start.norm()
         before, after = (float(_plain_loss(search, value).detach()) for value in (search.start, found.value))
         assert after < before - (0.05 if search is free else 0.0)
         assert 0 < size <= search.plan.clamp * (1 + 1e-12)
     assert size > 0.09
-    assert float(_plain_loss(wild, wild.found().value).detach()) <= float(
+    assert float(_plain_loss(wild, wild.best().value).detach()) <= float(
         _plain_loss(wild, wild.start).detach()
     )
-    assert torch.equal(_search(_rome(tiny, kind), enough=1e9).found().value, free.start)
+    assert torch.equal(_search(_rome(tiny, kind), enough=1e9).best().value, free.start)
 
 
 def test_nothing_is_left_behind_when_something_fails(tiny: Any) -> None:

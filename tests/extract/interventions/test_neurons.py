@@ -58,7 +58,7 @@ def _run(tiny: Any, kind: str, **changed: Any) -> InterventionRun:
     total = rng.normal(size=(loaded.sites.n_layers, loaded.sites.n_neurons))
     run = InterventionRun(
         unit=Unit(number=0, first_fact=0, last_fact=len(of_fact), first_query=0, last_query=n),
-        asked=asked,
+        queries=asked,
         fact=fact,
         relation=["capital"] * n,
         donors={int(q): asked[q] for q in donor if q >= 0},
@@ -98,7 +98,7 @@ class _Loaded:
 
 def _mean_activation(run: InterventionRun, query: int) -> np.ndarray:
     found = np.zeros((run.engine.sites.n_layers, run.engine.sites.n_neurons))
-    targets = run.asked[query].targets
+    targets = run.queries[query].targets
     for target in targets:
 
         def keep(layer: int, given: torch.Tensor) -> torch.Tensor:
@@ -130,7 +130,7 @@ def _expected(
         return changed
 
     parts = []
-    for target in run.asked[query].targets:
+    for target in run.queries[query].targets:
         logits = _plain(_Loaded(run.engine), target, change)
         others = torch.cat([logits[: target.token], logits[target.token + 1 :]])
         own = logits[target.token]
@@ -154,12 +154,12 @@ def test_every_arm_equals_brute_force(tiny: Any, kind: str) -> None:
     assert run.engine.shared == (kind != "bert")
     assert run.engine.way is not None
     arrays = run.arrays()
-    strength = np.stack([_mean_activation(run, q) for q in range(len(run.asked))])
+    strength = np.stack([_mean_activation(run, q) for q in range(len(run.queries))])
     strength = np.abs(strength) * output_norms(run.engine.sites)
     sets = dict(run.arms.sets)
-    sets["matched"] = matched(sets["own"], strength, [[0, q] for q in range(len(run.asked))])
+    sets["matched"] = matched(sets["own"], strength, [[0, q] for q in range(len(run.queries))])
     allowed = 1e-9 if kind in ("gpt2", "bert", "gpt_neox") else 2e-5
-    queries = [0, 1, 5, len(run.asked) - 1]
+    queries = [0, 1, 5, len(run.queries) - 1]
     for query in queries:
         for o, operation in enumerate(OPERATIONS):
             for s, name in enumerate(SETS):
@@ -178,7 +178,7 @@ def test_unchanged_rows_are_the_base_and_nothing_is_left_behind(tiny: Any) -> No
     run = _run(tiny, "gpt2")
     weights = {name: value.clone() for name, value in run.engine.model.state_dict().items()}
     arrays = run.arrays()
-    for query, one in enumerate(run.asked):
+    for query, one in enumerate(run.queries):
         logs = [
             _plain(_Loaded(run.engine), t, lambda _, given: given).log_softmax(0)[t.token]
             for t in one.targets
