@@ -11,7 +11,6 @@ import pytest
 import torch
 from scipy import sparse
 
-from qloc.extract.interventions import synapse_sets
 from qloc.extract.interventions.knowledge_synapses import COLUMN_SHARE, RENORMALIZED, SynapseRun
 from qloc.extract.models.loading import source
 from qloc.extract.passes.attention import _NAME
@@ -204,10 +203,3 @@ def test_nothing_is_left_behind_after_an_error(tiny: Any) -> None:
 
 def _fail(*_: Any) -> None:
     raise ZeroDivisionError
-
-
-def test_columns_without_mass_are_no_controls() -> None:
-    mass = np.array([[[1.0, 0.0, 2.0, 1.0]]])
-    chosen = np.array([[[False, False, True, False]]])
-    weight = synapse_sets.random_columns(chosen, mass, np.random.default_rng(0))
-    assert weight.tolist() == [[[0.0, 0.0, 0.0, 1.0]]]  # all that there is, less than wanted
