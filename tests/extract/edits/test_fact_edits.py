@@ -118,7 +118,7 @@ def _answer(model: Any, asked: TokenizedQuery) -> tuple[float, int, int]:
 
 def _mean_activation(run: EditRun, asked: TokenizedQuery) -> np.ndarray:
     kept: list[torch.Tensor] = []
-    total = 0.0
+    total: Any = 0.0
     for target in asked.targets:
         kept.clear()
         handles = [
@@ -183,7 +183,7 @@ def test_every_edit_equals_truly_edited_weights(tiny: Any, kind: str) -> None:
     for number, operation in enumerate(run.part.operations):
         for place, name in enumerate(SETS[:2]):
             rows = [run.edited] if name == "own" else np.flatnonzero(run.chose_sets)
-            mean = np.mean([_mean_activation(run, run.queries[q]) for q in rows], axis=0)
+            mean = np.mean([_mean_activation(run, run.queries[int(q)]) for q in rows], axis=0)
             sign = np.sign(mean[run.slots[name]]) if operation == "update_signed" else None
             model = _truly_edited(run, operation, run.slots[name], sign)
             _check(run, arrays, model, (number, place), tol)

@@ -72,6 +72,7 @@ def test_a_row_is_the_model_with_the_weight_changed(
         with edited(sites, [None, edit], [1, 0, 1]):
             model(input_ids=ids)
         weight, change = sites.downs[edit.layer].weight, torch.outer(edit.change, edit.direction)
+        assert isinstance(weight, torch.Tensor)
         before = weight.clone()
         weight += change.T if kind == "gpt2" else change
         model(input_ids=ids[:1])

@@ -43,6 +43,6 @@ def test_another_network_is_asked_the_same():
     assert sizes[0] == pytest.approx(sizes[1], rel=0.15)  # of one structure
     shared = one.member.astype(int).multiply(other.member.astype(int)).sum() / one.member.sum()
     assert shared < 0.3  # and with other neurons, of 128
-    blocks = [next(network.blocks()).activation for network in (one, other)]
-    assert not np.array_equal(*blocks)
+    drawn, anew = (next(network.blocks()).activation for network in (one, other))
+    assert not np.array_equal(drawn, anew)
     assert one.outline.attrs["model"] != other.outline.attrs["model"]
