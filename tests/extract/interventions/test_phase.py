@@ -21,7 +21,7 @@ PART: dict[str, Any] = {
     "operations": ("suppress",),
     "sets": ("own", "matched"),
     "synapse_operations": ("suppress",),
-    "synapse_sets": ("knowledge", "random_columns"),
+    "synapse_sets": ("published", "knowledge"),  # not drawn
     "alpha": 1.1,
 }
 
@@ -56,7 +56,7 @@ def test_the_outline_names_what_is_planned(phase_of: Callable[..., Interventions
         "operation": ("suppress",),
         "neuron_set": ("own", "matched"),
         "synapse_operation": ("suppress",),
-        "synapse_set": ("knowledge", "random_columns"),
+        "synapse_set": ("published", "knowledge"),
     }
     assert (outline.absent, outline.added) == ((), ())
     assert outline.attrs["attention"] == "changed"

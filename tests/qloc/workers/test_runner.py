@@ -7,6 +7,8 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ pytest.importorskip("distributed", reason="qloc[cluster] is not installed")
 from qloc.block import Unit
 from qloc.errors import ModelError, WorkerError
 from qloc.workers import runner as module
-from qloc.workers.dask_clients import client_of, dask_settings
+from qloc.workers.dask_clients import dask_settings
 from qloc.workers.runner import InProcess, Workers, runner
 
 UNITS = [
@@ -31,6 +33,7 @@ def number(unit: Unit) -> int:
 def failing(unit: Unit) -> int:
     if unit.number == 1:
         raise ModelError("unit 1")
+    time.sleep(0.02)
     return unit.number
 
 
@@ -51,15 +54,24 @@ def crowded(unit: Unit) -> int:
     return threading.get_ident()
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    from distributed import LocalCluster
+@contextmanager
+def client_with(n_workers: int) -> Iterator[Any]:
+    from distributed import Client, LocalCluster
 
+    local: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
     with (
         dask_settings(),
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as started,
+        LocalCluster(n_workers=n_workers, **local) as cluster,
+        Client(cluster, set_as_default=False) as connected,
     ):
-        yield started
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Connect to a scheduler with two workers."""
+    with client_with(2) as connected:
+        yield connected
 
 
 def test_in_this_process_units_are_run_in_order() -> None:
@@ -73,45 +85,36 @@ def test_in_this_process_units_are_run_in_order() -> None:
             next(results)
 
 
-def test_workers_run_every_unit_once(cluster: Any) -> None:
-    with client_of(address=cluster) as client:
-        run = Workers(client, "here", patience=math.inf)
-        results = list(run.each(number, UNITS))
-        assert sorted(results, key=lambda result: result[0].number) == [(u, 10 * u.number) for u in UNITS]
-        assert run.call(seven) == 7
-        assert list(run.each(number, [])) == []
+def test_workers_run_every_unit_once(client: Any) -> None:
+    run = Workers(client, "here", patience=math.inf)
+    results = list(run.each(number, UNITS))
+    assert sorted(results, key=lambda result: result[0].number) == [(u, 10 * u.number) for u in UNITS]
+    assert run.call(seven) == 7
+    assert list(run.each(number, [])) == []
 
 
-def test_a_process_runs_one_unit_at_a_time(cluster: Any) -> None:
+def test_a_process_runs_one_unit_at_a_time(client: Any) -> None:
     """Both workers are threads here, so that they share the lock."""
-    with client_of(address=cluster) as client:
-        threads = {thread for _, thread in Workers(client, "here", patience=math.inf).each(crowded, UNITS)}
+    threads = {thread for _, thread in Workers(client, "here", patience=math.inf).each(crowded, UNITS)}
     assert len(threads) > 1
     assert _most == 1
 
 
-def test_after_an_error_no_unit_is_begun_and_then_it_is_raised(cluster: Any) -> None:
-    with client_of(address=cluster) as client:
-        came: list[int] = []
-        results = Workers(client, "here", patience=math.inf).each(failing, UNITS)
-        with pytest.raises(ModelError, match=r"^unit 1$"):
-            came.extend(unit.number for unit, _ in results)
+def test_after_an_error_no_unit_is_begun_and_then_it_is_raised(client: Any) -> None:
+    came: list[int] = []
+    many = [replace(UNITS[0], number=n) for n in range(30)]  # far more than can end before the error is seen
+    results = Workers(client, "here", patience=math.inf).each(failing, many)
+    with pytest.raises(ModelError, match=r"^unit 1$"):
+        came.extend(unit.number for unit, _ in results)
     assert 0 in came
-    assert 4 not in came
+    assert max(came) < 29
 
 
 def test_without_workers_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    from distributed import LocalCluster
-
     monkeypatch.setattr(module, "_LOOK_EVERY", 0.05)
-    with (
-        dask_settings(),
-        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,
-        client_of(address=empty) as client,
-    ):
-        words = (
-            "number of workers is 0; expected at least one. At here. Run the same command again: what was recorded "
-            "is kept."
-        )
-        with pytest.raises(WorkerError, match=f"^{re.escape(words)}$"):
-            Workers(client, "here", patience=0.1).call(seven)
+    words = (
+        "number of workers is 0; expected at least one. At here. Run the same command again: what was recorded is "
+        "kept."
+    )
+    with client_with(0) as client, pytest.raises(WorkerError, match=f"^{re.escape(words)}$"):
+        Workers(client, "here", patience=0.1).call(seven)
