@@ -22,8 +22,9 @@ def sites(request: pytest.FixtureRequest, tiny: Callable[[str], Any]) -> Sites:
 
 
 def _rows(sites: Sites) -> torch.Tensor:
-    weights = [module.weight if module.weight.shape[0] == 72 else module.weight.T for module in sites.downs]
-    return torch.stack([weights[int(n) // 72][int(n) % 72] for n in NEURONS]).detach()
+    weights: list[Any] = [module.weight for module in sites.downs]
+    by_neuron = [weight if weight.shape[0] == 72 else weight.T for weight in weights]
+    return torch.stack([by_neuron[int(n) // 72][int(n) % 72] for n in NEURONS]).detach()
 
 
 def test_an_erasure_takes_away_the_row(sites: Sites) -> None:
