@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import GPT2Config
 
 from qloc.extract.models.output_head import Head
 from qloc.extract.prompts.tokenizing import TokenizedQuery
@@ -29,7 +31,9 @@ def test_ranks_and_the_likeliest_by_hand() -> None:
     module = nn.Linear(1, 4, bias=False).double()
     with torch.no_grad():
         module.weight[:] = torch.tensor([[3.0], [1.0], [1.0], [0.0]])
-    head = Head(model=nn.Sequential(module), module=module, chunk_bytes=10**6)
+    model: Any = nn.Sequential(module)
+    model.config = GPT2Config(vocab_size=4)
+    head = Head(model=model, module=module, chunk_bytes=10**6)
     scores = token_scores(head, torch.ones(4, 1, dtype=torch.float64), [0, 1, 2, 3])
     assert scores.rank.tolist() == [1, 2, 2, 4]
     assert scores.argmax.tolist() == [0] * 4
