@@ -27,7 +27,9 @@ def scheduler() -> Iterator[Any]:
 
     with (
         dask_settings(),
-        LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0", protocol="tcp") as cluster,
+        LocalCluster(
+            n_workers=0, processes=False, dashboard_address="127.0.0.1:0", protocol="tcp"
+        ) as cluster,
     ):
         yield cluster
 
