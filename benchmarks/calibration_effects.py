@@ -24,7 +24,7 @@ from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, mapping_
 from qloc.analysis.interventions.reprompt_ceiling import AGAIN, ceiling_test
 from qloc.analysis.localization.consistency import consistency
 from qloc.arrays import Floats
-from qloc.simulation.edits import edits_of
+from qloc.simulation.edits import planted_edits
 from qloc.simulation.interventions import Effects, interventions_of, log_p, reprompts_of, synapses_of
 from qloc.simulation.planted import Planted, plant
 
@@ -183,7 +183,7 @@ def edits(test: str, more: float, given: Mapping[str, Any], planting: dict[str, 
     first, second = ("cas_top", "own_top") if test == "H8a" else ("own", "matched")
     operation: MatchedEdit = "erase" if test == "H7a" else "update"
     effects = effects_of(seed, {first: EQUAL + more, second: EQUAL}, given)
-    found = edited(planted, edits_of(planted, effects, (operation,), (first, second)))
+    found = edited(planted, planted_edits(planted, effects, (operation,), (first, second)))
     if test == "H8a":
         return _of(budget_test(found, "own_top", _draws(seed)))
     return _of(matched_test(found, operation, _draws(seed)))
@@ -196,7 +196,7 @@ def at_equal_damage(
     planted = plant(**{**SIZE, **planting})
     effects = effects_of(seed, {"cas": EQUAL + more, "own": EQUAL}, given or {})
     damage = {"cas": 0.5, "own": 1.0}
-    made = edits_of(planted, effects, ("update",), ("cas", "own"), per_nat=per_nat, damage=damage)
+    made = planted_edits(planted, effects, ("update",), ("cas", "own"), per_nat=per_nat, damage=damage)
     return _of(damage_test(edited(planted, made), "own", _draws(seed)))
 
 
@@ -205,7 +205,7 @@ def carries(
 ) -> Outcome:
     """H10d: o′ gains ``slope`` κ more, κ by used templates."""
     planted = plant(**{**SIZE, **planting})
-    made = edits_of(planted, effects_of(seed, {"own": EQUAL}, given or {}), ("update",), ("own",))
+    made = planted_edits(planted, effects_of(seed, {"own": EQUAL}, given or {}), ("update",), ("own",))
     sets = planted.sets()
     fact = sets.queries["fact"].astype(np.int64)
     place = np.arange(len(fact)) - np.searchsorted(fact, fact)

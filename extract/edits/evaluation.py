@@ -1,6 +1,6 @@
-"""What edits are tested on: a fact's queries, probes of other subjects, held-out text, greedy tokens.
+"""Evaluate edits: on a fact's queries, probes of other subjects, held-out text and greedy tokens.
 
-Every test is run for all of a fact's edits at once: a pass and an edit make a row.
+Each evaluation is run for all edits at once: a row is one pass under one edit.
 """
 
 from __future__ import annotations
@@ -27,52 +27,59 @@ from qloc.vocabulary import NO_INDEX
 
 @dataclass(frozen=True, kw_only=True)
 class EditTests:
-    """Tests of some edits on one model.
+    """Evaluations of several edits of one model.
 
     Attributes
     ----------
-    edits : None leaves the model as it is.
+    engine : RowEngine
+        Runs the rows.
+    edits : sequence of (Added or None)
+        The edits. None leaves the model as it is.
     """
 
     engine: RowEngine
     edits: Sequence[Added | None]
 
     def answers(
-        self, asked: Sequence[TokenizedQuery | None], compared: Sequence[tuple[int, int]] = ()
+        self, questions: Sequence[TokenizedQuery | None], compared: Sequence[tuple[int, int]] = ()
     ) -> tuple[OutcomeColumns, Floats]:
-        """How whole answers stand under every edit; the same pass serves every answer that it can.
+        """Score whole answers under every edit. Answers that can share a pass do.
 
         Parameters
         ----------
-        asked : questions; None is not asked.
-        compared : questions whose next-token distribution is compared, and with which question's under the
-            first edit.
+        questions : sequence of (TokenizedQuery or None)
+            Prompts with answers. None is not run.
+        compared : sequence of tuple of (int, int)
+            A question whose next-token distribution is compared, and the question it is compared with, which
+            is taken under the first edit.
 
         Returns
         -------
-        Columns (edit, question); and KL(first edit ‖ edit) at the compared questions' first targets, nats,
-        float64, (edit, compared), NaN where not asked.
+        columns : OutcomeColumns
+            Outcomes, of shape (edit, question).
+        divergence : float64 ndarray, shape (edit, compared)
+            KL(first edit ‖ edit) at the compared questions' first targets, in nats; NaN where not run.
         """
-        there = np.array([place for place, one in enumerate(asked) if one is not None], dtype=np.int64)
-        tokens = Tokens.of([one for one in asked if one is not None])
-        columns = OutcomeColumns.empty(len(self.edits), len(asked))
+        there = np.array([n for n, question in enumerate(questions) if question is not None], dtype=np.int64)
+        tokens = Tokens.of([question for question in questions if question is not None])
+        columns = OutcomeColumns.empty(len(self.edits), len(questions))
         passes = _Passes.of(tokens.targets)
         question = there[tokens.query] if len(there) else there
         kept: dict[tuple[int, int], Tensor] = {}
-        wanted = [question for pair in compared for question in pair]
+        in_pairs = [number for pair in compared for number in pair]
         for edit, number, hidden in self._hidden(passes.targets) if len(there) else ():
             row, token = passes.tokens_of(number)
-            said = outcomes(self.engine.head, hidden, tokens.answers[token], row)
+            answers = outcomes(self.engine.head, hidden, tokens.answers[token], row)
             place = np.ravel_multi_index((edit[row], question[token]), columns.shape)
-            columns.add(place, tokens.first[token], tokens.share[token], said)
-            for at in np.flatnonzero(tokens.first[token] & np.isin(question[token], wanted)):
+            columns.add(place, tokens.first[token], tokens.share[token], answers)
+            for at in np.flatnonzero(tokens.first[token] & np.isin(question[token], in_pairs)):
                 kept[int(edit[row[at]]), int(question[token[at]])] = hidden[row[at]]
         return columns, self._divergences(kept, compared)
 
     def _divergences(
         self, kept: dict[tuple[int, int], Tensor], compared: Sequence[tuple[int, int]]
     ) -> Floats:
-        found = np.full((len(self.edits), len(compared)), np.nan)
+        divergence = np.full((len(self.edits), len(compared)), np.nan)
         head = self.engine.head
         for place, (question, reference) in enumerate(compared):
             if (0, question) not in kept or (0, reference) not in kept:
@@ -83,11 +90,22 @@ class EditTests:
                 (before.exp() * (before - head.logits(piece).double().log_softmax(1))).sum(1)
                 for piece in rows.split(head.rows_a_chunk())
             ]
-            found[:, place] = torch.cat(parts).clamp_min(0).cpu().numpy()
-        return found
+            divergence[:, place] = torch.cat(parts).clamp_min(0).cpu().numpy()
+        return divergence
 
     def nats_a_token(self, windows: Sequence[Sequence[Target]]) -> Floats:
-        """Mean of −log P over the tokens that the windows ask for: (edit,); NaN without windows."""
+        """Return the mean of −log P over the tokens of held-out text.
+
+        Parameters
+        ----------
+        windows : sequence of sequence of Target
+            Stretches of text. The targets of one window share one token sequence.
+
+        Returns
+        -------
+        float64 ndarray, shape (edit,)
+            Nats a token; NaN without windows.
+        """
         total, count = np.zeros(len(self.edits)), sum(map(len, windows))
         alone = [window[0] for window in windows if len(window) == 1]
         for edit, target, hidden in self._hidden(alone) if alone else ():
@@ -105,10 +123,25 @@ class EditTests:
         return total / count if count else np.full(len(self.edits), np.nan)
 
     def greedy(self, prompt: Sequence[int], n_tokens: int, longest: int) -> Ints:
-        """The tokens that follow a prompt, each the likeliest: (edit, step); -1 beyond the context."""
+        """Continue a prompt greedily.
+
+        Parameters
+        ----------
+        prompt : sequence of int
+            Token ids.
+        n_tokens : int
+            Number of tokens to add.
+        longest : int
+            Length of the model's context.
+
+        Returns
+        -------
+        int64 ndarray, shape (edit, step)
+            The likeliest token at each step; -1 beyond the context.
+        """
         from transformers import DynamicCache
 
-        found = np.full((len(self.edits), n_tokens), NO_INDEX, dtype=np.int64)
+        tokens = np.full((len(self.edits), n_tokens), NO_INDEX, dtype=np.int64)
         model, head = self.engine.model, self.engine.head
         device = next(iter(model.parameters())).device
         for rows in self._runs(len(prompt) + n_tokens):
@@ -116,14 +149,14 @@ class EditTests:
             cache: Any = DynamicCache(config=model.config)
             with torch.no_grad(), quiet(), edited(self.engine.sites, self.edits, rows):
                 for step in range(min(n_tokens, longest - len(prompt))):
-                    with without_head(self.engine.sites.head) as given:
+                    with without_head(self.engine.sites.head) as states:
                         model(input_ids=ids, past_key_values=cache, use_cache=True)
-                    ids = _best(head, given[0][:, -1])[:, None]
-                    found[rows, step] = ids[:, 0].cpu().numpy()
-        return found
+                    ids = _best(head, states[0][:, -1])[:, None]
+                    tokens[rows, step] = ids[:, 0].cpu().numpy()
+        return tokens
 
     def _hidden(self, targets: Sequence[Target]) -> Iterator[tuple[Ints, Ints, Tensor]]:
-        """Edit, target and final hidden state of every row, batch by batch."""
+        """Run every target under every edit; yield edit, target and final hidden state of rows by batch."""
         n = len(targets)
         edit, target = np.divmod(np.arange(len(self.edits) * n), n)
         order = np.lexsort((edit, target))
@@ -133,14 +166,14 @@ class EditTests:
             yield edit[done.rows], target[done.rows], done.hidden
 
     def _runs(self, length: int) -> Iterator[list[int]]:
-        """Edits whose rows of ``length`` tokens go together."""
+        """Yield batches of edits whose rows of ``length`` tokens are run together."""
         size = max(1, self.engine.rows_a_batch(length) - (self.engine.way is not None))
         for start in range(0, len(self.edits), size):
             yield list(range(start, min(start + size, len(self.edits))))
 
     @torch.no_grad()
     def _everywhere(self, ids: Sequence[int], rows: list[int]) -> Tensor:
-        """Final hidden states of one text under some edits, at every position: (edit, position, hidden)."""
+        """Return the final hidden states of one text under several edits: (edit, position, hidden)."""
         engine = self.engine
         text = torch.tensor([list(ids)], device=next(iter(engine.model.parameters())).device)
         if engine.way is not None:
@@ -149,19 +182,23 @@ class EditTests:
             return run_joining(
                 engine.model, engine.sites, engine.way, text, place, query, edits, everywhere=True
             )
-        with edited(engine.sites, self.edits, rows), without_head(engine.sites.head) as given:
+        with edited(engine.sites, self.edits, rows), without_head(engine.sites.head) as states:
             engine.model(**whole(engine.model, text.repeat(len(rows), 1)))
-        return given[0]
+        return states[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Passes:
-    """Passes that several answer tokens are read from, such as o and o′ of one prompt.
+    """Passes from which several answer tokens are read, such as those of o and o′ after one prompt.
 
     Attributes
     ----------
-    targets : one a pass.
-    order, first, count : the tokens by pass; where a pass's begin, and how many they are.
+    targets : sequence of Target
+        One for each pass.
+    order : int64 ndarray, shape (token,)
+        The tokens, sorted by pass.
+    first, count : int64 ndarray, shape (pass,)
+        Where each pass's tokens begin in ``order``, and how many they are.
     """
 
     targets: Sequence[Target]
@@ -171,7 +208,7 @@ class _Passes:
 
     @classmethod
     def of(cls, targets: Sequence[Target]) -> _Passes:
-        """The different passes among these targets."""
+        """Find the different passes among targets."""
         numbers: dict[tuple[tuple[int, ...], int], int] = {}
         which = [numbers.setdefault((target.ids, target.position), len(numbers)) for target in targets]
         pass_of = np.array(which, dtype=np.int64)
@@ -181,7 +218,7 @@ class _Passes:
         return cls(targets=[targets[token] for token in order[first]], order=order, first=first, count=count)
 
     def tokens_of(self, number: Ints) -> tuple[Ints, Ints]:
-        """For rows that run these passes: each token's row, and the token."""
+        """Return, for rows that run these passes, the row of each token, and the token."""
         count = self.count[number]
         row = np.repeat(np.arange(len(number)), count)
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)

@@ -1,4 +1,9 @@
-"""Every edit of one fact, made, tested and undone by never having been."""
+"""The edits of one fact: apply and evaluate each of them, and write the fact's columns of ``/edits``.
+
+Edits are additions to the outputs of down-projections, made by hooks, so that the model's weights never
+change. :class:`EditRun` makes the edits and runs the evaluations, :class:`EditEffect` is what one edit does,
+and :class:`EditColumns` are the arrays of a unit, which every fact fills its own places of.
+"""
 
 from __future__ import annotations
 
@@ -25,194 +30,36 @@ from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.passes.weight_changes import Added, Edit
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 from qloc.facts import ANSWER_MARK, Query
-from qloc.phase_plan import EditPlan
+from qloc.phase_plan import IN_CONTEXT, MATCHED, EditPlan
 from qloc.vocabulary import NO_INDEX
 
-IN_CONTEXT: Final = "in_context"
-MATCHED: Final = "matched"
 _OF_ONE_QUERY: Final = ("own", "own_top", MATCHED, "other_fact")
-"""Sets of the edited query alone: the sign of their activation is taken there too."""
+"""Sets of the edited query alone. The sign of their activations is that at this query."""
+
+_OF_QUERIES: Final = ("log_probability", "rank", "argmax", "new_log_probability", "new_rank")
+_OF_PROBES: Final = ("probe_log_probability", "probe_argmax")
 
 EditKey = tuple[int, int]
 """(operation, set) of an edit."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EditRun:
-    """What is needed to run the edits of one fact; :meth:`run` runs them.
+class EditEffect:
+    """What one edit does to one fact.
 
     Attributes
     ----------
-    queries : the fact's; ``told`` is which of them is edited, ``used`` which of them chose the sets.
-    new_object : o′; empty where there is none.
-    probes : queries of other subjects; None where there are fewer.
-    slots : set → neuron numbers, int64; empty sets have no edit. :data:`MATCHED` is drawn here.
-    embedding : E, (token, hidden).
-    norms : float64, (layer, neuron), ‖W_out row‖.
-    windows : held-out text.
-    seed : of the draw of :data:`MATCHED`.
-    subject : the fact's.
-    rome : makes the edits of rank one.
+    queries : mapping of str to ndarray, shape (query_of_fact,)
+        Outcomes of the fact's queries, by column.
+    probes : mapping of str to ndarray, shape (probe,)
+        Outcomes of its probes, by column.
+    kl : float64 ndarray, shape (probe,), optional
+        KL of each probe's next token from what it was before, in nats.
+    nats : float
+        −log P of held-out text, nats a token; NaN where it was not measured.
+    greedy : int64 ndarray, shape (step,), optional
+        Greedy continuation of the edited query.
     """
-
-    queries: Sequence[TokenizedQuery]
-    told: int
-    used: NDArray[np.bool_]
-    new_object: str
-    probes: Sequence[TokenizedQuery | None]
-    slots: dict[str, NDArray[np.int64]]
-    part: EditPlan
-    embedding: Tensor
-    norms: NDArray[np.float64]
-    windows: Sequence[Sequence[Target]]
-    encoder: Encoder
-    engine: RowEngine
-    seed: tuple[int, ...]
-    subject: str
-    rome: Rome
-
-    def run(self, columns: EditColumns, fact: int) -> None:
-        """Make and test every edit, and fill the fact's columns."""
-        edits = {**self._edits(), **self._of_rank_one()}
-        tests = EditTests(engine=self.engine, edits=[None, *edits.values()])
-        n, m = len(self.queries), len(self.queries) + len(self._new)
-        pairs = [(m + place, m + place) for place in range(len(self.probes))]
-        found, kl = tests.answers([*self.queries, *self._new, *self.probes], pairs)
-        nats = tests.nats_a_token(self.windows)
-        greedy = self._greedy(tests, self.queries[self.told])
-        columns.base(fact, self._tested(found, 0, nats=float(nats[0])))
-        for number, ((operation, name), edit) in enumerate(edits.items(), start=1):
-            columns.arrays["n_slots"][name, fact] = edit.n_slots
-            told = None if greedy is None else greedy[number]
-            tested = self._tested(found, number, kl=kl[number], nats=float(nats[number]), greedy=told)
-            columns.keep(operation, name, fact, tested)
-        self._in_context(columns, fact, n)
-
-    @cached_property
-    def _new(self) -> list[TokenizedQuery | None]:
-        return [self._asked(one.query, self.new_object) for one in self.queries]
-
-    def _asked(self, query: Query, answer: str) -> TokenizedQuery | None:
-        """A query asked with another answer; None where it cannot be."""
-        found = self.encoder.ask(query, answer) if answer else ""
-        return found if isinstance(found, TokenizedQuery) else None
-
-    def _tested(
-        self,
-        found: OutcomeColumns,
-        edit: int,
-        *,
-        kl: Array | None = None,
-        nats: float = np.nan,
-        greedy: Array | None = None,
-    ) -> Tested:
-        """One edit's share of the answers: own queries with o, the same with o′, probes."""
-        n, stored = len(self.queries), found.stored()
-        old, new, rest = slice(n), slice(n, 2 * n), slice(2 * n, 2 * n + len(self.probes))
-        queries = {name: stored[name][edit, old] for name in ("log_probability", "rank", "argmax")}
-        queries |= {f"new_{name}": stored[name][edit, new] for name in ("log_probability", "rank")}
-        probes = {f"probe_{name}": stored[name][edit, rest] for name in ("log_probability", "argmax")}
-        return Tested(queries=queries, probes=probes, kl=kl, nats=nats, greedy=greedy)
-
-    def _greedy(self, tests: EditTests, asked: TokenizedQuery) -> Array | None:
-        if self.encoder.family == "masked" or not self.part.greedy_tokens:
-            return None
-        return tests.greedy(asked.targets[0].ids, self.part.greedy_tokens, self.encoder.longest)
-
-    def _in_context(self, columns: EditColumns, fact: int, n: int) -> None:
-        """The positive control: the edited query, answered with o′, stands before every prompt."""
-        if IN_CONTEXT not in self.part.sets or "update" not in self.part.operations or not self.new_object:
-            return
-        told = self.queries[self.told].query.text.replace(ANSWER_MARK, self.new_object)
-        context = told.rstrip(" .") + ". "
-        behind = [self._behind(context, one) for one in (*self.queries, *self._new, *self.probes)]
-        pairs = [(2 * n + place, len(behind) + place) for place in range(len(self.probes))]
-        tests = EditTests(engine=self.engine, edits=[None])
-        found, kl = tests.answers([*behind, *self.probes], pairs)
-        asked = behind[self.told]
-        greedy = None if asked is None else self._greedy(tests, asked)
-        key = self.part.operations.index("update"), self.part.sets.index(IN_CONTEXT)
-        tested = self._tested(found, 0, kl=kl[0], greedy=None if greedy is None else greedy[0])
-        columns.keep(*key, fact, tested)
-
-    def _behind(self, context: str, asked: TokenizedQuery | None) -> TokenizedQuery | None:
-        if asked is None:
-            return None
-        query = Query(template=asked.query.template, text=context + asked.query.text)
-        return self._asked(query, asked.answer)
-
-    @cached_property
-    def _activation(self) -> Array:
-        """(query, layer · neuron), at the target, of the fact's queries."""
-        return unchanged(self.engine, self.queries).reshape(len(self.queries), -1)
-
-    @cached_property
-    def _slots(self) -> dict[str, NDArray[np.int64]]:
-        slots = dict(self.slots)
-        own = slots.get("own", np.zeros(0, dtype=np.int64))
-        if MATCHED in self.part.sets and len(own):
-            strength = np.abs(self._activation[self.told].reshape(self.norms.shape)) * self.norms
-            member = np.zeros((1, strength.size), dtype=bool)
-            member[0, own] = True
-            drawn = matched(sparse.csr_array(member), strength[None], [self.seed])
-            slots[MATCHED] = drawn.indices.astype(np.int64)
-        return slots
-
-    def _edits(self) -> dict[EditKey, Added]:
-        found: dict[EditKey, Added] = {}
-        for number, operation in enumerate(self.part.operations):
-            for place, name in enumerate(self.part.sets):
-                neurons = self._slots.get(name, np.zeros(0, dtype=np.int64))
-                edit = self._edit(operation, name, neurons) if len(neurons) else None
-                if edit is not None:
-                    found[number, place] = edit
-        return found
-
-    def _of_rank_one(self) -> dict[EditKey, RankOne]:
-        """ROME's edits: updates alone, where o′ can be asked and the subject is read."""
-        names, new = [name for name in (ROME, ROME_IDENTITY) if name in self.part.sets], self._new[self.told]
-        if "update" not in self.part.operations or new is None:
-            return {}
-        made = self.rome.edits(names, self.subject, new, self.queries[self.told].answer)
-        operation = self.part.operations.index("update")
-        return {(operation, self.part.sets.index(name)): edit for name, edit in made.items()}
-
-    def _edit(self, operation: str, name: str, neurons: NDArray[np.int64]) -> Edit | None:
-        sites = self.engine.sites
-        if operation == "erase":
-            return erasure(sites, neurons)
-        new = self._new[self.told]
-        if new is None:
-            return None
-        return update(
-            sites,
-            neurons,
-            self._mean_embedding(self.queries[self.told]),
-            self._mean_embedding(new),
-            lambda1=self.part.lambda1,
-            lambda2=self.part.lambda2,
-            slot_norm=self.part.scale == "slot_norm",
-            sign=self._sign(name, neurons) if operation == "update_signed" else None,
-        )
-
-    def _mean_embedding(self, asked: TokenizedQuery) -> Tensor:
-        return self.embedding[[target.token for target in asked.targets]].mean(0)
-
-    def _sign(self, name: str, neurons: NDArray[np.int64]) -> Tensor:
-        rows = [self.told] if name in _OF_ONE_QUERY else np.flatnonzero(self.used)
-        mean = self._activation[rows][:, neurons].mean(0)
-        return torch.as_tensor(np.sign(mean), device=self.embedding.device).to(self.embedding.dtype)
-
-
-_OF_QUERIES: Final = ("log_probability", "rank", "argmax", "new_log_probability", "new_rank")
-
-
-_OF_PROBES: Final = ("probe_log_probability", "probe_argmax")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tested:
-    """What one edit does: columns of a fact's queries, of its probes, and the rest."""
 
     queries: Mapping[str, Array]
     probes: Mapping[str, Array]
@@ -223,23 +70,39 @@ class Tested:
 
 @dataclass(frozen=True, kw_only=True)
 class EditColumns:
-    """Every array of the group, under its name in the store."""
+    """The arrays of group ``edits`` for one unit.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        Each array under its name in the store.
+    """
 
     arrays: dict[str, Array]
 
     @classmethod
     def empty(cls, part: EditPlan, arms: EditArms, n_queries: int) -> EditColumns:
-        """Arrays of what was chosen, and of outcomes still missing.
+        """Fill the arrays of what was chosen; outcomes get missing values.
 
         Parameters
         ----------
-        n_queries : length of the axis ``query_of_fact``.
+        part : EditPlan
+            The phase's part of the plan.
+        arms : EditArms
+            What was chosen for each fact of the unit.
+        n_queries : int
+            Length of the axis ``query_of_fact``.
+
+        Returns
+        -------
+        EditColumns
+            Every array of the group.
         """
         n = len(arms.edited_query)
         edits = (len(part.operations), len(part.sets), n)
         held_out = np.full((n, n_queries), NO_INDEX, dtype=np.int8)
-        most = min(n_queries, arms.held_out.shape[1])
-        held_out[:, :most] = arms.held_out[:, :most]
+        width = min(n_queries, arms.held_out.shape[1])
+        held_out[:, :width] = arms.held_out[:, :width]
         arrays: dict[str, Array] = {
             "edited_query": arms.edited_query.astype(np.int32),
             "new_object": np.array([*arms.new_object, None], dtype=object)[:-1],
@@ -258,26 +121,245 @@ class EditColumns:
                 arrays[f"base_{name}"] = _missing(name, n, size)
         return cls(arrays=arrays)
 
-    def base(self, fact: int, found: Tested) -> None:
-        """Keep what holds with nothing edited."""
-        for name, values in {**found.queries, **found.probes}.items():
-            self.arrays[f"base_{name}"][fact, : len(values)] = values
-        self.arrays["base_text_nats"][fact] = found.nats
+    def base(self, fact: int, effect: EditEffect) -> None:
+        """Keep what holds with nothing edited.
 
-    def keep(self, operation: int, name: int, fact: int, found: Tested) -> None:
-        """Keep what one edit does; nats are after less before."""
+        Parameters
+        ----------
+        fact : int
+            The fact, as its number within the unit.
+        effect : EditEffect
+            Outcomes of the unchanged model.
+        """
+        for name, values in {**effect.queries, **effect.probes}.items():
+            self.arrays[f"base_{name}"][fact, : len(values)] = values
+        self.arrays["base_text_nats"][fact] = effect.nats
+
+    def keep(self, operation: int, name: int, fact: int, effect: EditEffect) -> None:
+        """Keep what one edit does. ``text_nats`` is the change, after less before.
+
+        Parameters
+        ----------
+        operation : int
+            The edit's operation, as its place on the axis.
+        name : int
+            The edited set, as its place on the axis.
+        fact : int
+            The fact, as its number within the unit.
+        effect : EditEffect
+            Outcomes of the edited model.
+        """
         place = operation, name, fact
-        for column, values in {**found.queries, **found.probes}.items():
+        for column, values in {**effect.queries, **effect.probes}.items():
             self.arrays[column][(*place, slice(len(values)))] = values
-        if found.kl is not None:
-            self.arrays["probe_kl"][place] = found.kl
-        self.arrays["text_nats"][place] = found.nats - self.arrays["base_text_nats"][fact]
-        if found.greedy is not None:
-            self.arrays["greedy_token_id"][place] = found.greedy
+        if effect.kl is not None:
+            self.arrays["probe_kl"][place] = effect.kl
+        self.arrays["text_nats"][place] = effect.nats - self.arrays["base_text_nats"][fact]
+        if effect.greedy is not None:
+            self.arrays["greedy_token_id"][place] = effect.greedy
 
 
 def _missing(name: str, *shape: int) -> Array:
-    """An array without a value: int32 -1 of ranks and tokens, else float32 NaN."""
+    """Return an array of missing values: int32 -1 for ranks and tokens, else float32 NaN."""
     if name.endswith(("rank", "argmax")):
         return np.full(shape, NO_INDEX, dtype=np.int32)
     return np.full(shape, np.nan, dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditRun:
+    """Everything that is needed to run the edits of one fact; :meth:`run` runs them.
+
+    Attributes
+    ----------
+    queries : sequence of TokenizedQuery
+        The fact's queries.
+    edited : int
+        The query that is edited, as its place among them.
+    chose_sets : bool ndarray, shape (query,)
+        Which queries the sets were chosen from; the others are held out.
+    new_object : str
+        o′; empty where there is none.
+    probes : sequence of (TokenizedQuery or None)
+        Queries of other subjects. None where there are fewer.
+    slots : dict of str to int64 ndarray
+        Set → neuron numbers. Empty sets have no edit. :data:`qloc.phase_plan.MATCHED` is drawn here.
+    part : EditPlan
+        The phase's part of the plan.
+    embedding : torch.Tensor, shape (token, hidden)
+        E.
+    norms : float64 ndarray, shape (layer, neuron)
+        ‖row of W_out‖ of each neuron.
+    windows : sequence of sequence of Target
+        Held-out text.
+    encoder : Encoder
+        Tokenizes prompts with answers.
+    engine : RowEngine
+        Runs the rows.
+    seed : tuple of int
+        Key of the draw of the matched control.
+    subject : str
+        The fact's subject.
+    rome : Rome
+        Makes the edits of rank one.
+    """
+
+    queries: Sequence[TokenizedQuery]
+    edited: int
+    chose_sets: NDArray[np.bool_]
+    new_object: str
+    probes: Sequence[TokenizedQuery | None]
+    slots: dict[str, NDArray[np.int64]]
+    part: EditPlan
+    embedding: Tensor
+    norms: NDArray[np.float64]
+    windows: Sequence[Sequence[Target]]
+    encoder: Encoder
+    engine: RowEngine
+    seed: tuple[int, ...]
+    subject: str
+    rome: Rome
+
+    def run(self, columns: EditColumns, fact: int) -> None:
+        """Apply and evaluate every edit, and fill the fact's places of the columns.
+
+        Parameters
+        ----------
+        columns : EditColumns
+            The columns of the unit.
+        fact : int
+            The fact, as its number within the unit.
+        """
+        edits = {**self._edits(), **self._of_rank_one()}
+        tests = EditTests(engine=self.engine, edits=[None, *edits.values()])
+        n, m = len(self.queries), len(self.queries) + len(self._new)
+        pairs = [(m + place, m + place) for place in range(len(self.probes))]
+        outcomes, kl = tests.answers([*self.queries, *self._new, *self.probes], pairs)
+        nats = tests.nats_a_token(self.windows)
+        greedy = self._greedy(tests, self.queries[self.edited])
+        columns.base(fact, self._effect(outcomes, 0, nats=float(nats[0])))
+        for number, ((operation, name), edit) in enumerate(edits.items(), start=1):
+            columns.arrays["n_slots"][name, fact] = edit.n_slots
+            tokens = None if greedy is None else greedy[number]
+            effect = self._effect(outcomes, number, kl=kl[number], nats=float(nats[number]), greedy=tokens)
+            columns.keep(operation, name, fact, effect)
+        self._in_context(columns, fact, n)
+
+    @cached_property
+    def _new(self) -> list[TokenizedQuery | None]:
+        """The queries with o′ in place of o."""
+        return [self._ask(query.query, self.new_object) for query in self.queries]
+
+    def _ask(self, query: Query, answer: str) -> TokenizedQuery | None:
+        """Ask a query with another answer; None where the model cannot be asked it."""
+        asked = self.encoder.ask(query, answer) if answer else ""
+        return asked if isinstance(asked, TokenizedQuery) else None
+
+    def _effect(
+        self,
+        outcomes: OutcomeColumns,
+        edit: int,
+        *,
+        kl: Array | None = None,
+        nats: float = np.nan,
+        greedy: Array | None = None,
+    ) -> EditEffect:
+        """Take one edit's outcomes apart: the fact's queries with o, the same with o′, probes."""
+        n, stored = len(self.queries), outcomes.stored()
+        old, new, rest = slice(n), slice(n, 2 * n), slice(2 * n, 2 * n + len(self.probes))
+        queries = {name: stored[name][edit, old] for name in ("log_probability", "rank", "argmax")}
+        queries |= {f"new_{name}": stored[name][edit, new] for name in ("log_probability", "rank")}
+        probes = {f"probe_{name}": stored[name][edit, rest] for name in ("log_probability", "argmax")}
+        return EditEffect(queries=queries, probes=probes, kl=kl, nats=nats, greedy=greedy)
+
+    def _greedy(self, tests: EditTests, query: TokenizedQuery) -> Array | None:
+        if self.encoder.family == "masked" or not self.part.greedy_tokens:
+            return None
+        return tests.greedy(query.targets[0].ids, self.part.greedy_tokens, self.encoder.longest)
+
+    def _in_context(self, columns: EditColumns, fact: int, n: int) -> None:
+        """Run the positive control: the edited query, answered with o′, is put before every prompt."""
+        if IN_CONTEXT not in self.part.sets or "update" not in self.part.operations or not self.new_object:
+            return
+        statement = self.queries[self.edited].query.text.replace(ANSWER_MARK, self.new_object)
+        context = statement.rstrip(" .") + ". "
+        behind = [self._behind(context, query) for query in (*self.queries, *self._new, *self.probes)]
+        pairs = [(2 * n + place, len(behind) + place) for place in range(len(self.probes))]
+        tests = EditTests(engine=self.engine, edits=[None])
+        outcomes, kl = tests.answers([*behind, *self.probes], pairs)
+        edited = behind[self.edited]
+        greedy = None if edited is None else self._greedy(tests, edited)
+        key = self.part.operations.index("update"), self.part.sets.index(IN_CONTEXT)
+        effect = self._effect(outcomes, 0, kl=kl[0], greedy=None if greedy is None else greedy[0])
+        columns.keep(*key, fact, effect)
+
+    def _behind(self, context: str, query: TokenizedQuery | None) -> TokenizedQuery | None:
+        if query is None:
+            return None
+        text = context + query.query.text
+        return self._ask(Query(template=query.query.template, text=text), query.answer)
+
+    @cached_property
+    def _activation(self) -> Array:
+        """Activations at the targets of the fact's queries: (query, layer · neuron)."""
+        return unchanged(self.engine, self.queries).reshape(len(self.queries), -1)
+
+    @cached_property
+    def _slots(self) -> dict[str, NDArray[np.int64]]:
+        slots = dict(self.slots)
+        own = slots.get("own", np.zeros(0, dtype=np.int64))
+        if MATCHED in self.part.sets and len(own):
+            strength = np.abs(self._activation[self.edited].reshape(self.norms.shape)) * self.norms
+            member = np.zeros((1, strength.size), dtype=bool)
+            member[0, own] = True
+            drawn = matched(sparse.csr_array(member), strength[None], [self.seed])
+            slots[MATCHED] = drawn.indices.astype(np.int64)
+        return slots
+
+    def _edits(self) -> dict[EditKey, Added]:
+        edits: dict[EditKey, Added] = {}
+        for number, operation in enumerate(self.part.operations):
+            for place, name in enumerate(self.part.sets):
+                neurons = self._slots.get(name, np.zeros(0, dtype=np.int64))
+                edit = self._edit(operation, name, neurons) if len(neurons) else None
+                if edit is not None:
+                    edits[number, place] = edit
+        return edits
+
+    def _of_rank_one(self) -> dict[EditKey, RankOne]:
+        """Make ROME's edits: updates only, where o′ can be asked and the subject is read."""
+        names, new = (
+            [name for name in (ROME, ROME_IDENTITY) if name in self.part.sets],
+            self._new[self.edited],
+        )
+        if "update" not in self.part.operations or new is None:
+            return {}
+        made = self.rome.edits(names, self.subject, new, self.queries[self.edited].answer)
+        operation = self.part.operations.index("update")
+        return {(operation, self.part.sets.index(name)): edit for name, edit in made.items()}
+
+    def _edit(self, operation: str, name: str, neurons: NDArray[np.int64]) -> Edit | None:
+        sites = self.engine.sites
+        if operation == "erase":
+            return erasure(sites, neurons)
+        new = self._new[self.edited]
+        if new is None:
+            return None
+        return update(
+            sites,
+            neurons,
+            self._mean_embedding(self.queries[self.edited]),
+            self._mean_embedding(new),
+            lambda1=self.part.lambda1,
+            lambda2=self.part.lambda2,
+            slot_norm=self.part.scale == "slot_norm",
+            sign=self._sign(name, neurons) if operation == "update_signed" else None,
+        )
+
+    def _mean_embedding(self, query: TokenizedQuery) -> Tensor:
+        return self.embedding[[target.token for target in query.targets]].mean(0)
+
+    def _sign(self, name: str, neurons: NDArray[np.int64]) -> Tensor:
+        rows = [self.edited] if name in _OF_ONE_QUERY else np.flatnonzero(self.chose_sets)
+        mean = self._activation[rows][:, neurons].mean(0)
+        return torch.as_tensor(np.sign(mean), device=self.embedding.device).to(self.embedding.dtype)

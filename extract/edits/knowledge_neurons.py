@@ -1,4 +1,4 @@
-"""Erase and update edits of knowledge neurons: rows of down-projections (Dai et al. 2022, §5.2)."""
+"""Erase and update knowledge neurons by editing rows of down-projections (Dai et al. 2022, §5.2)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from qloc.extract.passes.weight_changes import Edit
 
 
 def erasure(sites: Sites, neurons: Ints) -> Edit:
-    """ΔW = −W: the slots' rows become 0.
+    """Make the edit that sets neurons' rows of the down-projections to 0, ΔW = −W.
 
     Parameters
     ----------
-    neurons : int64, (slot,), numbers layer · n_neurons + index.
+    sites : Sites
+        The model's down-projections.
+    neurons : int64 ndarray, shape (slot,)
+        Numbers of the neurons, layer · n_neurons + index.
+
+    Returns
+    -------
+    Edit
+        The change of each row.
     """
     layer, neuron = np.divmod(neurons, sites.n_neurons)
     return Edit(layer=layer, neuron=neuron, change=-_rows(sites, layer, neuron))
@@ -33,15 +41,28 @@ def update(
     slot_norm: bool,
     sign: Tensor | None = None,
 ) -> Edit:
-    """W ← W + ΔW, ΔW = −λ1 E(o) + λ2 E(o′), of each slot.
+    """Make the edit that replaces answer o by o′ in neurons' rows, ΔW = −λ1 E(o) + λ2 E(o′).
 
     Parameters
     ----------
-    neurons : int64, (slot,), numbers layer · n_neurons + index.
-    old, new : (n_out,), E(o) and E(o′).
-    slot_norm : E(o) and E(o′) are scaled to the length of the slot's own row, ‖W‖ / ‖E‖.
-    sign : (slot,), of the slots' mean activation: gated activations are signed, and where they are negative
-        an update as published promotes o. None: as published.
+    sites : Sites
+        The model's down-projections.
+    neurons : int64 ndarray, shape (slot,)
+        Numbers of the neurons, layer · n_neurons + index.
+    old, new : torch.Tensor, shape (n_out,)
+        E(o) and E(o′), embeddings of the answers.
+    lambda1, lambda2 : float
+        λ1 and λ2.
+    slot_norm : bool
+        Whether to scale E(o) and E(o′) to the norm of each neuron's own row, by ‖W‖ / ‖E‖.
+    sign : torch.Tensor, shape (slot,), optional
+        Sign of each neuron's mean activation, which multiplies ΔW. Gated activations are signed; where they
+        are negative, an update as published would promote o. None: as published.
+
+    Returns
+    -------
+    Edit
+        The change of each row.
 
     References
     ----------
@@ -57,7 +78,7 @@ def update(
 
 
 def _rows(sites: Sites, layer: Ints, neuron: Ints) -> Tensor:
-    """(slot, n_out), rows of the down-projections, on the first one's device."""
+    """Return rows of the down-projections, (slot, n_out), on the device of the first one."""
     weights = [down_weight(down) for down in sites.downs]
     first, slots = weights[0], zip(layer.tolist(), neuron.tolist(), strict=True)
     rows = [weights[at][:, int(place)].to(first.device) for at, place in slots]

@@ -1,4 +1,4 @@
-"""Phase ``edits``: every edit of every fact, and what it does to what it should and should not change."""
+"""Phase ``edits``: plan it, and apply and evaluate every edit of every fact, unit by unit."""
 
 from __future__ import annotations
 
@@ -24,20 +24,47 @@ from qloc.phase_plan import EditPlan
 
 
 def prepare(extraction: Extraction, part: EditPlan) -> Edits:
-    """The phase on an extraction's model and facts."""
+    """Plan the phase on the model and the facts of an extraction.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        Model and facts.
+    part : EditPlan
+        The phase's part of the plan.
+
+    Returns
+    -------
+    Edits
+        The planned phase.
+    """
     return Edits(extraction=extraction, part=part)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edits:
-    """A planned phase ``edits``."""
+    """A planned phase ``edits``.
+
+    Attributes
+    ----------
+    extraction : Extraction
+        Model and facts.
+    part : EditPlan
+        The phase's part of the plan.
+    """
 
     extraction: Extraction
     part: EditPlan
 
     @functools.cached_property
     def refused(self) -> str:
-        """Why this model cannot be edited; empty where it can."""
+        """Why this model cannot be edited.
+
+        Returns
+        -------
+        str
+            The reason; empty where it can be edited.
+        """
         sites, kind = self.extraction.loaded.sites, self.extraction.source.config.model_type
         if len(set(sites.downs)) < sites.n_layers:
             return f"the layers of {kind} share their weights: an edit of one would be an edit of all"
@@ -48,7 +75,13 @@ class Edits:
 
     @functools.cached_property
     def outline(self) -> PhaseOutline:
-        """What is known before the model has run; loads the weights."""
+        """What is known before the model has run. Loads the weights.
+
+        Returns
+        -------
+        PhaseOutline
+            Labels, axis lengths and attributes of the phase.
+        """
         part = self.part
         return PhaseOutline(
             phase="edits",
@@ -60,7 +93,13 @@ class Edits:
 
     @functools.cached_property
     def engine(self) -> RowEngine:
-        """What runs the rows: an edit changes every token behind it, so that no prompt is shared."""
+        """The engine that runs the rows. No prompt is shared, since an edit changes it at every token.
+
+        Returns
+        -------
+        RowEngine
+            Lets rows join at the layer that they change, where that proves equal on this model.
+        """
         loaded = self.extraction.loaded
         engine = RowEngine(
             model=loaded.model,
@@ -72,14 +111,14 @@ class Edits:
 
     @functools.cached_property
     def _embedding(self) -> Tensor:
-        """E, (token, hidden): of the output where it is a matrix of its own, else of the input."""
+        """E, (token, hidden): the output's matrix where it has one of its own, else the input's."""
         model = self.extraction.loaded.model
-        given: Tensor = model.get_input_embeddings().weight
+        table: Tensor = model.get_input_embeddings().weight
         out = down_weight(self.extraction.loaded.sites.head)
         if self.part.embedding == "input":
-            return given
-        own = out.data_ptr() != given.data_ptr() or out.shape != given.shape
-        return out if own or self.part.embedding == "output" else given
+            return table
+        own = out.data_ptr() != table.data_ptr() or out.shape != table.shape
+        return out if own or self.part.embedding == "output" else table
 
     @functools.cached_property
     def _windows(self) -> list[list[Target]]:
@@ -89,7 +128,7 @@ class Edits:
 
     @functools.cached_property
     def _rome(self) -> Rome:
-        """What makes ROME's edits; C is of text that they are not tested on."""
+        """The maker of ROME's edits; C is taken over text that edits are not evaluated on."""
         encoder, plan = self.extraction.source.encoder(), self.extraction.plan
         text, skip = sampled_text(plan.model, self.part.text_tokens)
         n = self.part.rome.sample_tokens
@@ -100,18 +139,31 @@ class Edits:
 
     @functools.cached_property
     def _every(self) -> list[TokenizedQuery]:
-        return [one for of_fact in self.extraction.asking.asked for one in of_fact]
+        return [query for queries in self.extraction.asking.asked for query in queries]
 
     @functools.cached_property
     def _norms(self) -> NDArray[np.float64]:
         return output_norms(self.extraction.loaded.sites)
 
     def extract(self, unit: Unit, arms: EditArms) -> PhaseBlock:
-        """Make and test every edit of a unit's facts.
+        """Apply and evaluate every edit of a unit's facts.
+
+        Parameters
+        ----------
+        unit : Unit
+            The facts to run.
+        arms : EditArms
+            Which query of each is edited, its new answer, sets, probes and held-out queries.
+
+        Returns
+        -------
+        PhaseBlock
+            Every array of the phase for this unit.
 
         Raises
         ------
-        ModelError : too little memory for one row.
+        ModelError
+            Memory does not suffice for one row.
         """
         columns = EditColumns.empty(self.part, arms, self.extraction.outline.sizes["query_of_fact"])
 
@@ -128,8 +180,8 @@ class Edits:
         slots = {name: row_of(member, place) for name, member in arms.sets.items()}
         return EditRun(
             queries=queries,
-            told=int(arms.edited_query[place] - self._first_query[fact]),
-            used=arms.held_out[place, : len(queries)] == 0,
+            edited=int(arms.edited_query[place] - self._first_query[fact]),
+            chose_sets=arms.held_out[place, : len(queries)] == 0,
             new_object=arms.new_object[place],
             probes=[self._every[number] if number >= 0 else None for number in arms.probe_query[place]],
             slots=slots,
@@ -139,7 +191,7 @@ class Edits:
             windows=self._windows,
             encoder=self.extraction.source.encoder(),
             engine=self.engine,
-            seed=(self.extraction.plan.seed, fact),
+            seed=(self.extraction.plan.seed, fact),  # no Stream: stores hold what this key draws
             subject=self.extraction.facts.facts[fact].subject,
             rome=self._rome,
         )

@@ -1,4 +1,4 @@
-"""Edits of rank one: a down-projection is made to give one value for one key, and little else for others."""
+"""Edits of rank one: make a down-projection give one value for one key, and change little for other keys."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from qloc.extract.models.architectures import down_weight
 
 @dataclass(frozen=True, kw_only=True)
 class RankOne:
-    """Ŵ = W + Λ uᵀ in one layer, every row of which changes.
+    """An edit Ŵ = W + Λ uᵀ of one layer's down-projection, every row of which changes.
 
     Attributes
     ----------
-    layer : whose down-projection.
-    direction : u, (neuron,); uᵀk* = 1 at the key k* that is edited.
-    change : Λ, (n_out,), what is added to the output there.
+    layer : int
+        The layer.
+    direction : torch.Tensor, shape (neuron,)
+        u, with uᵀk* = 1 at the key k* that is edited.
+    change : torch.Tensor, shape (n_out,)
+        Λ, what is added to the output at k*.
     """
 
     layer: int
@@ -28,11 +31,23 @@ class RankOne:
 
     @property
     def n_slots(self) -> int:
-        """How many rows of down-projections it changes."""
+        """Number of rows of down-projections that change."""
         return len(self.direction)
 
     def at(self, layer: int) -> Callable[[Tensor], Tensor] | None:
-        """What it adds to a layer's output, of the layer's input (…, neuron); None where it adds nothing."""
+        """Return what the edit adds to the output of a layer's down-projection.
+
+        Parameters
+        ----------
+        layer : int
+            The layer.
+
+        Returns
+        -------
+        callable or None
+            Takes the input of the down-projection, of shape (…, neuron), and returns (…, n_out). None where
+            the edit changes another layer.
+        """
         return self._added if layer == self.layer else None
 
     def _added(self, activation: Tensor) -> Tensor:
@@ -42,17 +57,28 @@ class RankOne:
 
 @torch.no_grad()
 def rank_one(down: nn.Module, layer: int, *, key: Tensor, against: Tensor, value: Tensor) -> RankOne:
-    """The edit that gives ``value`` at ``key``: of all that do, the one that moves other keys least.
+    """Make the edit that gives a value at a key and, among all that do, changes other keys' outputs least.
 
     Ŵ = W + Λ (C⁻¹k*)ᵀ with Λ = (v* − (W k* + b)) / ((C⁻¹k*)ᵀk*) minimizes E‖Ŵ k − W k‖², C = E[k kᵀ],
     subject to Ŵ k* + b = v*.
 
     Parameters
     ----------
-    down : the layer's down-projection.
-    key : k*, (neuron,).
-    against : C⁻¹k*, (neuron,); k* itself where C is the identity.
-    value : v*, (n_out,).
+    down : torch.nn.Module
+        The layer's down-projection.
+    layer : int
+        The layer.
+    key : torch.Tensor, shape (neuron,)
+        k*.
+    against : torch.Tensor, shape (neuron,)
+        C⁻¹k*; k* itself where C is the identity.
+    value : torch.Tensor, shape (n_out,)
+        v*.
+
+    Returns
+    -------
+    RankOne
+        The edit.
 
     References
     ----------

@@ -1,6 +1,12 @@
-"""ROME: an edit of rank one at the subject's last token, by which a layer gives the value of a new answer.
+"""ROME: an edit of rank one that makes a layer write a new answer at the subject's last token.
 
-Key, value and second moment as in Meng et al. 2022 (arXiv 2202.05262), §3.1.
+Keys are averaged over contexts that the model writes itself (:mod:`qloc.extract.edits.rome_contexts`), C is
+their second moment over a text sample (:mod:`qloc.extract.edits.rome_covariance`), and the value is found by
+gradient descent (:mod:`qloc.extract.edits.rome_value`).
+
+References
+----------
+Meng et al. 2022 (arXiv 2202.05262), §3.1.
 """
 
 from __future__ import annotations
@@ -22,18 +28,28 @@ from qloc.facts import ANSWER_MARK, Query
 from qloc.phase_plan import RomePlan
 
 ROME: Final = "rome"
+"""Set name of the edit with C of a text sample."""
+
 ROME_IDENTITY: Final = "rome_identity"
-"""The same with C = I."""
+"""Set name of the edit with C = I."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rome:
-    """What edits one model; prefixes and second moment are made at the first need, of no fact in particular.
+    """Makes ROME's edits of one model. Prefixes and second moment are made once and serve all facts.
 
     Attributes
     ----------
-    sample : text that C is taken over; edits are tested on other text.
-    seed : of the prefixes.
+    engine : RowEngine
+        Holds the model and the memory bound.
+    encoder : Encoder
+        Tokenizes prompts with answers.
+    plan : RomePlan
+        ROME's constants.
+    sample : sequence of Piece
+        Text that C is taken over. Edits are evaluated on other text.
+    seed : int
+        Seed of the prefixes.
     """
 
     engine: RowEngine
@@ -44,49 +60,76 @@ class Rome:
 
     @cached_property
     def layer(self) -> int:
-        """l*, the layer that is edited."""
+        """The layer l* that is edited."""
         n_layers = self.engine.sites.n_layers
         return min(n_layers - 1, round(self.plan.layer * n_layers))
 
     @cached_property
     def prefixes(self) -> tuple[str, ...]:
-        """What is put before prompts, and nothing."""
+        """What is put before prompts: nothing, and each of the texts that the model writes."""
         words = own_words(self.engine, self.encoder, self.plan.prefixes, self.plan.prefix_tokens, self.seed)
         return ("", *(f"{text}. " for text in words))
 
     @cached_property
     def moment(self) -> SecondMoment:
-        """C, at the layer that is edited."""
+        """C at the layer that is edited."""
         keys = keys_of(self.engine, self.layer, self.sample)
         return SecondMoment(keys=keys, ridge=self.plan.ridge)
 
-    def edits(self, names: Sequence[str], subject: str, told: TokenizedQuery, old: str) -> dict[str, RankOne]:
-        """The edits of a fact, by name; none where the model does not read the subject in the prompt.
+    def edits(
+        self, names: Sequence[str], subject: str, edited: TokenizedQuery, old: str
+    ) -> dict[str, RankOne]:
+        """Make the edits of a fact. One search for v* serves both.
 
         Parameters
         ----------
-        names : :data:`ROME`, :data:`ROME_IDENTITY` or both: one search serves both.
-        told : the query that is edited, with the new answer.
-        old : the fact's answer.
+        names : sequence of str
+            :data:`ROME`, :data:`ROME_IDENTITY` or both.
+        subject : str
+            The fact's subject.
+        edited : TokenizedQuery
+            The query that is edited, with the new answer.
+        old : str
+            The fact's answer before.
+
+        Returns
+        -------
+        dict of str to RankOne
+            The edits by name; empty where the model does not read the subject in the prompt.
         """
-        search = self.search(subject, told, old) if names else None
+        search = self.search(subject, edited, old) if names else None
         if search is None:
             return {}
-        found, down = search.found(), self.engine.sites.downs[self.layer]
-        against = {name: self.moment.solve(found.key) if name == ROME else found.key for name in names}
+        best, down = search.best(), self.engine.sites.downs[self.layer]
+        against = {name: self.moment.solve(best.key) if name == ROME else best.key for name in names}
         return {
-            name: rank_one(down, self.layer, key=found.key, against=other, value=found.value)
+            name: rank_one(down, self.layer, key=best.key, against=other, value=best.value)
             for name, other in against.items()
         }
 
-    def search(self, subject: str, told: TokenizedQuery, old: str) -> ValueSearch | None:
-        """The search for v*; None as of :meth:`edits`."""
-        if subject_token(self.encoder, told, subject) is None:
+    def search(self, subject: str, edited: TokenizedQuery, old: str) -> ValueSearch | None:
+        """Prepare the search for v*.
+
+        Parameters
+        ----------
+        subject : str
+            The fact's subject.
+        edited : TokenizedQuery
+            The query that is edited, with the new answer.
+        old : str
+            The fact's answer before.
+
+        Returns
+        -------
+        ValueSearch or None
+            None where the model does not read the subject in the prompt.
+        """
+        if subject_token(self.encoder, edited, subject) is None:
             return None
         queries = [
-            Query(template=told.query.template, text=before + told.query.text) for before in self.prefixes
+            Query(template=edited.query.template, text=before + edited.query.text) for before in self.prefixes
         ]
-        prompts = [self._prompt(query, told.answer, subject) for query in queries]
+        prompts = [self._prompt(query, edited.answer, subject) for query in queries]
         essence = self._prompt(Query(template="", text=f"{subject} is a {ANSWER_MARK}."), old, subject)
         kept = [prompt for prompt in prompts if prompt is not None]
         if essence is None or not kept:
@@ -96,7 +139,7 @@ class Rome:
         )
 
     def _prompt(self, query: Query, answer: str, subject: str) -> Prompt | None:
-        """A query asked with an answer; None where the model cannot be asked it."""
+        """Ask a query with an answer; None where the model cannot be asked it."""
         asked = self.encoder.ask(query, answer)
         if not isinstance(asked, TokenizedQuery):
             return None

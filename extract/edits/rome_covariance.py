@@ -1,4 +1,4 @@
-"""The uncentered second moment of keys over a text sample, and what solves a system with it."""
+"""ROME's C: the uncentered second moment of keys over a text sample, and systems solved with it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,23 @@ from qloc.extract.prompts.held_out_text import Piece
 
 @torch.no_grad()
 def keys_of(engine: RowEngine, layer: int, sample: Sequence[Piece]) -> Tensor:
-    """Inputs of one layer's down-projection at every token of a text: (token, neuron), float32 at least.
+    """Return the inputs of one layer's down-projection at every token of a text.
 
-    What the tokenizer puts before and behind a text is read, but no key of the sample.
+    Special tokens that the tokenizer puts around a text are read by the model, but give no keys.
+
+    Parameters
+    ----------
+    engine : RowEngine
+        Holds the model.
+    layer : int
+        The layer.
+    sample : sequence of Piece
+        The text, in pieces that fit into the context.
+
+    Returns
+    -------
+    torch.Tensor, shape (token, neuron)
+        float32 at least.
     """
     device = next(iter(engine.model.parameters())).device
     kept: list[Tensor] = []
@@ -36,26 +50,39 @@ def keys_of(engine: RowEngine, layer: int, sample: Sequence[Piece]) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class SecondMoment:
-    """C = Σ k kᵀ / T + λ I over a sample of T keys, λ = ``ridge`` · tr(Σ k kᵀ / T) / n.
+    """The matrix C = Σ k kᵀ / T + λ I over a sample of T keys, λ = ``ridge`` · tr(Σ k kᵀ / T) / n.
 
-    A sample that can be had everywhere has fewer tokens than a layer has neurons, so that Σ k kᵀ has no
-    inverse: hence λ. C, neurons × neurons, is never made: by Woodbury's identity a matrix of the sample's
-    size will do, C⁻¹k = (k − Kᵀ (λT I + K Kᵀ)⁻¹ K k) / λ.
+    A small sample has fewer tokens than a layer has neurons, so that Σ k kᵀ is singular; hence λ. C itself,
+    of n × n neurons, is never formed. By Woodbury's identity a matrix of the sample's size suffices, C⁻¹k =
+    (k − Kᵀ (λT I + K Kᵀ)⁻¹ K k) / λ.
 
     Attributes
     ----------
-    keys : K, (token, neuron).
-    ridge : λ, as a share of the mean of the diagonal.
+    keys : torch.Tensor, shape (token, neuron)
+        K, one key a row.
+    ridge : float
+        λ as a share of the mean of the diagonal.
     """
 
     keys: Tensor
     ridge: float
 
     def solve(self, key: Tensor) -> Tensor:
-        """C⁻¹ ``key``, (neuron,), of the key's dtype; computed in float64."""
-        keys, given = self._keys, key.double()
-        inner = torch.cholesky_solve((keys @ given)[:, None], self._factor)[:, 0]
-        return ((given - keys.T @ inner) / self._weight).to(key.dtype)
+        """Return C⁻¹k, computed in float64.
+
+        Parameters
+        ----------
+        key : torch.Tensor, shape (neuron,)
+            k.
+
+        Returns
+        -------
+        torch.Tensor, shape (neuron,)
+            C⁻¹k, of the key's dtype.
+        """
+        keys, wide = self._keys, key.double()
+        inner = torch.cholesky_solve((keys @ wide)[:, None], self._factor)[:, 0]
+        return ((wide - keys.T @ inner) / self._weight).to(key.dtype)
 
     @cached_property
     def _keys(self) -> Tensor:
@@ -69,7 +96,7 @@ class SecondMoment:
 
     @cached_property
     def _factor(self) -> Tensor:
-        """Cholesky factor of λT I + K Kᵀ."""
+        """The Cholesky factor of λT I + K Kᵀ."""
         gram = self._keys @ self._keys.T
         gram.diagonal().add_(self._weight * len(gram))
         factor: Tensor = torch.linalg.cholesky(gram)

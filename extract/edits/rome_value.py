@@ -1,7 +1,8 @@
-"""The value that makes a model give a new answer: found by gradient descent at the subject's last token.
+"""ROME's v*: search for the value that makes a model give a new answer, by gradient descent.
 
-Written into the output of one layer's down-projection, in every prompt at once: prompts are rows of one
-batch, filled up behind their ends. Nothing before that layer depends on the value: gradients end there.
+The value is written into the output of one layer's down-projection, at the subject's last token and in every
+prompt at once. Prompts are rows of one batch, padded on the right. Nothing before that layer depends on the
+value, so that gradients end there.
 """
 
 from __future__ import annotations
@@ -22,15 +23,31 @@ from qloc.phase_plan import RomePlan
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A question, and the position of the subject's last token in it."""
+    """A question with an answer.
+
+    Attributes
+    ----------
+    asked : TokenizedQuery
+        The question and the answer.
+    subject : int
+        Position of the subject's last token.
+    """
 
     asked: TokenizedQuery
     subject: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """k* and v*: (neuron,) and (n_out,), float32 at least."""
+class KeyAndValue:
+    """The key k* and the value v*, of float32 at least.
+
+    Attributes
+    ----------
+    key : torch.Tensor, shape (neuron,)
+        k*.
+    value : torch.Tensor, shape (n_out,)
+        v*.
+    """
 
     key: Tensor
     value: Tensor
@@ -38,15 +55,23 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class ValueSearch:
-    """L(z) = mean −log P(o′ | z) + ``kl`` · KL(P(z) ‖ P) + ``weight_decay`` · ‖z − v0‖ / ‖v0‖².
+    """Minimizes L(z) = mean −log P(o′ | z) + ``kl`` · KL(P(z) ‖ P) + ``weight_decay`` · ‖z − v0‖ / ‖v0‖².
 
-    The mean is over prompts and the answer's tokens; KL is of the next token of ``essence`` from what it is
-    with nothing changed; v0 = W k* + b is what the layer gives now, k* being the mean key of the prompts.
+    The mean is over prompts and tokens of the answer. KL compares the next token of ``essence`` with what it
+    is when nothing is changed. v0 = W k* + b is what the layer gives at the mean key k* of the prompts.
 
     Attributes
     ----------
-    prompts : questions with the new answer.
-    essence : a prompt that says nothing of the edited relation, so that the subject stays what it is.
+    engine : RowEngine
+        Holds the model and the memory bound.
+    layer : int
+        The layer that is edited.
+    plan : RomePlan
+        The constants of L and of the descent.
+    prompts : sequence of Prompt
+        Questions with the new answer.
+    essence : Prompt
+        A prompt that says nothing of the edited relation. Its KL keeps the subject what it is.
     """
 
     engine: RowEngine
@@ -55,10 +80,15 @@ class ValueSearch:
     prompts: Sequence[Prompt]
     essence: Prompt
 
-    def found(self) -> Found:
-        """The best z of those that Adam visits from v0 on, ``steps`` at most.
+    def best(self) -> KeyAndValue:
+        """Search for v*: the best z that Adam visits from v0 on, within ``steps`` steps.
 
-        After each step ‖z − v0‖ is brought back to at most ``clamp`` · ‖v0‖.
+        After each step ‖z − v0‖ is reduced to at most ``clamp`` · ‖v0‖.
+
+        Returns
+        -------
+        KeyAndValue
+            k* and the best z.
         """
         delta = torch.zeros_like(self.start).requires_grad_(True)
         adam, most = torch.optim.Adam([delta], lr=self.plan.rate), self.plan.clamp * self.start.norm()
@@ -73,10 +103,21 @@ class ValueSearch:
             adam.step()
             with torch.no_grad():
                 delta.mul_((most / delta.norm()).clamp_max(1.0))
-        return Found(key=self.key, value=best)
+        return KeyAndValue(key=self.key, value=best)
 
     def descend(self, delta: Tensor) -> float:
-        """L(v0 + δ), its gradient added to that of ``delta``, batch by batch."""
+        """Compute L(v0 + δ) batch by batch, and add its gradient to that of δ.
+
+        Parameters
+        ----------
+        delta : torch.Tensor, shape (n_out,)
+            δ, a leaf that requires a gradient.
+
+        Returns
+        -------
+        float
+            L(v0 + δ) in nats.
+        """
         total = 0.0
         for part in self._parts(delta):
             part.backward()
@@ -85,12 +126,12 @@ class ValueSearch:
 
     @property
     def key(self) -> Tensor:
-        """k*."""
+        """The key k*, the mean over prompts."""
         return self._unchanged[0]
 
     @cached_property
     def start(self) -> Tensor:
-        """v0."""
+        """The value v0 that the layer gives at k*."""
         down = self.engine.sites.downs[self.layer]
         with torch.no_grad():
             value: Tensor = down(self.key.to(next(down.parameters()).dtype)[None])[0]
@@ -98,7 +139,7 @@ class ValueSearch:
 
     @cached_property
     def _unchanged(self) -> tuple[Tensor, Tensor]:
-        """k*, and log P of the next token of ``essence``, both as the model is."""
+        """k*, and log P of the next token of ``essence``, with nothing changed."""
         keys, last = [], torch.zeros(0)
         for rows in self._batches():
             kept: list[Tensor] = []
@@ -108,15 +149,15 @@ class ValueSearch:
 
             with torch.no_grad(), hooked(forward_pre={self.engine.sites.downs[self.layer]: keep}):
                 hidden = self._hidden(rows)
-            given = kept[0].view(len(rows), -1, kept[0].shape[-1])
-            keys += [given[n, self._rows[row].subject] for n, row in enumerate(rows)]
+            inputs = kept[0].view(len(rows), -1, kept[0].shape[-1])
+            keys += [inputs[n, self._rows[row].subject] for n, row in enumerate(rows)]
             if rows[-1] == len(self.prompts):
                 with torch.no_grad():
                     last = self._next(hidden[-1])
         return torch.stack(keys[:-1]).to(self.engine.wide).mean(0), last
 
     def _parts(self, delta: Tensor) -> Iterator[Tensor]:
-        """The terms of L, one a batch; the last is of δ alone."""
+        """Yield the terms of L: one for each batch, and at last that of δ alone."""
         n_tokens = sum(len(prompt.asked.targets) for prompt in self.prompts)
         for rows in self._batches():
             with hooked(
@@ -138,34 +179,34 @@ class ValueSearch:
         yield self.plan.weight_decay * delta.norm() / self.start.square().sum()
 
     def _writing(self, rows: Sequence[int], value: Tensor) -> Callable[..., Tensor]:
-        """A hook that writes the value where each row's subject ends."""
+        """Make a hook that writes the value where each row's subject ends."""
         place = torch.tensor([self._rows[row].subject for row in rows])
 
         def write(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            given = output.view(len(rows), -1, output.shape[-1])
+            before = output.view(len(rows), -1, output.shape[-1])
             at = torch.arange(len(rows), device=output.device), place.to(output.device)
-            return given.index_put(at, value.to(output).expand(len(rows), -1)).view(output.shape)
+            return before.index_put(at, value.to(output).expand(len(rows), -1)).view(output.shape)
 
         return write
 
     def _next(self, hidden: Tensor) -> Tensor:
-        """Log P of the next token of ``essence``, (vocabulary,), from its final hidden states."""
+        """Return log P of the next token of ``essence``, (vocabulary,), from its final hidden states."""
         place = self.essence.asked.targets[0].position
         return self.engine.head.logits(hidden[place][None]).log_softmax(1)[0]
 
     def _hidden(self, rows: Sequence[int]) -> Tensor:
-        """Final hidden states, (row, position, hidden)."""
+        """Return final hidden states, (row, position, hidden)."""
         ids = [self._rows[row].asked.targets[-1].ids for row in rows]
         width = max(map(len, ids))
         device = next(iter(self.engine.model.parameters())).device
-        padded = torch.tensor([[*one, *[one[-1]] * (width - len(one))] for one in ids], device=device)
+        padded = torch.tensor([[*row, *[row[-1]] * (width - len(row))] for row in ids], device=device)
         inputs: dict[str, Any] = {"input_ids": padded}
         if self.engine.family == "masked":  # a causal model cannot read what stands behind
-            there = torch.tensor([[1] * len(one) + [0] * (width - len(one)) for one in ids], device=device)
+            there = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids], device=device)
             inputs["attention_mask"] = there
-        with without_head(self.engine.sites.head) as given:
+        with without_head(self.engine.sites.head) as states:
             self.engine.model(**inputs)
-        return given[0]
+        return states[0]
 
     @cached_property
     def _rows(self) -> tuple[Prompt, ...]:
@@ -175,7 +216,7 @@ class ValueSearch:
         return sum(row < len(self.prompts) for row in rows)
 
     def _batches(self) -> Iterator[range]:
-        """Rows that go together; a gradient keeps what every layer has computed."""
+        """Yield the rows of each batch. A gradient keeps what every layer has computed, hence so few."""
         longest = max(len(prompt.asked.targets[-1].ids) for prompt in self._rows)
         size = max(1, self.engine.rows_a_batch(longest) // self.engine.sites.n_layers)
         for start in range(0, len(self._rows), size):

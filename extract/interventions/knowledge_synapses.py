@@ -1,7 +1,7 @@
-"""Interventions on attention: knowledge synapses suppressed or enhanced, against equal mass (methods.md §6).
+"""Interventions on attention: suppress or enhance knowledge synapses and controls (methods.md §6).
 
-Every arm is a row that runs the whole prompt, since a column of attention is read by every later token. Where
-an answer has several tokens, each is asked in its own pass, with that pass's synapses.
+Every arm is a row that runs the whole prompt, since every later token reads a column of attention. Where an
+answer has several tokens, each has a pass of its own, with the synapses of that pass.
 """
 
 from __future__ import annotations
@@ -26,34 +26,48 @@ from qloc.extract.passes.outcomes import OutcomeColumns, outcomes
 from qloc.extract.passes.row_engine import Cells, Ints, Pass, RowEngine
 from qloc.extract.prompts.tokenizing import Target, Tokens
 
-FACTOR: Final = {
+COLUMN_SHARE: Final = {
     "suppress": -1.0,
     "enhance": 1.0,
     "suppress_renormalized": -1.0,
     "enhance_renormalized": 1.0,
 }
-"""What an operation adds to a column, as a share of it: ×0 takes all, ×2 gives it once more."""
+"""What an operation adds to a column, as a share of the column: −1 removes it, 1 doubles it."""
 
 RENORMALIZED: Final = ("suppress_renormalized", "enhance_renormalized")
+"""Operations after which each row of attention sums to 1 again."""
 
 _BATCH_BYTES: Final = 256 * 2**20
-"""Attention weights of one batch, all layers."""
+"""Bytes of the attention weights of one batch, all layers."""
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SynapseRun:
-    """What is needed to run the synapse arms of one unit; :meth:`arrays` runs them.
+    """Everything that is needed to run the synapse arms of one unit; :meth:`arrays` runs them.
 
     Attributes
     ----------
-    tokens : the unit's answer tokens, each with a pass of its own.
-    donors : for each token, the pass of another fact's query with the same template and as many tokens; None
-        where there is none.
-    own, matched : bool, CSR (query, layer · neuron): N_i, and neurons of its layers and strength.
-    operations, names : the arms.
-    first_query : of the unit, study-wide: part of each draw's seed.
+    tokens : Tokens
+        The unit's answer tokens, each with a pass of its own.
+    donors : sequence of (Target or None)
+        For each token, the pass of another fact's query with the same template and as many tokens. None where
+        there is none.
+    own, matched : bool CSR array, shape (query, layer · neuron)
+        N_i, and as many neurons of its layers and strength.
+    operations : tuple of str
+        Operations of the arms, of :data:`COLUMN_SHARE`.
+    names : tuple of str
+        Synapse sets of the arms, of :data:`qloc.phase_plan.SYNAPSE_SETS`.
+    alpha : float
+        α of the synapse sets: how many times the mass of even attention a column must have.
+    engine : RowEngine
+        Runs the rows.
+    first_query : int
+        Number of the unit's first query in the study: part of each draw's key.
+    seed : int
+        Seed of the plan.
     """
 
     tokens: Tokens
@@ -68,7 +82,13 @@ class SynapseRun:
     seed: int
 
     def arrays(self) -> dict[str, Array]:
-        """Every array of group ``synapses``, queries in order."""
+        """Run every arm.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Every array of group ``synapses``, queries in order.
+        """
         n = self.own.shape[0]
         shape = (len(self.operations), len(self.names), n)
         weights = self._weights()
@@ -89,20 +109,29 @@ class SynapseRun:
         }
 
     def _weights(self) -> dict[tuple[int, int], tuple[Floats, Floats]]:
-        """(token, set) → what each column gives, and its mass, (layer, head, token), of non-empty sets."""
+        """Choose the columns of each non-empty set.
+
+        Returns
+        -------
+        dict of tuple of (int, int) to tuple of (float64 ndarray, float64 ndarray)
+            (token, set) → share of each column that an arm takes, and mass of each column; both of shape
+            (layer, head, token).
+        """
         lent = [donor for donor in self.donors if donor is not None]
         masses = self._masses([*self.tokens.targets, *lent])
         donors = iter(masses[len(self.tokens.targets) :])
-        found = {}
+        weights = {}
         for token, donor in enumerate(self.donors):
             mass, bare = masses[token]
             other = next(donors)[1] if donor is not None else None
+            # The key is [plan seed, query of the study, token of the unit]. It is not a Stream, since stores
+            # hold what it draws.
             rng = np.random.default_rng([self.seed, self.first_query + int(self.tokens.query[token]), token])
             for number, name in enumerate(self.names):
                 weight = self._of(name, mass, bare, other, rng)
                 if weight.any():
-                    found[token, number] = weight, mass
-        return found
+                    weights[token, number] = weight, mass
+        return weights
 
     def _of(
         self, name: str, mass: Floats, bare: Floats, other: Floats | None, rng: np.random.Generator
@@ -124,8 +153,8 @@ class SynapseRun:
 
     @torch.no_grad()
     def _masses(self, targets: Sequence[Target]) -> list[tuple[Floats, Floats]]:
-        """Column masses of each pass, with and without the first token: (layer, head, token) each."""
-        found: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(targets)
+        """Return each pass's column masses, with and without the first token: (layer, head, token) each."""
+        masses: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(targets)
         config = self.engine.model.config.get_text_config()
         device = next(iter(self.engine.model.parameters())).device
         lengths = np.array([len(target.ids) for target in targets])
@@ -141,13 +170,13 @@ class SynapseRun:
                 whole = stacked((weights.sum(2) for weights in kept), device).double().cpu().numpy()
                 bare = stacked((mass_without_sink(w) for w in kept), device).double().cpu().numpy()
                 for place, index in enumerate(chosen):
-                    found[index] = whole[place], bare[place]
-        return found
+                    masses[index] = whole[place], bare[place]
+        return masses
 
     def _run(
         self, weights: Mapping[tuple[int, int], Floats], after: OutcomeColumns, effects: Mapping[str, Floats]
     ) -> None:
-        """Run each pass unchanged, then its arms: in this order, so that effects have what they compare."""
+        """Run each pass unchanged, then its arms. Effects are differences from the unchanged pass."""
         unchanged = [(token, -1, -1) for token in range(len(self.tokens.targets))]
         arms = [(token, name, op) for token, name in weights for op in range(len(self.operations))]
         token, name, operation = np.array(sorted([*unchanged, *arms]), dtype=np.int64).reshape(-1, 3).T
@@ -155,7 +184,7 @@ class SynapseRun:
         @contextmanager
         def changed(rows: Ints) -> Iterator[None]:
             arm = [(int(token[row]), int(name[row]), int(operation[row])) for row in rows]
-            shares = [weights[t, s] * FACTOR[self.operations[o]] if o >= 0 else None for t, s, o in arm]
+            shares = [weights[t, s] * COLUMN_SHARE[self.operations[o]] if o >= 0 else None for t, s, o in arm]
             again = [o >= 0 and self.operations[o] in RENORMALIZED for _, _, o in arm]
             with attending(self.engine.model, _change(shares, again)):
                 yield
@@ -163,28 +192,35 @@ class SynapseRun:
         compared = _Compared(own=self.own, matched=self.matched)
         for done in self.engine.passes(self.tokens.targets, token, Cells.none(), read=True, within=changed):
             of = token[done.rows]
-            found = compared.effects(done, of, self.tokens.query[of], operation[done.rows] < 0)
+            measured = compared.effects(done, of, self.tokens.query[of], operation[done.rows] < 0)
             run = operation[done.rows] >= 0
             rows, of = done.rows[run], of[run]
             if not len(rows):
                 continue
             place = (operation[rows], name[rows], self.tokens.query[of])
             share = self.tokens.share[of]
-            for label, values in found.items():
+            for label, values in measured.items():
                 effects[label][place] = np.nan_to_num(effects[label][place])
                 np.add.at(effects[label], place, share * values[run])
             kept = torch.as_tensor(run, device=done.hidden.device)
-            said = outcomes(self.engine.head, done.hidden[kept], self.tokens.answers[of])
-            after.add(np.ravel_multi_index(place, after.shape), self.tokens.first[of], share, said)
+            answers = outcomes(self.engine.head, done.hidden[kept], self.tokens.answers[of])
+            after.add(np.ravel_multi_index(place, after.shape), self.tokens.first[of], share, answers)
 
 
 def _change(shares: Sequence[Floats | None], again: Sequence[bool]) -> AttentionChange:
-    """What attention weights become: columns of each row changed by a share, some rows renormalized.
+    """Make the change of attention weights: of each row's columns by a share; some rows are renormalized.
 
     Parameters
     ----------
-    shares : of each row, (layer, head, token), to be added to each column as a share of it; None: unchanged.
-    again : whether each row's attention is to sum to 1 again.
+    shares : sequence of (float64 ndarray, shape (layer, head, token), or None)
+        What is added to each column of a row, as a share of the column. None: the row is unchanged.
+    again : sequence of bool
+        Whether each row's attention is to sum to 1 again.
+
+    Returns
+    -------
+    AttentionChange
+        Called once a layer, in order, with attention weights of shape (row, head, token, token).
     """
     shapes = [share.shape for share in shares if share is not None]
     if not shapes:
@@ -206,11 +242,14 @@ def _change(shares: Sequence[Floats | None], again: Sequence[bool]) -> Attention
 
 @dataclass(frozen=True, kw_only=True)
 class _Compared:
-    """Activations before a change, kept to compare those behind it with: Σ(a′ − a)·sign(a) / Σ|a|.
+    """Effects on activations, Σ(a′ − a)·sign(a) / Σ|a| over a set's neurons, a of the unchanged pass.
 
     Attributes
     ----------
-    before : (token, set) → activations of the unchanged pass.
+    own, matched : bool CSR array, shape (query, layer · neuron)
+        The sets.
+    before : dict of tuple of (int, str) to float64 ndarray
+        (token, set) → activations of the unchanged pass.
     """
 
     own: sparse.csr_array
@@ -218,8 +257,8 @@ class _Compared:
     before: dict[tuple[int, str], Floats] = field(default_factory=dict)
 
     def effects(self, done: Pass, token: Ints, query: Ints, base: Mask) -> dict[str, Floats]:
-        """Of each row of a batch, float64, (row,); NaN of unchanged rows and of empty sets."""
-        found = {}
+        """Return the effects of a batch: float64, (row,); NaN for unchanged rows and empty sets."""
+        effects = {}
         for label, sets in (("activation_effect", self.own), ("matched_effect", self.matched)):
             values = np.full(len(token), np.nan)
             for row, (t, q) in enumerate(zip(token.tolist(), query.tolist(), strict=True)):
@@ -230,8 +269,8 @@ class _Compared:
                     was = self.before[t, label]
                     with np.errstate(invalid="ignore"):
                         values[row] = ((now - was) * np.sign(was)).sum() / np.abs(was).sum()
-            found[label] = values
-        return found
+            effects[label] = values
+        return effects
 
     def _now(self, done: Pass, row: int, neurons: Array) -> Floats:
         if done.activation is None:

@@ -1,7 +1,7 @@
-"""Interventions on neurons: every arm of a unit's queries, suppressed to resampled, as rows (methods.md §6).
+"""Interventions on neurons: suppress, enhance or replace the activations of neuron sets (methods.md §6).
 
-An arm is an operation on a set of neurons at the target position; how the answer stands before and after is
-kept, its analysis is offline. Nothing changes the loaded weights.
+An arm is an operation on a set of neurons at the target position. The answer's scores before and after it are
+kept; they are analyzed offline. The loaded weights never change.
 """
 
 from __future__ import annotations
@@ -22,33 +22,47 @@ from qloc.extract.passes.matched_controls import matched, output_norms
 from qloc.extract.passes.outcomes import OutcomeColumns, outcomes, unchanged
 from qloc.extract.passes.row_engine import Cells, Ints, RowEngine
 from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
+from qloc.phase_plan import MATCHED
 
-FACTOR: Final = {"suppress": 0.0, "enhance": 2.0, "mean": 0.0, "resample": 0.0}
-"""What each operation multiplies an activation by, before it adds the mean's or the other fact's."""
-
-MATCHED: Final = "matched"
-"""The set that is drawn here: as many neurons of the same layers and strength as ``own``."""
-
+ACTIVATION_FACTOR: Final = {"suppress": 0.0, "enhance": 2.0, "mean": 0.0, "resample": 0.0}
+"""Factor of an activation in each operation. ``mean`` and ``resample`` then add another activation."""
 
 Totals = Callable[[str], tuple[Array, int]]
-"""relation → Σ of its queries' activations, (layer, neuron), and how many queries these are."""
+"""relation → sum of the activations of its queries, (layer, neuron), and the number of these queries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InterventionRun:
-    """What is needed to run the arms of one unit; :meth:`arrays` runs them.
+    """Everything that is needed to run the arms of one unit; :meth:`arrays` runs them.
 
     Attributes
     ----------
-    asked : the unit's queries, in order; ``fact`` and ``relation`` are theirs.
-    donors : study-wide query → query of another fact that lends its activation.
-    operations : of :data:`FACTOR`.
-    names : the neuron sets, in order; :data:`MATCHED` is made here, from ``own``.
-    totals : for the operation ``mean``.
+    unit : Unit
+        The unit.
+    queries : sequence of TokenizedQuery
+        Its queries, in order.
+    fact : int64 ndarray, shape (query,)
+        Each query's fact, as its number within the unit.
+    relation : sequence of str
+        Each query's relation.
+    donors : mapping of int to TokenizedQuery
+        Number of a query in the study → that query, for every query that lends its activation.
+    arms : Arms
+        Neuron sets, and which queries lend activations.
+    operations : tuple of str
+        Operations of the arms, of :data:`ACTIVATION_FACTOR`.
+    names : tuple of str
+        Neuron sets of the arms, in order. :data:`qloc.phase_plan.MATCHED` is drawn here, from ``own``.
+    totals : callable
+        Sums of activations, for the operation ``mean``.
+    engine : RowEngine
+        Runs the rows.
+    seed : int
+        Seed of the plan.
     """
 
     unit: Unit
-    asked: Sequence[TokenizedQuery]
+    queries: Sequence[TokenizedQuery]
     fact: Ints
     relation: Sequence[str]
     donors: Mapping[int, TokenizedQuery]
@@ -60,11 +74,17 @@ class InterventionRun:
     seed: int
 
     def arrays(self) -> dict[str, Array]:
-        """Run every arm: every array of group ``interventions``, queries in order.
+        """Run every arm.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Every array of group ``interventions``, queries in order.
 
         Raises
         ------
-        ModelError : a number that is not finite, naming the query.
+        ModelError
+            A number is not finite; the message names the query.
         """
         activation, base = self._unchanged
         after = self._after(activation)
@@ -73,30 +93,31 @@ class InterventionRun:
         sizes = np.array([np.diff(self.sets[name].indptr) for name in self.names], dtype=np.int32)
         return {
             **{name: values.astype(np.int32) for name, values in chosen.items()},
-            "n_neurons": sizes.reshape(len(self.names), len(self.asked)),
+            "n_neurons": sizes.reshape(len(self.names), len(self.queries)),
             **after.stored(),
             **{f"base_{name}": values for name, values in base.stored().items()},
         }
 
     @cached_property
     def sets(self) -> dict[str, sparse.csr_array]:
-        """Every neuron set, that which is drawn here among them."""
+        """Every neuron set, the matched control among them."""
         activation, _ = self._unchanged
         strength = np.abs(activation) * output_norms(self.engine.sites)
-        seeds = [[self.seed, self.unit.first_query + query] for query in range(len(self.asked))]
+        # The key is [plan seed, query of the study]. It is not a Stream, since stores hold what it draws.
+        seeds = [[self.seed, self.unit.first_query + query] for query in range(len(self.queries))]
         return {**self.arms.sets, MATCHED: matched(self.arms.sets["own"], strength, seeds)}
 
     @cached_property
     def _unchanged(self) -> tuple[Floats, OutcomeColumns]:
-        base = OutcomeColumns.empty(len(self.asked))
-        return unchanged(self.engine, self.asked, base), base
+        base = OutcomeColumns.empty(len(self.queries))
+        return unchanged(self.engine, self.queries, base), base
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens.of(self.asked)
+        return Tokens.of(self.queries)
 
     def _after(self, activation: Floats) -> OutcomeColumns:
-        columns = OutcomeColumns.empty(len(self.operations), len(self.names), len(self.asked))
+        columns = OutcomeColumns.empty(len(self.operations), len(self.names), len(self.queries))
         offsets, sets = self._offsets(activation), self.sets
         plan = [
             (query, token, operation, name)
@@ -104,7 +125,7 @@ class InterventionRun:
             for operation in range(len(self.operations))
             for name, label in enumerate(self.names)
             if np.diff(sets[label].indptr[query : query + 2])[0]
-            and query in offsets.get(self.operations[operation], range(len(self.asked)))
+            and query in offsets.get(self.operations[operation], range(len(self.queries)))
         ]
         if not plan:
             return columns
@@ -113,33 +134,33 @@ class InterventionRun:
         cells = self._cells(plan, offsets)
         for done in self.engine.passes(self._tokens.targets, token, cells):
             of = token[done.rows]
-            said = outcomes(self.engine.head, done.hidden, self._tokens.answers[of])
-            columns.add(place[done.rows], self._tokens.first[of], self._tokens.share[of], said)
+            answers = outcomes(self.engine.head, done.hidden, self._tokens.answers[of])
+            columns.add(place[done.rows], self._tokens.first[of], self._tokens.share[of], answers)
         return columns
 
     def _offsets(self, activation: Floats) -> dict[str, dict[int, Floats]]:
-        """What ``mean`` and ``resample`` put in an activation's place, for the queries that have it."""
-        found: dict[str, dict[int, Floats]] = {}
+        """Return what ``mean`` and ``resample`` put in an activation's place, by query."""
+        offsets: dict[str, dict[int, Floats]] = {}
         if "mean" in self.operations:
-            found["mean"] = self._means(activation)
+            offsets["mean"] = self._means(activation)
         if "resample" in self.operations:
             numbers = sorted({int(number) for number in self.arms.other_fact if number >= 0})
             lent = unchanged(self.engine, [self.donors[number] for number in numbers])
             of = dict(zip(numbers, lent, strict=True))
             pairs = enumerate(self.arms.other_fact.tolist())
-            found["resample"] = {query: of[number] for query, number in pairs if number >= 0}
-        return found
+            offsets["resample"] = {query: of[number] for query, number in pairs if number >= 0}
+        return offsets
 
     def _means(self, activation: Floats) -> dict[int, Floats]:
-        """Mean activation over the other facts' queries of the relation."""
-        found: dict[int, Floats] = {}
+        """Return, for each query, the mean activation over the other facts' queries of its relation."""
+        means: dict[int, Floats] = {}
         for fact in np.unique(self.fact):
             queries = np.flatnonzero(self.fact == fact)
             total, count = self.totals(self.relation[queries[0]])
             if count > len(queries):
                 rest = np.asarray(total, dtype=np.float64) - activation[queries].sum(0)
-                found |= dict.fromkeys(queries.tolist(), rest / (count - len(queries)))
-        return found
+                means |= dict.fromkeys(queries.tolist(), rest / (count - len(queries)))
+        return means
 
     def _cells(
         self,
@@ -152,9 +173,9 @@ class InterventionRun:
             chosen = row_of(member, query)
             rows.append(np.full(len(chosen), row))
             neurons.append(chosen)
-            factors.append(np.full(len(chosen), FACTOR[label]))
-            given = offsets.get(label)
-            added.append(np.zeros(len(chosen)) if given is None else given[query].ravel()[chosen])
+            factors.append(np.full(len(chosen), ACTIVATION_FACTOR[label]))
+            offset = offsets.get(label)
+            added.append(np.zeros(len(chosen)) if offset is None else offset[query].ravel()[chosen])
         layer, neuron = np.divmod(np.concatenate(neurons), self.engine.sites.n_neurons)
         return Cells(
             row=np.concatenate(rows).astype(np.int64),
@@ -165,12 +186,12 @@ class InterventionRun:
         )
 
     def _refuse_nan(self, base: OutcomeColumns, after: OutcomeColumns) -> None:
-        """Refuse what is not finite; a -1 rank is an arm that was not run."""
+        """Raise an error where a logit is not finite. Arms with rank -1 were not run."""
         bad = ~np.isfinite(base.logit)
         run = after.rank.reshape(after.shape) >= 0
         bad |= (run & ~np.isfinite(after.logit.reshape(after.shape))).any((0, 1))
         if bad.any():
             query = int(np.argmax(bad))
-            place = f"query {self.asked[query].prompt!r} (row {self.unit.first_query + query})"
+            place = f"query {self.queries[query].prompt!r} (row {self.unit.first_query + query})"
             action = "Extract in float32, or leave the fact out"
             raise ModelError(message("logit of the answer", "not finite", "finite", place, action))

@@ -1,4 +1,4 @@
-"""Phase ``interventions``: changed activations and changed attention of every unit."""
+"""Phase ``interventions``: plan it, and run re-prompts, neuron arms and synapse arms unit by unit."""
 
 from __future__ import annotations
 
@@ -22,28 +22,51 @@ from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 from qloc.extract.signals.extraction import Extraction
 from qloc.facts import Fact
 from qloc.methods import method
-from qloc.phase_plan import InterventionPlan
+from qloc.phase_plan import MATCHED, InterventionPlan
 
 _ALLOWED = {"float64": 1e-5, "float32": 1e-3}
-"""Largest difference of rows that share their prompt from whole prompts, relative; 0.1 in half precision."""
+"""Largest relative difference allowed between a shared and a whole prompt; 0.1 in half precision."""
 
 
 def prepare(
     extraction: Extraction, part: InterventionPlan, labels: Sequence[str], sums: RelationSums | None
 ) -> Interventions:
-    """The phase on an extraction's model and facts.
+    """Plan the phase on the model and the facts of an extraction.
 
     Parameters
     ----------
-    labels : the neuron sets, in order.
-    sums : for the operation ``mean``; without them its arms stay empty.
+    extraction : Extraction
+        Model and facts.
+    part : InterventionPlan
+        The phase's part of the plan.
+    labels : sequence of str
+        The neuron sets, in order.
+    sums : RelationSums or None
+        Sums of activations, for the operation ``mean``. Without them its arms stay empty.
+
+    Returns
+    -------
+    Interventions
+        The planned phase.
     """
     return Interventions(extraction=extraction, part=part, labels=tuple(labels), sums=sums)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interventions:
-    """A planned phase ``interventions``."""
+    """A planned phase ``interventions``.
+
+    Attributes
+    ----------
+    extraction : Extraction
+        Model and facts.
+    part : InterventionPlan
+        The phase's part of the plan.
+    labels : tuple of str
+        The neuron sets, in order.
+    sums : RelationSums or None
+        Sums of activations, for the operation ``mean``.
+    """
 
     extraction: Extraction
     part: InterventionPlan
@@ -52,7 +75,13 @@ class Interventions:
 
     @functools.cached_property
     def outline(self) -> PhaseOutline:
-        """What is known before the model has run; loads the weights."""
+        """What is known before the model has run. Loads the weights.
+
+        Returns
+        -------
+        PhaseOutline
+            Labels, axis lengths and attributes of the phase.
+        """
         refused = self.extraction.attention_refused
         return PhaseOutline(
             phase="interventions",
@@ -76,7 +105,13 @@ class Interventions:
 
     @functools.cached_property
     def engine(self) -> RowEngine:
-        """What runs the rows; sharing prompts, and joining late, only where that is proved on this model."""
+        """The engine that runs the rows. Shortcuts are taken only where they prove equal on this model.
+
+        Returns
+        -------
+        RowEngine
+            Shares prompts, and lets rows join at the first layer that they change, where it may.
+        """
         loaded = self.extraction.loaded
         engine = RowEngine(
             model=loaded.model,
@@ -90,14 +125,27 @@ class Interventions:
 
     @functools.cached_property
     def _every(self) -> list[TokenizedQuery]:
-        return [one for of_fact in self.extraction.asking.asked for one in of_fact]
+        return [query for queries in self.extraction.asking.asked for query in queries]
 
     def extract(self, unit: Unit, arms: Arms) -> PhaseBlock:
         """Run every arm of a unit.
 
+        Parameters
+        ----------
+        unit : Unit
+            The facts to run.
+        arms : Arms
+            Their neuron sets, and which queries lend activations.
+
+        Returns
+        -------
+        PhaseBlock
+            Every array of the phase for this unit.
+
         Raises
         ------
-        ModelError : a number that is not finite, naming the query; too little memory for one row.
+        ModelError
+            A number is not finite, and the message names the query; or memory does not suffice for one row.
         """
         arrays, notes = self.extraction.run(
             lambda: self._arrays(unit, arms), lambda _: f"interventions, unit {unit.number}"
@@ -105,18 +153,18 @@ class Interventions:
         return PhaseBlock(unit=unit, arrays=arrays, notes=notes)
 
     def _arrays(self, unit: Unit, arms: Arms) -> dict[str, Array]:
-        asked = self._every[unit.first_query : unit.last_query]
+        queries = self._every[unit.first_query : unit.last_query]
         facts = self.extraction.facts.facts[unit.first_fact : unit.last_fact]
-        counts = [len(one) for one in self.extraction.asking.asked[unit.first_fact : unit.last_fact]]
+        counts = [len(of_fact) for of_fact in self.extraction.asking.asked[unit.first_fact : unit.last_fact]]
         fact = np.repeat(np.arange(len(facts)), counts)
         arrays: dict[str, Array] = {}
         if arms.again is not None:
-            again = self._reprompts(asked, [facts[number] for number in fact], arms, arms.again)
+            again = self._reprompts(queries, [facts[number] for number in fact], arms, arms.again)
             arms = replace(arms, sets={**arms.sets, **again.sets})
             arrays = {f"reprompts/{name}": values for name, values in again.arrays().items()}
         run = InterventionRun(
             unit=unit,
-            asked=asked,
+            queries=queries,
             fact=fact,
             relation=[facts[number].relation for number in fact],
             donors={int(query): self._every[query] for query in arms.other_fact if query >= 0},
@@ -129,17 +177,17 @@ class Interventions:
         )
         arrays |= {f"interventions/{name}": values for name, values in run.arrays().items()}
         if not self.extraction.attention_refused:
-            found = self._synapses(run, asked, arms)
-            arrays |= {f"synapses/{name}": values for name, values in found.items()}
+            synapses = self._synapses(run, queries, arms)
+            arrays |= {f"synapses/{name}": values for name, values in synapses.items()}
         return arrays
 
     def _reprompts(
-        self, asked: Sequence[TokenizedQuery], facts: Sequence[Fact], arms: Arms, strength: sparse.csr_array
+        self, queries: Sequence[TokenizedQuery], facts: Sequence[Fact], arms: Arms, strength: sparse.csr_array
     ) -> Reprompts:
         extraction, plan = self.extraction, self.extraction.plan
         dtype = next(iter(extraction.loaded.model.parameters())).dtype
         return Reprompts(
-            asked=asked,
+            queries=queries,
             facts=facts,
             own=arms.sets["own"],
             strength=strength,
@@ -160,17 +208,17 @@ class Interventions:
         return self.sums.activation_sum(relation), self.sums.n_queries[relation]
 
     def _synapses(
-        self, run: InterventionRun, asked: Sequence[TokenizedQuery], arms: Arms
+        self, run: InterventionRun, queries: Sequence[TokenizedQuery], arms: Arms
     ) -> dict[str, Array]:
         synapses = SynapseRun(
-            tokens=Tokens.of(asked),
+            tokens=Tokens.of(queries),
             donors=[
                 donor
-                for query, one in enumerate(asked)
-                for donor in self._lent(one, int(arms.other_fact[query]))
+                for row, query in enumerate(queries)
+                for donor in self._lent(query, int(arms.other_fact[row]))
             ],
             own=run.sets["own"],
-            matched=run.sets["matched"],
+            matched=run.sets[MATCHED],
             operations=tuple(self.part.synapse_operations),
             names=tuple(self.part.synapse_sets),
             alpha=self.part.alpha,
@@ -180,10 +228,10 @@ class Interventions:
         )
         return synapses.arrays()
 
-    def _lent(self, one: TokenizedQuery, number: int) -> list[Target | None]:
-        """For each of a query's passes that of another fact's query, where it has as many tokens."""
+    def _lent(self, query: TokenizedQuery, number: int) -> list[Target | None]:
+        """For each pass of a query, return that of another fact's query, where it has as many tokens."""
         others = self._every[number].targets if number >= 0 else ()
         return [
             others[place] if place < len(others) and len(others[place].ids) == len(target.ids) else None
-            for place, target in enumerate(one.targets)
+            for place, target in enumerate(query.targets)
         ]

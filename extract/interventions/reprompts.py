@@ -1,7 +1,8 @@
-"""Near-identical re-prompts: queries asked again in another form, and the neurons that they then have.
+"""Near-identical re-prompts: ask queries again in another form, and choose their neurons again.
 
-A re-prompt i′ has the words of query i and signs before them. How far N_i′ is from N_i, by the same method
-and rule, is how far sets differ for the form of a prompt alone: the ceiling of what other words may do.
+A re-prompt i′ has the words of query i, with signs before them. N_i′ is chosen by the same method and rule as
+N_i. Their difference shows how far neuron sets differ because of the form of a prompt alone, without other
+words.
 """
 
 from __future__ import annotations
@@ -36,20 +37,39 @@ from qloc.vocabulary import NO_INDEX
 
 @dataclass(frozen=True, kw_only=True)
 class Reprompts:
-    """What is needed to ask a unit's queries again.
+    """Everything that is needed to ask a unit's queries again; :attr:`sets` and :meth:`arrays` do.
 
     Attributes
     ----------
-    asked, facts : the unit's queries, and the fact of each.
-    own : N_i: bool, CSR (query, layer · neuron).
-    strength : of the queries that are asked again, the attributions to N_i; as :attr:`qloc.arms.Arms.again`.
-    prefix : what is put before a prompt.
-    rows : tells how the answers stand.
-    method, path, answer_tokens, threshold : N_i′ is chosen as N_i was.
-    dtype : in which attributions are kept, and compared with the threshold.
+    queries : sequence of TokenizedQuery
+        The unit's queries.
+    facts : sequence of Fact
+        The fact of each.
+    own : bool CSR array, shape (query, layer · neuron)
+        N_i.
+    strength : float CSR array, shape (query, layer · neuron)
+        Attributions to N_i of the queries that are asked again, as :attr:`qloc.arms.Arms.again`.
+    prefix : str
+        What is put before a prompt.
+    encoder : Encoder
+        Tokenizes prompts with answers.
+    engine : GradientEngine
+        Computes attributions.
+    rows : RowEngine
+        Scores the answers.
+    method : AttributionMethod
+        The method that N_i was chosen by.
+    path : ScaledPath
+        Its integration path.
+    answer_tokens : {"all", "first"}
+        Which answer tokens are attributed.
+    threshold : float
+        Share of the largest attribution above which a neuron is in the set.
+    dtype : str
+        Type in which attributions are stored and compared with the threshold.
     """
 
-    asked: Sequence[TokenizedQuery]
+    queries: Sequence[TokenizedQuery]
     facts: Sequence[Fact]
     own: sparse.csr_array
     strength: sparse.csr_array
@@ -65,10 +85,13 @@ class Reprompts:
 
     @cached_property
     def sets(self) -> dict[str, sparse.csr_array]:
-        """N_i′, and N_i∖N_i′ and N_i′∖N_i at equal count and layers; empty for queries not asked again."""
-        empty = [np.zeros(0, dtype=np.int64)] * len(self.asked)
+        """N_i′, N_i∖N_i′ and N_i′∖N_i; the differences have equal counts in each layer.
+
+        Sets of queries that are not asked again are empty.
+        """
+        empty = [np.zeros(0, dtype=np.int64)] * len(self.queries)
         theirs, only_own, only_theirs = empty.copy(), empty.copy(), empty.copy()
-        for number, query in enumerate(self._queries):
+        for number, query in enumerate(self._asked_again):
             mine, theirs[query] = row_of(self.own, query), self._members[number]
             start, stop = self.strength.indptr[query : query + 2]
             strengths = self.strength.data[start:stop], self._attribution[number, theirs[query]]
@@ -76,59 +99,60 @@ class Reprompts:
                 (mine, theirs[query]), strengths, self.engine.sites.n_neurons
             )
         rows = zip(REPROMPT_SETS, (theirs, only_own, only_theirs), strict=True)
-        return {name: matrix(found, self.own.shape[1]) for name, found in rows}
+        return {name: matrix(members, self.own.shape[1]) for name, members in rows}
 
     def arrays(self) -> dict[str, Array]:
-        """Every array of group ``reprompts``, queries in order."""
-        base = OutcomeColumns.empty(len(self._queries))
+        """Score the re-prompts' answers, and count the neurons of their sets.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Every array of group ``reprompts``, queries in order; NaN or -1 for queries not asked again.
+        """
+        base = OutcomeColumns.empty(len(self._asked_again))
         unchanged(self.rows, self._again, base)
-        told = base.stored()
-        members = zip(self._queries, self._members, strict=True)
+        answers = base.stored()
+        members = zip(self._asked_again, self._members, strict=True)
         shared = [len(np.intersect1d(row_of(self.own, query), theirs)) for query, theirs in members]
         columns = {
             "n_neurons": np.array([len(theirs) for theirs in self._members], dtype=np.int32),
             "n_shared": np.array(shared, dtype=np.int32),
-            "log_probability": told["log_probability"],
-            "rank": told["rank"],
+            "log_probability": answers["log_probability"],
+            "rank": answers["rank"],
         }
-        found = {}
+        arrays = {}
         for name, values in columns.items():
             missing = np.nan if values.dtype.kind == "f" else NO_INDEX
-            found[name] = np.full(len(self.asked), missing, dtype=values.dtype)
-            found[name][self._queries] = values
-        return found
+            arrays[name] = np.full(len(self.queries), missing, dtype=values.dtype)
+            arrays[name][self._asked_again] = values
+        return arrays
 
     @cached_property
     def _pairs(self) -> list[tuple[int, TokenizedQuery]]:
-        """The queries that are asked again, and how."""
-        wanted = np.flatnonzero(np.diff(self.strength.indptr)).tolist()
-        again = asked_again([self.asked[query] for query in wanted], self.prefix, self.encoder)
-        return [(query, one) for query, one in zip(wanted, again, strict=True) if one is not None]
+        """The queries that are asked again, each with its re-prompt."""
+        chosen = np.flatnonzero(np.diff(self.strength.indptr)).tolist()
+        again = asked_again([self.queries[query] for query in chosen], self.prefix, self.encoder)
+        return [(row, reprompt) for row, reprompt in zip(chosen, again, strict=True) if reprompt is not None]
 
     @property
-    def _queries(self) -> list[int]:
+    def _asked_again(self) -> list[int]:
         return [query for query, _ in self._pairs]
 
     @property
     def _again(self) -> list[TokenizedQuery]:
-        return [one for _, one in self._pairs]
+        return [reprompt for _, reprompt in self._pairs]
 
     @cached_property
     def _attribution(self) -> NDArray[Any]:
-        """Attribution of every re-prompt's answer: (re-prompt, layer · neuron).
-
-        Raises
-        ------
-        ModelError : a number that is not finite, naming the query.
-        """
-        facts = [self.facts[query] for query in self._queries]
+        """Attributions of every re-prompt's answer: (re-prompt, layer · neuron)."""
+        facts = [self.facts[query] for query in self._asked_again]
         passes = attributed(self._again, facts, self.encoder, self.answer_tokens, "good")
-        targets, sites = [one.target for one in passes], self.engine.sites
+        targets, sites = [run.target for run in passes], self.engine.sites
         wide = np.float64 if self.engine.itemsize == 8 else np.float32
         total = np.zeros((len(facts), sites.n_layers * sites.n_neurons), dtype=wide)
-        for indices, found in scores_by(self.engine, targets, self.method, self.path, self.encoder.tokenizer):
+        for indices, batch in scores_by(self.engine, targets, self.method, self.path, self.encoder.tokenizer):
             weight = np.array([passes[index].weight for index in indices])[:, None]
-            scores = found.attribution.flatten(1).cpu().numpy()
+            scores = batch.attribution.flatten(1).cpu().numpy()
             np.add.at(total, [passes[n].query for n in indices], weight * scores)
         for number in np.flatnonzero(~np.isfinite(total).all(axis=1)).tolist():
             raise not_finite(self._again[number], facts[number])

@@ -1,8 +1,8 @@
-"""Knowledge synapses: the columns of attention that a query leans on, and controls of equal mass.
+"""Knowledge synapses: choose the columns of attention with the most mass, and controls of equal mass.
 
-Attention A[l, h, j, k] goes from token j to token k; a column's mass is c[l, h, k] = Σ_j A[l, h, j, k]. A set
-of columns is a weight in [0, 1] for each (layer, head, token): the share of the column that an arm takes, so
-that a control can remove exactly as much mass.
+Attention A[l, h, j, k] goes from token j to token k. A column's mass is c[l, h, k] = Σ_j A[l, h, j, k].
+A control has a weight in [0, 1] for each (layer, head, token): the share of the column that an arm takes.
+With a share of its last column it removes exactly as much mass as the columns that it is compared with.
 """
 
 from __future__ import annotations
@@ -16,13 +16,21 @@ Mask = NDArray[np.bool_]
 
 
 def published(mass: Floats, alpha: float) -> Mask:
-    """Columns with c > τ, τ = α / (L · H · |Q|) · Σ c; rows sum to 1, so that τ is α.
+    """Choose the columns with c > τ, τ = α / (L · H · |Q|) · Σ c. Rows sum to 1, so that τ is α.
 
-    Early columns of a causal model are read by every later token: they pass for being early.
+    In a causal model every later token reads an early column: such columns are chosen because they are early.
 
     Parameters
     ----------
-    mass : float64, (layer, head, token)
+    mass : float64 ndarray, shape (layer, head, token)
+        Mass of each column.
+    alpha : float
+        α.
+
+    Returns
+    -------
+    bool ndarray, shape (layer, head, token)
+        Whether each column is chosen.
 
     References
     ----------
@@ -32,14 +40,24 @@ def published(mass: Floats, alpha: float) -> Mask:
 
 
 def knowledge(mass: Floats, alpha: float, *, causal: bool) -> Mask:
-    """Columns with more than α times the mass that even attention would give them, the first token left out.
+    """Choose the columns with more than α times the mass that even attention would give them.
 
-    Even attention gives column k of a causal model Σ_{j ≥ k} 1/j (positions from 0, rows without the first
-    token), of a masked one 1.
+    The first token is left out. Even attention then gives column k of a causal model Σ_{j ≥ k} 1/j (positions
+    from 0), and a column of a masked model 1.
 
     Parameters
     ----------
-    mass : float64, (layer, head, token), without the first token, rows renormalized; NaN there.
+    mass : float64 ndarray, shape (layer, head, token)
+        Mass of each column without the first token, rows renormalized; NaN at the first token.
+    alpha : float
+        α.
+    causal : bool
+        Whether tokens read earlier tokens only.
+
+    Returns
+    -------
+    bool ndarray, shape (layer, head, token)
+        Whether each column is chosen.
 
     Examples
     --------
@@ -58,31 +76,74 @@ def knowledge(mass: Floats, alpha: float, *, causal: bool) -> Mask:
 
 
 def random_columns(chosen: Mask, mass: Floats, rng: np.random.Generator) -> Floats:
-    """Other columns of the same layers, the first token's left out, of the same mass in each layer."""
+    """Draw a control: other columns, except the first token's, of the same mass in each layer.
+
+    Parameters
+    ----------
+    chosen : bool ndarray, shape (layer, head, token)
+        The columns that the control is for.
+    mass : float64 ndarray, shape (layer, head, token)
+        Mass of each column.
+    rng : numpy.random.Generator
+        The generator to draw from.
+
+    Returns
+    -------
+    float64 ndarray, shape (layer, head, token)
+        A weight in [0, 1] for each column.
+    """
     free = ~chosen
     free[:, :, 0] = False
     return _equal_mass(free, chosen, mass, rng)
 
 
 def other_heads(chosen: Mask, mass: Floats, rng: np.random.Generator) -> Floats:
-    """The same tokens' columns in heads that do not have them, of the same mass in each layer."""
+    """Draw a control: the same tokens' columns in other heads, of the same mass in each layer.
+
+    Parameters
+    ----------
+    chosen : bool ndarray, shape (layer, head, token)
+        The columns that the control is for.
+    mass : float64 ndarray, shape (layer, head, token)
+        Mass of each column.
+    rng : numpy.random.Generator
+        The generator to draw from.
+
+    Returns
+    -------
+    float64 ndarray, shape (layer, head, token)
+        A weight in [0, 1] for each column.
+    """
     free = chosen.any(axis=1, keepdims=True) & ~chosen
     return _equal_mass(free, chosen, mass, rng)
 
 
 def _equal_mass(free: Mask, chosen: Mask, mass: Floats, rng: np.random.Generator) -> Floats:
     weight = np.zeros(mass.shape)
-    for layer, (here, wanted) in enumerate(zip(free, chosen, strict=True)):
-        weight[layer] = cut_to_mass(here, mass[layer], float(mass[layer][wanted].sum()), rng)
+    for layer, (here, target) in enumerate(zip(free, chosen, strict=True)):
+        weight[layer] = cut_to_mass(here, mass[layer], float(mass[layer][target].sum()), rng)
     return weight
 
 
-def cut_to_mass(free: Mask, mass: Floats, wanted: float, rng: np.random.Generator) -> Floats:
-    """Columns in a drawn order until their mass is what is wanted, the last one in part.
+def cut_to_mass(free: Mask, mass: Floats, total: float, rng: np.random.Generator) -> Floats:
+    """Take columns in a random order until they have a given mass, the last column in part.
+
+    Parameters
+    ----------
+    free : bool ndarray
+        The columns that may be taken.
+    mass : float64 ndarray
+        Mass of each column, of the same shape.
+    total : float
+        The mass to take.
+    rng : numpy.random.Generator
+        The generator of the order.
 
     Returns
     -------
-    float64, shape of ``mass``: a weight in [0, 1] for each column; all of them where they have less.
+    float64 ndarray
+        A weight in [0, 1] for each column, of the same shape; 1 for every free column where they have less
+        mass.
 
     Examples
     --------
@@ -96,5 +157,5 @@ def cut_to_mass(free: Mask, mass: Floats, wanted: float, rng: np.random.Generato
     own = mass.ravel()[cells]
     before = np.concatenate([[0.0], np.cumsum(own)[:-1]]) if len(cells) else own
     weight = np.zeros(mass.size)
-    weight[cells] = np.clip((wanted - before) / own, 0, 1)
+    weight[cells] = np.clip((total - before) / own, 0, 1)
     return weight.reshape(mass.shape)

@@ -1,4 +1,4 @@
-"""What a model answers: log-probability, rank and argmax at each answer token, top tokens, candidates."""
+"""Score answers: log P, rank and argmax at each answer token, the likeliest tokens, candidate answers."""
 
 from __future__ import annotations
 
@@ -18,26 +18,33 @@ from qloc.extract.models.output_head import Head
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 
 N_TOP: Final = 20
-"""Tokens kept with their log-probabilities at the first target."""
+"""Likeliest tokens that are kept, with their log-probabilities, at the first target."""
 
 MOST_CANDIDATES: Final = 64
-"""Candidate answers of a relation whose log P is kept: its most frequent."""
+"""Most candidate answers of a relation whose log P is kept: the most frequent ones."""
 
 _SCORING_ROWS: Final = 64
-"""Sequences of one forward pass that only scores."""
+"""Sequences in one forward pass without gradients."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenScores:
-    """What the model says at targets.
+    """Next-token scores at the targets of a batch.
 
     Attributes
     ----------
-    log_probability : (target,), of the answer token.
-    rank : int32, (target,), 1-based; ties go to the answer.
-    argmax : int32, (target,)
-    top_token : int32, (target, top); top_log_probability : (target, top)
-    log_softmax : (target, vocabulary), on the model's device.
+    log_probability : float ndarray, shape (target,)
+        log P of the answer token, of the model's dtype.
+    rank : int32 ndarray, shape (target,)
+        Rank of the answer token, from 1; ties go to the answer.
+    argmax : int32 ndarray, shape (target,)
+        The likeliest token.
+    top_token : int32 ndarray, shape (target, top)
+        The likeliest tokens, the likeliest first.
+    top_log_probability : float ndarray, shape (target, top)
+        Their log-probabilities.
+    log_softmax : torch.Tensor, shape (target, vocabulary)
+        log P of every token, on the model's device.
     """
 
     log_probability: NDArray[Any]
@@ -50,10 +57,25 @@ class TokenScores:
 
 @torch.no_grad()
 def token_scores(head: Head, hidden: Tensor, tokens: Sequence[int]) -> TokenScores:
-    """Scores from final hidden states, (target, hidden), of the answer tokens."""
+    """Score answer tokens, from the final hidden states at their targets.
+
+    Parameters
+    ----------
+    head : Head
+        The model's output head.
+    hidden : torch.Tensor, shape (target, hidden)
+        Final hidden states.
+    tokens : sequence of int
+        The answer token of each target.
+
+    Returns
+    -------
+    TokenScores
+        In the order of the targets.
+    """
     logs = head.logits(hidden).log_softmax(-1)
-    wanted = torch.tensor(tokens, device=logs.device)
-    chosen = logs.gather(1, wanted[:, None])
+    answers = torch.tensor(tokens, device=logs.device)
+    chosen = logs.gather(1, answers[:, None])
     top = logs.topk(min(N_TOP, logs.shape[1]), dim=1)
     return TokenScores(
         log_probability=_array(chosen[:, 0]),
@@ -67,59 +89,104 @@ def token_scores(head: Head, hidden: Tensor, tokens: Sequence[int]) -> TokenScor
 
 @torch.no_grad()
 def scored(loaded: LoadedModel, head: Head, targets: Sequence[Target]) -> list[tuple[float, int]]:
-    """(log-probability, rank) of each target by plain forward passes, equal lengths together."""
-    found: list[tuple[float, int]] = [(np.nan, -1)] * len(targets)
+    """Score targets by plain forward passes; sequences of equal length share a pass.
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+        The model.
+    head : Head
+        Its output head.
+    targets : sequence of Target
+        Token sequences, each with a position and the token that is expected there.
+
+    Returns
+    -------
+    list of tuple of (float, int)
+        log P in nats, and rank from 1, of each target's token.
+    """
+    results: list[tuple[float, int]] = [(np.nan, -1)] * len(targets)
     by_length: dict[int, list[int]] = {}
     for index, target in enumerate(targets):
         by_length.setdefault(len(target.ids), []).append(index)
     for indices in by_length.values():
         for start in range(0, len(indices), _SCORING_ROWS):
             chosen = [(index, targets[index]) for index in indices[start : start + _SCORING_ROWS]]
-            for some, scores in in_halves("scoring", chosen, lambda some: _scores(loaded, head, some)):
-                each = zip(some, scores.log_probability, scores.rank, strict=True)
+            for part, scores in in_halves("scoring", chosen, lambda part: _scores(loaded, head, part)):
+                each = zip(part, scores.log_probability, scores.rank, strict=True)
                 for (index, _), log_probability, rank in each:
-                    found[index] = (float(log_probability), int(rank))
-    return found
+                    results[index] = (float(log_probability), int(rank))
+    return results
 
 
 def _scores(loaded: LoadedModel, head: Head, chosen: Sequence[tuple[int, Target]]) -> TokenScores:
-    """Scores of targets of equal length, by one pass."""
+    """Score targets of equal length in one pass."""
     batch = [target for _, target in chosen]
     ids = torch.tensor([target.ids for target in batch], device=loaded.device)
-    with without_head(loaded.sites.head) as given:
+    with without_head(loaded.sites.head) as states:
         loaded.model(input_ids=ids)
-    places = torch.tensor([target.position for target in batch], device=given[0].device)
-    hidden = given[0][torch.arange(len(batch), device=places.device), places]
+    places = torch.tensor([target.position for target in batch], device=states[0].device)
+    hidden = states[0][torch.arange(len(batch), device=places.device), places]
     return token_scores(head, hidden, [target.token for target in batch])
 
 
 def answers_scored(
-    loaded: LoadedModel, head: Head, asked: Sequence[TokenizedQuery]
+    loaded: LoadedModel, head: Head, queries: Sequence[TokenizedQuery]
 ) -> list[tuple[float, int]]:
-    """(log-probability, worst token rank) of whole answers, teacher-forced."""
-    targets = [target for one in asked for target in one.targets]
+    """Score whole answers, teacher-forced: log P = Σ log P(token | prompt and earlier answer tokens).
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+        The model.
+    head : Head
+        Its output head.
+    queries : sequence of TokenizedQuery
+        Prompts with their answers.
+
+    Returns
+    -------
+    list of tuple of (float, int)
+        log P in nats, and the worst rank of a token of the answer, for each query.
+    """
+    targets = [target for query in queries for target in query.targets]
     each = iter(scored(loaded, head, targets))
     whole = []
-    for one in asked:
-        parts = [next(each) for _ in one.targets]
+    for query in queries:
+        parts = [next(each) for _ in query.targets]
         whole.append((float(sum(p for p, _ in parts)), max(rank for _, rank in parts)))
     return whole
 
 
-def candidate_tokens(encoder: Encoder, asked: TokenizedQuery, answers: Sequence[str]) -> NDArray[np.int64]:
-    """The one token that each candidate answer is in this prompt; -1 where it takes several."""
-    first = asked.targets[0]
-    found = np.full(len(answers), -1, dtype=np.int64)
+def candidate_tokens(encoder: Encoder, query: TokenizedQuery, answers: Sequence[str]) -> NDArray[np.int64]:
+    """Return the token of each candidate answer that is a single token in this prompt.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Tokenizes prompts with answers.
+    query : TokenizedQuery
+        The prompt.
+    answers : sequence of str
+        The candidates.
+
+    Returns
+    -------
+    int64 ndarray, shape (answer,)
+        Token ids; -1 where a candidate takes several tokens, or changes those of the prompt.
+    """
+    first = query.targets[0]
+    tokens = np.full(len(answers), -1, dtype=np.int64)
     for number, other in enumerate(
-        encoder.ask_all([(asked.query, answer) for answer in answers], ignore_tail=True)
+        encoder.ask_all([(query.query, answer) for answer in answers], ignore_tail=True)
     ):
         if (
             isinstance(other, TokenizedQuery)
             and len(other.targets) == 1
             and other.targets[0].ids == first.ids
         ):
-            found[number] = other.targets[0].token
-    return found
+            tokens[number] = other.targets[0].token
+    return tokens
 
 
 def _array(values: Tensor) -> NDArray[Any]:

@@ -1,6 +1,6 @@
-"""One extraction: facts and a model in, an Outline and then Blocks out, unit by unit.
+"""Phase ``signals``: take facts and a model, and return an Outline and then Blocks, unit by unit.
 
-Everything a unit gives is a function of the plan and the unit alone.
+The result of a unit depends on the plan and the unit alone.
 """
 
 from __future__ import annotations
@@ -42,12 +42,24 @@ T = TypeVar("T")
 
 
 def prepare(plan: Plan) -> Extraction:
-    """Read facts, configuration and tokenizer; the weights wait until something is to be computed.
+    """Read facts, configuration and tokenizer. Weights are loaded when something is computed first.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is to be extracted.
+
+    Returns
+    -------
+    Extraction
+        The planned extraction.
 
     Raises
     ------
-    InputError : a model or facts that cannot be read or asked, before any work is done.
-    MissingDependencyError : ``--device map`` without accelerate.
+    InputError
+        The model or the facts cannot be read.
+    MissingDependencyError
+        ``--device map`` without accelerate.
     """
     if plan.device == MAP:
         require_accelerate()
@@ -58,15 +70,16 @@ def prepare(plan: Plan) -> Extraction:
 
 @functools.lru_cache(maxsize=1)
 def _prepared_again(plan: Plan, expected: str) -> Extraction:
-    """An extraction that another process planned: prepared once a process, and only what it planned.
+    """Prepare an extraction that another process planned, once in this process.
 
     Raises
     ------
-    InputError : what is at the plan's paths here is another model or other facts.
+    InputError
+        Another model, or other facts, are at the plan's paths here.
     """
     extraction = prepare(plan)
-    if (found := digest(extraction.fingerprint)) != expected:
-        got, rule = f"of fingerprint {found[:12]}", f"those of fingerprint {expected[:12]}, as planned"
+    if (actual := digest(extraction.fingerprint)) != expected:
+        got, rule = f"of fingerprint {actual[:12]}", f"those of fingerprint {expected[:12]}, as planned"
         place, action = (
             f"{plan.model} and {plan.facts} on {platform.node()}",
             "Give every worker the same files",
@@ -79,7 +92,17 @@ def _prepared_again(plan: Plan, expected: str) -> Extraction:
 class Extraction:
     """A planned extraction of phase ``signals``.
 
-    Pickled, it is its plan: the process that gets it prepares it anew, once, and keeps it with its weights.
+    It is pickled as its plan: a process that receives it prepares it anew, once, and keeps it with its
+    weights.
+
+    Attributes
+    ----------
+    plan : Plan
+        What is to be extracted.
+    source : ModelSource
+        The model's configuration and tokenizer, and where its weights are.
+    facts : FactSet
+        The facts that the plan selects.
     """
 
     plan: Plan
@@ -87,12 +110,18 @@ class Extraction:
     facts: FactSet
 
     def __reduce__(self) -> tuple[Callable[[Plan, str], Extraction], tuple[Plan, str]]:
-        """Travel to a worker as the plan, and the digest of what it led to here."""
+        """Pickle as the plan, and the digest of the fingerprint that it led to here."""
         return _prepared_again, (self.plan, digest(self.fingerprint))
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """What the phase's numbers depend on, nested; no paths, devices or clocks."""
+        """Everything that the phase's numbers depend on, nested; no paths, devices or times.
+
+        Returns
+        -------
+        dict
+            Digests of model, tokenizer and facts, and the parameters of the plan.
+        """
         return {
             "phase": "signals",
             "model": self.source.fingerprint(),
@@ -103,7 +132,18 @@ class Extraction:
 
     @functools.cached_property
     def asking(self) -> Asking:
-        """Which queries this model can be asked, and why not the others."""
+        """The queries that this model can be asked, and why it cannot be asked the others.
+
+        Returns
+        -------
+        Asking
+            Tokenized queries of each fact, and counts of excluded queries by reason.
+
+        Raises
+        ------
+        InputError
+            The model cannot be asked any query, or the plan's target or method does not suit the facts.
+        """
         refuse_contrast_of_facts(self.plan, self.facts)
         asking = ask_facts(self.facts, self.source.encoder())
         if not any(asking.asked):
@@ -122,36 +162,48 @@ class Extraction:
             )
         if any(method(name).path in ("mean", "token") for name in self.plan.methods):
             replacing = Replacing.of(self.source.tokenizer, self.source.family)
-            refuse_without_baseline(replacing, (one for of_fact in asking.asked for one in of_fact))
+            refuse_without_baseline(replacing, (query for queries in asking.asked for query in queries))
         return asking
 
     @functools.cached_property
     def loaded(self) -> LoadedModel:
-        """The model with its weights, read at the first need.
+        """The model with its weights, which are loaded at the first use.
+
+        Returns
+        -------
+        LoadedModel
+            The model on its device.
 
         Raises
         ------
-        ModelError : they do not fit into memory.
+        ModelError
+            The weights do not fit into memory.
         """
         with _memory_for(f"the weights of {self.source.name}"):
             return self.source.load(dtype=self.plan.dtype, device=self.plan.device, spare=self.plan.memory)
 
     @functools.cached_property
     def engine(self) -> GradientEngine:
-        """The gradient engine, proved on this model and these facts."""
+        """The gradient engine, compared with plain passes on this model and these facts.
+
+        Returns
+        -------
+        GradientEngine
+            The quickest way that gives the same numbers.
+        """
         loaded = self.loaded
-        every = [one for of_fact in self.asking.asked for one in of_fact]
-        longest = max(every, key=lambda one: len(one.targets[-1].ids))
-        asked = [longest.targets[-1], *self._longest_again(longest)]
+        every = [query for queries in self.asking.asked for query in queries]
+        longest = max(every, key=lambda query: len(query.targets[-1].ids))
+        hardest = [longest.targets[-1], *self._longest_again(longest)]
         engine = GradientEngine(
             model=loaded.model, sites=loaded.sites, family=loaded.family, memory=self.plan.memory
         )
         with threads(self.plan.threads), _memory_for(f"trying {self.source.name} on one query"):
-            engine = proved(engine, [*self.asking.some_targets(), *asked])
-            return engine if self.plan.site == "mlp_post" else before_activation(engine, asked[0])
+            engine = proved(engine, [*self.asking.some_targets(), *hardest])
+            return engine if self.plan.site == "mlp_post" else before_activation(engine, hardest[0])
 
     def _longest_again(self, longest: TokenizedQuery) -> list[Target]:
-        """The longest query as phase ``interventions`` asks it again: the engine is proved on it too."""
+        """The longest query as phase ``interventions`` asks it again, which the engine is compared on too."""
         part = self.plan.interventions
         if "interventions" not in self.plan.phases or not part.reprompts:
             return []
@@ -160,18 +212,30 @@ class Extraction:
 
     @functools.cached_property
     def attention_refused(self) -> str:
-        """Why attention cannot be recorded on this model; empty where it can."""
+        """Why attention cannot be recorded on this model.
+
+        Returns
+        -------
+        str
+            The reason; empty where attention can be recorded.
+        """
         loaded, target = self.loaded, self.asking.some_targets()[0]
         with _memory_for(f"trying the attention of {self.source.name} on one query"):
             return why_not_recorded(loaded.model, target, loaded.sites.n_layers)
 
     @functools.cached_property
     def outline(self) -> Outline:
-        """What is known before the model has run over the facts; loads the weights."""
+        """What is known before the model has run over the facts. Loads the weights.
+
+        Returns
+        -------
+        Outline
+            Columns of facts, candidate answers, axis lengths, units and attributes.
+        """
         asked, sites, config = self.asking.asked, self.loaded.sites, self.source.config.get_text_config()
         counts = np.array([len(queries) for queries in asked], dtype=np.int64)
         queries = [query for of_fact in asked for query in of_fact]
-        kept = {name: found[:MOST_CANDIDATES] for name, found in candidates(self.facts.facts).items()}
+        kept = {name: answers[:MOST_CANDIDATES] for name, answers in candidates(self.facts.facts).items()}
         return Outline(
             facts=self.asking.fact_columns(self.facts),
             candidates=kept,
@@ -194,7 +258,7 @@ class Extraction:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What ran it: library versions and device; for the manifest, never for an array."""
+        """Library versions and device, for the manifest. No array depends on them."""
         import tokenizers
         import transformers
 
@@ -209,15 +273,27 @@ class Extraction:
     def extract(self, unit: Unit) -> Block:
         """Run the model over one unit.
 
+        Parameters
+        ----------
+        unit : Unit
+            The facts to run.
+
+        Returns
+        -------
+        Block
+            Every array of the unit.
+
         Raises
         ------
-        ModelError : a number that is not finite, or too little memory for one query at one layer, naming it.
+        ModelError
+            A number is not finite, or memory does not suffice for one query at one layer; the message names
+            the query.
         """
         of_facts = self.asking.asked[unit.first_fact : unit.last_fact]
         run = UnitRun(
             unit=unit,
             facts=self.facts.facts[unit.first_fact : unit.last_fact],
-            asked=[query for queries in of_facts for query in queries],
+            queries=[query for queries in of_facts for query in queries],
             index=[fact for fact, queries in enumerate(of_facts) for _ in queries],
             outline=self.outline,
             engine=self.engine,
@@ -225,26 +301,37 @@ class Extraction:
             encoder=self.source.encoder(),
             plan=self.plan,
         )
-        block, notes = self.run(run.block, lambda item: _named(item, run.asked))
+        block, notes = self.run(run.block, lambda item: _named(item, run.queries))
         return replace(block, notes=notes)
 
     def run(self, work: Callable[[], T], named: Callable[[Any], str]) -> tuple[T, dict[str, Any]]:
-        """Do a unit's work with the plan's threads; and what a reader should know of the unit.
+        """Do the work of a unit with the plan's number of threads, and note where batches had to shrink.
 
         Parameters
         ----------
-        named : says what it is that does not fit into memory, however it is cut.
+        work : callable
+            Takes no arguments.
+        named : callable
+            Takes an item that does not fit into memory by itself, and names it for the message.
+
+        Returns
+        -------
+        result : Any
+            What ``work`` returns.
+        notes : dict
+            ``shrunk``, by how much, where batches had to shrink; else empty.
 
         Raises
         ------
-        ModelError : too little memory, naming for what.
+        ModelError
+            Memory does not suffice for a single item; the message names it.
         """
         with threads(self.plan.threads), noting_what_shrinks() as shrunk:
             try:
-                found = work()
+                result = work()
             except DoesNotFit as error:
                 raise too_large(named(error.item), error) from None
-        return found, {"shrunk": dict(shrunk)} if shrunk else {}
+        return result, {"shrunk": dict(shrunk)} if shrunk else {}
 
     def _described(self) -> dict[str, Any]:
         config, facts = self.source.config, self.facts
@@ -279,8 +366,8 @@ def _memory_for(what: str) -> Iterator[None]:
         raise
 
 
-def _named(item: Any, asked: Sequence[TokenizedQuery]) -> str:
-    """The query of a numbered target."""
+def _named(item: Any, queries: Sequence[TokenizedQuery]) -> str:
+    """Name the query of a numbered target."""
     _, target = item
-    own = next((one.prompt for one in asked if target in one.targets), "another right answer's")
+    own = next((query.prompt for query in queries if target in query.targets), "another right answer's")
     return f"query {own!r}"

@@ -1,4 +1,4 @@
-"""What a model can be asked of facts, and what it knows, before anything is extracted."""
+"""``qloc facts check``: count the queries that a model can be asked, and those that it knows."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ AT_A_TIME = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """One fact, and how many of its queries the model can be asked, and knows.
+    """One fact, and how many of its queries the model can be asked and knows.
 
     Attributes
     ----------
-    n_known : queries for which a right answer ranks first: what stands in column ``known`` of a store.
+    fact : Fact
+        The fact.
+    n_askable : int
+        Queries that the model can be asked.
+    n_known : int
+        Queries for which a right answer ranks first, as in the column ``known`` of a store.
     """
 
     fact: Fact
@@ -32,17 +37,29 @@ class Checked:
 
     @property
     def left(self) -> int:
-        """Queries left for headline figures: known ones, of a fact that does not leak its answer."""
+        """Queries that headline figures use: the known ones, of a fact that does not leak its answer."""
         return 0 if self.fact.leaks else self.n_known
 
 
 def checked(extraction: Extraction) -> Iterator[Checked]:
-    """Every fact, in input order; by plain forward passes, without gradients.
+    """Check every fact, in input order, by plain forward passes without gradients.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        Model and facts.
+
+    Yields
+    ------
+    Checked
+        One for each fact.
 
     Raises
     ------
-    InputError : the model cannot be asked anything.
-    ModelError : a number that is not finite, naming the query.
+    InputError
+        The model cannot be asked any query.
+    ModelError
+        A number is not finite; the message names the query.
     """
     facts, asked = extraction.facts.facts, extraction.asking.asked
     for start in range(0, len(facts), AT_A_TIME):
@@ -57,14 +74,14 @@ def checked(extraction: Extraction) -> Iterator[Checked]:
 
 
 def _known(extraction: Extraction, queries: list[tuple[Fact, TokenizedQuery]]) -> list[bool]:
-    """Whether any right answer ranks first."""
+    """Return, for each query, whether any right answer ranks first."""
     loaded = extraction.loaded
     head = Head(model=loaded.model, module=loaded.sites.head, chunk_bytes=extraction.plan.memory // 4)
     known = [False] * len(queries)
 
-    def score(asked: list[tuple[int, TokenizedQuery]]) -> None:
-        found = answers_scored(loaded, head, [query for _, query in asked])
-        for (place, query), (log_probability, rank) in zip(asked, found, strict=True):
+    def score(numbered: list[tuple[int, TokenizedQuery]]) -> None:
+        scores = answers_scored(loaded, head, [query for _, query in numbered])
+        for (place, query), (log_probability, rank) in zip(numbered, scores, strict=True):
             if not math.isfinite(log_probability):
                 raise not_finite(query, queries[place][0])
             known[place] |= rank == 1
@@ -77,12 +94,12 @@ def _known(extraction: Extraction, queries: list[tuple[Fact, TokenizedQuery]]) -
 def _others(
     extraction: Extraction, queries: list[tuple[Fact, TokenizedQuery]], known: list[bool]
 ) -> list[tuple[int, TokenizedQuery]]:
-    """The queries that are not known yet, with every other right answer."""
+    """Return the queries that are not known yet, with each of their other right answers."""
     encoder = extraction.source.encoder()
-    found = []
+    again = []
     for place, (fact, query) in enumerate(queries):
         others = [] if known[place] else [answer for answer in fact.objects if answer != fact.object]
         for answer in others:
-            again = encoder.ask(query.query, answer, ignore_tail=True)
-            found += [(place, again)] if isinstance(again, TokenizedQuery) else []
-    return found
+            asked = encoder.ask(query.query, answer, ignore_tail=True)
+            again += [(place, asked)] if isinstance(asked, TokenizedQuery) else []
+    return again

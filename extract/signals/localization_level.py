@@ -1,7 +1,7 @@
-"""Inner products of full score vectors, for the localization level R1² (methods.md §8).
+"""Gram matrices of full score vectors, from which the localization level R1² is computed (methods.md §8).
 
-A panel keeps a few neurons, which alone would err; a fact's k × k Gram of its queries' *full* vectors is
-enough, and small.
+R1² needs the scores of all neurons, and a panel keeps only some of them. The k × k Gram matrix of a fact's k
+*full* score vectors is sufficient, and small.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class GramRows:
-    """Which queries of a unit make each fact's Gram, and which its null Gram.
+    """Which queries of a unit make up each fact's Gram matrix, and which its null Gram matrix.
 
     Attributes
     ----------
-    own : rows (within the unit) of each fact's queries.
-    null : as many rows from different facts of the relation, with other answers, one for each template;
-        None where the unit has too few.
+    own : tuple of tuple of int
+        Rows, within the unit, of each fact's queries.
+    null : tuple of (tuple of int or None)
+        For each fact as many rows from different facts of the relation, with different answers, one for each
+        of its templates. None where the unit has too few.
     """
 
     own: tuple[tuple[int, ...], ...]
@@ -37,19 +39,35 @@ def gram_rows(
     seed: int,
     n_facts: int,
 ) -> GramRows:
-    """Choose the rows of each Gram, seeded by the fact so that no other fact matters.
+    """Choose the rows of each Gram matrix. Each fact has a random stream of its own.
 
     Parameters
     ----------
-    facts : index (within the unit) of each query's fact.
-    relations, templates, answers : of each query.
-    seed : with the fact's index it fixes the draw.
+    facts : sequence of int
+        Index, within the unit, of each query's fact.
+    relations : sequence of str
+        Relation of each query.
+    templates : sequence of str
+        Template of each query.
+    answers : sequence of str
+        Answer of each query.
+    seed : int
+        Seed of the draws, together with the fact's index.
+    n_facts : int
+        Number of facts in the unit.
+
+    Returns
+    -------
+    GramRows
+        The rows of every fact.
     """
-    own = tuple(tuple(row for row, fact in enumerate(facts) if fact == wanted) for wanted in range(n_facts))
+    own = tuple(tuple(row for row, of in enumerate(facts) if of == fact) for fact in range(n_facts))
     null: list[tuple[int, ...] | None] = []
-    for wanted, rows in enumerate(own):
-        rng = np.random.default_rng([seed, wanted])
-        used = {wanted}
+    for fact, rows in enumerate(own):
+        # The key is [plan seed + first fact of the unit, fact within the unit]. It is not a Stream,
+        # since stores hold what it draws.
+        rng = np.random.default_rng([seed, fact])
+        used = {fact}
         taken = {answers[rows[0]]} if rows else set()
         chosen: list[int] = []
         for row in rows:
@@ -74,22 +92,32 @@ def gram_rows(
 def grams(
     scores: NDArray[np.floating], rows: Sequence[tuple[int, ...] | None], size: int
 ) -> NDArray[np.float64]:
-    """Gram matrices of chosen rows of score vectors.
+    """Return Gram matrices, X Xᵀ, of chosen rows of score vectors.
 
     Parameters
     ----------
-    scores : (attribution_method, query, layer, neuron)
-    rows : the queries of each fact's Gram.
-    size : length of the padded axes.
+    scores : float ndarray, shape (attribution_method, query, layer, neuron)
+        Scores of the unit's queries.
+    rows : sequence of (tuple of int or None)
+        The queries of each fact's matrix.
+    size : int
+        Length of the padded axes.
 
     Returns
     -------
-    float64, (attribution_method, fact, query_of_fact, query_of_fact); NaN beyond a fact's queries.
+    float64 ndarray, shape (attribution_method, fact, query_of_fact, query_of_fact)
+        NaN beyond a fact's queries, and where it has no rows.
+
+    Examples
+    --------
+    >>> scores = np.array([[[[1.0, 2.0]], [[3.0, 0.0]]]])  # one method, two queries, one layer, two neurons
+    >>> grams(scores, [(0, 1)], 2)[0, 0].tolist()
+    [[5.0, 3.0], [3.0, 9.0]]
     """
     flat = scores.reshape(*scores.shape[:2], -1)
-    found = np.full((len(scores), len(rows), size, size), np.nan)
+    matrices = np.full((len(scores), len(rows), size, size), np.nan)
     for fact, chosen in enumerate(rows):
         if chosen:
             vectors = flat[:, list(chosen)].astype(np.float64)
-            found[:, fact, : len(chosen), : len(chosen)] = vectors @ vectors.transpose(0, 2, 1)
-    return found
+            matrices[:, fact, : len(chosen), : len(chosen)] = vectors @ vectors.transpose(0, 2, 1)
+    return matrices

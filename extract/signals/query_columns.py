@@ -1,4 +1,4 @@
-"""The columns of ``/queries`` for one unit: what was asked, and what the model answered."""
+"""The columns of ``/queries`` for one unit: what the model is asked, and what it answers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,27 @@ AnswerTokenIndex = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class QueryColumns:
-    """Filled batch by batch by :meth:`keep`, then completed by :meth:`finish`.
+    """The columns of a unit's queries. :meth:`keep` fills them batch by batch, :meth:`finish` completes them.
 
     Attributes
     ----------
-    asked : the unit's queries, facts in order.
-    fact_of : the fact of each query.
-    columns : as :class:`qloc.block.Block` documents them.
+    queries : sequence of TokenizedQuery
+        The unit's queries, facts in order.
+    fact_of : sequence of Fact
+        The fact of each query.
+    outline : Outline
+        Candidate answers and axis lengths.
+    encoder : Encoder
+        Tokenizes prompts with answers.
+    loaded : LoadedModel
+        The model.
+    head : Head
+        Its output head.
+    columns : dict of str to ndarray
+        As :class:`qloc.block.Block` documents them.
     """
 
-    asked: Sequence[TokenizedQuery]
+    queries: Sequence[TokenizedQuery]
     fact_of: Sequence[Fact]
     outline: Outline
     encoder: Encoder
@@ -41,7 +52,15 @@ class QueryColumns:
     columns: dict[str, Array]
 
     def keep(self, places: Sequence[AnswerTokenIndex], scores: TokenScores) -> None:
-        """Keep what the model says at answer tokens, one row of ``scores`` each."""
+        """Keep the model's scores at answer tokens.
+
+        Parameters
+        ----------
+        places : sequence of tuple of (int, int)
+            Query and answer token of each row of ``scores``.
+        scores : TokenScores
+            The scores.
+        """
         for row, (query, number) in enumerate(places):
             self.columns["token_log_probability"][query, number] = scores.log_probability[row]
             self.columns["token_rank"][query, number] = scores.rank[row]
@@ -53,13 +72,24 @@ class QueryColumns:
 
     def _keep_candidates(self, query: int, scores: TokenScores, row: int) -> None:
         names = self.outline.candidates[self.fact_of[query].relation]
-        tokens = candidate_tokens(self.encoder, self.asked[query], names)
+        tokens = candidate_tokens(self.encoder, self.queries[query], names)
         single = np.flatnonzero(tokens >= 0)
         at = torch.as_tensor(tokens[single], device=scores.log_softmax.device)
         self.columns["candidate_log_probability"][query, single] = scores.log_softmax[row, at].cpu().numpy()
 
     def finish(self, done: Iterable[AnswerTokenIndex]) -> dict[str, Array]:
-        """Score what was not attributed, whole answers and bad continuations; gives the columns."""
+        """Score the answer tokens that were not attributed, whole answers and bad continuations.
+
+        Parameters
+        ----------
+        done : iterable of tuple of (int, int)
+            Query and answer token of everything that was kept.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The finished columns.
+        """
         self._score_the_rest(set(done))
         within = self.columns["answer_token_id"] >= 0
         self.columns["log_probability"][:] = np.sum(
@@ -73,74 +103,106 @@ class QueryColumns:
 
     def _score_the_rest(self, done: set[AnswerTokenIndex]) -> None:
         every = {
-            (query, number) for query, one in enumerate(self.asked) for number in range(len(one.targets))
+            (place, number)
+            for place, query in enumerate(self.queries)
+            for number in range(len(query.targets))
         }
         left = sorted(every - done)
-        targets = [self.asked[query].targets[number] for query, number in left]
-        found = scored(self.loaded, self.head, targets)
-        self._refuse_nan([query for query, _ in left], found)
-        for place, (log_probability, rank) in zip(left, found, strict=True):
+        targets = [self.queries[query].targets[number] for query, number in left]
+        scores = scored(self.loaded, self.head, targets)
+        self._refuse_nan([query for query, _ in left], scores)
+        for place, (log_probability, rank) in zip(left, scores, strict=True):
             self.columns["token_log_probability"][place] = log_probability
             self.columns["token_rank"][place] = rank
 
     def _score_bad_continuations(self) -> None:
-        bad = [
+        every = [
             (q, self._ask_again(q, fact.bad)) for q, fact in enumerate(self.fact_of) if fact.bad is not None
         ]
-        asked = [(query, one) for query, one in bad if one]
-        found = answers_scored(self.loaded, self.head, [one for _, one in asked])
-        self._refuse_nan([query for query, _ in asked], found)
-        for (query, _), (log_probability, _) in zip(asked, found, strict=True):
+        bad = [(query, asked) for query, asked in every if asked]
+        scores = answers_scored(self.loaded, self.head, [asked for _, asked in bad])
+        self._refuse_nan([query for query, _ in bad], scores)
+        for (query, _), (log_probability, _) in zip(bad, scores, strict=True):
             self.columns["bad_log_probability"][query] = log_probability
 
     def _know_other_right_answers(self) -> None:
-        """A query is known too where another right object ranks first for the same prompt."""
-        wondering: list[tuple[int, TokenizedQuery]] = []
+        """Mark queries as known, too, for whose prompt another right object ranks first."""
+        candidates: list[tuple[int, TokenizedQuery]] = []
         for query in map(int, np.flatnonzero(self.columns["known"] == 0)):
             for other in self.fact_of[query].objects:
                 asked = self._ask_again(query, other) if other != self.fact_of[query].object else None
                 if asked and asked.targets[0].token == self.columns["argmax"][query]:
-                    wondering.append((query, asked))
-        found = answers_scored(self.loaded, self.head, [one for _, one in wondering])
-        self._refuse_nan([query for query, _ in wondering], found)
-        for (query, _), (_, rank) in zip(wondering, found, strict=True):
+                    candidates.append((query, asked))
+        scores = answers_scored(self.loaded, self.head, [asked for _, asked in candidates])
+        self._refuse_nan([query for query, _ in candidates], scores)
+        for (query, _), (_, rank) in zip(candidates, scores, strict=True):
             if rank == 1:
                 self.columns["known"][query] = 1
 
-    def _refuse_nan(self, queries: Sequence[int], found: Sequence[tuple[float, int]]) -> None:
-        for query, (log_probability, _) in zip(queries, found, strict=True):
+    def _refuse_nan(self, queries: Sequence[int], scores: Sequence[tuple[float, int]]) -> None:
+        for query, (log_probability, _) in zip(queries, scores, strict=True):
             if not np.isfinite(log_probability):
-                raise not_finite(self.asked[query], self.fact_of[query])
+                raise not_finite(self.queries[query], self.fact_of[query])
 
     def _ask_again(self, query: int, answer: str) -> TokenizedQuery | None:
-        asked = self.encoder.ask(self.asked[query].query, answer, ignore_tail=True)
+        asked = self.encoder.ask(self.queries[query].query, answer, ignore_tail=True)
         return asked if isinstance(asked, TokenizedQuery) else None
 
 
-def not_finite(asked: TokenizedQuery, fact: Fact) -> ModelError:
-    """The error of a query for which the model gives NaN or infinity."""
-    place = f"query {asked.prompt!r} of fact {fact.id!r}"
+def not_finite(query: TokenizedQuery, fact: Fact) -> ModelError:
+    """Make the error of a query for which the model returns NaN or infinity.
+
+    Parameters
+    ----------
+    query : TokenizedQuery
+        The query.
+    fact : Fact
+        Its fact.
+
+    Returns
+    -------
+    ModelError
+        To be raised.
+    """
+    place = f"query {query.prompt!r} of fact {fact.id!r}"
     action = "Try --dtype float32, or leave the query out"
     return ModelError(message("the model's output", "NaN or infinite", "finite numbers", place, action))
 
 
 def empty_columns(
-    asked: Sequence[TokenizedQuery], facts: Sequence[Fact], index: Sequence[int], unit: Unit, outline: Outline
+    queries: Sequence[TokenizedQuery],
+    facts: Sequence[Fact],
+    index: Sequence[int],
+    unit: Unit,
+    outline: Outline,
 ) -> dict[str, Array]:
-    """What is known before the model runs, and missing values for the rest.
+    """Fill the columns that are known before the model runs; the others get missing values.
 
     Parameters
     ----------
-    facts : the unit's facts.
-    index : each query's fact, within the unit.
+    queries : sequence of TokenizedQuery
+        The unit's queries, facts in order.
+    facts : sequence of Fact
+        The unit's facts.
+    index : sequence of int
+        Each query's fact, as its number within the unit.
+    unit : Unit
+        The unit.
+    outline : Outline
+        Axis lengths.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Every column; NaN or -1 where the model is to be run first.
     """
-    sizes, n = outline.sizes, len(asked)
+    sizes, n = outline.sizes, len(queries)
     columns: dict[str, Array] = {
         "fact": np.array(index, dtype=np.int32) + np.int32(unit.first_fact),
-        "template": _text([one.query.template for one in asked]),
+        "template": _text([query.query.template for query in queries]),
         "relation": _text([facts[fact].relation for fact in index]),
-        "prompt": _text([one.prompt for one in asked]),
-        "answer": _text([one.answer for one in asked]),
+        "prompt": _text([query.prompt for query in queries]),
+        "answer": _text([query.answer for query in queries]),
         "kind": _text([facts[fact].kind for fact in index]),
         "answer_token_id": np.full((n, sizes["answer_token"]), -1, np.int32),
         "target_position": np.full((n, sizes["answer_token"]), -1, np.int32),
@@ -155,9 +217,10 @@ def empty_columns(
         "top_log_probability": np.full((n, sizes["top"]), np.nan, np.float32),
         "candidate_log_probability": np.full((n, sizes["candidate"]), np.nan, np.float32),
     }
-    for query, one in enumerate(asked):
-        columns["answer_token_id"][query, : len(one.targets)] = [target.token for target in one.targets]
-        columns["target_position"][query, : len(one.targets)] = [target.position for target in one.targets]
+    for row, query in enumerate(queries):
+        n_tokens = len(query.targets)
+        columns["answer_token_id"][row, :n_tokens] = [target.token for target in query.targets]
+        columns["target_position"][row, :n_tokens] = [target.position for target in query.targets]
     return columns
 
 

@@ -1,4 +1,8 @@
-"""One unit of an extraction: every number that its facts' queries give."""
+"""Run one unit of phase ``signals``: compute every array of its Block.
+
+A query has one pass for each answer token that is attributed, and for each continuation of a minimal pair.
+:class:`UnitRun` runs the passes, and :class:`SignalSums` adds them up by query.
+"""
 
 from __future__ import annotations
 
@@ -30,19 +34,111 @@ from qloc.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitRun:
-    """What is needed to run one unit; :meth:`block` runs it.
+class SignalSums:
+    """Weighted sums over each query's passes, and the largest of their completeness gaps.
 
     Attributes
     ----------
-    facts : the unit's facts.
-    asked : their queries, facts in order.
-    index : each query's fact, within the unit.
+    attribution : float ndarray, shape (attribution_method, query, layer, neuron)
+        Scores of each method.
+    activation, gradient : float ndarray, shape (query, layer, neuron)
+        Activations at the target, and gradients of P(answer token) by them.
+    gap : float ndarray, shape (attribution_method, query, layer)
+        Largest completeness gap; NaN of methods without a path.
+    """
+
+    attribution: NDArray[Any]
+    activation: NDArray[Any]
+    gradient: NDArray[Any]
+    gap: NDArray[Any]
+
+    @classmethod
+    def empty(cls, n_methods: int, shape: tuple[int, int, int], dtype: type[np.floating[Any]]) -> SignalSums:
+        """Return sums to which nothing has been added.
+
+        Parameters
+        ----------
+        n_methods : int
+            Number of attribution methods.
+        shape : tuple of int
+            Lengths of (query, layer, neuron).
+        dtype : type
+            numpy's float32 or float64.
+
+        Returns
+        -------
+        SignalSums
+            Zeros, and gaps of NaN.
+        """
+        return cls(
+            attribution=np.zeros((n_methods, *shape), dtype),
+            activation=np.zeros(shape, dtype),
+            gradient=np.zeros(shape, dtype),
+            gap=np.full((n_methods, *shape[:2]), np.nan, dtype),
+        )
+
+    def add(self, passes: Sequence[Attributed], integral: PathIntegral) -> None:
+        """Add the activations and gradients of a batch of passes.
+
+        Parameters
+        ----------
+        passes : sequence of Attributed
+            The passes of the batch.
+        integral : PathIntegral
+            Their activations and gradients.
+        """
+        queries = [run.query for run in passes]
+        share, weight = (np.array([getattr(run, name) for run in passes]) for name in ("share", "weight"))
+        np.add.at(self.activation, queries, share[:, None, None] * integral.activation.cpu().numpy())
+        np.add.at(self.gradient, queries, weight[:, None, None] * integral.gradient.cpu().numpy())
+
+    def add_scores(self, number: int, passes: Sequence[Attributed], scores: Scores) -> None:
+        """Add the scores of a batch of passes.
+
+        Parameters
+        ----------
+        number : int
+            The attribution method, as its place on the axis.
+        passes : sequence of Attributed
+            The passes of the batch.
+        scores : Scores
+            Their scores and gaps.
+        """
+        queries = [run.query for run in passes]
+        weight = np.array([run.weight for run in passes])[:, None, None]
+        np.add.at(self.attribution[number], queries, weight * scores.attribution.cpu().numpy())
+        np.fmax.at(self.gap[number], queries, scores.gap.cpu().numpy())
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitRun:
+    """Everything that is needed to run one unit; :meth:`block` runs it.
+
+    Attributes
+    ----------
+    unit : Unit
+        The unit.
+    facts : sequence of Fact
+        Its facts.
+    queries : sequence of TokenizedQuery
+        Their queries, facts in order.
+    index : sequence of int
+        Each query's fact, as its number within the unit.
+    outline : Outline
+        Candidate answers and axis lengths.
+    engine : GradientEngine
+        Computes gradients along paths.
+    loaded : LoadedModel
+        The model.
+    encoder : Encoder
+        Tokenizes prompts with answers.
+    plan : Plan
+        Methods, paths and answer tokens.
     """
 
     unit: Unit
     facts: Sequence[Fact]
-    asked: Sequence[TokenizedQuery]
+    queries: Sequence[TokenizedQuery]
     index: Sequence[int]
     outline: Outline
     engine: GradientEngine
@@ -53,22 +149,28 @@ class UnitRun:
     def block(self) -> Block:
         """Run the model over the unit.
 
+        Returns
+        -------
+        Block
+            Every array of the unit.
+
         Raises
         ------
-        ModelError : a number that is not finite, naming the query.
+        ModelError
+            A number is not finite; the message names the query.
         """
         passes = attributed(
-            self.asked, self._fact_of(), self.encoder, self.plan.answer_tokens, self.plan.target
+            self.queries, self._fact_of(), self.encoder, self.plan.answer_tokens, self.plan.target
         )
         signals, columns = self._signals(), self._columns()
         self._attribute_from_zero(passes, signals, columns)
         self._attribute_from_baselines(passes, signals)
         answered = [*passes, *self._answer_the_rest(passes, columns)]
         rows, size = self._gram_rows(), self.outline.sizes["query_of_fact"]
-        n_heads, last = self.outline.sizes["head"], [one.targets[-1] for one in self.asked]
+        n_heads, last = self.outline.sizes["head"], [query.targets[-1] for query in self.queries]
         return Block(
             unit=self.unit,
-            queries=columns.finish((one.query, one.number) for one in answered if one.number >= 0),
+            queries=columns.finish((run.query, run.number) for run in answered if run.number >= 0),
             attribution=signals.attribution,
             activation=signals.activation,
             gradient=signals.gradient,
@@ -81,49 +183,49 @@ class UnitRun:
     def _attribute_from_zero(
         self, passes: list[Attributed], signals: SignalSums, columns: QueryColumns
     ) -> None:
-        """Methods whose path starts at zero or that need none, activations, gradients, and the answers."""
+        """Add methods with a path from zero or with no path, activations and gradients; keep answers."""
         own = [(n, m) for n, m in enumerate(self._methods()) if m.path in ("zero", "none")]
         path = self._path() if any(m.path == "zero" for _, m in own) else ScaledPath.none()
-        for indices, found in integrals(self.engine, [one.target for one in passes], path):
+        for indices, integral in integrals(self.engine, [run.target for run in passes], path):
             chosen = [passes[index] for index in indices]
-            self._refuse_nan(chosen, found)
-            signals.add(chosen, found)
+            self._refuse_nan(chosen, integral)
+            signals.add(chosen, integral)
             for number, method in own:
-                signals.add_scores(number, chosen, scores(method, found))
-            self._keep_answers(chosen, found.hidden, columns)
+                signals.add_scores(number, chosen, scores(method, integral))
+            self._keep_answers(chosen, integral.hidden, columns)
 
     def _attribute_from_baselines(self, passes: list[Attributed], signals: SignalSums) -> None:
         number_of = {m.name: n for n, m in enumerate(self._methods()) if m.path in ("mean", "token")}
         if not number_of:
             return
-        targets = [one.target for one in passes]
+        targets = [run.target for run in passes]
         replacing = Replacing.of(self.encoder.tokenizer, self.encoder.family)
         methods = [method for method in self._methods() if method.name in number_of]
-        for method, indices, found in scores_from_baselines(
+        for method, indices, batch in scores_from_baselines(
             self.engine, targets, methods, self._path(), replacing
         ):
-            signals.add_scores(number_of[method.name], [passes[index] for index in indices], found)
+            signals.add_scores(number_of[method.name], [passes[index] for index in indices], batch)
 
     def _keep_answers(self, passes: list[Attributed], hidden: Tensor, columns: QueryColumns) -> None:
-        """Keep what the model answers in those passes that ask for the query's own answer."""
-        rows = [row for row, one in enumerate(passes) if one.number >= 0]
+        """Keep the model's answers in the passes whose target is the query's own answer."""
+        rows = [row for row, run in enumerate(passes) if run.number >= 0]
         places = [(passes[row].query, passes[row].number) for row in rows]
         if places:
-            tokens = [self.asked[query].targets[number].token for query, number in places]
+            tokens = [self.queries[query].targets[number].token for query, number in places]
             columns.keep(places, token_scores(self.engine.head, hidden[rows], tokens))
 
     def _answer_the_rest(self, passes: list[Attributed], columns: QueryColumns) -> list[Attributed]:
-        """Ask for first answer tokens that no pass asked for: where another continuation is attributed."""
-        done = {one.query for one in passes if one.number == 0}
+        """Run queries whose first answer token is no target: there, another continuation is attributed."""
+        done = {run.query for run in passes if run.number == 0}
         left = [
-            Attributed(query=query, target=one.targets[0], number=0, weight=0, share=0)
-            for query, one in enumerate(self.asked)
-            if query not in done
+            Attributed(query=row, target=query.targets[0], number=0, weight=0, share=0)
+            for row, query in enumerate(self.queries)
+            if row not in done
         ]
-        for indices, found in integrals(self.engine, [one.target for one in left], ScaledPath.none()):
+        for indices, integral in integrals(self.engine, [run.target for run in left], ScaledPath.none()):
             chosen = [left[index] for index in indices]
-            self._refuse_nan(chosen, found)
-            self._keep_answers(chosen, found.hidden, columns)
+            self._refuse_nan(chosen, integral)
+            self._keep_answers(chosen, integral.hidden, columns)
         return left
 
     def _methods(self) -> list[AttributionMethod]:
@@ -136,29 +238,29 @@ class UnitRun:
     def _fact_of(self) -> list[Fact]:
         return [self.facts[fact] for fact in self.index]
 
-    def _refuse_nan(self, chosen: list[Attributed], found: PathIntegral) -> None:
-        parts = (found.activation, found.gradient, found.mean_gradient, found.hidden)
+    def _refuse_nan(self, chosen: list[Attributed], integral: PathIntegral) -> None:
+        parts = (integral.activation, integral.gradient, integral.mean_gradient, integral.hidden)
         finite = torch.stack([part.flatten(1).isfinite().all(1) for part in parts]).all(0)
         if not bool(finite.all()):
             query = chosen[int((~finite).nonzero()[0])].query
-            raise not_finite(self.asked[query], self.facts[self.index[query]])
+            raise not_finite(self.queries[query], self.facts[self.index[query]])
 
     def _columns(self) -> QueryColumns:
         return QueryColumns(
-            asked=self.asked,
+            queries=self.queries,
             fact_of=self._fact_of(),
             outline=self.outline,
             encoder=self.encoder,
             loaded=self.loaded,
             head=self.engine.head,
-            columns=empty_columns(self.asked, self.facts, self.index, self.unit, self.outline),
+            columns=empty_columns(self.queries, self.facts, self.index, self.unit, self.outline),
         )
 
     def _gram_rows(self) -> GramRows:
         return gram_rows(
             self.index,
             [self.facts[fact].relation for fact in self.index],
-            [one.query.template for one in self.asked],
+            [query.query.template for query in self.queries],
             [self.facts[fact].object for fact in self.index],
             seed=self.plan.seed + self.unit.first_fact,
             n_facts=self.unit.n_facts,
@@ -167,46 +269,5 @@ class UnitRun:
     def _signals(self) -> SignalSums:
         sizes = self.outline.sizes
         wide = next(iter(self.loaded.model.parameters())).dtype == torch.float64
-        shape = (len(self.asked), sizes["layer"], sizes["neuron"])
+        shape = (len(self.queries), sizes["layer"], sizes["neuron"])
         return SignalSums.empty(len(self.plan.methods), shape, np.float64 if wide else np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignalSums:
-    """Sums over each query's passes, and the largest of their completeness gaps.
-
-    Attributes
-    ----------
-    attribution : (attribution_method, query, layer, neuron)
-    activation, gradient : (query, layer, neuron)
-    gap : (attribution_method, query, layer)
-    """
-
-    attribution: NDArray[Any]
-    activation: NDArray[Any]
-    gradient: NDArray[Any]
-    gap: NDArray[Any]
-
-    @classmethod
-    def empty(cls, n_methods: int, shape: tuple[int, int, int], dtype: type[np.floating[Any]]) -> SignalSums:
-        """Nothing added yet; ``shape`` is that of (query, layer, neuron)."""
-        return cls(
-            attribution=np.zeros((n_methods, *shape), dtype),
-            activation=np.zeros(shape, dtype),
-            gradient=np.zeros(shape, dtype),
-            gap=np.full((n_methods, *shape[:2]), np.nan, dtype),
-        )
-
-    def add(self, passes: Sequence[Attributed], found: PathIntegral) -> None:
-        """Add the activations and gradients of a batch of passes."""
-        queries = [one.query for one in passes]
-        share, weight = (np.array([getattr(p, name) for p in passes]) for name in ("share", "weight"))
-        np.add.at(self.activation, queries, share[:, None, None] * found.activation.cpu().numpy())
-        np.add.at(self.gradient, queries, weight[:, None, None] * found.gradient.cpu().numpy())
-
-    def add_scores(self, number: int, passes: Sequence[Attributed], scores: Scores) -> None:
-        """Add the scores of a batch of passes by method ``number``."""
-        queries = [one.query for one in passes]
-        weight = np.array([one.weight for one in passes])[:, None, None]
-        np.add.at(self.attribution[number], queries, weight * scores.attribution.cpu().numpy())
-        np.fmax.at(self.gap[number], queries, scores.gap.cpu().numpy())

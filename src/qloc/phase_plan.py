@@ -53,7 +53,13 @@ SYNAPSE_OPERATIONS: Final[tuple[SynapseOperation, ...]] = get_args(SynapseOperat
 SYNAPSE_SETS: Final[tuple[SynapseSet, ...]] = get_args(SynapseSet)
 EDIT_OPERATIONS: Final[tuple[EditOperation, ...]] = get_args(EditOperation)
 EDIT_SETS: Final[tuple[EditSet, ...]] = get_args(EditSet)
-UPDATED_ONLY: Final[tuple[EditSet, ...]] = ("in_context", "rome", "rome_identity")
+MATCHED: Final = "matched"
+"""Control set, drawn at extraction: as many neurons of the same layers and strength as ``own``."""
+
+IN_CONTEXT: Final = "in_context"
+"""Positive control of edits: the new answer is stated before the prompt, and no weight changes."""
+
+UPDATED_ONLY: Final[tuple[EditSet, ...]] = (IN_CONTEXT, "rome", "rome_identity")
 """Edits of no set of neurons: they give a fact another answer (``update``), and that is all they can."""
 
 

@@ -20,7 +20,7 @@ class Stream(Enum):
     # Planted studies (qloc.simulation)
     PLANTED_SETS = 0, "study"
     PLANTED_BLOCKS = 1, "study"
-    PLANTED_RELATION_STRENGTH = 2, "study"
+    PLANTED_TEMPLATE_STRENGTH = 2, "study"
     PLANTED_FACT_STRENGTH = 3, "study"
     PLANTED_NETWORK = 4, "study"
     PLANTED_POPULARITY = 5, "study"

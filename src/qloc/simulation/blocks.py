@@ -1,7 +1,7 @@
-"""A planted study as extraction would hand it over: its Outline, and one Block a unit.
+"""Draw the Outline and the Blocks of a planted study, in the form in which extraction returns them.
 
-The numbers around the planted sets are plausible, not learned: attributions of members lie above 0.25 of the
-query's maximum, all others within 0.15 of zero.
+The numbers around the planted sets are plausible, not learned. The attributions of members lie above 0.25 of
+the query's maximum, and those of all other neurons within 0.15 of zero, as shares of that maximum.
 """
 
 from __future__ import annotations
@@ -16,12 +16,27 @@ from qloc.arrays import Array
 from qloc.block import Block, Outline, Unit, units_of
 from qloc.facts import Fact, candidates
 from qloc.simulation.design import Columns, Planting
+from qloc.streams import Stream
 
-TOP = 5
+N_PLANTED_TOP = 5
+"""Likeliest tokens that a planted study keeps at each query's first target."""
 
 
 def outline_of(p: Planting, c: Columns) -> Outline:
-    """What is known of a planted study before it is drawn."""
+    """Return what is known of a planted study before its numbers are drawn.
+
+    Parameters
+    ----------
+    p : Planting
+        The parameters of the study.
+    c : Columns
+        The labels of its facts and queries.
+
+    Returns
+    -------
+    Outline
+        Columns of ``/facts``, candidate answers, axis lengths, units and attributes.
+    """
     n_queries = np.bincount(c.fact, minlength=c.n_facts)
     first = np.concatenate([[0], np.cumsum(n_queries)])[:-1]
     facts = {
@@ -37,7 +52,7 @@ def outline_of(p: Planting, c: Columns) -> Outline:
         "class": c.class_,
         "frequency": c.frequency,
     }
-    found = candidates(
+    names = candidates(
         [
             Fact(id="", relation=str(r), subject="", object=str(o), queries=())
             for r, o in zip(c.relation_of_fact, c.answer_of_fact, strict=True)
@@ -48,13 +63,13 @@ def outline_of(p: Planting, c: Columns) -> Outline:
         "head": p.n_heads,
         "token": p.n_tokens if p.n_heads else 0,
         "answer_token": 1,
-        "top": TOP,
-        "candidate": max((len(of) for of in found.values()), default=0),
+        "top": N_PLANTED_TOP,
+        "candidate": max((len(of) for of in names.values()), default=0),
         "query_of_fact": int(n_queries.max(initial=0)),
     }
     return Outline(
         facts=facts,
-        candidates=found,
+        candidates=names,
         methods=p.methods,
         sizes=sizes,
         units=units_of(n_queries, p.unit_facts),
@@ -63,21 +78,41 @@ def outline_of(p: Planting, c: Columns) -> Outline:
 
 
 def _attrs(p: Planting, c: Columns) -> dict[str, Any]:
-    given = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(p).items()}
-    asked = int(np.sum(~c.is_pair)) * p.templates + int(np.sum(c.is_pair))
+    parameters = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(p).items()}
+    n_planned = int(np.sum(~c.is_pair)) * p.templates + int(np.sum(c.is_pair))
     return {
         "model": f"planted, network {p.network}" if p.network else "planted",
         "facts": "planted template, answer and fact neurons",
         "site": "mlp_post",
         "synthetic": True,
-        "parameters": given,
-        "excluded": {"planted as not askable": asked - c.n_queries},
+        "parameters": parameters,
+        "excluded": {"planted as not askable": n_planned - c.n_queries},
     }
 
 
 def block_of(p: Planting, c: Columns, member: sparse.csr_array, outline: Outline, unit: Unit) -> Block:
-    """Draw one unit; a function of parameters and unit alone."""
-    rng = np.random.default_rng([p.seed, 1, unit.number, *([p.network] if p.network else [])])
+    """Draw one unit. The result depends on the parameters and the unit alone.
+
+    Parameters
+    ----------
+    p : Planting
+        The parameters of the study.
+    c : Columns
+        The labels of its facts and queries.
+    member : bool CSR array, shape (query, layer · neuron)
+        The planted neuron sets of all queries.
+    outline : Outline
+        As :func:`outline_of` returns it.
+    unit : Unit
+        The facts and queries to draw.
+
+    Returns
+    -------
+    Block
+        Every array of the unit, in the form in which extraction returns it.
+    """
+    network = [p.network] if p.network else []  # network 0 has the key of studies that knew no networks
+    rng = Stream.PLANTED_BLOCKS.generator(p.seed, unit.number, *network)
     here = slice(unit.first_query, unit.last_query)
     inside = member[here].toarray().reshape(unit.n_queries, p.n_layers, p.n_neurons)
     scale = np.exp(c.log_probability[here].astype(float))[:, None, None]
@@ -100,7 +135,7 @@ def block_of(p: Planting, c: Columns, member: sparse.csr_array, outline: Outline
 
 
 def _values(inside: Array, scale: Array, empty: Array, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Members in (0.25, 1] of the maximum, others within 0.15, none above 0 where the set is empty."""
+    """Draw attributions: members in (0.25, 1] of the maximum, others within 0.15; none > 0 in empty sets."""
     values = np.clip(0.02 * rng.standard_normal(inside.shape), -0.15, 0.15)
     values = np.where(inside, rng.uniform(0.3, 1.0, inside.shape), values)
     flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
@@ -119,7 +154,7 @@ def _queries(c: Columns, outline: Outline, here: slice, rng: np.random.Generator
     answer_id = (np.unique(c.answer, return_inverse=True)[1][here] + 10).astype(np.int32)
     rival = (answer_id + 1 + rng.integers(5, size=n)).astype(np.int32)
     argmax = np.where(known, answer_id, rival).astype(np.int32)
-    top = argmax[:, None] + 100 * np.arange(TOP, dtype=np.int32)
+    top = argmax[:, None] + 100 * np.arange(N_PLANTED_TOP, dtype=np.int32)
     best = np.where(known, log_p, log_p / 2)[:, None]
     spread = np.full((n, outline.sizes["candidate"]), np.nan, dtype=np.float32)
     for row, relation in enumerate(c.relation[here]):
@@ -140,7 +175,7 @@ def _queries(c: Columns, outline: Outline, here: slice, rng: np.random.Generator
         "known": known.astype(np.int8),
         "bad_log_probability": c.bad_log_probability[here],
         "top_token_id": top.astype(np.int32),
-        "top_log_probability": (best - np.arange(TOP)).astype(np.float32),
+        "top_log_probability": (best - np.arange(N_PLANTED_TOP)).astype(np.float32),
         "candidate_log_probability": spread,
     }
 
@@ -160,7 +195,7 @@ def _attention(p: Planting, n: int, rng: np.random.Generator) -> dict[str, Array
 def _grams(
     attribution: Array, c: Columns, unit: Unit, width: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Inner products of full score vectors within each fact; and over one row a template of other facts."""
+    """Return the Gram matrix of each fact's queries, and that of one query a template of other facts."""
     shape = (len(attribution), unit.n_facts, width, width)
     gram, null = np.full(shape, np.nan), np.full(shape, np.nan)
     rows = attribution.reshape(*attribution.shape[:2], int(np.prod(attribution.shape[2:])))
@@ -177,7 +212,10 @@ def _grams(
 
 
 def _others(own: Array, fact: Array, template: Array, relation: Array, rng: np.random.Generator) -> Array:
-    """A query of another fact of the relation for each template in ``own``, no fact twice; or none."""
+    """Draw a query of another fact of the relation for each template in ``own``, no fact twice.
+
+    Empty where the unit has too few such facts.
+    """
     chosen: list[int] = []
     for query in own:
         fit = (template == template[query]) & (relation == relation[query]) & (fact != fact[query])

@@ -1,4 +1,4 @@
-"""Who is asked what in a planted study: parameters, and the labels of its facts and queries."""
+"""The design of a planted study: its parameters, and who is asked what (labels of facts and queries)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from qloc.arrays import Array, Ints
 from qloc.errors import InputError, message
+from qloc.streams import Stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,22 +18,63 @@ class Planting:
 
     Attributes
     ----------
-    facts, relations, templates : numbers; facts are dealt to relations evenly; templates are per relation.
-    answers_per_relation : facts of a relation share so many answers.
-    one_to_one : so many relations give each fact an answer of its own; a quarter, 2 at most, where None.
-    shared_answers : share of answers that are the same string in every relation (and the same neurons).
-    template_strength, answer_strength, fact_strength : probability of each neuron of the pool.
-    conflict : share of facts that answer half of their templates with another answer's neurons.
-    pool : neurons in each pool.
-    noise : mean number of other neurons in a set.
-    spread : standard deviation over relations of the log strength of answers and facts.
-    fact_spread, template_spread : the same over facts, of their own; over templates, of theirs.
-    missing : share of queries that cannot be asked.
-    known, leaking, empty : shares of known queries, of leaking facts, of queries with an empty set.
-    pairs : number of minimal pairs, in two paradigms.
-    unit_facts, seed : as in a plan.
-    network : another number is another network of the same structure, asked the same: by one seed facts and
-        queries stay as they are, their neurons and what is known are drawn anew.
+    facts : int
+        Number of facts. They are dealt to the relations evenly.
+    relations : int
+        Number of relations.
+    templates : int
+        Number of templates of each relation.
+    answers_per_relation : int
+        Number of answers that the facts of a relation share.
+    one_to_one : int or None
+        Number of relations that give each fact an answer of its own. None: a quarter of them, 2 at most.
+    shared_answers : float
+        Share of answers that are the same string, and have the same neurons, in every relation.
+    template_strength : float
+        Probability with which a query has each neuron of its template's pool.
+    answer_strength : float
+        The same for its answer's pool.
+    fact_strength : float
+        The same for its fact's pool.
+    conflict : float
+        Share of facts that answer half of their templates with the neurons of another answer.
+    pool : int
+        Number of neurons in each pool.
+    noise : float
+        Mean number of other neurons in a set.
+    spread : float
+        Standard deviation, over relations, of the log strength of answers and facts.
+    fact_spread : float
+        Standard deviation, over facts, of the log strength of facts.
+    template_spread : float
+        Standard deviation, over templates, of the log strength of templates.
+    missing : float
+        Share of queries that cannot be asked.
+    known : float
+        Share of queries whose answer the model knows.
+    leaking : float
+        Share of facts whose subject contains the answer.
+    empty : float
+        Share of queries with an empty set.
+    pairs : int
+        Number of minimal pairs, in two paradigms.
+    n_layers : int
+        Number of layers.
+    n_neurons : int
+        Number of neurons of each layer.
+    n_heads : int
+        Number of attention heads of each layer. 0: the study has no attention.
+    n_tokens : int
+        Length of the prompts in tokens.
+    methods : tuple of str
+        Attribution methods. The planted sets are the same under each.
+    unit_facts : int
+        Facts of one unit, as in a plan.
+    seed : int
+        Seed of every random draw.
+    network : int
+        Another number stands for another network of the same structure that is asked the same questions. With
+        one seed, facts and queries stay as they are; their neurons, and what is known, are drawn anew.
     """
 
     facts: int = 400
@@ -75,7 +117,13 @@ class Planting:
         return self.n_layers * self.n_neurons
 
     def check(self) -> None:
-        """Refuse values out of their domain, all at once."""
+        """Refuse values outside their domain, all at once.
+
+        Raises
+        ------
+        InputError
+            A value is outside its domain; the message names every such value.
+        """
         problems = []
         for name in (f.name for f in fields(self) if f.type == "float"):
             value = getattr(self, name)
@@ -101,11 +149,30 @@ class Columns:
 
     Attributes
     ----------
-    fact : int32, (query,); template, relation, answer, prompt, kind : str, (query,)
-    known, empty : bool, (query,); log_probability, bad_log_probability : float32, (query,)
-    template_code, relation_code, answer_code : int64, (query,)
-    relation_of_template : int64, (template,)
-    answer_of_fact, relation_of_fact, subject, feature, class_ : str, (fact,); leaks, is_pair : bool, (fact,)
+    fact : int32 ndarray, shape (query,)
+        The fact of each query.
+    template, relation, answer, prompt, kind : str ndarray, shape (query,)
+        As in ``/queries``.
+    known : bool ndarray, shape (query,)
+        Whether the model knows the answer.
+    empty : bool ndarray, shape (query,)
+        Whether the query has an empty set.
+    log_probability, bad_log_probability : float32 ndarray, shape (query,)
+        log P of the answer, and of the bad continuation; the latter is NaN where there is none.
+    template_code, relation_code, answer_code : int64 ndarray, shape (query,)
+        Numbers of the pools that the query draws from.
+    relation_of_template : int64 ndarray, shape (template,)
+        The relation of each template.
+    answer_of_fact, relation_of_fact, subject, feature, class_ : str ndarray, shape (fact,)
+        As in ``/facts``. ``class_`` is ``wide``, ``conflict`` or ``pair``.
+    frequency : float64 ndarray, shape (fact,)
+        A planted frequency of each fact.
+    leaks, is_pair : bool ndarray, shape (fact,)
+        Whether the subject contains the answer; whether the fact is a minimal pair.
+    n_answers : int
+        Number of answer pools.
+    n_relations : int
+        Number of relations, the two paradigms of minimal pairs among them.
     """
 
     fact: Array
@@ -145,12 +212,25 @@ class Columns:
 
     @property
     def n_templates(self) -> int:
-        """Number of templates over all relations; each pair's prompt is one."""
+        """Number of templates over all relations. The prompt of each pair is a template of its own."""
         return len(self.relation_of_template)
 
 
-def columns_of(p: Planting, rng: np.random.Generator) -> Columns:
-    """Draw the labels: facts first, minimal pairs behind them."""
+def planted_columns(p: Planting, rng: np.random.Generator) -> Columns:
+    """Draw the labels: facts first, then minimal pairs.
+
+    Parameters
+    ----------
+    p : Planting
+        The parameters of the study.
+    rng : numpy.random.Generator
+        The generator of the study; it goes on to draw the sets.
+
+    Returns
+    -------
+    Columns
+        Labels of facts and queries.
+    """
     pairs = np.arange(p.pairs)
     relation = np.concatenate([np.arange(p.facts) * p.relations // max(p.facts, 1), p.relations + pairs % 2])
     relation = relation.astype(np.int64)
@@ -191,14 +271,29 @@ def columns_of(p: Planting, rng: np.random.Generator) -> Columns:
 
 
 def in_network(p: Planting, c: Columns) -> tuple[Columns, np.random.Generator]:
-    """What another network says to the same queries, and what its neurons are drawn from."""
-    rng = np.random.default_rng([p.seed, 4, p.network])
-    said: dict[str, Any] = dict(_drawn(p, c.is_pair[c.fact], rng))
-    return replace(c, **said), rng
+    """Draw what another network answers to the same queries.
+
+    Parameters
+    ----------
+    p : Planting
+        The parameters of the study.
+    c : Columns
+        The labels, as network 0 has them.
+
+    Returns
+    -------
+    Columns
+        The same labels, with the answers of the network ``p.network``.
+    numpy.random.Generator
+        The generator that the network's sets are to be drawn from.
+    """
+    rng = Stream.PLANTED_NETWORK.generator(p.seed, p.network)
+    answers: dict[str, Any] = dict(_drawn(p, c.is_pair[c.fact], rng))
+    return replace(c, **answers), rng
 
 
 def _drawn(p: Planting, of_pair: Array, rng: np.random.Generator) -> dict[str, Array]:
-    """What is drawn for each query alone."""
+    """Draw the columns that depend on the network: what is known, and how probable answers are."""
     known = rng.random(len(of_pair)) < p.known
     log_probability = np.where(known, -0.7, -3.0) * rng.gamma(4.0, 0.25, len(of_pair))
     bad = np.where(of_pair, log_probability + np.where(known, -1.0, 1.0), np.nan)
@@ -211,14 +306,14 @@ def _drawn(p: Planting, of_pair: Array, rng: np.random.Generator) -> dict[str, A
 
 
 def _subjects(answer: Array, leaks: Array) -> Array:
-    """A name for each fact, with the answer in it where it leaks."""
+    """Return a name for each fact; where the fact leaks, the name contains the answer."""
     number = np.arange(len(answer)).astype(str).astype(object)
     named = np.where(leaks, np.char.add(answer, " "), "subject ").astype(object) + number
     return np.asarray(named.astype(str))
 
 
 def _answers(p: Planting, relation: Ints, is_pair: Array, rng: np.random.Generator) -> tuple[Array, Ints]:
-    """Answer of each fact, and the number of its pool."""
+    """Draw the answer of each fact, and the number of its pool."""
     place = rng.integers(p.answers_per_relation, size=len(relation))
     common = place < round(p.shared_answers * p.answers_per_relation)
     code = np.where(common, place, (relation + 1) * p.answers_per_relation + place)
@@ -238,7 +333,7 @@ def _answers(p: Planting, relation: Ints, is_pair: Array, rng: np.random.Generat
 
 
 def _asked(p: Planting, is_pair: Array, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Fact and template of each query, in the order of the facts."""
+    """Draw the fact and the template of each query, in the order of the facts."""
     asked = rng.random((len(is_pair), p.templates)) >= p.missing
     asked[is_pair] = np.arange(p.templates) == 0
     fact, template = np.nonzero(asked)

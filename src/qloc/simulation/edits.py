@@ -1,4 +1,9 @@
-"""Planted outcomes of edits: how much they move, how far they carry, and what they damage."""
+"""Planted outcomes of edits: how much an edit moves, how far it carries, and what it damages.
+
+The log-odds that an edit moves at query q of set s are m_s + ``per_nat`` · nats + the nested terms of
+:mod:`qloc.simulation.interventions`. ``erase`` and ``update`` lower the log-odds of the old answer o by as
+much; an update raises those of the new answer o′ by 1.5 times as much.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +16,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from qloc.arrays import Floats
-from qloc.phase_plan import EDIT_OPERATIONS, EDIT_SETS, UPDATED_ONLY
+from qloc.phase_plan import EDIT_OPERATIONS, EDIT_SETS, IN_CONTEXT, UPDATED_ONLY
 from qloc.simulation.interventions import Effects, base_odds, log_p, nested
 from qloc.simulation.planted import Planted
+from qloc.streams import Stream
 from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT, PROBE, QUERY_OF_FACT, STEP
 
 MOVED: Final[Mapping[str, float]] = {
@@ -24,8 +30,11 @@ MOVED: Final[Mapping[str, float]] = {
 """Mean log-odds moved, by edited set."""
 
 N_PROBES: Final = 4
-N_STEPS: Final = 3
-IN_CONTEXT: Final = "in_context"
+"""Probes of each fact: queries of other subjects, by which damage is measured."""
+
+N_GREEDY_TOKENS: Final = 3
+"""Greedy tokens that are kept of each edit."""
+
 _NEW: Final = -8.0
 """Log-odds of o′ before an edit, less those of o."""
 
@@ -35,7 +44,7 @@ _EFK = (*_EF, QUERY_OF_FACT)
 Variables = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
 
 
-def edits_of(
+def planted_edits(
     planted: Planted,
     effects: Effects,
     operations: Sequence[str] = EDIT_OPERATIONS,
@@ -44,22 +53,37 @@ def edits_of(
     per_nat: float = 0.0,
     damage: Mapping[str, float] | None = None,
 ) -> xr.Dataset:
-    """Group /edits, under the names and dims of the store's contract.
+    """Draw group ``/edits``, under the names and dims of the store's contract.
 
     Parameters
     ----------
-    damage : edited set → mean nats a token; a tenth of what it moves on the mean where it is not named.
-    per_nat : log-odds that an edit moves more for each nat a token that it damages.
+    planted : Planted
+        The study whose facts are edited.
+    effects : Effects
+        How much edits move on average, and how much this varies.
+    operations : sequence of str
+        Edit operations, of :data:`qloc.phase_plan.EDIT_OPERATIONS`.
+    sets : sequence of str
+        Edited sets, of :data:`qloc.phase_plan.EDIT_SETS`.
+    per_nat : float
+        Log-odds that an edit moves in addition for each nat a token that it damages.
+    damage : mapping of str to float, optional
+        Edited set → mean damage in nats a token. A set that is not named damages a tenth of what it moves.
+
+    Returns
+    -------
+    xarray.Dataset
+        Every variable of the group that a store does not copy from another.
     """
-    rng = np.random.default_rng([effects.seed, 23])
+    rng = Stream.PLANTED_EDITS.generator(effects.seed)
     layout = _Layout(planted, rng)
     damage = {name: 0.1 * effects.of(name, MOVED) for name in sets} | dict(damage or {})
     made = _outcomes(planted, effects, layout, (operations, sets), (per_nat, damage), rng)
     base = base_odds(planted)
     variables = {
         **_of_facts(planted, layout, sets),
-        **_told("", _EFK, made.odds, made.new),
-        **_told("base_", _FK, layout.by_fact(base), layout.by_fact(base + _NEW)),
+        **_answer_columns("", _EFK, made.odds, made.new),
+        **_answer_columns("base_", _FK, layout.by_fact(base), layout.by_fact(base + _NEW)),
         **_of_probes(made.nats, rng),
         **_of_texts(made.nats, layout, sets),
     }
@@ -70,7 +94,15 @@ def edits_of(
 
 @dataclass(frozen=True)
 class _Outcomes:
-    """Log-odds of o and of o′, (operation, set, fact, query_of_fact); nats, (operation, set, fact)."""
+    """What every edit does.
+
+    Attributes
+    ----------
+    odds, new : float64 ndarray, shape (operation, set, fact, query_of_fact)
+        Log-odds of o and of o′.
+    nats : float64 ndarray, shape (operation, set, fact)
+        Damage in nats a token.
+    """
 
     odds: Floats
     new: Floats
@@ -85,9 +117,9 @@ def _outcomes(
     damages: tuple[float, Mapping[str, float]],
     rng: np.random.Generator,
 ) -> _Outcomes:
-    """What every edit of every fact does; NaN where nothing is edited."""
+    """Draw what every edit of every fact does; NaN where nothing is edited."""
     c, (per_nat, damage), n_arms = planted.columns, damages, tuple(map(len, arms))
-    found = _Outcomes(
+    outcomes = _Outcomes(
         odds=np.full((*n_arms, *layout.query.shape), np.nan),
         new=np.full((*n_arms, *layout.query.shape), np.nan),
         nats=np.full((*n_arms, c.n_facts), np.nan),
@@ -101,14 +133,14 @@ def _outcomes(
         moved = effects.of(name, MOVED) + per_nat * nats[c.fact] + nested(planted, effects, rng)
         if name not in UPDATED_ONLY:  # no neurons, no edit
             nats[nothing], moved[nothing[c.fact]] = np.nan, np.nan
-        found.nats[at] = nats
-        found.odds[at] = layout.by_fact(base - moved)
-        found.new[at] = layout.by_fact(base + _NEW + (0.0 if operation == "erase" else 1.5) * moved)
-    return found
+        outcomes.nats[at] = nats
+        outcomes.odds[at] = layout.by_fact(base - moved)
+        outcomes.new[at] = layout.by_fact(base + _NEW + (0.0 if operation == "erase" else 1.5) * moved)
+    return outcomes
 
 
 def _n_neurons(planted: Planted) -> NDArray[np.int64]:
-    """Neurons in the sets of each fact's queries, added up: int64, (fact,)."""
+    """Count the neurons in the sets of each fact's queries: int64, (fact,)."""
     size, c = np.diff(planted.member.indptr), planted.columns
     return np.bincount(c.fact, weights=size, minlength=c.n_facts).astype(np.int64)
 
@@ -126,7 +158,7 @@ def _of_facts(planted: Planted, layout: _Layout, sets: Sequence[str]) -> Variabl
 
 
 def _of_probes(nats: Floats, rng: np.random.Generator) -> Variables:
-    """Every tenth nat of KL changes what a probe is answered with."""
+    """Draw what edits do to probes. A KL of 0.2 nats or more changes the answer."""
     shape, dims, n = (*nats.shape, N_PROBES), (FACT, PROBE), (nats.shape[-1], N_PROBES)
     kl = np.where(np.isnan(nats)[..., None], np.nan, rng.gamma(1.0, 0.1, shape)).astype(np.float32)
     with np.errstate(invalid="ignore"):
@@ -148,11 +180,11 @@ def _of_texts(nats: Floats, layout: _Layout, sets: Sequence[str]) -> Variables:
     return {
         "text_nats": (_EF, text),
         "base_text_nats": ((FACT,), np.full(len(layout.edited), 3.0, dtype=np.float32)),
-        "greedy_token_id": ((*_EF, STEP), np.zeros((*nats.shape, N_STEPS), dtype=np.int32)),
+        "greedy_token_id": ((*_EF, STEP), np.zeros((*nats.shape, N_GREEDY_TOKENS), dtype=np.int32)),
     }
 
 
-def _told(prefix: str, dims: tuple[str, ...], odds: Floats, new: Floats) -> Variables:
+def _answer_columns(prefix: str, dims: tuple[str, ...], odds: Floats, new: Floats) -> Variables:
     there = ~np.isnan(odds)
     rank = np.where(there, np.where(odds > 0, 1, 2), -1).astype(np.int32)
     new_rank = np.where(there, np.where(new > 0, 1, 2), -1).astype(np.int32)
@@ -166,7 +198,7 @@ def _told(prefix: str, dims: tuple[str, ...], odds: Floats, new: Floats) -> Vari
 
 
 class _Layout:
-    """Which query of a fact is edited, which are held out, and queries' values by fact."""
+    """The query of each fact that is edited, those that are held out, and queries' values by fact."""
 
     def __init__(self, planted: Planted, rng: np.random.Generator) -> None:
         c = planted.columns
@@ -188,5 +220,5 @@ class _Layout:
         self.held_out = np.where(there, held.astype(np.int8), -1).astype(np.int8)
 
     def by_fact(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values of queries by fact: float64, (fact, query_of_fact); NaN where there is no query."""
+        """Return values of queries by fact: float64, (fact, query_of_fact); NaN where there is no query."""
         return np.where(self.query >= 0, values[self.query], np.nan)

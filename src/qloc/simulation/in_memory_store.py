@@ -1,6 +1,6 @@
-"""The Datasets of a store, made of Blocks in memory: for tests, teaching and calibration, without a disk.
+"""Make the Datasets of a store from Blocks in memory: for tests, teaching and calibration, without a disk.
 
-An independent second implementation of what the store does on disk; tests compare the two.
+This is an independent second implementation of what the store does on disk. Tests compare the two.
 """
 
 from __future__ import annotations
@@ -49,15 +49,26 @@ def datasets_of(
     floor: float = 0.05,
     capacity: int = 1024,
 ) -> dict[str, xr.Dataset]:
-    """The groups of a store, under the names and dims of its contract (docs/store.md).
+    """Return the groups of a store, under the names and dims of its contract (docs/store.md).
 
     Parameters
     ----------
-    tier, floor, capacity : as for a store.
+    outline : Outline
+        What is known of the study before it is run.
+    blocks : iterable of Block
+        Every unit, in order.
+    tier : {"panel", "dense"}
+        Whether to keep each fact's panel of neurons only, or every neuron.
+    floor : float
+        Share of a query's maximum from which on a neuron is a candidate of its fact's panel.
+    capacity : int
+        Largest number of neurons in a panel.
 
     Returns
     -------
-    dict : ``queries, facts, signals, grams``, and ``attention``, ``statistics`` where there are any.
+    dict of str to xarray.Dataset
+        ``queries``, ``facts``, ``signals`` and ``grams``; ``attention`` and ``statistics`` where there are
+        any.
     """
     parts = list(blocks)
     queries = {
@@ -66,17 +77,17 @@ def datasets_of(
     }
     candidates = {relation: list(names) for relation, names in outline.candidates.items()}
     facts = {name: (FACT, column) for name, column in outline.facts.items()}
-    found = {
+    groups = {
         "queries": xr.Dataset(queries),
         "facts": xr.Dataset(facts, attrs={"candidates": candidates}),
         "signals": _signals(outline, parts, tier, floor, capacity),
         "grams": _grams(outline, parts),
     }
     if outline.sizes[HEAD]:
-        found["attention"] = _attention(parts)
+        groups["attention"] = _attention(parts)
     if (statistics := _statistics(outline, parts)) is not None:
-        found["statistics"] = statistics
-    return found
+        groups["statistics"] = statistics
+    return groups
 
 
 def _joined(parts: list[Block], name: str) -> Array:
@@ -118,7 +129,7 @@ def _signals(outline: Outline, parts: list[Block], tier: str, floor: float, capa
 
 
 def _ratios(attribution: Array, best: Array, high: Array) -> Array:
-    """Attribution / max where at or above the floor, else 0; the largest over methods: (query, neuron)."""
+    """Return attribution / max, 0 below the floor, as the largest over methods: (query, neuron)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(high, attribution / best[:, :, None, None], 0.0)
     flat = ratio.max(axis=0, initial=0.0)
@@ -126,7 +137,7 @@ def _ratios(attribution: Array, best: Array, high: Array) -> Array:
 
 
 def _panels(ratio: Array, fact: Array, n_facts: int, floor: float, capacity: int) -> tuple[Array, Array]:
-    """Panel neurons, ascending, -1 behind: int32, (fact, slot); and effective floors: float64, (fact,)."""
+    """Choose panel neurons, int32, (fact, slot), ascending and padded with -1; and floors, (fact,)."""
     kept: list[Array] = []
     floors = np.full(n_facts, np.nan)
     for number in range(n_facts):
@@ -145,7 +156,7 @@ def _panels(ratio: Array, fact: Array, n_facts: int, floor: float, capacity: int
 
 
 def _taken(values: Array, place: Array) -> Array:
-    """Values at each query's panel; NaN in empty slots: (query, slot)."""
+    """Return the values at each query's panel: (query, slot); NaN in empty slots."""
     flat = np.take_along_axis(
         values.reshape(len(values), int(np.prod(values.shape[1:]))), np.maximum(place, 0), axis=1
     )
@@ -164,9 +175,11 @@ def _grams(outline: Outline, parts: list[Block]) -> xr.Dataset:
 
 
 def _statistics(outline: Outline, parts: list[Block]) -> xr.Dataset | None:
-    """Sums over the queries of each relation that two or more facts are asked for."""
-    asked = [str(r) for r, n in zip(*(outline.facts[k] for k in ("relation", "n_queries")), strict=True) if n]
-    names = [name for name in dict.fromkeys(asked) if asked.count(name) > 1]
+    """Return sums over the queries of each relation for which two or more facts are asked."""
+    relations = [
+        str(r) for r, n in zip(*(outline.facts[k] for k in ("relation", "n_queries")), strict=True) if n
+    ]
+    names = [name for name in dict.fromkeys(relations) if relations.count(name) > 1]
     if not names:
         return None
     of_query = _joined(parts, "relation").astype(str)

@@ -1,8 +1,8 @@
 """Planted outcomes of interventions: effects of known size, nested as in a real study.
 
-Log-odds lost at query q under set s are m_s + per_neuron · n + a term of each of relation, answer, template,
-fact and query, each normal with mean 0 and drawn for every set anew: sets with the same m_s differ by nothing
-but noise that is shared as it is shared in a study.
+The log-odds that query q loses under set s are m_s + per_neuron · n + one term each for relation, answer,
+template, fact and query. The terms are normal with mean 0 and are drawn anew for every set. Two sets with the
+same m_s therefore differ by noise only, and this noise is shared among queries as it is in a real study.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from qloc.phase_plan import (
     InterventionPlan,
 )
 from qloc.simulation.planted import Planted
+from qloc.streams import Stream
 
 LOST: Final[Mapping[str, float]] = {
     **{"own": 3.0, "neighbor": 2.0, "union": 5.0, "intersection": 1.0, "refined": 1.5, "top": 3.0},
@@ -32,7 +33,7 @@ LOST: Final[Mapping[str, float]] = {
     **{"reprompt": 3.0, "own_minus_reprompt": 0.6, "reprompt_minus_own": 0.4},
     **{"published": 2.0, "knowledge": 3.0, "random_columns": 1.0, "other_heads": 1.5},
 }
-"""Mean log-odds lost, by set; half as much is gained under an enhancement."""
+"""Mean log-odds lost, by set. Under an enhancement, half as much is gained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +42,22 @@ class Effects:
 
     Attributes
     ----------
-    mean : set → mean log-odds moved; where it is not named, ``size`` times that of :data:`LOST` (edits:
-        :data:`qloc.simulation.edits.MOVED`).
-    size : 0 where no set moves an answer, but by chance.
-    per_neuron : added for each neuron that is changed.
-    relation, answer, template, fact, query : standard deviation of each term, in log-odds.
-    skewed : facts' terms are exponential (mean 0) in place of normal.
-    kept : share of N_i that the re-prompt's N_i′ has, as large as N_i; None: as large, and as near to N_i, as
-        the set of another query of the fact.
-    seed : of these draws, apart from those of the sets.
+    mean : mapping of str to float
+        Set → mean log-odds moved. A set that is not named moves ``size`` times its value in :data:`LOST` (for
+        edits, in :data:`qloc.simulation.edits.MOVED`).
+    size : float
+        Factor of these default means. 0: no set moves an answer, except by chance.
+    per_neuron : float
+        Log-odds added for each neuron that is changed.
+    relation, answer, template, fact, query : float
+        Standard deviation of each term, in log-odds.
+    skewed : bool
+        Whether the terms of facts are exponential (mean 0) rather than normal.
+    kept : float or None
+        Share of N_i that the set N_i′ of the re-prompt contains; N_i′ is as large as N_i. None: N_i′ is as
+        large, and as near to N_i, as the set of another query of the fact.
+    seed : int
+        Seed of these draws; the seed of the sets is another.
     """
 
     mean: Mapping[str, float] = field(default_factory=dict)
@@ -65,12 +73,40 @@ class Effects:
     seed: int = 0
 
     def of(self, name: str, otherwise: Mapping[str, float] = LOST) -> float:
-        """Mean log-odds moved by a set."""
+        """Return the mean log-odds that a set moves.
+
+        Parameters
+        ----------
+        name : str
+            The set.
+        otherwise : mapping of str to float
+            Set → mean of sets that ``mean`` does not name, before ``size`` scales it.
+
+        Returns
+        -------
+        float
+            0 where neither mapping names the set.
+        """
         return self.mean.get(name, self.size * otherwise.get(name, 0.0))
 
 
 def nested(planted: Planted, effects: Effects, rng: np.random.Generator) -> Floats:
-    """One draw of the terms of every query: float64, (query,)."""
+    """Draw the sum of the nested terms of every query once.
+
+    Parameters
+    ----------
+    planted : Planted
+        The study.
+    effects : Effects
+        How much arms move on average, and how much this varies.
+    rng : numpy.random.Generator
+        The generator to draw from.
+
+    Returns
+    -------
+    float64 ndarray, shape (query,)
+        Log-odds.
+    """
     c = planted.columns
     total = effects.query * rng.standard_normal(c.n_queries)
     answer = np.unique(c.answer, return_inverse=True)[1]
@@ -85,13 +121,40 @@ def nested(planted: Planted, effects: Effects, rng: np.random.Generator) -> Floa
 
 
 def log_p(odds: Floats) -> NDArray[np.float32]:
-    """Log P of log-odds."""
+    """Return log P of log-odds, log P = −log(1 + exp(−odds)).
+
+    Parameters
+    ----------
+    odds : float64 ndarray
+        Log-odds, of any shape.
+
+    Returns
+    -------
+    float32 ndarray
+        Of the same shape; NaN stays NaN.
+
+    Examples
+    --------
+    >>> float(np.exp(log_p(np.array([0.0]))[0]))
+    0.5
+    """
     with np.errstate(invalid="ignore"):  # NaN stays NaN
         return np.asarray(-np.logaddexp(0.0, -odds), dtype=np.float32)
 
 
 def base_odds(planted: Planted) -> Floats:
-    """Log-odds of the answers with nothing changed: float64, (query,)."""
+    """Return the log-odds of the answers with nothing changed.
+
+    Parameters
+    ----------
+    planted : Planted
+        The study.
+
+    Returns
+    -------
+    float64 ndarray, shape (query,)
+        log P − log(1 − P) of each query's answer.
+    """
     value = planted.columns.log_probability.astype(np.float64)
     return np.asarray(value - np.log(-np.expm1(value)))
 
@@ -102,13 +165,32 @@ def interventions_of(
     operations: Sequence[str] = OPERATIONS,
     sets: Sequence[str] = NEURON_SETS,
 ) -> xr.Dataset:
-    """Group /interventions, under the names and dims of the store's contract."""
-    rng = np.random.default_rng([effects.seed, 21])
+    """Draw group ``/interventions``, under the names and dims of the store's contract.
+
+    Parameters
+    ----------
+    planted : Planted
+        The study.
+    effects : Effects
+        How much arms move on average, and how much this varies.
+    operations : sequence of str
+        Operations on neurons, of :data:`qloc.phase_plan.OPERATIONS`.
+    sets : sequence of str
+        Neuron sets, of :data:`qloc.phase_plan.NEURON_SETS`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Every variable of the group, and the labels of its queries.
+    """
+    rng = Stream.PLANTED_INTERVENTIONS.generator(effects.seed)
     neighbor, sizes = _neighbors(planted, rng)
     sizes |= _again(planted, effects)
     n = np.stack([sizes.get(name, sizes["own"]) for name in sets])
     variables = _outcomes(planted, effects, ("operation", operations), ("neuron_set", sets), n, rng)
-    variables |= {f"base_{name}": (("query",), column) for name, column in _told(base_odds(planted)).items()}
+    variables |= {
+        f"base_{name}": (("query",), column) for name, column in _answer_columns(base_odds(planted)).items()
+    }
     variables |= {"n_neurons": (("neuron_set", "query"), n.astype(np.int32))}
     for name in ("neighbor", "other_fact"):
         variables[name] = (("query",), neighbor.astype(np.int32))
@@ -118,7 +200,20 @@ def interventions_of(
 
 
 def reprompts_of(planted: Planted, effects: Effects) -> xr.Dataset:
-    """Group /reprompts: known queries asked again, two of a fact at most, and known as before."""
+    """Draw group ``/reprompts``: known queries, two of a fact at most, asked again and known as before.
+
+    Parameters
+    ----------
+    planted : Planted
+        The study.
+    effects : Effects
+        How much arms move on average, and how much this varies.
+
+    Returns
+    -------
+    xarray.Dataset
+        Every variable of the group, and the labels of its queries.
+    """
     sizes = _again(planted, effects)
     asked = sizes["reprompt"] > 0
     columns = {
@@ -137,8 +232,27 @@ def synapses_of(
     operations: Sequence[str] = SYNAPSE_OPERATIONS,
     sets: Sequence[str] = SYNAPSE_SETS,
 ) -> xr.Dataset:
-    """Group /synapses: activations move by a tenth of what log-odds do; a control's mass differs at times."""
-    rng = np.random.default_rng([effects.seed, 22])
+    """Draw group ``/synapses``, under the names and dims of the store's contract.
+
+    Activations move by a tenth of what log-odds do. In a fifth of the queries a control removes less mass.
+
+    Parameters
+    ----------
+    planted : Planted
+        The study.
+    effects : Effects
+        How much arms move on average, and how much this varies.
+    operations : sequence of str
+        Operations on synapses, of :data:`qloc.phase_plan.SYNAPSE_OPERATIONS`.
+    sets : sequence of str
+        Sets of synapses, of :data:`qloc.phase_plan.SYNAPSE_SETS`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Every variable of the group, and the labels of its queries.
+    """
+    rng = Stream.PLANTED_SYNAPSES.generator(effects.seed)
     n_queries = planted.columns.n_queries
     dims = ("synapse_operation", operations), ("synapse_set", sets)
     variables = _outcomes(planted, effects, *dims, np.zeros((len(sets), n_queries)), rng)
@@ -174,29 +288,29 @@ def _outcomes(
     n: NDArray[Any],
     rng: np.random.Generator,
 ) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
-    """What answers are after every change; NaN and -1 where a query has no set."""
+    """Draw the answers after every change; NaN and -1 where a query has no set."""
     base, empty = base_odds(planted), planted.columns.empty
     gone: dict[str, NDArray[Any]] = {
         name: empty | (n[place] == 0) for place, name in enumerate(arm[1]) if name in REPROMPT_SETS
     }
-    found: dict[str, list[list[NDArray[Any]]]] = {}
-    for doing in operation[1]:
+    outcomes: dict[str, list[list[NDArray[Any]]]] = {}
+    for label in operation[1]:
         rows: dict[str, list[NDArray[Any]]] = {}
         for place, name in enumerate(arm[1]):
             lost = effects.of(name) + effects.per_neuron * n[place] + nested(planted, effects, rng)
-            after = base + lost / 2 if doing.startswith("enhance") else base - lost
-            for key, column in _told(after).items():
+            after = base + lost / 2 if label.startswith("enhance") else base - lost
+            for key, column in _answer_columns(after).items():
                 nothing: float = -1 if column.dtype.kind == "i" else np.nan
                 missing = gone.get(name, empty)
                 rows.setdefault(key, []).append(np.where(missing, nothing, column).astype(column.dtype))
         for key, columns in rows.items():
-            found.setdefault(key, []).append(columns)
+            outcomes.setdefault(key, []).append(columns)
     dims = (operation[0], arm[0], "query")
-    return {key: (dims, np.array(columns)) for key, columns in found.items()}
+    return {key: (dims, np.array(columns)) for key, columns in outcomes.items()}
 
 
-def _told(odds: Floats) -> dict[str, NDArray[Any]]:
-    """The outcomes that are stored, of log-odds."""
+def _answer_columns(odds: Floats) -> dict[str, NDArray[Any]]:
+    """Return the outcomes that are stored, from the log-odds of the answer."""
     rank = np.where(odds > 0, 1, 2)
     return {
         "log_probability": log_p(odds),
@@ -208,8 +322,8 @@ def _told(odds: Floats) -> dict[str, NDArray[Any]]:
 
 
 def _again(planted: Planted, effects: Effects) -> dict[str, NDArray[Any]]:
-    """How many neurons the sets of re-prompts have; none where a query is not asked again."""
-    rng = np.random.default_rng([effects.seed, 23])
+    """Draw how many neurons the sets of re-prompts have; 0 where a query is not asked again."""
+    rng = Stream.PLANTED_REPROMPTS.generator(effects.seed)
     c, size = planted.columns, np.diff(planted.member.indptr)
     fact = c.fact.astype(np.int64)
     neighbor, near = _neighbors(planted, rng)
@@ -226,7 +340,7 @@ def _again(planted: Planted, effects: Effects) -> dict[str, NDArray[Any]]:
 def _neighbors(
     planted: Planted, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
-    """Another query of each query's fact, and how many neurons the sets have that depend on it."""
+    """Draw another query of each query's fact, and count the neurons in the sets that depend on it."""
     fact, member = planted.columns.fact.astype(np.int64), planted.member
     size = np.diff(member.indptr)
     first = np.searchsorted(fact, fact)

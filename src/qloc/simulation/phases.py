@@ -1,4 +1,4 @@
-"""The phases of a planted study after ``signals``, as extraction would hand them over."""
+"""The phases ``interventions`` and ``edits`` of a planted study, in the form of extraction's results."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import xarray as xr
 
 from qloc.arrays import Array
 from qloc.block import PhaseBlock, PhaseOutline, Unit
-from qloc.simulation.edits import edits_of
+from qloc.simulation.edits import planted_edits
 from qloc.simulation.interventions import Effects, interventions_of, reprompts_of, synapses_of
 from qloc.simulation.planted import Planted
 from qloc.vocabulary import FACT, PROBE, QUERY, STEP
 
-Phase = Literal["interventions", "edits"]
-PHASES: Final[tuple[Phase, ...]] = ("interventions", "edits")
+PlantedPhaseName = Literal["interventions", "edits"]
+PLANTED_PHASES: Final[tuple[PlantedPhaseName, ...]] = ("interventions", "edits")
 _SIZES: Final = (PROBE, STEP)
 _ADDED: Final = "reprompts"
 """A group that is there only where an outline names it."""
@@ -24,21 +24,41 @@ _ADDED: Final = "reprompts"
 
 @dataclass(frozen=True)
 class PlantedPhase:
-    """The groups of one phase, of all facts: of effects that are drawn for all of them together.
+    """The groups of one phase, with the rows of all facts.
+
+    Effects are drawn for all facts together, since the terms of relations, answers and templates are shared.
 
     Attributes
     ----------
-    groups : name → Dataset, under the names and dims of the store's contract.
+    name : {"interventions", "edits"}
+        The phase.
+    groups : mapping of str to xarray.Dataset
+        Group → Dataset, under the names and dims of the store's contract.
     """
 
-    name: Phase
+    name: PlantedPhaseName
     groups: Mapping[str, xr.Dataset]
 
     @classmethod
-    def of(cls, planted: Planted, effects: Effects, name: Phase) -> Self:
-        """A phase with effects of known size."""
+    def of(cls, planted: Planted, effects: Effects, name: PlantedPhaseName) -> Self:
+        """Draw a phase with effects of known size.
+
+        Parameters
+        ----------
+        planted : Planted
+            The study.
+        effects : Effects
+            How much arms move on average, and how much this varies.
+        name : {"interventions", "edits"}
+            The phase.
+
+        Returns
+        -------
+        PlantedPhase
+            The same for the same arguments.
+        """
         if name == "edits":
-            return cls(name, {"edits": edits_of(planted, effects)})
+            return cls(name, {"edits": planted_edits(planted, effects)})
         groups = {
             "interventions": interventions_of(planted, effects),
             "synapses": synapses_of(planted, effects),
@@ -62,13 +82,24 @@ class PlantedPhase:
         return PhaseOutline(phase=self.name, labels=labels, sizes=sizes, attrs=attrs, added=added)
 
     def block(self, unit: Unit) -> PhaseBlock:
-        """One unit's rows."""
+        """Return the rows of one unit.
+
+        Parameters
+        ----------
+        unit : Unit
+            The facts and queries to take.
+
+        Returns
+        -------
+        PhaseBlock
+            Their rows of every group.
+        """
         rows = {
             QUERY: slice(unit.first_query, unit.last_query),
             FACT: slice(unit.first_fact, unit.last_fact),
         }
         arrays: dict[str, Array] = {}
-        for group, found in self.groups.items():
-            here = found.isel({dim: rows[dim] for dim in rows if dim in found.dims})
+        for group, dataset in self.groups.items():
+            here = dataset.isel({dim: rows[dim] for dim in rows if dim in dataset.dims})
             arrays |= {f"{group}/{name}": here[name].values for name in here.data_vars}
         return PhaseBlock(unit=unit, arrays=arrays)

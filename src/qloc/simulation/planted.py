@@ -2,10 +2,13 @@
 
 A query's set is a union of independent draws: each neuron of its template's pool with probability
 ``template_strength``, of its answer's pool with ``answer_strength``, of its fact's own pool with
-``fact_strength``, and a Poisson number of others, some of which are more popular than others. Templates of a
-relation share half of a pool, so that there is overlap between templates with no fact behind it. With
-``answer_strength = fact_strength = 0`` the sets of a relation's facts are exchangeable within each template
-(the null of H1a); with ``fact_strength = 0``, within each template and answer (the null of H1b).
+``fact_strength``, and a Poisson number of other neurons, some of which are more popular than others. The
+templates of a relation share half of a pool, so that sets overlap between templates without a fact as the
+cause.
+
+With ``answer_strength = fact_strength = 0`` the sets of a relation's facts are exchangeable within each
+template (the null of H1a). With ``fact_strength = 0`` they are exchangeable within each template and answer
+(the null of H1b).
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from qloc.block import Block, Outline, Unit
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
 from qloc.simulation.blocks import block_of, outline_of
-from qloc.simulation.design import Columns, Planting, columns_of, in_network
+from qloc.simulation.design import Columns, Planting, in_network, planted_columns
+from qloc.streams import Stream
 
 __all__ = ["Planted", "Planting", "plant"]
 
@@ -33,14 +37,18 @@ PLANTED_THRESHOLD = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Planted:
-    """A synthetic study: what was planted, and the sets that it leads to.
+    """A synthetic study: what was planted, and the sets that result.
 
     Attributes
     ----------
-    planting : the parameters.
-    columns : labels of facts and queries.
-    member : bool, CSR (query, layer · neuron); row i is N_i at threshold 0.2.
-    outline : what a store is opened with.
+    planting : Planting
+        The parameters.
+    columns : Columns
+        Labels of facts and queries.
+    member : bool CSR array, shape (query, layer · neuron)
+        Row i is N_i at threshold 0.2.
+    outline : Outline
+        What a store is opened with.
     """
 
     planting: Planting
@@ -49,7 +57,13 @@ class Planted:
     outline: Outline = field(repr=False)
 
     def sets(self) -> NeuronSets:
-        """The planted sets, without a detour through a store."""
+        """Return the planted sets, without a detour through a store.
+
+        Returns
+        -------
+        NeuronSets
+            The sets of the first method, with the columns of their queries and facts.
+        """
         c = self.columns
         queries: dict[str, Array] = {
             "fact": c.fact,
@@ -72,11 +86,28 @@ class Planted:
         )
 
     def block(self, unit: Unit) -> Block:
-        """One unit as extraction would hand it over; the same bytes however often it is asked for."""
+        """Draw one unit, in the form in which extraction returns it.
+
+        Parameters
+        ----------
+        unit : Unit
+            The facts and queries to draw.
+
+        Returns
+        -------
+        Block
+            The same bytes however often it is drawn.
+        """
         return block_of(self.planting, self.columns, self.member, self.outline, unit)
 
     def blocks(self) -> Iterator[Block]:
-        """Every unit, in order."""
+        """Draw every unit, in order.
+
+        Returns
+        -------
+        iterator of Block
+            One for each unit of the outline.
+        """
         return (self.block(unit) for unit in self.outline.units)
 
 
@@ -84,19 +115,24 @@ _OUTLINE_ONLY = ("first_query", "n_queries")
 
 
 def plant(planting: Planting | None = None, **parameters: Any) -> Planted:
-    """A synthetic study with planted template, answer and fact neurons.
+    """Plant template, answer and fact neurons in a synthetic study.
 
     Parameters
     ----------
-    planting : the parameters; or give them by name.
+    planting : Planting, optional
+        The parameters.
+    **parameters : Any
+        The parameters by name, where ``planting`` is not given.
 
     Returns
     -------
-    Planted : the same for the same parameters.
+    Planted
+        The same for the same parameters.
 
     Raises
     ------
-    InputError : a parameter out of its domain.
+    InputError
+        A parameter is outside its domain, or has an unknown name.
 
     Examples
     --------
@@ -105,23 +141,23 @@ def plant(planting: Planting | None = None, **parameters: Any) -> Planted:
     (18, 1024)
     """
     try:
-        given = planting or Planting(**parameters)
+        p = planting or Planting(**parameters)
     except TypeError as error:
         names = ", ".join(Planting.__dataclass_fields__)
         raise InputError(
             message("planting", str(error), f"some of {names}", "plant", "Correct the name")
         ) from None
-    given.check()
-    rng = np.random.default_rng([given.seed, 0])
-    columns = columns_of(given, rng)
-    if given.network:
-        columns, rng = in_network(given, columns)
-    member = _member(given, columns, rng)
-    return Planted(planting=given, columns=columns, member=member, outline=outline_of(given, columns))
+    p.check()
+    rng = Stream.PLANTED_SETS.generator(p.seed)
+    columns = planted_columns(p, rng)
+    if p.network:
+        columns, rng = in_network(p, columns)
+    member = _member(p, columns, rng)
+    return Planted(planting=p, columns=columns, member=member, outline=outline_of(p, columns))
 
 
 def _member(p: Planting, c: Columns, rng: np.random.Generator) -> sparse.csr_array:
-    """Union of the draws from every pool: bool, CSR (query, layer · neuron)."""
+    """Draw from every pool and return the union of the draws: bool, CSR (query, layer · neuron)."""
     sources = [
         (_template_pools(p, c, rng), c.template_code, _template_strength(p, c)),
         (_pools(p, c.n_answers, rng), c.answer_code, _strength(p, c, p.answer_strength, rng)),
@@ -145,39 +181,40 @@ def _member(p: Planting, c: Columns, rng: np.random.Generator) -> sparse.csr_arr
 
 
 def _strength(p: Planting, c: Columns, mean: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Probability of each query's pool neurons; relations differ by ``spread``."""
+    """Return the probability of each query's pool neurons; relations differ by ``spread``."""
     by_relation = mean * np.exp(p.spread * rng.standard_normal(c.n_relations) - p.spread**2 / 2)
     return np.clip(by_relation[c.relation_code], 0.0, 1.0)
 
 
 def _template_strength(p: Planting, c: Columns) -> NDArray[np.float64]:
-    return _varied(np.full(c.n_queries, p.template_strength), c.template_code, p.template_spread, [p.seed, 2])
+    rng = Stream.PLANTED_TEMPLATE_STRENGTH.generator(p.seed)
+    return _varied(np.full(c.n_queries, p.template_strength), c.template_code, p.template_spread, rng)
 
 
 def _fact_strength(p: Planting, c: Columns, rng: np.random.Generator) -> NDArray[np.float64]:
-    return _varied(_strength(p, c, p.fact_strength, rng), c.fact, p.fact_spread, [p.seed, 3])
+    own = Stream.PLANTED_FACT_STRENGTH.generator(p.seed)
+    return _varied(_strength(p, c, p.fact_strength, rng), c.fact, p.fact_spread, own)
 
 
 def _varied(
-    strength: NDArray[np.float64], group: NDArray[np.integer[Any]], spread: float, seed: list[int]
+    strength: NDArray[np.float64], group: NDArray[np.integer[Any]], spread: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Strengths that differ over groups, by draws of their own: other draws are the same with and without."""
+    """Return strengths that differ over groups, by a stream of their own: other draws stay what they are."""
     if not spread:
         return strength
-    rng = np.random.default_rng(seed)
     factor = np.exp(spread * rng.standard_normal(int(group.max(initial=0)) + 1) - spread**2 / 2)
     return np.asarray(np.clip(strength * factor[group], 0.0, 1.0))
 
 
 def _pools(p: Planting, n_groups: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Neurons of each group's pool, later layers more often: int64, (group, pool)."""
+    """Draw the neurons of each group's pool, later layers more often: int64, (group, pool)."""
     weight = np.arange(1, p.n_layers + 1, dtype=float)
     layer = rng.choice(p.n_layers, size=(n_groups, p.pool), p=weight / weight.sum())
     return np.asarray(layer * p.n_neurons + rng.integers(p.n_neurons, size=layer.shape), dtype=np.int64)
 
 
 def _template_pools(p: Planting, c: Columns, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Half of each template's pool is its relation's, the other half its own."""
+    """Draw the pools of templates: half of each is its relation's, the other half its own."""
     own, shared = _pools(p, c.n_templates, rng), _pools(p, c.n_relations, rng)
     half = p.pool // 2
     own[:, :half] = shared[c.relation_of_template, :half]
@@ -185,10 +222,11 @@ def _template_pools(p: Planting, c: Columns, rng: np.random.Generator) -> NDArra
 
 
 def _popularity(p: Planting, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise picks some neurons far more often than others (log-normal, σ = 1); as far in every other network.
+    """Draw how often noise picks each neuron: log-normal, σ = 1, so that some are far more popular.
 
-    Were it drawn by network, chance overlap would be another in each, and so would D.
+    Every network but 0 has the same popularities. If each drew its own, chance overlap would differ between
+    networks, and so would D.
     """
-    rng = np.random.default_rng([p.seed, 5]) if p.network else rng
+    rng = Stream.PLANTED_POPULARITY.generator(p.seed) if p.network else rng
     weight = np.exp(rng.standard_normal(p.n_total))
     return np.asarray(weight / weight.sum())

@@ -12,7 +12,7 @@ from qloc.errors import InputError, message
 from qloc.progress import Progress
 from qloc.simulation.in_memory_store import datasets_of
 from qloc.simulation.interventions import Effects
-from qloc.simulation.phases import PHASES, PlantedPhase
+from qloc.simulation.phases import PLANTED_PHASES, PlantedPhase
 from qloc.simulation.planted import Planted, plant
 
 if TYPE_CHECKING:
@@ -32,25 +32,38 @@ def simulate(
     progress: Progress | None = None,
     **parameters: Any,
 ) -> Study:
-    """A study with planted template, answer and fact neurons.
+    """Simulate a study with planted template, answer and fact neurons.
 
     Parameters
     ----------
-    out : where to write a store; without it, the study lives in memory.
-    tier, floor, capacity : as for ``qloc extract``.
-    phases : what to simulate besides ``signals``: ``interventions``, ``edits``; where None, nothing, and
-        with effects both.
-    effects : of interventions, attention and edits on the answers; those of ``Effects()`` where None.
-    parameters : of :class:`qloc.simulation.design.Planting`: ``facts=400, relations=20, templates=8,
+    out : Path, optional
+        Where to write a store. Without it, the study stays in memory.
+    tier : {"panel", "dense"}
+        As for ``qloc extract``.
+    floor : float
+        As for ``qloc extract``.
+    capacity : int
+        As for ``qloc extract``.
+    phases : collection of str, optional
+        What to simulate besides ``signals``: ``interventions``, ``edits``. None: both where ``effects`` are
+        given, else neither.
+    effects : Effects, optional
+        Effects of interventions, attention and edits on the answers. None: those of ``Effects()``.
+    progress : Progress, optional
+        Shows the progress of writing a store.
+    **parameters : Any
+        Parameters of :class:`qloc.simulation.design.Planting`: ``facts=400, relations=20, templates=8,
         template_strength=0.5, answer_strength=0.4, fact_strength=0.2, noise=4.0, seed=0`` and more.
 
     Returns
     -------
-    Study : opened for analysis.
+    Study
+        The study, opened for analysis.
 
     Raises
     ------
-    InputError : a parameter out of its domain, an unknown phase, a store at ``out`` with other parameters.
+    InputError
+        A parameter is outside its domain, a phase is unknown, or the store at ``out`` has other parameters.
 
     Examples
     --------
@@ -58,12 +71,12 @@ def simulate(
     >>> len(study.queries["query"]) == study.neurons().n_queries
     True
     """
-    wanted = set(PHASES if phases is None and effects else phases or ())
-    if unknown := sorted(wanted.difference(("signals", *PHASES))):
-        rule = f"some of signals, {', '.join(PHASES)}"
+    wanted = set(PLANTED_PHASES if phases is None and effects else phases or ())
+    if unknown := sorted(wanted.difference(("signals", *PLANTED_PHASES))):
+        rule = f"some of signals, {', '.join(PLANTED_PHASES)}"
         raise InputError(message("phases", ", ".join(unknown), rule, "simulate", "Correct them"))
     planted, effects = plant(**parameters), effects or Effects()
-    made = (PlantedPhase.of(planted, effects, name) for name in PHASES if name in wanted)
+    made = (PlantedPhase.of(planted, effects, name) for name in PLANTED_PHASES if name in wanted)
     if out is None:
         study = _in_memory(planted, tier, floor, capacity)
         groups = {name: group for phase in made for name, group in phase.groups.items()}
@@ -72,25 +85,25 @@ def simulate(
     from qloc.store.writing.writer import Writer
     from qloc.workflows.analyze import open_study
 
-    told = progress or Progress(quiet=True)
+    progress = progress or Progress(quiet=True)
     fingerprint = {"planting": digest(planted.outline.attrs["parameters"]), "tier": tier, "floor": floor}
     kept: dict[str, Any] = {"tier": tier, "floor": floor, "capacity": capacity, "store_dtype": "float32"}
     with Writer.open(out, planted.outline, fingerprint, **kept) as writer:
-        for unit in _missing(writer, "signals", told):
+        for unit in _missing(writer, "signals", progress):
             writer.write(planted.block(unit))
         writer.finalize()
     parents = {"signals": digest(fingerprint)}
     for phase in made:
         of = {"phase": phase.name, "parents": parents, "parameters": asdict(effects)}
         with PhaseWriter.open(out, phase.outline, of) as appended:
-            for unit in _missing(appended, phase.name, told):
+            for unit in _missing(appended, phase.name, progress):
                 appended.write(phase.block(unit))
             appended.finalize()
     return open_study(out)
 
 
 def _missing(writer: Coordinator[Any], name: str, progress: Progress) -> Iterator[Unit]:
-    """The units that are to be written, telling of each that is."""
+    """Yield the units that are still to be written, and count each as done afterwards."""
     missing, total = writer.missing(), writer.layout.sizes["query"]
     with progress.stage(name, total, done=total - sum(unit.n_queries for unit in missing)) as advance:
         for unit in missing:

@@ -1,4 +1,4 @@
-"""Schedulers of dask.distributed: workers of this machine, started, or somebody's cluster, joined."""
+"""Clients of dask.distributed schedulers: start workers on this machine, or join an existing cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 from qloc.errors import InputError, MissingDependencyError, WorkerError, message
 
 _ALLOWED_FAILURES: Final = 3
-"""Workers that may die of one unit; when one more does, it is the unit's fault."""
+"""Workers that may die while they run one unit. When one more dies, the unit is to blame."""
 
 _ANSWER: Final = "30s"
 """How long a scheduler may take to answer."""
@@ -27,7 +27,13 @@ _CONFIG: Final = {
 
 
 def require_distributed() -> None:
-    """Refuse to go on without the package, naming the extra that brings it."""
+    """Check that ``dask.distributed`` is installed.
+
+    Raises
+    ------
+    MissingDependencyError
+        It is not; the message names the extra that brings it.
+    """
     try:
         import distributed  # noqa: F401
     except ModuleNotFoundError as error:
@@ -41,7 +47,13 @@ def require_distributed() -> None:
 
 @contextmanager
 def dask_settings() -> Iterator[None]:
-    """Dask as we need it, for the length of a ``with`` block."""
+    """Configure dask as our workers need it, for the length of a ``with`` block.
+
+    Yields
+    ------
+    None
+        Nothing; the earlier settings come back when the block ends.
+    """
     import dask
     from distributed.utils import silence_logging_cmgr
 
@@ -50,11 +62,22 @@ def dask_settings() -> Iterator[None]:
 
 
 @contextmanager
-def client_of(**given: Any) -> Iterator[Any]:
-    """A client of a scheduler, closed when the ``with`` block ends."""
+def client_of(**arguments: Any) -> Iterator[Any]:
+    """Connect to a scheduler, for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    **arguments : Any
+        Arguments of ``distributed.Client``, such as ``address``.
+
+    Yields
+    ------
+    distributed.Client
+        The client; it is closed when the block ends.
+    """
     from distributed import Client
 
-    client = Client(set_as_default=False, **given)
+    client = Client(set_as_default=False, **arguments)
     try:
         yield client
     finally:
@@ -63,12 +86,28 @@ def client_of(**given: Any) -> Iterator[Any]:
 
 @contextmanager
 def joined(cluster: str) -> Iterator[Any]:
-    """A client of somebody's scheduler, by address or by the file that it wrote."""
+    """Connect to a scheduler that already runs, for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    cluster : str
+        The scheduler's address, or the path of the file that it wrote (``--scheduler-file``).
+
+    Yields
+    ------
+    distributed.Client
+        The client; it is closed when the block ends, and the scheduler goes on.
+
+    Raises
+    ------
+    InputError
+        No scheduler answers there.
+    """
     by_file = Path(cluster).is_file()
-    given = {"scheduler_file": cluster} if by_file else {"address": cluster}
+    where = {"scheduler_file": cluster} if by_file else {"address": cluster}
     with ExitStack() as entered:
         try:
-            client = entered.enter_context(client_of(timeout=_ANSWER, **given))
+            client = entered.enter_context(client_of(timeout=_ANSWER, **where))
         except (OSError, ValueError) as error:
             rule = f"the address or the file of a dask scheduler that runs ({' '.join(str(error).split())})"
             action = "Start one, such as `dask scheduler`, and give the address that it prints"
@@ -78,7 +117,28 @@ def joined(cluster: str) -> Iterator[Any]:
 
 @contextmanager
 def started(n: int, gpus: Sequence[str]) -> Iterator[Any]:
-    """Worker processes on this machine, each with a nanny that starts it again."""
+    """Start worker processes on this machine, for the length of a ``with`` block.
+
+    Each worker has a nanny that starts it again when it dies. When the block ends by an exception, the
+    workers are killed at once, whatever they are computing.
+
+    Parameters
+    ----------
+    n : int
+        Number of workers.
+    gpus : sequence of str
+        Values of ``CUDA_VISIBLE_DEVICES``, given to one worker after the other in turn; empty: it is not set.
+
+    Yields
+    ------
+    distributed.SpecCluster
+        The cluster; it is closed when the block ends.
+
+    Raises
+    ------
+    WorkerError
+        The workers do not start.
+    """
     from distributed import Nanny, Scheduler, SpecCluster
 
     local = {"host": "127.0.0.1", "dashboard": False}
@@ -105,7 +165,7 @@ def started(n: int, gpus: Sequence[str]) -> Iterator[Any]:
 
 @contextmanager
 def _ctrl_c_held_back() -> Iterator[None]:
-    """Threads begun inside, and the processes that these begin, never see Ctrl-C: we end them."""
+    """Block SIGINT in threads begun inside and in the processes that these begin: we end them ourselves."""
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -114,7 +174,7 @@ def _ctrl_c_held_back() -> Iterator[None]:
 
 
 def _kill(cluster: Any) -> None:
-    """End the workers at once, whatever they are computing; what they wrote and we recorded is kept."""
+    """End the workers at once, whatever they are computing. What was recorded is kept."""
     for nanny in list(cluster.workers.values()):
         nanny.close_gracefully()  # or it would start its worker again
         if nanny.pid:

@@ -1,8 +1,8 @@
-"""Where units are run: in this process, or in worker processes of dask.distributed.
+"""Run units in this process, or in worker processes of dask.distributed.
 
-Units are independent, and what one gives is a function of plan and unit alone, so it may be run anywhere, and
-again where a worker died. Work travels pickled, is run by one thread a process, and what it returns comes
-back in the order of completion; who records it is the caller's affair.
+Units are independent, and the result of a unit depends on the plan and the unit alone. A unit may therefore
+be run anywhere, and again where a worker died. Work travels pickled and is run by one thread a process.
+Results come back in the order of completion; recording them is left to the caller.
 """
 
 from __future__ import annotations
@@ -25,31 +25,83 @@ from qloc.workers.dask_clients import client_of, dask_settings, joined, require_
 T = TypeVar("T")
 
 _LOOK_EVERY: Final = 5.0
-"""Seconds between two looks at whether any worker is left."""
+"""Seconds between two checks whether any worker is left."""
 
 _PATIENCE: Final = 300.0
-"""Seconds that our own workers may all be gone; a worker that died is back sooner."""
+"""Seconds for which all of our own workers may be gone; a worker that died is back sooner."""
 
 
 class Runner(Protocol):
-    """What runs work on units."""
+    """Runs work on units, in this process or elsewhere."""
 
     def call(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns, run once, where units are run."""
+        """Run work once, in a process that units are run in.
+
+        Parameters
+        ----------
+        work : callable
+            Takes no arguments.
+
+        Returns
+        -------
+        Any
+            What ``work`` returns.
+        """
 
     def each(self, work: Callable[[Unit], T], units: Sequence[Unit]) -> Iterator[tuple[Unit, T]]:
-        """Every unit with what ``work`` returns for it, as they are done."""
+        """Run work on every unit, and yield results as they are done.
+
+        Parameters
+        ----------
+        work : callable
+            Takes a unit.
+        units : sequence of Unit
+            The units to run.
+
+        Yields
+        ------
+        unit : Unit
+            A unit that is done.
+        result : Any
+            What ``work`` returns for it.
+        """
 
 
 class InProcess:
-    """Runs units here, one after the other."""
+    """Runs units in this process, one after the other."""
 
     def call(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns."""
+        """Run work once.
+
+        Parameters
+        ----------
+        work : callable
+            Takes no arguments.
+
+        Returns
+        -------
+        Any
+            What ``work`` returns.
+        """
         return work()
 
     def each(self, work: Callable[[Unit], T], units: Sequence[Unit]) -> Iterator[tuple[Unit, T]]:
-        """Every unit with what ``work`` returns for it, in order."""
+        """Run work on every unit, in order.
+
+        Parameters
+        ----------
+        work : callable
+            Takes a unit.
+        units : sequence of Unit
+            The units to run.
+
+        Yields
+        ------
+        unit : Unit
+            A unit that is done.
+        result : Any
+            What ``work`` returns for it.
+        """
         for unit in units:
             yield unit, work(unit)
 
@@ -57,7 +109,16 @@ class InProcess:
 class Workers:
     """Runs units in the workers of a dask scheduler, one at a time in each.
 
-    Work is pickled; what it needs it finds, or makes and keeps, in the worker's process.
+    Work is pickled. What it needs, such as a loaded model, it makes and keeps in the worker's process.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A client of the scheduler.
+    place : str
+        Name of the cluster in messages.
+    patience : float
+        Seconds for which the scheduler may have no worker.
     """
 
     def __init__(self, client: Any, place: str, *, patience: float) -> None:
@@ -65,26 +126,57 @@ class Workers:
         self._seen = time.monotonic()
 
     def call(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns, run in one of the workers.
+        """Run work once, in one of the workers.
+
+        Parameters
+        ----------
+        work : callable
+            Takes no arguments.
+
+        Returns
+        -------
+        Any
+            What ``work`` returns.
 
         Raises
         ------
-        What ``work`` raises. WorkerError : workers died of it, or none is left.
+        Exception
+            ``work`` raised it, in the worker.
+        WorkerError
+            Several workers died of it, no worker has been left for too long, or the scheduler is gone.
         """
         future = self._submitted(pickle.dumps(work))
         while not self._finished([future]):
             pass
-        found: T = self._result(future, "the model")
-        return found
+        result: T = self._result(future, "the model")
+        return result
 
     def each(self, work: Callable[[Unit], T], units: Sequence[Unit]) -> Iterator[tuple[Unit, T]]:
-        """Every unit with what ``work`` returns for it, as they are done.
+        """Run work on every unit, and yield results as they are done.
 
-        Where one fails, those that are being run are still given, no other is begun, and then it is raised.
+        When a unit fails, no other is begun, those that are running are still yielded, and then its error is
+        raised.
+
+        Parameters
+        ----------
+        work : callable
+            Takes a unit.
+        units : sequence of Unit
+            The units to run.
+
+        Yields
+        ------
+        unit : Unit
+            A unit that is done.
+        result : Any
+            What ``work`` returns for it.
 
         Raises
         ------
-        What ``work`` raises. WorkerError : workers died of a unit, or none is left.
+        Exception
+            ``work`` raised it, in the worker.
+        WorkerError
+            Several workers died of it, no worker has been left for too long, or the scheduler is gone.
         """
         pickled, waiting = pickle.dumps(work), deque(units)
         running: dict[Any, Unit] = {}
@@ -97,11 +189,11 @@ class Workers:
                 for future in self._finished([*running]):
                     unit = running.pop(future)
                     try:
-                        found = self._result(future, f"unit {unit.number}")
+                        result = self._result(future, f"unit {unit.number}")
                     except Exception as error:
                         failed = failed or error
                     else:
-                        yield unit, found
+                        yield unit, result
             if failed is not None:
                 raise failed
         finally:
@@ -115,7 +207,7 @@ class Workers:
         return max(1, len(self._client.nthreads()))
 
     def _finished(self, futures: list[Any]) -> list[Any]:
-        """Those that are done; after a while perhaps none."""
+        """Wait until some of the futures are done, and return those; none after a while in vain."""
         from distributed import wait
         from distributed.comm.core import CommClosedError
 
@@ -129,7 +221,7 @@ class Workers:
             raise self._gone(error) from None
 
     def _look(self) -> None:
-        """See whether there are workers; raises where there have been none for too long."""
+        """Check whether there are workers, and raise an error where there have been none for too long."""
         now = time.monotonic()
         if self._client.nthreads():
             self._seen = now
@@ -160,7 +252,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def _run(pickled: bytes, *unit: Unit) -> Any:
-    """Run in a worker: one model, whose hooks no two threads may share, however many threads it has."""
+    """Run pickled work in a worker, one at a time: two threads may not put hooks on the same model."""
     with _ONE_AT_A_TIME:
         return pickle.loads(pickled)(*unit)  # noqa: S301  (the coordinator's own; dask itself pickles)
 
@@ -173,19 +265,33 @@ def runner(
     gpus: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Runner]:
-    """What runs units, for the length of a ``with`` block.
+    """Provide a runner of units, for the length of a ``with`` block.
 
     Parameters
     ----------
-    workers : start as many worker processes on this machine; each is started again where it dies.
-    cluster : address, or scheduler file, of a dask scheduler to join; neither: run in this process.
-    gpus : what CUDA_VISIBLE_DEVICES is set to, for one worker after the other.
-    say : told what is waited for.
+    workers : int or None
+        Number of worker processes to start on this machine. Each is started again when it dies.
+    cluster : str or None
+        Address, or scheduler file, of a dask scheduler to join. Where ``workers`` is None too, units are run
+        in this process.
+    gpus : sequence of str
+        Values of ``CUDA_VISIBLE_DEVICES``, given to one worker after the other in turn.
+    say : callable
+        Called with a sentence about what is being waited for.
+
+    Yields
+    ------
+    Runner
+        It may be used until the block ends.
 
     Raises
     ------
-    MissingDependencyError : dask.distributed is not installed.
-    InputError : no scheduler answers at ``cluster``. WorkerError : the workers do not start.
+    MissingDependencyError
+        dask.distributed is not installed.
+    InputError
+        No scheduler answers at ``cluster``.
+    WorkerError
+        The workers do not start.
     """
     if workers is None and cluster is None:
         yield InProcess()

@@ -94,14 +94,14 @@ def test_edits_that_were_not_made_are_refused(study):
 
 def test_more_of_the_same_damage_is_not_better():
     """CAS and N_i move the same at equal damage; sets that damage more by half a nat move 5 log-odds more."""
-    from qloc.simulation.edits import edits_of
+    from qloc.simulation.edits import planted_edits
     from qloc.simulation.planted import plant
 
     found = {}
     for more in (0.0, 3.0):
         planted = plant(**SIZE, seed=5)
         effects = Effects(mean={"cas": 1.0 + more, "own": 1.0}, seed=5)
-        edits = edits_of(
+        edits = planted_edits(
             planted, effects, ("update",), ("cas", "own"), per_nat=10.0, damage={"cas": 0.5, "own": 1.0}
         )
         plain = simulate(**SIZE, seed=5)

@@ -47,8 +47,8 @@ def _run(tiny: Any, kind: str, **given: Any) -> tuple[EditRun, EditArms]:
     sample = list(pieces(encoder.tokenizer, encoder.family, TEXT, 30, 12))
     run = EditRun(
         queries=asked[0],
-        told=1,
-        used=np.array([True, True, False][: len(asked[0])]),
+        edited=1,
+        chose_sets=np.array([True, True, False][: len(asked[0])]),
         new_object="Nairobi",
         probes=[asked[1][0], None, asked[2][0]],
         slots=slots,
@@ -85,8 +85,8 @@ def _truly_edited(run: EditRun, operation: str, neurons: np.ndarray, sign: np.nd
     model = copy.deepcopy(run.engine.model)
     names = {id(m): name for name, m in run.engine.model.named_modules()}
     table = run.embedding
-    tokens = [[t.token for t in run.queries[run.told].targets]]
-    new = run.encoder.ask(run.queries[run.told].query, run.new_object)
+    tokens = [[t.token for t in run.queries[run.edited].targets]]
+    new = run.encoder.ask(run.queries[run.edited].query, run.new_object)
     assert isinstance(new, TokenizedQuery)
     tokens.append([t.token for t in new.targets])
     old_e, new_e = (table[ids].mean(0) for ids in tokens)
@@ -118,7 +118,7 @@ def _answer(model: Any, asked: TokenizedQuery) -> tuple[float, int, int]:
 
 def _mean_activation(run: EditRun, asked: TokenizedQuery) -> np.ndarray:
     kept: list[torch.Tensor] = []
-    total = 0.0
+    total: Any = 0.0
     for target in asked.targets:
         kept.clear()
         handles = [
@@ -166,7 +166,7 @@ def _check(
     change = np.mean(nats[1]) - np.mean(nats[0])
     np.testing.assert_allclose(arrays["text_nats"][edits], change, rtol=tol, atol=10 * tol)
     if run.encoder.family == "causal":
-        ids = list(run.queries[run.told].targets[0].ids)
+        ids = list(run.queries[run.edited].targets[0].ids)
         for step in range(run.part.greedy_tokens):
             best = int(_logs(model, Target(ids=tuple(ids), position=len(ids) - 1, token=0)).argmax())
             assert arrays["greedy_token_id"][edits][step] == best
@@ -182,8 +182,8 @@ def test_every_edit_equals_truly_edited_weights(tiny: Any, kind: str) -> None:
     arrays, tol = _columns(run, arms), 1e-4 if kind == "llama" else 2e-6
     for number, operation in enumerate(run.part.operations):
         for place, name in enumerate(SETS[:2]):
-            rows = [run.told] if name == "own" else np.flatnonzero(run.used)
-            mean = np.mean([_mean_activation(run, run.queries[q]) for q in rows], axis=0)
+            rows = [run.edited] if name == "own" else np.flatnonzero(run.chose_sets)
+            mean = np.mean([_mean_activation(run, run.queries[int(q)]) for q in rows], axis=0)
             sign = np.sign(mean[run.slots[name]]) if operation == "update_signed" else None
             model = _truly_edited(run, operation, run.slots[name], sign)
             _check(run, arrays, model, (number, place), tol)
@@ -196,7 +196,7 @@ def test_edits_of_rank_one_equal_truly_edited_weights(tiny: Any, kind: str) -> N
     """Tolerances as above; only an update has them, beside sets of slots."""
     run, arms = _run(tiny, kind, sets=("rome_identity", "own", "rome"), rome=NO_DECAY)
     arrays, tol = _columns(run, arms), 1e-4 if kind == "llama" else 2e-6
-    new = run.encoder.ask(run.queries[run.told].query, run.new_object)
+    new = run.encoder.ask(run.queries[run.edited].query, run.new_object)
     assert isinstance(new, TokenizedQuery)
     edits = run.rome.edits(("rome", "rome_identity"), "France", new, "Paris")
     downs, names = run.engine.sites.downs, {id(m): name for name, m in run.engine.model.named_modules()}
@@ -232,7 +232,7 @@ def test_the_in_context_edit_is_a_prompt(tiny: Any, kind: str) -> None:
     run, arms = _run(tiny, kind)
     arrays = _columns(run, arms)
     place = (1, SETS.index("in_context"), 0)
-    told = run.queries[run.told].query.text.replace(ANSWER_MARK, "Nairobi").rstrip(" .") + ". "
+    told = run.queries[run.edited].query.text.replace(ANSWER_MARK, "Nairobi").rstrip(" .") + ". "
     for number, asked in enumerate(run.queries):
         behind = run.encoder.ask(Query(template="t", text=told + asked.query.text), asked.answer)
         assert isinstance(behind, TokenizedQuery)

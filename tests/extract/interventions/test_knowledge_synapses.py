@@ -11,8 +11,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from qloc.extract.interventions import synapse_sets
-from qloc.extract.interventions.knowledge_synapses import FACTOR, RENORMALIZED, SynapseRun
+from qloc.extract.interventions.knowledge_synapses import COLUMN_SHARE, RENORMALIZED, SynapseRun
 from qloc.extract.models.loading import source
 from qloc.extract.passes.attention import _NAME
 from qloc.extract.passes.row_engine import RowEngine
@@ -20,7 +19,7 @@ from qloc.extract.prompts.askable import ask_facts
 from qloc.extract.prompts.tokenizing import Tokens
 
 SETS = ("published", "knowledge", "random_columns", "other_heads", "other_fact")
-OPERATIONS = tuple(FACTOR)
+OPERATIONS = tuple(COLUMN_SHARE)
 ALPHA = 1.3
 
 
@@ -104,7 +103,7 @@ def _changing(share: np.ndarray, operation: str) -> Callable[[int, np.ndarray], 
     def change(layer: int, given: np.ndarray) -> np.ndarray:
         changed = given.copy()
         for head, column in np.argwhere(share[layer] > 0):
-            factor = 1 + FACTOR[operation] * share[layer, head, column]
+            factor = 1 + COLUMN_SHARE[operation] * share[layer, head, column]
             changed[head, :, column] = given[head, :, column] * factor
         if operation in RENORMALIZED:
             total = changed.sum(-1, keepdims=True)
@@ -204,10 +203,3 @@ def test_nothing_is_left_behind_after_an_error(tiny: Any) -> None:
 
 def _fail(*_: Any) -> None:
     raise ZeroDivisionError
-
-
-def test_columns_without_mass_are_no_controls() -> None:
-    mass = np.array([[[1.0, 0.0, 2.0, 1.0]]])
-    chosen = np.array([[[False, False, True, False]]])
-    weight = synapse_sets.random_columns(chosen, mass, np.random.default_rng(0))
-    assert weight.tolist() == [[[0.0, 0.0, 0.0, 1.0]]]  # all that there is, less than wanted

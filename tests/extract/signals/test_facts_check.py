@@ -1,0 +1,55 @@
+"""What facts check counts is what a store would hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qloc.block import Block
+from qloc.errors import InputError
+from qloc.extract.signals import facts_check
+from qloc.extract.signals.extraction import Extraction
+from qloc.extract.signals.facts_check import Checked, checked
+from qloc.facts import Fact, FactSet, Query
+
+
+def test_counts_are_those_of_the_columns_of_a_store(
+    tiny: Callable[[str], Any],
+    extraction_of: Callable[..., Extraction],
+    block_of: Callable[[Extraction], Block],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One fact is made known by a second right answer: the model's own."""
+    monkeypatch.setattr(facts_check, "AT_A_TIME", 2)  # three facts: two batches
+    plain, facts = extraction_of("gpt2"), tiny("gpt2").facts
+    best = plain.source.tokenizer.decode([int(block_of(plain).queries["argmax"][3])])
+    first, second, third = facts.facts
+    extraction = extraction_of(
+        "gpt2", replace(facts, facts=(first, replace(second, objects=("Nairobi", best)), third))
+    )
+    block = block_of(extraction)
+    known = np.bincount(block.queries["fact"], weights=block.queries["known"], minlength=3)
+    found = list(checked(extraction))
+    assert [one.fact.id for one in found] == ["f0", "f1", "f2"]
+    assert [one.n_askable for one in found] == [3, 2, 1]
+    assert [one.n_known for one in found] == known.tolist()
+    assert known.sum() > 0
+
+
+def test_a_leaking_fact_is_left_out_of_headlines() -> None:
+    query = Query(template="t", text="Paris Match is from [Y].")
+    fact = Fact(id="a", relation="r", subject="Paris Match", object="Paris", queries=(query,))
+    assert fact.leaks
+    assert Checked(fact=fact, n_askable=2, n_known=1).left == 0
+    assert Checked(fact=replace(fact, subject="A paper"), n_askable=2, n_known=1).left == 1
+
+
+def test_nothing_to_ask_is_refused(extraction_of: Callable[..., Extraction]) -> None:
+    query = Query(template="t", text="[Y] is a city.")
+    fact = Fact(id="a", relation="r", subject="s", object="Paris", queries=(query,))
+    with pytest.raises(InputError, match=r"left out: 1 text after the answer \(causal\)"):
+        list(checked(extraction_of("gpt2", FactSet(source="t", facts=(fact,)))))

@@ -1,0 +1,52 @@
+"""Rows and products of Gram matrices, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qloc.extract.signals.localization_level import gram_rows, grams
+
+FACTS = [0, 0, 1, 1, 2, 3]
+RELATIONS = ["r", "r", "r", "r", "r", "s"]
+TEMPLATES = ["a", "b", "a", "b", "b", "a"]
+ANSWERS = ["x", "x", "y", "y", "z", "w"]
+
+
+def test_own_rows_are_a_facts_queries_and_null_rows_other_facts_with_other_answers() -> None:
+    rows = gram_rows(FACTS, RELATIONS, TEMPLATES, ANSWERS, seed=5, n_facts=5)
+    assert rows.own == ((0, 1), (2, 3), (4,), (5,), ())
+    assert rows.null[0] == (2, 4)  # template a of fact 1, so that template b is fact 2's
+    assert rows.null[1] == (0, 4)
+    assert rows.null[2] in ((1,), (3,))
+    assert rows.null[3] is None  # alone in its relation
+    assert rows.null[4] is None  # no queries
+
+
+def test_a_shared_answer_is_not_taken() -> None:
+    answers = ["x", "x", "x", "x", "z", "w"]  # facts 0 and 1 have the same
+    assert gram_rows(FACTS, RELATIONS, TEMPLATES, answers, seed=5, n_facts=4).null[:2] == (None, None)
+
+
+def test_draws_are_fixed_by_the_seed_and_of_other_facts() -> None:
+    n = 40
+    many = gram_rows(range(n), ["r"] * n, ["a"] * n, [str(k) for k in range(n)], seed=1, n_facts=n)
+    again = gram_rows(range(n), ["r"] * n, ["a"] * n, [str(k) for k in range(n)], seed=1, n_facts=n)
+    other = gram_rows(range(n), ["r"] * n, ["a"] * n, [str(k) for k in range(n)], seed=2, n_facts=n)
+    assert many == again
+    assert many.null != other.null
+    assert all(row is not None and row[0] != fact for fact, row in enumerate(many.null))
+
+
+def test_grams_pad_with_nan(rng: np.random.Generator) -> None:
+    scores = rng.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    found = grams(scores, [(2, 0), None, ()], 3)
+    assert found.shape == (2, 3, 3, 3)
+    assert found.dtype == np.float64
+    for method in range(2):
+        for place, row in enumerate((2, 0)):
+            for other, column in enumerate((2, 0)):
+                product = float((scores[method, row].astype(float) * scores[method, column]).sum())
+                np.testing.assert_allclose(found[method, 0, place, other], product, rtol=1e-12)
+    assert np.isnan(found[:, 0, 2]).all()
+    assert np.isnan(found[:, 0, :, 2]).all()
+    assert np.isnan(found[:, 1:]).all()

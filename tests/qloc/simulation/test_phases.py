@@ -1,0 +1,39 @@
+"""Planted phases are laid out as in a store."""
+
+from typing import Any
+
+import numpy as np
+
+from qloc.simulation.interventions import Effects
+from qloc.simulation.simulate import simulate
+from qloc.store.schema.phase_variables import PHASES
+
+PLANTING: dict[str, Any] = {
+    "facts": 30,
+    "relations": 3,
+    "templates": 4,
+    "one_to_one": 1,
+    "n_neurons": 32,
+    "pairs": 5,
+}
+
+
+def test_planted_outcomes_are_laid_out_as_in_a_store():
+    """Names, dims and types of docs/store.md; what is empty is NaN or -1, and the same seed gives the same."""
+    study = simulate(**PLANTING, effects=Effects(), empty=0.1, seed=1)
+    for variable in (variable for phase in PHASES.values() for variable in phase):
+        found = study.datasets[variable.group]
+        if variable.name not in found:
+            assert variable.name in {"fact", "relation", "template"}, variable.path  # copied by a store
+            continue
+        assert found[variable.name].dims == variable.dims, variable.path
+        if variable.dtype != "string":
+            assert found[variable.name].dtype == variable.dtype, variable.path
+    own = study.interventions.sel(operation="suppress", neuron_set="own")
+    nothing = study.neurons().sizes() == 0
+    assert nothing.any()
+    assert np.array_equal(np.isnan(own["log_probability"].values), nothing)
+    assert np.array_equal(own["rank"].values == -1, nothing)
+    again = simulate(**PLANTING, effects=Effects(), empty=0.1, seed=1)
+    for group in ("interventions", "synapses", "edits"):
+        assert study.datasets[group].identical(again.datasets[group])
