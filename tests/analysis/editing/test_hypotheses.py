@@ -31,7 +31,7 @@ def study(edited_study: Study) -> Study:
 
 
 def test_what_is_planted_is_found(study):
-    few = {"draws": Draws(n_permutations=99)}
+    few: dict[str, Any] = {"draws": Draws(n_permutations=99)}
     erased, updated = (edit_against_matched(study, operation=o, **few) for o in ("erase", "update"))
     assert (erased.name, erased.verdict) == ("H7a", "holds")
     assert (updated.name, updated.verdict) == ("H7b", "holds")
