@@ -16,7 +16,7 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.results import TestResult, Verdict
 from qloc.errors import InputError, message
-from qloc.rounding import number
+from qloc.text.rounding import number
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 

@@ -17,9 +17,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from qloc.errors import InputError, message
-from qloc.rounding import Cell as Cell  # what a table holds; reports import it from here
-from qloc.rounding import number, p_value
-from qloc.text_files import write_text
+from qloc.text.files import write_text
+from qloc.text.rounding import Cell as Cell  # what a table holds; reports import it from here
+from qloc.text.rounding import number, p_value
 
 FORMAT_VERSION = 1  # 1: first form
 """Version of the form of ``study.json``."""

@@ -1,10 +1,10 @@
-"""Numbers as words of a sentence: shares, counts and estimates, rounded by :mod:`qloc.rounding`."""
+"""Numbers as words of a sentence: shares, counts and estimates, rounded by :mod:`qloc.text.rounding`."""
 
 from __future__ import annotations
 
 import math
 
-from qloc import rounding
+from qloc.text import rounding
 
 
 def percent(share: float) -> str:
@@ -34,30 +34,6 @@ def percent(share: float) -> str:
     if 0.1 <= share <= 0.9 or share in (0, 1):
         return rounding.share(share)
     return f"{rounding.fixed(100 * share, 1)}%"
-
-
-def counted(n: int, noun: str) -> str:
-    """Return a number of things.
-
-    Parameters
-    ----------
-    n : int
-        How many.
-    noun : str
-        Name of one thing; its plural ends in ``s``, or in ``ies`` for ``y``.
-
-    Returns
-    -------
-    str
-        The number in full and the noun, in the plural unless the number is 1.
-
-    Examples
-    --------
-    >>> counted(1, "fact"), counted(1200, "query")
-    ('1 fact', '1,200 queries')
-    """
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{rounding.number(int(n))} {noun if n == 1 else plural}"
 
 
 def number(value: float) -> str:

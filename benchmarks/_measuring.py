@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertConfig, GPT2Config
 
 from qloc.extract.attribution.engine import GradientEngine, proved
-from qloc.extract.attribution.path_integrals import ScaledPath, integrals
+from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.models.architectures import sites
 from qloc.extract.prompts.tokenizing import Family, Target

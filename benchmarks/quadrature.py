@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.attribution.path_integrals import ScaledPath, integrals
+from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals
 from qloc.extract.attribution.quadrature import clenshaw_curtis, quadrature
 from qloc.extract.prompts.tokenizing import Target
 from qloc.extract.signals.extraction import prepare

@@ -23,7 +23,7 @@ from qloc.reports.document import (
 from qloc.reports.figures.from_table import figure
 from qloc.reports.figures.table_recipes import heading, word
 from qloc.reports.side_by_side import side_by_side
-from qloc.rounding import available
+from qloc.text.rounding import available
 
 _COUNTED: Final[tuple[tuple[tuple[Verdict, ...], str, str], ...]] = (
     (("holds",), "holds", "hold"),

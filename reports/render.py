@@ -11,7 +11,7 @@ from qloc.errors import InputError, message
 from qloc.reports.build import build
 from qloc.reports.document import Document
 from qloc.reports.renderers import html, json_document, latex, markdown
-from qloc.text_files import write_text
+from qloc.text.files import write_text
 
 Format = Literal["html", "md", "latex", "json"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qloc.analysis.results import Cell, Interval, TestResult
 from qloc.reports.document import AxisKind, ColumnKind, TableBlock
-from qloc.rounding import aligned, available, number, p_value, share, written
+from qloc.text.rounding import aligned, available, number, p_value, share, written
 
 
 def on_axis(value: float, axis: AxisKind) -> str:

@@ -20,7 +20,7 @@ from qloc.reports.document import (
 )
 from qloc.reports.figures.alt_text import in_words
 from qloc.reports.result_text import estimate
-from qloc.rounding import available
+from qloc.text.rounding import available
 
 N_DRAWN: Final = 8
 """Tests whose estimates are drawn; the table has all."""

@@ -21,10 +21,11 @@ from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.multiplicity import correct
 from qloc.analysis.localization.consistency import filled, relation_codes
 from qloc.analysis.results import Question, StudyResult, Table, TestResult
-from qloc.analysis.wording import counted, number, percent
+from qloc.analysis.wording import number, percent
 from qloc.canonical_json import digest
 from qloc.plan import AnalysisPlan
 from qloc.references import cited
+from qloc.text.rounding import counted
 
 ID: Final = "models"
 """Id of the question that compares models."""

@@ -18,8 +18,8 @@ from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
-from qloc.rounding import number
 from qloc.streams import Stream
+from qloc.text.rounding import number
 
 MatchedEdit = Literal["erase", "update"]
 MATCHED_EDITS: Final[tuple[MatchedEdit, ...]] = ("erase", "update")

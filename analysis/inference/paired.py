@@ -20,8 +20,8 @@ from qloc.analysis.inference.resampling import Alternative, sign_flip_p
 from qloc.analysis.inference.shared_answers import crossed, crossed_error
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats, Ints
-from qloc.rounding import fixed, number
 from qloc.streams import Stream
+from qloc.text.rounding import fixed, number
 
 LOG_ODDS_MARGIN: Final = 0.1
 """Difference in log-odds, in nats, up to which two changes count as equal."""

@@ -15,7 +15,7 @@ from qloc.analysis.inference.regression import Slope, clustered_slopes, independ
 from qloc.analysis.inference.shared_answers import crossed, crossed_error
 from qloc.analysis.results import Interval, TestResult
 from qloc.arrays import Floats, Ints
-from qloc.rounding import fixed
+from qloc.text.rounding import fixed
 
 LEAST_RESIDUAL_FREEDOM: Final = 5
 """Number of facts that a regression needs beyond its relations and coefficients."""

@@ -26,8 +26,8 @@ from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.rounding import number
 from qloc.streams import Stream
+from qloc.text.rounding import number
 
 AGAIN: Final = ("own_minus_reprompt", "reprompt_minus_own")
 """N_i∖N_i′ and N_i′∖N_i."""

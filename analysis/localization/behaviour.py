@@ -18,7 +18,7 @@ from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import REGISTRY
-from qloc.rounding import number, p_value
+from qloc.text.rounding import number, p_value
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 BehaviourOutcome = Literal["agreement", "candidate_agreement", "log_probability"]

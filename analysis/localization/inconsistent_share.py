@@ -34,8 +34,8 @@ from qloc.analysis.results import Interval, TestResult
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.rounding import number
 from qloc.streams import Stream
+from qloc.text.rounding import number
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 STATIC: Final = (0.1, 0.3)

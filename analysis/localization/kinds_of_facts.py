@@ -28,8 +28,8 @@ from qloc.analysis.results import EffectSize, TestResult
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.rounding import p_value
 from qloc.streams import Stream
+from qloc.text.rounding import p_value
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 GRID: Final = np.linspace(-3.0, 3.0, 61)

@@ -28,8 +28,8 @@ from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.rounding import number
 from qloc.streams import Stream
+from qloc.text.rounding import number
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 DICE_MARGIN: Final = 0.05

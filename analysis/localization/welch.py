@@ -21,7 +21,7 @@ from qloc.analysis.results import EffectSize, Interval, TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
-from qloc.rounding import number, p_value
+from qloc.text.rounding import number, p_value
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 CIRCULAR: Final = (

@@ -13,8 +13,9 @@ from qloc.analysis.inputs.study import CORE_FACTS
 from qloc.analysis.localization.consistency import CONSISTENCY_SCORES
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
-from qloc.analysis.wording import counted, number, percent
+from qloc.analysis.wording import number, percent
 from qloc.references import cited
+from qloc.text.rounding import counted
 
 MOST_LEVELS = 20
 """Values of an attribute up to which it is treated as categorical."""

@@ -10,7 +10,8 @@ import pandas as pd
 
 from qloc.analysis.questions.context import PAIR, AnalysisContext
 from qloc.analysis.results import Question, Table
-from qloc.analysis.wording import counted, percent
+from qloc.analysis.wording import percent
+from qloc.text.rounding import counted
 
 
 def counts_question(context: AnalysisContext) -> Question:

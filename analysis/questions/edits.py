@@ -22,10 +22,11 @@ from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
-from qloc.analysis.wording import counted, number, percent
+from qloc.analysis.wording import number, percent
 from qloc.arrays import Floats
 from qloc.references import cited
 from qloc.streams import Stream
+from qloc.text.rounding import counted
 
 CONTRASTS: Final = (
     ("own", "matched"),

@@ -19,9 +19,10 @@ from qloc.analysis.localization.multiverse import (
 )
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
-from qloc.analysis.wording import counted, number
+from qloc.analysis.wording import number
 from qloc.errors import FloorError
 from qloc.references import cited
+from qloc.text.rounding import counted
 
 HEADINGS = {
     "kappa": "κ",

@@ -36,11 +36,11 @@ from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.localization.welch import welch_of
 from qloc.analysis.reproductions.published import NOT_ON_FILE, Published, published
 from qloc.analysis.results import Question, StudyResult, Table
-from qloc.analysis.wording import counted
 from qloc.arrays import Floats, Ints
 from qloc.canonical_json import digest
 from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
+from qloc.text.rounding import counted
 
 Row = dict[str, Any]
 Masks = Mapping[str, NDArray[np.bool_]]

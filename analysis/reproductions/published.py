@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qloc.errors import InputError, message
-from qloc.rounding import Cell
+from qloc.text.rounding import Cell
 
 NOT_ON_FILE: Final = "not on file"
 """Stands for a published value that is not in ``published.yaml``."""

@@ -1,4 +1,4 @@
-"""Quadrature rules for the path integral of integrated gradients: nodes and weights (methods.md §3)."""
+"""Quadrature rules for the path integral of integrated gradients: nodes and weights (docs/methods.md#attribution-of-a-query-to-neurons)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def quadrature(rule: str, steps: int) -> Quadrature:
         code. ``endpoints``: linspace(0, 1, m), later code, which weighs both ends fully. ``midpoint``: (k −
         ½)/m, sixteen times more accurate than ``right`` at its cost. ``gauss``: Gauss–Legendre.
         ``adaptive``: the Clenshaw–Curtis rule that refinement starts from
-        (:mod:`qloc.extract.attribution.path_integrals`).
+        (:mod:`qloc.extract.attribution.integrated_gradients`).
     steps : int
         Number of nodes m; for ``adaptive`` without α = 1, which costs nothing.
 

@@ -1,4 +1,4 @@
-"""From path integrals to scores, method by method (methods.md §3).
+"""From path integrals to scores, method by method (docs/methods.md#attribution-of-a-query-to-neurons).
 
 Each method reads the path integral of one answer token and makes scores of it; a query's attribution is the
 mean over its answer tokens. The methods themselves are listed in :mod:`qloc.methods`.
@@ -16,7 +16,7 @@ from torch import Tensor
 from qloc.errors import InputError, message
 from qloc.extract.attribution.baselines import Replacing, baselines
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.attribution.path_integrals import (
+from qloc.extract.attribution.integrated_gradients import (
     PathIntegral,
     ScaledPath,
     completeness_gap,

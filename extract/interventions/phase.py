@@ -12,7 +12,7 @@ from scipy import sparse
 from qloc.arms import Arms, RelationSums
 from qloc.arrays import Array
 from qloc.block import PhaseBlock, PhaseOutline, Unit
-from qloc.extract.attribution.path_integrals import ScaledPath
+from qloc.extract.attribution.integrated_gradients import ScaledPath
 from qloc.extract.interventions.knowledge_synapses import SynapseRun
 from qloc.extract.interventions.neurons import InterventionRun
 from qloc.extract.interventions.reprompts import Reprompts

@@ -19,7 +19,7 @@ from scipy import sparse
 from qloc.arms import differences, matrix, row_of
 from qloc.arrays import Array
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.attribution.path_integrals import ScaledPath
+from qloc.extract.attribution.integrated_gradients import ScaledPath
 from qloc.extract.attribution.scores import scores_by
 from qloc.extract.passes.outcomes import OutcomeColumns, unchanged
 from qloc.extract.passes.row_engine import RowEngine

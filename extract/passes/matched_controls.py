@@ -1,4 +1,4 @@
-"""Matched controls: other neurons of the same layers that write as strongly (methods.md §4)."""
+"""Matched controls: other neurons of the same layers that write as strongly (docs/methods.md#neuron-sets)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from qloc.block import Block, Outline, Unit
 from qloc.extract.attribution.baselines import Replacing
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.attribution.path_integrals import PathIntegral, ScaledPath, integrals
+from qloc.extract.attribution.integrated_gradients import PathIntegral, ScaledPath, integrals
 from qloc.extract.attribution.scores import Scores, scores, scores_from_baselines
 from qloc.extract.models.loading import LoadedModel
 from qloc.extract.passes.attention import attention_of_all

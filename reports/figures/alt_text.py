@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qloc.reports.document import Figure, Series
 from qloc.reports.result_text import on_axis
-from qloc.rounding import available
+from qloc.text.rounding import available
 
 _KINDS = {
     "dots": "Dot plot",

@@ -12,7 +12,7 @@ from qloc.reports.figures import table_reshaping
 from qloc.reports.figures.alt_text import in_words
 from qloc.reports.figures.palette import N_SERIES
 from qloc.reports.figures.table_recipes import Recipe, heading, recipe_of, word
-from qloc.rounding import ABSENT, available
+from qloc.text.rounding import ABSENT, available
 
 N_PANELS: Final = 12
 N_ROWS: Final = 60

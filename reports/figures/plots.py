@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 
-from qloc import rounding
 from qloc.reports.document import Figure, FigureKind
 from qloc.reports.figures import palette
 from qloc.reports.figures.axis_labels import (
@@ -21,6 +20,7 @@ from qloc.reports.figures.axis_labels import (
     wrapped,
     written,
 )
+from qloc.text import rounding
 
 Drawer = Callable[[Axes, Figure, int], None]
 

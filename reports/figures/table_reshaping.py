@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from qloc.analysis.results import Cell, Table
-from qloc.rounding import available, number
+from qloc.text.rounding import available, number
 
 
 def by_rule(table: Table) -> Table:

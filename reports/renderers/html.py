@@ -13,10 +13,10 @@ from typing import Final
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from qloc import rounding
 from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, TableBlock
 from qloc.reports.figures import palette, svg
+from qloc.text import rounding
 
 OPEN_ROWS: Final = 12
 """A table without a figure stands open up to so many rows; all others are folded."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from qloc import rounding
 from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, Part, Section, Summary, TableBlock
+from qloc.text import rounding
 
 _PREAMBLE = r"""\documentclass[11pt]{article}
 \usepackage{iftex}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from qloc import rounding
 from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, Finding, Part, Section, Summary, TableBlock
+from qloc.text import rounding
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
 _LINE_START = re.compile(r"^(\s*)([-+=>]|\d+(?=[.)]\s))")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from qloc.analysis.results import StudyResult, Table
-from qloc.rounding import Cell, fixed
-from qloc.text_tables import paragraph, table
+from qloc.text.rounding import Cell, fixed
+from qloc.text.tables import paragraph, table
 
 _SHORT: Final = {
     "kappa": "κ",

@@ -16,7 +16,7 @@ else:
 
 
 class AnalysisPlan(BaseModel):
-    """What is asked of a store, fixed before looking: methods.md §4–5, statistics.md §12."""
+    """What is asked of a store, fixed before looking: docs/methods.md#neuron-sets–5, docs/statistics.md#families-and-verdicts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -91,7 +91,7 @@ class Block:
     unit : Unit
         The run of facts that the arrays are of.
     queries : dict of str to ndarray
-        Columns of ``/queries``, leading axis query, under the names, dims and dtypes of store.md:
+        Columns of ``/queries``, leading axis query, under the names, dims and dtypes of docs/store.md:
         ``fact`` (int32, index into the study's facts), ``template, relation, prompt, answer, kind``
         (str), ``answer_token_id, target_position, token_log_probability, token_rank`` (query,
         answer_token), ``log_probability, rank, argmax, known``, ``bad_log_probability`` (NaN but for

@@ -1,4 +1,4 @@
-"""Neuron sets: which neurons an attribution names for each query (methods.md §4).
+"""Neuron sets: which neurons an attribution names for each query (docs/methods.md#neuron-sets).
 
 A set is a row of a sparse query × neuron matrix; a neuron's number is ``layer · n_neurons + index``. Counts
 over queries, facts, templates and answers are then sparse products, for one fact or for a quarter of a

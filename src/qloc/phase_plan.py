@@ -1,6 +1,6 @@
 """What the phases after ``signals`` do: the arms of interventions and edits, and their constants.
 
-Sources of the defaults: methods.md §4, §6 and §7. Plain data, so that a command line starts light.
+Sources of the defaults: docs/methods.md#neuron-sets, §6 and §7. Plain data, so that a command line starts light.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class _SetPlan(BaseModel):
 
 
 class InterventionPlan(_SetPlan):
-    """Phase ``interventions``: activations and attention changed at the target (methods.md §6)."""
+    """Phase ``interventions``: activations and attention changed at the target (docs/methods.md#interventions)."""
 
     operations: tuple[Operation, ...] = Field(OPERATIONS, min_length=1)
     sets: tuple[NeuronSet, ...] = Field(NEURON_SETS, min_length=1)
@@ -172,7 +172,7 @@ class RomePlan(BaseModel):
 
 
 class EditPlan(_SetPlan):
-    """Phase ``edits``: rows of down-projections erased or updated (methods.md §7)."""
+    """Phase ``edits``: rows of down-projections erased or updated (docs/methods.md#edits)."""
 
     operations: tuple[EditOperation, ...] = Field(EDIT_OPERATIONS, min_length=1)
     sets: tuple[EditSet, ...] = Field(EDIT_SETS, min_length=1)

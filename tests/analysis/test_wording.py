@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from qloc.analysis.wording import counted, number, percent
+from qloc.analysis.wording import number, percent
+from qloc.text.rounding import counted
 
 
 @pytest.mark.parametrize(

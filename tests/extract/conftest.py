@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.attribution.path_integrals import ScaledPath, completeness_gap, integrals
+from qloc.extract.attribution.integrated_gradients import ScaledPath, completeness_gap, integrals
 from qloc.extract.models.architectures import Paths, sites
 from qloc.extract.models.loading import LoadedModel
 from qloc.extract.prompts.tokenizing import Target
@@ -332,7 +332,7 @@ FAMILIES = {
         rounding=1e-6,
     ),
     "gemma": Family(lambda: hf.GemmaConfig(**WIDE)),
-    "gemma2": Family(lambda: hf.Gemma2Config(**WIDE, **WINDOW), "before"),
+    "gemma2": Family(lambda: hf.Gemma2Config(**WIDE, **WINDOW), "before", rounding=1e-6),
     "gemma3_text": Family(lambda: hf.Gemma3TextConfig(**GEMMA3), "before"),
     "gemma3_text capped": Family(
         lambda: hf.Gemma3TextConfig(**GEMMA3, final_logit_softcapping=5.0), "before"

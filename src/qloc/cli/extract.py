@@ -13,7 +13,7 @@ from qloc.cli import extract_options as opt
 from qloc.cli.shared import Log, Quiet, conclude, quoted
 from qloc.errors import InputError, message
 from qloc.progress import Progress, duration, size
-from qloc.rounding import counted
+from qloc.text.rounding import counted
 
 _NEEDED: Final = {"model": "embedded:causal", "facts": "embedded", "out": "study.zarr"}
 _SCHEME: Final = re.compile("[a-z][a-z0-9+.-]+:/")

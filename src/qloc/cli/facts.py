@@ -11,8 +11,8 @@ import typer
 from qloc.cli import extract_options as opt
 from qloc.cli.shared import Command, Log, Quiet, conclude, quoted
 from qloc.progress import Progress
-from qloc.rounding import counted, share
-from qloc.text_tables import table
+from qloc.text.rounding import counted, share
+from qloc.text.tables import table
 
 if TYPE_CHECKING:
     from qloc.workflows.check_facts import FactsCheck

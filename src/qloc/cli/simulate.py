@@ -9,7 +9,7 @@ import typer
 
 from qloc.cli.shared import Log, Quiet, conclude, quoted
 from qloc.progress import Progress, size
-from qloc.rounding import counted
+from qloc.text.rounding import counted
 
 
 def _number(text: str) -> Any:

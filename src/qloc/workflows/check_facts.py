@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qloc.plan import Plan
 from qloc.progress import Progress
-from qloc.text_files import write_text
+from qloc.text.files import write_text
 
 if TYPE_CHECKING:
     from qloc.extract.signals.facts_check import Checked

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from qloc.rounding import counted, number
-from qloc.text_tables import cut, paragraph, table
+from qloc.text.rounding import counted, number
+from qloc.text.tables import cut, paragraph, table
 
 if TYPE_CHECKING:
     from qloc.analysis.inputs.study import Study

@@ -6,7 +6,7 @@ import pytest
 
 from qloc.analysis.reproductions.published import NOT_ON_FILE, STUDIES, Published, Value, published
 from qloc.errors import InputError
-from qloc.rounding import Cell
+from qloc.text.rounding import Cell
 
 
 def test_what_is_on_file_is_whole() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qloc.extract.attribution.engine import proved
-from qloc.extract.attribution.path_integrals import ScaledPath
+from qloc.extract.attribution.integrated_gradients import ScaledPath
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.models.hooks import hooked
 from qloc.extract.prompts.tokenizing import Target

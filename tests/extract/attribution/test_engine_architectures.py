@@ -10,7 +10,7 @@ import torch
 import transformers as hf
 
 from qloc.extract.attribution.engine import GradientEngine, proved
-from qloc.extract.attribution.path_integrals import ScaledPath
+from qloc.extract.attribution.integrated_gradients import ScaledPath
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.models.architectures import sites
 from qloc.extract.models.loading import LoadedModel

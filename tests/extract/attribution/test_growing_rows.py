@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.growing_rows import GrowingBatch, Join, PathGradients, growing_rows
-from qloc.extract.attribution.path_integrals import ScaledPath, integrals
+from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.attribution.reference_rows import full_rows
 from qloc.extract.prompts.tokenizing import Target

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qloc.errors import InputError
 from qloc.extract.attribution.baselines import Replacing
-from qloc.extract.attribution.path_integrals import PathIntegral, ScaledPath
+from qloc.extract.attribution.integrated_gradients import PathIntegral, ScaledPath
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.attribution.scores import scores, scores_by, scores_from_baselines
 from qloc.extract.signals.extraction import Extraction

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from qloc.arms import row_of
 from qloc.extract.attribution.engine import GradientEngine, proved
-from qloc.extract.attribution.path_integrals import ScaledPath
+from qloc.extract.attribution.integrated_gradients import ScaledPath
 from qloc.extract.interventions.reprompts import Reprompts
 from qloc.extract.models.loading import source
 from qloc.extract.passes.row_engine import RowEngine

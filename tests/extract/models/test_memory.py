@@ -189,7 +189,7 @@ LIMITED = """
 import json, resource, sys, torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from qloc.extract.models.architectures import sites
-from qloc.extract.attribution.path_integrals import ScaledPath, integrals
+from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals
 from qloc.extract.attribution.engine import GradientEngine, proved
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.models.memory import noting_what_shrinks

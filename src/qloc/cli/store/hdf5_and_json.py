@@ -10,7 +10,7 @@ import typer
 from qloc.cli.shared import conclude, quoted
 from qloc.errors import InputError, message
 from qloc.progress import size
-from qloc.rounding import counted
+from qloc.text.rounding import counted
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 _SETS = "Neuron sets"

@@ -8,7 +8,7 @@ import typer
 
 from qloc.cli.shared import Log, Quiet, conclude, quoted
 from qloc.progress import Progress
-from qloc.rounding import counted
+from qloc.text.rounding import counted
 
 if TYPE_CHECKING:
     from qloc.workflows.repair import Mended

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from qloc.errors import StorageError
-from qloc.text_files import write_text
+from qloc.text.files import write_text
 
 
 def test_a_file_replaces_another_and_its_folder_is_made(tmp_path):

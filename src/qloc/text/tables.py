@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Final
 
-from qloc.rounding import Cell, aligned, written
+from qloc.text.rounding import Cell, aligned, written
 
 WIDTH: Final = 100
 """Columns that a page of text takes at most."""

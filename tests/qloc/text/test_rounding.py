@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from qloc import rounding
+from qloc.text import rounding
 
 
 @pytest.mark.parametrize(

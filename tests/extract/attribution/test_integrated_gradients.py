@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.attribution.path_integrals import (
+from qloc.extract.attribution.integrated_gradients import (
     MOST_DOUBLINGS,
     Nodes,
     PathIntegral,

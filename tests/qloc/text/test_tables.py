@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qloc.text_tables import WIDTH, cut, paragraph, table
+from qloc.text.tables import WIDTH, cut, paragraph, table
 
 
 def test_numbers_align() -> None:
