@@ -74,7 +74,7 @@ def test_experts_that_the_configuration_does_not_tell_of_are_refused() -> None:
 
 def test_layers_of_different_width_are_refused() -> None:
     model = hf.GPT2LMHeadModel(hf.GPT2Config(n_embd=32, n_layer=3, n_head=4, n_inner=48, vocab_size=300))
-    model.transformer.h[1].mlp.c_proj = torch.nn.Linear(24, 32)
+    model.get_submodule("transformer.h.1.mlp").c_proj = torch.nn.Linear(24, 32)
     with pytest.raises(InputError) as caught:
         sites(model)
     assert str(caught.value) == (
