@@ -1,4 +1,7 @@
-"""Quadrature rules for the path integral of integrated gradients: nodes and weights (docs/methods.md#attribution-of-a-query-to-neurons)."""
+"""Quadrature rules for the path integral of integrated gradients: nodes and weights.
+
+See docs/methods.md#attribution-of-a-query-to-neurons.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Interventions on attention: suppress or enhance knowledge synapses and controls (docs/methods.md#interventions).
+"""Interventions on attention: suppress or enhance knowledge synapses and controls.
+
+See docs/methods.md#interventions.
 
 Every arm is a row that runs the whole prompt, since every later token reads a column of attention. Where an
 answer has several tokens, each has a pass of its own, with the synapses of that pass.

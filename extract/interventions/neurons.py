@@ -1,4 +1,6 @@
-"""Interventions on neurons: suppress, enhance or replace the activations of neuron sets (docs/methods.md#interventions).
+"""Interventions on neurons: suppress, enhance or replace the activations of neuron sets.
+
+See docs/methods.md#interventions.
 
 An arm is an operation on a set of neurons at the target position. The answer's scores before and after it are
 kept; they are analyzed offline. The loaded weights never change.

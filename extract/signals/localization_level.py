@@ -1,4 +1,6 @@
-"""Gram matrices of full score vectors, from which the localization level R1² is computed (docs/methods.md#localization-level).
+"""Gram matrices of full score vectors, from which the localization level R1² is computed.
+
+See docs/methods.md#localization-level.
 
 R1² needs the scores of all neurons, and a panel keeps only some of them. The k × k Gram matrix of a fact's k
 *full* score vectors is sufficient, and small.

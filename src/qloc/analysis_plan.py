@@ -16,7 +16,10 @@ else:
 
 
 class AnalysisPlan(BaseModel):
-    """What is asked of a store, fixed before looking: docs/methods.md#neuron-sets–5, docs/statistics.md#families-and-verdicts."""
+    """What is asked of a store, fixed before looking.
+
+    See docs/methods.md#neuron-sets and docs/statistics.md#families-and-verdicts.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,6 @@
-"""Attribution methods: from what a path of activations gives to one score a neuron (docs/methods.md#attribution-of-a-query-to-neurons).
+"""Attribution methods: from what a path of activations gives to one score a neuron.
+
+See docs/methods.md#attribution-of-a-query-to-neurons.
 
 A method is one function: rows of activations and gradients in, scores out. Those of qloc are here; users add
 theirs by :func:`register`, or name one as ``module:function`` wherever methods are listed.

@@ -1,6 +1,7 @@
 """What the phases after ``signals`` do: the arms of interventions and edits, and their constants.
 
-Sources of the defaults: docs/methods.md#neuron-sets, §6 and §7. Plain data, so that a command line starts light.
+Sources of the defaults: docs/methods.md#neuron-sets, docs/methods.md#interventions and docs/methods.md#edits. Plain
+data, so that a command line starts light.
 """
 
 from __future__ import annotations
@@ -93,7 +94,10 @@ class _SetPlan(BaseModel):
 
 
 class InterventionPlan(_SetPlan):
-    """Phase ``interventions``: activations and attention changed at the target (docs/methods.md#interventions)."""
+    """Phase ``interventions``: activations and attention changed at the target.
+
+    See docs/methods.md#interventions.
+    """
 
     operations: tuple[Operation, ...] = Field(OPERATIONS, min_length=1)
     sets: tuple[NeuronSet, ...] = Field(NEURON_SETS, min_length=1)
