@@ -41,10 +41,11 @@ def build(config: Any, family: Family) -> Any:
     """A model of a configuration, its weights random by a fixed seed."""
     torch.manual_seed(0)
     auto = AutoModelForMaskedLM if family == "masked" else AutoModelForCausalLM
-    return auto.from_config(config).eval().requires_grad_(False)
+    made: Any = auto
+    return made.from_config(config).eval().requires_grad_(False)
 
 
-def shape(kind: str, **changes: int) -> tuple[Any, Family]:
+def shape(kind: str, **changes: Any) -> tuple[Any, Family]:
     """Configuration and family of GPT-2 small's or BERT base's shape, or one changed from it."""
     return (GPT2Config(**changes), "causal") if kind == "gpt2" else (BertConfig(**changes), "masked")
 
@@ -72,7 +73,8 @@ def engine_of(model: Any, family: Family, asked: Sequence[Target], memory: int =
 
 def attribution(engine: GradientEngine, asked: Sequence[Target], rule: str, steps: int) -> Tensor:
     """Integrated gradients by qloc, (query, layer, neuron)."""
-    path, scores = ScaledPath.of(quadrature(rule, steps)), {}
+    path = ScaledPath.of(quadrature(rule, steps))
+    scores: dict[int, Tensor] = {}
     for indices, found in integrals(engine, asked, path):
         scores |= dict(zip(indices, found.step * found.mean_gradient, strict=True))
     return torch.stack([scores[index] for index in range(len(asked))])
@@ -130,7 +132,7 @@ def table(found: Mapping[str, list[Cost]], against: str) -> list[dict[str, Any]]
 
 def median(values: Any) -> float:
     """Their median."""
-    return statistics.median(values)
+    return float(statistics.median(values))
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:

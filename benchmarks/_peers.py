@@ -54,9 +54,10 @@ class Package:
         """(layer, neuron). GPT-2: of the activation function's *input*, which its patch replaces."""
         self.model.requires_grad_(True)
         try:
-            return self.found.get_scores(
+            scores: Tensor = self.found.get_scores(
                 as_words(target, self.family), f"w{target.token}", batch_size=10, steps=steps, pbar=False
             )
+            return scores
         finally:
             self.model.requires_grad_(False)
 
@@ -82,14 +83,16 @@ class Captum:
 
         def probability(given: Tensor, real: Tensor) -> Tensor:
             site.real = real
-            return self.model(input_ids=given).logits[:, target.position].softmax(-1)[:, target.token]
+            logits: Tensor = self.model(input_ids=given).logits
+            return logits[:, target.position].softmax(-1)[:, target.token]
 
         handle = down.register_forward_pre_hook(through_site)
         try:
             # captum reads a layer's baseline off a run of the model: here of one whose site gives zero
-            return LayerIntegratedGradients(probability, site).attribute(
+            scores: Tensor = LayerIntegratedGradients(probability, site).attribute(
                 (ids, torch.ones(1)), baselines=(ids, torch.zeros(1)), n_steps=steps, method="riemann_right"
             )
+            return scores
         finally:
             handle.remove()
 

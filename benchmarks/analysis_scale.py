@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def measure(folder: Path, only: str) -> Iterator[str]:
     )
     print(*HEAD, sep="\n")
     questions = [
-        clock.timed(question.__name__.removesuffix("_question"), lambda question=question: question(asked))
+        clock.timed(question.__name__.removesuffix("_question"), partial(question, asked))
         for question in questions_of(asked)
     ]
     answers = [one for one in questions if one]

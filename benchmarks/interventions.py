@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -192,7 +193,7 @@ def _ways(
         "rows that run all layers": AsRows(replace(engine, way=None)),
         "qloc": AsRows(engine),
     }
-    return {name: (lambda way=way: getattr(way, method)(asked, sets)) for name, way in ways.items()}
+    return {name: partial(getattr(way, method), asked, sets) for name, way in ways.items()}
 
 
 _NOTES = """\

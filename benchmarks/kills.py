@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -68,8 +69,8 @@ def counted(dies: Callable[[int], bool]) -> list[int]:
     """Count the steps that touch the disk; SIGKILL in front of the one that ``dies`` says."""
     taken = [0]
 
-    def counting(step):
-        def one(*arguments, **options):
+    def counting(step: Callable[..., Any]) -> Callable[..., Any]:
+        def one(*arguments: Any, **options: Any) -> Any:
             if dies(taken[0]):
                 os.kill(os.getpid(), signal.SIGKILL)
             taken[0] += 1
@@ -77,7 +78,7 @@ def counted(dies: Callable[[int], bool]) -> list[int]:
 
         return one
 
-    os.fsync = lambda descriptor: None
+    setattr(os, "fsync", lambda descriptor: None)  # noqa: B010  (its type says more than is needed here)
     for name in STEPS:
         setattr(os, name, counting(getattr(os, name)))
     return taken
@@ -184,7 +185,7 @@ def verify_aside(store: Path) -> list[str]:
     os.waitpid(child, 0)
     os.close(writer)
     with os.fdopen(reader) as told:
-        return json.loads(told.read())
+        return [str(problem) for problem in json.loads(told.read())]
 
 
 if __name__ == "__main__":

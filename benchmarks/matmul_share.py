@@ -30,11 +30,11 @@ def analytic(kind: str, config: Any, tokens: int, steps: int) -> float:
     neurons = 2 * layers * 4 * square  # from gradients in the residual stream to those of neurons
     if kind == "gpt2":
         prompt = (tokens - 1) * layers * 12 * square
-        return 2 * (prompt + (sum(alive) + sum(alive[1:])) * 12 * square + 2 * ends * head + neurons)
+        return float(2 * (prompt + (sum(alive) + sum(alive[1:])) * 12 * square + 2 * ends * head + neurons))
     whole = (sum(alive[:-1]) + sum(alive[1:-1])) * tokens * 12 * square
     token = (layers - 1) * rows * 12 * square
     last = 2 * alive[-1] * tokens * 3 * square + ends * 12 * square + alive[-1] * 9 * square
-    return 2 * (whole + token + last + 2 * ends * (square + head) + neurons)
+    return float(2 * (whole + token + last + 2 * ends * (square + head) + neurons))
 
 
 def rate(rows: int, config: Any, weight: dict[str, torch.Tensor]) -> dict[str, float]:

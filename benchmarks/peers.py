@@ -20,6 +20,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def equal_accuracy(kind: Any, args: argparse.Namespace) -> list[dict[str, Any]]:
     best = attribution(engine, asked, "gauss", 64)
     package, lengths = Package(loaded.model, loaded.family), [len(target.ids) for target in asked]
     like = {n: targets(1, n, loaded.family, loaded.model.config.vocab_size)[0] for n in set(lengths)}
-    cost = {n: gflop_of(lambda n=n: package.attribution(like[n], 100)) / 100 for n in like}
+    cost = {n: gflop_of(partial(package.attribution, like[n], 100)) / 100 for n in like}
     a_node = sum(cost[n] for n in lengths) / len(lengths)
     theirs = {m: jaccard(attribution(engine, asked, "endpoints", m), best) for m in THEIRS}
     rows = []
@@ -104,7 +105,7 @@ def equal_accuracy(kind: Any, args: argparse.Namespace) -> list[dict[str, Any]]:
         for m in numbers:
             mine = jaccard(attribution(engine, asked, rule, m), best)
             needed = next((n for n, found in theirs.items() if found >= mine), None)
-            ours = gflop_of(lambda rule=rule, m=m: attribution(engine, asked, rule, m)) / len(asked)
+            ours = gflop_of(partial(attribution, engine, asked, rule, m)) / len(asked)
             rows.append(
                 {
                     "qloc": f"{rule} {m}",

@@ -55,7 +55,7 @@ def attributions(
 
 def members(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     """The neuron sets of queries."""
-    return scores > THRESHOLD * scores.max(1, keepdims=True)
+    return np.asarray(scores > THRESHOLD * scores.max(1, keepdims=True))
 
 
 def main() -> None:

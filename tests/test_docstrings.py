@@ -29,9 +29,9 @@ def public(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef | ast.ClassDef, a
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             yield node, None
-            for inner in node.body if isinstance(node, ast.ClassDef) else ():
-                if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
-                    yield inner, node
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            methods = (inner for inner in node.body if isinstance(inner, ast.FunctionDef))
+            yield from ((inner, node) for inner in methods if not inner.name.startswith("_"))
 
 
 def decorators(node: ast.FunctionDef | ast.ClassDef) -> set[str]:

@@ -120,10 +120,10 @@ def test_metadata(wheel):
     assert metadata["Name"] == "qloc"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT"
-    base = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
+    base = [r for r in metadata.get_all("Requires-Dist", []) if "extra ==" not in r]
     assert base
     assert not [r for r in base if r.startswith(("torch", "transformers", "tokenizers", "safetensors"))]
-    assert {"extract", "cluster", "remote", "dev"} <= set(metadata.get_all("Provides-Extra"))
+    assert {"extract", "cluster", "remote", "dev"} <= set(metadata.get_all("Provides-Extra", []))
 
 
 def test_every_requirement_is_pinned():

@@ -65,7 +65,10 @@ class HeavyTailed:
     def pools(self) -> tuple[Array, Array, Array]:
         """Neurons of relations, templates and answers; later layers more often."""
         rng = np.random.default_rng([self.seed, 2])
-        return tuple(self._drawn(rng, (RELATIONS, *n, POOL)) for n in ((), (TEMPLATES,), (ANSWERS,)))
+        relations, templates, answers = (
+            self._drawn(rng, (RELATIONS, *n, POOL)) for n in ((), (TEMPLATES,), (ANSWERS,))
+        )
+        return relations, templates, answers
 
     def _drawn(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         layer = (self.n_layers * np.sqrt(rng.random(shape))).astype(np.int64)

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from qloc.plan import Plan as Plan
     from qloc.simulation.simulate import simulate as simulate
     from qloc.workflows.analyze import analyze as analyze
-    from qloc.workflows.analyze import open_study as open  # noqa: F401
+    from qloc.workflows.analyze import open_study
     from qloc.workflows.analyze import report as report
     from qloc.workflows.extract import extract_study as extract_study
+
+    open = open_study
 
 _HOME = {
     "open": ("qloc.workflows.analyze", "open_study"),

@@ -1,7 +1,7 @@
 """What the phases after ``signals`` do: the arms of interventions and edits, and their constants.
 
-Sources of the defaults: docs/methods.md#neuron-sets, docs/methods.md#interventions and docs/methods.md#edits. Plain
-data, so that a command line starts light.
+Sources of the defaults: docs/methods.md#neuron-sets, docs/methods.md#interventions and docs/methods.md#edits.
+Plain data, so that a command line starts light.
 """
 
 from __future__ import annotations

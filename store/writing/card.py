@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import zarr
 
+from qloc.references import BIBLIOGRAPHY, METHODS
 from qloc.store.files.durable import write_bytes
 from qloc.store.files.place import Folder
 from qloc.store.integrity.check import OURS, root_attributes
@@ -32,13 +33,11 @@ _GROUPS: Final = {
     "reprompts": "queries asked again in another form, and the neurons they share",
     "edits": "answers with rows of down-projections edited",
 }
-_SOURCES: Final = {
-    "ig": "Sundararajan et al. 2017 (arXiv:1703.01365); Dai et al. 2022 (arXiv:2104.08696)",
-    "amig": "Chen et al. 2024 (arXiv:2308.13198)",
-    "amig_as_coded": "Chen et al. 2024 (arXiv:2308.13198), as its code has it",
-    "sig": "Enguehard 2023 (arXiv:2305.15853), carried to neurons: our reading, unverified",
-    "grad_x_act": "Shrikumar et al. 2016 (arXiv:1605.01713)",
+_REMARKS: Final = {
+    "amig_as_coded": ", as its code has it",
+    "sig": ", carried to neurons: our reading, unverified",
 }
+"""What stands behind the source of a method."""
 _PAGE: Final = """\
 ---
 pretty_name: {name}
@@ -192,7 +191,7 @@ def _reading(layout: Layout) -> str:
 
 def _citation(layout: Layout) -> Iterator[str]:
     yield "- qloc: where does a language model keep a fact? (`qloc cite STORE` lists all references.)"
-    yield from (f"- {method}: {_SOURCES[method]}" for method in layout.methods if method in _SOURCES)
+    yield from (f"- {method}: {_source(method)}" for method in layout.methods if method in METHODS)
     yield "- The model and the facts, as their authors ask."
 
 
@@ -210,3 +209,8 @@ def _line(text: str) -> str:
     """Escape a text so that it stays one line which no Markdown, table or YAML reader takes for markup."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     return "".join("\\" + c if c in "<>[]`*|#" else c for c in plain)
+
+
+def _source(method: str) -> str:
+    """Return who published a method, and how ours departs from it."""
+    return "; ".join(BIBLIOGRAPHY[key].in_text() for key in METHODS[method]) + _REMARKS.get(method, "")

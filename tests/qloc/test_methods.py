@@ -45,11 +45,13 @@ def test_a_registered_method_can_be_asked_for_and_has_a_digest(registry):
 def test_a_function_of_a_module_is_imported_with_its_options(registry, monkeypatch):
     mine = ModuleType("mine_of_this_test")
 
-    def positive(path):
-        return path.activation
+    class Positive:
+        path, normalized = "mean", True
 
-    positive.path, positive.normalized = "mean", True
-    mine.positive = positive
+        def __call__(self, path):
+            return path.activation
+
+    monkeypatch.setattr(mine, "positive", Positive(), raising=False)
     monkeypatch.setitem(sys.modules, mine.__name__, mine)
     made = methods.method("mine_of_this_test:positive")
     assert (made.path, made.normalized, made.complete) == ("mean", True, False)

@@ -25,7 +25,7 @@ def said() -> str:
 
 def test_it_finds_what_was_planted_and_nothing_else(said: str) -> None:
     verdicts = re.findall(r"^(\w+): .*\. (\w+)\.$", said, re.MULTILINE)
-    of = {}
+    of: dict[str, list[str]] = {}
     for name, verdict in verdicts:
         of.setdefault(name, []).append(verdict)
     assert of["log_frequency"] == ["Undecided"]

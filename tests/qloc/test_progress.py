@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from qloc import progress as progress_module
 from qloc.errors import InputError
 from qloc.progress import Progress, duration, size
 
@@ -23,7 +22,7 @@ class Terminal(io.StringIO):
 
 def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 4.0, 12.0, 13.0, 20.0])
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("qloc.progress.time.monotonic", lambda: next(clock))
     said = io.StringIO()
     with Progress(stream=said) as progress, progress.stage("extract", 1000, done=200) as advance:
         for more in (100, 200, 100, 400):

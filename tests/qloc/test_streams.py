@@ -13,7 +13,7 @@ def first_numbers(generator):
 
 def test_no_two_streams_of_one_seed_are_the_same():
     """With nothing behind the stream, and with zeros, which numpy pads keys with."""
-    drawn = {}
+    drawn: dict[tuple[int, ...], set[Stream]] = {}
     for stream in Stream:
         for numbers in ((), (0,), (0, 0)):
             if stream.of == "study" or numbers:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from qloc.analysis.results import EffectSize, Interval, Question, StudyResult, Table, TestResult
-from qloc.reports.render import RENDERERS, render
+from qloc.reports.build import build
+from qloc.reports.render import RENDERERS
 
 RELATIONS = (
     "P36 capital",
@@ -354,4 +355,8 @@ def rendered(study, hostile, bare, void) -> dict[tuple[str, str], str]:
     short = replace(study, questions=study.questions[:1])
     two = [short, replace(short, title="another", synthetic=False)]
     studies = {"rich": [study], "hostile": [hostile], "bare": [bare], "void": [void], "two": two}
-    return {(format, name): render(given, format) for format in RENDERERS for name, given in studies.items()}
+    return {
+        (format, name): RENDERERS[format](build(given))
+        for format in RENDERERS
+        for name, given in studies.items()
+    }

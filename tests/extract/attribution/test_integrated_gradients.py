@@ -51,7 +51,7 @@ def test_the_unpatched_pass_serves_as_the_last_node() -> None:
     assert path.at_one == (0.25,)
     ends = ScaledPath.of(quadrature("endpoints", 3))
     assert ends.passes[0].alphas == (0.0, 0.5)  # α = 0 is there once
-    assert ends.at_one == (pytest.approx(1 / 3),)
+    assert list(ends.at_one) == pytest.approx([1 / 3])
     assert ScaledPath.of(quadrature("midpoint", 2)).at_one == (0.0,)
 
 

@@ -32,15 +32,6 @@ def test_unknown_methods_are_refused_in_the_plan(name: str) -> None:
     assert f"; {name!r} is none. At flag --methods. Correct it." in problem
 
 
-def test_every_method_has_its_references() -> None:
-    from qloc.cli.cite import REFERENCES
-    from qloc.store.writing.card import _SOURCES
-
-    for one in BUILT_IN:
-        assert any("arXiv" in line for line in REFERENCES[one.name])
-        assert "arXiv" in _SOURCES[one.name]
-
-
 def test_what_is_before_the_activation_is_not_intervened_on() -> None:
     with pytest.raises(InputError) as caught:
         plan_from(None, {"site": "mlp_pre", "phases": "signals,interventions"})

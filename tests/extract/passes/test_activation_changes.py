@@ -11,10 +11,13 @@ from qloc.extract.passes.activation_changes import CellRows, Cells
 
 def _cells(*cells: tuple[int, int, int, float, float]) -> Cells:
     row, layer, neuron, factor, offset = zip(*cells, strict=True)
-    indices = (np.array(column, dtype=np.int64) for column in (row, layer, neuron))
-    values = (np.array(column, dtype=np.float64) for column in (factor, offset))
-    names = ("row", "layer", "neuron", "factor", "offset")
-    return Cells(**dict(zip(names, (*indices, *values), strict=True)))
+    return Cells(
+        row=np.array(row, dtype=np.int64),
+        layer=np.array(layer, dtype=np.int64),
+        neuron=np.array(neuron, dtype=np.int64),
+        factor=np.array(factor, dtype=np.float64),
+        offset=np.array(offset, dtype=np.float64),
+    )
 
 
 def _listed(cells: Cells) -> list[tuple[float, ...]]:

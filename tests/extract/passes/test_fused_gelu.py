@@ -32,7 +32,8 @@ def test_other_functions_and_those_that_were_replaced_before_are_left_alone() ->
 
 
 def test_no_activation_function_stays_fused() -> None:
-    module, seen = nn.Sequential(NewGELUActivation(), nn.GELU()), []
+    module = nn.Sequential(NewGELUActivation(), nn.GELU())
+    seen: list[bool] = []
 
     def fail(*_: object) -> None:
         seen.extend("forward" in vars(part) for part in module)

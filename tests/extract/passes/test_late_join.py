@@ -27,13 +27,13 @@ def _cells(engine: RowEngine, n_rows: int) -> Cells:
             rows.append(np.full(5, row))
             layers.append(np.full(5, layer))
             neurons.append(chosen)
-    row = np.concatenate(rows)
+    of_cell = np.concatenate(rows)
     return Cells(
-        row=row,
+        row=of_cell,
         layer=np.concatenate(layers),
         neuron=np.concatenate(neurons),
-        factor=rng.choice([0.0, 2.0], size=len(row)),
-        offset=rng.normal(size=len(row)),
+        factor=rng.choice([0.0, 2.0], size=len(of_cell)),
+        offset=rng.normal(size=len(of_cell)),
     )
 
 

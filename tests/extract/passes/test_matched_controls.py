@@ -49,7 +49,9 @@ def test_controls_match_in_layer_number_and_decile(rng: np.random.Generator) -> 
         def profile(numbers: set[int], query: int = query) -> list[tuple[int, int]]:
             """Layer and decile of each neuron, by sorting."""
             ranks = strength[query].argsort(1).argsort(1)
-            return sorted((n // N_NEURONS, int(ranks[n // N_NEURONS, n % N_NEURONS]) // 4) for n in numbers)
+            return sorted(
+                (int(n) // N_NEURONS, int(ranks[n // N_NEURONS, n % N_NEURONS]) // 4) for n in numbers
+            )
 
         # four neurons a decile, of which at most two were drawn here: there are always others
         assert profile(theirs) == profile(ours)

@@ -54,7 +54,8 @@ def test_outcomes_of_tokens_that_share_rows(
     tokens = rng.integers(0, VOCABULARY, size=len(row))
     found = outcomes(head, hidden, tokens, np.array(row))
     for place, (of, token) in enumerate(zip(row, tokens.tolist(), strict=True)):
-        logits = hidden[of] @ head.module.weight.T
+        weight: Any = head.module.weight
+        logits = hidden[of] @ weight.T
         rest = torch.cat([logits[:token], logits[token + 1 :]])
         expected = (
             float(logits.log_softmax(0)[token]),
@@ -72,7 +73,8 @@ def test_outcomes_of_tokens_that_share_rows(
 
 def test_ties_go_to_the_answer() -> None:
     head = _head()
-    hidden = 10 * head.module.weight[-1:]
+    weight: Any = head.module.weight
+    hidden = 10 * weight[-1:]
     found = outcomes(head, hidden, [VOCABULARY - 1, VOCABULARY - 2], np.array([0, 0]))
     assert found.rank.tolist() == [1, 1]
     assert found.margin.tolist() == [0, 0]

@@ -64,7 +64,7 @@ def test_only_the_tokens_own_keys_have_a_gradient() -> None:
     prefix = torch.randn(2, 1, 4, 3, requires_grad=True)  # two queries, with room for a token at the end
     own = torch.randn(3, 1, 1, 3, requires_grad=True)
     rows = torch.tensor([1, 0, 1])
-    found = _Behind.apply(own, prefix, rows)  # type: ignore[no-untyped-call]  # torch's apply has no types
+    found = _Behind.apply(own, prefix, rows)
     expected = torch.cat([prefix[rows][:, :, :3], own], 2)
     assert torch.equal(found, expected)
     weight = torch.randn_like(found)

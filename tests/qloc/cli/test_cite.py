@@ -8,8 +8,6 @@ import pytest
 from commands import done, refused
 
 from qloc.references import BIBLIOGRAPHY, cited
-from qloc.simulation.simulate import simulate
-from qloc.workflows.cite import cite
 
 
 def test_cite_lists_what_was_used(planted: Path, tmp_path: Path) -> None:
@@ -29,10 +27,3 @@ def test_cite_lists_what_was_used(planted: Path, tmp_path: Path) -> None:
         f"Error: path is '{nothing}'; expected a store, or a folder with results. At {nothing}. "
         "Give what qloc extract or qloc analyze wrote."
     )
-
-
-def test_cite_lists_the_sources_of_edits_and_data(tmp_path: Path) -> None:
-    out = tmp_path / "s.zarr"
-    simulate(out, facts=12, relations=2, templates=3, phases=("signals", "interventions", "edits"))
-    lines = cite([out])
-    assert lines == cited("sundararajan2017", "dai2022", "chen2025", "meng2022")

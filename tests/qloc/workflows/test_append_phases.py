@@ -15,6 +15,7 @@ import qloc
 from qloc.arms import RelationSums
 from qloc.block import PhaseBlock, PhaseOutline, Unit
 from qloc.errors import FingerprintError, InputError
+from qloc.neuron_set_files import OwnSets
 from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, EditPlan, InterventionPlan, RomePlan
 from qloc.plan import Plan
 from qloc.progress import Progress
@@ -228,7 +229,7 @@ def test_without_reprompts_parameters_are_those_of_older_stores(plan: Plan) -> N
 def test_own_sets_that_do_not_fit_are_refused_at_once() -> None:
     study = simulate(facts=6, relations=2, templates=3, seed=1)
     n = study.signals.attrs["n_neurons"]
-    own = {"a": {"F00001": ((0, n),), "nobody": ()}, "b": {"": ((99, 0), (1, 2))}}
+    own: OwnSets = {"a": {"F00001": ((0, n),), "nobody": ()}, "b": {"": ((99, 0), (1, 2))}}
     with pytest.raises(InputError) as caught:
         append_phases._numbered(own, study, "sets.json")
     layers = study.signals.sizes["layer"]

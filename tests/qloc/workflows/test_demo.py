@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from qloc.progress import Progress
+from qloc.shipped import KINDS
 
 
 @pytest.mark.slow
@@ -16,7 +17,7 @@ def test_the_demo_makes_everything_it_says(tmp_path: Path, monkeypatch: pytest.M
     from qloc.extract.embedded import checkpoint
     from qloc.workflows import demo
 
-    if not all((checkpoint(kind) / "config.json").exists() for kind in demo.KINDS):
+    if not all((checkpoint(kind) / "config.json").exists() for kind in KINDS):
         pytest.skip("the embedded models are not made yet")
     monkeypatch.setattr(demo, "FACTS_OF_A_RELATION", 3)
     monkeypatch.setattr(demo, "EDITED_OF_A_RELATION", 1)
@@ -30,7 +31,7 @@ def test_the_demo_makes_everything_it_says(tmp_path: Path, monkeypatch: pytest.M
         "results",
     ]
     text = page.read_text()
-    for kind in demo.KINDS:
+    for kind in KINDS:
         assert f"embedded:{kind}" in text
         assert (tmp_path / "d" / "results" / kind / "study.json").exists()
     assert "How do the models differ on the same facts?" in text

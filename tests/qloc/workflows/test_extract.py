@@ -132,6 +132,7 @@ def test_workers_give_the_same_store_bit_for_bit(plan: Plan, tmp_path: Path) -> 
     for name in ("queries", "facts", "signals", "attention", "grams"):
         first, second = (getattr(open_study(store), name, None) for store in (found.path, whole))
         if first is not None:
+            assert second is not None
             assert first.load().identical(second.load())
     assert extract_study(plan, found.path).n_done == 3  # another number of workers, the same extraction
 

@@ -33,9 +33,9 @@ def test_limits_are_widened_on_either_side():
 
 
 def test_ticks_stand_at_round_numbers():
-    assert ticks(4, whole=False).tick_values(0.0, 1.0).tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+    assert list(ticks(4, whole=False).tick_values(0.0, 1.0)) == pytest.approx([0, 0.25, 0.5, 0.75, 1])
     places = ticks(4, whole=True).tick_values(0, 3)
-    assert places.tolist() == [round(place) for place in places]
+    assert list(places) == [round(place) for place in places]
 
 
 @pytest.mark.parametrize(

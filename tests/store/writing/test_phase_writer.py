@@ -11,6 +11,7 @@ import pytest
 from synthetic import FINGERPRINT, Synthetic
 from synthetic_phase import OUTCOMES, append, block, fingerprint, outline
 
+from qloc.arrays import Array
 from qloc.block import PhaseBlock, PhaseOutline
 from qloc.canonical_json import digest
 from qloc.errors import FingerprintError, InputError, LockedError
@@ -95,7 +96,9 @@ def test_group_is_there_only_where_the_layout_names_it(copy, study):
             shapes: dict[str, tuple[int, ...]] = dict.fromkeys(OUTCOMES, (1, 1))
             shapes["n_neurons"] = (1,)
             shapes |= dict.fromkeys(("neighbor", "other_fact", *(f"base_{name}" for name in OUTCOMES)), ())
-            arrays = {f"interventions/{name}": np.zeros((*of, unit.n_queries)) for name, of in shapes.items()}
+            arrays: dict[str, Array] = {
+                f"interventions/{name}": np.zeros((*of, unit.n_queries)) for name, of in shapes.items()
+            }
             for place, name in enumerate(("n_neurons", "n_shared", "log_probability", "rank")):
                 arrays[f"reprompts/{name}"] = np.arange(unit.first_query, unit.last_query) + place
             writer.write(PhaseBlock(unit=unit, arrays=arrays))

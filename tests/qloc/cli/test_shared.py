@@ -1,0 +1,38 @@
+"""What all commands share: how errors end them, and command lines that a shell takes as they stand."""
+
+import shlex
+
+import pytest
+
+from qloc.cli.shared import conclude, interrupted, quoted, told
+from qloc.errors import InputError, ModelError
+
+
+def test_one_problem_is_a_line_and_several_are_a_list():
+    assert told(InputError("one thing")) == "Error: one thing"
+    assert told(InputError(["one", "two"])) == "Errors:\n  - one\n  - two"
+    assert told(ModelError("NaN")) == "Error: NaN"
+
+
+@pytest.mark.parametrize(("command", "kept"), [("extract", "was extracted"), ("demo", "was extracted")])
+def test_after_an_interruption_the_same_command_goes_on(command, kept, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["qloc", command, "--out", "my store.zarr"])
+    assert interrupted(command) == (
+        f"\nInterrupted. What {kept} is kept; to go on, run again:\n  qloc {command} --out 'my store.zarr'"
+    )
+
+
+def test_other_commands_leave_nothing_half_written():
+    assert interrupted("analyze") == interrupted(None) == "\nInterrupted. Nothing half-written is left."
+
+
+def test_a_quoted_command_is_split_into_its_words_again():
+    words = ("qloc", "show", "my store.zarr", "Côte d'Ivoire", 3)
+    assert shlex.split(quoted(*words)) == [str(word) for word in words]
+
+
+def test_what_to_run_next_is_said_unless_quiet(capsys):
+    conclude("Store: s.zarr", "qloc analyze s.zarr")
+    assert capsys.readouterr().out == "Store: s.zarr\nNext:\n  qloc analyze s.zarr\n"
+    conclude("Store: s.zarr", quiet=True)
+    assert capsys.readouterr().out == ""
