@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +48,7 @@ def test_controls_match_in_layer_number_and_decile(rng: np.random.Generator) -> 
         ours, theirs = (set(np.flatnonzero(sets.toarray()[query])) for sets in (own, found))
         assert not ours & theirs
 
-        def profile(numbers: set[int], query: int = query) -> list[tuple[int, int]]:
+        def profile(numbers: set[Any], query: int = query) -> list[tuple[int, int]]:
             """Layer and decile of each neuron, by sorting."""
             ranks = strength[query].argsort(1).argsort(1)
             return sorted(

@@ -26,18 +26,18 @@ def test_counts_are_those_of_the_columns_of_a_store(
     """One fact is made known by a second right answer: the model's own."""
     monkeypatch.setattr(facts_check, "AT_A_TIME", 2)  # three facts: two batches
     plain, facts = extraction_of("gpt2"), tiny("gpt2").facts
-    best = plain.source.tokenizer.decode([int(block_of(plain).queries["argmax"][3])])
+    best = plain.source.tokenizer.decode([int(block_of(plain).queries["argmax"][0])])
+    query = Query(template="t", text="The capital of France is[Y]")
     first, second, third = facts.facts
-    extraction = extraction_of(
-        "gpt2", replace(facts, facts=(first, replace(second, objects=("Nairobi", best)), third))
-    )
+    first = replace(first, queries=(query,), object=" Paris", objects=(" Paris", best))
+    extraction = extraction_of("gpt2", replace(facts, facts=(first, second, third)))
     block = block_of(extraction)
     known = np.bincount(block.queries["fact"], weights=block.queries["known"], minlength=3)
     found = list(checked(extraction))
     assert [one.fact.id for one in found] == ["f0", "f1", "f2"]
-    assert [one.n_askable for one in found] == [3, 2, 1]
+    assert [one.n_askable for one in found] == [1, 2, 1]
     assert [one.n_known for one in found] == known.tolist()
-    assert known.sum() > 0
+    assert known[0] == 1
 
 
 def test_a_leaking_fact_is_left_out_of_headlines() -> None:

@@ -35,9 +35,8 @@ def test_a_store_holds_what_memory_holds(tmp_path, tier):
     stored, memory = simulate(tmp_path / "planted.zarr", **planting), simulate(**planting)
     assert stored.complete
     same(stored, memory)
-    assert np.array_equal(
-        stored.neurons("ig", 0.8).member.toarray(), memory.neurons("ig", 0.8).member.toarray()
-    )
+    here, there = (study.neurons("ig", 0.8).member.toarray() for study in (stored, memory))
+    assert np.array_equal(here, there)
 
 
 def same(stored, memory):
