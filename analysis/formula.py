@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import patsy
 
-from qloc.analysis.inference.codes import codes, n_codes
 from qloc.analysis.inference.draws import DRAWS, Draws
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.regression import clustered_slopes, independent
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns

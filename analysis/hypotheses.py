@@ -15,12 +15,12 @@ Examples
 
 from __future__ import annotations
 
-from qloc.analysis.editing.generalization import predicts_generalization
-from qloc.analysis.editing.hypotheses import (
+from qloc.analysis.editing.edit_tests import (
     cas_at_equal_budget,
     cas_at_equal_damage,
     edit_against_matched,
 )
+from qloc.analysis.editing.generalization import predicts_generalization
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.interventions.knowledge_synapses import dynamic_selection
 from qloc.analysis.interventions.neuron_effects import own_against_control

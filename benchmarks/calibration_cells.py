@@ -34,8 +34,8 @@ from qloc.analysis.localization.overlap import excesses
 from qloc.analysis.localization.reliability import reliability_test
 from qloc.analysis.results import Interval, TestResult
 from qloc.neurons import NeuronSets
+from qloc.random_streams import Stream
 from qloc.simulation.planted import plant
-from qloc.streams import Stream
 
 Outcome = tuple[float, float, float, float]
 N_PERMUTATIONS = 99

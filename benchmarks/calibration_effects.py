@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 from calibration_cells import NAN, Cell, Outcome, _draws, _of
 
+from qloc.analysis.editing.edit_tests import MatchedEdit, budget_test, damage_test, matched_test
 from qloc.analysis.editing.generalization import generalization_test
-from qloc.analysis.editing.hypotheses import MatchedEdit, budget_test, damage_test, matched_test
 from qloc.analysis.editing.outcomes import EditOutcomes, On
-from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.equivalence import mean_tost_p
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, log_odds, paired_test
 from qloc.analysis.inputs.query_rows import QueryRows
 from qloc.analysis.interventions.knowledge_synapses import AttentionOutcomes, synapse_test

@@ -23,8 +23,8 @@ import torch
 from _measuring import build, costs, shape, table, targets, write
 from torch import Tensor
 
+from qloc.extract.edits.erase_and_update import erasure
 from qloc.extract.edits.evaluation import EditTests
-from qloc.extract.edits.knowledge_neurons import erasure
 from qloc.extract.models.architectures import Sites, down_weight, sites
 from qloc.extract.models.hooks import hooked
 from qloc.extract.passes.late_join_proof import joining

@@ -22,7 +22,7 @@ from qloc.analysis.results import TestResult
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 MEASURE_SYMBOLS: Final = {
     "kappa": "κ",

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from qloc.analysis.editing.hypotheses import UPDATE, edits_of
+from qloc.analysis.editing.edit_tests import UPDATE, edits_of
 from qloc.analysis.editing.outcomes import EditOutcomes
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.paired import log_odds

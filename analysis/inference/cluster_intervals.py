@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from qloc.analysis.inference.codes import codes, n_codes
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.resampling import distinct
 from qloc.analysis.results import Interval
 from qloc.arrays import Floats, Ints

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
-from qloc.analysis.inference.codes import codes, n_codes
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.resampling import Alternative, sign_flip_p
 from qloc.analysis.inference.shared_answers import crossed, crossed_error
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats, Ints
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 from qloc.text.rounding import fixed, number
 
 LOG_ODDS_MARGIN: Final = 0.1

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import statsmodels.api as sm
 
-from qloc.analysis.inference.codes import codes, n_codes
 from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.wild_bootstrap import FEW, wild_test
 from qloc.analysis.results import EffectSize, Interval
 from qloc.arrays import Floats, Ints
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 
 @dataclass(frozen=True, kw_only=True)

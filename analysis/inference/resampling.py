@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from qloc.analysis.inference.codes import codes, n_codes
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.results import Interval
 from qloc.arrays import Floats, Ints
 
@@ -198,7 +198,7 @@ def distinct(ways: list[Ints]) -> list[Ints]:
     Parameters
     ----------
     ways : list of int64 ndarray, shape (n,) each
-        Codes that count from 0, as :func:`qloc.analysis.inference.codes.codes` numbers them.
+        Codes that count from 0, as :func:`qloc.analysis.inference.label_codes.codes` numbers them.
 
     Returns
     -------

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
-from qloc.analysis.inference.codes import codes, n_codes
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.multiplicity import adjusted
 from qloc.analysis.inference.paired import paired_p
 from qloc.arrays import Floats, Ints
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 SCREEN_NOTE = (
     "p: signs of whole relations flipped (under six, of answers within relations; where answers "

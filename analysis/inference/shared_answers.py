@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qloc.analysis.inference.cluster_intervals import cluster_variance
-from qloc.analysis.inference.codes import codes, n_codes
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.resampling import distinct
 from qloc.arrays import Floats, Ints
 

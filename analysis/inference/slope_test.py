@@ -9,8 +9,8 @@ from typing import Final, Literal
 import numpy as np
 from scipy import stats
 
-from qloc.analysis.inference.codes import codes, n_codes
 from qloc.analysis.inference.draws import DRAWS, Draws
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
 from qloc.analysis.inference.shared_answers import crossed, crossed_error
 from qloc.analysis.results import Interval, TestResult

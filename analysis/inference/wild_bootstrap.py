@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from qloc.analysis.inference.codes import codes, n_codes
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.arrays import Floats, Ints
 
 FEW: Final = 40

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qloc.analysis.inference.codes import codes
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.means import mean_by
 from qloc.analysis.inputs.study import Study
 from qloc.arrays import Floats, Ints

@@ -23,7 +23,7 @@ from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 from qloc.vocabulary import SYNAPSE_OPERATION, SYNAPSE_SET
 
 SynapseOutcome = Literal["activation", "answer"]

@@ -26,7 +26,7 @@ from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 from qloc.text.rounding import number
 
 AGAIN: Final = ("own_minus_reprompt", "reprompt_minus_own")

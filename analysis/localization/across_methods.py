@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
-from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.effect_sizes import odds_ratio
+from qloc.analysis.inference.label_codes import codes
 from qloc.arrays import Floats, Ints
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 
-from qloc.analysis.inference.codes import codes, n_codes
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.equivalence import tost_p
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns

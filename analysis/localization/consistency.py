@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import sparse
 
-from qloc.analysis.inference.codes import codes, sizes_of
+from qloc.analysis.inference.label_codes import codes, sizes_of
 from qloc.analysis.localization.neuron_counts import counts_by, row_sums, squares_by
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from qloc.analysis.inference.codes import codes
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.means import mean_by
 from qloc.analysis.inputs.study import CORE_FACTS, Study
 from qloc.analysis.localization.consistency import CONSISTENCY_SCORES, considered, consistency

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
-from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.draws import DRAWS, Draws
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.resampling import bootstrap_interval, distinct
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
@@ -34,7 +34,7 @@ from qloc.analysis.results import Interval, TestResult
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 from qloc.text.rounding import number
 from qloc.vocabulary import DEFAULT_THRESHOLD
 

@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 from scipy import optimize
 
-from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.resampling import permutation_p
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
@@ -28,7 +28,7 @@ from qloc.analysis.results import EffectSize, TestResult
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 from qloc.text.rounding import p_value
 from qloc.vocabulary import DEFAULT_THRESHOLD
 

@@ -28,7 +28,7 @@ from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 from qloc.text.rounding import number
 from qloc.vocabulary import DEFAULT_THRESHOLD
 

@@ -21,7 +21,7 @@ from qloc.analysis.localization.overlap import excesses
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.arrays import Floats
 from qloc.neurons import NeuronSets
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 MOST_MULTIVERSE_FACTS = 2000
 """Facts of a multiverse; more are sampled by seed, relation by relation."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from qloc.analysis.inference.codes import n_codes
+from qloc.analysis.inference.label_codes import n_codes
 from qloc.arrays import Floats, Ints
 
 

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from qloc.analysis.inference.codes import codes, n_codes, sizes_of
+from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 Level = Literal["template", "answer"]
 """What the compared facts share."""

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
-from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.draws import DRAWS, Draws
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.means import mean_by
 from qloc.analysis.inference.resampling import permutation_p
 from qloc.analysis.inputs.neuron_sets import sets_and_store
@@ -34,7 +34,7 @@ from qloc.analysis.results import EffectSize, Interval, TestResult
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 N_SPLITS: Final = 20

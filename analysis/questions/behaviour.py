@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
-from qloc.analysis.inference.codes import codes
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.means import mean
 from qloc.analysis.localization.behaviour import OUTCOMES, behaviour_test
 from qloc.analysis.localization.fact_columns import fact_columns

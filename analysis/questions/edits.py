@@ -7,8 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.editing.generalization import UsedConsistency, generalization_test
-from qloc.analysis.editing.hypotheses import (
+from qloc.analysis.editing.edit_tests import (
     EQUAL_BUDGETS,
     EQUAL_DAMAGES,
     MATCHED_EDITS,
@@ -17,6 +16,7 @@ from qloc.analysis.editing.hypotheses import (
     damage_test,
     matched_test,
 )
+from qloc.analysis.editing.generalization import UsedConsistency, generalization_test
 from qloc.analysis.editing.outcomes import CRITERIA, QUERIES_OF_SCORE, EditOutcomes, harmonic
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
@@ -24,8 +24,8 @@ from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number, percent
 from qloc.arrays import Floats
+from qloc.random_streams import Stream
 from qloc.references import cited
-from qloc.streams import Stream
 from qloc.text.rounding import counted
 
 CONTRASTS: Final = (

@@ -31,8 +31,8 @@ from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
 from qloc.neurons import NeuronSets
+from qloc.random_streams import Stream
 from qloc.references import cited
-from qloc.streams import Stream
 
 CLASSES: Final = ("consistent", "inconsistent", "not told")
 """Classes of a query's fact, by templates other than i and j."""

@@ -19,7 +19,7 @@ from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number
 from qloc.arrays import Array, Floats, Ints
 from qloc.neurons import NeuronSets
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 from qloc.vocabulary import QUERY
 
 N_NEURONS = 16

@@ -21,8 +21,8 @@ from qloc.analysis.interventions.knowledge_synapses import (
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
+from qloc.random_streams import Stream
 from qloc.references import cited
-from qloc.streams import Stream
 
 _WHAT: Final[dict[SynapseOutcome, str]] = {
     "answer": "log-odds of the answer",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from qloc.extract.attribution.growing_rows import Join, PathGradients, Points, growing_rows
 from qloc.extract.attribution.reference_rows import full_rows
 from qloc.extract.models.architectures import Sites
-from qloc.extract.models.memory import in_halves, out_of_memory
+from qloc.extract.models.out_of_memory import in_halves, out_of_memory
 from qloc.extract.models.output_head import Head
 from qloc.extract.models.unsupported import MODEL_FAILURES, refuse_other_calls, refuse_other_logits
 from qloc.extract.passes.block_arguments import EntriesPerQuery, carried

@@ -18,7 +18,7 @@ from torch import Tensor
 from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.growing_rows import Points
 from qloc.extract.attribution.quadrature import Quadrature, clenshaw_curtis, quadrature
-from qloc.extract.models.memory import in_halves
+from qloc.extract.models.out_of_memory import in_halves
 from qloc.extract.prompts.tokenizing import Target
 
 MOST_DOUBLINGS: Final = 3

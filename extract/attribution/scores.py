@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from qloc.errors import InputError, message
-from qloc.extract.attribution.baselines import Replacing, baselines
+from qloc.extract.attribution.amig_sig_baselines import Replacing, baselines
 from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.integrated_gradients import (
     PathIntegral,

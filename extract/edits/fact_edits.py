@@ -20,8 +20,8 @@ from torch import Tensor
 
 from qloc.arms import EditArms
 from qloc.arrays import Array
+from qloc.extract.edits.erase_and_update import erasure, update
 from qloc.extract.edits.evaluation import EditTests
-from qloc.extract.edits.knowledge_neurons import erasure, update
 from qloc.extract.edits.rank_one import RankOne
 from qloc.extract.edits.rome import ROME, ROME_IDENTITY, Rome
 from qloc.extract.passes.matched_controls import matched

@@ -28,7 +28,7 @@ MODEL_FAILURES: Final = (RuntimeError, TypeError, ValueError, AttributeError, In
 
 Quick ways call blocks alone, with fewer rows or positions than a whole pass has. Code that was not written
 for this may fail in any of these ways; the caller then falls back to a slower way. Check for
-:func:`qloc.extract.models.memory.out_of_memory` first: a lack of memory says nothing about the model.
+:func:`qloc.extract.models.out_of_memory.out_of_memory` first: a lack of memory says nothing about the model.
 """
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qloc.extract.models.devices import stacked
-from qloc.extract.models.memory import in_halves, out_of_memory
+from qloc.extract.models.out_of_memory import in_halves, out_of_memory
 from qloc.extract.models.torch_settings import quiet
 from qloc.extract.prompts.tokenizing import Target
 

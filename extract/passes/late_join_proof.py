@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from qloc.extract.models.architectures import Sites, down_weight
-from qloc.extract.models.memory import out_of_memory
+from qloc.extract.models.out_of_memory import out_of_memory
 from qloc.extract.models.unsupported import MODEL_FAILURES
 from qloc.extract.passes.activation_changes import Cells
 from qloc.extract.passes.block_arguments import carried

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from qloc.arrays import Ints
 from qloc.extract.models.architectures import Sites
 from qloc.extract.models.hooks import hooked, in_turn, without_head
-from qloc.extract.models.memory import in_halves
+from qloc.extract.models.out_of_memory import in_halves
 from qloc.extract.models.output_head import Head
 from qloc.extract.models.unsupported import MODEL_FAILURES
 from qloc.extract.passes.activation_changes import CellRows, Cells

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qloc.extract.models.hooks import without_head
 from qloc.extract.models.loading import LoadedModel
-from qloc.extract.models.memory import in_halves
+from qloc.extract.models.out_of_memory import in_halves
 from qloc.extract.models.output_head import Head
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 

@@ -18,14 +18,14 @@ import torch
 from qloc.block import Block, Outline, Unit, units_of
 from qloc.canonical_json import digest
 from qloc.errors import InputError, message
-from qloc.extract.attribution.baselines import Replacing, refuse_without_baseline
+from qloc.extract.attribution.amig_sig_baselines import Replacing, refuse_without_baseline
 from qloc.extract.attribution.engine import GradientEngine, proved
 from qloc.extract.attribution.pre_activation import before_activation
 from qloc.extract.datasets import read_facts
 from qloc.extract.models.architectures import Paths
 from qloc.extract.models.devices import MAP, described, require_accelerate
 from qloc.extract.models.loading import LoadedModel, ModelSource, source
-from qloc.extract.models.memory import DoesNotFit, noting_what_shrinks, out_of_memory, too_large
+from qloc.extract.models.out_of_memory import DoesNotFit, noting_what_shrinks, out_of_memory, too_large
 from qloc.extract.models.torch_settings import threads
 from qloc.extract.passes.attention import why_not_recorded
 from qloc.extract.prompts.askable import Asking, ask_facts

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qloc.block import Block, Outline, Unit
-from qloc.extract.attribution.baselines import Replacing
+from qloc.extract.attribution.amig_sig_baselines import Replacing
 from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.integrated_gradients import PathIntegral, ScaledPath, integrals
 from qloc.extract.attribution.scores import Scores, scores, scores_from_baselines

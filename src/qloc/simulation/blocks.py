@@ -15,8 +15,8 @@ from scipy import sparse
 from qloc.arrays import Array
 from qloc.block import Block, Outline, Unit, units_of
 from qloc.facts import Fact, candidates
+from qloc.random_streams import Stream
 from qloc.simulation.design import Columns, Planting
-from qloc.streams import Stream
 
 N_PLANTED_TOP = 5
 """Likeliest tokens that a planted study keeps at each query's first target."""

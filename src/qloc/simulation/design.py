@@ -9,7 +9,7 @@ import numpy as np
 
 from qloc.arrays import Array, Ints
 from qloc.errors import InputError, message
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from qloc.arrays import Floats
 from qloc.phase_plan import EDIT_OPERATIONS, EDIT_SETS, IN_CONTEXT, UPDATED_ONLY
+from qloc.random_streams import Stream
 from qloc.simulation.interventions import Effects, base_odds, log_p, nested
 from qloc.simulation.planted import Planted
-from qloc.streams import Stream
 from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT, PROBE, QUERY_OF_FACT, STEP
 
 MOVED: Final[Mapping[str, float]] = {

@@ -24,8 +24,8 @@ from qloc.phase_plan import (
     SYNAPSE_SETS,
     InterventionPlan,
 )
+from qloc.random_streams import Stream
 from qloc.simulation.planted import Planted
-from qloc.streams import Stream
 
 LOST: Final[Mapping[str, float]] = {
     **{"own": 3.0, "neighbor": 2.0, "union": 5.0, "intersection": 1.0, "refined": 1.5, "top": 3.0},

@@ -25,9 +25,9 @@ from qloc.arrays import Array
 from qloc.block import Block, Outline, Unit
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
+from qloc.random_streams import Stream
 from qloc.simulation.blocks import block_of, outline_of
 from qloc.simulation.design import Columns, Planting, in_network, planted_columns
-from qloc.streams import Stream
 
 __all__ = ["Planted", "Planting", "plant"]
 

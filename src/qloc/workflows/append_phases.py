@@ -60,7 +60,7 @@ PhaseSteps = tuple[Callable[["Unit"], Any], PhaseRun]
 
 
 def _interventions(extraction: Extraction, study: Study) -> PhaseSteps:
-    from qloc.analysis.interventions.choosing import Chooser
+    from qloc.analysis.interventions.choosing_neurons import Chooser
     from qloc.extract.interventions.phase import prepare
 
     plan = extraction.plan
@@ -70,7 +70,7 @@ def _interventions(extraction: Extraction, study: Study) -> PhaseSteps:
 
 
 def _edits(extraction: Extraction, study: Study) -> PhaseSteps:
-    from qloc.analysis.editing.choosing import EditChooser
+    from qloc.analysis.editing.choosing_edits import EditChooser
     from qloc.extract.edits.phase import prepare
 
     plan = extraction.plan

@@ -11,7 +11,7 @@ from qloc.analysis.inference.cluster_intervals import (
     cluster_intervals,
     cluster_variance,
 )
-from qloc.analysis.inference.codes import codes
+from qloc.analysis.inference.label_codes import codes
 
 
 def test_one_way_variance_is_that_of_statsmodels(rng):

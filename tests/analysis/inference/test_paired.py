@@ -18,7 +18,7 @@ from qloc.analysis.inference.paired import (
 )
 from qloc.analysis.inference.resampling import sign_flip_p
 from qloc.analysis.inference.shared_answers import crossed_error
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 
 def test_log_odds_are_those_of_scipy_and_end_where_float32_does():

@@ -9,7 +9,7 @@ from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.multiplicity import adjusted
 from qloc.analysis.inference.paired import paired_p
 from qloc.analysis.inference.screen import corrected, mean_columns, screened
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 DRAWS = Draws(n_permutations=199, seed=4, confidence=0.9)
 

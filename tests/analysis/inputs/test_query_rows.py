@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qloc.analysis.inference.codes import n_codes
+from qloc.analysis.inference.label_codes import n_codes
 from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 
 

@@ -9,8 +9,8 @@ from scipy import special
 
 from qloc.analysis.analyze import notes
 from qloc.analysis.hypotheses import own_beyond_reprompt
-from qloc.analysis.inference.codes import codes
 from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.paired import log_odds, paired_test
 from qloc.analysis.inputs.query_rows import QueryRows
 from qloc.analysis.inputs.study import Study

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from qloc.analysis.inference.codes import codes
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.localization.neuron_counts import counts_by, row_sums, squares_by
 
 

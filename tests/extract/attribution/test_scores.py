@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qloc.errors import InputError
-from qloc.extract.attribution.baselines import Replacing
+from qloc.extract.attribution.amig_sig_baselines import Replacing
 from qloc.extract.attribution.integrated_gradients import PathIntegral, ScaledPath
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.attribution.scores import scores, scores_by, scores_from_baselines

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from qloc.extract.edits.erase_and_update import erasure
 from qloc.extract.edits.evaluation import EditTests
-from qloc.extract.edits.knowledge_neurons import erasure
 from qloc.extract.edits.rome import Rome
 from qloc.extract.passes.weight_changes import edited
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from qloc.extract.edits.erase_and_update import erasure
 from qloc.extract.edits.evaluation import EditTests
-from qloc.extract.edits.knowledge_neurons import erasure
 from qloc.extract.models.architectures import down_weight
 from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.row_engine import RowEngine

@@ -13,7 +13,7 @@ from qloc.errors import InputError
 from qloc.extract.attribution.engine import GradientEngine, proved
 from qloc.extract.models.architectures import Paths, sites
 from qloc.extract.models.loading import LoadedModel
-from qloc.extract.models.memory import out_of_memory
+from qloc.extract.models.out_of_memory import out_of_memory
 from qloc.extract.models.unsupported import MODEL_FAILURES, refuse_unsupported
 
 SMALL: dict[str, Any] = {

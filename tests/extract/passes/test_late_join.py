@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from qloc.extract.edits.knowledge_neurons import erasure
+from qloc.extract.edits.erase_and_update import erasure
 from qloc.extract.passes.activation_changes import CellRows, Cells
 from qloc.extract.passes.late_join import run_joining
 from qloc.extract.passes.row_engine import RowEngine

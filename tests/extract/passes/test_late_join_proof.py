@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from qloc.extract.models.memory import DoesNotFit
+from qloc.extract.models.out_of_memory import DoesNotFit
 from qloc.extract.passes.activation_changes import Cells
 from qloc.extract.passes.late_join import JoiningBatch
 from qloc.extract.passes.late_join_proof import joining

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from qloc.phase_plan import EDIT_SETS, IN_CONTEXT, UPDATED_ONLY
+from qloc.random_streams import Stream
 from qloc.simulation.edits import planted_edits
 from qloc.simulation.interventions import Effects
 from qloc.simulation.planted import Planted, plant
-from qloc.streams import Stream
 
 STILL = Effects(mean={"cas": 2.0}, size=0.0, relation=0, answer=0, template=0, fact=0, query=0)
 

@@ -16,14 +16,20 @@ import numpy as np
 from qloc.analysis.editing.cas import Cas, cas
 from qloc.analysis.inputs.attributions import MethodAttributions
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.choosing import NeuronRows, certain_sets, drawn, other_fact, strata
-from qloc.analysis.localization.refined import Refined, refined_neurons
+from qloc.analysis.interventions.choosing_neurons import (
+    NeuronRows,
+    certain_sets,
+    drawn,
+    other_fact,
+    strata,
+)
+from qloc.analysis.localization.refined_neurons import Refined, refined_neurons
 from qloc.arms import EditArms, matrix, row_of
 from qloc.arrays import Array
 from qloc.block import Unit
 from qloc.neurons import NeuronSets
 from qloc.phase_plan import EditPlan
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 _NOTHING: Final = np.zeros(0, dtype=np.int64)
 

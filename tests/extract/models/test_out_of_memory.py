@@ -17,7 +17,13 @@ import torch
 from qloc.block import Block
 from qloc.errors import ModelError
 from qloc.extract.models.loading import source
-from qloc.extract.models.memory import DoesNotFit, in_halves, noting_what_shrinks, out_of_memory, too_large
+from qloc.extract.models.out_of_memory import (
+    DoesNotFit,
+    in_halves,
+    noting_what_shrinks,
+    out_of_memory,
+    too_large,
+)
 from qloc.extract.signals.extraction import Extraction
 from qloc.plan import Plan
 
@@ -192,7 +198,7 @@ from qloc.extract.models.architectures import sites
 from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals
 from qloc.extract.attribution.engine import GradientEngine, proved
 from qloc.extract.attribution.quadrature import quadrature
-from qloc.extract.models.memory import noting_what_shrinks
+from qloc.extract.models.out_of_memory import noting_what_shrinks
 from qloc.extract.prompts.tokenizing import Target
 
 torch.set_num_threads(1)

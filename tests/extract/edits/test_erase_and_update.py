@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from qloc.extract.edits.knowledge_neurons import erasure, update
+from qloc.extract.edits.erase_and_update import erasure, update
 from qloc.extract.models.architectures import Sites
 from qloc.extract.models.loading import source
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.choosing import Chooser, certain_sets
-from qloc.analysis.localization.refined import refined_neurons
+from qloc.analysis.interventions.choosing_neurons import Chooser, certain_sets
+from qloc.analysis.localization.refined_neurons import refined_neurons
 from qloc.arms import Arms
 from qloc.block import Unit
 from qloc.errors import FloorError

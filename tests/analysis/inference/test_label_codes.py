@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qloc.analysis.inference.codes import codes, n_codes, sizes_of
+from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from("abc")), min_size=1, max_size=30))

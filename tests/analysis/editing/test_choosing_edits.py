@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qloc.analysis.editing.choosing import EditChooser
+from qloc.analysis.editing.choosing_edits import EditChooser
 from qloc.analysis.inputs.study import Study
 from qloc.arms import EditArms
 from qloc.block import Unit

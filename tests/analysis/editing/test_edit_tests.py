@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qloc.analysis.editing.hypotheses import (
+from qloc.analysis.editing.edit_tests import (
     EQUAL_BUDGETS,
     EQUAL_DAMAGES,
     MATCHED_EDITS,

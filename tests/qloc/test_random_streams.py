@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 
 def first_numbers(generator):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qloc.analysis.localization.refined import refined_neurons
+from qloc.analysis.localization.refined_neurons import refined_neurons
 
 
 def neurons_of(refined, fact):

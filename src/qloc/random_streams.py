@@ -58,7 +58,7 @@ class Stream(Enum):
     SYNAPSE_SCREEN = 110, "study"
     EDIT_SCREEN = 120, "study"
 
-    # Choices for one query or fact (qloc.analysis.interventions.choosing, qloc.analysis.editing.choosing)
+    # Choices for one query or fact (analysis.interventions.choosing_neurons, analysis.editing.choosing_edits)
     NEIGHBOR = 1, "item"
     OTHER_FACT = 2, "item"
     ASKED_AGAIN = 3, "item"

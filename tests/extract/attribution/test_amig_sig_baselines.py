@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from qloc.errors import InputError
-from qloc.extract.attribution.baselines import Replacing, baselines, refuse_without_baseline
+from qloc.extract.attribution.amig_sig_baselines import Replacing, baselines, refuse_without_baseline
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery
 from qloc.extract.signals.extraction import Extraction
 from qloc.facts import Fact, FactSet, Query

@@ -18,7 +18,7 @@ from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 from qloc.text.rounding import number
 
 MatchedEdit = Literal["erase", "update"]

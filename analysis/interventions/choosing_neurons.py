@@ -15,13 +15,13 @@ from scipy import sparse
 
 from qloc.analysis.inputs.attributions import MethodAttributions, sets_of
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.localization.refined import Refined, refined_neurons
+from qloc.analysis.localization.refined_neurons import Refined, refined_neurons
 from qloc.arms import Arms, differences, matrix, row_of
 from qloc.arrays import Array
 from qloc.block import Unit
 from qloc.neurons import NeuronSets, top_rows
 from qloc.phase_plan import InterventionPlan
-from qloc.streams import Stream
+from qloc.random_streams import Stream
 
 NeuronRows = list[Array]
 """One set for each query: ascending neuron numbers."""
