@@ -11,6 +11,10 @@ import sys
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# As qloc.cli.main does: OpenMP threads sleep while they wait. With a test process on each core they would spin on a
+# core that another process uses, and make torch several times slower at random.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ["GOMP_SPINCOUNT"] = "0"
 
 import numpy as np
 import pytest

@@ -9,6 +9,7 @@ from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.questions.behaviour import behaviour_question, by_fifth
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.simulation.simulate import simulate
+from qloc.text.rounding import fixed
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def test_slopes_are_those_of_h10(context, question, frame):
         assert test.effect is not None
         assert row.slope == test.effect.value
     assert question.tests[0].question == hypotheses.REGISTRY["H10a"].question
-    assert f"{question.tests[0].effect.value:.2f} (" in question.answer
+    assert f"{fixed(question.tests[0].effect.value, 2)} (" in question.answer
 
 
 def test_fifths_are_of_ranks_within_relations(context, question, frame):

@@ -111,8 +111,8 @@ def test_a_weight_has_one_orientation() -> None:
     assert down_weight(linear) is linear.weight
     assert down_weight(linear).shape == down_weight(conv).shape == (2, 3)
     assert down_weight(conv).data_ptr() == conv.weight.data_ptr()  # a view: edits reach the model
-    with pytest.raises(TypeError, match=r"^Identity has no weight tensor$"):
-        down_weight(torch.nn.Identity())
+    with pytest.raises(TypeError, match=r"^LayerNorm has no weight tensor$"):
+        down_weight(torch.nn.LayerNorm(3, elementwise_affine=False))
 
 
 def test_logits_are_scaled_divided_and_capped() -> None:

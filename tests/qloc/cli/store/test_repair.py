@@ -23,5 +23,5 @@ def test_metadata_and_card_are_made_again_without_a_model(planted: Path, tmp_pat
 
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     assert refused("store", "repair", tmp_path).startswith(
-        "Error: zarr.json is 'No such file or directory'; "
+        "Error: store is 'without either'; expected manifest.json (complete) or ledger/ (being written)."
     )
