@@ -76,7 +76,7 @@ def test_numbers_are_float32_at_least(engine_of: Any) -> None:
 def test_no_hook_stays_after_an_error(engine_of: Any) -> None:
     loaded, _, targets = engine_of("gpt2", "float64")
 
-    def hooks() -> int:  # the session's model may carry hooks of the fixture that made it
+    def hooks() -> int:  # transformers leaves its own on a model once asked for hidden states
         modules = loaded.model.modules()
         return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)
 
