@@ -141,6 +141,9 @@ class HeavyTailed:
             activation=whole[3],
             gradient=whole[4],
             completeness_gap=self._gap(unit),
+            n_nodes=np.zeros(self._gap(unit).shape, np.int32),
+            error_bound=np.full(self._gap(unit).shape, np.nan, np.float32),
+            converged=np.full(self._gap(unit).shape, -1, np.int8),
             gram=gram,
             null_gram=null_gram,
         )

@@ -11,16 +11,22 @@ else runs, so that an extraction that is resumed or distributed gives the same b
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
 
-from qloc.extract.attribution.growing_rows import Join, PathGradients, Points, growing_rows
+from qloc.extract.attribution.growing_rows import (
+    Join,
+    Points,
+    RowGradients,
+    RowQueries,
+    growing_rows,
+)
 from qloc.extract.attribution.reference_rows import full_rows
-from qloc.extract.models.architectures import Sites
+from qloc.extract.models.architectures import Sites, down_weight
 from qloc.extract.models.out_of_memory import in_halves, out_of_memory
 from qloc.extract.models.output_head import Head
 from qloc.extract.models.unsupported import MODEL_FAILURES, refuse_other_calls, refuse_other_logits
@@ -32,6 +38,34 @@ log = logging.getLogger(__name__)
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 """Largest difference from the oracle, relative to its largest value. float64: transformers' RMSNorm computes
 in float32 even then. Half precision: rounding of a single activation is 4e-3 already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathGradients:
+    """Gradients along paths that have the same nodes for every target of a batch, summed by weights.
+
+    Attributes
+    ----------
+    activation : Tensor, shape (query, layer, neuron)
+        Input of the down-projection at the target position.
+    gradient : Tensor, shape (query, layer, neuron)
+        ∂P(answer)/∂activation at the activation itself.
+    mean_gradient : Tensor, shape (rule, query, layer, neuron)
+        Weighted sum of the gradients over the nodes of the path.
+    probability : Tensor, shape (query,)
+        P of the answer token, unpatched.
+    node_probability : Tensor, shape (node, query, layer)
+        P of the answer token with the layer's vector at each node of its path.
+    hidden : Tensor, shape (query, hidden)
+        Final hidden state at the target, unpatched.
+    """
+
+    activation: Tensor
+    gradient: Tensor
+    mean_gradient: Tensor
+    probability: Tensor
+    node_probability: Tensor
+    hidden: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +127,7 @@ class GradientEngine:
     def paths(
         self,
         targets: Sequence[Target],
-        points: Points,
+        points: Callable[[int, Tensor], Tensor],
         weights: Tensor,
         layers: Sequence[int] | None = None,
     ) -> PathGradients:
@@ -103,9 +137,9 @@ class GradientEngine:
         ----------
         targets : sequence of Target
             The batch, all with as many ids.
-        points : Points
-            The path of each layer: (layer, activation (query, neuron)) → (node, query, neuron). It is given
-            the activations of the whole batch, so that each target may have a path of its own.
+        points : callable
+            The points of each layer's path: (layer, activation (query, neuron)) → (node, query, neuron). It
+            is given the activations of the whole batch, so that each target may have a path of its own.
         weights : Tensor, shape (rule, node)
             Weight of each node under each quadrature rule.
         layers : sequence of int, optional
@@ -117,42 +151,119 @@ class GradientEngine:
             Results in the order of ``targets``. In layers that were not asked for, ``mean_gradient`` and
             ``node_probability`` are zero, and ``gradient`` is not to be used.
         """
-        layers = range(self.sites.n_layers) if layers is None else layers
-        if self.kind == "full":
-            singles = [(target, _only(n, len(targets), points)) for n, target in enumerate(targets)]
-            return _side_by_side(
-                [full_rows(self.model, self.sites, target, own, weights, layers) for target, own in singles]
-            )
-        n_nodes = weights.shape[1]
-        groups = self._layer_groups(len(targets[0].ids), n_nodes, layers if n_nodes else ())
-        parts = [
-            part
-            for group in groups
-            for _, part in in_halves("layers", group, lambda run: self.grown(targets, points, weights, run))
-        ]
-        mean, node = (sum(getattr(p, name) for p in parts) for name in ("mean_gradient", "node_probability"))
-        return replace(parts[0], mean_gradient=mean, node_probability=node)
+        n_nodes, n_queries = weights.shape[1], len(targets)
+        layers = (range(self.sites.n_layers) if layers is None else layers) if n_nodes else ()
+        every = torch.arange(n_queries).repeat(n_nodes)
 
-    def grown(
-        self, targets: Sequence[Target], points: Points, weights: Tensor, layers: Sequence[int]
-    ) -> PathGradients:
-        """Compute path gradients of targets of equal length by growing rows, in one batch.
+        def flat(layer: int, activation: Tensor) -> Tensor:
+            return points(layer, activation).flatten(0, 1)
+
+        found = self.rows(targets, flat, dict.fromkeys(layers, every))
+        shares, shape = weights.to(found.probability), found.gradient.shape
+        mean = found.gradient.new_zeros(len(weights), *shape)
+        node = found.probability.new_zeros(n_nodes, *shape[:2])
+        for layer, change in found.row_gradient.items():
+            summed = shares.to(change.device) @ change.view(n_nodes, -1)
+            mean[:, :, layer] = self.to_neurons(layer, summed.view(len(weights), n_queries, -1)).to(mean)
+            node[:, :, layer] = found.row_probability[layer].view(n_nodes, n_queries)
+        return PathGradients(
+            activation=found.activation,
+            gradient=found.gradient,
+            mean_gradient=mean,
+            probability=found.probability,
+            node_probability=node,
+            hidden=found.hidden,
+        )
+
+    def rows(self, targets: Sequence[Target], points: Points, row_query: RowQueries) -> RowGradients:
+        """Compute gradients at points of the layers' paths, of targets of equal length.
 
         Parameters
         ----------
         targets : sequence of Target
             The batch, all with as many ids.
         points : Points
-            The path of each layer.
-        weights : Tensor, shape (rule, node)
-            Weight of each node under each quadrature rule.
-        layers : sequence of int
-            Layers whose paths are evaluated, ascending.
+            What the rows of a layer put in place of its activation.
+        row_query : RowQueries
+            The layers that have rows, ascending, and the query of each row.
 
         Returns
         -------
-        PathGradients
-            Results in the order of ``targets``.
+        RowGradients
+            Results in the order of ``targets`` and of the rows. Where :attr:`kind` is "full", ``gradient`` of
+            layers without rows is not to be used.
+        """
+        if self.kind == "full":
+            return self._full(targets, points, row_query)
+        counts = {layer: len(rows) for layer, rows in row_query.items()}
+        groups = self._layer_groups(len(targets[0].ids), counts, len(targets))
+
+        def run(layers: list[int]) -> RowGradients:
+            return self.grown(targets, points, {layer: row_query[layer] for layer in layers})
+
+        parts = [part for group in groups for _, part in in_halves("layers", group, run)]
+        return replace(
+            parts[0],
+            row_gradient={layer: rows for part in parts for layer, rows in part.row_gradient.items()},
+            row_probability={layer: p for part in parts for layer, p in part.row_probability.items()},
+        )
+
+    def to_neurons(self, layer: int, change: Tensor) -> Tensor:
+        """Return gradients by neurons, from :attr:`RowGradients.row_gradient` or a weighted sum of it.
+
+        Parameters
+        ----------
+        layer : int
+            Their layer.
+        change : Tensor, shape (…, n)
+            Rows, or sums of them.
+
+        Returns
+        -------
+        Tensor, shape (…, neuron)
+            One product with the down-projection's weight; nothing is left to do where rows ran whole.
+        """
+        if self.kind == "full":
+            return change
+        weight = down_weight(self.sites.downs[layer])
+        return change.to(weight.device) @ weight.to(change.dtype)
+
+    def written(self, layer: int, step: Tensor) -> Tensor:
+        """Return what a step of a layer's neurons is, where :attr:`RowGradients.row_gradient` is a gradient.
+
+        Parameters
+        ----------
+        layer : int
+            Their layer.
+        step : Tensor, shape (…, neuron)
+            Changes of the attributed vector.
+
+        Returns
+        -------
+        Tensor, shape (…, n)
+            One product with the down-projection's weight, as in :meth:`to_neurons`.
+        """
+        if self.kind == "full":
+            return step
+        weight = down_weight(self.sites.downs[layer])
+        return step.to(weight.device) @ weight.to(step.dtype).T
+
+    def grown(self, targets: Sequence[Target], points: Points, row_query: RowQueries) -> RowGradients:
+        """Compute gradients of targets of equal length by growing rows, in one batch.
+
+        Parameters
+        ----------
+        targets : sequence of Target
+            The batch, all with as many ids.
+        points : Points
+            What the rows of a layer put in place of its activation.
+        row_query : RowQueries
+            The layers that have rows, and the query of each row.
+
+        Returns
+        -------
+        RowGradients
+            Results in the order of ``targets`` and of the rows.
         """
         join: Join = "after" if self.kind == "full" else self.kind
         return growing_rows(
@@ -162,12 +273,36 @@ class GradientEngine:
             self.family,
             targets,
             points,
-            weights,
-            layers,
+            row_query,
             join,
             self.carried,
             self.cut,
         )
+
+    def _full(self, targets: Sequence[Target], points: Points, row_query: RowQueries) -> RowGradients:
+        """Run each target by itself, and put its rows where they belong."""
+        parts, where = [], []
+        for n, target in enumerate(targets):
+            own = {layer: torch.where(rows == n)[0] for layer, rows in row_query.items()}
+
+            def alone(layer: int, activation: Tensor, own: Mapping[int, Tensor] = own) -> Tensor:
+                every = points(layer, activation.expand(len(targets), -1))
+                return every[own[layer].to(every.device)]
+
+            layers = [layer for layer, rows in own.items() if len(rows)]
+            parts.append(full_rows(self.model, self.sites, target, alone, layers))
+            where.append(own)
+        joined = _side_by_side(parts)
+        gradient, probability = dict[int, Tensor](), dict[int, Tensor]()
+        for layer, rows in row_query.items():
+            like = joined.gradient
+            gradient[layer] = like.new_zeros(len(rows), like.shape[-1])
+            probability[layer] = like.new_zeros(len(rows))
+            for part, own in zip(parts, where, strict=True):
+                if len(own[layer]):
+                    gradient[layer][own[layer]] = part.row_gradient[layer]
+                    probability[layer][own[layer]] = part.row_probability[layer].to(like)
+        return replace(joined, row_gradient=gradient, row_probability=probability)
 
     def plan(self, targets: Sequence[Target], n_nodes: int) -> list[list[int]]:
         """Group targets of equal length into batches as large as memory allows.
@@ -189,33 +324,70 @@ class GradientEngine:
             by_length.setdefault(len(target.ids), []).append(index)
         plan = []
         for length, indices in sorted(by_length.items()):
-            layers = range(self.sites.n_layers)
-            rows = 1 + n_nodes * len(layers)
-            positions = rows * (1 if self.family == "causal" else length)
-            fit = min(self.memory // self._bytes(length, n_nodes, layers), self.most_positions // positions)
+            counts = dict.fromkeys(range(self.sites.n_layers), n_nodes)
+            fit = min(
+                self.memory // self.bytes_of(length, counts),
+                self.most_positions // self.positions(length, sum(counts.values())),
+            )
             size = max(1, fit)
             plan += [indices[start : start + size] for start in range(0, len(indices), size)]
         return plan
 
-    def _layer_groups(self, length: int, n_nodes: int, layers: Sequence[int]) -> list[list[int]]:
-        """Split layers into runs whose rows, of one query, fit into memory together; one run if all fit."""
-        groups: list[list[int]] = [[]]
-        for layer in layers:
-            if groups[-1] and self._bytes(length, n_nodes, [*groups[-1], layer]) > self.memory:
-                groups.append([])
-            groups[-1].append(layer)
-        return groups
+    def positions(self, length: int, n_rows: int, n_queries: int = 1) -> int:
+        """Return how many positions rows take, with the unpatched row of each query.
 
-    def _bytes(self, length: int, n_nodes: int, layers: Sequence[int]) -> int:
-        """Return an upper bound of the bytes that autograd saves for the rows of one query."""
+        Parameters
+        ----------
+        length : int
+            Number of ids of a prompt.
+        n_rows : int
+            Number of rows that join.
+        n_queries : int, default 1
+            Number of queries.
+
+        Returns
+        -------
+        int
+            A row is one position in a causal model, a whole prompt in a masked one.
+        """
+        return (n_queries + n_rows) * (1 if self.family == "causal" else length)
+
+    def bytes_of(self, length: int, counts: Mapping[int, int], n_queries: int = 1) -> int:
+        """Return an upper bound of the bytes that autograd saves for a batch.
+
+        Parameters
+        ----------
+        length : int
+            Number of ids of a prompt.
+        counts : dict of int to int
+            Number of rows of each layer.
+        n_queries : int, default 1
+            Number of queries.
+
+        Returns
+        -------
+        int
+            At least 1.
+        """
         config = self.model.config.get_text_config()
         width, read = int(config.hidden_size), length
         positions = 1 if self.family == "causal" else length
         a_token = 14 * width + 8 * self.sites.n_neurons + 2 * (read * width if self.family == "causal" else 0)
         heads = int(config.num_attention_heads)
         a_row_layer = positions * a_token + 4 * heads * positions * read
-        alive = sum(self.sites.n_layers - layer for layer in layers) * n_nodes + self.sites.n_layers
+        n_layers = self.sites.n_layers
+        alive = sum((n_layers - layer) * n for layer, n in counts.items()) + n_layers * n_queries
         return max(1, alive * a_row_layer * self.itemsize)
+
+    def _layer_groups(self, length: int, counts: Mapping[int, int], n_queries: int) -> list[list[int]]:
+        """Split layers into runs whose rows fit into memory together; one run if all fit."""
+        groups: list[list[int]] = [[]]
+        for layer in counts:
+            tried = {one: counts[one] for one in (*groups[-1], layer)}
+            if groups[-1] and self.bytes_of(length, tried, n_queries) > self.memory:
+                groups.append([])
+            groups[-1].append(layer)
+        return groups
 
 
 _WAYS: Final[Mapping[Family, Sequence[tuple[Join, bool]]]] = {
@@ -272,10 +444,8 @@ def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
     return replace(engine, kind="full", cut=False)
 
 
-_Trial = tuple[list[Target], list[int], PathGradients]
-"""Targets of one length, layers, and what the oracle gives."""
-
-_NODES = torch.tensor([[0.5, 0.5]])
+_Trial = tuple[list[Target], RowQueries, RowGradients]
+"""Targets of one length, their rows, and what the oracle gives."""
 
 
 def _trials(engine: GradientEngine, targets: Sequence[Target]) -> list[_Trial]:
@@ -283,10 +453,10 @@ def _trials(engine: GradientEngine, targets: Sequence[Target]) -> list[_Trial]:
     second = next((t for t in targets[1:] if len(t.ids) == len(first.ids)), first)
     longest = max(targets, key=lambda target: len(target.ids))
     spread = sorted({0, n_layers // 2, n_layers - 1})
-    trials = []
-    for chosen, layers in (([first, second], spread), ([longest], list(range(n_layers)))):
-        oracle = [full_rows(engine.model, engine.sites, t, _halves, _NODES, layers) for t in chosen]
-        trials.append((chosen, layers, _side_by_side(oracle)))
+    trials: list[_Trial] = []
+    for chosen, layers in (([first, second], spread), ([longest], range(n_layers))):
+        rows = dict.fromkeys(layers, torch.arange(len(chosen)).repeat(2))
+        trials.append((chosen, rows, replace(engine, kind="full").rows(chosen, _quarters, rows)))
     return trials
 
 
@@ -308,34 +478,38 @@ def _raise_if_out_of_memory(error: Exception) -> None:
         raise error
 
 
-def _worst(engine: GradientEngine, targets: list[Target], layers: list[int], oracle: PathGradients) -> float:
-    return _difference(engine.grown(targets, _halves, _NODES, layers), oracle, layers)
+def _worst(engine: GradientEngine, targets: list[Target], rows: RowQueries, oracle: RowGradients) -> float:
+    return _difference(engine, engine.grown(targets, _quarters, rows), oracle)
 
 
-def _only(n: int, n_targets: int, points: Points) -> Points:
-    """Return the path of target ``n`` of a batch, given its own activation alone."""
-    return lambda layer, activation: points(layer, activation.expand(n_targets, -1))[:, [n]]
+def _quarters(_: int, activation: Tensor) -> Tensor:
+    return torch.cat([activation * 0.25, activation * 0.75])
 
 
-def _halves(_: int, activation: Tensor) -> Tensor:
-    return torch.stack([activation * 0.25, activation * 0.75])
+def _difference(engine: GradientEngine, grown: RowGradients, oracle: RowGradients) -> float:
+    layers = list(oracle.row_gradient)
+    ours = torch.stack([engine.to_neurons(layer, grown.row_gradient[layer]).double() for layer in layers])
+    theirs = torch.stack([oracle.row_gradient[layer].double() for layer in layers])
+    pairs = [
+        (getattr(grown, name).double(), getattr(oracle, name).double())
+        for name in ("activation", "probability", "hidden")
+    ]
+    pairs += [(grown.row_probability[n].double(), oracle.row_probability[n].double()) for n in layers]
+    worst = max(_relative(one, other, other.abs().max()) for one, other in pairs)
+    # one scale for both gradients: where P is almost 1, that at α = 1 is all rounding
+    at_one, expected = grown.gradient[:, layers].double(), oracle.gradient[:, layers].double()
+    scale = torch.maximum(theirs.abs().max(), expected.abs().max())
+    return max(worst, _relative(ours, theirs, scale), _relative(at_one, expected, scale))
 
 
-def _difference(grown: PathGradients, oracle: PathGradients, layers: list[int]) -> float:
-    worst = 0.0
-    for name in ("activation", "gradient", "mean_gradient", "probability", "node_probability", "hidden"):
-        ours, theirs = getattr(grown, name).double(), getattr(oracle, name).double()
-        if name == "gradient":
-            ours, theirs = ours[:, layers], theirs[:, layers]
-        # one scale for both gradients: where P is almost 1, that at α = 1 is all rounding
-        alike = oracle.mean_gradient if name == "gradient" else theirs
-        scale = torch.maximum(theirs.abs().max(), alike.double().abs().max())
-        scale = scale.clamp_min(torch.finfo(torch.float32).tiny)
-        worst = max(worst, float(((ours - theirs).abs().max() / scale).nan_to_num(torch.inf)))
-    return worst
+def _relative(ours: Tensor, theirs: Tensor, scale: Tensor) -> float:
+    """Return the largest difference, relative to ``scale``; infinite where it is not a number."""
+    least = torch.finfo(torch.float32).tiny
+    return float(((ours - theirs).abs().max() / scale.clamp_min(least)).nan_to_num(torch.inf))
 
 
-def _side_by_side(parts: Sequence[PathGradients]) -> PathGradients:
-    axis = {"mean_gradient": 1, "node_probability": 1}
-    names = ("activation", "gradient", "mean_gradient", "probability", "node_probability", "hidden")
-    return PathGradients(**{n: torch.cat([getattr(p, n) for p in parts], axis.get(n, 0)) for n in names})
+def _side_by_side(parts: Sequence[RowGradients]) -> RowGradients:
+    """Return unpatched results of targets side by side, with the first one's rows."""
+    names = ("activation", "gradient", "probability", "hidden", "own_gradient")
+    joined: dict[str, Any] = {name: torch.cat([getattr(p, name) for p in parts]) for name in names}
+    return replace(parts[0], **joined)

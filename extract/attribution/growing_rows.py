@@ -18,13 +18,16 @@ Rows join in one of three ways (:data:`Join`):
 Gradients are taken for a zero that is added to the down-projection's *output* at the target position. After
 averaging over the path, one product with the down-projection's weight gives the gradients of the neurons.
 
-The module reads from the outside in: the result (:class:`PathGradients`), one batch from prompts to result
+Each row belongs to one query and one layer, and how many each has is free: a path that is rough needs more
+rows than one that is smooth.
+
+The module reads from the outside in: the result (:class:`RowGradients`), one batch from prompts to result
 (:func:`growing_rows`), and the hooks that let the batch grow during the pass (:class:`GrowingBatch`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -42,15 +45,18 @@ from qloc.extract.passes.target_only import Attention, replaced_attention
 from qloc.extract.prompts.tokenizing import Family, Target
 
 Points = Callable[[int, Tensor], Tensor]
-"""The path of a layer: (layer, activation (query, neuron)) → its points, (node, query, neuron)."""
+"""What a layer's rows put in place of the activation: (layer, activation (query, neuron)) → (row, neuron)."""
+
+RowQueries = Mapping[int, Tensor]
+"""The layers that have rows, ascending, and the query of each of their rows: layer → int64 (row,)."""
 
 Join = Literal["after", "token", "before"]
 """How a layer's rows join: behind its block, as one token run through it, or before it as whole rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PathGradients:
-    """Path gradients of one batch of targets.
+class RowGradients:
+    """Gradients of the rows of one batch of targets.
 
     Attributes
     ----------
@@ -58,22 +64,26 @@ class PathGradients:
         Input of the down-projection at the target position.
     gradient : Tensor, shape (query, layer, neuron)
         ∂P(answer)/∂activation at the activation itself.
-    mean_gradient : Tensor, shape (rule, query, layer, neuron)
-        Weighted sum of the gradients over the nodes of the path.
     probability : Tensor, shape (query,)
         P of the answer token, unpatched.
-    node_probability : Tensor, shape (node, query, layer)
-        P of the answer token with the layer's vector at each node of its path.
     hidden : Tensor, shape (query, hidden)
         Final hidden state at the target, unpatched.
+    own_gradient : Tensor, shape (query, layer, n)
+        As ``row_gradient``, of the unpatched rows.
+    row_gradient : dict of int to Tensor, each of shape (row, n)
+        ∂P(answer)/∂(the down-projection's output) at each row of a layer, where the rows grew; else by its
+        input, the neurons. A weighted sum of rows is made before it goes from one to the other.
+    row_probability : dict of int to Tensor, each of shape (row,)
+        P of the answer token in each row of a layer.
     """
 
     activation: Tensor
     gradient: Tensor
-    mean_gradient: Tensor
     probability: Tensor
-    node_probability: Tensor
     hidden: Tensor
+    own_gradient: Tensor
+    row_gradient: Mapping[int, Tensor]
+    row_probability: Mapping[int, Tensor]
 
 
 def growing_rows(
@@ -83,13 +93,12 @@ def growing_rows(
     family: Family,
     targets: Sequence[Target],
     points: Points,
-    weights: Tensor,
-    layers: Sequence[int],
+    row_query: RowQueries,
     join: Join,
     carried: EntriesPerQuery,
     cut: bool = False,
-) -> PathGradients:
-    """Compute path gradients of targets of equal length in one growing batch.
+) -> RowGradients:
+    """Compute gradients at the points of paths, for targets of equal length, in one growing batch.
 
     Parameters
     ----------
@@ -104,12 +113,9 @@ def growing_rows(
     targets : sequence of Target
         The batch, all with as many ids.
     points : Points
-        The path of a layer, given its activation.
-    weights : Tensor, shape (rule, node)
-        Weight of each node under each rule; 0 where a node is there for its probability only.
-    layers : sequence of int
-        Layers that get rows, ascending. Other layers have zeros in ``mean_gradient`` and
-        ``node_probability``.
+        What the rows of a layer put in place of its activation.
+    row_query : RowQueries
+        The layers that get rows, and the query of each row.
     join : {"after", "token", "before"}
         How rows join. Which way holds on a model is for :mod:`qloc.extract.attribution.engine` to prove.
     carried : EntriesPerQuery
@@ -119,18 +125,17 @@ def growing_rows(
 
     Returns
     -------
-    PathGradients
-        Results in the order of ``targets``, float32 at least.
+    RowGradients
+        Results in the order of ``targets`` and of the rows, float32 at least.
     """
     ids, token, against, place = _tensors(model, sites, family, targets)
     with replaced_attention(model) if cut else nullcontext() as attention:
         batch = GrowingBatch(
             sites=sites,
             n_queries=len(targets),
-            n_nodes=weights.shape[1],
+            row_query={layer: row_query[layer].to(place.device) for layer in sorted(row_query)},
             place=place,
             points=points,
-            layers=frozenset(layers),
             carried=carried,
             join=join,
             attention=attention,
@@ -145,7 +150,7 @@ def growing_rows(
     probability = head.probability(final, token[query], contrast)
     (slope,) = torch.autograd.grad(probability.sum(), final)
     gradients = _gradients(hidden, slope, batch.leaves(), sites.n_layers)
-    return _collected(batch, gradients, weights, probability.detach(), hidden.detach())
+    return _collected(batch, gradients, probability.detach(), hidden.detach())
 
 
 def _gradients(hidden: Tensor, change: Tensor, leaves: Sequence[Tensor], n_own: int) -> list[Tensor]:
@@ -197,34 +202,23 @@ def _tensors(
 
 
 def _collected(
-    batch: GrowingBatch, gradients: Sequence[Tensor], weights: Tensor, probability: Tensor, hidden: Tensor
-) -> PathGradients:
-    """Average over nodes in the residual stream's width, then go to neurons by one product a layer.
-
-    A layer's product is made on its own device; the result goes to the device of ``probability``.
-    """
-    sites, n_nodes, n_queries = batch.sites, batch.n_nodes, batch.n_queries
+    batch: GrowingBatch, gradients: Sequence[Tensor], probability: Tensor, hidden: Tensor
+) -> RowGradients:
+    """Sort what one batch gave by layer. A layer's numbers stay on its own device until they are summed."""
+    sites, n_queries = batch.sites, batch.n_queries
     n_layers, wide, device = sites.n_layers, probability.dtype, probability.device
-    shares, order = weights.to(probability), sorted(batch.layers)
-    own = [
-        change.to(wide) @ down_weight(down).to(wide)
-        for change, down in zip(gradients[:n_layers], sites.downs, strict=True)
-    ]
-    mean = torch.zeros(len(shares), n_queries, n_layers, sites.n_neurons, dtype=wide, device=device)
-    for layer, change in zip(order, gradients[n_layers:], strict=True):
-        path = change.to(wide).view(n_nodes, n_queries, -1)
-        summed = torch.einsum("rn,nqh->rqh", shares.to(path.device), path)
-        mean[:, :, layer] = summed @ down_weight(sites.downs[layer]).to(wide)
-    node = torch.zeros(n_nodes, n_queries, n_layers, dtype=wide, device=device)
-    by_layer = probability[n_queries:].view(len(order), n_nodes, n_queries)
-    node[:, :, order] = by_layer.permute(1, 2, 0)
-    return PathGradients(
+    own = [change.to(wide) for change in gradients[:n_layers]]
+    of_neurons = (g @ down_weight(down).to(wide) for g, down in zip(own, sites.downs, strict=True))
+    sizes = [len(rows) for rows in batch.row_query.values()]
+    of_rows = probability[n_queries:].split(sizes) if sizes else ()
+    return RowGradients(
         activation=stacked((batch.activation[layer] for layer in range(n_layers)), device).to(wide),
-        gradient=stacked(own, device),
-        mean_gradient=mean,
+        gradient=stacked(of_neurons, device),
         probability=probability[:n_queries],
-        node_probability=node,
         hidden=hidden[:n_queries],
+        own_gradient=stacked(own, device),
+        row_gradient=dict(zip(batch.row_query, (g.to(wide) for g in gradients[n_layers:]), strict=True)),
+        row_probability=dict(zip(batch.row_query, of_rows, strict=True)),
     )
 
 
@@ -232,8 +226,7 @@ def _collected(
 class GrowingBatch:
     """The rows of one growing batch, and the hooks that change them during a pass.
 
-    The unpatched rows, one a query, come first. Each layer that gets rows adds ``n_nodes · n_queries``
-    rows, node by node.
+    The unpatched rows, one a query, come first. Each layer that gets rows adds its own behind them.
 
     Attributes
     ----------
@@ -241,14 +234,12 @@ class GrowingBatch:
         Blocks, down-projections and output embedding of the model.
     n_queries : int
         Number of unpatched rows.
-    n_nodes : int
-        Nodes of each layer's path.
+    row_query : dict of int to int64 Tensor, each of shape (row,)
+        The layers that get rows, ascending, and the query of each of their rows.
     place : int64 Tensor, shape (query,)
         Position of the target in what the rows run.
     points : Points
-        The path of a layer, given its activation.
-    layers : frozenset of int
-        Layers that get rows.
+        What the rows of a layer put in place of its activation.
     carried : EntriesPerQuery
         Which arguments of the blocks have entries of each query.
     join : {"after", "token", "before"}
@@ -269,10 +260,9 @@ class GrowingBatch:
 
     sites: Sites
     n_queries: int
-    n_nodes: int
+    row_query: dict[int, Tensor]
     place: Tensor
     points: Points
-    layers: frozenset[int]
     carried: EntriesPerQuery
     join: Join
     attention: Attention | None
@@ -311,7 +301,7 @@ class GrowingBatch:
             Those of the unpatched rows, layer by layer, then those of the layers' own rows.
         """
         own = [self.own_zeros[layer] for layer in range(self.sites.n_layers)]
-        return own + [self.row_zeros[layer] for layer in sorted(self.layers)]
+        return own + [self.row_zeros[layer] for layer in self.row_query]
 
     def _enter(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Run before a block: let rows join, and index by row what has entries of each query."""
@@ -329,7 +319,7 @@ class GrowingBatch:
         """Run behind a block: let rows join."""
         if self.attention is not None:
             self.attention.substitute = None
-        if self.layer not in self.layers or self._joins_before():
+        if self.layer not in self.row_query or self._joins_before():
             return None
         hidden: Tensor = output[0] if isinstance(output, tuple) else output
         moved = self._moved(hidden) if self.join == "after" else self._token(block)
@@ -347,7 +337,7 @@ class GrowingBatch:
         runs through it is a whole row of it.
         """
         before = self.join == "before" or (self.join == "token" and self._is_last())
-        return before and self.layer in self.layers
+        return before and self.layer in self.row_query
 
     def _only_target(self, block: nn.Module, call: BlockCall, attention: Attention) -> Tensor:
         """Return hidden states of one token a row, and let the block be given attention's output there."""
@@ -374,7 +364,7 @@ class GrowingBatch:
     def _moved(self, hidden: Tensor) -> Tensor:
         """Return the target's new hidden states, (row, hidden), from the down-projection of the path."""
         activation, own = self.activation[self.layer], hidden[self._own(hidden)].detach()
-        step = (self.points(self.layer, activation) - activation).flatten(0, 1).to(hidden.dtype)
+        step = (self._path() - activation[self._of_query(activation)]).to(hidden.dtype)
         zeros = self.row_zeros[self.layer] = _zeros(len(step), hidden)
         return self._copies(own) + step @ down_weight(self.sites.downs[self.layer]).T + zeros
 
@@ -382,14 +372,13 @@ class GrowingBatch:
         return for_rows(value, self.carried.get((self.layer, *place)), self.n_queries, self.query)
 
     def _copies(self, hidden: Tensor) -> Tensor:
-        """Return ``n_nodes`` copies of the unpatched rows, detached: a row's gradients are its own path's."""
-        return hidden[: self.n_queries].detach().repeat(self.n_nodes, *[1] * (hidden.dim() - 1))
+        """Return a copy of its unpatched row for each row that joins, detached: its gradients are its own."""
+        return hidden.detach()[self._of_query(hidden)]
 
     def _grow(self, hidden: Tensor, new: Tensor) -> Tensor:
         """Append rows, and note the query of each."""
-        hidden = torch.cat([hidden, new])
-        self.query = torch.arange(len(hidden), device=hidden.device) % self.n_queries
-        return hidden
+        self.query = torch.cat([self.query, self.row_query[self.layer]])
+        return torch.cat([hidden, new])
 
     def _read(self, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         """Run before a down-projection: read the activation, and put the rows that run on their path."""
@@ -406,7 +395,7 @@ class GrowingBatch:
     def _add_zeros(self, _: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         """Run behind a down-projection: add the zeros whose gradients are wanted."""
         if self._aside or self._joins_before():
-            zeros = self.row_zeros[self.layer] = _zeros(self.n_nodes * self.n_queries, output)
+            zeros = self.row_zeros[self.layer] = _zeros(len(self.row_query[self.layer]), output)
             if self._aside:
                 return output + zeros.view(output.shape)
         rows = output.view(len(self.query), -1, output.shape[-1])
@@ -418,7 +407,7 @@ class GrowingBatch:
 
     def _path(self) -> Tensor:
         """Return the activations of the layer's rows, (row, neuron)."""
-        return self.points(self.layer, self.activation[self.layer]).flatten(0, 1)
+        return self.points(self.layer, self.activation[self.layer])
 
     def _own(self, of: Tensor) -> tuple[Tensor, Tensor]:
         """Index the unpatched rows at their targets, on the device of what is indexed."""
@@ -426,11 +415,15 @@ class GrowingBatch:
 
     def _new(self, of: Tensor) -> tuple[Tensor, Tensor]:
         """Index the rows that joined last at their targets, on the device of what is indexed."""
-        n_rows, n_new = len(self.query), self.n_nodes * self.n_queries
+        n_rows, n_new = len(self.query), len(self.row_query[self.layer])
         return torch.arange(n_rows - n_new, n_rows, device=of.device), self._places(of)
 
     def _places(self, of: Tensor) -> Tensor:
-        return self.place.to(of.device).repeat(self.n_nodes)
+        return self.place.to(of.device)[self._of_query(of)]
+
+    def _of_query(self, of: Tensor) -> Tensor:
+        """Return the query of each row of this layer, on the device of what is indexed."""
+        return self.row_query[self.layer].to(of.device)
 
 
 def _zeros(n: int, like: Tensor) -> Tensor:

@@ -1,25 +1,28 @@
-"""Integrals of gradients along straight paths of activations, refined where the completeness gap asks for it.
+"""Integrals of gradients along straight paths of activations.
 
 A path goes from a start (zero, or a baseline) to a layer's activation w̄, all neurons of the layer
-together. Under ``adaptive`` the nodes of a target's layer are doubled until its completeness gap is within
-tolerance. Clenshaw–Curtis nodes are nested, so that none is wasted. The nodes used are a function of the
-target alone.
+together. Under ``certified``, the default, an error bound decides where its nodes are
+(:mod:`qloc.extract.attribution.certified_quadrature`). The other rules have the same nodes for every target,
+but for ``adaptive``: there the nodes of a target's layer are doubled until its completeness gap is within
+tolerance. Clenshaw–Curtis nodes are nested, so that none is wasted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from qloc.extract.attribution.certified_quadrature import CertifiedIntegral, certified
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.attribution.growing_rows import Points
+from qloc.extract.attribution.error_bound import Certified, Owners
 from qloc.extract.attribution.quadrature import Quadrature, clenshaw_curtis, quadrature
 from qloc.extract.models.out_of_memory import in_halves
 from qloc.extract.prompts.tokenizing import Target
+from qloc.plan import Plan
 
 MOST_DOUBLINGS: Final = 3
 """How often the nodes of a layer's path are doubled at most."""
@@ -40,7 +43,7 @@ class Nodes:
     alphas: tuple[float, ...]
     weights: tuple[tuple[float, ...], ...]
 
-    def points(self, start: Tensor | None) -> Points:
+    def points(self, start: Tensor | None) -> Callable[[int, Tensor], Tensor]:
         """Return the path of each layer, evaluated at these nodes.
 
         Parameters
@@ -50,7 +53,7 @@ class Nodes:
 
         Returns
         -------
-        Points
+        callable
             (layer, activation (target, neuron)) → (node, target, neuron), float32 at least.
         """
 
@@ -140,30 +143,6 @@ class ScaledPath:
         return cls(passes=tuple(passes), at_one=tuple(map(_at_one, rules)), tolerance=tolerance)
 
     @classmethod
-    def named(cls, rule: str, steps: int, tolerance: float, dtype: torch.dtype) -> ScaledPath:
-        """Return the path of a plan's quadrature rule.
-
-        Parameters
-        ----------
-        rule : str
-            Name of the rule, as for :func:`qloc.extract.attribution.quadrature.quadrature`.
-        steps : int
-            Number of nodes; for ``adaptive``, of the coarsest level.
-        tolerance : float
-            Largest completeness gap under ``adaptive``. It is raised to what ``dtype`` rounds away.
-        dtype : torch.dtype
-            The model's dtype.
-
-        Returns
-        -------
-        ScaledPath
-            One level, or several for ``adaptive``.
-        """
-        if rule != "adaptive":
-            return cls.of(quadrature(rule, steps))
-        return cls.doubling(steps, max(tolerance, 4 * torch.finfo(dtype).eps))
-
-    @classmethod
     def none(cls) -> ScaledPath:
         """Return a path without nodes, for methods that need only the unpatched pass.
 
@@ -177,6 +156,29 @@ class ScaledPath:
 
 def _at_one(rule: Quadrature) -> float:
     return float(rule.weights[rule.nodes == 1.0].sum())
+
+
+def path_of(plan: Plan, dtype: torch.dtype) -> ScaledPath | Certified:
+    """Return where a plan's paths are evaluated.
+
+    Parameters
+    ----------
+    plan : Plan
+        Names the quadrature rule. Under ``adaptive``, its largest completeness gap is raised to what
+        ``dtype`` rounds away.
+    dtype : torch.dtype
+        The model's dtype.
+
+    Returns
+    -------
+    ScaledPath or Certified
+        Nodes of one level, or of several for ``adaptive``; what is asked of ``certified``.
+    """
+    if plan.quadrature == "certified":
+        return Certified.named(plan.quadrature_error, plan.floor, plan.steps, dtype)
+    if plan.quadrature == "adaptive":
+        return ScaledPath.doubling(plan.steps, max(plan.gap_tolerance, 4 * torch.finfo(dtype).eps))
+    return ScaledPath.of(quadrature(plan.quadrature, plan.steps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +203,11 @@ class PathIntegral:
         Final hidden state at the target, unpatched.
     n_nodes : int64 Tensor, shape (target, layer)
         Number of gradients that the path took, besides that at α = 1.
+    error : Tensor, shape (target, layer)
+        Bound of the error of an attribution of the layer; NaN under rules that give none.
+    converged : int8 Tensor, shape (target, layer)
+        1 where the bound (``certified``) or the completeness gap (``adaptive``) is within what was asked for,
+        0 where not; -1 under other rules.
     """
 
     activation: Tensor
@@ -211,6 +218,8 @@ class PathIntegral:
     start_probability: Tensor
     hidden: Tensor
     n_nodes: Tensor
+    error: Tensor
+    converged: Tensor
 
     @property
     def change(self) -> Tensor:
@@ -219,7 +228,13 @@ class PathIntegral:
 
 
 def integrals(
-    engine: GradientEngine, targets: Sequence[Target], path: ScaledPath, start: Tensor | None = None
+    engine: GradientEngine,
+    targets: Sequence[Target],
+    path: ScaledPath | Certified,
+    start: Tensor | None = None,
+    owners: Owners | None = None,
+    *,
+    whole: bool = False,
 ) -> Iterator[tuple[list[int], PathIntegral]]:
     """Integrate gradients along the paths of targets, batch by batch.
 
@@ -229,10 +244,15 @@ def integrals(
         Computes path gradients.
     targets : sequence of Target
         Targets of any lengths.
-    path : ScaledPath
+    path : ScaledPath or Certified
         Where the paths are evaluated.
     start : Tensor, shape (target, layer, neuron), optional
         Where each path starts; zero by default.
+    owners : Owners, optional
+        Targets that are summed into one query's attribution, under ``certified``; by default each stands
+        alone.
+    whole : bool, default False
+        Whether, under ``certified``, w̄ times the mean gradient must be as exact as w̄ − start times it.
 
     Yields
     ------
@@ -241,6 +261,10 @@ def integrals(
     integral : PathIntegral
         What their paths give, in the order of ``indices``.
     """
+    if isinstance(path, Certified):
+        for run_of, found in certified(engine, targets, path, start, owners, whole=whole):
+            yield run_of, _of_certified(found, None if start is None else start[run_of])
+        return
 
     def run(chosen: list[tuple[int, Target]]) -> PathIntegral:
         own = None if start is None else start[[index for index, _ in chosen]]
@@ -250,6 +274,22 @@ def integrals(
         batch = [(index, targets[index]) for index in indices]
         for done, integral in in_halves("targets", batch, run):
             yield [index for index, _ in done], integral
+
+
+def _of_certified(found: CertifiedIntegral, start: Tensor | None) -> PathIntegral:
+    own = found.unpatched
+    return PathIntegral(
+        activation=own.activation,
+        step=own.activation if start is None else own.activation - start.to(own.activation),
+        gradient=own.gradient,
+        mean_gradient=found.mean_gradient,
+        probability=own.probability,
+        start_probability=found.start_probability,
+        hidden=own.hidden,
+        n_nodes=found.n_nodes,
+        error=found.error,
+        converged=found.converged.to(torch.int8),
+    )
 
 
 def _integral(
@@ -273,6 +313,9 @@ def _integral(
         finer = gradients.mean_gradient[level] + path.at_one[level] * gradients.gradient
         mean = torch.where(over[:, :, None], finer, mean)
         n_nodes += over.cpu() * len(path.passes[level].alphas)
+    converged = torch.full(change.shape, -1, dtype=torch.int8)
+    if len(path.passes) > 1:
+        converged = (completeness_gap(step * mean, change) <= path.tolerance).to(torch.int8)
     return PathIntegral(
         activation=gradients.activation,
         step=step,
@@ -282,6 +325,8 @@ def _integral(
         start_probability=at_start,
         hidden=gradients.hidden,
         n_nodes=n_nodes,
+        error=torch.full_like(change, torch.nan),
+        converged=converged,
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from qloc.errors import InputError, message
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.attribution.growing_rows import PathGradients, Points
+from qloc.extract.attribution.growing_rows import Points, RowGradients, RowQueries
 from qloc.extract.models.devices import stacked
 from qloc.extract.models.hooks import hooked, in_turn, without_head
 from qloc.extract.prompts.tokenizing import Target
@@ -40,53 +40,85 @@ class PreActivationEngine(GradientEngine):
         """The modules whose input is the attributed vector, one a layer."""
         return self.functions
 
-    def paths(
-        self,
-        targets: Sequence[Target],
-        points: Points,
-        weights: Tensor,
-        layers: Sequence[int] | None = None,
-    ) -> PathGradients:
-        """Compute path gradients, as the engine does, for paths of z.
+    def rows(self, targets: Sequence[Target], points: Points, row_query: RowQueries) -> RowGradients:
+        """Compute gradients, as the engine does, at points of paths of z.
 
         Parameters
         ----------
         targets : sequence of Target
             The batch, all with as many ids.
         points : Points
-            The path of z in each layer: (layer, z (query, neuron)) → (node, query, neuron).
-        weights : Tensor, shape (rule, node)
-            Weight of each node under each quadrature rule.
-        layers : sequence of int, optional
-            Layers whose paths are evaluated, ascending; all layers by default.
+            What the rows of a layer put in place of its z.
+        row_query : RowQueries
+            The layers that have rows, ascending, and the query of each row.
 
         Returns
         -------
-        PathGradients
-            ``activation`` is z, and both gradients are with respect to z.
+        RowGradients
+            ``activation`` is z, and all gradients are with respect to z.
         """
         inputs = _inputs_of(self, targets)
 
-        def through(layer: int, activation: Tensor) -> Tensor:
-            value: Tensor = self.functions[layer](points(layer, inputs.before[:, layer]))
-            return (value * inputs.gate[:, layer]).to(activation.device)
+        def put(layer: int) -> Tensor:
+            return points(layer, inputs.before[:, layer])
 
-        node_by_node = torch.eye(weights.shape[1], dtype=weights.dtype)
-        of_activation = super().paths(targets, through, node_by_node, layers)
-        gradient = torch.zeros_like(of_activation.gradient)
-        mean = gradient.new_zeros(len(weights), *gradient.shape)
-        for layer in range(self.sites.n_layers):
-            gate = inputs.gate[:, layer].to(gradient)
+        def gate(layer: int) -> Tensor:
+            return inputs.gate[row_query[layer].to(inputs.gate.device), layer]
+
+        def through(layer: int, activation: Tensor) -> Tensor:
+            value: Tensor = self.functions[layer](put(layer))
+            return (value * gate(layer)).to(activation.device)
+
+        found = super().rows(targets, through, row_query)
+        gradient, of_row = torch.zeros_like(found.gradient), dict[int, Tensor]()
+        for layer, function in enumerate(self.functions):
             own = inputs.before[:, layer]
-            gradient[:, layer] = (
-                of_activation.gradient[:, layer] * gate * _slope(self.functions[layer], own).to(gate)
-            )
-            slopes = _slope(self.functions[layer], points(layer, own)).to(gate)
-            by_node = of_activation.mean_gradient[:, :, layer] * gate * slopes
-            mean[:, :, layer] = torch.einsum("rn,nqp->rqp", weights.to(by_node), by_node)
+            slope = inputs.gate[:, layer].to(gradient) * _slope(function, own).to(gradient)
+            gradient[:, layer] = found.gradient[:, layer] * slope
+        for layer, change in found.row_gradient.items():
+            slope = gate(layer) * _slope(self.functions[layer], put(layer)).to(inputs.gate)
+            of_row[layer] = super().to_neurons(layer, change) * slope.to(change)
         return replace(
-            of_activation, activation=inputs.before.to(gradient), gradient=gradient, mean_gradient=mean
+            found,
+            activation=inputs.before.to(gradient),
+            gradient=gradient,
+            own_gradient=gradient,
+            row_gradient=of_row,
         )
+
+    def to_neurons(self, layer: int, change: Tensor) -> Tensor:
+        """Return gradients as they are: :meth:`rows` gives those of z already.
+
+        Parameters
+        ----------
+        layer : int
+            Their layer.
+        change : Tensor, shape (…, neuron)
+            Rows, or sums of them.
+
+        Returns
+        -------
+        Tensor, shape (…, neuron)
+            The same.
+        """
+        return change
+
+    def written(self, layer: int, step: Tensor) -> Tensor:
+        """Return steps as they are, too.
+
+        Parameters
+        ----------
+        layer : int
+            Their layer.
+        step : Tensor, shape (…, neuron)
+            Changes of z.
+
+        Returns
+        -------
+        Tensor, shape (…, neuron)
+            The same.
+        """
+        return step
 
 
 def before_activation(engine: GradientEngine, target: Target) -> PreActivationEngine:

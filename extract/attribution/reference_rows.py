@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qloc.extract.attribution.growing_rows import PathGradients, Points
+from qloc.extract.attribution.growing_rows import Points, RowGradients
 from qloc.extract.models.architectures import Sites
 from qloc.extract.models.devices import stacked
 from qloc.extract.models.hooks import hooked, in_turn, nothing
@@ -20,9 +20,9 @@ from qloc.extract.prompts.tokenizing import Target
 
 
 def full_rows(
-    model: Any, sites: Sites, target: Target, points: Points, weights: Tensor, layers: Sequence[int]
-) -> PathGradients:
-    """Compute path gradients of one target, each row through the whole model.
+    model: Any, sites: Sites, target: Target, points: Points, layers: Sequence[int]
+) -> RowGradients:
+    """Compute gradients at points of paths of one target, each row through the whole model.
 
     Parameters
     ----------
@@ -33,16 +33,14 @@ def full_rows(
     target : Target
         The prompt and its answer token.
     points : Points
-        The path of a layer, given its activation.
-    weights : Tensor, shape (rule, node)
-        Weight of each node under each quadrature rule.
+        What the rows of a layer put in place of its activation, (1, neuron).
     layers : sequence of int
-        Layers whose paths are evaluated. Other layers have zeros, in ``gradient`` too.
+        Layers that get rows. Other layers have zeros in ``gradient``.
 
     Returns
     -------
-    PathGradients
-        Results of a batch of one query, float32 at least.
+    RowGradients
+        Results of a batch of one query, float32 at least; ``row_gradient`` is that of the neurons.
     """
     device, ids = sites.device, torch.tensor([target.ids], device=next(iter(model.parameters())).device)
     base = _Patch(position=target.position)
@@ -52,26 +50,23 @@ def full_rows(
     ):
         logits = _wide(model(input_ids=ids).logits[:, target.position]).to(device)
         hidden = _final_hidden(model, sites, ids, target.position)
-    wide = logits.dtype
-    n_nodes, n_layers = weights.shape[1], sites.n_layers
-    shape = (1, n_layers, sites.n_neurons)
-    mean = torch.zeros(len(weights), *shape, dtype=wide, device=device)
-    gradient = torch.zeros(shape, dtype=wide, device=device)
-    node = torch.zeros(n_nodes, 1, n_layers, dtype=wide, device=device)
+    wide, n_layers = logits.dtype, sites.n_layers
+    gradient = torch.zeros(1, n_layers, sites.n_neurons, dtype=wide, device=device)
+    of_row, probabilities = dict[int, Tensor](), dict[int, Tensor]()
     for layer in layers:
         activation = base.activation[layer]
-        rows = torch.cat([points(layer, activation)[:, 0], activation]).to(activation.dtype)
+        rows = torch.cat([points(layer, activation), activation]).to(activation.dtype)
         probability, change = _patched(model, sites, layer, ids, target, rows)
         gradient[0, layer] = change[-1].to(gradient)
-        mean[:, 0, layer] = weights.to(mean) @ change[:-1].to(mean)
-        node[:, 0, layer] = probability[:-1]
-    return PathGradients(
+        of_row[layer], probabilities[layer] = change[:-1].to(gradient), probability[:-1].to(device)
+    return RowGradients(
         activation=stacked((base.activation[layer] for layer in range(n_layers)), device).to(wide),
         gradient=gradient,
-        mean_gradient=mean,
         probability=_difference(logits.softmax(-1), target),
-        node_probability=node,
         hidden=hidden,
+        own_gradient=gradient,
+        row_gradient=of_row,
+        row_probability=probabilities,
     )
 
 

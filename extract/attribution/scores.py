@@ -16,6 +16,7 @@ from torch import Tensor
 from qloc.errors import InputError, message
 from qloc.extract.attribution.amig_sig_baselines import Replacing, baselines
 from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.error_bound import Certified, Owners
 from qloc.extract.attribution.integrated_gradients import (
     PathIntegral,
     ScaledPath,
@@ -36,10 +37,19 @@ class Scores:
         Score of each neuron.
     gap : Tensor, shape (target, layer)
         Completeness gap; NaN where the method does not define one.
+    error : Tensor, shape (target, layer)
+        Bound of the error of a score; NaN where the quadrature gives none.
+    n_nodes : int64 Tensor, shape (target, layer)
+        Gradients along the paths.
+    converged : int8 Tensor, shape (target, layer)
+        As of :class:`PathIntegral`; the least of several paths.
     """
 
     attribution: Tensor
     gap: Tensor
+    error: Tensor
+    n_nodes: Tensor
+    converged: Tensor
 
 
 def scores(method: AttributionMethod, found: PathIntegral) -> Scores:
@@ -62,7 +72,7 @@ def scores(method: AttributionMethod, found: PathIntegral) -> Scores:
     InputError
         When a user's method returns scores of another shape than the activations.
     """
-    return _finished(method, _raw(method, found), found.change)
+    return _finished(method, _raw(method, found), found.change, _Quality.of(method, found))
 
 
 def _raw(method: AttributionMethod, found: PathIntegral) -> Tensor:
@@ -74,25 +84,64 @@ def _raw(method: AttributionMethod, found: PathIntegral) -> Tensor:
     return raw.detach()
 
 
-def _finished(method: AttributionMethod, attribution: Tensor, change: Tensor) -> Scores:
-    if method.complete:
-        gap = completeness_gap(attribution, change)
-    else:
-        gap = torch.full(attribution.shape[:2], torch.nan)
-    return Scores(attribution=_unit_length(attribution) if method.normalized else attribution, gap=gap)
+@dataclass(frozen=True, kw_only=True)
+class _Quality:
+    """How well paths were integrated, as :class:`Scores` says it."""
+
+    error: Tensor
+    n_nodes: Tensor
+    converged: Tensor
+
+    @classmethod
+    def of(cls, method: AttributionMethod, found: PathIntegral) -> _Quality:
+        """Return the quality of path integrals; without a path there is none."""
+        if method.path == "none":
+            blank = torch.full(found.n_nodes.shape, -1, dtype=torch.int8)
+            return cls(
+                error=torch.full_like(found.error, torch.nan),
+                n_nodes=torch.zeros_like(found.n_nodes),
+                converged=blank,
+            )
+        return cls(error=found.error, n_nodes=found.n_nodes, converged=found.converged)
+
+    def summed(self, owner: Sequence[int], n: int) -> _Quality:
+        """Add up the paths of each of ``n`` targets; ``owner`` is the target of each path."""
+        of = torch.tensor(owner)
+        shape = (n, self.error.shape[1])
+        worst = torch.ones(shape, dtype=torch.int8).scatter_reduce_(
+            0, of[:, None].expand_as(self.converged), self.converged.cpu(), "amin"
+        )
+        return _Quality(
+            error=self.error.new_zeros(shape).index_add_(0, of.to(self.error.device), self.error),
+            n_nodes=self.n_nodes.new_zeros(shape).index_add_(0, of, self.n_nodes),
+            converged=worst,
+        )
 
 
-def _unit_length(attribution: Tensor) -> Tensor:
-    """Divide by the L2 norm over the network, in float64, where squares do not vanish; zeros stay zeros."""
-    norm = attribution.double().flatten(1).norm(dim=1)[:, None, None]
-    return torch.where(norm > 0, attribution / norm, torch.zeros_like(norm)).to(attribution.dtype)
+def _finished(method: AttributionMethod, raw: Tensor, change: Tensor, quality: _Quality) -> Scores:
+    gap = completeness_gap(raw, change) if method.complete else torch.full(raw.shape[:2], torch.nan)
+    norm = _norm(raw) if method.normalized else torch.ones(len(raw), 1, 1, dtype=raw.dtype, device=raw.device)
+    inverse = torch.where(norm > 0, 1 / norm, torch.zeros_like(norm))
+    return Scores(
+        attribution=torch.where(norm > 0, raw / norm, torch.zeros_like(norm)).to(raw.dtype),
+        gap=gap,
+        error=(quality.error * inverse[:, :, 0].to(quality.error)),
+        n_nodes=quality.n_nodes,
+        converged=quality.converged,
+    )
+
+
+def _norm(attribution: Tensor) -> Tensor:
+    """Return the L2 norm over the network, (target, 1, 1), in float64, where squares do not vanish."""
+    norm: Tensor = attribution.double().flatten(1).norm(dim=1)
+    return norm[:, None, None]
 
 
 def scores_by(
     engine: GradientEngine,
     targets: Sequence[Target],
     method: AttributionMethod,
-    path: ScaledPath,
+    path: ScaledPath | Certified,
     tokenizer: Any,
 ) -> Iterator[tuple[list[int], Scores]]:
     """Score targets by one method, wherever its path starts.
@@ -105,7 +154,7 @@ def scores_by(
         Targets of any lengths.
     method : AttributionMethod
         The method.
-    path : ScaledPath
+    path : ScaledPath or Certified
         Where paths are evaluated; not used by methods without a path.
     tokenizer : transformers tokenizer
         Says which tokens are replaced, for methods whose paths start at baselines.
@@ -131,7 +180,7 @@ def scores_from_baselines(
     engine: GradientEngine,
     targets: Sequence[Target],
     methods: Sequence[AttributionMethod],
-    path: ScaledPath,
+    path: ScaledPath | Certified,
     replacing: Replacing,
 ) -> Iterator[tuple[AttributionMethod, list[int], Scores]]:
     """Score targets by methods whose paths start at baselines.
@@ -146,7 +195,7 @@ def scores_from_baselines(
         Targets of any lengths.
     methods : sequence of AttributionMethod
         Methods whose ``path`` is ``mean`` or ``token``; others are skipped.
-    path : ScaledPath
+    path : ScaledPath or Certified
         Where paths are evaluated.
     replacing : Replacing
         Which tokens of a prompt are replaced, and by what.
@@ -167,7 +216,8 @@ def scores_from_baselines(
         starts = baselines(engine, chosen, replacing)
         if of_mean:
             mean = torch.stack([start.mean(0) for start in starts])
-            for part, integral in integrals(engine, chosen, path, mean):
+            whole = not all(method.complete for method in of_mean)
+            for part, integral in integrals(engine, chosen, path, mean, whole=whole):
                 for method in of_mean:
                     yield method, [indices[n] for n in part], scores(method, integral)
         if of_token:
@@ -179,15 +229,22 @@ def _summed(
     engine: GradientEngine,
     targets: list[Target],
     methods: list[AttributionMethod],
-    path: ScaledPath,
+    path: ScaledPath | Certified,
     starts: list[Tensor],
 ) -> Iterator[tuple[AttributionMethod, Scores]]:
     """Sum scores over the paths from every baseline of each target."""
     owner = [n for n, start in enumerate(starts) for _ in start]
+    summed_as = Owners(of_target=torch.tensor(owner), weight=torch.ones(len(owner), dtype=torch.float64))
+    whole = not all(method.complete for method in methods)
     change: dict[int, Tensor] = {}
     total: dict[tuple[str, int], Tensor] = {}
-    for part, integral in integrals(engine, [targets[n] for n in owner], path, torch.cat(starts)):
+    order, qualities = list[int](), dict[str, list[_Quality]]()
+    each = [targets[n] for n in owner]
+    for part, integral in integrals(engine, each, path, torch.cat(starts), summed_as, whole=whole):
         raw = [(method.name, _raw(method, integral)) for method in methods]
+        order += [owner[pair] for pair in part]
+        for method in methods:
+            qualities.setdefault(method.name, []).append(_Quality.of(method, integral))
         for row, pair in enumerate(part):
             n = owner[pair]
             change[n] = change.get(n, 0) + integral.change[row]
@@ -196,7 +253,14 @@ def _summed(
     changes = torch.stack([change[n] for n in range(len(targets))])
     for method in methods:
         summed = torch.stack([total[method.name, n] for n in range(len(targets))])
-        yield method, _finished(method, summed, changes)
+        parts = qualities[method.name]
+        quality = _Quality(
+            **{
+                name: torch.cat([getattr(one, name) for one in parts])
+                for name in ("error", "n_nodes", "converged")
+            }
+        )
+        yield method, _finished(method, summed, changes, quality.summed(order, len(targets)))
 
 
 def _chunks(engine: GradientEngine, targets: Sequence[Target], replacing: Replacing) -> list[list[int]]:

@@ -12,7 +12,7 @@ from scipy import sparse
 from qloc.arms import Arms, RelationSums
 from qloc.arrays import Array
 from qloc.block import PhaseBlock, PhaseOutline, Unit
-from qloc.extract.attribution.integrated_gradients import ScaledPath
+from qloc.extract.attribution.integrated_gradients import path_of
 from qloc.extract.interventions.knowledge_synapses import SynapseRun
 from qloc.extract.interventions.neurons import InterventionRun
 from qloc.extract.interventions.reprompts import Reprompts
@@ -196,7 +196,7 @@ class Interventions:
             engine=extraction.engine,
             rows=self.engine,
             method=method(self.part.method or plan.methods[0]),
-            path=ScaledPath.named(plan.quadrature, plan.steps, plan.gap_tolerance, dtype),
+            path=path_of(plan, dtype),
             answer_tokens=plan.answer_tokens,
             threshold=self.part.threshold,
             dtype=plan.store_dtype,

@@ -19,6 +19,7 @@ from scipy import sparse
 from qloc.arms import differences, matrix, row_of
 from qloc.arrays import Array
 from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.error_bound import Certified
 from qloc.extract.attribution.integrated_gradients import ScaledPath
 from qloc.extract.attribution.scores import scores_by
 from qloc.extract.passes.outcomes import OutcomeColumns, unchanged
@@ -59,7 +60,7 @@ class Reprompts:
         Scores the answers.
     method : AttributionMethod
         The method that N_i was chosen by.
-    path : ScaledPath
+    path : ScaledPath or Certified
         Its integration path.
     answer_tokens : {"all", "first"}
         Which answer tokens are attributed.
@@ -78,7 +79,7 @@ class Reprompts:
     engine: GradientEngine
     rows: RowEngine
     method: AttributionMethod
-    path: ScaledPath
+    path: ScaledPath | Certified
     answer_tokens: AnswerTokens
     threshold: float
     dtype: str

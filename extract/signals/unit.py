@@ -18,7 +18,13 @@ from torch import Tensor
 from qloc.block import Block, Outline, Unit
 from qloc.extract.attribution.amig_sig_baselines import Replacing
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.attribution.integrated_gradients import PathIntegral, ScaledPath, integrals
+from qloc.extract.attribution.error_bound import Certified, Owners
+from qloc.extract.attribution.integrated_gradients import (
+    PathIntegral,
+    ScaledPath,
+    integrals,
+    path_of,
+)
 from qloc.extract.attribution.scores import Scores, scores, scores_from_baselines
 from qloc.extract.models.loading import LoadedModel
 from qloc.extract.passes.attention import attention_of_all
@@ -35,7 +41,7 @@ from qloc.plan import Plan
 
 @dataclass(frozen=True, kw_only=True)
 class SignalSums:
-    """Weighted sums over each query's passes, and the largest of their completeness gaps.
+    """Weighted sums over each query's passes, and how well their paths were integrated.
 
     Attributes
     ----------
@@ -45,12 +51,21 @@ class SignalSums:
         Activations at the target, and gradients of P(answer token) by them.
     gap : float ndarray, shape (attribution_method, query, layer)
         Largest completeness gap; NaN of methods without a path.
+    error : float ndarray, shape (attribution_method, query, layer)
+        Bounds of the errors of scores; NaN where none is known.
+    n_nodes : int32 ndarray, shape (attribution_method, query, layer)
+        Gradients along paths.
+    converged : int8 ndarray, shape (attribution_method, query, layer)
+        The least of the passes': 1, 0, or -1 where the quadrature does not say.
     """
 
     attribution: NDArray[Any]
     activation: NDArray[Any]
     gradient: NDArray[Any]
     gap: NDArray[Any]
+    error: NDArray[Any]
+    n_nodes: NDArray[Any]
+    converged: NDArray[Any]
 
     @classmethod
     def empty(cls, n_methods: int, shape: tuple[int, int, int], dtype: type[np.floating[Any]]) -> SignalSums:
@@ -75,6 +90,9 @@ class SignalSums:
             activation=np.zeros(shape, dtype),
             gradient=np.zeros(shape, dtype),
             gap=np.full((n_methods, *shape[:2]), np.nan, dtype),
+            error=np.zeros((n_methods, *shape[:2]), dtype),
+            n_nodes=np.zeros((n_methods, *shape[:2]), np.int32),
+            converged=np.ones((n_methods, *shape[:2]), np.int8),
         )
 
     def add(self, passes: Sequence[Attributed], integral: PathIntegral) -> None:
@@ -105,9 +123,25 @@ class SignalSums:
             Their scores and gaps.
         """
         queries = [run.query for run in passes]
-        weight = np.array([run.weight for run in passes])[:, None, None]
-        np.add.at(self.attribution[number], queries, weight * scores.attribution.cpu().numpy())
+        weight = np.array([run.weight for run in passes])
+        np.add.at(self.attribution[number], queries, weight[:, None, None] * scores.attribution.cpu().numpy())
         np.fmax.at(self.gap[number], queries, scores.gap.cpu().numpy())
+        np.add.at(self.error[number], queries, abs(weight)[:, None] * scores.error.cpu().numpy())
+        np.add.at(self.n_nodes[number], queries, scores.n_nodes.cpu().numpy())
+        np.minimum.at(self.converged[number], queries, scores.converged.cpu().numpy())
+
+    def error_bound(self) -> NDArray[Any]:
+        """Return bounds relative to each query's largest attribution; NaN where it has none above 0.
+
+        Returns
+        -------
+        float32 ndarray, shape (attribution_method, query, layer)
+            The bounds.
+        """
+        largest = self.attribution.max((2, 3))[:, :, None]
+        share = np.full(self.error.shape, np.nan)
+        np.divide(self.error, largest, out=share, where=largest > 0)
+        return share.astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +209,9 @@ class UnitRun:
             activation=signals.activation,
             gradient=signals.gradient,
             completeness_gap=signals.gap.astype(np.float32),
+            n_nodes=signals.n_nodes,
+            error_bound=signals.error_bound(),
+            converged=signals.converged,
             gram=grams(signals.attribution, rows.own, size),
             null_gram=grams(signals.attribution, rows.null, size),
             attention=attention_of_all(self.loaded.model, last, self.outline.sizes) if n_heads else {},
@@ -186,7 +223,8 @@ class UnitRun:
         """Add methods with a path from zero or with no path, activations and gradients; keep answers."""
         own = [(n, m) for n, m in enumerate(self._methods()) if m.path in ("zero", "none")]
         path = self._path() if any(m.path == "zero" for _, m in own) else ScaledPath.none()
-        for indices, integral in integrals(self.engine, [run.target for run in passes], path):
+        targets, owners = [run.target for run in passes], _owners(passes)
+        for indices, integral in integrals(self.engine, targets, path, owners=owners):
             chosen = [passes[index] for index in indices]
             self._refuse_nan(chosen, integral)
             signals.add(chosen, integral)
@@ -231,9 +269,8 @@ class UnitRun:
     def _methods(self) -> list[AttributionMethod]:
         return [method_named(name) for name in self.plan.methods]
 
-    def _path(self) -> ScaledPath:
-        plan, dtype = self.plan, next(iter(self.loaded.model.parameters())).dtype
-        return ScaledPath.named(plan.quadrature, plan.steps, plan.gap_tolerance, dtype)
+    def _path(self) -> ScaledPath | Certified:
+        return path_of(self.plan, next(iter(self.loaded.model.parameters())).dtype)
 
     def _fact_of(self) -> list[Fact]:
         return [self.facts[fact] for fact in self.index]
@@ -271,3 +308,12 @@ class UnitRun:
         wide = next(iter(self.loaded.model.parameters())).dtype == torch.float64
         shape = (len(self.queries), sizes["layer"], sizes["neuron"])
         return SignalSums.empty(len(self.plan.methods), shape, np.float64 if wide else np.float32)
+
+
+def _owners(passes: Sequence[Attributed]) -> Owners:
+    """Return the query of each pass, numbered by first appearance, and its weight in what the query gets."""
+    numbers = {query: n for n, query in enumerate(dict.fromkeys(run.query for run in passes))}
+    return Owners(
+        of_target=torch.tensor([numbers[run.query] for run in passes], dtype=torch.int64),
+        weight=torch.tensor([run.weight for run in passes], dtype=torch.float64),
+    )

@@ -104,6 +104,13 @@ class Block:
         activation itself (α = 1), mean over answer tokens.
     completeness_gap : float32 ndarray, shape (attribution_method, query, layer)
         NaN where not defined.
+    n_nodes : int32 ndarray, shape (attribution_method, query, layer)
+        Gradients along the layer's paths, besides those at α = 1, of all answer tokens.
+    error_bound : float32 ndarray, shape (attribution_method, query, layer)
+        Bound of the error of an attribution of the layer, relative to the query's largest in the network;
+        NaN where the quadrature gives none.
+    converged : int8 ndarray, shape (attribution_method, query, layer)
+        Whether the paths were integrated as exactly as was asked; -1 where the quadrature does not say.
     gram, null_gram : float64 ndarray, shape (attribution_method, fact, query_of_fact, query_of_fact)
         NaN padded.
     attention : dict of str to ndarray
@@ -119,6 +126,9 @@ class Block:
     activation: Array
     gradient: Array
     completeness_gap: Array
+    n_nodes: Array
+    error_bound: Array
+    converged: Array
     gram: Array
     null_gram: Array
     attention: Mapping[str, Array] = field(default_factory=dict)

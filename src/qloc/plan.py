@@ -28,7 +28,7 @@ from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
 from qloc.phase_plan import EditPlan, InterventionPlan
 
-Quadrature = Literal["midpoint", "right", "left", "endpoints", "gauss", "adaptive"]
+Quadrature = Literal["certified", "midpoint", "right", "left", "endpoints", "gauss", "adaptive"]
 Site = Literal["mlp_post", "mlp_pre"]
 PairTarget = Literal["good", "bad", "contrast"]
 AnswerTokens = Literal["all", "first"]
@@ -36,8 +36,8 @@ Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 Phase = Literal["signals", "interventions", "edits"]
 
-ADAPTIVE_STEPS: Final = 8
-"""Nodes that ``adaptive`` starts with where none are given: benchmarks/quadrature.py."""
+FIRST_STEPS: Final = {"certified": 4, "adaptive": 8}
+"""Nodes that these rules start with where none are given: benchmarks/quadrature.py."""
 
 
 def _listed(value: Any) -> Any:
@@ -69,8 +69,9 @@ class Plan(_Strict):
     blocks: str | None = None
     down: str | None = Field(None, validate_default=True)
     methods: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(("ig",), min_length=1)
-    steps: int = Field(20, ge=1, le=1000)
-    quadrature: Quadrature = "midpoint"
+    steps: int = Field(4, ge=1, le=1000)
+    quadrature: Quadrature = "certified"
+    quadrature_error: float = Field(0.001, gt=0, lt=1)
     gap_tolerance: float = Field(0.002, gt=0, lt=1)
     site: Site = "mlp_post"
     target: PairTarget = "good"
@@ -97,10 +98,10 @@ class Plan(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _start_of_adaptive(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("quadrature") == "adaptive" and given.get("steps") is None:
-            return {**given, "steps": ADAPTIVE_STEPS}
-        return given
+    def _first_steps(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("steps") is not None or given.get("quadrature") is None:
+            return given
+        return {**given, "steps": FIRST_STEPS.get(given["quadrature"], 20)}
 
     @model_validator(mode="before")
     @classmethod
@@ -200,6 +201,8 @@ class Plan(_Strict):
         named = tuple(name for name in ("blocks", "down") if values[name] is not None)
         if self.quadrature == "adaptive":
             named += ("gap_tolerance",)
+        if self.quadrature == "certified":
+            named += ("quadrature_error",)
         if self.target != "good":
             named += ("target",)
         own = sources(self.methods)

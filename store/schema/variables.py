@@ -144,6 +144,14 @@ _PER_LAYER: Final = {
     "total": (_MQL, STORED, "sum of the attributions of the layer's neurons"),
     "count_above_floor": (_MQL, "int32", "neurons with attribution > 0 and ≥ floor · max over the network"),
     "completeness_gap": (_MQL, "float32", "|ΣA − ΔP| / max(Σ|A|, |ΔP|), the largest over answer tokens"),
+    "n_nodes": (_MQL, "int32", "gradients along the layer's paths, besides those at the activation itself"),
+    "error_bound": (
+        _MQL,
+        "float32",
+        "bound of the error of an attribution, relative to the query's largest, for neurons that could reach "
+        "the floor; NaN where the quadrature gives none",
+    ),
+    "converged": (_MQL, "int8", "1 as exact as was asked, 0 not; -1 where the quadrature does not say"),
     "panel_neuron": (
         (FACT, SLOT),
         "int32",

@@ -226,6 +226,9 @@ def _of_block(block: Block) -> dict[str, Array]:
         **{f"attention/{name}": column for name, column in block.attention.items()},
         **{f"signals/{name}": getattr(block, name) for name in ("attribution", "activation", "gradient")},
         "signals/completeness_gap": block.completeness_gap,
+        "signals/n_nodes": block.n_nodes,
+        "signals/error_bound": block.error_bound,
+        "signals/converged": block.converged,
         "grams/gram": block.gram,
         "grams/null_gram": block.null_gram,
     }

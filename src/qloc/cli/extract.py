@@ -39,6 +39,7 @@ def extract(
     methods: opt.Methods = None,
     steps: opt.Steps = None,
     quadrature: opt.QuadratureRule = None,
+    quadrature_error: opt.QuadratureError = None,
     gap_tolerance: opt.GapTolerance = None,
     site: opt.SiteName = None,
     target: opt.PairTargetName = None,

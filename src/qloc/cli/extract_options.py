@@ -93,7 +93,8 @@ Steps = Annotated[
         _HOW,
         "--steps",
         "N",
-        "Gradients along each path; of adaptive those it starts with, 8 unless told. [default: 20]",
+        "Gradients along each path; of certified and adaptive those it starts with, 4 and 8 unless told. "
+        "[default: 20]",
     ),
 ]
 QuadratureRule = Annotated[
@@ -102,8 +103,18 @@ QuadratureRule = Annotated[
         _HOW,
         "--quadrature",
         "RULE",
-        "midpoint, right (as published), left, endpoints, gauss, adaptive (more gradients where needed). "
-        "[default: midpoint]",
+        "certified (gradients where the error bound asks for them), midpoint, right (as published), left, "
+        "endpoints, gauss, adaptive. [default: certified]",
+    ),
+]
+QuadratureError = Annotated[
+    str | None,
+    _option(
+        _HOW,
+        "--quadrature-error",
+        "SHARE",
+        "certified goes on until the error bound of every attribution that could reach --floor is within "
+        "this share of the query's largest. [default: 0.001]",
     ),
 ]
 GapTolerance = Annotated[

@@ -95,19 +95,22 @@ def _joined(parts: list[Block], name: str) -> Array:
 
 
 def _signals(outline: Outline, parts: list[Block], tier: str, floor: float, capacity: int) -> xr.Dataset:
+    layers = (METHOD, QUERY, LAYER)
     attribution = np.concatenate([part.attribution for part in parts], axis=1)
     activation, gradient = (
         np.concatenate([getattr(part, n) for part in parts]) for n in ("activation", "gradient")
     )
     best = attribution.max(axis=(2, 3), initial=-np.inf).astype(float)
     high = (attribution > 0) & (attribution >= floor * best[:, :, None, None])
-    gap = np.concatenate([part.completeness_gap for part in parts], axis=1)
-    layers = (METHOD, QUERY, LAYER)
+    of_paths = {
+        name: (layers, np.concatenate([getattr(part, name) for part in parts], axis=1))
+        for name in ("completeness_gap", "n_nodes", "error_bound", "converged")
+    }
     common: dict[str, tuple[tuple[str, ...], Array]] = {
         "maximum": (layers, attribution.max(axis=3)),
         "total": (layers, attribution.sum(axis=3, dtype=np.float64).astype(np.float32)),
         "count_above_floor": (layers, high.sum(axis=3).astype(np.int32)),
-        "completeness_gap": (layers, gap),
+        **of_paths,
     }
     fact = _joined(parts, "fact")
     panel, floors = _panels(_ratios(attribution, best, high), fact, outline.sizes[FACT], floor, capacity)

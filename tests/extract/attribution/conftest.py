@@ -47,7 +47,7 @@ def fresh_study(tiny: Callable[[str], Any]) -> Callable[..., Extraction]:
 
     def build(kind: str, facts: FactSet | None = None, **plan: Any) -> Extraction:
         made = tiny(kind)
-        chosen = {"methods": METHODS, "steps": 2, "dtype": "float64", **plan}
+        chosen = {"methods": METHODS, "quadrature": "midpoint", "steps": 2, "dtype": "float64", **plan}
         return Extraction(
             Plan(model=str(made.folder), **chosen), source(str(made.folder)), facts or made.facts
         )

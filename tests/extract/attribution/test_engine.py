@@ -67,7 +67,7 @@ def test_results_do_not_depend_on_neighbors_order_or_memory(
     alone = torch.cat([scores_of(engine, [target], path)[0] for target in targets])
     backwards, _ = scores_of(engine, targets[::-1], path)
     tight = replace(engine, memory=40_000)
-    assert len(tight._layer_groups(8, 4, range(3))) > 1
+    assert len(tight._layer_groups(8, dict.fromkeys(range(3), 4), 1)) > 1
     split, _ = scores_of(tight, targets, path)
     for other in (alone, backwards.flip(0), split):
         torch.testing.assert_close(other, together, rtol=0, atol=scale)
@@ -98,15 +98,16 @@ def test_positions_in_flight_are_bounded(engine_of: Any, kind: str, sizes: list[
 
 def test_less_memory_makes_smaller_batches_and_groups_of_layers(engine_of: Any) -> None:
     _, engine, _ = engine_of("gpt2", "float64")
-    a_query = engine._bytes(5, 2, range(3))
+    every = dict.fromkeys(range(3), 2)
+    a_query = engine.bytes_of(5, every)
     assert [len(batch) for batch in replace(engine, memory=2 * a_query).plan(_targets(*[5] * 5), 2)] == [
         2,
         2,
         1,
     ]
-    assert replace(engine, memory=a_query)._layer_groups(5, 2, range(3)) == [[0, 1, 2]]
-    assert replace(engine, memory=a_query - 1)._layer_groups(5, 2, range(3)) == [[0, 1], [2]]
-    assert replace(engine, memory=1)._layer_groups(5, 2, [0, 2]) == [[0], [2]]
+    assert replace(engine, memory=a_query)._layer_groups(5, every, 1) == [[0, 1, 2]]
+    assert replace(engine, memory=a_query - 1)._layer_groups(5, every, 1) == [[0, 1], [2]]
+    assert replace(engine, memory=1)._layer_groups(5, {0: 2, 2: 2}, 1) == [[0], [2]]
 
 
 # ---- the proof

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,34 +12,48 @@ import torch
 from torch import Tensor
 
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.attribution.growing_rows import GrowingBatch, Join, PathGradients, growing_rows
+from qloc.extract.attribution.growing_rows import (
+    GrowingBatch,
+    Join,
+    RowGradients,
+    growing_rows,
+)
 from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.attribution.reference_rows import full_rows
 from qloc.extract.prompts.tokenizing import Target
 from qloc.extract.signals.extraction import Extraction
 
-WEIGHTS = torch.tensor([[0.25, 0.75], [1.0, 0.0]], dtype=torch.float64)
-QUERY_AXIS = {"mean_gradient": 1, "node_probability": 1}
+
+def _rows(n_targets: int, layers: Sequence[int]) -> dict[int, Tensor]:
+    """Another number of rows in every layer: the last target has one more in all but the first."""
+    every = torch.arange(n_targets)
+    return {n: torch.cat([every, every.flip(0), every[-1:].repeat(min(n, 1))]) for n in layers}
 
 
-def _path(layer: int, activation: Tensor) -> Tensor:
-    """Another path in every layer."""
-    return torch.stack([activation * 0.1 * (layer + 1), activation * 0.5 + 0.01])
+def _path_of(rows: dict[int, Tensor]) -> Any:
+    """Another point in every row."""
+
+    def path(layer: int, activation: Tensor) -> Tensor:
+        own = activation[rows[layer]]
+        share = torch.linspace(0.1, 0.1 * (layer + 3), len(own), dtype=own.dtype)[:, None]
+        return share * own + 0.01
+
+    return path
 
 
 def _grown(
     engine: GradientEngine, targets: list[Target], layers: Sequence[int], join: Join, cut: bool
-) -> PathGradients:
+) -> RowGradients:
+    rows = _rows(len(targets), layers)
     return growing_rows(
         engine.model,
         engine.sites,
         engine.head,
         engine.family,
         targets,
-        _path,
-        WEIGHTS,
-        layers,
+        _path_of(rows),
+        rows,
         join,
         engine.carried,
         cut,
@@ -71,13 +85,23 @@ def test_every_number_is_the_oracles(
     loaded, engine, targets = engine_of(kind, "float64")
     batch = _of_one_length(targets)
     ours = _grown(engine, batch, layers, join, cut)
-    single = [full_rows(loaded.model, loaded.sites, target, _path, WEIGHTS, layers) for target in batch]
-    for field in fields(PathGradients):
-        found = getattr(ours, field.name)
-        expected = torch.cat([getattr(one, field.name) for one in single], QUERY_AXIS.get(field.name, 0))
-        if field.name == "gradient":  # that at the activation itself is there in every layer
-            found, expected = found[:, layers], expected[:, layers]
-        close(found, expected, 1e-9)
+    rows = _rows(len(batch), layers)
+    for n, target in enumerate(batch):
+
+        def alone(layer: int, activation: Tensor, n: int = n) -> Tensor:
+            return _path_of(rows)(layer, activation.expand(len(batch), -1))[rows[layer] == n]
+
+        single = full_rows(loaded.model, loaded.sites, target, alone, layers)
+        for name in ("activation", "probability", "hidden"):
+            close(getattr(ours, name)[n], getattr(single, name)[0], 1e-9)
+        close(ours.gradient[n, layers], single.gradient[0, layers], 1e-9)
+        for layer in layers:
+            own = rows[layer] == n
+            of_neurons = replace(engine, kind=join).to_neurons(layer, ours.row_gradient[layer][own])
+            close(of_neurons, single.row_gradient[layer], 1e-9)
+            close(ours.row_probability[layer][own], single.row_probability[layer], 1e-9)
+            at_one = replace(engine, kind=join).to_neurons(layer, ours.own_gradient[n, layer])
+            close(at_one, ours.gradient[n, layer], 1e-9)
 
 
 def test_a_way_that_does_not_suit_a_model_gives_other_numbers(engine_of: Any) -> None:
@@ -85,7 +109,7 @@ def test_a_way_that_does_not_suit_a_model_gives_other_numbers(engine_of: Any) ->
     _, engine, targets = engine_of("bert", "float64")
     batch = _of_one_length(targets)
     after, token = (_grown(engine, batch, [0, 1, 2], join, True) for join in ("after", "token"))
-    assert not torch.allclose(after.mean_gradient, token.mean_gradient, rtol=1e-3)
+    assert not torch.allclose(after.row_gradient[0], token.row_gradient[0], rtol=1e-3)
     torch.testing.assert_close(after.activation, token.activation)
 
 
@@ -141,7 +165,14 @@ def test_gradients_of_improbable_answers_do_not_vanish(
     """P of 1e-9 and less: in float16, whose smallest number is 6e-8, ∂P would be zero."""
     blocks = []
     for name in (dtype, "float32"):
-        made = fresh_study("llama", methods="ig,grad_x_act", steps=4, dtype=name, answer_tokens="first")
+        made = fresh_study(
+            "llama",
+            methods="ig,grad_x_act",
+            quadrature="midpoint",
+            steps=4,
+            dtype=name,
+            answer_tokens="first",
+        )
         model = made.loaded.model
         with torch.no_grad():
             model.lm_head.weight.mul_(32.0)  # exact in every dtype
@@ -163,10 +194,7 @@ def test_the_path_is_averaged_in_float32(engine_of: Any) -> None:
     def same(n: int) -> Any:
         return lambda _, activation: torch.stack([activation * 0.5] * n)
 
-    one, many = (
-        engine.grown(targets[:1], same(n), torch.full((1, n), 1 / n), range(engine.sites.n_layers))
-        for n in (1, 512)
-    )
+    one, many = (engine.paths(targets[:1], same(n), torch.full((1, n), 1 / n)) for n in (1, 512))
     assert one.mean_gradient.dtype == torch.float32
     scale = float(one.mean_gradient.abs().max())
     # Products with more rows may round otherwise in bfloat16: 2⁻⁸ a step, not 512 · 2⁻⁸.

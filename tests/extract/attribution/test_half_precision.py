@@ -10,7 +10,7 @@ import pytest
 
 from qloc.extract.signals.extraction import Extraction
 
-PLAN = {"methods": "ig,grad_x_act", "steps": 4}
+PLAN = {"methods": "ig,grad_x_act", "quadrature": "midpoint", "steps": 4}
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "gpt_neox", "bert"])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.error_bound import Certified
 from qloc.extract.attribution.integrated_gradients import (
     MOST_DOUBLINGS,
     Nodes,
@@ -18,10 +19,12 @@ from qloc.extract.attribution.integrated_gradients import (
     ScaledPath,
     completeness_gap,
     integrals,
+    path_of,
 )
 from qloc.extract.attribution.quadrature import clenshaw_curtis, quadrature
 from qloc.extract.prompts.tokenizing import Target
 from qloc.extract.signals.extraction import Extraction
+from qloc.plan import Plan
 
 
 def test_points_lie_between_start_and_activation() -> None:
@@ -69,10 +72,14 @@ def test_levels_together_are_clenshaw_curtis_rules() -> None:
 
 
 def test_tolerance_is_not_below_rounding() -> None:
-    wide, half = (ScaledPath.named("adaptive", 8, 1e-4, dtype) for dtype in (torch.float32, torch.bfloat16))
-    assert wide.tolerance == 1e-4
-    assert half.tolerance == 4 * 2**-7
-    assert ScaledPath.named("gauss", 5, 1e-4, torch.float32) == ScaledPath.of(quadrature("gauss", 5))
+    plan = Plan(quadrature="adaptive", gap_tolerance=1e-4)
+    wide, half = (path_of(plan, dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert wide == ScaledPath.doubling(8, 1e-4)
+    assert half == ScaledPath.doubling(8, 4 * 2**-7)
+    assert path_of(Plan(quadrature="gauss", steps=5), torch.float32) == ScaledPath.of(quadrature("gauss", 5))
+    exact = Plan(quadrature_error=1e-4, floor=0.1)
+    assert path_of(exact, torch.float32) == Certified(error=1e-4, floor=0.1, intervals=1)
+    assert path_of(exact, torch.float16) == Certified(error=4 * 2**-10, floor=0.1, intervals=1)
 
 
 def test_the_gap_by_hand() -> None:

@@ -37,6 +37,8 @@ def _integral() -> PathIntegral:
         start_probability=torch.tensor([[2.0], [0.5]]),
         hidden=torch.zeros(2, 3),
         n_nodes=torch.ones(2, 1, dtype=torch.int64),
+        error=torch.tensor([[0.5], [0.25]]),
+        converged=torch.tensor([[1], [0]], dtype=torch.int8),
     )
 
 
@@ -46,10 +48,17 @@ def test_scores_by_hand() -> None:
     assert ig.gap.tolist() == [[0.125], [0]]  # |7 − 8| / 8, and 0/0
     amig = scores(method("amig"), _integral())
     torch.testing.assert_close(amig.attribution, torch.tensor([[[0.6, 0.8]], [[0.0, 0.0]]]))
+    assert (ig.error.tolist(), ig.n_nodes.tolist(), ig.converged.tolist()) == (
+        [[0.5], [0.25]],
+        [[1], [1]],
+        [[1], [0]],
+    )
+    torch.testing.assert_close(amig.error, torch.tensor([[0.1], [0.0]]))  # divided by the same norm
     assert torch.equal(amig.gap, ig.gap)  # of the scores before they are normalized
     plain = scores(method("grad_x_act"), _integral())
     assert plain.attribution.tolist() == [[[0.5, 1.0]], [[0, 0]]]
-    assert bool(plain.gap.isnan().all())
+    assert bool(plain.gap.isnan().all() and plain.error.isnan().all())
+    assert (plain.n_nodes.tolist(), plain.converged.tolist()) == ([[0], [0]], [[-1], [-1]])
 
 
 def test_squares_of_small_scores_do_not_vanish() -> None:

@@ -14,6 +14,7 @@ from scipy import sparse
 from qloc.arms import row_of
 from qloc.extract.attribution.engine import GradientEngine, proved
 from qloc.extract.attribution.integrated_gradients import ScaledPath
+from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.interventions.reprompts import Reprompts
 from qloc.extract.models.loading import source
 from qloc.extract.passes.row_engine import RowEngine
@@ -86,7 +87,7 @@ def _reprompts(tiny: Callable[[str], Any], kind: str, **given: Any) -> tuple[Rep
         "engine": proved(engine, some),
         "rows": RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=10**9),
         "method": method("ig"),
-        "path": ScaledPath.named("midpoint", STEPS, 0.0, torch.float64),
+        "path": ScaledPath.of(quadrature("midpoint", STEPS)),
         "answer_tokens": "all",
         "threshold": THRESHOLD,
         "dtype": "float64",

@@ -36,6 +36,7 @@ from qloc.workflows.extract import extract_study
 HOST, FIRST, SECOND = (torch.device(name) for name in ("cpu", "cpu:1", "cpu:2"))
 aten: Any = torch.ops.aten
 SMALL = {
+    "quadrature": "midpoint",
     "steps": 1,
     "memory": 10**8,
     "threads": 1,

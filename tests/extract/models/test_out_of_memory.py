@@ -29,7 +29,9 @@ from qloc.plan import Plan
 
 
 def _extraction(tiny: Any) -> Extraction:
-    plan = Plan(model=str(tiny.folder), methods="ig,grad_x_act", steps=4, dtype="float64")
+    plan = Plan(
+        model=str(tiny.folder), methods="ig,grad_x_act", quadrature="midpoint", steps=4, dtype="float64"
+    )
     return Extraction(plan, source(str(tiny.folder)), tiny.facts)
 
 

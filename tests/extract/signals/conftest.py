@@ -20,7 +20,13 @@ def extraction_of(tiny: Callable[[str], Any]) -> Callable[..., Extraction]:
 
     def plan(kind: str, facts: FactSet | None = None, **changed: Any) -> Extraction:
         made = tiny(kind)
-        chosen = {"methods": "ig,grad_x_act", "steps": 4, "dtype": "float64", **changed}
+        chosen = {
+            "methods": "ig,grad_x_act",
+            "quadrature": "midpoint",
+            "steps": 4,
+            "dtype": "float64",
+            **changed,
+        }
         return Extraction(
             Plan(model=str(made.folder), **chosen), source(str(made.folder)), facts or made.facts
         )

@@ -30,7 +30,20 @@ def extracted(tmp_path_factory: pytest.TempPathFactory, embedded: None) -> Path:
 
 def extraction(folder: Path, *more: object, store: str = "s.zarr") -> list[object]:
     facts, out = folder / "facts.jsonl", folder / store
-    given = ["--model", "embedded:causal", "--facts", facts, "--out", out, "--steps", 3, "--device", "cpu"]
+    given = [
+        "--model",
+        "embedded:causal",
+        "--facts",
+        facts,
+        "--out",
+        out,
+        "--quadrature",
+        "midpoint",
+        "--steps",
+        3,
+        "--device",
+        "cpu",
+    ]
     return ["extract", "--phases", "signals", *given, *more]
 
 

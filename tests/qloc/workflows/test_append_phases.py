@@ -41,6 +41,7 @@ def plan(tmp_path: Path) -> Plan:
     return Plan(
         model="embedded:causal",
         facts=str(path),
+        quadrature="midpoint",
         steps=3,
         unit_facts=1,
         device="cpu",
@@ -179,7 +180,14 @@ def test_reprompts_are_what_asking_the_reworded_facts_gives(tmp_path: Path) -> N
     from qloc.extract.datasets import read_facts
 
     part = InterventionPlan(operations=("suppress",), sets=("own", *REPROMPT_SETS), reprompt="* ")
-    asked = {"relations": ("capital",), "max_facts": 3, "steps": 3, "unit_facts": 2, "device": "cpu"}
+    asked = {
+        "relations": ("capital",),
+        "max_facts": 3,
+        "quadrature": "midpoint",
+        "steps": 3,
+        "unit_facts": 2,
+        "device": "cpu",
+    }
     plan = Plan(**asked, phases=("signals", "interventions"), interventions=part)
     path = tmp_path / "facts.jsonl"
     with path.open("w") as lines:

@@ -32,7 +32,7 @@ def plan(tmp_path: Path) -> Plan:
             fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
             queries = ["The capital of [X] is [Y].", "[X] has its capital in [Y]."]
             lines.write(json.dumps({**fact, "queries": queries}) + "\n")
-    given = {"steps": 3, "unit_facts": 1, "device": "cpu", "phases": ("signals",)}
+    given = {"quadrature": "midpoint", "steps": 3, "unit_facts": 1, "device": "cpu", "phases": ("signals",)}
     return Plan(model="embedded:causal", facts=str(path), **given)
 
 

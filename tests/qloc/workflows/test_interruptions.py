@@ -34,7 +34,19 @@ def folder(tmp_path: Path) -> Path:
 
 def extract(folder: Path, store: str = "s.zarr") -> Result:
     flags = ["--model", "embedded:causal", "--facts", folder / "facts.jsonl", "--out", folder / store]
-    flags += ["--steps", 3, "--unit-facts", 1, "--phases", "signals", "--device", "cpu", "--quiet"]
+    flags += [
+        "--quadrature",
+        "midpoint",
+        "--steps",
+        3,
+        "--unit-facts",
+        1,
+        "--phases",
+        "signals",
+        "--device",
+        "cpu",
+        "--quiet",
+    ]
     return CliRunner().invoke(app, ["extract", *map(str, flags)], prog_name="qloc")
 
 

@@ -59,6 +59,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = Plan(
         model="embedded:causal",
         facts=str(folder / "facts.jsonl"),
+        quadrature="midpoint",
         steps=3,
         unit_facts=1,
         device="cpu",
@@ -210,7 +211,13 @@ def test_an_extraction_with_every_unit_is_completed(extracted: Path, tmp_path: P
 
     facts = str(extracted / "facts.jsonl")
     plan = Plan(
-        model="embedded:causal", facts=facts, steps=3, unit_facts=1, device="cpu", phases=("signals",)
+        model="embedded:causal",
+        facts=facts,
+        quadrature="midpoint",
+        steps=3,
+        unit_facts=1,
+        device="cpu",
+        phases=("signals",),
     )
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Writer, "finalize", dies)

@@ -61,7 +61,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         model=str(folder / "model"),
         facts=str(folder / "facts.jsonl"),
         sets=str(folder / "sets.json"),
-        steps=3,
+        quadrature="midpoint", steps=3,
         unit_facts=1,
         device="cpu",
         seed=3,

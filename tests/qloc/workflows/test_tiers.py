@@ -113,6 +113,9 @@ def block_of(attribution: Array, known: Array) -> Block:
         activation=attribution[0],
         gradient=attribution[0],
         completeness_gap=np.zeros(SHAPE[:3]),
+        n_nodes=np.ones(SHAPE[:3], np.int32),
+        error_bound=np.zeros(SHAPE[:3], np.float32),
+        converged=np.ones(SHAPE[:3], np.int8),
         gram=gram,
         null_gram=gram,
     )

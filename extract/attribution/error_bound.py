@@ -1,0 +1,271 @@
+"""The error bound of certified quadrature: which paths are exact enough, and which intervals to refine.
+
+See :mod:`qloc.extract.attribution.certified_quadrature`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qloc.extract.attribution.path_intervals import Intervals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """What is asked of certified quadrature.
+
+    Attributes
+    ----------
+    error : float
+        Largest error bound, relative to the query's largest attribution in the network.
+    floor : float
+        Share of the largest attribution below which a neuron need not be exact.
+    intervals : int
+        Coarse intervals that every path starts with.
+    """
+
+    error: float
+    floor: float
+    intervals: int = 1
+
+    @classmethod
+    def named(cls, error: float, floor: float, steps: int, dtype: torch.dtype) -> Certified:
+        """Return what a plan asks for.
+
+        Parameters
+        ----------
+        error, floor : float
+            As of the class. ``error`` is raised to 4 · the rounding unit of ``dtype``: gradients of a model
+            in half precision cannot be told apart more closely.
+        steps : int
+            Gradients along each path at least.
+        dtype : torch.dtype
+            The model's dtype.
+
+        Returns
+        -------
+        Certified
+            The same for every target.
+        """
+        return cls(
+            error=max(error, 4 * torch.finfo(dtype).eps), floor=floor, intervals=max(1, -(-steps // 4))
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owners:
+    """Which targets make up one query's attribution, and with which weight.
+
+    Attributes
+    ----------
+    of_target : int64 Tensor, shape (target,)
+        The query of each target, from 0.
+    weight : float64 Tensor, shape (target,)
+        What each target's attribution is multiplied by.
+    """
+
+    of_target: Tensor
+    weight: Tensor
+
+    @classmethod
+    def each(cls, n_targets: int) -> Owners:
+        """Return one query for each target.
+
+        Parameters
+        ----------
+        n_targets : int
+            Number of targets.
+
+        Returns
+        -------
+        Owners
+            With weights of 1.
+        """
+        return cls(of_target=torch.arange(n_targets), weight=torch.ones(n_targets, dtype=torch.float64))
+
+    def part(self, targets: Sequence[int]) -> Owners:
+        """Return the owners of some targets, numbered anew.
+
+        Parameters
+        ----------
+        targets : sequence of int
+            Indices of targets.
+
+        Returns
+        -------
+        Owners
+            Of these targets.
+        """
+        chosen = torch.tensor(targets)
+        _, renumbered = torch.unique(self.of_target[chosen], return_inverse=True)
+        return Owners(of_target=renumbered, weight=self.weight[chosen])
+
+    def runs(self, most: int) -> list[list[int]]:
+        """Divide the targets into runs of whole queries.
+
+        Parameters
+        ----------
+        most : int
+            Targets of one run, unless a single query has more.
+
+        Returns
+        -------
+        list of list of int
+            Indices of targets, queries in order.
+        """
+        runs: list[list[int]] = []
+        for owner in range(int(self.of_target.max()) + 1 if len(self.of_target) else 0):
+            own = torch.where(self.of_target == owner)[0].tolist()
+            if not runs or len(runs[-1]) + len(own) > most:
+                runs.append([])
+            runs[-1] += own
+        return [run for run in runs if run]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How far the intervals of paths are from what is asked for.
+
+    Attributes
+    ----------
+    total : Tensor, shape (target, layer, neuron)
+        ∫₀¹ ∂P/∂w dα.
+    error : Tensor, shape (target, layer)
+        Bound of the error of an attribution, for neurons that could reach the floor.
+    over : bool Tensor, shape (target, layer)
+        Whether it is more than is allowed.
+    near : tuple of bool Tensor, each of shape (target, layer, neuron)
+        Neurons that could reach the floor, on each scale.
+    allowed : tuple of Tensor, each of shape (target,)
+        Error that is allowed, on each scale.
+    """
+
+    total: Tensor
+    error: Tensor
+    over: Tensor
+    near: tuple[Tensor, ...]
+    allowed: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Decides which paths are exact enough, and which of their intervals to refine.
+
+    Attributes
+    ----------
+    asked : Certified
+        What is asked for.
+    owners : Owners
+        Which targets are summed into one query's attribution.
+    scales : tuple of Tensor, each of shape (target, layer, neuron)
+        What the mean gradient is multiplied by to make attributions.
+    """
+
+    asked: Certified
+    owners: Owners
+    scales: tuple[Tensor, ...]
+
+    def of(self, intervals: Intervals) -> Verdict:
+        """Judge paths by their intervals.
+
+        Parameters
+        ----------
+        intervals : Intervals
+            All intervals of all paths, evaluated.
+
+        Returns
+        -------
+        Verdict
+            Of every path.
+        """
+        cells, like = (intervals.target, intervals.layer), self.scales[0]
+        total, spread = (
+            torch.zeros_like(like).index_put_(cells, part, accumulate=True)
+            for part in (intervals.integral, intervals.spread)
+        )
+        gap = torch.zeros_like(like[:, :, 0]).index_put_(cells, intervals.gap, accumulate=True)
+        owner, weight = self.owners.of_target.to(like.device), self.owners.weight.to(like)
+        n_owners = int(owner.max()) + 1
+        whole = like.new_zeros(n_owners).index_add_(0, owner, weight.abs())
+        error, over = torch.zeros_like(gap), torch.zeros_like(gap, dtype=torch.bool)
+        near, allowed = [], []
+        for scale in self.scales:
+            score, off = scale * total, scale.abs() * spread
+            empty = like.new_zeros(n_owners, *like.shape[1:])
+            of_query = empty.index_add(0, owner, weight[:, None, None] * score)
+            of_query_off = empty.index_add(0, owner, weight.abs()[:, None, None] * off)
+            largest = of_query.flatten(1).amax(1).clamp_min(torch.finfo(like.dtype).tiny)
+            floor = self.asked.floor * largest
+            reaches = (of_query + of_query_off >= floor[:, None, None])[owner]
+            limit = (self.asked.error * largest / whole)[owner]
+            hidden = gap * _share_of_largest(score)
+            reached = reaches.any(-1) | (score.amax(-1) + hidden >= floor[owner][:, None])
+            bound = torch.maximum((off * reaches).amax(-1), hidden * reached)
+            error, over = torch.maximum(error, bound), over | (bound > limit[:, None])
+            near.append(reaches)
+            allowed.append(limit)
+        return Verdict(total=total, error=error, over=over, near=tuple(near), allowed=tuple(allowed))
+
+    def excess(self, intervals: Intervals, verdict: Verdict) -> Tensor:
+        """Return the error bound of each interval, relative to the error that is allowed on its whole path.
+
+        Parameters
+        ----------
+        intervals : Intervals
+            All intervals.
+        verdict : Verdict
+            Of their paths.
+
+        Returns
+        -------
+        Tensor, shape (interval,)
+            The largest over the scales.
+        """
+        cells = intervals.target, intervals.layer
+        hidden = intervals.gap * _share_of_largest(self.scales[0][cells] * intervals.integral)
+        error = torch.zeros_like(hidden)
+        for scale, near, allowed in zip(self.scales, verdict.near, verdict.allowed, strict=True):
+            off = (scale[cells].abs() * intervals.spread * near[cells]).amax(-1)
+            error = torch.maximum(error, torch.maximum(off, hidden) / allowed[intervals.target])
+        return error
+
+    def worst(self, intervals: Intervals, error: Tensor, refined: Tensor) -> Tensor:
+        """Choose the intervals to refine: the fewest that leave less than the allowed error to the others.
+
+        Parameters
+        ----------
+        intervals : Intervals
+            All intervals.
+        error : Tensor, shape (interval,)
+            What :meth:`excess` gives.
+        refined : bool Tensor, shape (target, layer)
+            Paths that are refined.
+
+        Returns
+        -------
+        bool Tensor, shape (interval,)
+            The chosen ones; of each path that is refined, the worst at least.
+        """
+        cells = intervals.target, intervals.layer
+        path = intervals.target * self.scales[0].shape[1] + intervals.layer
+        order = torch.argsort(error, stable=True)
+        order = order[torch.argsort(path[order], stable=True)]
+        path, sums = path[order], error[order].double().cumsum(0)
+        first = torch.ones_like(path, dtype=torch.bool)
+        first[1:] = path[1:] != path[:-1]
+        before = (sums - error[order])[first][first.cumsum(0) - 1]
+        last = torch.ones_like(first)
+        last[:-1] = first[1:]
+        chosen = torch.zeros_like(first)
+        chosen[order] = ((sums - before > 1) | last) & refined[cells][order]
+        return chosen
+
+
+def _share_of_largest(scores: Tensor) -> Tensor:
+    """Return max |A| / Σ|A| over the last axis; 0/0 is 0."""
+    size = scores.abs()
+    return size.amax(-1) / size.sum(-1).clamp_min(torch.finfo(scores.dtype).tiny)
