@@ -28,7 +28,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertConfig, GPT2Config
 
-from qloc.extract.attribution.engine import GradientEngine, proved
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.engine_proof import proved
 from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.models.architectures import sites

@@ -117,7 +117,7 @@ def growing_rows(
     row_query : RowQueries
         The layers that get rows, and the query of each row.
     join : {"after", "token", "before"}
-        How rows join. Which way holds on a model is for :mod:`qloc.extract.attribution.engine` to prove.
+        How rows join; :mod:`qloc.extract.attribution.engine_proof` finds the way that holds on a model.
     carried : EntriesPerQuery
         Which arguments of the blocks have entries of each query.
     cut : bool, default False

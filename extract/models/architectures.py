@@ -2,7 +2,8 @@
 
 A **neuron** is one coordinate of the down-projection's input. The paths ``model.layers`` and
 ``mlp.down_proj`` hold for most decoders; the others are listed, and users may name the paths of an unlisted
-model. No path is trusted: :mod:`qloc.extract.attribution.engine` proves a model's paths before they are used.
+model. No path is trusted: :mod:`qloc.extract.attribution.engine_proof` proves a model's paths before they are
+used.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ first runs the block up to its attention and keeps the output at the target; the
 one token a row, and the stand-in gives it that output.
 
 It works through transformers' ``AttentionInterface``, which some families do not use. So it is for
-:mod:`qloc.extract.attribution.engine` and :mod:`qloc.extract.passes.late_join_proof` to prove.
+:mod:`qloc.extract.attribution.engine_proof` and :mod:`qloc.extract.passes.late_join_proof` to prove.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from qloc.block import Block, Outline, Unit, units_of
 from qloc.canonical_json import digest
 from qloc.errors import InputError, message
 from qloc.extract.attribution.amig_sig_baselines import Replacing, refuse_without_baseline
-from qloc.extract.attribution.engine import GradientEngine, proved
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.engine_proof import proved
 from qloc.extract.attribution.pre_activation import before_activation
 from qloc.extract.datasets import read_facts
 from qloc.extract.models.architectures import Paths

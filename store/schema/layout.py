@@ -16,6 +16,7 @@ from qloc.store.schema.phase_variables import PHASES, STATISTICS
 from qloc.store.schema.variables import (
     ATTENTION,
     CELLS,
+    ERROR_BOUNDS,
     GRAMS,
     QUERIES,
     QUERY_OF_FACT_,
@@ -49,6 +50,8 @@ class Layout:
         The units, in order.
     relations : tuple of str
         Relations that /statistics has sums of; empty in stores older than these sums.
+    error_bounds : bool
+        Whether /signals says how exactly paths were integrated; stores older than that do not.
     phases : mapping of str to PhaseLayout
         Layouts of the phases that were appended, by name.
 
@@ -66,6 +69,7 @@ class Layout:
     sizes: Mapping[str, int]
     units: tuple[Unit, ...]
     relations: tuple[str, ...] = ()
+    error_bounds: bool = False
     phases: Mapping[str, PhaseLayout] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,6 +122,7 @@ class Layout:
             sizes={name: int(size) for name, size in outline.sizes.items()},
             units=tuple(outline.units),
             relations=_relations(outline),
+            error_bounds=True,
         )
 
     @classmethod
@@ -157,7 +162,7 @@ class Layout:
             A unit is written as [first_fact, last_fact, first_query, last_query], both ranges half open.
         """
         units = [[u.first_fact, u.last_fact, u.first_query, u.last_query] for u in self.units]
-        names = ("tier", "floor", "capacity", "store_dtype")
+        names = ("tier", "floor", "capacity", "store_dtype", "error_bounds")
         own = {name: getattr(self, name) for name in names}
         lists = {name: list(getattr(self, name)) for name in ("methods", "relations")}
         return {**own, **lists, "sizes": dict(self.sizes), "units": units}
@@ -193,7 +198,8 @@ class Layout:
         attention = ATTENTION if self.sizes[HEAD] else ()
         statistics = STATISTICS if self.relations else ()
         appended = (variable for phase in self.phases.values() for variable in phase.variables())
-        return (*QUERIES, *SIGNALS[self.tier], *attention, *GRAMS, *statistics, *appended)
+        signals = [v for v in SIGNALS[self.tier] if self.error_bounds or v.name not in ERROR_BOUNDS]
+        return (*QUERIES, *signals, *attention, *GRAMS, *statistics, *appended)
 
     def dtype(self, variable: Variable) -> str:
         """Return the Zarr dtype of a variable in this store.

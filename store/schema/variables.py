@@ -159,6 +159,9 @@ _PER_LAYER: Final = {
     ),
     "panel_floor": ((FACT,), "float64", "thresholds t ≥ this are exact on the fact's panel"),
 }
+ERROR_BOUNDS: Final = ("n_nodes", "error_bound", "converged")
+"""Variables of /signals that stores from before certified quadrature do not have."""
+
 _SIGNALS: Final = {
     "attribution": "attribution of the query's answer to the neuron",
     "activation": "input of the MLP's down-projection at the target position, mean over answer tokens",

@@ -93,8 +93,8 @@ Steps = Annotated[
         _HOW,
         "--steps",
         "N",
-        "Gradients along each path; of certified and adaptive those it starts with, 4 and 8 unless told. "
-        "[default: 20]",
+        "Gradients along each path, 20 unless told; of certified and adaptive (8) those it starts with. "
+        "[default: 4]",
     ),
 ]
 QuadratureRule = Annotated[

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from qloc.extract.attribution.engine import GradientEngine, proved
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.engine_proof import proved
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.models.loading import LoadedModel, source
 from qloc.extract.prompts.tokenizing import Target

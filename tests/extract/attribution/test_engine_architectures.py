@@ -9,7 +9,8 @@ import pytest
 import torch
 import transformers as hf
 
-from qloc.extract.attribution.engine import GradientEngine, proved
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.engine_proof import proved
 from qloc.extract.attribution.integrated_gradients import ScaledPath
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.models.architectures import sites

@@ -121,9 +121,8 @@ def test_a_query_without_positive_attribution_asks_for_nothing() -> None:
 
 
 def test_a_plan_in_half_precision_asks_for_what_it_can_tell() -> None:
-    given = {"error": 0.001, "floor": 0.05, "steps": 4}
-    assert Certified.named(dtype=torch.float32, **given).error == 0.001
-    assert Certified.named(dtype=torch.bfloat16, **given).error == 4 * 2**-7
+    assert Certified.named(0.001, 0.05, 4, torch.float32).error == 0.001
+    assert Certified.named(0.001, 0.05, 4, torch.bfloat16).error == 4 * 2**-7
     assert [Certified.named(1e-3, 0.05, n, torch.float64).intervals for n in (1, 4, 5, 20)] == [1, 1, 2, 5]
 
 

@@ -18,6 +18,10 @@ from qloc.extract.attribution.path_intervals import (
 PLACES = torch.arange(9, dtype=torch.float64) / 8
 
 
+def _power(degree: int) -> Callable[[Tensor], Tensor]:
+    return lambda x: x**degree
+
+
 def _of(function: Callable[[Tensor], Tensor], fine: bool) -> tuple[float, float]:
     """Integral over [0, 1] and its difference from the lower rule."""
     value, spread = rule_and_spread(torch.tensor([fine]))[:, 0] @ function(PLACES)
@@ -27,10 +31,10 @@ def _of(function: Callable[[Tensor], Tensor], fine: bool) -> tuple[float, float]
 @pytest.mark.parametrize(("fine", "degree", "lower"), [(False, 5, 3), (True, 9, 5)])
 def test_polynomials_are_integrated_exactly(fine: bool, degree: int, lower: int) -> None:
     for power in range(degree + 1):
-        value, spread = _of(lambda x, power=power: x**power, fine)
+        value, spread = _of(_power(power), fine)
         assert value == pytest.approx(1 / (power + 1), abs=1e-14)
         assert (abs(spread) < 1e-14) == (power <= lower)
-    assert _of(lambda x: x ** (degree + 1), fine)[0] != pytest.approx(1 / (degree + 2), abs=1e-9)
+    assert _of(_power(degree + 1), fine)[0] != pytest.approx(1 / (degree + 2), abs=1e-9)
 
 
 def test_a_coarse_interval_ignores_what_it_does_not_have() -> None:

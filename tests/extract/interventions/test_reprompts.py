@@ -12,7 +12,8 @@ import torch
 from scipy import sparse
 
 from qloc.arms import row_of
-from qloc.extract.attribution.engine import GradientEngine, proved
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.engine_proof import proved
 from qloc.extract.attribution.integrated_gradients import ScaledPath
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.interventions.reprompts import Reprompts

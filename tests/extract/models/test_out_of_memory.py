@@ -198,7 +198,8 @@ import json, resource, sys, torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from qloc.extract.models.architectures import sites
 from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals
-from qloc.extract.attribution.engine import GradientEngine, proved
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.engine_proof import proved
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.models.out_of_memory import noting_what_shrinks
 from qloc.extract.prompts.tokenizing import Target

@@ -10,7 +10,8 @@ import torch
 import transformers as hf
 
 from qloc.errors import InputError
-from qloc.extract.attribution.engine import GradientEngine, proved
+from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.engine_proof import proved
 from qloc.extract.models.architectures import Paths, sites
 from qloc.extract.models.loading import LoadedModel
 from qloc.extract.models.out_of_memory import out_of_memory
