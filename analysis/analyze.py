@@ -308,7 +308,7 @@ def synthetic(study: Study) -> bool:
 
 
 def architecture(context: AnalysisContext) -> str:
-    """Return model type and size in words.
+    """Return model type and size in words, and how the weights were quantized where they were.
 
     Parameters
     ----------
@@ -320,8 +320,11 @@ def architecture(context: AnalysisContext) -> str:
     str
         Such as ``gpt2, 12 layers of 3,072 neurons``.
     """
-    kind = context.study.attrs.get("model_type", "")
-    return f"{kind}{', ' if kind else ''}{context.sets.n_layers} layers of {context.sets.n_neurons:,} neurons"
+    attrs = context.study.attrs
+    kind, quantization = attrs.get("model_type", ""), attrs.get("quantization", "")
+    size = f"{context.sets.n_layers} layers of {context.sets.n_neurons:,} neurons"
+    weights = f"weights {words(quantization)}" if quantization else ""
+    return ", ".join(part for part in (kind, size, weights) if part)
 
 
 def size_of(context: AnalysisContext) -> str:

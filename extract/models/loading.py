@@ -1,9 +1,12 @@
-"""Find models by id or folder; read configuration and tokenizer at once, and weights when needed."""
+"""Find models by id, folder or GGUF file; read configuration and tokenizer at once, weights when needed."""
 
 from __future__ import annotations
 
 import functools
 import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +18,7 @@ from qloc.errors import InputError, message
 from qloc.extract.embedded import checkpoint
 from qloc.extract.models.architectures import Paths, Sites, sites
 from qloc.extract.models.devices import MAP, Placement, accelerate_installed, spread
+from qloc.extract.models.gguf_file import GgufFile, dequantizing, for_transformers, gguf_file
 from qloc.extract.models.torch_settings import quiet
 from qloc.extract.models.unsupported import refuse_unsupported
 from qloc.extract.prompts.tokenizing import Encoder, Family
@@ -34,7 +38,7 @@ class ModelSource:
     name : str
         The model as the user named it.
     place : str
-        Id or folder that transformers is given.
+        Id, folder or GGUF file.
     revision : str or None
         Branch, tag or commit of an id.
     config : transformers.PretrainedConfig
@@ -45,6 +49,8 @@ class ModelSource:
         Kind of model.
     paths : Paths or None
         Module paths that the user named.
+    gguf : GgufFile or None
+        What is in the file, where the model is a GGUF file.
     """
 
     name: str
@@ -54,6 +60,7 @@ class ModelSource:
     tokenizer: Any
     family: Family
     paths: Paths | None = None
+    gguf: GgufFile | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -81,10 +88,14 @@ class ModelSource:
         Returns
         -------
         dict of str to str
-            Digests of weights and configuration (folder), or id, commit and digest of the configuration (id).
+            Digests of weights and configuration (folder, GGUF file), or id, commit and digest of the
+            configuration (id). That of a GGUF file's weights is the sha256 of the file.
         """
         described = {k: v for k, v in self.config.to_dict().items() if k not in _UNTOUCHED}
         config = digest(_jsonable(described))
+        if self.gguf is not None:
+            path = self.gguf.path
+            return {"weights": _file_digest(path, path.stat().st_mtime_ns), "config": config}
         if self.folder is None:
             return {"id": self.place, "commit": _commit(self.place, self.revision), "config": config}
         return {"weights": _digest_of(self.folder, _WEIGHTS), "config": config}
@@ -107,7 +118,8 @@ class ModelSource:
         Parameters
         ----------
         dtype : str
-            Name of torch's dtype; ``auto`` for that of the checkpoint.
+            Name of torch's dtype; ``auto`` for that of the checkpoint, which for a GGUF file is float32: what
+            its blocks are dequantized to.
         device : str
             Device as in a plan; ``map`` spreads the blocks over all GPUs.
         spare : int
@@ -121,19 +133,23 @@ class ModelSource:
         Raises
         ------
         InputError
-            If the checkpoint lacks weights that the architecture needs, the weights cannot be read, or they
-            do not fit on the GPUs of a map.
+            If the checkpoint lacks weights that the architecture needs, or has others, the weights cannot be
+            read, or they do not fit on the GPUs of a map.
         """
+        if self.gguf is not None and dtype == "auto":
+            dtype = "float32"
         wanted = dtype if dtype == "auto" else getattr(torch, dtype)
         where = self._spread(wanted, spare) if device == MAP else {"": device_of(device)}
         straight = where.get("") != torch.device("cpu") and accelerate_installed()  # else by way of the CPU
         direct = {"device_map": where} if straight else {}
-        with quiet():
+        # The configuration of a GGUF file takes seconds to read, and is here already.
+        known = {} if self.gguf is None else {"config": self.config, **dequantizing()}
+        with quiet(), _read_from(self.place, self.revision, self.gguf) as source_of:
             try:
                 model, report = self._auto.from_pretrained(
-                    self.place, revision=self.revision, dtype=wanted, output_loading_info=True, **direct
+                    **source_of, **known, dtype=wanted, output_loading_info=True, **direct
                 )
-            except (OSError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError, struct.error) as error:
                 raise _unreadable(self.name, "weights", error) from None
         if missing := sorted(report["missing_keys"]):
             got = f"without {', '.join(missing[:3])}" + (
@@ -149,6 +165,9 @@ class ModelSource:
                     "Give a checkpoint trained with its language-model head",
                 )
             )
+        if self.gguf is not None:
+            self.gguf.refuse_lost_numbers(model)
+            _align(model)
         if not direct:
             model = model.to(where[""])
         model = model.eval().requires_grad_(False)
@@ -194,12 +213,13 @@ class LoadedModel:
 
 
 def source(name: str, revision: str | None = None, paths: Paths | None = None) -> ModelSource:
-    """Find a model by id, folder, ``embedded:causal`` or ``embedded:masked``, and read all but its weights.
+    """Find a model, and read all but its weights.
 
     Parameters
     ----------
     name : str
-        The model as the user named it.
+        The model as the user named it: an id, a folder, a GGUF file, ``embedded:causal`` or
+        ``embedded:masked``.
     revision : str or None
         Branch, tag or commit of an id.
     paths : Paths or None
@@ -214,24 +234,28 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
     ------
     InputError
         If there is no such checkpoint, its type is unknown or unsupported, its tokenizer cannot be read, or a
-        revision of a folder is asked for.
+        revision of a folder or file is asked for.
+    MissingDependencyError
+        If the model is a GGUF file and what reads it is not installed.
     """
     kind: Any = name.removeprefix(_EMBEDDED)
     place = str(checkpoint(kind)) if name.startswith(_EMBEDDED) else name
-    if revision is not None and Path(place).is_dir():
-        rule, action = "none: a folder holds one model", "Leave --revision out, or give a hub id"
+    file = gguf_file(place)
+    if revision is not None and (file or Path(place).is_dir()):
+        rule = f"none: a {'file' if file else 'folder'} holds one model"
+        action = "Leave --revision out, or give a hub id"
         raise InputError(message("revision", revision, rule, name, action))
     from transformers import AutoConfig, AutoTokenizer
 
-    with quiet():
+    with quiet(), _read_from(place, revision, file) as source_of:
         try:
-            config = AutoConfig.from_pretrained(place, revision=revision)
-        except (OSError, ValueError, KeyError) as error:
+            config = AutoConfig.from_pretrained(**source_of)
+        except (OSError, ValueError, KeyError, struct.error) as error:
             raise _unreadable(name, "configuration", error) from None
         refuse_unsupported(config)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            tokenizer = AutoTokenizer.from_pretrained(**source_of)
+        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
             raise _unreadable(name, "tokenizer", error) from None
     return ModelSource(
         name=name,
@@ -241,7 +265,28 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
         tokenizer=tokenizer,
         family=_family(name, config, tokenizer),
         paths=paths,
+        gguf=file,
     )
+
+
+def _align(model: Any) -> None:
+    """Move weights to where torch puts its own, at multiples of 64 bytes.
+
+    Those of a GGUF file lie where numpy's allocator had room, at other multiples of 16 in each process.
+    Products of matrices round by that in their last bits, and units must be equal whoever runs them.
+    """
+    for weight in model.parameters():
+        weight.data = weight.data.clone()
+
+
+@contextmanager
+def _read_from(place: str, revision: str | None, file: GgufFile | None) -> Iterator[dict[str, Any]]:
+    """Give the arguments of ``from_pretrained`` that say where a model is, while a ``with`` block lasts."""
+    if file is None:
+        yield {"pretrained_model_name_or_path": place, "revision": revision}
+    else:
+        with for_transformers(file) as shown:
+            yield dict(shown)
 
 
 def device_of(device: str) -> torch.device:
@@ -320,7 +365,7 @@ def _unreadable(name: str, part: str, error: Exception) -> InputError:
     ):
         rule = "a folder or id whose config.json names a model type that the installed transformers knows"
     else:
-        rule = f"an id or a folder with a {part} that transformers can load"
+        rule = f"an id, a folder or a GGUF file with a {part} that transformers can load"
     shown = reason if len(reason) < 300 else reason[:297] + "…"
     return InputError(
         message(
@@ -328,7 +373,7 @@ def _unreadable(name: str, part: str, error: Exception) -> InputError:
             name,
             rule,
             f"its {part}: {shown}",
-            "Give a Hugging Face id, a checkpoint's folder, embedded:causal or embedded:masked",
+            "Give a Hugging Face id, a checkpoint's folder or .gguf file, embedded:causal or embedded:masked",
         )
     )
 

@@ -6,6 +6,7 @@ The result of a unit depends on the plan and the unit alone.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -263,10 +264,12 @@ class Extraction:
         import tokenizers
         import transformers
 
+        read_by = {} if self.source.gguf is None else {"gguf": importlib.metadata.version("gguf")}
         return {
             "torch": str(torch.__version__),
             "transformers": transformers.__version__,
             "tokenizers": tokenizers.__version__,
+            **read_by,
             "device": described(self.loaded.model),
             "threads": str(self.plan.threads),
         }
@@ -336,12 +339,15 @@ class Extraction:
 
     def _described(self) -> dict[str, Any]:
         config, facts = self.source.config, self.facts
+        dtype = str(next(iter(self.loaded.model.parameters())).dtype).removeprefix("torch.")
+        file = self.source.gguf
         return {
             "model": self.source.name,
             "model_type": config.model_type,
             "family": self.source.family,
             "revision": self.plan.revision or "",
-            "dtype": str(next(iter(self.loaded.model.parameters())).dtype).removeprefix("torch."),
+            "dtype": dtype,
+            **({} if file is None else {"quantization": file.provenance(dtype)}),
             "facts": self.plan.facts,
             "site": self.plan.site,
             "engine": self.engine.kind,

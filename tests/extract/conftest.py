@@ -27,6 +27,7 @@ from transformers import (
 from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.integrated_gradients import ScaledPath, completeness_gap, integrals
 from qloc.extract.models.architectures import Paths, sites
+from qloc.extract.models.fetch import MODELS, cache_folder, fetched
 from qloc.extract.models.loading import LoadedModel
 from qloc.extract.prompts.tokenizing import Target
 from qloc.facts import Fact, FactSet, Query, fill
@@ -463,3 +464,18 @@ def family(request: pytest.FixtureRequest) -> Family:
 def families() -> dict[str, Family]:
     """Every family by the name of its shape."""
     return FAMILIES
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Callable[[str], Path]:
+    """Give the file of a small real model by its name, or skip the test where it was not fetched."""
+
+    def find(name: str) -> Path:
+        path = fetched(name)
+        if path is None:
+            pytest.skip(
+                f"no {MODELS[name].file} in {cache_folder()}: python -m qloc.extract.models.fetch {name}"
+            )
+        return path
+
+    return find

@@ -26,8 +26,8 @@ Model = Annotated[
     _option(
         _WHAT,
         "--model",
-        "ID_OR_DIR",
-        "Hugging Face id, checkpoint's folder, embedded:causal or embedded:masked. Required.",
+        "MODEL",
+        "Hugging Face id, checkpoint's folder, .gguf file, embedded:causal or embedded:masked. Required.",
     ),
 ]
 SOURCES: Final = (

@@ -39,7 +39,9 @@ def test_unknown_model_type(tiny: Callable[[str], Any], tmp_path: Path) -> None:
         "installed transformers knows. At its configuration: "
     )
     assert "no_such_model" in text
-    assert text.endswith("Give a Hugging Face id, a checkpoint's folder, embedded:causal or embedded:masked.")
+    assert text.endswith(
+        "Give a Hugging Face id, a checkpoint's folder or .gguf file, embedded:causal or embedded:masked."
+    )
 
 
 def test_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
@@ -47,7 +49,7 @@ def test_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
         source(str(tmp_path))
     assert str(caught.value).startswith(f"model is {str(tmp_path)!r}; expected ")
     assert str(caught.value).endswith(
-        "Give a Hugging Face id, a checkpoint's folder, embedded:causal or embedded:masked."
+        "Give a Hugging Face id, a checkpoint's folder or .gguf file, embedded:causal or embedded:masked."
     )
 
 

@@ -18,7 +18,7 @@ def repair(
     path: Annotated[str, typer.Argument(metavar="STORE", help="A damaged store, as a folder.")],
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="ID_OR_DIR", help="Where its model is now. [default: as extracted]"),
+        typer.Option("--model", metavar="MODEL", help="Where its model is now. [default: as extracted]"),
     ] = None,
     facts: Annotated[
         str | None,
