@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from qloc.plan import AnalysisPlan, Plan
 from qloc.progress import Progress
 from qloc.shipped import KINDS
+
+FEW = partial(
+    Plan,
+    relations=("capital", "language", "determiner_noun"),  # two of facts, one of minimal pairs
+    steps=4,
+    analysis=AnalysisPlan(n_permutations=99, n_bootstrap=99, n_splits=2),
+)
 
 
 @pytest.mark.slow
@@ -19,6 +28,7 @@ def test_the_demo_makes_everything_it_says(tmp_path: Path, monkeypatch: pytest.M
 
     if not all((checkpoint(kind) / "config.json").exists() for kind in KINDS):
         pytest.skip("the embedded models are not made yet")
+    monkeypatch.setattr(demo, "Plan", FEW)
     monkeypatch.setattr(demo, "FACTS_OF_A_RELATION", 3)
     monkeypatch.setattr(demo, "EDITED_OF_A_RELATION", 1)
     said = io.StringIO()
