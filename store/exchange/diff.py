@@ -25,7 +25,7 @@ from qloc.vocabulary import NO_INDEX, QUERY, SLOT
 _ACTION: Final = "Compare two extractions of one plan"
 _PANEL: Final = "signals/panel_neuron"
 _READ_AT_ONCE: Final = 64 * 2**20
-"""Bytes of an array that are read together, a unit at least: each read costs milliseconds, however little it reads."""
+"""Bytes of an array that are read together, a unit at least: each read costs milliseconds, however short."""
 
 
 @dataclass(kw_only=True)

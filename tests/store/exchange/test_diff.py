@@ -122,7 +122,8 @@ def test_dense_stores(tmp_path, monkeypatch):
     b = write_store(tmp_path / "b.zarr", Noisy(n_facts=3, unit_facts=1), tier="dense")
     found = compare_extractions(open_store(a), open_store(b))
     expected = np.abs(
-        dense(Synthetic(n_facts=3, unit_facts=1)).astype(np.float64) - dense(Noisy(n_facts=3, unit_facts=1)).astype(np.float64)
+        dense(Synthetic(n_facts=3, unit_facts=1)).astype(np.float64)
+        - dense(Noisy(n_facts=3, unit_facts=1)).astype(np.float64)
     )
     assert found["signals/attribution"].absolute == expected.max()
     assert found["signals/attribution"].n == expected.size
