@@ -3,6 +3,7 @@
 Fixtures of one room live in tests/<room>/conftest.py.
 """
 
+import gc
 import os
 import random
 import sys
@@ -22,6 +23,12 @@ from hypothesis import settings
 
 settings.register_profile("qloc", deadline=None, derandomize=True)
 settings.load_profile("qloc")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported until here out of the collector's way: a million objects, seen again at each full run."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

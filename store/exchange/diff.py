@@ -6,7 +6,7 @@ themselves is the share of neurons that only one of a fact's two panels has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +24,8 @@ from qloc.vocabulary import NO_INDEX, QUERY, SLOT
 
 _ACTION: Final = "Compare two extractions of one plan"
 _PANEL: Final = "signals/panel_neuron"
+_READ_AT_ONCE: Final = 64 * 2**20
+"""Bytes of an array that are read together, a unit at least: each read costs milliseconds, however short."""
 
 
 @dataclass(kw_only=True)
@@ -122,7 +124,7 @@ def _first_unequal(a: xr.DataArray, b: xr.DataArray) -> str:
 
 
 def compare_extractions(a: StoredStudy, b: StoredStudy) -> dict[str, Difference]:
-    """Return how each array of two extractions differs; both are read one unit at a time.
+    """Return how each array of two extractions differs; both are read some units at a time.
 
     Phases that only one of them has, or that have other arms in each, are left out.
 
@@ -148,16 +150,17 @@ def compare_extractions(a: StoredStudy, b: StoredStudy) -> dict[str, Difference]
     for variable in _in_both(a.layout, b.layout):
         difference = comparison[variable.path] = Difference()
         if variable.row is None:
-            for number in range(a.layout.shape(variable, 0)[0]):
-                difference.add(*(_values(study, variable, slice(number, number + 1)) for study in (a, b)))
+            length = a.layout.shape(variable, 0)[0]
+            for rows in _together([(n, n + 1) for n in range(length)], _row_bytes(a, variable)):
+                difference.add(*(_values(study, variable, slice(*rows)) for study in (a, b)))
             continue
         if variable.path == _PANEL:
             _add_panels(difference, *panels)
             continue
-        for unit in a.layout.units:
-            x, y = (_rows(study, variable, unit) for study in (a, b))
+        for rows in _together(_ends(a.layout.units, variable), _row_bytes(a, variable)):
+            x, y = (_values(study, variable, slice(*rows)) for study in (a, b))
             if SLOT in variable.dims:
-                facts = fact[unit.first_query : unit.last_query]
+                facts = fact[slice(*rows)]
                 for left, right in _aligned(x, y, facts, panels):
                     difference.add(left, right)
             else:
@@ -180,10 +183,37 @@ def _in_both(a: Layout, b: Layout) -> Iterator[Variable]:
             yield variable
 
 
-def _rows(study: StoredStudy, variable: Variable, unit: Unit) -> Array:
-    of_queries = variable.dims[variable.row or 0] == QUERY
-    ends = (unit.first_query, unit.last_query) if of_queries else (unit.first_fact, unit.last_fact)
-    return _values(study, variable, slice(*ends))
+def _ends(units: Sequence[Unit], variable: Variable) -> list[tuple[int, int]]:
+    """Return the first row of each unit in an array, and the one behind its last."""
+    if variable.dims[variable.row or 0] == QUERY:
+        return [(unit.first_query, unit.last_query) for unit in units]
+    return [(unit.first_fact, unit.last_fact) for unit in units]
+
+
+def _row_bytes(study: StoredStudy, variable: Variable) -> int:
+    """Return the bytes of one row of an array; strings are taken to have 256."""
+    values = getattr(study, variable.group)[variable.name]
+    n_values = values.size // max(values.sizes[variable.dims[variable.row or 0]], 1)
+    return int(n_values * (256 if variable.dtype == STRING else values.dtype.itemsize))
+
+
+def _together(ends: Sequence[tuple[int, int]], row_bytes: int) -> Iterator[tuple[int, int]]:
+    """Yield spans of rows as long as can be read at once, in whole spans that were given.
+
+    Examples
+    --------
+    >>> list(_together([(0, 2), (2, 4), (4, 9)], _READ_AT_ONCE // 4))
+    [(0, 4), (4, 9)]
+    """
+    first: int | None = None
+    last = 0
+    for start, end in ends:
+        if first is not None and (end - first) * row_bytes > _READ_AT_ONCE:
+            yield first, last
+            first = None
+        first, last = start if first is None else first, end
+    if first is not None:
+        yield first, last
 
 
 def _values(study: StoredStudy, variable: Variable, rows: slice) -> Array:

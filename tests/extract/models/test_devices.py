@@ -7,6 +7,7 @@ in backward passes too.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 from collections.abc import Callable, Iterator
@@ -264,12 +265,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
         yield made
 
 
-@pytest.fixture
-def plan_of(tiny: Callable[[str], Any], tmp_path: Path) -> Callable[..., Plan]:
+@pytest.fixture(scope="module")
+def plan_of(tiny: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Plan]:
     """A small study of a tiny model, all phases."""
+    path = tmp_path_factory.mktemp("facts") / "facts.jsonl"
 
     def plan(kind: str, **given: Any) -> Plan:
-        path = tmp_path / "facts.jsonl"
         with path.open("w") as lines:
             for subject, answer in (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lime")):
                 fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
@@ -287,12 +288,30 @@ def objects(plan: Plan, out: Path) -> dict[str, str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def of_the_cpu(
+    plan_of: Callable[..., Plan], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], dict[str, str]]:
+    """Path → digest of a store of all phases that the CPU made, once for each kind of model."""
+
+    @functools.cache
+    def made(kind: str) -> dict[str, str]:
+        plan = plan_of(kind, device="cpu", methods=("ig", "sig"))
+        return objects(plan, tmp_path_factory.mktemp(kind) / "cpu.zarr")
+
+    return made
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
 def test_two_gpus_give_the_bits_of_one_device(
-    kind: str, plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    plan_of: Callable[..., Plan],
+    of_the_cpu: Callable[[str], dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = plan_of(kind, device="map", methods=("ig", "sig"))
-    expected = objects(plan, tmp_path / "one.zarr")  # without GPUs a map is the CPU
+    expected = of_the_cpu(kind)
     monkeypatch.setattr(devices, "free_memory", lambda: {FIRST: 10**9, SECOND: 10**9})
     with running(Machine()) as machine:
         assert objects(plan, tmp_path / "two.zarr") == expected
@@ -364,12 +383,18 @@ def test_a_last_block_that_is_cut_may_lie_alone(
 
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
 def test_one_gpu_gives_the_bits_of_the_cpu(
-    kind: str, plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    plan_of: Callable[..., Plan],
+    of_the_cpu: Callable[[str], dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = objects(plan_of(kind, device="cpu"), tmp_path / "cpu.zarr")
+    expected = of_the_cpu(kind)
     monkeypatch.setattr(loading, "accelerate_installed", lambda: False)  # by way of the CPU
     with running(Machine()) as machine:
-        assert objects(plan_of(kind, device="cpu:1"), tmp_path / "gpu.zarr") == expected
+        assert (
+            objects(plan_of(kind, device="cpu:1", methods=("ig", "sig")), tmp_path / "gpu.zarr") == expected
+        )
     assert machine.refused == []
 
 

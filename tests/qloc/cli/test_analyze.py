@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,16 +43,22 @@ def test_a_threshold_below_the_floor_is_refused(planted: Path, tmp_path: Path) -
     assert not (tmp_path / "r").exists()
 
 
-def test_analyze_of_several_compares_them(stores: tuple[Path, Path], tmp_path: Path) -> None:
-    plan = tmp_path / "plan.yaml"
-    plan.write_text("analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2}\n")
-    done("analyze", *stores, "--plan", plan, "--out", tmp_path / "r", "--quiet")
-    assert sorted(path.parent.name for path in tmp_path.glob("r/*/study.json")) == [
+@pytest.fixture(scope="module")
+def analyzed(stores: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with a plan and the results of two stores, which no test may change."""
+    folder = tmp_path_factory.mktemp("analyzed")
+    (folder / "plan.yaml").write_text("analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2}\n")
+    done("analyze", *stores, "--plan", folder / "plan.yaml", "--out", folder / "r", "--quiet")
+    return folder
+
+
+def test_analyze_of_several_compares_them(analyzed: Path, tmp_path: Path) -> None:
+    assert sorted(path.parent.name for path in analyzed.glob("r/*/study.json")) == [
         "comparison",
         "early",
         "late",
     ]
-    done("report", tmp_path / "r", "--format", "json", "--out", tmp_path / "r.json")
+    done("report", analyzed / "r", "--format", "json", "--out", tmp_path / "r.json")
     found = json.loads((tmp_path / "r.json").read_text())
     assert found["parts"][0]["title"] == "early, late compared"
     heads = found["comparison"]["table"]["heads"]
@@ -59,12 +66,11 @@ def test_analyze_of_several_compares_them(stores: tuple[Path, Path], tmp_path: P
 
 
 def test_stores_with_nothing_in_common_are_analyzed_and_not_compared(
-    stores: tuple[Path, Path], tmp_path: Path
+    stores: tuple[Path, Path], analyzed: Path, tmp_path: Path
 ) -> None:
-    plan = tmp_path / "plan.yaml"
-    plan.write_text("analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2}\n")
+    plan = analyzed / "plan.yaml"
+    shutil.copytree(analyzed / "r", tmp_path / "r")
     simulate(tmp_path / "comparison.zarr", facts=8, relations=1, templates=2, seed=2)
-    done("analyze", *stores, "--plan", plan, "--out", tmp_path / "r", "--quiet")
     assert (tmp_path / "r" / "comparison" / "study.json").exists()
     result = run("analyze", stores[0], tmp_path / "comparison.zarr", "--plan", plan, "--out", tmp_path / "r")
     assert result.exit_code == 0, result.output

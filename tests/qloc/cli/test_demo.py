@@ -7,12 +7,23 @@ from pathlib import Path
 import pytest
 from commands import blocked, done
 
+# Few draws, and no figures: those of both models are drawn in tests/qloc/workflows/test_demo.py.
+QUICK = """
+from qloc import shipped
+whole = shipped.shipped_plan
+few = {"n_permutations": 99, "n_bootstrap": 99, "n_splits": 2}
+shipped.shipped_plan = lambda kind: (plan := whole(kind)).model_copy(
+    update={"analysis": plan.analysis.model_copy(update=few)})
+from qloc.reports.figures import svg
+svg.svg = lambda figure, width: f"<svg><title>{figure.id}</title></svg>"
+"""
+
 
 @pytest.mark.slow
 def test_without_torch_the_demo_starts_from_the_shipped_extraction(tmp_path: Path) -> None:
     from qloc.shipped import KINDS
 
-    result = blocked("demo", "--out", tmp_path / "demo")
+    result = blocked("demo", "--out", tmp_path / "demo", first=QUICK)
     assert result.returncode == 0, result.stderr
     page = tmp_path / "demo" / "report.html"
     assert result.stdout.startswith(f"Report: {page}\n")

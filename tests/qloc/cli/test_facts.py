@@ -45,7 +45,14 @@ def test_check_knows_what_the_store_knows(tmp_path: Path, embedded: None) -> Non
     page = done(
         "facts", "check", path, "--model", "embedded:causal", "--device", "cpu", "--out", tmp_path / "t.csv"
     )
-    study_plan = Plan(model="embedded:causal", facts=str(path), quadrature="midpoint", steps=1, device="cpu")
+    study_plan = Plan(
+        model="embedded:causal",
+        facts=str(path),
+        quadrature="midpoint",
+        steps=1,
+        device="cpu",
+        phases=("signals",),
+    )
     extract_study(study_plan, tmp_path / "s.zarr")
     study = open_study(tmp_path / "s.zarr")
     fact = study.column("queries", "fact")

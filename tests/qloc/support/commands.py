@@ -64,5 +64,26 @@ def write_facts(path: Path, *facts: object) -> Path:
     return path
 
 
-def blocked(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(process(*arguments, code=BLOCKED), capture_output=True, text=True)
+SEVERAL = """
+import json
+for arguments in json.loads(sys.argv.pop(1)):
+    sys.argv[1:] = arguments
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code:
+            raise
+"""
+
+
+def blocked(*arguments: object, first: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command where torch is not installed, after some lines of Python."""
+    code = BLOCKED.replace("main()\n", f"{first}\nmain()\n")
+    return subprocess.run(process(*arguments, code=code), capture_output=True, text=True)
+
+
+def all_blocked(*commands: list[object], first: str = "") -> subprocess.CompletedProcess[str]:
+    """Run commands one after the other in one such process, until one fails."""
+    given = json.dumps([[str(argument) for argument in command] for command in commands])
+    code = BLOCKED.replace("main()\n", f"{first}\n{SEVERAL}")
+    return subprocess.run(process(given, code=code), capture_output=True, text=True)

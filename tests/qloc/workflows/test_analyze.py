@@ -11,6 +11,7 @@ import pytest
 import qloc
 from qloc.errors import FloorError, InputError, SchemaError
 from qloc.plan import AnalysisPlan
+from qloc.reports.figures import svg
 from qloc.simulation.simulate import simulate
 from qloc.workflows.analyze import analyze, open_study, report, result_folders, result_folders_for
 
@@ -50,7 +51,11 @@ def test_what_is_no_store_is_not_opened(tmp_path: Path) -> None:
     )
 
 
-def test_analysis_is_saved_and_reported(planted: Path, tmp_path: Path) -> None:
+def test_analysis_is_saved_and_reported(
+    planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Figures of such a study are drawn in tests/qloc/cli/test_analyze.py.
+    monkeypatch.setattr(svg, "svg", lambda figure, width: f"<svg><title>{figure.id}, {width}</title></svg>")
     result = analyze(planted, QUICK, tmp_path / "results" / "a")
     assert (tmp_path / "results" / "a" / "study.json").exists()
     assert result.question("consistency") is not None

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from qloc.plan import AnalysisPlan, Plan
 from qloc.progress import Progress
+from qloc.reports.figures import svg
 from qloc.shipped import KINDS
+
+FEW = partial(
+    Plan,
+    relations=("capital", "determiner_noun"),  # facts and minimal pairs
+    steps=4,
+    analysis=AnalysisPlan(
+        thresholds=(0.1, 0.2), budgets=(5, 10), n_permutations=99, n_bootstrap=99, n_splits=2
+    ),
+)
 
 
 @pytest.mark.slow
@@ -19,6 +31,9 @@ def test_the_demo_makes_everything_it_says(tmp_path: Path, monkeypatch: pytest.M
 
     if not all((checkpoint(kind) / "config.json").exists() for kind in KINDS):
         pytest.skip("the embedded models are not made yet")
+    monkeypatch.setattr(demo, "Plan", FEW)
+    # Figures as for pages only: as for phones, too, those of tests/qloc/cli/test_analyze.py are drawn.
+    monkeypatch.setattr(svg, "NARROW", svg.WIDE)
     monkeypatch.setattr(demo, "FACTS_OF_A_RELATION", 3)
     monkeypatch.setattr(demo, "EDITED_OF_A_RELATION", 1)
     said = io.StringIO()

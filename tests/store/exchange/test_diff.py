@@ -13,6 +13,7 @@ from synthetic_phase import block, fingerprint, outline
 
 from qloc.errors import FloorError, InputError
 from qloc.neurons import threshold_rows
+from qloc.store.exchange import diff as differing
 from qloc.store.exchange.diff import Difference, compare_extractions, diff_text
 from qloc.store.exchange.pack import pack
 from qloc.store.reading.open_store import open_store
@@ -116,15 +117,18 @@ def test_sets_are_compared_query_by_query(finished, noisy, study):
     assert f"  {'queries/rank':<34}{'25.000%':>9}{'2':>18}" in diff_text(found)
 
 
-def test_dense_stores(tmp_path):
-    a = write_store(tmp_path / "a.zarr", Synthetic(n_facts=3), tier="dense")
-    b = write_store(tmp_path / "b.zarr", Noisy(n_facts=3), tier="dense")
+def test_dense_stores(tmp_path, monkeypatch):
+    a = write_store(tmp_path / "a.zarr", Synthetic(n_facts=3, unit_facts=1), tier="dense")
+    b = write_store(tmp_path / "b.zarr", Noisy(n_facts=3, unit_facts=1), tier="dense")
     found = compare_extractions(open_store(a), open_store(b))
     expected = np.abs(
-        dense(Synthetic(n_facts=3)).astype(np.float64) - dense(Noisy(n_facts=3)).astype(np.float64)
+        dense(Synthetic(n_facts=3, unit_facts=1)).astype(np.float64)
+        - dense(Noisy(n_facts=3, unit_facts=1)).astype(np.float64)
     )
     assert found["signals/attribution"].absolute == expected.max()
     assert found["signals/attribution"].n == expected.size
+    monkeypatch.setattr(differing, "_READ_AT_ONCE", 0)  # unit by unit
+    assert compare_extractions(open_store(a), open_store(b)) == found
 
 
 def test_no_queries_at_all(tmp_path):
