@@ -27,6 +27,7 @@ from qloc.extract.datasets import read_facts
 from qloc.extract.models.architectures import Paths
 from qloc.extract.models.devices import MAP, described, require_accelerate
 from qloc.extract.models.loading import LoadedModel, ModelSource, source
+from qloc.extract.models.norm_behind import norm_behind_mlp
 from qloc.extract.models.out_of_memory import DoesNotFit, noting_what_shrinks, out_of_memory, too_large
 from qloc.extract.models.torch_settings import threads
 from qloc.extract.passes.attention import why_not_recorded
@@ -226,6 +227,19 @@ class Extraction:
             return why_not_recorded(loaded.model, target, loaded.sites.n_layers)
 
     @functools.cached_property
+    def norm_behind_mlp(self) -> bool:
+        """Whether a norm follows the MLP's output, so that paths from zero are ill-defined.
+
+        Returns
+        -------
+        bool
+            As :func:`qloc.extract.models.norm_behind.norm_behind_mlp` finds on one query.
+        """
+        loaded, target = self.loaded, self.asking.some_targets()[0]
+        with _memory_for(f"trying the MLP of {self.source.name} on one query"):
+            return norm_behind_mlp(loaded.model, loaded.sites, target)
+
+    @functools.cached_property
     def outline(self) -> Outline:
         """What is known before the model has run over the facts. Loads the weights.
 
@@ -352,6 +366,7 @@ class Extraction:
             "site": self.plan.site,
             "engine": self.engine.kind,
             "attention": self.attention_refused or "recorded",
+            "norm_behind_mlp": self.norm_behind_mlp,
             "excluded": dict(self.asking.excluded),
             "skipped": dict(facts.skipped),
             "merged": facts.merged,
