@@ -10,7 +10,7 @@ queries are capitals in six wordings; those whose answer the model ranks first a
   Jaccard index of the neuron sets at .1, .2 and .3 of the maximum (mean, worst); the largest error of a
   neuron that reaches the floor, relative to the maximum; how often it is more than its bound; and D, the mean
   pairwise Dice index of a fact's sets. The reference is itself compared with Gauss–Legendre 128 and 256, in
-  float64, on four queries.
+  float64, on four queries. How many neurons a fact's panel needs.
 - ``equal``: how many Gauss–Legendre nodes, the same on every layer as captum has them, give the sets of
   certified quadrature.
 - ``paths``: P along the path of the layer that took most gradients, and of the median layer.
@@ -111,6 +111,12 @@ def dice(scores: Scores, fact: list[str]) -> float:
     return float(np.mean(by_fact))
 
 
+def panels(scores: Scores, fact: list[str]) -> list[int]:
+    """Neurons that reach the floor in any query of a fact, fact by fact."""
+    near, of = members(scores, FLOOR), np.array(fact)
+    return [int(near[of == one].any(0).sum()) for one in dict.fromkeys(fact)]
+
+
 def work(engine: GradientEngine, nodes: Scores) -> float:
     """Multiplications of rows: a row of layer l runs through the blocks above it and the head."""
     layers = engine.sites.n_layers
@@ -181,7 +187,13 @@ def accuracy(model: str, queries: int) -> dict[str, list[dict[str, Any]]]:
     rows.append(
         {**dict.fromkeys(rows[0], ""), "rule": "reference", "D": f"{dice(reference.scores, fact):.4f}"}
     )
-    return {f"accuracy, {len(targets)} known queries": rows, "the reference, four queries": shown}
+    widths = panels(reference.scores, fact)
+    panel = [{"facts": len(widths), "mean": float(np.mean(widths)), "most": max(widths)}]
+    return {
+        f"accuracy, {len(targets)} known queries": rows,
+        "the reference, four queries": shown,
+        "neurons of a fact's panel": panel,
+    }
 
 
 def equal(model: str) -> dict[str, list[dict[str, Any]]]:

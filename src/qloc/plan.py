@@ -78,7 +78,7 @@ class Plan(_Strict):
     answer_tokens: AnswerTokens = "all"
     tier: Tier = "panel"
     floor: float = Field(0.05, ge=0, lt=1)
-    capacity: int = Field(1024, ge=1)
+    capacity: int = Field(4096, ge=1)
     unit_facts: int = Field(32, ge=1)
     memory: Annotated[int, BeforeValidator(bytes_of)] = Field(8 * 10**9, ge=10**6)
     relations: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()

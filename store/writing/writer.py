@@ -110,7 +110,7 @@ class Writer(Coordinator[Block]):
         *,
         tier: Tier = "panel",
         floor: float = 0.05,
-        capacity: int = 1024,
+        capacity: int = 4096,
         store_dtype: str = "float32",
     ) -> Self:
         """Make the skeleton of a store, or resume a store of the same fingerprint where it was left.

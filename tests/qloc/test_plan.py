@@ -27,7 +27,7 @@ def written(folder: Path, text: str) -> Path:
 def test_defaults_are_those_of_the_interface() -> None:
     plan = plan_from()
     assert (plan.methods, plan.steps, plan.quadrature, plan.answer_tokens) == (("ig",), 4, "certified", "all")
-    assert (plan.tier, plan.floor, plan.capacity, plan.unit_facts) == ("panel", 0.05, 1024, 32)
+    assert (plan.tier, plan.floor, plan.capacity, plan.unit_facts) == ("panel", 0.05, 4096, 32)
     assert (plan.memory, plan.seed, plan.device, plan.dtype) == (8 * 10**9, 0, "auto", "auto")
     assert (plan.store_dtype, plan.phases, plan.relations, plan.max_facts) == (
         "float32",

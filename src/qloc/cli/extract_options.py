@@ -185,7 +185,7 @@ Floor = Annotated[
     ),
 ]
 Capacity = Annotated[
-    str | None, _option(_KEPT, "--capacity", "N", "At most N neurons a fact. [default: 1024]")
+    str | None, _option(_KEPT, "--capacity", "N", "At most N neurons a fact. [default: 4096]")
 ]
 StoreDtype = Annotated[
     str | None,

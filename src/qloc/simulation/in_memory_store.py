@@ -47,7 +47,7 @@ def datasets_of(
     *,
     tier: Literal["panel", "dense"] = "panel",
     floor: float = 0.05,
-    capacity: int = 1024,
+    capacity: int = 4096,
 ) -> dict[str, xr.Dataset]:
     """Return the groups of a store, under the names and dims of its contract (docs/store.md).
 

@@ -26,7 +26,7 @@ def simulate(
     *,
     tier: Literal["panel", "dense"] = "panel",
     floor: float = 0.05,
-    capacity: int = 1024,
+    capacity: int = 4096,
     phases: Collection[str] | None = None,
     effects: Effects | None = None,
     progress: Progress | None = None,
