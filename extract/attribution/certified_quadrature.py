@@ -35,6 +35,7 @@ from qloc.extract.attribution.path_intervals import (
     scale_of_path,
 )
 from qloc.extract.models.out_of_memory import in_halves
+from qloc.extract.passes.prompt_cache import KeptPrompts
 from qloc.extract.prompts.tokenizing import Target
 
 MOST_NODES: Final = 1024
@@ -144,6 +145,7 @@ class _Run:
     whole: bool
     unpatched: RowGradients | None = None
     direction: Tensor = field(init=False)
+    prompts: KeptPrompts = field(default_factory=dict)
 
     def integrate(self) -> CertifiedIntegral:
         """Refine until every path has converged or is given up."""
@@ -318,7 +320,8 @@ class _Run:
             return first + share * (own - first)
 
         targets = [self.targets[n] for n in used.tolist()]
-        found = self.engine.rows(targets, points, {n: query[rows] for n, rows in where.items()})
+        asked = {n: query[rows] for n, rows in where.items()}
+        found = self.engine.rows(targets, points, asked, self.prompts)
         self._keep(found, used, target, layer, query)
         gradient = found.own_gradient.new_empty(len(target), found.own_gradient.shape[-1])
         probability = found.probability.new_empty(len(target))

@@ -28,6 +28,7 @@ from qloc.extract.models.architectures import Sites, down_weight
 from qloc.extract.models.out_of_memory import in_halves
 from qloc.extract.models.output_head import Head
 from qloc.extract.passes.block_arguments import EntriesPerQuery
+from qloc.extract.passes.prompt_cache import KeptPrompts
 from qloc.extract.prompts.tokenizing import Family, Target
 
 
@@ -167,7 +168,13 @@ class GradientEngine:
             hidden=found.hidden,
         )
 
-    def rows(self, targets: Sequence[Target], points: Points, row_query: RowQueries) -> RowGradients:
+    def rows(
+        self,
+        targets: Sequence[Target],
+        points: Points,
+        row_query: RowQueries,
+        kept: KeptPrompts | None = None,
+    ) -> RowGradients:
         """Compute gradients at points of the layers' paths, of targets of equal length.
 
         Parameters
@@ -178,6 +185,8 @@ class GradientEngine:
             What the rows of a layer put in place of its activation.
         row_query : RowQueries
             The layers that have rows, ascending, and the query of each row.
+        kept : KeptPrompts, optional
+            Prompts of the call before, for callers that ask for the same targets again.
 
         Returns
         -------
@@ -191,7 +200,7 @@ class GradientEngine:
         groups = self._layer_groups(len(targets[0].ids), counts, len(targets))
 
         def run(layers: list[int]) -> RowGradients:
-            return self.grown(targets, points, {layer: row_query[layer] for layer in layers})
+            return self.grown(targets, points, {layer: row_query[layer] for layer in layers}, kept)
 
         parts = [part for group in groups for _, part in in_halves("layers", group, run)]
         return replace(
@@ -240,7 +249,13 @@ class GradientEngine:
         weight = down_weight(self.sites.downs[layer])
         return step.to(weight.device) @ weight.to(step.dtype).T
 
-    def grown(self, targets: Sequence[Target], points: Points, row_query: RowQueries) -> RowGradients:
+    def grown(
+        self,
+        targets: Sequence[Target],
+        points: Points,
+        row_query: RowQueries,
+        kept: KeptPrompts | None = None,
+    ) -> RowGradients:
         """Compute gradients of targets of equal length by growing rows, in one batch.
 
         Parameters
@@ -251,6 +266,8 @@ class GradientEngine:
             What the rows of a layer put in place of its activation.
         row_query : RowQueries
             The layers that have rows, and the query of each row.
+        kept : KeptPrompts, optional
+            As of :meth:`rows`.
 
         Returns
         -------
@@ -269,6 +286,7 @@ class GradientEngine:
             join,
             self.carried,
             self.cut,
+            kept,
         )
 
     def _full(self, targets: Sequence[Target], points: Points, row_query: RowQueries) -> RowGradients:

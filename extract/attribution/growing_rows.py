@@ -40,7 +40,7 @@ from qloc.extract.models.devices import stacked
 from qloc.extract.models.hooks import hooked, without_head
 from qloc.extract.models.output_head import Head
 from qloc.extract.passes.block_arguments import ArgumentPath, BlockCall, EntriesPerQuery, for_rows
-from qloc.extract.passes.prompt_cache import last_token
+from qloc.extract.passes.prompt_cache import KeptPrompts, last_token
 from qloc.extract.passes.target_only import Attention, replaced_attention
 from qloc.extract.prompts.tokenizing import Family, Target
 
@@ -97,6 +97,7 @@ def growing_rows(
     join: Join,
     carried: EntriesPerQuery,
     cut: bool = False,
+    kept: KeptPrompts | None = None,
 ) -> RowGradients:
     """Compute gradients at the points of paths, for targets of equal length, in one growing batch.
 
@@ -122,6 +123,8 @@ def growing_rows(
         Which arguments of the blocks have entries of each query.
     cut : bool, default False
         Whether the last block, and what follows, runs at the target alone (masked models).
+    kept : KeptPrompts, optional
+        Prompts of the batch before; those of this one are put there (causal models).
 
     Returns
     -------
@@ -140,7 +143,9 @@ def growing_rows(
             join=join,
             attention=attention,
         )
-        inputs = last_token(model, ids, lambda: batch.query) if family == "causal" else {"input_ids": ids}
+        inputs = (
+            last_token(model, ids, lambda: batch.query, kept) if family == "causal" else {"input_ids": ids}
+        )
         with batch.hooks(), without_head(sites.head) as finals:
             model(**inputs)
     query = batch.query.to(token.device)

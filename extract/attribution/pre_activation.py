@@ -20,6 +20,7 @@ from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.growing_rows import Points, RowGradients, RowQueries
 from qloc.extract.models.devices import stacked
 from qloc.extract.models.hooks import hooked, in_turn, without_head
+from qloc.extract.passes.prompt_cache import KeptPrompts
 from qloc.extract.prompts.tokenizing import Target
 
 
@@ -40,7 +41,13 @@ class PreActivationEngine(GradientEngine):
         """The modules whose input is the attributed vector, one a layer."""
         return self.functions
 
-    def rows(self, targets: Sequence[Target], points: Points, row_query: RowQueries) -> RowGradients:
+    def rows(
+        self,
+        targets: Sequence[Target],
+        points: Points,
+        row_query: RowQueries,
+        kept: KeptPrompts | None = None,
+    ) -> RowGradients:
         """Compute gradients, as the engine does, at points of paths of z.
 
         Parameters
@@ -51,6 +58,8 @@ class PreActivationEngine(GradientEngine):
             What the rows of a layer put in place of its z.
         row_query : RowQueries
             The layers that have rows, ascending, and the query of each row.
+        kept : KeptPrompts, optional
+            Prompts of the call before.
 
         Returns
         -------
@@ -69,7 +78,7 @@ class PreActivationEngine(GradientEngine):
             value: Tensor = self.functions[layer](put(layer))
             return (value * gate(layer)).to(activation.device)
 
-        found = super().rows(targets, through, row_query)
+        found = super().rows(targets, through, row_query, kept)
         gradient, of_row = torch.zeros_like(found.gradient), dict[int, Tensor]()
         for layer, function in enumerate(self.functions):
             own = inputs.before[:, layer]

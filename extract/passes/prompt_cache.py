@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from qloc.extract.models.hooks import without_head
 
+KeptPrompts = dict[int, tuple[list[list[int]], Any]]
+"""The last prompts of each length that ran, and their keys and values: length → (ids, cache)."""
+
+_PLAIN: Final = frozenset({"DynamicLayer", "DynamicSlidingWindowLayer"})
+"""Layers of a cache that hold keys and values and nothing that a pass changes."""
+
 
 @torch.no_grad()
-def last_token(model: Any, ids: Tensor, query_of_row: Callable[[], Tensor]) -> dict[str, Any]:
+def last_token(
+    model: Any, ids: Tensor, query_of_row: Callable[[], Tensor], kept: KeptPrompts | None = None
+) -> dict[str, Any]:
     """Return inputs that run each query's last token behind its prompt, in as many rows as there are then.
 
     Parameters
@@ -24,6 +32,8 @@ def last_token(model: Any, ids: Tensor, query_of_row: Callable[[], Tensor]) -> d
         The prompts, all of one length.
     query_of_row : callable
         () → the query of each row, int64, (row,). It is called anew in every layer, since batches grow.
+    kept : KeptPrompts, optional
+        Where the prompts stay, so that the same ones need not run again in the caller's next batch.
 
     Returns
     -------
@@ -37,9 +47,14 @@ def last_token(model: Any, ids: Tensor, query_of_row: Callable[[], Tensor]) -> d
     where = {"position_ids": position} if "position_ids" in _parameters(model) else {}
     if before == 0:
         return {"input_ids": ids, **where, "use_cache": False}
-    cache: Any = DynamicCache(config=model.config)
-    with without_head(model.get_output_embeddings()):
-        model(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True)
+    asked = ids.tolist()
+    last, cache = ([], None) if kept is None else kept.get(ids.shape[1], ([], None))
+    if last != asked:
+        cache = DynamicCache(config=model.config)
+        with without_head(model.get_output_embeddings()):
+            model(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True)
+        if kept is not None and all(type(layer).__name__ in _PLAIN for layer in cache.layers):
+            kept[ids.shape[1]] = asked, cache
     for layer in cache.layers:
         layer.update = _shared(layer.keys, layer.values, query_of_row)
     return {"input_ids": ids[:, -1:], **where, "past_key_values": cache, "use_cache": True}

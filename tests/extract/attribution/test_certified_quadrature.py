@@ -77,10 +77,12 @@ def test_every_gradient_is_counted(engine_of: Any, monkeypatch: pytest.MonkeyPat
     rows = 0
     own = GradientEngine.rows
 
-    def counted(self: GradientEngine, batch: Any, points: Any, row_query: RowQueries) -> Any:
+    def counted(
+        self: GradientEngine, batch: Any, points: Any, row_query: RowQueries, kept: Any = None
+    ) -> Any:
         nonlocal rows
         rows += sum(map(len, row_query.values()))
-        return own(self, batch, points, row_query)
+        return own(self, batch, points, row_query, kept)
 
     monkeypatch.setattr(GradientEngine, "rows", counted)
     found = _in_order(engine, targets[:5], ASKED)

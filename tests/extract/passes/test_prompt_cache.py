@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from qloc.extract.passes.prompt_cache import _Behind, last_token, whole
+from qloc.extract.passes.prompt_cache import KeptPrompts, _Behind, last_token, whole
 
 
 def _ids(n: int, length: int) -> torch.Tensor:
@@ -48,6 +48,26 @@ def test_a_cached_prompt_serves_any_rows_and_is_not_used_up(plain_rows: Any) -> 
     assert asked == 2 * model.config.n_layer
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
     assert torch.equal(again, found)
+
+
+def test_the_same_prompts_run_once(plain_rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rows = plain_rows("llama")[0].model, torch.arange(2)
+    kept: KeptPrompts = {}
+    runs, forward = [], type(model).forward
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        runs.append(kwargs["input_ids"].shape)
+        return forward(self, *args, **kwargs)
+
+    first, other = _ids(2, 5), _ids(2, 5) + 1
+    monkeypatch.setattr(type(model), "forward", counted)
+    with torch.no_grad():
+        found = [model(**last_token(model, ids, lambda: rows, kept)).logits for ids in (first, first, other)]
+        alone = [model(**last_token(model, ids, lambda: rows)).logits for ids in (first, other)]
+    assert runs == [(2, 4), (2, 1), (2, 1), (2, 4), (2, 1), (2, 4), (2, 1), (2, 4), (2, 1)]
+    assert torch.equal(found[0], alone[0])
+    assert torch.equal(found[1], alone[0])
+    assert torch.equal(found[2], alone[1])
 
 
 def test_whole_prompts_keep_no_keys(plain_rows: Any) -> None:
