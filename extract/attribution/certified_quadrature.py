@@ -111,26 +111,32 @@ def certified(
         What their paths give, in the order of ``indices``.
     """
     owners = Owners.each(len(targets)) if owners is None else owners
-    for indices in owners.runs(_targets_a_run(engine)):
-        own = None if start is None else start[indices]
-        run = _Run(
+
+    def run(queries: list[tuple[list[int], Target]]) -> CertifiedIntegral:
+        indices = [index for own, _ in queries for index in own]
+        return _Run(
             engine=engine,
             targets=[targets[index] for index in indices],
             asked=asked,
-            start=own,
+            start=None if start is None else start[indices],
             owners=owners.part(indices),
             whole=whole,
-        )
-        yield indices, run.integrate()
+        ).integrate()
+
+    for queries in owners.runs(_targets_a_run(engine, asked)):
+        items = [(own, targets[own[0]]) for own in queries]
+        for done, integral in in_halves("targets", items, run):
+            yield [index for own, _ in done for index in own], integral
 
 
-def _targets_a_run(engine: GradientEngine) -> int:
-    """Return how many targets' intervals may be kept at once, in a quarter of the memory."""
-    sites, width = engine.sites, int(engine.model.config.get_text_config().hidden_size)
-    a_path = 2 * 9 * max(width, sites.n_neurons if engine.kind == "full" else 0) + 12 * sites.n_neurons
-    return max(
-        1, min(engine.memory // 4 // (sites.n_layers * a_path * max(4, engine.itemsize)), MOST_TARGETS)
-    )
+def _targets_a_run(engine: GradientEngine, asked: Certified) -> int:
+    """Return how many targets' intervals may be kept at once, in a quarter of the memory.
+
+    A path has few more intervals in the mean than it starts with; they are copied when some are added.
+    """
+    an_interval = 9 * engine.row_width + 4 * engine.sites.n_neurons
+    a_target = engine.sites.n_layers * (asked.intervals + 2) * 2 * an_interval * max(4, engine.itemsize)
+    return max(1, min(engine.memory // 4 // a_target, MOST_TARGETS))
 
 
 @dataclass(kw_only=True)
@@ -144,6 +150,7 @@ class _Run:
     owners: Owners
     whole: bool
     unpatched: RowGradients | None = None
+    first_round: bool = True
     direction: Tensor = field(init=False)
     prompts: KeptPrompts = field(default_factory=dict)
 
@@ -154,7 +161,7 @@ class _Run:
         gradient, probability = self._gradients(every, torch.zeros(len(every), dtype=torch.float64))
         if self.unpatched is None:
             raise RuntimeError("no target was run")
-        found, at_zero = self.unpatched, probability.view(-1, n_layers)
+        found, at_zero, self.first_round = self.unpatched, probability.view(-1, n_layers), False
         step = found.activation if self.start is None else found.activation - self.start.to(found.activation)
         judge = Judge(
             asked=self.asked,
@@ -189,20 +196,25 @@ class _Run:
             start_probability=at_zero,
             n_nodes=n_nodes.cpu(),
             error=verdict.error,
-            converged=~verdict.over,
+            converged=~verdict.over & verdict.error.isfinite(),
         )
 
     def _scales(self, found: RowGradients, gradient: Tensor, at_zero: Tensor) -> Tensor:
         """Return c of each path, (target, layer), from gradients of the log-odds at its ends."""
-        contrast = torch.tensor([target.against is not None for target in self.targets])
+        contrast = self._contrast().to(at_zero.device)[:, None]
         sizes = []
         for change, p in (
             (gradient.view(*at_zero.shape, -1), at_zero),
             (found.own_gradient, found.probability[:, None]),
         ):
-            odds = torch.where(contrast.to(p.device)[:, None], 1.0, (p * (1 - p)).clamp_min(1e-30).double())
+            left = (1 - p).clamp_min(torch.finfo(p.dtype).eps / 2)  # P may be 1 but for rounding
+            odds = torch.where(contrast, 1.0, (p * left).clamp_min(1e-30).double())
             sizes.append(change.double().norm(dim=-1) / odds)
         return scale_of_path(sizes[0] / sizes[1])
+
+    def _contrast(self) -> Tensor:
+        """Return which targets are a difference of probabilities, which has no log-odds: (target,)."""
+        return torch.tensor([target.against is not None for target in self.targets])
 
     def _first(
         self, every: Tensor, scale: Tensor, at_start: Tensor, found: RowGradients, at_zero: Tensor
@@ -269,7 +281,7 @@ class _Run:
 
     def _evaluate(self, intervals: Intervals, step: Tensor) -> None:
         """Integrate over intervals of which nothing is known yet."""
-        new = torch.where(~intervals.known)[0]
+        new, contrast = torch.where(~intervals.known)[0], self._contrast().to(step.device)
         for layer in intervals.layer[new].unique().tolist():
             own = new[intervals.layer[new] == layer]
             weights = rule_and_spread(intervals.fine[own]) * intervals.width[own, None]
@@ -282,7 +294,9 @@ class _Run:
             ends = intervals.probability[own]
             rate = intervals.slope[own] * intervals.width[own, None].to(ends)
             gap = (total - (ends[:, 8] - ends[:, 0])).abs()
-            intervals.gap[own] = torch.maximum(gap, hidden_change(intervals.fine[own], ends, rate))
+            unseen = hidden_change(intervals.fine[own], ends, rate)
+            unseen[contrast[intervals.target[own]]] = 0
+            intervals.gap[own] = torch.maximum(gap, unseen)
         intervals.known[new] = True
 
     def _gradients(self, paths: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
@@ -322,7 +336,8 @@ class _Run:
         targets = [self.targets[n] for n in used.tolist()]
         asked = {n: query[rows] for n, rows in where.items()}
         found = self.engine.rows(targets, points, asked, self.prompts)
-        self._keep(found, used, target, layer, query)
+        if self.first_round:
+            self._keep(found, used, target, layer, query)
         gradient = found.own_gradient.new_empty(len(target), found.own_gradient.shape[-1])
         probability = found.probability.new_empty(len(target))
         for n, rows in where.items():
@@ -376,7 +391,6 @@ def _spread(value: Tensor, difference: Tensor, step: Tensor) -> Tensor:
 
     Two rules may agree on one neuron by chance, but not on all of a layer's together.
     """
-    off, size = (part * step for part in (difference, value))
-    least = torch.finfo(value.dtype).tiny
-    relative = off.norm(dim=1, keepdim=True) / size.norm(dim=1, keepdim=True).clamp_min(least)
+    off, size = ((part * step).double().norm(dim=1, keepdim=True) for part in (difference, value))
+    relative = (off / size.clamp_min(torch.finfo(off.dtype).tiny)).to(value.dtype)
     return torch.maximum(difference.abs(), relative * value.abs())

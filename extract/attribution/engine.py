@@ -145,7 +145,9 @@ class GradientEngine:
             ``node_probability`` are zero, and ``gradient`` is not to be used.
         """
         n_nodes, n_queries = weights.shape[1], len(targets)
-        layers = (range(self.sites.n_layers) if layers is None else layers) if n_nodes else ()
+        layers = range(self.sites.n_layers) if layers is None else layers
+        if not n_nodes and self.kind != "full":
+            layers = ()  # the unpatched rows have all gradients; in the plain way each layer asks for its own
         every = torch.arange(n_queries).repeat(n_nodes)
 
         def flat(layer: int, activation: Tensor) -> Tensor:
@@ -155,7 +157,7 @@ class GradientEngine:
         shares, shape = weights.to(found.probability), found.gradient.shape
         mean = found.gradient.new_zeros(len(weights), *shape)
         node = found.probability.new_zeros(n_nodes, *shape[:2])
-        for layer, change in found.row_gradient.items():
+        for layer, change in found.row_gradient.items() if n_nodes else ():
             summed = shares.to(change.device) @ change.view(n_nodes, -1)
             mean[:, :, layer] = self.to_neurons(layer, summed.view(len(weights), n_queries, -1)).to(mean)
             node[:, :, layer] = found.row_probability[layer].view(n_nodes, n_queries)
@@ -208,6 +210,12 @@ class GradientEngine:
             row_gradient={layer: rows for part in parts for layer, rows in part.row_gradient.items()},
             row_probability={layer: p for part in parts for layer, p in part.row_probability.items()},
         )
+
+    @property
+    def row_width(self) -> int:
+        """Numbers in one gradient of a row: those of the down-projection's output, or of its input."""
+        config = self.model.config.get_text_config()
+        return self.sites.n_neurons if self.kind == "full" else int(config.hidden_size)
 
     def to_neurons(self, layer: int, change: Tensor) -> Tensor:
         """Return gradients by neurons, from :attr:`RowGradients.row_gradient` or a weighted sum of it.
@@ -299,8 +307,7 @@ class GradientEngine:
                 every = points(layer, activation.expand(len(targets), -1))
                 return every[own[layer].to(every.device)]
 
-            layers = [layer for layer, rows in own.items() if len(rows)]
-            parts.append(full_rows(self.model, self.sites, target, alone, layers))
+            parts.append(full_rows(self.model, self.sites, target, alone, list(own)))
             where.append(own)
         joined = _side_by_side(parts)
         gradient, probability = dict[int, Tensor](), dict[int, Tensor]()

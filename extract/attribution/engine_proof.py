@@ -124,8 +124,10 @@ def _quarters(_: int, activation: Tensor) -> Tensor:
 
 def _difference(engine: GradientEngine, grown: RowGradients, oracle: RowGradients) -> float:
     layers = list(oracle.row_gradient)
-    ours = torch.stack([engine.to_neurons(layer, grown.row_gradient[layer]).double() for layer in layers])
-    theirs = torch.stack([oracle.row_gradient[layer].double() for layer in layers])
+    device = oracle.activation.device
+    of_neurons = (engine.to_neurons(layer, grown.row_gradient[layer]) for layer in layers)
+    ours = torch.stack([change.to(device).double() for change in of_neurons])
+    theirs = torch.stack([oracle.row_gradient[layer].to(device).double() for layer in layers])
     pairs = [
         (getattr(grown, name).double(), getattr(oracle, name).double())
         for name in ("activation", "probability", "hidden")

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from qloc.extract.attribution.path_intervals import Intervals
+
+_MOST: Final = 1e9
+"""Excess of an interval that is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,7 @@ class Owners:
         _, renumbered = torch.unique(self.of_target[chosen], return_inverse=True)
         return Owners(of_target=renumbered, weight=self.weight[chosen])
 
-    def runs(self, most: int) -> list[list[int]]:
+    def runs(self, most: int) -> list[list[list[int]]]:
         """Divide the targets into runs of whole queries.
 
         Parameters
@@ -114,16 +118,19 @@ class Owners:
 
         Returns
         -------
-        list of list of int
-            Indices of targets, queries in order.
+        list of list of list of int
+            Runs of queries, in order; a query is the indices of its targets.
         """
-        runs: list[list[int]] = []
+        runs: list[list[list[int]]] = []
+        size = most
         for owner in range(int(self.of_target.max()) + 1 if len(self.of_target) else 0):
             own = torch.where(self.of_target == owner)[0].tolist()
-            if not runs or len(runs[-1]) + len(own) > most:
+            if size + len(own) > most:
                 runs.append([])
-            runs[-1] += own
-        return [run for run in runs if run]
+                size = 0
+            runs[-1].append(own)
+            size += len(own)
+        return runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,20 +197,26 @@ class Judge:
         gap = torch.zeros_like(like[:, :, 0]).index_put_(cells, intervals.gap, accumulate=True)
         owner, weight = self.owners.of_target.to(like.device), self.owners.weight.to(like)
         n_owners = int(owner.max()) + 1
-        whole = like.new_zeros(n_owners).index_add_(0, owner, weight.abs())
+
+        def by_owner(values: Tensor) -> Tensor:  # index_add on CUDA adds in any order
+            zeros = values.new_zeros(n_owners, *values.shape[1:])
+            return zeros.index_put_((owner,), values, accumulate=True)
+
+        whole = by_owner(weight.abs())
         error, over = torch.zeros_like(gap), torch.zeros_like(gap, dtype=torch.bool)
         near, allowed = [], []
         for scale in self.scales:
             score, off = scale * total, scale.abs() * spread
-            empty = like.new_zeros(n_owners, *like.shape[1:])
-            of_query = empty.index_add(0, owner, weight[:, None, None] * score)
-            of_query_off = empty.index_add(0, owner, weight.abs()[:, None, None] * off)
+            of_query = by_owner(weight[:, None, None] * score)
+            of_query_off = by_owner(weight.abs()[:, None, None] * off)
             largest = of_query.flatten(1).amax(1).clamp_min(torch.finfo(like.dtype).tiny)
             floor = self.asked.floor * largest
             reaches = (of_query + of_query_off >= floor[:, None, None])[owner]
             limit = (self.asked.error * largest / whole)[owner]
             hidden = gap * _share_of_largest(score)
-            reached = reaches.any(-1) | (score.amax(-1) + hidden >= floor[owner][:, None])
+            of_query_hidden = by_owner(weight.abs()[:, None] * hidden)
+            could = of_query.amax(-1) + of_query_hidden >= floor[:, None]
+            reached = reaches.any(-1) | could[owner]
             bound = torch.maximum((off * reaches).amax(-1), hidden * reached)
             error, over = torch.maximum(error, bound), over | (bound > limit[:, None])
             near.append(reaches)
@@ -226,10 +239,10 @@ class Judge:
             The largest over the scales.
         """
         cells = intervals.target, intervals.layer
-        hidden = intervals.gap * _share_of_largest(self.scales[0][cells] * intervals.integral)
-        error = torch.zeros_like(hidden)
+        error = torch.zeros_like(intervals.gap)
         for scale, near, allowed in zip(self.scales, verdict.near, verdict.allowed, strict=True):
             off = (scale[cells].abs() * intervals.spread * near[cells]).amax(-1)
+            hidden = intervals.gap * _share_of_largest(scale * verdict.total)[cells]
             error = torch.maximum(error, torch.maximum(off, hidden) / allowed[intervals.target])
         return error
 
@@ -252,6 +265,7 @@ class Judge:
         """
         cells = intervals.target, intervals.layer
         path = intervals.target * self.scales[0].shape[1] + intervals.layer
+        error = error.nan_to_num(_MOST, _MOST).clamp_max(_MOST)  # sums run over all paths
         order = torch.argsort(error, stable=True)
         order = order[torch.argsort(path[order], stable=True)]
         path, sums = path[order], error[order].double().cumsum(0)

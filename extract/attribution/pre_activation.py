@@ -95,6 +95,11 @@ class PreActivationEngine(GradientEngine):
             row_gradient=of_row,
         )
 
+    @property
+    def row_width(self) -> int:
+        """Numbers in one gradient of a row: those of z."""
+        return self.sites.n_neurons
+
     def to_neurons(self, layer: int, change: Tensor) -> Tensor:
         """Return gradients as they are: :meth:`rows` gives those of z already.
 

@@ -94,7 +94,10 @@ class _Quality:
 
     @classmethod
     def of(cls, method: AttributionMethod, found: PathIntegral) -> _Quality:
-        """Return the quality of path integrals; without a path there is none."""
+        """Return the quality of path integrals; without a path there is none.
+
+        The bound is that of w̄ − start, or w̄, times the mean gradient: of a user's score none is known.
+        """
         if method.path == "none":
             blank = torch.full(found.n_nodes.shape, -1, dtype=torch.int8)
             return cls(
@@ -102,7 +105,8 @@ class _Quality:
                 n_nodes=torch.zeros_like(found.n_nodes),
                 converged=blank,
             )
-        return cls(error=found.error, n_nodes=found.n_nodes, converged=found.converged)
+        error = torch.full_like(found.error, torch.nan) if method.source else found.error
+        return cls(error=error, n_nodes=found.n_nodes, converged=found.converged)
 
     def summed(self, owner: Sequence[int], n: int) -> _Quality:
         """Add up the paths of each of ``n`` targets; ``owner`` is the target of each path."""
@@ -182,6 +186,7 @@ def scores_from_baselines(
     methods: Sequence[AttributionMethod],
     path: ScaledPath | Certified,
     replacing: Replacing,
+    owners: Owners | None = None,
 ) -> Iterator[tuple[AttributionMethod, list[int], Scores]]:
     """Score targets by methods whose paths start at baselines.
 
@@ -199,6 +204,9 @@ def scores_from_baselines(
         Where paths are evaluated.
     replacing : Replacing
         Which tokens of a prompt are replaced, and by what.
+    owners : Owners, optional
+        Targets that are summed into one query's attribution, under ``certified``; by default each stands
+        alone. Methods whose path is ``token`` are normalized target by target, and sum nothing else.
 
     Yields
     ------
@@ -211,13 +219,15 @@ def scores_from_baselines(
     """
     of_mean = [method for method in methods if method.path == "mean"]
     of_token = [method for method in methods if method.path == "token"]
-    for indices in _chunks(engine, targets, replacing):
+    owners = Owners.each(len(targets)) if owners is None else owners
+    for indices in _chunks(engine, targets, replacing, owners):
         chosen = [targets[index] for index in indices]
         starts = baselines(engine, chosen, replacing)
         if of_mean:
             mean = torch.stack([start.mean(0) for start in starts])
             whole = not all(method.complete for method in of_mean)
-            for part, integral in integrals(engine, chosen, path, mean, whole=whole):
+            own = owners.part(indices)
+            for part, integral in integrals(engine, chosen, path, mean, own, whole=whole):
                 for method in of_mean:
                     yield method, [indices[n] for n in part], scores(method, integral)
         if of_token:
@@ -263,16 +273,19 @@ def _summed(
         yield method, _finished(method, summed, changes, quality.summed(order, len(targets)))
 
 
-def _chunks(engine: GradientEngine, targets: Sequence[Target], replacing: Replacing) -> list[list[int]]:
-    """Group targets whose baselines fit into a quarter of the memory, equal lengths beside each other."""
+def _chunks(
+    engine: GradientEngine, targets: Sequence[Target], replacing: Replacing, owners: Owners
+) -> list[list[int]]:
+    """Group targets whose baselines fit into a quarter of the memory: whole queries, the shortest first."""
     a_vector = engine.sites.n_layers * engine.sites.n_neurons * engine.itemsize
+    queries = [own for run in owners.runs(1) for own in run]
     chunks: list[list[int]] = []
     room = 0
-    for index in sorted(range(len(targets)), key=lambda n: len(targets[n].ids)):
-        needed = a_vector * len(replacing.places(targets[index]))
+    for own in sorted(queries, key=lambda own: max(len(targets[n].ids) for n in own)):
+        needed = sum(a_vector * len(replacing.places(targets[index])) for index in own)
         if not chunks or needed > room:
             chunks.append([])
             room = engine.memory // 4
-        chunks[-1].append(index)
+        chunks[-1] += own
         room -= needed
     return chunks

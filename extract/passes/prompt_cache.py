@@ -48,8 +48,8 @@ def last_token(
     if before == 0:
         return {"input_ids": ids, **where, "use_cache": False}
     asked = ids.tolist()
-    last, cache = ([], None) if kept is None else kept.get(ids.shape[1], ([], None))
-    if last != asked:
+    last, cache = (kept or {}).get(ids.shape[1], ([], None))
+    if cache is None or last != asked:
         cache = DynamicCache(config=model.config)
         with without_head(model.get_output_embeddings()):
             model(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True)

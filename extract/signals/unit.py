@@ -211,7 +211,7 @@ class UnitRun:
             completeness_gap=signals.gap.astype(np.float32),
             n_nodes=signals.n_nodes,
             error_bound=signals.error_bound(),
-            converged=signals.converged,
+            converged=self._converged(signals),
             gram=grams(signals.attribution, rows.own, size),
             null_gram=grams(signals.attribution, rows.null, size),
             attention=attention_of_all(self.loaded.model, last, self.outline.sizes) if n_heads else {},
@@ -240,7 +240,7 @@ class UnitRun:
         replacing = Replacing.of(self.encoder.tokenizer, self.encoder.family)
         methods = [method for method in self._methods() if method.name in number_of]
         for method, indices, batch in scores_from_baselines(
-            self.engine, targets, methods, self._path(), replacing
+            self.engine, targets, methods, self._path(), replacing, _owners(passes)
         ):
             signals.add_scores(number_of[method.name], [passes[index] for index in indices], batch)
 
@@ -268,6 +268,14 @@ class UnitRun:
 
     def _methods(self) -> list[AttributionMethod]:
         return [method_named(name) for name in self.plan.methods]
+
+    def _converged(self, signals: SignalSums) -> NDArray[np.int8]:
+        """Return where paths converged: each by itself, and their sum by the maximum of its query."""
+        path = self._path()
+        if not isinstance(path, Certified):
+            return signals.converged
+        over = signals.error_bound() > np.float32(path.error * (1 + 1e-4))
+        return np.where((signals.converged == 1) & over, np.int8(0), signals.converged)
 
     def _path(self) -> ScaledPath | Certified:
         return path_of(self.plan, next(iter(self.loaded.model.parameters())).dtype)

@@ -99,9 +99,10 @@ class Plan(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _first_steps(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("steps") is not None or given.get("quadrature") is None:
+        rule = given.get("quadrature") if isinstance(given, dict) else None
+        if not isinstance(rule, str) or given.get("steps") is not None:
             return given
-        return {**given, "steps": FIRST_STEPS.get(given["quadrature"], 20)}
+        return {**given, "steps": FIRST_STEPS.get(rule, 20)}
 
     @model_validator(mode="before")
     @classmethod

@@ -128,7 +128,7 @@ def test_a_plan_in_half_precision_asks_for_what_it_can_tell() -> None:
 
 def test_queries_stay_whole() -> None:
     owners = Owners(of_target=torch.tensor([0, 1, 0, 2, 2, 2, 3]), weight=torch.ones(7).double())
-    assert owners.runs(2) == [[0, 2], [1], [3, 4, 5], [6]]
-    assert owners.runs(100) == [[0, 2, 1, 3, 4, 5, 6]]
+    assert owners.runs(2) == [[[0, 2]], [[1]], [[3, 4, 5]], [[6]]]
+    assert owners.runs(100) == [[[0, 2], [1], [3, 4, 5], [6]]]
     part = owners.part([1, 3, 4, 5])
     assert part.of_target.tolist() == [0, 1, 1, 1]

@@ -88,8 +88,10 @@ def test_the_gap_by_hand() -> None:
     assert completeness_gap(attribution, change).tolist() == [[0.0, 0.5, 0.0, 1.0, 0.25]]
 
 
-def test_a_path_without_nodes_is_the_unpatched_pass(engine_of: Any) -> None:
-    _, engine, targets = engine_of("gpt2", "float64")
+@pytest.mark.parametrize("kind", ["after", "full"])
+def test_a_path_without_nodes_is_the_unpatched_pass(engine_of: Any, kind: Any) -> None:
+    _, proved, targets = engine_of("gpt2", "float64")
+    engine = replace(proved, kind=kind)
     ((indices, found),) = integrals(engine, targets[:1], ScaledPath.none())
     assert indices == [0]
     assert bool(found.start_probability.isnan().all())

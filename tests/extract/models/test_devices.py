@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import AlbertConfig, AlbertForMaskedLM
 
 from qloc.errors import InputError, MissingDependencyError
-from qloc.extract.attribution import engine
+from qloc.extract.attribution import engine_proof
 from qloc.extract.models import devices, loading
 from qloc.extract.models.architectures import sites
 from qloc.extract.models.loading import source
@@ -360,7 +360,7 @@ def test_two_gpus_give_the_bits_of_one_device_however_rows_join(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "_WAYS", {"causal": ways, "masked": ways})
+    monkeypatch.setattr(engine_proof, "_WAYS", {"causal": ways, "masked": ways})
     plan = plan_of(kind, device="map", phases=("signals",))
     expected = objects(plan, tmp_path / "one.zarr")
     monkeypatch.setattr(devices, "free_memory", lambda: {FIRST: 10**9, SECOND: 10**9})
