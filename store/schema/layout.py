@@ -16,6 +16,7 @@ from qloc.store.schema.phase_variables import PHASES, STATISTICS
 from qloc.store.schema.variables import (
     ATTENTION,
     CELLS,
+    ERROR_BOUNDS,
     GRAMS,
     QUERIES,
     QUERY_OF_FACT_,
@@ -49,6 +50,8 @@ class Layout:
         The units, in order.
     relations : tuple of str
         Relations that /statistics has sums of; empty in stores older than these sums.
+    error_bounds : bool
+        Whether /signals says how exactly paths were integrated; False in stores older than these variables.
     phases : mapping of str to PhaseLayout
         Layouts of the phases that were appended, by name.
 
@@ -66,6 +69,7 @@ class Layout:
     sizes: Mapping[str, int]
     units: tuple[Unit, ...]
     relations: tuple[str, ...] = ()
+    error_bounds: bool = False
     phases: Mapping[str, PhaseLayout] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,6 +122,7 @@ class Layout:
             sizes={name: int(size) for name, size in outline.sizes.items()},
             units=tuple(outline.units),
             relations=_relations(outline),
+            error_bounds=True,
         )
 
     @classmethod
@@ -157,7 +162,7 @@ class Layout:
             A unit is written as [first_fact, last_fact, first_query, last_query], both ranges half open.
         """
         units = [[u.first_fact, u.last_fact, u.first_query, u.last_query] for u in self.units]
-        names = ("tier", "floor", "capacity", "store_dtype")
+        names = ("tier", "floor", "capacity", "store_dtype", "error_bounds")
         own = {name: getattr(self, name) for name in names}
         lists = {name: list(getattr(self, name)) for name in ("methods", "relations")}
         return {**own, **lists, "sizes": dict(self.sizes), "units": units}
@@ -188,12 +193,16 @@ class Layout:
         Returns
         -------
         tuple of Variable
-            Attention is left out where it cannot be recorded, statistics where no relation has two facts.
+            Attention is left out where it cannot be recorded, statistics where no relation has two facts,
+            and :data:`~qloc.store.schema.variables.ERROR_BOUNDS` in older stores.
         """
+        signals = SIGNALS[self.tier]
+        if not self.error_bounds:
+            signals = tuple(variable for variable in signals if variable.name not in ERROR_BOUNDS)
         attention = ATTENTION if self.sizes[HEAD] else ()
         statistics = STATISTICS if self.relations else ()
         appended = (variable for phase in self.phases.values() for variable in phase.variables())
-        return (*QUERIES, *SIGNALS[self.tier], *attention, *GRAMS, *statistics, *appended)
+        return (*QUERIES, *signals, *attention, *GRAMS, *statistics, *appended)
 
     def dtype(self, variable: Variable) -> str:
         """Return the Zarr dtype of a variable in this store.

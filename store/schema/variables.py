@@ -164,6 +164,9 @@ _SIGNALS: Final = {
     "activation": "input of the MLP's down-projection at the target position, mean over answer tokens",
     "gradient": "gradient of the answer token's probability at the activation, mean over answer tokens",
 }
+ERROR_BOUNDS: Final = ("n_nodes", "error_bound", "converged")
+"""Variables of /signals that say how exactly paths were integrated; older stores lack them."""
+
 CELLS: Final[dict[Tier, tuple[str, ...]]] = {"panel": (SLOT,), "dense": (LAYER, NEURON)}
 """The last axes of a signal in each tier."""
 
