@@ -24,7 +24,8 @@ question           tables (columns are documented where each is made)
 ``welch``          ``welch``; the published test, descriptive
 ``heatmap``        ``heatmap_most_consistent``, ``heatmap_typical``, ``heatmap_least_consistent``,
                    ``activation_typical``
-``quality``        ``completeness``, ``completeness_by_layer``, ``by_method``
+``quality``        ``completeness``, ``completeness_by_layer``, ``error_bounds``, ``nodes_by_layer``,
+                   ``by_method``
 =================  ==================================================================================
 """
 
@@ -52,7 +53,7 @@ from qloc.analysis.questions.interventions import interventions_question
 from qloc.analysis.questions.layers import layers_question
 from qloc.analysis.questions.methods import methods_question
 from qloc.analysis.questions.overlap import overlap_question
-from qloc.analysis.questions.quality import quality_question
+from qloc.analysis.questions.quality import quadrature_notes, quality_question
 from qloc.analysis.questions.sensitivity import sensitivity_question
 from qloc.analysis.questions.single_facts import heatmap_question
 from qloc.analysis.questions.stability import stability_question
@@ -268,7 +269,8 @@ def notes(context: AnalysisContext, questions: Sequence[Question]) -> tuple[str,
     Returns
     -------
     tuple of str
-        Sentences: unfinished or synthetic stores, and confirmatory tests that the store cannot run.
+        Sentences: unfinished or synthetic stores, paths that did not converge or whose error nothing bounds,
+        and confirmatory tests that the store cannot run.
     """
     lines = []
     if not context.study.complete:
@@ -277,6 +279,7 @@ def notes(context: AnalysisContext, questions: Sequence[Question]) -> tuple[str,
         lines.append(
             "Synthetic: model or data are for demonstration and show nothing about other language models."
         )
+    lines.extend(quadrature_notes(context.study))
     tests = (test for question in questions for test in question.tests)
     tested = {test.name for test in tests if test.role != "descriptive"}
     missing = [name for name in context.plan.confirmatory if name not in tested]

@@ -73,6 +73,8 @@ class OneFact:
         Neuron number → c_n, over those k queries; the most frequent first.
     n_neurons : int
         Neurons of a layer, by which neurons are numbered.
+    certainty : str
+        How many neurons of its queries are within the error of the threshold, and what did not converge.
     effects : mapping of str to mapping of str to float
         Operation → set → mean Δ log P over the fact's queries; empty where nothing was intervened on.
     new_object : str
@@ -93,6 +95,7 @@ class OneFact:
     k: int
     count: Mapping[int, int]
     n_neurons: int
+    certainty: str
     effects: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     new_object: str = ""
     edited: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -209,6 +212,7 @@ def _one(study: Study, sets: NeuronSets, scores: xr.Dataset, row: int) -> OneFac
         k=len(counted),
         count={int(neurons[n]): int(count[n]) for n in order},
         n_neurons=sets.n_neurons,
+        certainty=sets.select(sets.queries["fact"] == row).certainty(),
         effects=_effects(study, places),
         new_object=new_object,
         edited=edited,

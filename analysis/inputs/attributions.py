@@ -1,7 +1,8 @@
 """Select neuron sets from stored attributions, a run of queries at a time; both tiers give identical sets.
 
 A panel keeps, for each fact, every neuron at or above its floor in any of the fact's queries, so a threshold
-at or above the floor is exact; below it, and for budgets that reach below it, reading refuses.
+at or above the floor is exact; below it, and for budgets that reach below it, reading refuses. With the sets
+comes how many neurons are within the error of the threshold (:mod:`qloc.accuracy.undecided_band`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 import xarray as xr
 from scipy import sparse
 
+from qloc.accuracy.path_accuracy import UNKNOWN, PathAccuracy
+from qloc.accuracy.undecided_band import undecided_band
 from qloc.arrays import Array
 from qloc.errors import FloorError, InputError, message
-from qloc.neurons import check_floor, exceeds, top_rows
+from qloc.neurons import above, check_floor, exceeds, top_rows
 from qloc.vocabulary import LAYER, METHOD, NEURON, QUERY, SLOT
 
 PIECE_BYTES = 2**26
@@ -55,6 +58,12 @@ class MethodAttributions:
         Number of the network's neurons at or above the nominal floor; None where dense.
     floor : float
         The nominal floor, as a share of the maximum.
+    layer_maximum : float64 ndarray, shape (query, layer)
+        Largest value in each layer.
+    accuracy : PathAccuracy
+        How exactly the method's paths were integrated.
+    bound_floor : float
+        Share of the maximum that a neuron must be able to reach for error bounds to hold.
     """
 
     method: str
@@ -63,6 +72,9 @@ class MethodAttributions:
     maximum: Array
     n_layers: int
     n_neurons: int
+    layer_maximum: Array
+    accuracy: PathAccuracy
+    bound_floor: float = 0.0
     panel: Array | None = None
     floors: Array | None = None
     n_above_floor: Array | None = None
@@ -101,15 +113,23 @@ class MethodAttributions:
             have = ", ".join([*methods, ACTIVATION] if dense else methods)
             at = "store" if dense else "store (tier panel; activation needs tier dense)"
             raise InputError(message("method", method, f"one of {have}", at, "Choose one, or extract it"))
-        values, maximum = _values(signals, method, methods)
         n_layers, n_neurons = _shape(signals, attrs, dense)
+        values, layer_maximum, accuracy = _values(signals, method, methods)
+        nominal = _recorded(signals, attrs, "floor")
         dense_values = cls(
-            method=method, values=values, fact=fact, maximum=maximum, n_layers=n_layers, n_neurons=n_neurons
+            method=method,
+            values=values,
+            fact=fact,
+            maximum=layer_maximum.max(axis=-1, initial=-np.inf),
+            n_layers=n_layers,
+            n_neurons=n_neurons,
+            layer_maximum=layer_maximum,
+            accuracy=accuracy,
+            bound_floor=nominal or 0.0,
         )
         if dense:
             return dense_values
         floors = np.asarray(signals["panel_floor"].values, dtype=np.float64)
-        nominal = _recorded(signals, attrs, "floor")
         above = signals["count_above_floor"].isel({METHOD: methods.index(method)}).sum(LAYER)
         return replace(
             dense_values,
@@ -182,7 +202,23 @@ class MethodAttributions:
         return slot if self.panel is None else self.panel[self.fact[queries], slot]
 
 
-def sets_of(signals: MethodAttributions, threshold: float, top: int | None, ids: Array) -> sparse.csr_array:
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The neuron sets of one rule, and what the error of integration leaves open of them.
+
+    Attributes
+    ----------
+    member : bool scipy.sparse.csr_array, shape (query, layer · neuron)
+        Members of each query's set.
+    uncertain : int64 ndarray, shape (query,)
+        Neurons within the error of the threshold; -1 where that is unknown.
+    """
+
+    member: sparse.csr_array
+    uncertain: Array
+
+
+def sets_of(signals: MethodAttributions, threshold: float, top: int | None, ids: Array) -> Selection:
     """Return the neuron set of every query, by a threshold or a budget.
 
     Parameters
@@ -198,8 +234,8 @@ def sets_of(signals: MethodAttributions, threshold: float, top: int | None, ids:
 
     Returns
     -------
-    bool scipy.sparse.csr_array, shape (query, layer · neuron)
-        Members of each query's set.
+    Selection
+        Members of each query's set; of a budget it is unknown how many neurons are uncertain.
 
     Raises
     ------
@@ -208,12 +244,11 @@ def sets_of(signals: MethodAttributions, threshold: float, top: int | None, ids:
     """
     if top is None:
         return next(sets_at(signals, (threshold,), ids))
-    return _top(signals, top, ids)
+    unknown = np.full(signals.n_queries, UNKNOWN, dtype=np.int64)
+    return Selection(member=_top(signals, top, ids), uncertain=unknown)
 
 
-def sets_at(
-    signals: MethodAttributions, thresholds: Sequence[float], ids: Array
-) -> Iterator[sparse.csr_array]:
+def sets_at(signals: MethodAttributions, thresholds: Sequence[float], ids: Array) -> Iterator[Selection]:
     """Select the neuron sets at each of several thresholds; the values are read once.
 
     Parameters
@@ -227,8 +262,8 @@ def sets_at(
 
     Yields
     ------
-    bool scipy.sparse.csr_array, shape (query, layer · neuron)
-        Members of each query's set, in the order of ``thresholds``.
+    Selection
+        Members of each query's set, and how many neurons are uncertain, in the order of ``thresholds``.
 
     Raises
     ------
@@ -238,15 +273,53 @@ def sets_at(
     least = min(thresholds)
     if signals.floors is not None:
         check_floor(least, signals.floors, ids)
+    bands = [_Band.of(signals, t) for t in thresholds]
+    bars = np.minimum.reduce([np.maximum(least * signals.maximum, 0.0), *(band.lowest for band in bands)])
     above_least = []
     for queries, values in signals.pieces():
-        row, slot = np.nonzero(exceeds(values, signals.maximum[queries], least))
+        row, slot = np.nonzero(above(values, bars[queries]))
         above_least.append((queries[row], signals.neurons(queries[row], slot), values[row, slot]))
     columns = zip(*above_least, strict=True)
     query, neuron, value = (np.concatenate(parts) for parts in columns) if above_least else _NOTHING
-    for t in thresholds:
+    for t, band in zip(thresholds, bands, strict=True):
         keep = (neuron >= 0) & exceeds(value, signals.maximum[query], t)
-        yield _matrix(signals, query[keep], neuron[keep])
+        uncertain = band.count(signals, query, neuron, value)
+        yield Selection(member=_matrix(signals, query[keep], neuron[keep]), uncertain=uncertain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Band:
+    """The attributions, by query and layer, at which a neuron is within the error of a threshold.
+
+    ``told``, (query,), says where all neurons of the band are kept and their bounds hold. ``lowest``,
+    (query,), is the least end of the band there, and infinite elsewhere.
+    """
+
+    low: Array
+    high: Array
+    told: Array
+    lowest: Array
+
+    @classmethod
+    def of(cls, signals: MethodAttributions, t: float) -> _Band:
+        exact = signals.accuracy.without_path()
+        with np.errstate(invalid="ignore"):  # a layer without a neuron has the largest value -inf
+            low, high = undecided_band(t, signals.layer_maximum, signals.accuracy.bounds())
+            floor = np.full(signals.n_queries, signals.bound_floor)
+            if signals.floors is not None:
+                floor = np.maximum(floor, signals.floors[signals.fact])
+            lowest = low.min(axis=1, initial=np.inf)
+            told = (lowest >= floor * signals.maximum) & (signals.maximum > 0)
+        told = (told & np.isfinite(lowest)) | exact
+        return cls(low=low, high=high, told=told, lowest=np.where(told & ~exact, lowest, np.inf))
+
+    def count(self, signals: MethodAttributions, query: Array, neuron: Array, value: Array) -> Array:
+        """Return how many of the neurons are in the band, by query: int64; -1 where that is unknown."""
+        layer, exactly = np.maximum(neuron, 0) // signals.n_neurons, value.astype(np.float64)
+        inside = (exactly > self.low[query, layer]) & (exactly <= self.high[query, layer]) & (neuron >= 0)
+        number = np.bincount(query[inside], minlength=signals.n_queries)
+        number[signals.accuracy.without_path()] = 0
+        return np.where(self.told, number, UNKNOWN).astype(np.int64)
 
 
 _NOTHING = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
@@ -300,19 +373,19 @@ def _check_budget(signals: MethodAttributions, queries: Array, values: Array, b:
         )
 
 
-def _values(signals: xr.Dataset, method: str, methods: list[str]) -> tuple[xr.DataArray, Array]:
-    """Return lazy values, and each query's maximum over the network, shape (query,)."""
+def _values(signals: xr.Dataset, method: str, methods: list[str]) -> tuple[xr.DataArray, Array, PathAccuracy]:
+    """Return lazy values, their maxima by layer, shape (query, layer), and how exact they are."""
     if method in methods:
         at = {METHOD: methods.index(method)}
-        values = signals["attribution"].isel(at)
         maximum = np.asarray(signals["maximum"].isel(at).values, dtype=np.float64)
-        return values, maximum.max(axis=-1, initial=-np.inf)
+        return signals["attribution"].isel(at), maximum, PathAccuracy.of(signals, at[METHOD])
     values = signals[ACTIVATION]
     best = [
-        np.asarray(values.isel({QUERY: slice(*run)}).max((LAYER, NEURON)).values, dtype=np.float64)
+        np.asarray(values.isel({QUERY: slice(*run)}).max(NEURON).values, dtype=np.float64)
         for run in runs(values)
     ]
-    return values, np.concatenate([np.zeros(0), *best])
+    maximum = np.concatenate([np.zeros((0, values.sizes[LAYER])), *best])
+    return values, maximum, PathAccuracy.no_path(*maximum.shape)
 
 
 def runs(values: xr.DataArray) -> Iterator[tuple[int, int]]:

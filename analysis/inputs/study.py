@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy import sparse
 
-from qloc.analysis.inputs.attributions import MethodAttributions, sets_at, sets_of
+from qloc.analysis.inputs.attributions import MethodAttributions, Selection, sets_at, sets_of
 from qloc.arrays import Array
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
@@ -186,7 +185,8 @@ class Study:
         -------
         NeuronSets
             Sets of all queries, those of leaking facts among them; ``.known()`` selects those of headline
-            figures.
+            figures. ``.uncertain`` is how many neurons of a query are within its error of the threshold, and
+            ``.converged`` whether its paths are as exact as was asked.
 
         Raises
         ------
@@ -202,8 +202,8 @@ class Study:
             )
         signals = self.signals_of(method)
         t = DEFAULT_THRESHOLD if threshold is None else threshold
-        member = sets_of(signals, t, top, self.column("facts", "id"))
-        return self._sets(signals, member, f"threshold {t:g}" if top is None else f"top {top}")
+        selection = sets_of(signals, t, top, self.column("facts", "id"))
+        return self._sets(signals, selection, f"threshold {t:g}" if top is None else f"top {top}")
 
     def neurons_at(self, thresholds: Sequence[float], method: str = "ig") -> Iterator[NeuronSets]:
         """Select the knowledge neurons of every query at several thresholds, reading the store once.
@@ -229,18 +229,19 @@ class Study:
         """
         signals = self.signals_of(method)
         if len(thresholds):
-            members = sets_at(signals, thresholds, self.column("facts", "id"))
-            for t, member in zip(thresholds, members, strict=True):
-                yield self._sets(signals, member, f"threshold {t:g}")
+            selections = sets_at(signals, thresholds, self.column("facts", "id"))
+            for t, selection in zip(thresholds, selections, strict=True):
+                yield self._sets(signals, selection, f"threshold {t:g}")
 
-    def _sets(self, signals: MethodAttributions, member: sparse.csr_array, rule: str) -> NeuronSets:
+    def _sets(self, signals: MethodAttributions, selection: Selection, rule: str) -> NeuronSets:
+        told = {"uncertain": selection.uncertain, "converged": signals.accuracy.converged_queries()}
         return NeuronSets(
-            member=member,
+            member=selection.member,
             n_layers=signals.n_layers,
             n_neurons=signals.n_neurons,
             method=signals.method,
             rule=rule,
-            queries=self._query_columns,
+            queries={**self._query_columns, **told},
             facts=self._fact_columns,
         )
 

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from qloc.accuracy.path_accuracy import UNKNOWN
 from qloc.analysis.inputs.attributions import MethodAttributions, sets_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.refined_neurons import Refined, refined_neurons
@@ -286,11 +287,13 @@ def certain_sets(study: Study, method: str, threshold: float) -> NeuronSets:
         above = floors > threshold
     if not above.any() or above[~np.isnan(floors)].all():
         return study.neurons(method=method, threshold=threshold)
-    member = sets_of(replace(signals, floors=None), threshold, None, study.column("facts", "id"))
+    below = sets_of(replace(signals, floors=None), threshold, None, study.column("facts", "id"))
+    member, uncertain = below.member, np.where(above[signals.fact], UNKNOWN, below.uncertain)
     member.data &= ~np.repeat(above[signals.fact], np.diff(member.indptr))
     member.eliminate_zeros()
     shown = study.neurons(method=method, threshold=float(np.nanmax(floors)))
-    return replace(shown, member=member, rule=f"threshold {threshold:g}")
+    queries = {**shown.queries, "uncertain": uncertain}
+    return replace(shown, member=member, rule=f"threshold {threshold:g}", queries=queries)
 
 
 def strata(sets: NeuronSets) -> dict[tuple[str, str], Array]:

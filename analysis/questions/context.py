@@ -51,6 +51,13 @@ class AnalysisContext:
         """The sets of all queries by the plan's method and threshold, those of the headline."""
         return self.neurons(self.plan.method, self.plan.threshold)
 
+    @cached_property
+    def by_method(self) -> dict[str, NeuronSets]:
+        """The sets of all queries at the plan's threshold, by each attribution method of the store."""
+        own = {self.plan.method: self.sets}
+        others = [name for name in self.study.methods if name not in own]
+        return own | {name: self.study.neurons(name, self.plan.threshold) for name in others}
+
     def neurons(self, method: str, threshold: float) -> NeuronSets:
         """Return the sets of all queries by a method and a threshold.
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from qloc.accuracy.path_accuracy import GUIDE, UNKNOWN, PathAccuracy
+from qloc.accuracy.rule_in_words import rule_name
 from qloc.analysis.inference.means import mean
+from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import CONSISTENCY_SCORES, consistency
 from qloc.analysis.questions.consistency import SCORE_COLUMNS
 from qloc.analysis.questions.context import AnalysisContext
@@ -19,9 +23,12 @@ from qloc.vocabulary import GAP_TOLERANCE, METHOD
 EVERY_LAYER = -1
 """Stands for the largest gap over a query's layers."""
 
+MOST_LAYERS = 5
+"""Layers of a method that are shown, of those that took most gradients."""
+
 
 def quality_question(context: AnalysisContext) -> Question:
-    """Report completeness gaps by method and layer, and consistency by method.
+    """Report completeness gaps and error bounds by method and layer, and consistency by method.
 
     Parameters
     ----------
@@ -33,8 +40,7 @@ def quality_question(context: AnalysisContext) -> Question:
     Question
         With its sentence, tests and tables.
     """
-    gaps = gap_frame(context)
-    methods = method_frame(context)
+    gaps, methods = gap_frame(context), method_frame(context)
     return Question(
         id="quality",
         title="How good are the attributions?",
@@ -46,6 +52,8 @@ def quality_question(context: AnalysisContext) -> Question:
                 "the largest over layers",
             ),
             _gaps(gaps[gaps.layer != EVERY_LAYER], "completeness_by_layer", "by layer"),
+            _bounds(bound_frame(context, gaps), context),
+            *_nodes(node_frame(context)),
             Table.from_frame(
                 methods,
                 name="by_method",
@@ -56,7 +64,11 @@ def quality_question(context: AnalysisContext) -> Question:
         method=(
             "Completeness gap = |ΣA − ΔP| / max(Σ|A|, |ΔP|) per query, layer and method: how far the "
             "layer's attributions are from adding up to the change in probability that they explain. The "
-            "tolerance is a default of ours."
+            "tolerance is a default of ours. An error bound is how far an attribution may be off for lack of "
+            "gradients along its path, relative to the query's largest; it is an estimate, as of every "
+            "adaptive quadrature. A neuron is within the error of threshold t where "
+            "t·M_low − e·M < A ≤ t·M_high + e·M, with e the bound of its layer, and M_low and M_high what "
+            "the bounds leave of the largest attribution M."
         ),
         references=cited("sundararajan2017", where="Proposition 1"),
     )
@@ -112,6 +124,150 @@ def gap_frame(context: AnalysisContext) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _bounds(frame: pd.DataFrame, context: AnalysisContext) -> Table:
+    """Return table ``error_bounds``."""
+    return Table.from_frame(
+        frame,
+        name="error_bounds",
+        title="How exactly paths were integrated",
+        labels={
+            "converged": "share of queries whose paths all converged",
+            "failed": "queries with a path that did not",
+            "largest_bound": "largest error bound",
+            "uncertain": f"neurons a query within the error of threshold {context.plan.threshold:g}",
+            "unknown": "queries where that is unknown",
+            "gap": "median completeness gap",
+        },
+        note=(
+            "The error bound is relative to the query's largest attribution. A dash: the quadrature does not "
+            "say. A method without a path has no error of integration."
+        ),
+    )
+
+
+def _nodes(frame: pd.DataFrame) -> Iterator[Table]:
+    """Yield table ``nodes_by_layer``, unless nothing was integrated or the store does not count gradients."""
+    if len(frame):
+        yield Table.from_frame(
+            frame,
+            name="nodes_by_layer",
+            title=f"Gradients along the paths of a layer: the {MOST_LAYERS} layers that took most",
+            labels={
+                "mean": "gradients a query",
+                "most": "most gradients",
+                "largest_bound": "largest error bound",
+                "failed": "paths that did not converge",
+            },
+        )
+
+
+def bound_frame(context: AnalysisContext, gaps: pd.DataFrame) -> pd.DataFrame:
+    """Return how exactly the paths of every method were integrated.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+    gaps : pandas.DataFrame
+        What :func:`gap_frame` returns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``method, converged, failed, largest_bound, uncertain, unknown, gap, queries``: share of queries whose
+        paths all converged, of those where the quadrature says so; queries with a path that did not; mean
+        number of neurons within the error of the plan's threshold, over the queries where it is known, and
+        the number of the others; median of the largest completeness gap.
+    """
+    rows: list[dict[str, Any]] = []
+    for number_of, method in enumerate(context.study.methods):
+        accuracy, sets = PathAccuracy.of(context.study.signals, number_of), context.by_method[method]
+        says = sets.converged[sets.converged != UNKNOWN]
+        uncertain, bound = sets.uncertain[sets.uncertain != UNKNOWN], accuracy.error_bound
+        gap = gaps[(gaps.method == method) & (gaps.layer == EVERY_LAYER)]
+        rows.append(
+            {
+                "method": method,
+                "converged": mean(says == 1),
+                "failed": int(np.sum(says == 0)) if len(says) else None,
+                "largest_bound": float(np.nanmax(bound)) if np.isfinite(bound).any() else np.nan,
+                "uncertain": mean(uncertain),
+                "unknown": sets.n_queries - len(uncertain),
+                "gap": float(gap["median"].iloc[0]),
+                "queries": sets.n_queries,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def node_frame(context: AnalysisContext) -> pd.DataFrame:
+    """Return the layers whose paths took most gradients in the mean over queries.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``method, layer, mean, most, largest_bound, failed``; of each method :data:`MOST_LAYERS` at most, the
+        worst first. ``failed`` is the number of its paths that did not converge.
+    """
+    rows: list[dict[str, Any]] = []
+    for number_of, method in enumerate(context.study.methods):
+        accuracy = PathAccuracy.of(context.study.signals, number_of)
+        if not len(accuracy.n_nodes) or accuracy.n_nodes.max() <= 0:
+            continue
+        nodes, bound = accuracy.n_nodes.mean(axis=0), accuracy.error_bound
+        for layer in map(int, np.argsort(-nodes, kind="stable")[:MOST_LAYERS]):
+            known = bound[~np.isnan(bound[:, layer]), layer]
+            says = accuracy.converged[:, layer] != UNKNOWN
+            rows.append(
+                {
+                    "method": method,
+                    "layer": layer,
+                    "mean": float(nodes[layer]),
+                    "most": int(accuracy.n_nodes[:, layer].max()),
+                    "largest_bound": float(known.max()) if len(known) else np.nan,
+                    "failed": int(np.sum(accuracy.converged[:, layer] == 0)) if says.any() else None,
+                }
+            )
+    return pd.DataFrame(rows, columns=["method", "layer", "mean", "most", "largest_bound", "failed"])
+
+
+def quadrature_notes(study: Study) -> tuple[str, ...]:
+    """Return what a reader must know of paths that did not converge, or whose error nothing bounds.
+
+    Parameters
+    ----------
+    study : Study
+        What is analyzed.
+
+    Returns
+    -------
+    tuple of str
+        A sentence on each method whose sets may be wrong.
+    """
+    notes = []
+    for number_of, method in enumerate(study.methods):
+        accuracy = PathAccuracy.of(study.signals, number_of)
+        maximum = np.asarray(study.signals["maximum"].isel({METHOD: number_of}).values)
+        positive = maximum.max(axis=1, initial=-np.inf) > 0
+        failed, n_queries = int(np.sum(accuracy.converged_queries() == 0)), len(positive)
+        if failed:
+            notes.append(
+                f"The paths of {failed:,} of {n_queries:,} queries did not converge ({method}): their sets "
+                f"may be wrong: {GUIDE}."
+            )
+        elif (accuracy.unbounded() & positive).any():
+            notes.append(
+                f"The quadrature of {method}, {rule_name(study.attrs)}, has no error bound: sets at fixed "
+                f"nodes may be wrong: {GUIDE}."
+            )
+    return tuple(notes)
+
+
 def method_frame(context: AnalysisContext) -> pd.DataFrame:
     """Return consistency by attribution method, at the plan's threshold.
 
@@ -127,7 +283,7 @@ def method_frame(context: AnalysisContext) -> pd.DataFrame:
     """
     rows = []
     for method in context.study.methods:
-        sets = context.study.neurons(method=method, threshold=context.plan.threshold)
+        sets = context.by_method[method]
         scores = context.scores if method == context.plan.method else consistency(sets)
         low, high = context.intervals(scores["kappa"].values[:, None])
         size = sets.known().sizes()

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from qloc.accuracy.path_accuracy import GUIDE, UNKNOWN
 from qloc.errors import FloorError, InputError, message
+from qloc.text.rounding import counted, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,8 @@ class NeuronSets:
         How the sets were made, in words, such as ``threshold 0.2``.
     queries : dict of str to ndarray
         Columns with leading axis query: ``fact`` (int, row of ``facts``), ``template, relation,
-        answer`` (str), ``known`` (bool), ``log_probability`` (float32).
+        answer`` (str), ``known`` (bool), ``log_probability`` (float32); from a store also ``uncertain`` and
+        ``converged``, as the properties give them.
     facts : dict of str to ndarray
         Columns with leading axis fact: ``id, subject, relation, object`` (str), ``leaks`` (bool),
         attributes.
@@ -59,6 +62,69 @@ class NeuronSets:
     def n_facts(self) -> int:
         """Number of facts, those without a query here among them."""
         return len(self.facts["id"])
+
+    @property
+    def uncertain(self) -> NDArray[np.int64]:
+        """Neurons of each query that are within its error of the threshold: int64 ndarray, shape (query,).
+
+        :func:`~qloc.accuracy.undecided_band.undecided_band` has the formula. Members and others are counted
+        alike: so many neurons the error of integration could move into the set or out of it. It is -1 where
+        that is unknown: the quadrature gave no error bound, the set is of a budget, or the band reaches below the
+        floor from which neurons are kept.
+        """
+        return self._column_of_paths("uncertain")
+
+    @property
+    def converged(self) -> NDArray[np.int64]:
+        """Whether all paths of each query are as exact as was asked: int64 ndarray, shape (query,).
+
+        1 if they are, 0 if some are not, -1 where there is no path or the quadrature does not say.
+        """
+        return self._column_of_paths("converged")
+
+    def _column_of_paths(self, name: str) -> NDArray[np.int64]:
+        unknown = np.full(self.n_queries, UNKNOWN, dtype=np.int64)
+        return np.asarray(self.queries.get(name, unknown), dtype=np.int64)
+
+    def __str__(self) -> str:
+        size = number(float(self.sizes().mean())) if self.n_queries else "no"
+        return (
+            f"Neuron sets of {counted(self.n_queries, 'query')} by {self.method}, {self.rule}: "
+            f"{size} neurons a query. {self.certainty()}"
+        )
+
+    def certainty(self) -> str:
+        """Return in words how many neurons are within the error of the threshold, and what did not converge.
+
+        Returns
+        -------
+        str
+            One or two sentences.
+
+        Examples
+        --------
+        >>> sets = NeuronSets(
+        ...     member=sparse.csr_array(np.eye(3, dtype=bool)), n_layers=1, n_neurons=3, method="ig",
+        ...     rule="threshold 0.2", facts={"id": np.array(["a"])},
+        ...     queries={"uncertain": np.array([0, 3, -1]), "converged": np.array([1, 1, 0])},
+        ... )
+        >>> print(sets)
+        Neuron sets of 3 queries by ig, threshold 0.2: 1 neurons a query. Within the error of the threshold: 3
+        neurons in 1 of 2 queries, unknown in 1. Of 1 query paths did not converge: its set may be wrong
+        (docs/extraction.md#quadrature).
+        """
+        told = self.uncertain[self.uncertain != UNKNOWN]
+        unknown, failed = self.n_queries - len(told), int(np.sum(self.converged == 0))
+        within = "Within the error of the threshold: "
+        if len(told):
+            within += f"{counted(int(told.sum()), 'neuron')} in {np.sum(told > 0):,} of {len(told):,} queries"
+            within += f", unknown in {unknown:,}." if unknown else "."
+        else:
+            within += "unknown."
+        if failed:
+            own = "its set" if failed == 1 else "their sets"
+            within += f" Of {counted(failed, 'query')} paths did not converge: {own} may be wrong ({GUIDE})."
+        return within
 
     def sizes(self) -> NDArray[np.int64]:
         """Return |N_i|.
@@ -181,8 +247,30 @@ def exceeds(values: NDArray[Any], maximum: NDArray[Any], t: float) -> NDArray[np
         raise InputError(
             message("threshold", t, "a number in [0, 1)", "neuron sets", "Give a share of the maximum")
         )
-    exact = np.maximum(t * np.asarray(maximum, dtype=np.float64), 0.0)
-    value = np.asarray(values)
+    return above(values, np.maximum(t * np.asarray(maximum, dtype=np.float64), 0.0))
+
+
+def above(values: NDArray[Any], bars: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which values are greater than their query's bar, compared as :func:`exceeds` does.
+
+    Parameters
+    ----------
+    values : ndarray
+        Float, (query, …); NaN is above nothing.
+    bars : float64 ndarray, shape (query,), or float
+        Finite or -inf.
+
+    Returns
+    -------
+    bool ndarray, shape (query, …)
+        Whether each value is above its bar.
+
+    Examples
+    --------
+    >>> above(np.array([[0.3, 0.2]], dtype=np.float32), np.array([0.2])).tolist()
+    [[True, True]]
+    """
+    exact, value = np.asarray(bars, dtype=np.float64), np.asarray(values)
     value = value if value.dtype.kind == "f" else value.astype(np.float64)
     bar = np.minimum(exact, np.finfo(value.dtype).max).astype(value.dtype)
     bar = np.where(bar.astype(np.float64) > exact, np.nextafter(bar, value.dtype.type(-np.inf)), bar)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qloc.accuracy.path_accuracy import GUIDE, UNKNOWN, PathAccuracy
+from qloc.accuracy.rule_in_words import rule_in_words
 from qloc.store.files.place import Folder, Place
 from qloc.store.integrity.check import OURS
 from qloc.store.places.open_place import place_of
@@ -31,10 +33,11 @@ def info(path: str | Path) -> dict[str, Any]:
     -------
     dict
         JSON with the keys ``path, schema_version, complete, units, facts, queries, relations, methods,
-        network, tier, panel, bytes, allows, phases, appending, fingerprint, attributes, run``. ``bytes``
-        has the size of each group and of the whole store, and under ``dense`` the size that attribution,
-        activation and gradient would have without a panel and without compression. ``phases`` has the
-        labels of every appended phase, and ``appending`` the number of units of phases that are still being
+        network, tier, panel, quadrature, bytes, allows, phases, appending, fingerprint, attributes, run``.
+        ``bytes`` has the size of each group and of the whole store, and under ``dense`` the size that
+        attribution, activation and gradient would have without a panel and without compression. ``phases``
+        has the labels of every appended phase, ``quadrature`` the rule in words and how exactly it
+        integrated each method's paths, and ``appending`` the number of units of phases that are still being
         appended.
 
     Raises
@@ -63,6 +66,7 @@ def info(path: str | Path) -> dict[str, Any]:
         "network": {"layers": layout.sizes[LAYER], "neurons of a layer": layout.sizes[NEURON]},
         "tier": layout.tier,
         "panel": _panel(study),
+        "quadrature": _quadrature(study),
         "bytes": _bytes(study, place),
         "allows": _allows(study),
         "phases": {
@@ -99,6 +103,31 @@ def _panel(study: StoredStudy) -> dict[str, Any]:
         "share of the network": float(sizes.mean() / study.layout.n_network) if any_panel else None,
         "facts over capacity": int((floors > study.layout.floor).sum()),
         "highest floor": float(np.nanmax(floors)) if any_panel else None,
+    }
+
+
+def _quadrature(study: StoredStudy) -> dict[str, Any]:
+    methods = enumerate(study.layout.methods)
+    accuracy = {name: PathAccuracy.of(study.signals, number) for number, name in methods}
+    integrated = any(not of.without_path().all() for of in accuracy.values())
+    return {
+        "rule": rule_in_words(study.attrs) if integrated else "none: nothing was integrated along a path",
+        "methods": {name: _accuracy(of) for name, of in accuracy.items()},
+    }
+
+
+def _accuracy(accuracy: PathAccuracy) -> dict[str, Any]:
+    """Count the paths of one method; None where nothing is known, or there is no path."""
+    taken, bound = accuracy.n_nodes[accuracy.n_nodes > 0], accuracy.error_bound
+    says = accuracy.converged[accuracy.converged != UNKNOWN]
+    failed = accuracy.converged_queries() == 0
+    return {
+        "paths": len(taken),
+        "not converged": int((says == 0).sum()) if len(says) else None,
+        "queries not converged": int(failed.sum()) if len(says) else None,
+        "largest bound": float(np.nanmax(bound)) if np.isfinite(bound).any() else None,
+        "mean gradients": float(taken.mean()) if len(taken) else None,
+        "most gradients": int(taken.max()) if len(taken) else None,
     }
 
 
@@ -176,6 +205,7 @@ def info_text(summary: Mapping[str, Any]) -> str:
             f"{panel['share of the network']:.2%} of the network; "
             f"{panel['facts over capacity']} facts over the capacity of {panel['capacity']}"
         )
+    lines += _quadrature_lines(summary["quadrature"])
     lines += [f"  size       {_size(summary['bytes'])}"]
     for phase, labels in summary["phases"].items():
         axes = "; ".join(f"{dim} {', '.join(names)}" for dim, names in labels.items())
@@ -191,6 +221,31 @@ def info_text(summary: Mapping[str, Any]) -> str:
         ]
         lines += [f"  {heading}", *words] if words else []
     return "\n".join([*lines, "  allows", *(f"    - {line}" for line in summary["allows"])])
+
+
+def _quadrature_lines(quadrature: Mapping[str, Any]) -> Iterator[str]:
+    told = [text for name, of in quadrature["methods"].items() if (text := _paths(name, of))]
+    yield f"  quadrature {'; '.join([quadrature['rule'], *told])}"
+    for name, of in quadrature["methods"].items():
+        if failed := of["queries not converged"]:
+            yield (
+                f"             {name}: the sets of {failed:,} {'query' if failed == 1 else 'queries'} may be "
+                "wrong, and what is computed from them: consistency, overlap, layers, effects of "
+                f"interventions and edits ({GUIDE}). Answers, behavioural consistency and attention do not "
+                "depend on paths"
+            )
+
+
+def _paths(name: str, of: Mapping[str, Any]) -> str:
+    """Return in words how the paths of a method were integrated; empty where there is nothing to say."""
+    if not of["paths"]:
+        return ""
+    words = f"{name}: "
+    if of["not converged"] is not None:
+        words += f"{of['not converged']:,} of {of['paths']:,} query–layer paths did not converge, "
+    if of["largest bound"] is not None:
+        words += f"largest error bound {of['largest bound']:.2g}, "
+    return words + f"gradients a layer {of['mean gradients']:.1f} mean, {of['most gradients']:,} most"
 
 
 def _size(sizes: Mapping[str, int]) -> str:

@@ -51,7 +51,7 @@ class Layout:
     relations : tuple of str
         Relations that /statistics has sums of; empty in stores older than these sums.
     error_bounds : bool
-        Whether /signals says how exactly paths were integrated; stores older than that do not.
+        Whether /signals says how exactly paths were integrated; False in stores older than these variables.
     phases : mapping of str to PhaseLayout
         Layouts of the phases that were appended, by name.
 
@@ -193,12 +193,15 @@ class Layout:
         Returns
         -------
         tuple of Variable
-            Attention is left out where it cannot be recorded, statistics where no relation has two facts.
+            Attention is left out where it cannot be recorded, statistics where no relation has two facts,
+            and :data:`~qloc.store.schema.variables.ERROR_BOUNDS` in older stores.
         """
+        signals = SIGNALS[self.tier]
+        if not self.error_bounds:
+            signals = tuple(variable for variable in signals if variable.name not in ERROR_BOUNDS)
         attention = ATTENTION if self.sizes[HEAD] else ()
         statistics = STATISTICS if self.relations else ()
         appended = (variable for phase in self.phases.values() for variable in phase.variables())
-        signals = [v for v in SIGNALS[self.tier] if self.error_bounds or v.name not in ERROR_BOUNDS]
         return (*QUERIES, *signals, *attention, *GRAMS, *statistics, *appended)
 
     def dtype(self, variable: Variable) -> str:

@@ -159,14 +159,14 @@ _PER_LAYER: Final = {
     ),
     "panel_floor": ((FACT,), "float64", "thresholds t ≥ this are exact on the fact's panel"),
 }
-ERROR_BOUNDS: Final = ("n_nodes", "error_bound", "converged")
-"""Variables of /signals that stores from before certified quadrature do not have."""
-
 _SIGNALS: Final = {
     "attribution": "attribution of the query's answer to the neuron",
     "activation": "input of the MLP's down-projection at the target position, mean over answer tokens",
     "gradient": "gradient of the answer token's probability at the activation, mean over answer tokens",
 }
+ERROR_BOUNDS: Final = ("n_nodes", "error_bound", "converged")
+"""Variables of /signals that say how exactly paths were integrated; older stores lack them."""
+
 CELLS: Final[dict[Tier, tuple[str, ...]]] = {"panel": (SLOT,), "dense": (LAYER, NEURON)}
 """The last axes of a signal in each tier."""
 

@@ -16,7 +16,7 @@ from qloc.arrays import Array
 from qloc.block import Block
 from qloc.errors import InputError, ModelError, message
 from qloc.store.schema.layout import Layout
-from qloc.store.schema.variables import STORED, Variable, as_stored
+from qloc.store.schema.variables import ERROR_BOUNDS, STORED, Variable, as_stored
 from qloc.vocabulary import LAYER, NEURON, NO_INDEX
 
 
@@ -198,7 +198,7 @@ def unit_arrays(block: Block, layout: Layout) -> dict[str, Array]:
     ModelError
         An attribution is not finite; the message names the first query.
     """
-    arrays = _of_block(block)
+    arrays = _of_block(block, layout)
     expected = [v for v in layout.variables() if v.row is not None]
     _check(block, layout, arrays)
     attribution = np.ascontiguousarray(block.attribution, dtype=layout.store_dtype)
@@ -220,15 +220,14 @@ def unit_arrays(block: Block, layout: Layout) -> dict[str, Array]:
     return {v.path: as_stored(values[v.path], layout.dtype(v)) for v in expected}
 
 
-def _of_block(block: Block) -> dict[str, Array]:
+def _of_block(block: Block, layout: Layout) -> dict[str, Array]:
+    bounds = ERROR_BOUNDS if layout.error_bounds else ()
     return {
         **{f"queries/{name}": column for name, column in block.queries.items()},
         **{f"attention/{name}": column for name, column in block.attention.items()},
         **{f"signals/{name}": getattr(block, name) for name in ("attribution", "activation", "gradient")},
         "signals/completeness_gap": block.completeness_gap,
-        "signals/n_nodes": block.n_nodes,
-        "signals/error_bound": block.error_bound,
-        "signals/converged": block.converged,
+        **{f"signals/{name}": getattr(block, name) for name in bounds},
         "grams/gram": block.gram,
         "grams/null_gram": block.null_gram,
     }

@@ -198,8 +198,9 @@ def refuse_other_parameters(path: Path, layout: Layout, fingerprint: Mapping[str
     """
     attributes = root_attributes(path)
     held, planned = attributes["layout"], layout.attrs()
-    if "relations" not in held:  # of before there were statistics; they follow from the facts
-        del planned["relations"]
+    for name in ("relations", "error_bounds"):  # older stores have neither, and other parameters settle both
+        if name not in held:
+            del planned[name]
     action = "Give another --out, or the model, facts and parameters that the store was made with"
     refuse_different(
         path, SIGNALS_PHASE, attributes["fingerprint"][SIGNALS_PHASE], fingerprint, (held, planned), action

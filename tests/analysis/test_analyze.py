@@ -65,7 +65,7 @@ TABLES = {
         "heatmap_least_consistent",
         "activation_typical",
     ],
-    "quality": ["completeness", "completeness_by_layer", "by_method"],
+    "quality": ["completeness", "completeness_by_layer", "error_bounds", "by_method"],
 }
 PHASE_TABLES = {
     "interventions": [

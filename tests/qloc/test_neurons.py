@@ -1,5 +1,7 @@
 """Neuron sets: thresholds compared in float64, budgets, floors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,3 +87,23 @@ def test_a_threshold_below_a_panels_floor_names_the_worst_fact():
         "threshold is 0.07; expected a number ≥ 0.3, the largest floor of the panels asked for. "
         "At fact 'c' (and 1 more). Ask at or above the floor, or extract with a lower --floor or --tier dense."
     )
+
+
+def test_hand_made_sets_do_not_know_their_error(sets):
+    assert sets.uncertain.tolist() == sets.converged.tolist() == [-1, -1, -1]
+    assert str(sets) == (
+        "Neuron sets of 3 queries by ig, threshold 0.2: 1.67 neurons a query. "
+        "Within the error of the threshold: unknown."
+    )
+
+
+def test_the_error_of_sets_is_told_and_selected_with_them(sets):
+    told = {"uncertain": np.array([1, 0, -1]), "converged": np.array([1, 0, 0])}
+    known = replace(sets, queries={**sets.queries, **told})
+    assert known.certainty() == (
+        "Within the error of the threshold: 1 neuron in 1 of 2 queries, unknown in 1. "
+        "Of 2 queries paths did not converge: their sets may be wrong (docs/extraction.md#quadrature)."
+    )
+    kept = known.select(np.array([True, False, False]))
+    assert kept.certainty() == "Within the error of the threshold: 1 neuron in 1 of 1 queries."
+    assert (kept.uncertain.tolist(), kept.converged.tolist()) == ([1], [1])

@@ -79,6 +79,7 @@ def _page(fact: OneFact) -> Iterator[str]:
     )
     yield f"\nKnowledge neurons ({fact.rule})"
     yield from _neurons(fact)
+    yield paragraph(fact.certainty)
     yield paragraph("What they promote is left out: it takes the output embedding, which no store has.")
     yield "\nScores over known queries"
     yield paragraph(_scores(fact))

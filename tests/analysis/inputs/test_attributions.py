@@ -177,10 +177,11 @@ def test_several_thresholds_are_each_by_definition(study, dense_study):
     ids = study.column("facts", "id")
     signals = study.signals_of("ig")
     values = dense_study.attribution.values[0].reshape(signals.n_queries, -1).astype(float)
-    for t, member in zip((0.3, 0.1), sets_at(signals, (0.3, 0.1), ids), strict=True):
+    for t, found in zip((0.3, 0.1), sets_at(signals, (0.3, 0.1), ids), strict=True):
+        member = found.member
         expected = values > t * values.max(axis=1, keepdims=True)
         assert (member.toarray() == expected).all()
-        assert same_members(sets_of(signals, t, None, ids), member)
+        assert same_members(sets_of(signals, t, None, ids).member, member)
 
 
 def test_without_queries_there_are_no_sets(study):
@@ -189,7 +190,79 @@ def test_without_queries_there_are_no_sets(study):
     signals = MethodAttributions.of(nothing, "ig", fact, study.attrs)
     assert list(signals.pieces()) == []
     for top in (None, 3):
-        assert sets_of(signals, 0.2, top, study.column("facts", "id")).shape == (
+        assert sets_of(signals, 0.2, top, study.column("facts", "id")).member.shape == (
             0,
             study.neurons().member.shape[1],
         )
+
+
+def with_error(study, bound, nodes=8, converged=1):
+    """Return the study with paths of one error bound, given for each layer."""
+    shape = study.datasets["signals"]["maximum"].shape
+    of_paths = {
+        "n_nodes": np.full(shape, nodes, np.int32),
+        "error_bound": np.broadcast_to(np.float32(bound), shape),
+        "converged": np.full(shape, converged, np.int8),
+    }
+    dims = study.datasets["signals"]["maximum"].dims
+    signals = study.datasets["signals"].assign({name: (dims, values) for name, values in of_paths.items()})
+    return replace(study, datasets={**study.datasets, "signals": signals})
+
+
+@pytest.mark.parametrize("t", [0.1, 0.3])
+def test_neurons_within_the_error_are_those_of_the_formula_in_both_tiers(study, dense_study, t):
+    """By brute force over the whole network, each layer with a bound of its own."""
+    sets = dense_study.neurons("ig", t)
+    values = dense_study.attribution.values[0].astype(float)
+    bound = np.linspace(0.005, 0.03, values.shape[1]).astype(np.float32).astype(float)
+    expected = []
+    for scores in values:
+        largest, of_layer = scores.max(), scores.max(axis=1)
+        if largest <= 0:
+            expected.append(-1)
+            continue
+        low = t * (of_layer - bound * largest).max() - bound * largest
+        high = t * (of_layer + bound * largest).max() + bound * largest
+        expected.append(int(((scores > low[:, None]) & (scores <= high[:, None])).sum()))
+    assert sum(count > 0 for count in expected) >= 2
+    for kind in (study, dense_study):
+        found = with_error(kind, bound).neurons("ig", t)
+        assert found.uncertain.tolist() == expected
+        assert (found.converged == 1).all()
+        assert same(found, sets)
+
+
+def test_a_band_below_the_floor_is_unknown(study, dense_study):
+    """At t = 0.1 and e = 0.05 the band begins at 0.1 − 1.1 · 0.05 = 0.045, and neurons are kept from 0.05."""
+    for kind in (study, dense_study):
+        positive = kind.signals_of("ig").maximum > 0
+        assert (with_error(kind, 0.05).neurons("ig", 0.1).uncertain == -1).all()
+        assert (with_error(kind, 0.04).neurons("ig", 0.1).uncertain[positive] >= 0).all()
+
+
+def test_where_nothing_was_integrated_nothing_is_uncertain(study, dense_study):
+    assert (study.neurons("ig", 0.2).uncertain == 0).all()  # planted: no path
+    assert (dense_study.neurons("activation", 0.5).uncertain == 0).all()
+
+
+def test_without_a_bound_the_number_is_unknown(study):
+    fixed = with_error(study, np.nan, converged=-1)
+    older = replace(
+        study,
+        datasets={
+            **study.datasets,
+            "signals": study.datasets["signals"].drop_vars(["n_nodes", "error_bound", "converged"]),
+        },
+    )
+    for kind in (fixed, older):
+        sets = kind.neurons("ig", 0.2)
+        assert same(sets, study.neurons("ig", 0.2))
+        assert (sets.uncertain == -1).all()
+        assert (sets.converged == -1).all()
+    assert (with_error(study, 0.001).neurons("ig", top=3).uncertain == -1).all()
+
+
+def test_queries_that_did_not_converge_are_told_with_the_sets(study):
+    sets = with_error(study, 0.01, converged=0).neurons("ig", 0.2)
+    assert (sets.converged == 0).all()
+    assert f"Of {sets.n_queries} queries paths did not converge: their sets may be wrong" in str(sets)

@@ -1,8 +1,14 @@
 """info: what a store holds and allows, as data and as text."""
 
-from synthetic import FINGERPRINT, Synthetic, write_store
+from dataclasses import replace
 
+import numpy as np
+import pytest
+from synthetic import FINGERPRINT, Synthetic, write_older_store, write_store
+
+from qloc.store.integrity.verify import verify
 from qloc.store.reading.info import info, info_text
+from qloc.store.schema.variables import ERROR_BOUNDS
 from qloc.store.writing.writer import Writer
 
 
@@ -18,6 +24,97 @@ def test_info_counts_what_is_there(finished):
     assert found["attributes"]["excluded"] == {"words after [Y]": 2}
     assert found["panel"]["facts over capacity"] == 0
     assert found["run"] == {"device": "cpu"}
+
+
+def of_paths(blocks, methods):
+    """Return what info says of the paths in blocks, counted here once more."""
+    said, affected = "", ""
+    for number, method in enumerate(methods):
+        n_nodes, bound, converged = (
+            np.concatenate([getattr(block, name)[number] for block in blocks])
+            for name in ("n_nodes", "error_bound", "converged")
+        )
+        failed = converged == 0
+        said += (
+            f"; {method}: {failed.sum()} of {failed.size} query–layer paths did not converge, largest error bound "
+            f"{bound.max():.2g}, gradients a layer {n_nodes.mean():.1f} mean, {n_nodes.max()} most"
+        )
+        affected += (
+            f"             {method}: the sets of {failed.any(axis=1).sum()} queries may be wrong, and what is "
+            "computed from them: consistency, overlap, layers, effects of interventions and edits "
+            "(docs/extraction.md#quadrature). Answers, behavioural consistency and attention do not depend on "
+            "paths\n"
+        )
+    return f"{said}\n{affected}"
+
+
+def with_paths(n_nodes, error_bound, converged, **attributes):
+    """Return a made-up study of one method whose paths all have the given numbers."""
+
+    class Made(Synthetic):
+        def outline(self):
+            outline = super().outline()
+            return replace(outline, attrs={**outline.attrs, **attributes})
+
+        def block(self, unit):
+            block = super().block(unit)
+            shape = block.n_nodes.shape
+            return replace(
+                block,
+                n_nodes=np.full(shape, n_nodes, np.int32),
+                error_bound=np.full(shape, error_bound, np.float32),
+                converged=np.full(shape, converged, np.int8),
+            )
+
+    return Made(n_facts=3, methods=("ig",))
+
+
+CERTIFIED = {"quadrature": "certified", "quadrature_error": 0.001}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "attributes", "line"),
+    [
+        (
+            (8, 0.0005, 1),
+            {**CERTIFIED, "dtype": "float32"},
+            "certified, error bound ≤ 0.001 of each query's largest; ig: 0 of 18 query–layer paths did not "
+            "converge, largest error bound 0.0005, gradients a layer 8.0 mean, 8 most",
+        ),
+        (
+            (8, 0.03, 1),
+            {**CERTIFIED, "dtype": "bfloat16"},
+            "certified, error bound ≤ 0.03125 of each query's largest (0.001 asked; bfloat16 allows no finer); "
+            "ig: 0 of 18 query–layer paths did not converge, largest error bound 0.03, gradients a layer 8.0 "
+            "mean, 8 most",
+        ),
+        (
+            (20, np.nan, -1),
+            {"quadrature": "midpoint", "steps": 20},
+            "midpoint 20: no error bound; ig: gradients a layer 20.0 mean, 20 most",
+        ),
+        ((0, np.nan, -1), {}, "none: nothing was integrated along a path"),
+    ],
+)
+def test_the_rule_and_its_bound_are_told(tmp_path, numbers, attributes, line):
+    store = write_store(tmp_path / "s.zarr", with_paths(*numbers, **attributes))
+    assert f"  quadrature {line}\n  size " in info_text(info(store))
+
+
+def test_an_older_store_says_nothing_of_its_paths(tmp_path):
+    study = with_paths(20, np.nan, -1, quadrature="midpoint", steps=20)
+    store = write_older_store(tmp_path / "s.zarr", study)
+    assert not [path.name for path in (store / "signals").iterdir() if path.name in ERROR_BOUNDS]
+    assert verify(store) == []
+    assert "  quadrature midpoint 20: no error bound\n  size " in info_text(info(store))
+    assert info(store)["quadrature"]["methods"]["ig"] == {
+        "paths": 0,
+        "not converged": None,
+        "queries not converged": None,
+        "largest bound": None,
+        "mean gradients": None,
+        "most gradients": None,
+    }
 
 
 def test_text_of_an_unfinished_store_that_overflows(tmp_path, study):
@@ -36,6 +133,7 @@ def test_text_of_an_unfinished_store_that_overflows(tmp_path, study):
         "  tier       panel\n"
         "  panel      floor 0.05; 4 neurons a fact (median), 4 at most, 3.33% of the network; "
         "5 facts over the capacity of 4\n"
+        f"  quadrature a rule that the store does not name{of_paths(study.blocks()[:2], study.methods)}"
     )
     assert "5 facts overflow the panel: with them t ≥ " in size
     study_lines = "    excluded: words after [Y] 2\n    model: id synthetic\n    site: mlp_post\n"

@@ -132,6 +132,15 @@ def test_a_layout_of_before_there_were_statistics_has_none(layout):
     assert not [path for path in by_path(old) if path.startswith("statistics/")]
 
 
+def test_a_layout_of_before_there_were_error_bounds_has_none(layout):
+    attrs = layout.attrs()
+    del attrs["error_bounds"]
+    old = Layout.read(attrs, {})
+    assert set(by_path(layout)) - set(by_path(old)) == {
+        "signals/n_nodes", "signals/error_bound", "signals/converged",
+    }  # fmt: skip
+
+
 def test_no_attention_without_heads(study):
     without = layout_for(dataclasses.replace(study, n_heads=0))
     assert not [path for path in by_path(without) if path.startswith("attention/")]

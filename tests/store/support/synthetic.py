@@ -5,6 +5,7 @@ A module of its own, so that the subprocesses that tests kill can import it too.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,13 @@ def write_store(path: Path, study: Synthetic, **options: Any) -> Path:
             writer.write(study.block(unit))
         writer.finalize({"device": "cpu"})
     return path
+
+
+def write_older_store(path: Path, study: Synthetic) -> Path:
+    """Write a store as before there were error bounds: begun then, and finished by this version."""
+    with Writer.open(path, study.outline(), FINGERPRINT):
+        pass
+    root = json.loads((path / "zarr.json").read_text())
+    del root["attributes"]["layout"]["error_bounds"]
+    (path / "zarr.json").write_text(json.dumps(root))
+    return write_store(path, study)
