@@ -286,7 +286,7 @@ class _Run:
             own = new[intervals.layer[new] == layer]
             weights = rule_and_spread(intervals.fine[own]) * intervals.width[own, None]
             gradient = intervals.gradient[own]
-            summed = torch.einsum("rip,ipn->rin", weights.to(gradient), gradient)
+            summed = torch.einsum("wip,ipn->win", weights.to(gradient), gradient)
             value, spread = self.engine.to_neurons(layer, summed).to(gradient)
             of_path = step[intervals.target[own], layer]
             intervals.integral[own], intervals.spread[own] = value, _spread(value, spread, of_path)

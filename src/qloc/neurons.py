@@ -69,8 +69,8 @@ class NeuronSets:
 
         :func:`~qloc.accuracy.undecided_band.undecided_band` has the formula. Members and others are counted
         alike: so many neurons the error of integration could move into the set or out of it. It is -1 where
-        that is unknown: the quadrature gave no error bound, the set is of a budget, or the band reaches below the
-        floor from which neurons are kept.
+        that is unknown: the quadrature gave no error bound, the set is of a budget, or the band reaches below
+        the floor from which neurons are kept.
         """
         return self._column_of_paths("uncertain")
 
