@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -141,9 +142,7 @@ class HeavyTailed:
             activation=whole[3],
             gradient=whole[4],
             completeness_gap=self._gap(unit),
-            n_nodes=np.zeros(self._gap(unit).shape, np.int32),
-            error_bound=np.full(self._gap(unit).shape, np.nan, np.float32),
-            converged=np.full(self._gap(unit).shape, -1, np.int8),
+            **self._no_bounds(unit),
             gram=gram,
             null_gram=null_gram,
         )
@@ -155,6 +154,7 @@ class HeavyTailed:
         every = [self.values(fact) for fact in range(unit.first_fact, unit.last_fact)]
         made["grams/gram"], made["grams/null_gram"] = _grams(every)
         made["signals/completeness_gap"] = self._gap(unit)
+        made |= {f"signals/{name}": values for name, values in self._no_bounds(unit).items()}
         found = [self._panel(*values) for values in every]
         n_slots = max(len(of["panel_neuron"]) for of in found)
         made["signals/panel_floor"] = np.array([of.pop("panel_floor") for of in found])
@@ -186,6 +186,15 @@ class HeavyTailed:
             "maximum": np.maximum(np.maximum.reduceat(attribution, starts, axis=-1), 0),
             "total": np.add.reduceat(attribution.astype(float), starts, axis=-1).astype(np.float32),
             "count_above_floor": np.add.reduceat(above, starts, axis=-1, dtype=np.int32),
+        }
+
+    def _no_bounds(self, unit: Unit) -> dict[str, Any]:
+        """What a rule says of how exactly it integrated that gives no error bound."""
+        shape = self._gap(unit).shape
+        return {
+            "n_nodes": np.zeros(shape, np.int32),
+            "error_bound": np.full(shape, np.nan, np.float32),
+            "converged": np.full(shape, -1, np.int8),
         }
 
     def _gap(self, unit: Unit) -> Array:

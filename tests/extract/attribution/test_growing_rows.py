@@ -98,7 +98,7 @@ def test_every_number_is_the_oracles(
         for layer in layers:
             own = rows[layer] == n
             of_neurons = replace(engine, kind=join).to_neurons(layer, ours.row_gradient[layer][own])
-            close(of_neurons, single.row_gradient[layer], 1e-9)
+            close(of_neurons, single.row_gradient[layer], 1e-8)  # a single row may be far below its sum
             close(ours.row_probability[layer][own], single.row_probability[layer], 1e-9)
             at_one = replace(engine, kind=join).to_neurons(layer, ours.own_gradient[n, layer])
             close(at_one, ours.gradient[n, layer], 1e-9)
@@ -109,7 +109,7 @@ def test_a_way_that_does_not_suit_a_model_gives_other_numbers(engine_of: Any) ->
     _, engine, targets = engine_of("bert", "float64")
     batch = _of_one_length(targets)
     after, token = (_grown(engine, batch, [0, 1, 2], join, True) for join in ("after", "token"))
-    assert not torch.allclose(after.row_gradient[0], token.row_gradient[0], rtol=1e-3)
+    assert not torch.allclose(after.row_gradient[0], token.row_gradient[0], rtol=1e-3, atol=0)
     torch.testing.assert_close(after.activation, token.activation)
 
 

@@ -47,7 +47,7 @@ qloc, to be analyzed without the model. Complete: `manifest.json` has the sha256
 |---|---|---|---|
 | facts | what was asked about | 11 | {sizes["facts"]:,} |
 | queries | the prompts, and how the model answered | 18 | {sizes["queries"]:,} |
-| signals | attribution, activation and gradient of neurons | 13 | {sizes["signals"]:,} |
+| signals | attribution, activation and gradient of neurons | 16 | {sizes["signals"]:,} |
 | attention | what the target position attends to | 4 | {sizes["attention"]:,} |
 | grams | inner products of full score vectors | 3 | {sizes["grams"]:,} |
 | statistics | sums of activations over each relation's queries | 4 | {sizes["statistics"]:,} |
