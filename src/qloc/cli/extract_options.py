@@ -113,7 +113,7 @@ QuadratureError = Annotated[
         _HOW,
         "--quadrature-error",
         "SHARE",
-        "certified goes on until the error bound of every attribution that could reach --floor is within "
+        "certified goes on until the error bound of every attribution that could reach the floor is within "
         "this share of the query's largest. [default: 0.001]",
     ),
 ]

@@ -118,7 +118,7 @@ def test_store_with_neither_manifest_nor_ledger_is_refused(copy):
 
 def test_attributes_and_layout_are_those_written(finished, study):
     outline = study.outline()
-    expected = Layout.of(outline, tier="panel", floor=0.05, capacity=1024, store_dtype="float32")
+    expected = Layout.of(outline, tier="panel", floor=0.05, capacity=4096, store_dtype="float32")
     assert layout_of(finished) == expected
     attributes = root_attributes(finished)
     assert attributes["layout"] == expected.attrs()
@@ -135,7 +135,7 @@ def test_every_array_is_compared_with_the_layout(finished):
     with pytest.raises(SchemaError) as caught:
         check(finished, other, whole=True)
     with_layers = [variable.path for variable in layout.variables() if "layer" in variable.dims]
-    assert len(with_layers) == 9
+    assert len(with_layers) == 12
     assert [problem.split(" is ")[0] for problem in caught.value.problems] == [
         f"array {path}" for path in with_layers
     ]

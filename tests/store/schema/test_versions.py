@@ -132,7 +132,7 @@ def next_version(monkeypatch):
 def test_an_older_store_is_read_as_the_present_schema_has_it(copy, finished, next_version):
     with_root(copy, lambda found: found["layout"].update(slots_at_most=found["layout"].pop("capacity")))
     opened = open_store(copy)
-    assert opened.layout.capacity == 1024
+    assert opened.layout.capacity == 4096
     assert opened.attrs["schema_version"] == 1
     assert info(copy)["schema_version"] == 1
     assert len(opened.queries["prompt"]) == 16

@@ -41,7 +41,7 @@ qloc, to be analyzed without the model. Complete: `manifest.json` has the sha256
 
 - 10 facts of 2 relations; 16 queries, {known} known.
 - 3 layers of 40 neurons; attribution by ig, grad_x_act.
-- Tier panel: the neurons of each fact from 0.05 of a query's maximum on, at most 1,024 a fact. Thresholds from `panel_floor` up are exact.
+- Tier panel: the neurons of each fact from 0.05 of a query's maximum on, at most 4,096 a fact. Thresholds from `panel_floor` up are exact.
 
 | group | what | arrays | bytes |
 |---|---|---|---|
