@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from qloc.extract.attribution.engine import GradientEngine
+from qloc.extract.attribution.error_bound import Certified
 from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals
 from qloc.extract.attribution.quadrature import clenshaw_curtis, quadrature
 from qloc.extract.prompts.tokenizing import Target
@@ -43,7 +44,7 @@ TOLERANCES = (0.05, 0.01, 0.002, 0.001)
 
 
 def attributions(
-    engine: GradientEngine, targets: list[Target], path: ScaledPath
+    engine: GradientEngine, targets: list[Target], path: ScaledPath | Certified
 ) -> tuple[NDArray[np.float64], float]:
     """(query, layer · neuron), and the mean number of rows a layer."""
     found, rows = np.zeros((len(targets), engine.sites.n_layers * engine.sites.n_neurons)), 0
@@ -71,9 +72,12 @@ def main() -> None:
     drawn = np.random.default_rng(0).permutation(len(every))[: args.queries]
     targets, engine = [every[n] for n in drawn], study.engine
     exact, _ = attributions(engine, targets, ScaledPath.of(quadrature("gauss", 64)))
-    paths = {f"{rule} {steps}": ScaledPath.of(quadrature(rule, steps)) for rule, steps in FIXED}
+    paths: dict[str, ScaledPath | Certified] = {
+        f"{rule} {steps}": ScaledPath.of(quadrature(rule, steps)) for rule, steps in FIXED
+    }
     paths |= {f"Clenshaw-Curtis {n}": ScaledPath.of(clenshaw_curtis(n)) for n in (8, 12, 16)}
     paths |= {f"adaptive 8, gap {tol:g}": ScaledPath.doubling(8, tol) for tol in TOLERANCES}
+    paths |= {f"certified {error:g}": Certified(error=error, floor=0.05) for error in (0.01, 0.001, 0.0001)}
     print(f"embedded:{args.kind}, {len(targets)} queries, engine {engine.kind}")
     print(f"{'rule':>22}  rows   error: median    95%  largest   Jaccard  equal  CPU s")
     for name, path in paths.items():
