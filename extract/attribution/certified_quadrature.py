@@ -9,8 +9,8 @@ nodes shows in an interval's completeness gap, |ΣA − ΔP| over the interval a
 the next node, in the slopes of the log-odds at both. Rows of all layers and targets that need more share
 batches.
 
-The bound is an estimate, as that of every adaptive quadrature: docs/extraction.md#quadrature says how often
-the true error was larger, on two real models.
+The bound is an estimate, as that of every adaptive quadrature, not a proof: ``benchmarks/real_models.py``
+counts how often the true error is larger.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ from qloc.extract.prompts.tokenizing import Target
 
 MOST_NODES: Final = 1024
 """Gradients along one layer's path after which it is given up, and told as not converged."""
-
 
 BEYOND_ONE_HALVING: Final = 64.0
 """How many times too large a spread is that one halving, of rules of order 6, cannot mend."""
@@ -370,17 +369,17 @@ class _Run:
         for length in np.unique(of_row).tolist():
             rows = np.flatnonzero(of_row == length)
             rows = rows[np.lexsort((layer[rows], target[rows]))]
-            a_query = engine.bytes_of(length, {}, 1), engine.positions(length, 0)
+            a_query = engine.bytes_of(length, {}, 1)
             a_row = [engine.bytes_of(length, {n: 1}, 0) for n in range(engine.sites.n_layers)]
-            position, batch, last = engine.positions(length, 0), list[int](), -1
+            a_row_takes, batch, last = engine.positions(length, 0), list[int](), -1
             size = positions = 0
             for row in rows.tolist():
                 new = int(target[row]) != last
-                more, places = a_row[layer[row]] + new * a_query[0], position * (1 + new)
+                more, places = a_row[layer[row]] + new * a_query, a_row_takes * (1 + new)
                 if batch and (size + more > engine.memory or positions + places > engine.most_positions):
                     yield batch
                     batch, size, positions = [], 0, 0
-                    more, places = a_row[layer[row]] + a_query[0], 2 * position
+                    more, places = a_row[layer[row]] + a_query, 2 * a_row_takes
                 batch.append(row)
                 size, positions, last = size + more, positions + places, int(target[row])
             yield batch

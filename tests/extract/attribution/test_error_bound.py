@@ -66,6 +66,24 @@ def test_a_step_between_nodes_shows_in_the_gap() -> None:
     assert small.error.tolist() == [[0.0, 0.0]]  # even so, 0.04 + 0.053 does not reach 0.1
 
 
+def test_what_several_paths_hide_adds_up() -> None:
+    """Each of 20 paths of one query hides too little to reach the floor, all of them more than enough."""
+    owners = Owners(of_target=torch.zeros(20, dtype=torch.int64), weight=torch.ones(20).double())
+    rows = [(n, 0, [0.05], [0.0], 0.0) for n in range(20)]  # the largest is 1
+    rows += [(n, 1, [0.0045], [0.0], 0.05) for n in range(20)]  # 0.09, under the floor of 0.1
+    verdict = _judge(20, 2, 1, owners=owners).of(_intervals(*rows))
+    assert not bool(verdict.over[:, 0].any())
+    assert bool(verdict.over[:, 1].all())
+
+
+def test_one_path_that_is_not_finite_disturbs_no_other() -> None:
+    judge = _judge(2, 1, 1)
+    error = torch.tensor([torch.inf, 0.3, 0.4, 0.5], dtype=torch.float64)
+    intervals = _intervals(*[(n, 0, [0.5], [0.0], 0.0) for n in (0, 1, 1, 1)])
+    chosen = judge.worst(intervals, error, torch.tensor([[True], [True]]))
+    assert chosen.tolist() == [True, False, False, True]  # 0.3 + 0.4 may stay
+
+
 def test_the_query_decides_not_the_target() -> None:
     """Three answer tokens of one query: weights of 1/2, 1/4, 1/4; and one of another."""
     owners = Owners(
