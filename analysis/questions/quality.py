@@ -237,7 +237,7 @@ def node_frame(context: AnalysisContext) -> pd.DataFrame:
 
 
 def quadrature_notes(study: Study) -> tuple[str, ...]:
-    """Return what a reader must know of paths that did not converge, or whose error nothing bounds.
+    """Return what a reader must know of paths that did not converge, have no error bound, or mean little.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def quadrature_notes(study: Study) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        A sentence on each method whose sets may be wrong.
+        A sentence on each method whose sets may be wrong, and one where a norm follows the model's MLP.
     """
     notes = []
     for number_of, method in enumerate(study.methods):
@@ -265,6 +265,12 @@ def quadrature_notes(study: Study) -> tuple[str, ...]:
                 f"The quadrature of {method}, {rule_name(study.attrs)}, has no error bound: sets at fixed "
                 f"nodes may be wrong: {GUIDE}."
             )
+    if study.attrs.get("norm_behind_mlp") and "ig" in study.methods:
+        notes.append(
+            "In this model a norm follows the MLP: along a path from zero the answer changes only near its "
+            "start, so that ig is close to gradient × activation times a number that the norm sets: "
+            "docs/paths.md."
+        )
     return tuple(notes)
 
 

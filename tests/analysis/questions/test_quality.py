@@ -126,6 +126,12 @@ def test_a_rule_without_a_bound_is_noted(with_paths, study):
     assert quadrature_notes(study) == ()
 
 
+def test_a_norm_behind_the_mlp_is_noted(with_paths):
+    assert quadrature_notes(with_paths(8, 0.001, 1, norm_behind_mlp=False)) == ()
+    (note,) = quadrature_notes(with_paths(8, 0.001, 1, norm_behind_mlp=True))
+    assert note.startswith("In this model a norm follows the MLP: ")
+
+
 def test_a_store_of_before_there_were_bounds_is_noted(study, plan):
     signals = study.datasets["signals"].drop_vars(["n_nodes", "error_bound", "converged"])
     older = replace(study, datasets={**study.datasets, "signals": signals})
