@@ -268,8 +268,8 @@ def quadrature_notes(study: Study) -> tuple[str, ...]:
     if study.attrs.get("norm_behind_mlp") and "ig" in study.methods:
         notes.append(
             "In this model a norm follows the MLP: along a path from zero the answer changes only near its "
-            "start, so that ig is close to gradient × activation times a number that the norm sets: "
-            "docs/paths.md."
+            "start, so that ig is close to gradient × activation times a number that the norm sets. Paths of "
+            "ig_mean start elsewhere: docs/paths.md."
         )
     return tuple(notes)
 

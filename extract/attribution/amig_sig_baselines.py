@@ -7,21 +7,17 @@ prompts run as the rows of one forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from qloc.errors import InputError, message
 from qloc.extract.attribution.engine import GradientEngine
-from qloc.extract.models.devices import stacked
-from qloc.extract.models.hooks import hooked, in_turn, without_head
+from qloc.extract.attribution.target_vectors import target_vectors
 from qloc.extract.prompts.tokenizing import Family, Target, TokenizedQuery
-
-_MOST_POSITIONS: Final = 2048
-"""Positions of one forward pass beyond which a larger one is not faster, only larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +135,6 @@ def refuse_without_baseline(replacing: Replacing, asked: Iterable[TokenizedQuery
         raise InputError([message("prompt", prompt, rule, "facts", action) for prompt in bare])
 
 
-@torch.no_grad()
 def baselines(engine: GradientEngine, targets: Sequence[Target], replacing: Replacing) -> list[Tensor]:
     """Compute the baselines b_i of every target.
 
@@ -159,48 +154,9 @@ def baselines(engine: GradientEngine, targets: Sequence[Target], replacing: Repl
     """
     of_target = [replacing.variants(target) for target in targets]
     flat = [variant for variants in of_target for variant in variants]
-    by_length: dict[int, list[int]] = {}
-    for index, variant in enumerate(flat):
-        by_length.setdefault(len(variant.ids), []).append(index)
     rows: list[Tensor] = [torch.empty(0)] * len(flat)
-    for length, indices in by_length.items():
-        size = _rows_a_pass(engine, length)
-        for first in range(0, len(indices), size):
-            chosen = indices[first : first + size]
-            for index, row in zip(chosen, _vectors(engine, [flat[n] for n in chosen]), strict=True):
-                rows[index] = row
+    for indices, vectors in target_vectors(engine, flat):
+        for index, row in zip(indices, vectors, strict=True):
+            rows[index] = row
     in_order = iter(rows)
     return [torch.stack([next(in_order) for _ in variants]) for variants in of_target]
-
-
-def _vectors(engine: GradientEngine, variants: list[Target]) -> Tensor:
-    """Read the vectors at the target of prompts of one length: shape (row, layer, neuron)."""
-    ids = torch.tensor([variant.ids for variant in variants], device=engine.device)
-    places = torch.tensor([variant.position for variant in variants], device=engine.device)
-    seen = dict[int, Tensor]()
-
-    def read(layer: int) -> Callable[..., None]:
-        def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            rows = torch.arange(len(variants), device=args[0].device)
-            inputs = args[0].view(len(variants), -1, args[0].shape[-1])
-            seen[layer] = inputs[rows, places.to(inputs.device)]
-
-        return hook
-
-    reading = in_turn((module, read(layer)) for layer, module in enumerate(engine.inputs))
-    with hooked(forward_pre=reading), without_head(engine.sites.head):
-        engine.model(input_ids=ids)
-    return stacked((seen[layer] for layer in range(engine.sites.n_layers)), engine.device)
-
-
-def _rows_a_pass(engine: GradientEngine, length: int) -> int:
-    """Return how many prompts of a length one pass without gradients may hold.
-
-    The memory is that of one layer's tensors, and of the vectors of all layers.
-    """
-    config = engine.model.config.get_text_config()
-    heads, width = int(config.num_attention_heads), int(config.hidden_size)
-    alive = length * (16 * width + 4 * engine.sites.n_neurons) + 4 * heads * length**2
-    kept = engine.sites.n_layers * (engine.sites.n_neurons + 2 * length * width)
-    fit = engine.memory // ((alive + kept) * engine.itemsize)
-    return max(1, min(fit, _MOST_POSITIONS // length))

@@ -6,7 +6,7 @@ mean over its answer tokens. The methods themselves are listed in :mod:`qloc.met
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,9 @@ from qloc.extract.attribution.integrated_gradients import (
 )
 from qloc.extract.prompts.tokenizing import Target
 from qloc.methods import AttributionMethod
+
+Starts = Callable[[Sequence[int]], Tensor]
+"""Indices of targets → where their paths start, (target, layer, neuron)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,7 @@ def scores_by(
     method: AttributionMethod,
     path: ScaledPath | Certified,
     tokenizer: Any,
+    starts: Starts | None = None,
 ) -> Iterator[tuple[list[int], Scores]]:
     """Score targets by one method, wherever its path starts.
 
@@ -162,6 +166,8 @@ def scores_by(
         Where paths are evaluated; not used by methods without a path.
     tokenizer : transformers tokenizer
         Says which tokens are replaced, for methods whose paths start at baselines.
+    starts : Starts, optional
+        Baselines of methods whose ``path`` is ``relation``, which needs them.
 
     Yields
     ------
@@ -169,15 +175,82 @@ def scores_by(
         Indices into ``targets``.
     found : Scores
         Their scores, in the order of ``indices``.
+
+    Raises
+    ------
+    TypeError
+        A method whose ``path`` is ``relation`` without ``starts``.
     """
     if method.path in ("mean", "token"):
         replacing = Replacing.of(tokenizer, engine.family)
         for _, indices, own_scores in scores_from_baselines(engine, targets, [method], path, replacing):
             yield indices, own_scores
+    elif method.path == "relation":
+        if starts is None:
+            raise TypeError(f"{method.name} needs baselines")
+        for _, indices, own_scores in scores_from_starts(engine, targets, [method], path, starts):
+            yield indices, own_scores
     else:
         own = path if method.path == "zero" else ScaledPath.none()
         for indices, integral in integrals(engine, targets, own):
             yield indices, scores(method, integral)
+
+
+def scores_from_starts(
+    engine: GradientEngine,
+    targets: Sequence[Target],
+    methods: Sequence[AttributionMethod],
+    path: ScaledPath | Certified,
+    starts: Starts,
+    owners: Owners | None = None,
+) -> Iterator[tuple[AttributionMethod, list[int], Scores]]:
+    """Score targets by methods that share one path, from one given start a target.
+
+    Parameters
+    ----------
+    engine : GradientEngine
+        Computes path gradients.
+    targets : sequence of Target
+        Targets of any lengths.
+    methods : sequence of AttributionMethod
+        The methods.
+    path : ScaledPath or Certified
+        Where paths are evaluated.
+    starts : Starts
+        Where the paths start.
+    owners : Owners, optional
+        Targets that are summed into one query's attribution, under ``certified``; by default each stands
+        alone.
+
+    Yields
+    ------
+    method : AttributionMethod
+        One of ``methods``.
+    indices : list of int
+        Indices into ``targets``.
+    found : Scores
+        The method's scores of these targets, in the order of ``indices``.
+    """
+    owners = Owners.each(len(targets)) if owners is None else owners
+    for indices in _chunks(engine, targets, [1] * len(targets), owners):
+        yield from _from_starts(engine, targets, indices, methods, path, starts(indices), owners)
+
+
+def _from_starts(
+    engine: GradientEngine,
+    targets: Sequence[Target],
+    indices: list[int],
+    methods: Sequence[AttributionMethod],
+    path: ScaledPath | Certified,
+    start: Tensor,
+    owners: Owners,
+) -> Iterator[tuple[AttributionMethod, list[int], Scores]]:
+    """Score chosen targets from one start each, (chosen target, layer, neuron)."""
+    chosen, own = [targets[index] for index in indices], owners.part(indices)
+    whole = not all(method.complete for method in methods)
+    for part, integral in integrals(engine, chosen, path, start, own, whole=whole):
+        for method in methods:
+            yield method, [indices[n] for n in part], scores(method, integral)
 
 
 def scores_from_baselines(
@@ -220,16 +293,13 @@ def scores_from_baselines(
     of_mean = [method for method in methods if method.path == "mean"]
     of_token = [method for method in methods if method.path == "token"]
     owners = Owners.each(len(targets)) if owners is None else owners
-    for indices in _chunks(engine, targets, replacing, owners):
+    n_baselines = [len(replacing.places(target)) for target in targets]
+    for indices in _chunks(engine, targets, n_baselines, owners):
         chosen = [targets[index] for index in indices]
         starts = baselines(engine, chosen, replacing)
         if of_mean:
             mean = torch.stack([start.mean(0) for start in starts])
-            whole = not all(method.complete for method in of_mean)
-            own = owners.part(indices)
-            for part, integral in integrals(engine, chosen, path, mean, own, whole=whole):
-                for method in of_mean:
-                    yield method, [indices[n] for n in part], scores(method, integral)
+            yield from _from_starts(engine, targets, indices, of_mean, path, mean, owners)
         if of_token:
             for method, part_scores in _summed(engine, chosen, of_token, path, starts):
                 yield method, indices, part_scores
@@ -274,7 +344,7 @@ def _summed(
 
 
 def _chunks(
-    engine: GradientEngine, targets: Sequence[Target], replacing: Replacing, owners: Owners
+    engine: GradientEngine, targets: Sequence[Target], n_baselines: Sequence[int], owners: Owners
 ) -> list[list[int]]:
     """Group targets whose baselines fit into a quarter of the memory: whole queries, the shortest first."""
     a_vector = engine.sites.n_layers * engine.sites.n_neurons * engine.itemsize
@@ -282,7 +352,7 @@ def _chunks(
     chunks: list[list[int]] = []
     room = 0
     for own in sorted(queries, key=lambda own: max(len(targets[n].ids) for n in own)):
-        needed = sum(a_vector * len(replacing.places(targets[index])) for index in own)
+        needed = sum(a_vector * n_baselines[index] for index in own)
         if not chunks or needed > room:
             chunks.append([])
             room = engine.memory // 4

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from qloc.arms import Arms, RelationSums
-from qloc.arrays import Array
+from qloc.arrays import Array, Ints
 from qloc.block import PhaseBlock, PhaseOutline, Unit
 from qloc.extract.attribution.integrated_gradients import path_of
 from qloc.extract.interventions.knowledge_synapses import SynapseRun
@@ -20,7 +20,6 @@ from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.row_engine import RowEngine, sharing
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 from qloc.extract.signals.extraction import Extraction
-from qloc.facts import Fact
 from qloc.methods import method
 from qloc.phase_plan import MATCHED, InterventionPlan
 
@@ -159,7 +158,7 @@ class Interventions:
         fact = np.repeat(np.arange(len(facts)), counts)
         arrays: dict[str, Array] = {}
         if arms.again is not None:
-            again = self._reprompts(queries, [facts[number] for number in fact], arms, arms.again)
+            again = self._reprompts(queries, unit.first_fact + fact, arms, arms.again)
             arms = replace(arms, sets={**arms.sets, **again.sets})
             arrays = {f"reprompts/{name}": values for name, values in again.arrays().items()}
         run = InterventionRun(
@@ -182,13 +181,13 @@ class Interventions:
         return arrays
 
     def _reprompts(
-        self, queries: Sequence[TokenizedQuery], facts: Sequence[Fact], arms: Arms, strength: sparse.csr_array
+        self, queries: Sequence[TokenizedQuery], fact: Ints, arms: Arms, strength: sparse.csr_array
     ) -> Reprompts:
         extraction, plan = self.extraction, self.extraction.plan
         dtype = next(iter(extraction.loaded.model.parameters())).dtype
         return Reprompts(
             queries=queries,
-            facts=facts,
+            facts=[extraction.facts.facts[number] for number in fact],
             own=arms.sets["own"],
             strength=strength,
             prefix=self.part.reprompt,
@@ -200,6 +199,7 @@ class Interventions:
             answer_tokens=plan.answer_tokens,
             threshold=self.part.threshold,
             dtype=plan.store_dtype,
+            starts=lambda some: extraction.relations.of_facts(fact[list(some)].tolist()),
         )
 
     def _totals(self, relation: str) -> tuple[Array, int]:

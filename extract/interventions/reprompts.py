@@ -21,7 +21,7 @@ from qloc.arrays import Array
 from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.error_bound import Certified
 from qloc.extract.attribution.integrated_gradients import ScaledPath
-from qloc.extract.attribution.scores import scores_by
+from qloc.extract.attribution.scores import Starts, scores_by
 from qloc.extract.passes.outcomes import OutcomeColumns, unchanged
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.minimal_pairs import attributed
@@ -68,6 +68,8 @@ class Reprompts:
         Share of the largest attribution above which a neuron is in the set.
     dtype : str
         Type in which attributions are stored and compared with the threshold.
+    starts : Starts
+        Where paths from a relation's mean activation start: those of the queries, by number.
     """
 
     queries: Sequence[TokenizedQuery]
@@ -83,6 +85,7 @@ class Reprompts:
     answer_tokens: AnswerTokens
     threshold: float
     dtype: str
+    starts: Starts
 
     @cached_property
     def sets(self) -> dict[str, sparse.csr_array]:
@@ -149,9 +152,12 @@ class Reprompts:
         facts = [self.facts[query] for query in self._asked_again]
         passes = attributed(self._again, facts, self.encoder, self.answer_tokens, "good")
         targets, sites = [run.target for run in passes], self.engine.sites
+        starts: Starts = lambda some: self.starts([self._asked_again[passes[n].query] for n in some])  # noqa: E731
         wide = np.float64 if self.engine.itemsize == 8 else np.float32
         total = np.zeros((len(facts), sites.n_layers * sites.n_neurons), dtype=wide)
-        for indices, batch in scores_by(self.engine, targets, self.method, self.path, self.encoder.tokenizer):
+        for indices, batch in scores_by(
+            self.engine, targets, self.method, self.path, self.encoder.tokenizer, starts
+        ):
             weight = np.array([passes[index].weight for index in indices])[:, None]
             scores = batch.attribution.flatten(1).cpu().numpy()
             np.add.at(total, [passes[n].query for n in indices], weight * scores)

@@ -23,6 +23,7 @@ from qloc.extract.attribution.amig_sig_baselines import Replacing, refuse_withou
 from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.engine_proof import proved
 from qloc.extract.attribution.pre_activation import before_activation
+from qloc.extract.attribution.relation_baseline import RelationBaselines, refuse_lone_facts
 from qloc.extract.datasets import read_facts
 from qloc.extract.models.architectures import Paths
 from qloc.extract.models.devices import MAP, described, require_accelerate
@@ -163,7 +164,10 @@ class Extraction:
                     "Give other facts or another model",
                 )
             )
-        if any(method(name).path in ("mean", "token") for name in self.plan.methods):
+        paths = {method(name).path for name in self.plan.methods}
+        if "relation" in paths:
+            refuse_lone_facts(self.facts.facts, asking.asked)
+        if paths & {"mean", "token"}:
             replacing = Replacing.of(self.source.tokenizer, self.source.family)
             refuse_without_baseline(replacing, (query for queries in asking.asked for query in queries))
         return asking
@@ -204,6 +208,24 @@ class Extraction:
         with threads(self.plan.threads), _memory_for(f"trying {self.source.name} on one query"):
             engine = proved(engine, [*self.asking.some_targets(), *hardest])
             return engine if self.plan.site == "mlp_post" else before_activation(engine, hardest[0])
+
+    @functools.cached_property
+    def relations(self) -> RelationBaselines:
+        """Mean activations of relations, which paths of ``ig_mean`` start at.
+
+        Returns
+        -------
+        RelationBaselines
+            Computes a relation's when first asked for it.
+        """
+        return RelationBaselines(
+            engine=self.engine,
+            encoder=self.source.encoder(),
+            facts=self.facts.facts,
+            asked=self.asking.asked,
+            answer_tokens=self.plan.answer_tokens,
+            target=self.plan.target,
+        )
 
     def _longest_again(self, longest: TokenizedQuery) -> list[Target]:
         """The longest query as phase ``interventions`` asks it again, which the engine is compared on too."""
@@ -318,6 +340,7 @@ class Extraction:
             loaded=self.loaded,
             encoder=self.source.encoder(),
             plan=self.plan,
+            relations=self.relations,
         )
         block, notes = self.run(run.block, lambda item: _named(item, run.queries))
         return replace(block, notes=notes)

@@ -25,7 +25,8 @@ from qloc.extract.attribution.integrated_gradients import (
     integrals,
     path_of,
 )
-from qloc.extract.attribution.scores import Scores, scores, scores_from_baselines
+from qloc.extract.attribution.relation_baseline import RelationBaselines
+from qloc.extract.attribution.scores import Scores, scores, scores_from_baselines, scores_from_starts
 from qloc.extract.models.loading import LoadedModel
 from qloc.extract.passes.attention import attention_of_all
 from qloc.extract.prompts.minimal_pairs import Attributed, attributed
@@ -168,6 +169,8 @@ class UnitRun:
         Tokenizes prompts with answers.
     plan : Plan
         Methods, paths and answer tokens.
+    relations : RelationBaselines
+        Where paths from a relation's mean activation start.
     """
 
     unit: Unit
@@ -179,6 +182,7 @@ class UnitRun:
     loaded: LoadedModel
     encoder: Encoder
     plan: Plan
+    relations: RelationBaselines
 
     def block(self) -> Block:
         """Run the model over the unit.
@@ -199,6 +203,7 @@ class UnitRun:
         signals, columns = self._signals(), self._columns()
         self._attribute_from_zero(passes, signals, columns)
         self._attribute_from_baselines(passes, signals)
+        self._attribute_from_relations(passes, signals)
         answered = [*passes, *self._answer_the_rest(passes, columns)]
         rows, size = self._gram_rows(), self.outline.sizes["query_of_fact"]
         n_heads, last = self.outline.sizes["head"], [query.targets[-1] for query in self.queries]
@@ -241,6 +246,23 @@ class UnitRun:
         methods = [method for method in self._methods() if method.name in number_of]
         for method, indices, batch in scores_from_baselines(
             self.engine, targets, methods, self._path(), replacing, _owners(passes)
+        ):
+            signals.add_scores(number_of[method.name], [passes[index] for index in indices], batch)
+
+    def _attribute_from_relations(self, passes: list[Attributed], signals: SignalSums) -> None:
+        number_of = {m.name: n for n, m in enumerate(self._methods()) if m.path == "relation"}
+        if not number_of:
+            return
+        used, row = np.unique([self.index[run.query] for run in passes], return_inverse=True)
+        of_fact = self.relations.of_facts([self.unit.first_fact + int(fact) for fact in used])
+        targets, methods = [run.target for run in passes], [m for m in self._methods() if m.name in number_of]
+        for method, indices, batch in scores_from_starts(
+            self.engine,
+            targets,
+            methods,
+            self._path(),
+            lambda some: of_fact[torch.as_tensor(row[some])],
+            _owners(passes),
         ):
             signals.add_scores(number_of[method.name], [passes[index] for index in indices], batch)
 

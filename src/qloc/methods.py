@@ -20,12 +20,13 @@ from typing import Any, Final, Literal, Protocol
 from qloc.canonical_json import digest
 from qloc.errors import InputError, message
 
-PathKind = Literal["none", "zero", "mean", "token"]
+PathKind = Literal["none", "zero", "relation", "mean", "token"]
 """Where a method's path starts; it always ends at the activation w̄.
 
-``none``: no path. ``zero``: at 0. ``mean``: at b̄, the mean of the baselines b_i. ``token``: at each b_i, and
-the scores of these paths are summed. b_i is the layer's vector when prompt token i is replaced by the mask
-(masked models) or the end-of-sequence token (causal ones).
+``none``: no path. ``zero``: at 0. ``relation``: at ā, the mean activation over the queries of the relation's
+other facts. ``mean``: at b̄, the mean of the baselines b_i. ``token``: at each b_i, and the scores of these
+paths are summed. b_i is the layer's vector when prompt token i is replaced by the mask (masked models) or the
+end-of-sequence token (causal ones).
 """
 
 
@@ -97,6 +98,7 @@ def _integrated(found: PathResult) -> Any:
 
 BUILT_IN: Final = (
     AttributionMethod(name="ig", path="zero", score=_integrated, complete=True),
+    AttributionMethod(name="ig_mean", path="relation", score=_integrated, complete=True),
     AttributionMethod(name="amig", path="token", score=_integrated, complete=True, normalized=True),
     AttributionMethod(
         name="amig_as_coded",

@@ -235,6 +235,7 @@ BIBLIOGRAPHY: Final[Mapping[str, Reference]] = {
 
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "ig": ("sundararajan2017", "dai2022"),
+    "ig_mean": ("sundararajan2017", "dai2022"),
     "amig": ("chen2024",),
     "amig_as_coded": ("chen2024",),
     "sig": ("enguehard2023",),

@@ -34,6 +34,7 @@ _GROUPS: Final = {
     "edits": "answers with rows of down-projections edited",
 }
 _REMARKS: Final = {
+    "ig_mean": ", from the relation's mean activation: ours",
     "amig_as_coded": ", as its code has it",
     "sig": ", carried to neurons: our reading, unverified",
 }

@@ -17,8 +17,9 @@ def registry(monkeypatch):
 
 
 def test_the_own_methods_and_what_their_scores_add_up_to(registry):
-    assert methods.registered() == ("ig", "amig", "amig_as_coded", "sig", "grad_x_act")
-    assert [name for name in methods.registered() if methods.method(name).complete] == ["ig", "amig", "sig"]
+    assert methods.registered() == ("ig", "ig_mean", "amig", "amig_as_coded", "sig", "grad_x_act")
+    complete = [name for name in methods.registered() if methods.method(name).complete]
+    assert complete == ["ig", "ig_mean", "amig", "sig"]
 
     class Path:
         activation, gradient = np.array([2.0, -1.0]), np.array([3.0, 5.0])
@@ -27,6 +28,7 @@ def test_the_own_methods_and_what_their_scores_add_up_to(registry):
     scores = {name: methods.method(name).score(Path).tolist() for name in methods.registered()}
     assert scores == {
         "ig": [0.5, 1.0],
+        "ig_mean": [0.5, 1.0],
         "amig": [0.5, 1.0],
         "amig_as_coded": [1.0, -0.25],
         "sig": [0.5, 1.0],
@@ -58,7 +60,7 @@ def test_a_function_of_a_module_is_imported_with_its_options(registry, monkeypat
 
 
 def test_names_that_are_none_are_refused_with_those_that_are(registry):
-    names = "ig, amig, amig_as_coded, sig, grad_x_act"
+    names = "ig, ig_mean, amig, amig_as_coded, sig, grad_x_act"
     with pytest.raises(InputError) as caught:
         methods.method("igg")
     assert str(caught.value) == (

@@ -130,6 +130,7 @@ def test_a_norm_behind_the_mlp_is_noted(with_paths):
     assert quadrature_notes(with_paths(8, 0.001, 1, norm_behind_mlp=False)) == ()
     (note,) = quadrature_notes(with_paths(8, 0.001, 1, norm_behind_mlp=True))
     assert note.startswith("In this model a norm follows the MLP: ")
+    assert note.endswith("Paths of ig_mean start elsewhere: docs/paths.md.")
 
 
 def test_a_store_of_before_there_were_bounds_is_noted(study, plan):

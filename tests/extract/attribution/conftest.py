@@ -20,7 +20,7 @@ from qloc.extract.signals.extraction import Extraction
 from qloc.facts import Fact, FactSet, Query
 from qloc.plan import Plan
 
-METHODS = "ig,amig,amig_as_coded,sig,grad_x_act"
+METHODS = "ig,ig_mean,amig,amig_as_coded,sig,grad_x_act"
 
 
 @pytest.fixture(scope="session")
@@ -137,18 +137,26 @@ class Plain:
         ]
         return torch.stack([self.vectors(variant) for variant in variants])
 
-    def by_definition(self, rule: Any, token: int, specials: set[int]) -> dict[str, tuple[Tensor, Tensor]]:
-        """Each method's scores and gap, (layer, neuron) and (layer,), straight from methods.md §3."""
+    def by_definition(
+        self, rule: Any, token: int, specials: set[int], relation: Tensor | None = None
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Each method's scores and gap, (layer, neuron) and (layer,), straight from methods.md §3.
+
+        ``relation`` is the mean activation that ``ig_mean`` starts from, zero unless given.
+        """
         w, starts = self.vectors(), self.baselines(token, specials)
         mean, undefined = starts.mean(0), torch.full((len(w),), torch.nan)
         zero = torch.zeros_like(w)
+        usual = zero if relation is None else relation
         each = torch.stack([(w - b) * self.gradients(b, rule) for b in starts])
         changes = torch.stack([self.changes(b) for b in starts])
         ig, on_mean = w * self.gradients(zero, rule), self.gradients(mean, rule)
         amig, coded, sig = each.sum(0), w * on_mean, (w - mean) * on_mean
+        from_usual = (w - usual) * self.gradients(usual, rule)
         one = quadrature("right", 1)  # its only node is α = 1
         return {
             "ig": (ig, _gap(ig, self.changes(zero))),
+            "ig_mean": (from_usual, _gap(from_usual, self.changes(usual))),
             "amig": (amig / amig.norm(), _gap(amig, changes.sum(0))),
             "amig_as_coded": (coded / coded.norm(), undefined),
             "sig": (sig, _gap(sig, self.changes(mean))),
@@ -165,6 +173,22 @@ def _gap(attribution: Tensor, change: Tensor) -> Tensor:
 def plain() -> type[Plain]:
     """One prompt through the plain model, a module's input read or replaced."""
     return Plain
+
+
+@pytest.fixture(scope="session")
+def usual(plain: Any) -> Callable[[Extraction, int], Tensor]:
+    """Mean activation over the queries of all facts but one, all of one relation; prompt by prompt."""
+
+    def mean(made: Extraction, fact: int) -> Tensor:
+        model, downs = made.loaded.model, list(made.loaded.sites.downs)
+        others = [query for n, asked in enumerate(made.asking.asked) if n != fact for query in asked]
+        each = [
+            torch.stack([plain(model, downs, target).vectors() for target in query.targets]).mean(0)
+            for query in others
+        ]
+        return torch.stack(each).mean(0)
+
+    return mean
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from qloc.methods import AttributionMethod, method, register
 from qloc.plan import plan_from
 
 KINDS = ("gpt2", "llama", "bert")
+METHODS_BUT_MEAN = "ig,amig,amig_as_coded,sig,grad_x_act"
 
 # ---- one path by hand
 
@@ -85,28 +86,30 @@ def test_scores_of_another_shape_are_refused() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_method_is_its_definition(
-    study: Callable[..., Extraction], plain: Any, close: Any, kind: str
+    study: Callable[..., Extraction], plain: Any, usual: Any, close: Any, kind: str
 ) -> None:
     made = study(kind, quadrature="gauss")
     block, tokenizer = made.extract(made.outline.units[0]), made.source.tokenizer
     token = tokenizer.mask_token_id if kind == "bert" else tokenizer.eos_token_id
     rule, loaded = quadrature("gauss", 2), made.loaded
     queries = [query for of_fact in made.asking.asked for query in of_fact]
+    fact_of = [fact for fact, of_fact in enumerate(made.asking.asked) for _ in of_fact]
     lengths = {len(query.targets[0].ids) for query in queries}
     assert len(lengths) > 1
     assert max(len(query.targets) for query in queries) > 1
     several = max(range(len(queries)), key=lambda number: len(queries[number].targets))
     for query in (0, several):
+        relation = usual(made, fact_of[query])
         each = [
             plain(loaded.model, list(loaded.sites.downs), target).by_definition(
-                rule, token, set(tokenizer.all_special_ids)
+                rule, token, set(tokenizer.all_special_ids), relation
             )
             for target in queries[query].targets[:3]
         ]
         if len(queries[query].targets) > 3:
             # a long answer: its first token says enough, and the mean is tested
-            first = study(kind, quadrature="gauss", answer_tokens="first")
-            block, each = first.extract(first.outline.units[0]), each[:1]
+            first = study(kind, quadrature="gauss", answer_tokens="first", methods=METHODS_BUT_MEAN)
+            made, block, each = first, first.extract(first.outline.units[0]), each[:1]
         for number, name in enumerate(made.plan.methods):
             expected = torch.stack([found[name][0] for found in each]).mean(0)
             close(block.attribution[number, query], expected)
@@ -136,7 +139,7 @@ def test_the_mean_over_answer_tokens_is_taken_after_normalizing(
 @pytest.mark.parametrize("kind", ["llama", "bert"])
 def test_scores_do_not_depend_on_neighbors_or_memory(study: Callable[..., Extraction], kind: str) -> None:
     plan: dict[str, Any] = {
-        "methods": "ig,amig,sig",
+        "methods": "ig,ig_mean,amig,sig",
         "quadrature": "adaptive",
         "gap_tolerance": 1e-4,
         "answer_tokens": "first",
@@ -174,6 +177,8 @@ def test_one_method_is_scored_wherever_its_path_starts(study: Callable[..., Extr
             for (indices, ours), (own, other, expected) in zip(found, theirs, strict=True):
                 assert (indices, own.name) == (other, name)
                 assert torch.equal(ours.attribution, expected.attribution)
+    with pytest.raises(TypeError, match="ig_mean needs baselines"):
+        next(scores_by(made.engine, targets, method("ig_mean"), path, made.source.tokenizer))
 
 
 # ---- contrasts

@@ -69,6 +69,10 @@ def test_what_the_tokenizer_drops_is_no_reprompt(tiny: Callable[[str], Any]) -> 
     assert asked_again([first], PREFIX, plain) == [None]  # behind a space the answer is another token
 
 
+def _no_starts(_: Any) -> torch.Tensor:
+    raise AssertionError("no path starts at a relation's mean")
+
+
 def _reprompts(tiny: Callable[[str], Any], kind: str, **given: Any) -> tuple[Reprompts, Any]:
     found, loaded, asked, facts = _asked(tiny, kind)
     n_cells = loaded.sites.n_layers * loaded.sites.n_neurons
@@ -92,6 +96,7 @@ def _reprompts(tiny: Callable[[str], Any], kind: str, **given: Any) -> tuple[Rep
         "answer_tokens": "all",
         "threshold": THRESHOLD,
         "dtype": "float64",
+        "starts": _no_starts,
     }
     return Reprompts(**{**made, **given}), loaded
 
@@ -138,6 +143,22 @@ def test_sets_are_those_of_the_reworded_query(
         assert arrays["log_probability"][query] == pytest.approx(sum(logs), rel=3e-7)  # kept in float32
         n_again += 1
     assert n_again > 4
+
+
+def test_paths_from_a_mean_start_where_the_query_is(tiny: Callable[[str], Any]) -> None:
+    """A start at zero for all gives the sets of ``ig``; one of each query is asked for by its number."""
+    seen: list[int] = []
+
+    def zero(queries: Any) -> torch.Tensor:
+        seen.extend(queries)
+        return torch.zeros(len(queries), run.engine.sites.n_layers, run.engine.sites.n_neurons).double()
+
+    run, _ = _reprompts(tiny, "gpt2", method=method("ig_mean"), starts=zero)
+    plain, _ = _reprompts(tiny, "gpt2")
+    assert (run.sets["reprompt"].toarray() == plain.sets["reprompt"].toarray()).all()
+    again = np.flatnonzero(np.diff(plain.sets["reprompt"].indptr)).tolist()
+    assert sorted(set(seen)) == again
+    assert 2 not in seen
 
 
 def test_another_method_and_first_tokens(tiny: Callable[[str], Any]) -> None:
