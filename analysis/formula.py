@@ -12,6 +12,7 @@ import patsy
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.regression import clustered_slopes, independent
+from qloc.analysis.inputs.public_arguments import require_draws, require_study, require_text
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.results import TestResult, Verdict
@@ -127,6 +128,9 @@ def fit(
     >>> [test.name for test in fitted.tests]
     ['Intercept', 'log_frequency']
     """
+    require_study(study, "qloc.fit")
+    require_draws(draws, "qloc.fit")
+    require_text(formula, "formula", "qloc.fit", "Write one, such as 'kappa ~ log_k'")
     frame = fact_columns(study, method=method, threshold=threshold, known=known)
     return fit_frame(frame, formula, cluster, draws=draws, store=study.fingerprint)
 

@@ -15,24 +15,43 @@ Examples
 
 from __future__ import annotations
 
-from qloc.analysis.editing.edit_tests import (
-    cas_at_equal_budget,
-    cas_at_equal_damage,
-    edit_against_matched,
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
+
+from qloc.analysis.editing import edit_tests, generalization
+from qloc.analysis.inference.draws import DRAWS, Draws
+from qloc.analysis.inputs.public_arguments import (
+    require_draws,
+    require_sets,
+    require_study,
+    require_study_or_methods,
+    require_study_or_sets,
 )
-from qloc.analysis.editing.generalization import predicts_generalization
-from qloc.analysis.inference.draws import Draws
-from qloc.analysis.interventions.knowledge_synapses import dynamic_selection
-from qloc.analysis.interventions.neuron_effects import own_against_control
-from qloc.analysis.interventions.query_kn_mapping import query_kn_mapping
-from qloc.analysis.interventions.reprompt_ceiling import own_beyond_reprompt
-from qloc.analysis.localization.behaviour import predicts_behaviour
-from qloc.analysis.localization.inconsistent_share import inconsistent_share
-from qloc.analysis.localization.kinds_of_facts import kinds_of_facts
-from qloc.analysis.localization.method_agreement import methods_agree
-from qloc.analysis.localization.overlap_tests import beyond_answer, beyond_template, overlap_tests
-from qloc.analysis.localization.reliability import stable_consistency
-from qloc.analysis.localization.welch import published_welch
+from qloc.analysis.interventions import (
+    knowledge_synapses,
+    neuron_effects,
+    reprompt_ceiling,
+)
+from qloc.analysis.interventions import (
+    query_kn_mapping as by_other_templates,
+)
+from qloc.analysis.localization import (
+    behaviour,
+    method_agreement,
+    reliability,
+    welch,
+)
+from qloc.analysis.localization import (
+    inconsistent_share as by_share,
+)
+from qloc.analysis.localization import (
+    kinds_of_facts as by_kinds,
+)
+from qloc.analysis.localization import (
+    overlap_tests as by_overlap,
+)
 from qloc.hypothesis_registry import REGISTRY
 
 __all__ = [
@@ -56,3 +75,39 @@ __all__ = [
     "query_kn_mapping",
     "stable_consistency",
 ]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _checked(test: Callable[_P, _T], refuse: Callable[[Any, str], None] = require_study) -> Callable[_P, _T]:
+    """Return a test that refuses a first argument, or draws, of another kind than it takes."""
+    first = next(iter(signature(test).parameters))
+
+    @wraps(test)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        at = f"qloc.hypotheses.{test.__name__}"
+        refuse(args[0] if args else kwargs.get(first), at)
+        require_draws(kwargs.get("draws", DRAWS), at)
+        return test(*args, **kwargs)
+
+    return checked
+
+
+beyond_template = _checked(by_overlap.beyond_template, require_study_or_sets)
+beyond_answer = _checked(by_overlap.beyond_answer, require_study_or_sets)
+inconsistent_share = _checked(by_share.inconsistent_share, require_study_or_sets)
+stable_consistency = _checked(reliability.stable_consistency, require_study_or_sets)
+kinds_of_facts = _checked(by_kinds.kinds_of_facts, require_study_or_sets)
+published_welch = _checked(welch.published_welch, require_study_or_sets)
+predicts_behaviour = _checked(behaviour.predicts_behaviour)
+own_against_control = _checked(neuron_effects.own_against_control)
+query_kn_mapping = _checked(by_other_templates.query_kn_mapping)
+own_beyond_reprompt = _checked(reprompt_ceiling.own_beyond_reprompt)
+dynamic_selection = _checked(knowledge_synapses.dynamic_selection)
+edit_against_matched = _checked(edit_tests.edit_against_matched)
+cas_at_equal_budget = _checked(edit_tests.cas_at_equal_budget)
+cas_at_equal_damage = _checked(edit_tests.cas_at_equal_damage)
+predicts_generalization = _checked(generalization.predicts_generalization)
+methods_agree = _checked(method_agreement.methods_agree, require_study_or_methods)
+overlap_tests = _checked(by_overlap.overlap_tests, require_sets)

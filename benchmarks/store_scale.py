@@ -174,7 +174,7 @@ def measure_scores(path: str) -> dict[str, float]:
         scores = consistency(sets)
         used = filled(sets.known())
         shares = subset_scores(used.member, used.queries["fact"], sets.n_facts, [K0], CONSISTENCY)
-        names, relation = np.unique(scores["relation_of_fact"].values, return_inverse=True)
+        names, relation = np.unique(scores["relation"].values, return_inverse=True)
         for r in range(len(names)):
             here = relation == r
             [mean(scores[name].values[here]) for name in ("CS1", "CS2", "D", "kappa")]

@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import sparse
 
+from qloc.analysis.inputs.selectable import FACT_LABELS, QUERY_LABELS, selectable
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import consistency
 from qloc.arrays import Ints
@@ -116,7 +117,7 @@ class Studies:
         known = self._stacked("known") == 1
         names = ("relation", "template", "prompt", "answer")
         coords: dict[str, Any] = {n: (QUERY, first.column("queries", n)[self.rows[0]]) for n in names}
-        return xr.Dataset(
+        queries = xr.Dataset(
             {
                 "log_probability": ((MODEL, QUERY), self._stacked("log_probability")),
                 "rank": ((MODEL, QUERY), self._stacked("rank")),
@@ -124,6 +125,7 @@ class Studies:
             },
             coords={**coords, FACT: (QUERY, self.fact_of_query), MODEL: list(self.models)},
         )
+        return selectable(queries, QUERY, {name: coords[name][1] for name in QUERY_LABELS})
 
     @cached_property
     def facts(self) -> xr.Dataset:
@@ -140,7 +142,7 @@ class Studies:
         names = ("id", "subject", "relation", "object", "leaks")
         columns = {name: first.column("facts", name)[self.fact_rows[0]] for name in names}
         columns["leaks"] = columns["leaks"] > 0
-        return xr.Dataset(
+        facts = xr.Dataset(
             {
                 "n_queries": (FACT, np.bincount(self.fact_of_query, minlength=n)),
                 "n_known": (
@@ -149,8 +151,9 @@ class Studies:
                 ),
                 "n_known_by_all": (FACT, self._counted(self.known_by_all)),
             },
-            coords={**{x: (FACT, column) for x, column in columns.items()}, MODEL: list(self.models)},
+            coords={"leaks": (FACT, columns.pop("leaks")), MODEL: list(self.models)},
         )
+        return selectable(facts, FACT, columns)
 
     @property
     def known_by_all(self) -> NDArray[np.bool_]:
@@ -209,13 +212,18 @@ class Studies:
         Returns
         -------
         xarray.Dataset
-            Scores of each fact, along (model, fact).
+            Scores of each fact, along (model, fact); ids are those of the first study.
         """
         sets = self.neurons(method, threshold)
-        scores = [consistency(of_model, known=known).drop_attrs() for of_model in sets.values()]
+        scores = [
+            consistency(of_model, known=known).drop_attrs().drop_vars(FACT_LABELS)
+            for of_model in sets.values()
+        ]
         queries = "known by all models" if known else "all that every model was asked"
         attrs = {"attribution_method": method, "rule": next(iter(sets.values())).rule, "queries": queries}
-        return xr.concat(scores, xr.DataArray(list(self.models), dims=MODEL, name=MODEL)).assign_attrs(attrs)
+        models = xr.DataArray(list(self.models), dims=MODEL, name=MODEL)
+        labels = {name: self.facts[name].values for name in FACT_LABELS}
+        return selectable(xr.concat(scores, models), FACT, labels).assign_attrs(attrs)
 
     def _stacked(self, name: str) -> NDArray[Any]:
         return np.stack([s.column("queries", name)[rows] for s, rows in zip(self, self.rows, strict=True)])

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from qloc.errors import InputError, message
+
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
@@ -18,13 +22,18 @@ class Draws:
     n_permutations : int, default 999
         Random permutations or sign flips, at least 1. The smallest possible p is 1/(n_permutations + 1).
     n_bootstrap : int, default 999
-        Bootstrap resamples, at least 1.
+        Bootstrap resamples; tables of 0 have no intervals, and a test takes at least 1.
     confidence : float, default 0.95
         Confidence level of every interval, within (0, 1).
     alpha : float, default 0.05
         Significance level, within (0, 1): a test holds where its p is at most ``alpha``.
     seed : int, default 0
         Seed of every random draw, not negative. Equal seeds give equal results.
+
+    Raises
+    ------
+    InputError
+        Fields outside their domain; each.
 
     Examples
     --------
@@ -37,6 +46,25 @@ class Draws:
     confidence: float = 0.95
     alpha: float = 0.05
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = {"n_permutations": 1, "n_bootstrap": 0, "seed": 0}
+        problems = [
+            message(name, value, f"a whole number ≥ {least}", "qloc.Draws", "Correct it")
+            for name, least in counts.items()
+            if isinstance(value := getattr(self, name), bool)
+            or not isinstance(value, int | np.integer)
+            or value < least
+        ]
+        problems += [
+            message(name, value, "a number within (0, 1)", "qloc.Draws", "Correct it")
+            for name in ("confidence", "alpha")
+            if isinstance(value := getattr(self, name), bool)
+            or not isinstance(value, float | np.floating)
+            or not 0 < value < 1
+        ]
+        if problems:
+            raise InputError(problems)
 
 
 DRAWS: Final = Draws()

@@ -6,7 +6,7 @@ hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,10 @@ import numpy as np
 import xarray as xr
 
 from qloc.analysis.inputs.attributions import MethodAttributions, Selection, sets_at, sets_of
+from qloc.analysis.inputs.selectable import FACT_LABELS, QUERY_LABELS, selectable
 from qloc.arrays import Array
 from qloc.errors import InputError, message
-from qloc.neurons import NeuronSets
+from qloc.neurons import NeuronSets, require_budget, require_threshold
 from qloc.vocabulary import DEFAULT_THRESHOLD, FACT, METHOD, QUERY, SLOT
 
 CORE_FACTS = (
@@ -33,9 +34,6 @@ CORE_FACTS = (
     "kind",
 )
 """Columns of /facts that are not attributes given by the user."""
-
-SELECTION_LABELS = ("template", "relation")
-"""Columns of /queries by which /signals can be selected."""
 
 
 @dataclass(frozen=True)
@@ -67,63 +65,65 @@ class Study:
 
     @property
     def queries(self) -> xr.Dataset:
-        """Group /queries: prompts, and how the model answered."""
-        return self._group("queries")
+        """The columns of group /queries, one row a query: prompts, and how the model answered."""
+        columns = self._labelled("queries")
+        return columns[[name for name, column in columns.data_vars.items() if column.dims == (QUERY,)]]
+
+    @property
+    def answers(self) -> xr.Dataset:
+        """What group /queries has along further dimensions: tokens of the answer, candidates, top tokens."""
+        columns = self._labelled("queries")
+        return columns[[name for name, column in columns.data_vars.items() if column.dims != (QUERY,)]]
 
     @property
     def facts(self) -> xr.Dataset:
         """Group /facts: id, subject, relation, object, attributes."""
-        return self._group("facts")
+        return self._labelled("facts")
 
     @property
     def attention(self) -> xr.Dataset:
         """Group /attention; an empty Dataset where the model's attention could not be recorded."""
-        return self.datasets.get("attention", xr.Dataset())
+        return self._optional("attention")
 
     @property
     def grams(self) -> xr.Dataset:
         """Group /grams; an empty Dataset where it was not recorded."""
-        return self.datasets.get("grams", xr.Dataset())
+        return self._optional("grams")
 
     @property
     def statistics(self) -> xr.Dataset:
         """Group /statistics: sums of activations by relation; an empty Dataset where there are none."""
-        return self.datasets.get("statistics", xr.Dataset())
+        return self._optional("statistics")
 
     @property
     def interventions(self) -> xr.Dataset:
         """Group /interventions: answers after neurons were changed; empty where the phase was not run."""
-        return self.datasets.get("interventions", xr.Dataset())
+        return self._optional("interventions")
 
     @property
     def synapses(self) -> xr.Dataset:
         """Group /synapses: answers after attention was changed; empty where that was not done."""
-        return self.datasets.get("synapses", xr.Dataset())
+        return self._optional("synapses")
 
     @property
     def reprompts(self) -> xr.Dataset:
         """Group /reprompts: queries asked again in another form; empty where that was not done."""
-        return self.datasets.get("reprompts", xr.Dataset())
+        return self._optional("reprompts")
 
     @property
     def edits(self) -> xr.Dataset:
         """Group /edits: answers after weights were edited; an empty Dataset where the phase was not run."""
-        return self.datasets.get("edits", xr.Dataset())
+        return self._optional("edits")
 
     @property
     def phases(self) -> tuple[str, ...]:
         """The phases that the store has, in the order in which they run."""
         return ("signals", *(name for name in ("interventions", "edits") if name in self.datasets))
 
-    @cached_property
+    @property
     def signals(self) -> xr.Dataset:
         """Group /signals, selectable by label: ``study.signals.sel(relation="P36")``, or by template."""
-        signals = self._group("signals")
-        for name in SELECTION_LABELS:
-            if name not in signals.xindexes:
-                coordinate = {name: (QUERY, self.column("queries", name))}
-                signals = signals.assign_coords(coordinate).set_xindex(name)
-        return signals
+        return self._labelled("signals")
 
     @property
     def attribution(self) -> xr.DataArray:
@@ -191,7 +191,7 @@ class Study:
         Raises
         ------
         InputError
-            Both a threshold and a budget are given, or the method is unknown.
+            Both a threshold and a budget are given, one of them is no such number, or the method is unknown.
         FloorError
             The threshold is below a panel's floor, or a panel cannot fill the budget exactly.
         """
@@ -200,8 +200,11 @@ class Study:
             raise InputError(
                 message("neurons", f"threshold={threshold}, top={top}", rule, "Study", "Drop one")
             )
-        signals = self.signals_of(method)
         t = DEFAULT_THRESHOLD if threshold is None else threshold
+        require_threshold(t)
+        if top is not None:
+            require_budget(top)
+        signals = self.signals_of(method)
         selection = sets_of(signals, t, top, self.column("facts", "id"))
         return self._sets(signals, selection, f"threshold {t:g}" if top is None else f"top {top}")
 
@@ -215,9 +218,9 @@ class Study:
         method : str, default "ig"
             As for :meth:`neurons`.
 
-        Yields
-        ------
-        NeuronSets
+        Returns
+        -------
+        iterator of NeuronSets
             The sets that :meth:`neurons` selects at each threshold, in order.
 
         Raises
@@ -227,8 +230,11 @@ class Study:
         FloorError
             A threshold is below a panel's floor.
         """
-        signals = self.signals_of(method)
-        if len(thresholds):
+        listed = _shares(thresholds)
+        return self._neurons_at(listed, self.signals_of(method))
+
+    def _neurons_at(self, thresholds: list[float], signals: MethodAttributions) -> Iterator[NeuronSets]:
+        if thresholds:
             selections = sets_at(signals, thresholds, self.column("facts", "id"))
             for t, selection in zip(thresholds, selections, strict=True):
                 yield self._sets(signals, selection, f"threshold {t:g}")
@@ -263,9 +269,13 @@ class Study:
         Raises
         ------
         InputError
-            The study does not have the group.
+            The study does not have the group, or the group the variable.
         """
-        return _plain(self._group(group)[name])
+        found = self._group(group)
+        if name not in found.variables:
+            rule = f"one of {', '.join(map(str, found.variables))}"
+            raise InputError(message("variable", name, rule, f"group {group!r}", "Correct the name"))
+        return _plain(found[name])
 
     @cached_property
     def _fact_of_query(self) -> Array:
@@ -296,6 +306,26 @@ class Study:
         columns = {name: self.column("facts", name) for name in names if facts[name].dims == (FACT,)}
         return {**columns, "leaks": columns["leaks"] > 0}
 
+    def _optional(self, name: str) -> xr.Dataset:
+        return self._labelled(name) if name in self.datasets else xr.Dataset()
+
+    def _labelled(self, name: str) -> xr.Dataset:
+        """Return a group whose rows can be selected by labels of its queries, or else of its facts."""
+        if name not in self._selectable:
+            group = self._group(name)
+            for dim, of, labels in ((QUERY, "queries", QUERY_LABELS), (FACT, "facts", FACT_LABELS)):
+                if dim in group.dims and of in self.datasets:
+                    columns = {label: self.column(of, label) for label in labels}
+                    group = selectable(group, dim, columns)
+                    break
+            self._selectable[name] = group
+        return self._selectable[name]
+
+    @cached_property
+    def _selectable(self) -> dict[str, xr.Dataset]:
+        """The groups that were asked for so far, with labels."""
+        return {}
+
     def _group(self, name: str) -> xr.Dataset:
         try:
             return self.datasets[name]
@@ -304,6 +334,16 @@ class Study:
             raise InputError(
                 message("group", name, f"one of {have or 'none'}", "study", "Extract it first")
             ) from None
+
+
+def _shares(thresholds: Any) -> list[float]:
+    if isinstance(thresholds, str) or not isinstance(thresholds, Iterable):
+        rule, action = "a list of numbers in [0, 1)", "Give a list, or ask neurons for one threshold"
+        raise InputError(message("thresholds", thresholds, rule, "neuron sets", action))
+    listed = list(thresholds)
+    for t in listed:
+        require_threshold(t)
+    return listed
 
 
 def _plain(array: xr.DataArray) -> Array:

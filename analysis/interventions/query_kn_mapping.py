@@ -74,9 +74,7 @@ def others(sets: NeuronSets, neighbor: Ints, *, known: bool = True) -> LeftOutCo
     LeftOutConsistency
         κ is corrected by the relation's D₀ over all its queries, as in the headline.
     """
-    scores = consistency(sets, known=known)
-    base = dict(zip(scores["relation"].values.tolist(), scores["D0"].values.tolist(), strict=True))
-    d0 = np.array([base[name] for name in np.asarray(sets.facts["relation"]).tolist()])
+    d0 = consistency(sets, known=known)["D0"].values
     fact = sets.queries["fact"].astype(np.int64)
     usable = (sets.sizes() > 0) & (sets.queries["known"] if known else True)
     member = sparse.csr_array(sets.member.astype(np.int32).multiply(usable.astype(np.int32)[:, None]))

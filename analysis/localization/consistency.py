@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from qloc.analysis.inference.label_codes import codes, sizes_of
+from qloc.analysis.inputs.public_arguments import require_sets
+from qloc.analysis.inputs.selectable import FACT_LABELS, selectable
 from qloc.analysis.localization.neuron_counts import counts_by, row_sums, squares_by
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
@@ -318,8 +320,14 @@ def consistency(sets: NeuronSets, *, known: bool = True) -> xr.Dataset:
     xarray.Dataset
         Along ``fact`` (all facts): ``CS1, CS2, D, kappa, kappa_same_answer`` (float64, NaN where k < 2),
         ``k`` (non-empty sets), ``n_empty`` (empty ones), ``n_neurons`` (|∪ N_i|), ``mean_size`` (of the k
-        sets). Along ``relation``: ``D0`` (other answers), ``D0_same_answer``. Coordinates ``id, subject,
-        object, relation_of_fact``. Attributes: method, rule, which queries, number of undefined facts.
+        sets), ``D0`` (of its relation, other answers), ``D0_same_answer``. Coordinates ``id, subject,
+        relation, object`` select facts: ``.sel(relation="P36")``. Attributes: method, rule, which queries,
+        number of undefined facts.
+
+    Raises
+    ------
+    InputError
+        ``sets`` is not neuron sets.
 
     References
     ----------
@@ -332,6 +340,7 @@ def consistency(sets: NeuronSets, *, known: bool = True) -> xr.Dataset:
     >>> bool((scores.CS1 <= scores.CS2).all())
     True
     """
+    require_sets(sets, "qloc.consistency")
     chosen = considered(sets, known)
     n_empty = np.bincount(chosen.queries["fact"][chosen.sizes() == 0], minlength=sets.n_facts)
     used = filled(chosen)
@@ -345,6 +354,8 @@ def consistency(sets: NeuronSets, *, known: bool = True) -> xr.Dataset:
         "CS1": cs1(counts, k),
         "CS2": cs2(counts, k),
         "D": d,
+        "D0": other[relation],
+        "D0_same_answer": same[relation],
         "kappa": kappa(d, other[relation]),
         "kappa_same_answer": kappa(d, same[relation]),
         "k": k,
@@ -352,8 +363,6 @@ def consistency(sets: NeuronSets, *, known: bool = True) -> xr.Dataset:
         "n_neurons": union_size(counts),
         "mean_size": _mean(np.bincount(fact, weights=used.sizes(), minlength=sets.n_facts), k),
     }
-    coords = {name: (FACT, sets.facts[name]) for name in ("id", "subject", "object")}
-    coords |= {"relation_of_fact": (FACT, sets.facts["relation"]), "relation": ("relation", names)}
     queried = np.bincount(chosen.queries["fact"], minlength=sets.n_facts) > 0
     attrs = {
         "attribution_method": sets.method,
@@ -361,12 +370,8 @@ def consistency(sets: NeuronSets, *, known: bool = True) -> xr.Dataset:
         "queries": "known" if known else "all",
         "n_undefined": int(np.sum(queried & (k < 2))),
     }
-    variables = {name: (FACT, values) for name, values in per_fact.items()}
-    return xr.Dataset(
-        {**variables, "D0": ("relation", other), "D0_same_answer": ("relation", same)},
-        coords=coords,
-        attrs=attrs,
-    )
+    scores = xr.Dataset({name: (FACT, values) for name, values in per_fact.items()}, attrs=attrs)
+    return selectable(scores, FACT, {name: sets.facts[name] for name in FACT_LABELS})
 
 
 def _mean(total: NDArray[Any], n: Ints) -> Floats:

@@ -116,7 +116,7 @@ def behaviour(study: Study, *, known: bool = False) -> dict[str, Floats]:
     tokens = np.sum(study.column("queries", "answer_token_id") != NO_INDEX, axis=1).astype(np.float64)
     return {
         "agreement": same_answer(fact, study.column("queries", "argmax"), n),
-        "candidate_agreement": same_candidate(fact, study.queries["candidate_log_probability"], n),
+        "candidate_agreement": same_candidate(fact, study.answers["candidate_log_probability"], n),
         "log_probability": mean_by(log_p[used], fact[used], n),
         "known_share": mean_by(is_known.astype(np.float64), fact, n),
         "n_tokens": mean_by(tokens, fact, n),

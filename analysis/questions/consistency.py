@@ -140,7 +140,11 @@ def relation_table(context: AnalysisContext) -> Table:
     """
     names, code = context.relations
     rows = [
-        {"relation": str(name), **_row(context, context.scores, code == r), **_chance(context.scores, r)}
+        {
+            "relation": str(name),
+            **_row(context, context.scores, code == r),
+            **_chance(context.scores, code == r),
+        }
         for r, name in enumerate(names)
     ]
     return Table.from_frame(
@@ -167,8 +171,8 @@ def _row(context: AnalysisContext, scores: xr.Dataset, here: Any) -> dict[str, A
     return row | {"empty": int(scores["n_empty"].values[here].sum())}
 
 
-def _chance(scores: xr.Dataset, relation: int) -> dict[str, float]:
-    return {name.lower(): float(scores[name].values[relation]) for name in ("D0", "D0_same_answer")}
+def _chance(scores: xr.Dataset, here: Any) -> dict[str, float]:
+    return {name.lower(): float(scores[name].values[here][0]) for name in ("D0", "D0_same_answer")}
 
 
 def _queried(context: AnalysisContext) -> Any:

@@ -215,6 +215,42 @@ def threshold_rows(
     return (panel >= 0) & exceeds(values, maximum, t)
 
 
+def require_threshold(t: Any) -> None:
+    """Refuse what is no threshold.
+
+    Parameters
+    ----------
+    t : object
+        A share of the maximum.
+
+    Raises
+    ------
+    InputError
+        It is not a number in [0, 1).
+    """
+    if isinstance(t, bool) or not isinstance(t, int | float | np.number) or not 0 <= t < 1:
+        raise InputError(
+            message("threshold", t, "a number in [0, 1)", "neuron sets", "Give a share of the maximum")
+        )
+
+
+def require_budget(b: Any) -> None:
+    """Refuse what is no budget of neurons.
+
+    Parameters
+    ----------
+    b : object
+        A number of neurons.
+
+    Raises
+    ------
+    InputError
+        It is not a whole number of at least 1.
+    """
+    if isinstance(b, bool) or not isinstance(b, int | np.integer) or b < 1:
+        raise InputError(message("top", b, "a whole number ≥ 1", "neuron sets", "Give a budget of neurons"))
+
+
 def exceeds(values: NDArray[Any], maximum: NDArray[Any], t: float) -> NDArray[np.bool_]:
     """Which values are > 0 and > t · max, compared in float64 without a copy of them in float64.
 
@@ -243,10 +279,7 @@ def exceeds(values: NDArray[Any], maximum: NDArray[Any], t: float) -> NDArray[np
     >>> exceeds(np.array([[0.3, 0.2, np.nan]], dtype=np.float32), np.array([1.0]), 0.2).tolist()
     [[True, True, False]]
     """
-    if not 0 <= t < 1:
-        raise InputError(
-            message("threshold", t, "a number in [0, 1)", "neuron sets", "Give a share of the maximum")
-        )
+    require_threshold(t)
     return above(values, np.maximum(t * np.asarray(maximum, dtype=np.float64), 0.0))
 
 
@@ -304,8 +337,7 @@ def top_rows(values: NDArray[Any], panel: NDArray[np.integer[Any]], b: int) -> N
     >>> top_rows(np.array([[0.5, 0.9, 0.5, -1.0]]), np.array([[7, 3, 2, 1]]), 2)
     array([[False,  True,  True, False]])
     """
-    if b < 1:
-        raise InputError(message("b", b, "a whole number ≥ 1", "neuron sets", "Give a budget of neurons"))
+    require_budget(b)
     value = np.where(panel >= 0, np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-np.inf), -np.inf)
     order = np.lexsort((panel, -value), axis=1)[:, :b]
     chosen = np.zeros(value.shape, dtype=bool)

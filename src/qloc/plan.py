@@ -296,6 +296,58 @@ def plan_from(path: Path | None = None, flags: Mapping[str, Any] | None = None) 
         raise InputError(_problems(error, path, given)) from None
 
 
+def require_plan(given: Any, at: str) -> Plan:
+    """Return a plan; refuse what is none.
+
+    Parameters
+    ----------
+    given : object
+        First argument of a public function.
+    at : str
+        The function.
+
+    Returns
+    -------
+    Plan
+        The plan, as it is.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    if not isinstance(given, Plan):
+        shown = given if isinstance(given, str) else type(given).__name__
+        action = "Write qloc.Plan(model=…, facts=…), or read one with qloc.plan.plan_from"
+        raise InputError(message("plan", shown, "a qloc.Plan", at, action))
+    return given
+
+
+def analysis_part(given: Any, at: str) -> AnalysisPlan:
+    """Return what a plan says of the analysis: the defaults of no plan; refuse what is none.
+
+    Parameters
+    ----------
+    given : object
+        A whole plan, its part ``analysis``, or None.
+    at : str
+        The function that it was given to.
+
+    Returns
+    -------
+    AnalysisPlan
+        What is asked of a store.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    if given is None or isinstance(given, AnalysisPlan):
+        return given or AnalysisPlan()
+    return require_plan(given, at).analysis
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))

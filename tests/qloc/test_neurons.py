@@ -74,7 +74,7 @@ def test_a_threshold_is_a_share_of_the_maximum(t):
 
 
 def test_a_budget_is_at_least_one():
-    with pytest.raises(InputError, match=r"^b is 0; expected a whole number ≥ 1\. At neuron sets\. "):
+    with pytest.raises(InputError, match=r"^top is 0; expected a whole number ≥ 1\. At neuron sets\. "):
         top_rows(np.ones((1, 1)), np.zeros((1, 1), dtype=np.int64), 0)
 
 

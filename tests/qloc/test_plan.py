@@ -8,7 +8,7 @@ import pytest
 
 from qloc.errors import InputError
 from qloc.phase_plan import InterventionPlan, RomePlan
-from qloc.plan import AnalysisPlan, Plan, each_revision, plan_from
+from qloc.plan import AnalysisPlan, Plan, analysis_part, each_revision, plan_from
 
 
 def problems(path: Path | None = None, **flags: object) -> list[str]:
@@ -217,3 +217,15 @@ def test_sets_below_the_floor_are_refused_before_any_work() -> None:
     assert len(found) == 2
     assert all("threshold of at least the floor, 0.3" in line for line in found)
     assert plan_from(None, {"floor": 0.3, "phases": "signals"}).floor == 0.3
+
+
+def test_a_plan_says_what_is_analyzed_and_nothing_else_does() -> None:
+    plan = Plan(analysis=AnalysisPlan(threshold=0.3))
+    assert analysis_part(plan, "here") is analysis_part(plan.analysis, "here") is plan.analysis
+    assert analysis_part(None, "here") == AnalysisPlan()
+    with pytest.raises(InputError) as caught:
+        analysis_part({"threshold": 0.3}, "qloc.analyze")
+    assert str(caught.value) == (
+        "plan is 'dict'; expected a qloc.Plan. At qloc.analyze. "
+        "Write qloc.Plan(model=…, facts=…), or read one with qloc.plan.plan_from."
+    )

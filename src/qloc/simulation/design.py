@@ -128,19 +128,29 @@ class Planting:
         for name in (f.name for f in fields(self) if f.type == "float"):
             value = getattr(self, name)
             top = np.inf if name in ("noise", "spread", "fact_spread", "template_spread") else 1.0
-            if not 0 <= value <= top:
+            if not _number(value) or not 0 <= value <= top:
                 rule = "a number ≥ 0" if top > 1 else "a share in [0, 1]"
                 problems.append(message(name, value, rule, "planting", "Correct it"))
         least = {"pairs": 0, "n_heads": 0, "seed": 0, "network": 0, "facts": 0}
         for name in (f.name for f in fields(self) if f.type == "int"):
             value, low = getattr(self, name), least.get(name, 1)
-            if value < low:
+            if not _number(value, whole=True) or value < low:
                 problems.append(message(name, value, f"a whole number ≥ {low}", "planting", "Correct it"))
-        if not 0 <= self.n_one_to_one <= self.relations:
+        if not problems and not self.facts + self.pairs:
+            problems.append(message("facts", 0, "at least one fact or pair", "planting", "Plant some"))
+        if self.one_to_one is not None and not _number(self.one_to_one, whole=True):
+            rule = "a whole number, or None"
+            problems.append(message("one_to_one", self.one_to_one, rule, "planting", "Correct it"))
+        if not problems and not 0 <= self.n_one_to_one <= self.relations:
             rule = f"a whole number from 0 to the number of relations, {self.relations}"
             problems.append(message("one_to_one", self.one_to_one, rule, "planting", "Correct it"))
         if problems:
             raise InputError(problems)
+
+
+def _number(value: Any, *, whole: bool = False) -> bool:
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from qloc.errors import InputError, SchemaError, StorageError, message
-from qloc.plan import AnalysisPlan
+from qloc.plan import AnalysisPlan, Plan, analysis_part
 from qloc.progress import Progress
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def open_study(path: str | Path | Sequence[str | Path]) -> Study | Studies:
     SchemaError
         A path is not a store, or not of a schema that this version reads; every problem.
     InputError
-        Several stores that were asked nothing in common.
+        It is no path and no list of paths, or several stores were asked nothing in common.
 
     Examples
     --------
@@ -63,6 +63,7 @@ def open_study(path: str | Path | Sequence[str | Path]) -> Study | Studies:
 def _several(paths: Sequence[str | Path]) -> Studies:
     from qloc.analysis.comparison.studies import named
 
+    _require_paths(paths)
     studies: list[Study] = []
     problems: list[str] = []
     for path in paths:
@@ -73,6 +74,13 @@ def _several(paths: Sequence[str | Path]) -> Studies:
     if problems:
         raise SchemaError(problems)
     return named(studies, [store_name(path) for path in paths])
+
+
+def _require_paths(given: Any) -> None:
+    if not isinstance(given, Sequence) or not all(isinstance(one, str | Path) for one in given):
+        rule = "a path or URL, or a list of them"
+        action = "Give where the store lies; what qloc.open returned is open already"
+        raise InputError(message("store", type(given).__name__, rule, "qloc.open", action))
 
 
 def store_name(path: str | Path) -> str:
@@ -134,7 +142,7 @@ def _opened(path: str | Path, *, phases: bool = True) -> Study:
 
 
 def analyze(
-    store: str | Path, plan: AnalysisPlan | None, out: str | Path, *, progress: Progress | None = None
+    store: str | Path, plan: AnalysisPlan | Plan | None, out: str | Path, *, progress: Progress | None = None
 ) -> StudyResult:
     """Analyze a store by a plan, and save the result as ``study.json`` in the folder ``out``.
 
@@ -142,8 +150,8 @@ def analyze(
     ----------
     store : str or Path
         A store, packed or not, or a URL.
-    plan : AnalysisPlan or None
-        What is asked; the defaults where it is None.
+    plan : AnalysisPlan or Plan or None
+        What is asked, or a plan that says it; the defaults where it is None.
     out : str or Path
         Folder of the result.
     progress : Progress or None, default None
@@ -158,6 +166,8 @@ def analyze(
     ------
     SchemaError
         The path is not a store.
+    InputError
+        What was given as the plan is none.
     FloorError
         The plan asks below what the store's panel keeps.
     StorageError
@@ -165,7 +175,7 @@ def analyze(
     """
     from qloc.analysis.analyze import analyze as analyzed
 
-    result = analyzed(open_study(store), plan or AnalysisPlan(), progress=progress)
+    result = analyzed(open_study(store), analysis_part(plan, "qloc.analyze"), progress=progress)
     result.save(Path(out))
     return result
 
@@ -304,7 +314,7 @@ def compare(stores: Sequence[str | Path], plan: AnalysisPlan | None, out: str | 
     """
     from qloc.analysis.comparison.models import compare_models as compared
 
-    result = compared(open_study(stores), plan or AnalysisPlan())
+    result = compared(open_study(stores), analysis_part(plan, "qloc compare"))
     if out is not None:
         result.save(Path(out))
     return result
@@ -335,13 +345,13 @@ def forget(folder: str | Path) -> None:
         raise StorageError(message("old results", str(folder), rule, reason, action)) from error
 
 
-def report(results: Sequence[str | Path], format: str, out: str | Path) -> Path:
+def report(results: str | Path | Sequence[str | Path], format: str, out: str | Path) -> Path:
     """Write one report on all results in these folders; a folder of result folders stands for those.
 
     Parameters
     ----------
-    results : sequence of str or Path
-        Folders.
+    results : str or Path or sequence of str or Path
+        One folder, or several.
     format : str
         ``html``, ``md``, ``latex`` or ``json``.
     out : str or Path
@@ -360,7 +370,8 @@ def report(results: Sequence[str | Path], format: str, out: str | Path) -> Path:
     from qloc.analysis.results import load
     from qloc.reports.render import render, write
 
-    loaded = [load(folder) for folder in result_folders(results)]
+    folders = [results] if isinstance(results, str | Path) else results
+    loaded = [load(folder) for folder in result_folders(folders)]
     return write(render(loaded, format), Path(out))  # type: ignore[arg-type]  # render refuses what is no format
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qloc.errors import InputError, MissingDependencyError, message
 from qloc.neuron_set_files import read_own_sets
-from qloc.plan import Plan
+from qloc.plan import Plan, require_plan
 from qloc.progress import Progress
 from qloc.workers.runner import Runner, runner
 from qloc.workflows import append_phases
@@ -104,7 +104,7 @@ def extract_study(
         The disk refused.
     """
     out, progress = Path(out), progress or Progress(quiet=True)
-    extraction = prepared(plan)
+    extraction = prepared(require_plan(plan, "qloc.extract_study"))
     if "interventions" in plan.phases:
         read_own_sets(plan.sets)  # refused before the model has run for hours
     further = [phase for phase in plan.phases if phase != "signals"]

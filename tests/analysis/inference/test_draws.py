@@ -6,6 +6,7 @@ import pytest
 
 import qloc
 from qloc.analysis.inference.draws import DRAWS, Draws
+from qloc.errors import InputError
 from qloc.plan import AnalysisPlan
 
 
@@ -24,3 +25,15 @@ def test_draws_are_named_and_do_not_change():
 
 def test_draws_are_public():
     assert qloc.Draws is Draws
+
+
+def test_every_draw_outside_its_domain_is_named():
+    with pytest.raises(InputError) as caught:
+        Draws(n_permutations=0, n_bootstrap=-1, confidence=95, alpha="0.05", seed=1.5)  # type: ignore[arg-type]
+    assert caught.value.problems == (
+        "n_permutations is 0; expected a whole number ≥ 1. At qloc.Draws. Correct it.",
+        "n_bootstrap is -1; expected a whole number ≥ 0. At qloc.Draws. Correct it.",
+        "seed is 1.5; expected a whole number ≥ 0. At qloc.Draws. Correct it.",
+        "confidence is 95; expected a number within (0, 1). At qloc.Draws. Correct it.",
+        "alpha is '0.05'; expected a number within (0, 1). At qloc.Draws. Correct it.",
+    )

@@ -30,7 +30,6 @@ def study(changed_study: Study) -> Study:
 def test_consistency_by_other_templates_by_leaving_them_out(study):
     sets, neighbor = study.neurons(), study.interventions["neighbor"].values
     other, base = others_of(study), consistency(sets)
-    d0 = dict(zip(base["relation"].values, base["D0"].values, strict=True))
     fact = sets.queries["fact"]
     for query in range(0, sets.n_queries, 7):
         rest = (fact == fact[query]) & sets.queries["known"] & (sets.sizes() > 0)
@@ -38,7 +37,7 @@ def test_consistency_by_other_templates_by_leaving_them_out(study):
         left = consistency(
             replace(sets, facts={**sets.facts, "leaks": np.zeros(sets.n_facts, bool)}).select(rest)
         )
-        chance = d0[sets.facts["relation"][fact[query]]]
+        chance = base["D0"].values[fact[query]]
         kappa = (left["D"].values[fact[query]] - chance) / (1 - chance)
         assert other.n[query] == rest.sum()
         assert other.kappa[query] == pytest.approx(kappa, nan_ok=True)

@@ -112,7 +112,7 @@ def test_by_hand(make_sets):
     assert labelled.D.values == pytest.approx([2 / 4, 2 / 3])
     # Pairs of other facts and templates: {1,2}–{4} share 0 of 3, {2,3}–{2,4} share one of 4.
     d0 = 2 * 1 / (3 + 4)
-    assert labelled.D0.values == pytest.approx([d0])
+    assert labelled.D0.values == pytest.approx([d0, d0])
     assert labelled.kappa.values == pytest.approx([(1 / 2 - d0) / (1 - d0), (2 / 3 - d0) / (1 - d0)])
     assert np.isnan(labelled.D0_same_answer.values).all()
     assert np.isnan(labelled.kappa_same_answer.values).all()
@@ -144,7 +144,7 @@ def test_unknown_queries_and_leaking_facts_are_left_out(planted):
 def test_chance_of_one_gives_no_kappa(make_sets):
     rows = [(f, t, "ab"[f], [3]) for f in (0, 1) for t in "st"]
     labelled = consistency(make_sets(rows))
-    assert labelled.D0.values.tolist() == [1.0]
+    assert labelled.D0.values.tolist() == [1.0, 1.0]
     assert np.isnan(labelled.kappa.values).all()
 
 

@@ -33,7 +33,7 @@ def test_halves_by_definition(deep):
     """Each half's κ, written out: pairs of queries within the half, less their cell's mean, over 1 − D₀."""
     used = filled(considered(deep))
     halves = halves_of(used, n_splits=1, seed=3)
-    d0 = consistency(deep).D0
+    d0 = consistency(deep).D0.values
     sets, q = as_sets(used), used.queries
     pairs = [
         (i, j)
@@ -47,7 +47,7 @@ def test_halves_by_definition(deep):
     possible = []
     for fact in halves.facts[halves.stratum == halves.stratum[0]][:2]:
         own = np.flatnonzero(q["fact"] == fact)
-        chance = float(d0.sel(relation=used.facts["relation"][fact]))
+        chance = d0[fact]
         score = {
             (i, j): (dice(sets[i], sets[j]) - np.mean(cell[frozenset([q["template"][i], q["template"][j]])]))
             / (1 - chance)

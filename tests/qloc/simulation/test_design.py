@@ -51,3 +51,13 @@ def test_every_problem_is_named_at_once():
     )
     with pytest.raises(InputError, match="unexpected keyword argument 'fact'"):
         plant(fact=10)
+
+
+def test_values_of_another_type_are_named_too():
+    with pytest.raises(InputError) as caught:
+        plant(facts="a", relations=2.5, noise=None, one_to_one="b")
+    assert [problem.split(";")[0] for problem in caught.value.problems] == [
+        "noise is None", "facts is 'a'", "relations is 2.5", "one_to_one is 'b'",
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="facts is 0; expected at least one fact or pair"):
+        plant(facts=0)
