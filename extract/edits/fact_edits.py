@@ -27,7 +27,7 @@ from qloc.extract.edits.rome import ROME, ROME_IDENTITY, Rome
 from qloc.extract.passes.matched_controls import matched
 from qloc.extract.passes.outcomes import OutcomeColumns, unchanged
 from qloc.extract.passes.row_engine import RowEngine
-from qloc.extract.passes.weight_changes import Added, Edit
+from qloc.extract.passes.weight_changes import Added, Edit, distinct_edits
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 from qloc.facts import ANSWER_MARK, Query
 from qloc.phase_plan import IN_CONTEXT, MATCHED, EditPlan
@@ -231,14 +231,16 @@ class EditRun:
             The fact, as its number within the unit.
         """
         edits = {**self._edits(), **self._of_rank_one()}
-        tests = EditTests(engine=self.engine, edits=[None, *edits.values()])
+        distinct, number_of = distinct_edits(list(edits.values()))
+        tests = EditTests(engine=self.engine, edits=[None, *distinct])
         n, m = len(self.queries), len(self.queries) + len(self._new)
         pairs = [(m + place, m + place) for place in range(len(self.probes))]
         outcomes, kl = tests.answers([*self.queries, *self._new, *self.probes], pairs)
         nats = tests.nats_a_token(self.windows)
         greedy = self._greedy(tests, self.queries[self.edited])
         columns.base(fact, self._effect(outcomes, 0, nats=float(nats[0])))
-        for number, ((operation, name), edit) in enumerate(edits.items(), start=1):
+        for ((operation, name), edit), place in zip(edits.items(), number_of, strict=True):
+            number = 1 + place  # the first is no edit
             columns.arrays["n_slots"][name, fact] = edit.n_slots
             tokens = None if greedy is None else greedy[number]
             effect = self._effect(outcomes, number, kl=kl[number], nats=float(nats[number]), greedy=tokens)

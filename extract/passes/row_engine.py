@@ -194,7 +194,7 @@ class RowEngine:
             size = self.rows_a_batch(int(length), shared=shared, read=read)
             yield from _together(rows, row_target, size, own=self.way is not None)
 
-    def rows_a_batch(self, length: int, *, shared: bool = False, read: bool = False) -> int:
+    def rows_a_batch(self, length: int, *, shared: bool = False, read: bool = False, layers: int = 1) -> int:
         """Return how many rows of a prompt of ``length`` tokens go together.
 
         Parameters
@@ -205,6 +205,8 @@ class RowEngine:
             Whether rows share their prompt's keys and values.
         read : bool, default False
             Whether activations are kept.
+        layers : int, default 1
+            Number of layers whose tensors are kept at once: all of them, where a gradient is wanted.
 
         Returns
         -------
@@ -212,7 +214,7 @@ class RowEngine:
             At least 1.
         """
         positions = 1 if shared else length
-        fit = self.memory // self._bytes(length, positions, read)
+        fit = self.memory // (layers * self._bytes(length, positions, read))
         return max(1, min(fit, _MOST_POSITIONS // positions))
 
     def _bytes(self, length: int, positions: int, read: bool) -> int:

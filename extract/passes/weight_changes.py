@@ -68,6 +68,12 @@ class Edit:
         """Number of rows of down-projections that it changes."""
         return len(self.neuron)
 
+    @property
+    def same(self) -> tuple[bytes, ...]:
+        """What two edits have in common if and only if they are the same, bit by bit."""
+        change = self.change.detach().cpu().contiguous().view(torch.uint8).numpy()
+        return self.layer.tobytes(), self.neuron.tobytes(), change.tobytes()
+
     def at(self, layer: int) -> Callable[[Tensor], Tensor] | None:
         """Return what the edit adds to a layer's output.
 
@@ -87,6 +93,35 @@ class Edit:
             return None
         neurons, change = torch.as_tensor(self.neuron[slots]), self.change[slots]
         return lambda activation: activation[..., neurons.to(activation.device)] @ change.to(activation)
+
+
+def distinct_edits(edits: Sequence[Added]) -> tuple[list[Added], list[int]]:
+    """Find edits that are the same, so that each is run once.
+
+    Sets of a fact may have the same slots, and signs may all be positive, so that two operations or two sets
+    are one edit.
+
+    Parameters
+    ----------
+    edits : sequence of Added
+        The edits.
+
+    Returns
+    -------
+    distinct : list of Added
+        The different ones, in order.
+    number : list of int
+        For each of ``edits``, its number among ``distinct``.
+    """
+    distinct, numbers = list[Added](), dict[object, int]()
+    which = []
+    for edit in edits:
+        key = edit.same if isinstance(edit, Edit) else id(edit)
+        if key not in numbers:
+            numbers[key] = len(distinct)
+            distinct.append(edit)
+        which.append(numbers[key])
+    return distinct, which
 
 
 @contextmanager

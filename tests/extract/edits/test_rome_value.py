@@ -59,6 +59,37 @@ def test_loss_and_gradient_by_brute_force(
         torch.testing.assert_close(leaf.grad, gradient, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_lower_blocks_run_once_unless_that_changes_anything(
+    kind: str, rome_of: Callable[..., Rome], search_of: Callable[..., ValueSearch]
+) -> None:
+    """A block that looks whether a lower one ran makes every pass whole again."""
+    search = search_of(rome_of(kind))
+    assert search.layer > 0
+    lower, upper = search.engine.sites.blocks[0], search.engine.sites.blocks[search.layer]
+    inside = next(part for part in lower.modules() if part is not lower)
+    counted: list[int] = []
+    handles = [inside.register_forward_pre_hook(lambda *_: counted.append(1))]
+    losses = [search.descend(torch.zeros_like(search.start).requires_grad_(True)) for _ in range(3)]
+    assert len(set(losses)) == 1
+    assert len(counted) == 1
+
+    def shifted(_: Any, __: Any, output: Any) -> Any:
+        more = float(bool(counted))
+        counted.clear()
+        return (output[0] + more, *output[1:]) if isinstance(output, tuple) else output + more
+
+    handles.append(upper.register_forward_hook(shifted))
+    counted.clear()
+    wary = replace(search)
+    value = wary.start
+    assert wary.descend(torch.zeros_like(value).requires_grad_(True)) == pytest.approx(
+        float(_plain_loss(wary, value).detach()), rel=1e-9
+    )
+    for handle in handles:
+        handle.remove()
+
+
 def test_start_is_what_the_layer_gives_at_the_mean_key(
     rome_of: Callable[..., Rome], search_of: Callable[..., ValueSearch]
 ) -> None:

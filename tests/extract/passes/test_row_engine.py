@@ -115,6 +115,8 @@ def test_fewer_rows_go_together_with_less_memory_and_longer_prompts(plain_rows: 
     assert small.rows_a_batch(8) == 100
     assert small.rows_a_batch(16) < 100 < small.rows_a_batch(8, shared=True)
     assert small.rows_a_batch(8, read=True) < 100
+    assert small.rows_a_batch(8, layers=4) == 25
+    assert engine.rows_a_batch(8, layers=4) == 2048 // 8
 
 
 def test_activations_are_kept_in_float32_at_least(plain_rows: Any) -> None:

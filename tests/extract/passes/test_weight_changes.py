@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qloc.extract.models.architectures import Sites, down_weight
-from qloc.extract.passes.weight_changes import Edit, EditRows, edited
+from qloc.extract.passes.weight_changes import Edit, EditRows, distinct_edits, edited
 
 
 def _edit(*slots: tuple[int, int], width: int = 2, seed: int = 0) -> Edit:
@@ -32,6 +32,18 @@ def test_an_edit_adds_what_its_slots_add() -> None:
     torch.testing.assert_close(first(activation), expected)
     torch.testing.assert_close(second(activation), activation[..., :1] * edit.change[1])
     assert first(activation.float()).dtype == torch.float32
+
+
+def test_equal_edits_are_found() -> None:
+    one, same, other = _edit((0, 1), (1, 0)), _edit((0, 1), (1, 0)), _edit((0, 1), (1, 1))
+    half = Edit(layer=one.layer, neuron=one.neuron, change=one.change / 2)
+    wide = Edit(layer=one.layer, neuron=one.neuron, change=one.change[:1].expand(2, -1))
+    found, number = distinct_edits([one, half, same, other, wide, one])
+    assert number == [0, 1, 0, 2, 3, 0]
+    assert [edit is expected for edit, expected in zip(found, (one, half, other, wide), strict=True)] == [
+        True
+    ] * 4
+    assert distinct_edits([]) == ([], [])
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
