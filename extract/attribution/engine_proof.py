@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.growing_rows import Join, RowGradients, RowQueries
-from qloc.extract.models.out_of_memory import out_of_memory
+from qloc.extract.models.out_of_memory import raise_if_out_of_memory
 from qloc.extract.models.unsupported import MODEL_FAILURES, refuse_other_calls, refuse_other_logits
 from qloc.extract.passes.block_arguments import carried
 from qloc.extract.prompts.tokenizing import Family, Target
@@ -67,7 +67,7 @@ def proved(engine: GradientEngine, targets: Sequence[Target]) -> GradientEngine:
     try:
         engine = replace(engine, carried=carried(engine.model, engine.sites, engine.family, ends))
     except MODEL_FAILURES as error:
-        _raise_if_out_of_memory(error)
+        raise_if_out_of_memory(error)
         log.info("blocks cannot be looked into on this model: %s", error)
     for kind, cut in _WAYS[engine.family]:
         trial = replace(engine, kind=kind, cut=cut)
@@ -100,18 +100,13 @@ def _holds(engine: GradientEngine, trials: Sequence[_Trial], allowed: float) -> 
     try:
         worst = max(_worst(engine, *trial) for trial in trials)
     except MODEL_FAILURES as error:
-        _raise_if_out_of_memory(error)
+        raise_if_out_of_memory(error)
         log.info("rows that join in the way '%s' do not run on this model: %s", engine.kind, error)
         return False
     if worst > allowed:
         difference = "rows that join in the way '%s' differ from the oracle by %.1e (allowed %.0e)"
         log.info(difference, engine.kind, worst, allowed)
     return worst <= allowed
-
-
-def _raise_if_out_of_memory(error: Exception) -> None:
-    if out_of_memory(error):  # tells of the machine, not of the model
-        raise error
 
 
 def _worst(engine: GradientEngine, targets: list[Target], rows: RowQueries, oracle: RowGradients) -> float:

@@ -20,6 +20,7 @@ from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.growing_rows import Points, RowGradients, RowQueries
 from qloc.extract.models.devices import stacked
 from qloc.extract.models.hooks import hooked, in_turn, without_head
+from qloc.extract.models.out_of_memory import raise_if_out_of_memory
 from qloc.extract.passes.prompt_cache import KeptPrompts
 from qloc.extract.prompts.tokenizing import Target
 
@@ -231,7 +232,8 @@ def _holds(engine: PreActivationEngine, target: Target) -> bool:
         engine.model(input_ids=torch.tensor([target.ids], device=engine.device))
     try:
         ours = _inputs_of(engine, [target]).hidden
-    except (RuntimeError, KeyError):  # shapes that do not fit
+    except (RuntimeError, KeyError) as error:  # shapes that do not fit
+        raise_if_out_of_memory(error)
         return False
     rounding = 64 * torch.finfo(finals[0].dtype).eps
     return bool((ours - finals[0]).abs().max() <= rounding * finals[0].abs().max())

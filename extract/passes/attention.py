@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qloc.extract.models.devices import stacked
-from qloc.extract.models.out_of_memory import in_halves, out_of_memory
+from qloc.extract.models.out_of_memory import in_halves, raise_if_out_of_memory
 from qloc.extract.models.torch_settings import quiet
 from qloc.extract.prompts.tokenizing import Target
 
@@ -146,8 +146,7 @@ def why_not_recorded(model: Any, target: Target, n_layers: int) -> str:
         model.set_attn_implementation("eager")
         expected = model(input_ids=ids).logits
     except (RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
-        if out_of_memory(error):
-            raise
+        raise_if_out_of_memory(error)
         return f"{model.config.model_type} does not run with a registered attention function ({error})"
     finally:
         model.set_attn_implementation(before)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from qloc.extract.models.architectures import Sites, down_weight
-from qloc.extract.models.out_of_memory import out_of_memory
+from qloc.extract.models.out_of_memory import raise_if_out_of_memory
 from qloc.extract.models.unsupported import MODEL_FAILURES
 from qloc.extract.passes.activation_changes import Cells
 from qloc.extract.passes.block_arguments import carried
@@ -62,7 +62,7 @@ def joining(engine: RowEngine, targets: Sequence[Target], what: ChangeKind) -> R
     try:
         entries = carried(engine.model, engine.sites, "masked" if whole else engine.family, ends)
     except MODEL_FAILURES as error:
-        _raise_if_out_of_memory(error)
+        raise_if_out_of_memory(error)
         return _plain_with_warning(plain, f"blocks cannot be looked into ({error})")
     expected = _hidden(plain, ends, what)
     for cut in (True, False) if whole else (False,):
@@ -87,7 +87,7 @@ def _holds(trial: RowEngine, ends: list[Target], what: ChangeKind, expected: Ten
     try:
         joined = _hidden(trial, ends, what)
     except MODEL_FAILURES as error:
-        _raise_if_out_of_memory(error)
+        raise_if_out_of_memory(error)
         log.info("rows that join %s their block do not run: %s", trial.way.join, error)
         return False
     effect = (expected - expected[:, :1]).abs().amax((1, 2), keepdim=True)
@@ -95,11 +95,6 @@ def _holds(trial: RowEngine, ends: list[Target], what: ChangeKind, expected: Ten
     difference = "rows that join %s their block (last block cut: %s) differ by %.1e of the changes' effect"
     log.info(difference, trial.way.join, trial.way.cut, worst)
     return worst <= allowed
-
-
-def _raise_if_out_of_memory(error: Exception) -> None:
-    if out_of_memory(error):  # tells of the machine, not of the model
-        raise error
 
 
 def _hidden(engine: RowEngine, ends: list[Target], what: ChangeKind) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from qloc.arrays import Ints
 from qloc.extract.models.architectures import Sites
 from qloc.extract.models.hooks import hooked, in_turn, without_head
-from qloc.extract.models.out_of_memory import in_halves
+from qloc.extract.models.out_of_memory import in_halves, raise_if_out_of_memory
 from qloc.extract.models.output_head import Head
 from qloc.extract.models.unsupported import MODEL_FAILURES
 from qloc.extract.passes.activation_changes import CellRows, Cells
@@ -318,6 +318,7 @@ def sharing(engine: RowEngine, targets: Sequence[Target], allowed: float) -> Row
             _hidden(replace(engine, shared=shared), ends, rows, cells) for shared in (True, False)
         )
     except MODEL_FAILURES as error:
+        raise_if_out_of_memory(error)
         log.info("rows cannot share their prompt on %s: %s", engine.model.config.model_type, error)
         return replace(engine, shared=False)
     worst = float((quick - plain).abs().max() / plain.abs().max())

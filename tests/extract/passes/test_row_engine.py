@@ -124,6 +124,17 @@ def test_activations_are_kept_in_float32_at_least(plain_rows: Any) -> None:
     assert plain_rows("gpt2", "bfloat16")[0].wide == torch.float32
 
 
+def test_too_little_memory_says_nothing_of_sharing(plain_rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, targets = plain_rows("gpt2")
+
+    def fail(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr("qloc.extract.passes.row_engine._hidden", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        sharing(engine, targets, 1e-5)
+
+
 def test_rows_share_their_prompt_where_that_holds(plain_rows: Any, caplog: pytest.LogCaptureFixture) -> None:
     engine, targets = plain_rows("gpt2")
     assert sharing(engine, targets, 1e-5).shared

@@ -59,6 +59,22 @@ def test_a_client_is_closed_after_an_error(scheduler: Any) -> None:
     assert client.status == "closed"
 
 
+def test_a_scheduler_that_is_slow_to_let_go_does_not_hide_the_error(
+    scheduler: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import Client
+
+    close = Client.close
+
+    def late(self: Client, timeout: object = None) -> None:
+        close(self, timeout=timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(Client, "close", late)
+    with pytest.raises(ZeroDivisionError), client_of(address=scheduler):
+        raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("cluster", ["tcp://127.0.0.1:9", "nonsense://here"])
 def test_where_nobody_answers_is_said(monkeypatch: pytest.MonkeyPatch, cluster: str) -> None:
     monkeypatch.setattr(dask_clients, "_ANSWER", "0.3s")

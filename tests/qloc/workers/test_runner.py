@@ -15,6 +15,10 @@ import pytest
 
 pytest.importorskip("distributed", reason="qloc[cluster] is not installed")
 
+import dask.array
+import dask.base
+import dask.threaded
+
 from qloc.block import Unit
 from qloc.errors import ModelError, WorkerError
 from qloc.workers import runner as module
@@ -98,6 +102,38 @@ def test_a_process_runs_one_unit_at_a_time(client: Any) -> None:
     threads = {thread for _, thread in Workers(client, "here", patience=math.inf).each(crowded, UNITS)}
     assert len(threads) > 1
     assert _most == 1
+
+
+def through_dask(unit: Unit) -> tuple[int, bool]:
+    """Add numbers as a study is read: in dask's chunks; and tell whether dask's own threads do it."""
+    numbers = dask.array.arange(4 * unit.number, chunks=2)
+    return int(numbers.sum().compute()), dask.base.get_scheduler() is dask.threaded.get
+
+
+def test_units_that_compute_through_dask_do_not_wait_for_the_cluster(client: Any) -> None:
+    before = dask.base.get_scheduler()
+    results = dict(Workers(client, "here", patience=math.inf).each(through_dask, UNITS))
+    assert results == {unit: (sum(range(4 * unit.number)), True) for unit in UNITS}
+    assert dask.base.get_scheduler() is before
+
+
+def test_a_unit_whose_process_is_taken_goes_back_to_the_scheduler(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WAIT_FOR_ANOTHER", 0.01)
+    tries: list[int] = []
+
+    class Held:
+        def acquire(self, timeout: float) -> bool:
+            tries.append(1)
+            return len(tries) > 2
+
+        def release(self) -> None:
+            tries.append(-1)
+
+    monkeypatch.setattr(module, "_ONE_AT_A_TIME", Held())
+    assert Workers(client, "here", patience=math.inf).call(seven) == 7
+    assert tries == [1, 1, 1, -1]
 
 
 def test_after_an_error_no_unit_is_begun_and_then_it_is_raised(client: Any) -> None:

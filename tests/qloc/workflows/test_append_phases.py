@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -294,3 +296,44 @@ def test_edits_go_on_in_another_process_and_are_equal(
     found = qloc.open(out).edits
     assert (found["n_slots"].sel(edit_set="rome") == 512).all()
     assert np.isfinite(found["new_log_probability"].sel(edit_set="rome_identity")).all()
+
+
+@pytest.mark.slow
+def test_two_workers_one_killed_in_each_phase_give_the_bytes_of_one_process(
+    plan: Plan, tmp_path: Path
+) -> None:
+    """A real scheduler with two processes; whichever has not ended by then is a hang, which once there was."""
+    pytest.importorskip("distributed", reason="qloc[cluster] is not installed")
+    from qloc.workers.dask_clients import dask_settings, started
+
+    small = EditPlan(sets=("own",), operations=("update",), n_probes=2, text_tokens=16, greedy_tokens=2)
+    arms = InterventionPlan(operations=("suppress",), sets=("own", "union", "matched"))
+    phases = ("signals", "interventions", "edits")
+    plan = plan.model_copy(update={"phases": phases, "interventions": arms, "edits": small, "threads": 1})
+    whole = extract_study(plan, tmp_path / "whole.zarr").path
+    killed: dict[str, int] = {}
+    with dask_settings(), started(2, ()) as cluster:
+
+        class Killing(Progress):
+            """Kills a worker as soon as a phase has recorded its first unit."""
+
+            def note(self, event: str, **told: Any) -> None:
+                if event == "progress" and told["stage"] not in killed:
+                    nanny = cluster.workers[len(killed) % 2]
+                    killed[told["stage"]] = nanny.pid
+                    os.kill(nanny.pid, signal.SIGKILL)
+
+        def hangs(*_: object) -> None:
+            raise TimeoutError("the workers hang")
+
+        earlier = signal.signal(signal.SIGALRM, hangs)
+        signal.alarm(1200)
+        try:
+            joined = plan.model_copy(update={"cluster": cluster.scheduler_address})
+            found = extract_study(joined, tmp_path / "s.zarr", progress=Killing(quiet=True)).path
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, earlier)
+    assert list(killed) == ["extract", "interventions", "edits"]
+    assert len({*killed.values()}) == 3
+    assert manifest.read(found)["objects"] == manifest.read(whole)["objects"]
