@@ -21,6 +21,7 @@ question           tables (columns are documented where each is made)
                    H7a, H7b, H8a–e, H10d; as the two above only where the store has it
 ``sensitivity``    ``multiverse``, ``by_budget``
 ``layers``         ``layer_profile``
+``level``          ``localization_level``; where the store has Gram matrices
 ``welch``          ``welch``; the published test, descriptive
 ``heatmap``        ``heatmap_most_consistent``, ``heatmap_typical``, ``heatmap_least_consistent``,
                    ``activation_typical``
@@ -51,6 +52,7 @@ from qloc.analysis.questions.edits import edits_question
 from qloc.analysis.questions.inconsistent_share import ratio_question
 from qloc.analysis.questions.interventions import interventions_question
 from qloc.analysis.questions.layers import layers_question
+from qloc.analysis.questions.localization_level import level_question
 from qloc.analysis.questions.methods import methods_question
 from qloc.analysis.questions.overlap import overlap_question
 from qloc.analysis.questions.quality import quadrature_notes, quality_question
@@ -84,6 +86,7 @@ QUESTIONS: Final = (
     edits_question,
     sensitivity_question,
     layers_question,
+    level_question,
     welch_question,
     heatmap_question,
     quality_question,
@@ -94,6 +97,7 @@ OF_PHASES: Final[Mapping[Callable[[AnalysisContext], Question], str]] = {
     interventions_question: "interventions",
     synapses_question: "synapses",
     edits_question: "edits",
+    level_question: "grams",
 }
 """Questions that take more than signals, and the group of the store that they read."""
 
@@ -130,8 +134,8 @@ def analyze(
     >>> study = simulate(facts=40, relations=2, templates=4, seed=1)
     >>> result = analyze(study, AnalysisPlan(n_permutations=99, n_bootstrap=99))
     >>> [question.id for question in result.questions]
-    ['counts', 'consistency', 'ratio', 'overlap', 'stability', 'behaviour', 'sensitivity', 'layers', 'welch',
-    'heatmap', 'quality']
+    ['counts', 'consistency', 'ratio', 'overlap', 'stability', 'behaviour', 'sensitivity', 'layers', 'level',
+    'welch', 'heatmap', 'quality']
     """
     context = AnalysisContext(study, plan or AnalysisPlan())
     return gathered(context, answered(context, progress or Progress(quiet=True)))

@@ -58,6 +58,7 @@ TABLES = {
     "behaviour": ["behaviour_slopes", "behaviour_by_kappa"],
     "sensitivity": ["multiverse", "by_budget"],
     "layers": ["layer_profile"],
+    "level": ["localization_level"],
     "welch": ["welch"],
     "heatmap": [
         "heatmap_most_consistent",
@@ -287,7 +288,7 @@ def test_methods_are_asked_about_where_there_are_two_or_a_plan_says_so(study):
 def test_studies_of_which_little_can_be_told(planting):
     context = AnalysisContext(simulate(effects=Effects(), **{**SIZE, **planting}, seed=2), PLAN)
     questions = [question(context) for question in OF_PHASES]
-    assert [question.id for question in questions] == list(PHASE_TABLES)
+    assert [question.id for question in questions] == [*PHASE_TABLES, "level"]
     assert all(question.answer.endswith(".") for question in questions)
     verdicts = {test.name: test.verdict for question in questions for test in question.tests}
     assert verdicts["H8c"] == verdicts["H5c"] == "not identified"
@@ -326,4 +327,4 @@ print(len(result.questions), name, not ABSENT & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["11", "H1a", "True"]
+    assert done.stdout.split() == ["12", "H1a", "True"]

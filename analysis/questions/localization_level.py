@@ -1,0 +1,141 @@
+"""The question "Do the scores of a fact's queries point one way?": R₁², and its null."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qloc.analysis.inference.means import mean
+from qloc.analysis.localization.localization_level import localization_level
+from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
+from qloc.analysis.results import Question, Table
+from qloc.analysis.wording import number
+from qloc.arrays import Array, Floats
+from qloc.references import cited
+from qloc.text.rounding import counted
+from qloc.vocabulary import METHOD
+
+_LABELS = {
+    "facts": "facts with two known queries",
+    "level": "R₁², known queries",
+    "level_all": "R₁², all queries",
+    "null": "R₁², different facts",
+    "beyond": "all queries − different facts",
+}
+
+
+def level_question(context: AnalysisContext) -> Question:
+    """Report R₁² of facts by relation, beside that of rows from different facts.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan; its store has Gram matrices.
+
+    Returns
+    -------
+    Question
+        With its sentence and table; it gives no verdict.
+    """
+    levels = levels_of(context)
+    frame = pd.DataFrame(
+        [
+            _row(context, name, levels, here)
+            for name, here in _groups(context)
+            if (~np.isnan(levels["level"][here])).any()
+        ],
+        columns=["relation", *_COLUMNS],
+    )
+    return Question(
+        id="level",
+        title="Do the scores of a fact's queries point one way?",
+        answer=_answer(frame),
+        tables=(
+            Table.from_frame(
+                frame,
+                name="localization_level",
+                title="Localization level R₁², by relation",
+                labels=_LABELS,
+                note=(
+                    "Intervals are cluster-robust by relation and answer. The null has one row a template, "
+                    "from different facts of the relation with other answers; facts that have no null are "
+                    "left out of the last column."
+                ),
+            ),
+        ),
+        method=(
+            "R₁² = (σ₁² − 1)/(n − 1), σ₁ the largest singular value of a fact's n score vectors over all "
+            "neurons, scaled to unit length; vectors of zeros are left out. It needs no threshold. 0 is "
+            "orthogonal, 1 the same direction. Scores that are mostly of one sign are no orthogonal "
+            "vectors, whatever the fact: R₁² is to be read beside that of different facts, asked with the "
+            "same templates. Descriptive: no test."
+        ),
+        references=cited("niu2024"),
+    )
+
+
+_COLUMNS = (
+    "facts", "level", "level_low", "level_high", "level_all", "null", "beyond", "beyond_low", "beyond_high",
+)  # fmt: skip
+
+
+def levels_of(context: AnalysisContext) -> dict[str, Floats]:
+    """Return R₁² of each fact over its known queries, over all, and of its null.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    dict of str to float64 ndarray, shape (fact,)
+        ``level`` (known queries), ``level_all``, ``null`` (as many rows as ``level_all`` has) and ``beyond``
+        (``level_all`` − ``null``); NaN for facts whose answer is in their subject.
+    """
+    sets = context.sets
+    here = context.study.grams.sel({METHOD: context.plan.method})
+    gram, null = (np.asarray(here[name].values, dtype=np.float64) for name in ("gram", "null_gram"))
+    fact = sets.queries["fact"].astype(np.int64)
+    known = np.zeros(gram.shape[:2], dtype=bool)
+    known[fact, np.arange(len(fact)) - np.searchsorted(fact, fact)] = sets.queries["known"]
+    levels = {
+        "level": localization_level(gram, known),
+        "level_all": localization_level(gram),
+        "null": localization_level(null),
+    }
+    levels["beyond"] = levels["level_all"] - levels["null"]
+    return {name: np.where(sets.facts["leaks"], np.nan, values) for name, values in levels.items()}
+
+
+def _groups(context: AnalysisContext) -> list[tuple[str, Array]]:
+    names, relation = context.relations
+    every = [(ALL_RELATIONS, np.ones(len(relation), dtype=bool))] if len(names) > 1 else []
+    return every + [(str(name), relation == n) for n, name in enumerate(names)]
+
+
+def _row(context: AnalysisContext, name: str, levels: dict[str, Floats], here: Array) -> dict[str, Any]:
+    values = np.stack([np.where(here, levels[column], np.nan) for column in ("level", "beyond")], axis=1)
+    low, high = context.intervals(values)
+    return {
+        "relation": name,
+        "facts": int(np.sum(~np.isnan(levels["level"][here]))),
+        **{column: mean(part[here]) for column, part in levels.items()},
+        **{f"{column}_low": low[n] for n, column in enumerate(("level", "beyond"))},
+        **{f"{column}_high": high[n] for n, column in enumerate(("level", "beyond"))},
+    }
+
+
+def _answer(frame: pd.DataFrame) -> str:
+    if frame.empty:
+        return "No fact has two known queries with scores, so there is no localization level."
+    first = frame.iloc[0]
+    level = f"R₁² is {number(float(first.level))} on average, over {counted(int(first.facts), 'fact')}"
+    if np.isnan(first.null):
+        return f"{level}. No fact has enough others to compare with: 0 is orthogonal, 1 the same direction."
+    return (
+        f"{level}; over all their queries {number(float(first.level_all))}, where as many queries of "
+        f"different facts have {number(float(first.null))}. 0 is orthogonal, 1 the same direction."
+    )
