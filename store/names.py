@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 ROOT: Final = "zarr.json"
@@ -22,5 +23,33 @@ LEDGER: Final = "ledger"
 LOCK: Final = "lock"
 """File that a writing process holds locked: in the ledger's folder of a store, or in APPENDING."""
 
+SKELETON: Final = "skeleton.json"
+"""Record, in the ledger's folder, of what a store that is being written has besides its units."""
+
 APPENDING: Final = "appending"
 """Folder in a complete store that a phase is being appended from; no part of the store."""
+
+_OBJECT: Final = re.compile(r"(.+/)?zarr\.json|.+/c(/\d+)*")
+
+
+def is_object(name: str) -> bool:
+    """Return whether a name is that of an object of a Zarr hierarchy, or of the card.
+
+    What file browsers and synchronization leave in folders, such as ``.DS_Store``, is not.
+
+    Parameters
+    ----------
+    name : str
+        A path inside the store.
+
+    Returns
+    -------
+    bool
+        Whether it names metadata, a chunk or the card.
+
+    Examples
+    --------
+    >>> [is_object(name) for name in ("zarr.json", "README.md", "facts/id/c/0", "facts/.DS_Store", "c/0")]
+    [True, True, True, False, False]
+    """
+    return name == CARD or _OBJECT.fullmatch(name) is not None

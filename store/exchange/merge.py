@@ -20,7 +20,8 @@ from qloc.store.files.place import Folder
 from qloc.store.files.staging import folder_aside, refuse_present
 from qloc.store.files.url import local
 from qloc.store.integrity.check import complete, layout_of, root_attributes
-from qloc.store.names import LEDGER, LOCK, UNITS
+from qloc.store.integrity.skeleton_record import SkeletonRecord, require_sound
+from qloc.store.names import LEDGER, LOCK, UNITS, is_object
 from qloc.store.schema.layout import Layout
 from qloc.store.units import ledger
 from qloc.store.writing.finalize import finalize_store
@@ -80,7 +81,8 @@ def merge(stores: Sequence[str | Path], out: str | Path) -> Merged:
     LockedError
         If another process writes one of the stores.
     VerificationError
-        If a unit file changed while it was copied.
+        If a unit file changed while it was copied, or a store is damaged besides its units; names each
+        object.
     StorageError
         If the disk refused; nothing is left.
     """
@@ -94,6 +96,7 @@ def merge(stores: Sequence[str | Path], out: str | Path) -> Merged:
     with ExitStack() as locks:
         for path in paths:
             locks.callback(_held(path).release)
+            require_sound(path)
         units = _units(paths)
         with folder_aside(out) as aside:
             _fill(aside, paths[0], units)
@@ -126,7 +129,7 @@ def _different(first: Path, other: Path) -> Iterator[str]:
 
 def _digests(store: Path) -> dict[str, str]:
     folder = Folder(store / _FACTS)
-    return {name: folder.digest(name) for name in folder.names()}
+    return {name: folder.digest(name) for name in folder.names() if is_object(f"{_FACTS}/{name}")}
 
 
 def _held(path: Path) -> Lock:
@@ -157,10 +160,14 @@ def _units(paths: Sequence[Path]) -> dict[int, tuple[Path, ledger.UnitRecord]]:
 
 
 def _fill(aside: Path, skeleton: Path, units: dict[int, tuple[Path, ledger.UnitRecord]]) -> None:
-    shutil.copytree(skeleton / _FACTS, aside / _FACTS)
+    for name in (f"{_FACTS}/{name}" for name in Folder(skeleton / _FACTS).names()):
+        if is_object(name):
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(skeleton / name, aside / name)
     shutil.copyfile(skeleton / "zarr.json", aside / "zarr.json")
     for name in (UNITS, LEDGER):
         (aside / name).mkdir()
+    SkeletonRecord.of(aside).write(aside)
     for path, unit in units.values():
         shutil.copyfile(path / UNITS / unit.file, aside / UNITS / unit.file)
         if not ledger.verifies(aside, unit):

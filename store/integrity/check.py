@@ -15,7 +15,7 @@ import zarr
 
 from qloc.errors import SchemaError, message
 from qloc.store.files.place import Place
-from qloc.store.names import LEDGER, MANIFEST
+from qloc.store.names import LEDGER, MANIFEST, UNITS
 from qloc.store.places.open_place import place_of
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import FACTS, Variable
@@ -134,7 +134,8 @@ def complete(path: Path | Place) -> bool:
     at = place.path
     if place.size(MANIFEST) is not None:
         return True
-    if isinstance(at, Path) and ((at / LEDGER).is_dir() or (at / MANIFEST).exists()):
+    working = (LEDGER, UNITS)  # programs that synchronize folders leave out empty ones
+    if isinstance(at, Path) and (any((at / name).is_dir() for name in working) or (at / MANIFEST).exists()):
         return False
     expected = "manifest.json (complete) or ledger/ (being written)"
     raise SchemaError(

@@ -20,6 +20,7 @@ from qloc.errors import VerificationError
 from qloc.store.files.place import Folder, Place
 from qloc.store.files.url import Url
 from qloc.store.integrity import check, verify
+from qloc.store.integrity.skeleton_record import require_sound
 from qloc.store.places.open_place import place_of
 from qloc.store.reading.unfinished import unfinished_groups
 from qloc.store.schema import metadata
@@ -116,7 +117,8 @@ def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
         If the path is no qloc store, has another schema, or lacks arrays; lists each problem.
     VerificationError
         If a complete store lacks objects or has some of another size (lists each; a missing shard would be
-        read as missing values), or if an archive or a URL has content that no store has.
+        read as missing values), if an unfinished store is damaged besides its units, or if an archive or a
+        URL has content that no store has.
     InputError, MissingDependencyError, RemoteError
         If a URL cannot be read.
     """
@@ -130,6 +132,8 @@ def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
     check.check(place, layout, whole=whole)
     if whole and phases:
         verify.require_present(place)
+    if not whole:
+        require_sound(Path(path))
     facts = _group(place, "facts", [variable.name for variable in FACTS])
     absent: tuple[Unit, ...] = ()
     if whole:

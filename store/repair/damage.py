@@ -10,18 +10,17 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from qloc.canonical_json import canonical
 from qloc.errors import VerificationError, message
 from qloc.store.files.durable import PARTIAL, sync_folder, write_bytes
 from qloc.store.files.lock import Lock
 from qloc.store.files.place import Folder
+from qloc.store.files.set_aside import set_aside
 from qloc.store.names import LEDGER, LOCK, MANIFEST, ROOT
 from qloc.store.schema import manifest
 from qloc.store.writing.finalize import remove_working
-
-_REMOVED: Final = ".removed"
 
 
 class Damage:
@@ -112,14 +111,7 @@ class Damage:
         if name.endswith(PARTIAL):
             (self.path / name).unlink()
             return
-        beside = self.path.absolute().parent / f"{self.path.absolute().name}{_REMOVED}"
-        target, n = beside / name, 0
-        while target.exists() or target.is_symlink():
-            n += 1
-            target = beside / f"{name}.{n}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (self.path / name).rename(target)
-        self.set_aside.append(target)
+        self.set_aside.append(set_aside(self.path, name))
 
     def _metadata(self) -> None:
         """Rebuild metadata from the manifest, or from the root where an early manifest has no metadata."""

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from qloc.canonical_json import canonical, digest, file_digest
@@ -21,7 +22,7 @@ from qloc.errors import VerificationError, message
 from qloc.store.files.durable import write_bytes
 from qloc.store.files.place import Place, is_inside, place_at
 from qloc.store.files.url import Url
-from qloc.store.names import MANIFEST, ROOT
+from qloc.store.names import MANIFEST, ROOT, is_object
 from qloc.store.schema.versions import refuse_newer
 
 _KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
@@ -64,8 +65,11 @@ def write(
     run: Mapping[str, Any],
     notes: Mapping[str, Any],
     leave_out: tuple[str, ...],
+    known: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> None:
     """Hash every object, and write the manifest durably in one step.
+
+    Files that no store has, such as those of file browsers, are not listed.
 
     Parameters
     ----------
@@ -79,6 +83,9 @@ def write(
         Notes of single units, by unit number.
     leave_out : tuple of str
         Top-level folders that are no part of the finished store.
+    known : mapping of str to mapping
+        ``sha256`` and ``size`` of objects that were listed when they were written: they are listed so again,
+        whatever has become of them.
 
     Raises
     ------
@@ -88,7 +95,8 @@ def write(
     listed = {
         name: {"sha256": file_digest(store / name), "size": (store / name).stat().st_size}
         for name in objects(store, leave_out=leave_out)
-    }
+        if is_object(name) and name not in known
+    } | {name: dict(entry) for name, entry in known.items()}
     content: dict[str, Any] = {
         "libraries": libraries(),
         METADATA: json.loads((store / ROOT).read_bytes()),
@@ -169,6 +177,7 @@ def appended(
     listed = {
         name: {"sha256": file_digest(added / name), "size": (added / name).stat().st_size}
         for name in objects(added)
+        if is_object(name)
     }
     phases = {**before["run"].get("phases", {}), phase: {**run, "libraries": libraries()}}
     content = {
@@ -210,6 +219,34 @@ def read(store: Path | Place) -> dict[str, Any]:
         action = "Run the extraction again to complete the store"
         raise VerificationError(message("manifest", error.strerror, expected, str(path), action)) from None
     return parsed(raw, path)
+
+
+def sealed_root(store: Path) -> dict[str, Any]:
+    """Return the root's metadata of a complete store as its manifest has them, whatever became of the file.
+
+    Parameters
+    ----------
+    store : Path
+        The store's folder.
+
+    Returns
+    -------
+    dict of str to Any
+        The root's zarr.json, with all metadata consolidated in it.
+
+    Raises
+    ------
+    VerificationError
+        The manifest is not valid, or is an early one, without metadata, and the file has other bytes than it
+        lists.
+    """
+    content = read(store)
+    if METADATA in content:
+        return dict(content[METADATA])
+    raw, expected = (store / ROOT).read_bytes(), content["objects"][ROOT]["sha256"]
+    if (made := hashlib.sha256(raw).hexdigest()) != expected:
+        raise VerificationError(_broken("sha256 of zarr.json", made, expected, store / ROOT))
+    return dict(json.loads(raw))
 
 
 def parsed(raw: bytes, path: Path | Url) -> dict[str, Any]:

@@ -8,6 +8,7 @@ what was recorded. Nothing is pickled: a column of strings is stored as the UTF-
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,15 +17,17 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 
 from qloc.arrays import Array
-from qloc.canonical_json import canonical, file_digest
+from qloc.canonical_json import canonical, digest, file_digest
 from qloc.errors import InputError, message
 from qloc.store.files.durable import storing, sync_folder, write_aside, write_bytes
 from qloc.store.files.npz_mmap import MappedUnit
-from qloc.store.names import LEDGER, LOCK, UNITS
+from qloc.store.names import LEDGER, LOCK, SKELETON, UNITS
 from qloc.store.schema.variables import STRING, Variable
 
 _TEXT: Final = np.dtype("uint8")
 _PANEL: Final = "signals/panel_neuron"
+_OWN: Final = "record_sha256"
+"""Of the record's canonical JSON without this key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +126,8 @@ def record(store: Path, unit: UnitRecord) -> None:
         raise InputError(
             message("unit file", unit.file, "a file that write_unit wrote", where, "Write the unit first")
         )
-    write_bytes(_record_path(store, unit.number), canonical(asdict(unit)))
+    content = asdict(unit)
+    write_bytes(_record_path(store, unit.number), canonical({**content, _OWN: digest(content)}))
 
 
 def records(store: Path) -> Iterator[UnitRecord]:
@@ -182,14 +186,15 @@ def sweep(store: Path) -> dict[int, UnitRecord]:
     """
     kept = {unit.number: unit for unit in records(store)}
     with storing(store):
-        ledger = {_record_path(store, number).name for number in kept} | {LOCK}
+        ledger = {_record_path(store, number).name for number in kept} | {LOCK, SKELETON}
         for folder, names in (
             (store / UNITS, {unit.file for unit in kept.values()}),
             (store / LEDGER, ledger),
         ):
+            folder.mkdir(exist_ok=True)  # programs that synchronize folders leave out empty ones
             for path in folder.iterdir():
                 if path.name not in names:
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     return kept
 
 
@@ -244,8 +249,19 @@ def _record_path(store: Path, number: int) -> Path:
 
 
 def _read(path: Path) -> UnitRecord | None:
+    """Read a record; None where it is damaged. Those that older versions wrote lack a digest of their own."""
     try:
-        unit = UnitRecord(**json.loads(path.read_bytes()))
-        return unit if Path(unit.file).name == unit.file else None
-    except (OSError, ValueError, TypeError):
+        content = json.loads(path.read_bytes())
+        own = content.pop(_OWN, None)
+        unit = UnitRecord(**content)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
+    counts, texts = (unit.number, unit.size, unit.n_slots), (unit.file, unit.sha256)
+    whole = (
+        all(type(count) is int and count >= 0 for count in counts)
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(unit.notes, dict)
+        and Path(unit.file).name == unit.file
+        and own in (None, digest(content))
+    )
+    return unit if whole else None

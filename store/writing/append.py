@@ -180,7 +180,7 @@ def recover(store: Path) -> None:
     with storing(store):
         for phase in PHASES:
             folder = folder_of(store, phase)
-            if folder.is_dir() and (is_appended(store, phase) or not (folder / PHASE_FILE).is_file()):
+            if folder.is_dir() and (is_appended(store, phase) or phase not in under_way(store)):
                 shutil.rmtree(folder)
         sync_folder(store)
 
@@ -233,8 +233,12 @@ def tidy(store: Path) -> None:
         give_back(store, lock)
 
 
-def begin(store: Path, phase: PhaseLayout, fingerprint: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+def begin(
+    store: Path, phase: PhaseLayout, fingerprint: Mapping[str, Any], attrs: Mapping[str, Any]
+) -> dict[str, Any]:
     """Make the folder of a phase; the phase counts as begun once ``phase.json`` is in it.
+
+    If the phase was begun before, its folders and description are made again where they are damaged.
 
     Parameters
     ----------
@@ -248,6 +252,11 @@ def begin(store: Path, phase: PhaseLayout, fingerprint: Mapping[str, Any], attrs
     attrs : Mapping
         Attributes for the groups of the phase, JSON only.
 
+    Returns
+    -------
+    dict
+        The description of the phase, as ``phase.json`` has it.
+
     Raises
     ------
     StorageError
@@ -259,8 +268,11 @@ def begin(store: Path, phase: PhaseLayout, fingerprint: Mapping[str, Any], attrs
             (folder / name).mkdir(parents=True, exist_ok=True)
         sync_tree(folder)
         sync_folder(folder.parent)
-    description = {"attrs": dict(attrs), "fingerprint": dict(fingerprint), "layout": phase.attrs()}
-    write_bytes(folder / PHASE_FILE, canonical(description))
+    description = canonical({"attrs": dict(attrs), "fingerprint": dict(fingerprint), "layout": phase.attrs()})
+    file = folder / PHASE_FILE
+    if file.is_symlink() or not file.is_file() or file.read_bytes() != description:
+        write_bytes(file, description)
+    return dict(json.loads(description))
 
 
 def sweep_phase(store: Path, phase: str) -> dict[int, ledger.UnitRecord]:
@@ -288,7 +300,12 @@ def sweep_phase(store: Path, phase: str) -> dict[int, ledger.UnitRecord]:
 
 
 def finalize_phase(
-    store: Path, layout: Layout, phase: str, records: Mapping[int, ledger.UnitRecord], run: Mapping[str, Any]
+    store: Path,
+    layout: Layout,
+    phase: str,
+    records: Mapping[int, ledger.UnitRecord],
+    run: Mapping[str, Any],
+    description: Mapping[str, Any],
 ) -> None:
     """Put a phase into its store, once all of its units are recorded.
 
@@ -304,6 +321,8 @@ def finalize_phase(
         The record of every unit, by number.
     run : Mapping
         What the manifest shall say of this run, under the name of the phase.
+    description : Mapping
+        The result of :func:`begin`.
 
     Raises
     ------
@@ -318,7 +337,7 @@ def finalize_phase(
         assembled = folder / _ASSEMBLED
         if assembled.exists():
             shutil.rmtree(assembled)
-        _make(assembled, store, layout, phase, units)
+        _make(assembled, store, layout, phase, units, description)
         notes = {str(unit.number): dict(unit.notes) for unit in units if unit.notes}
         (assembled / MANIFEST).write_bytes(manifest.appended(store, assembled, phase, run=run, notes=notes))
         sync_tree(assembled)
@@ -329,10 +348,16 @@ def finalize_phase(
         sync_folder(store)
 
 
-def _make(target: Path, store: Path, layout: Layout, phase: str, units: list[ledger.UnitRecord]) -> None:
+def _make(
+    target: Path,
+    store: Path,
+    layout: Layout,
+    phase: str,
+    units: list[ledger.UnitRecord],
+    description: Mapping[str, Any],
+) -> None:
     """Make everything that the phase adds to the store or changes in it, except the manifest."""
     folder = folder_of(store, phase)
-    description = json.loads((folder / PHASE_FILE).read_bytes())
     phase_layout = layout.phases[phase]
     variables = phase_layout.variables()
     zarr.create_group(target, zarr_format=3)
@@ -353,7 +378,7 @@ def _make(target: Path, store: Path, layout: Layout, phase: str, units: list[led
 
 def _root(store: Path, assembled: Path, phase: str, description: Mapping[str, Any]) -> bytes:
     """Return the root's metadata with the phase: attributes, and consolidated metadata of its groups."""
-    root, own = (json.loads((top / _ROOT).read_bytes()) for top in (store, assembled))
+    root, own = manifest.sealed_root(store), json.loads((assembled / _ROOT).read_bytes())
     attributes = root["attributes"]
     attributes["fingerprint"] = {**attributes["fingerprint"], phase: description["fingerprint"]}
     attributes["phases"] = {
@@ -367,16 +392,17 @@ def _root(store: Path, assembled: Path, phase: str, description: Mapping[str, An
 def _move_in(store: Path, commit: Path) -> None:
     """Move the groups first, then card and root, the manifest last.
 
-    Objects that were moved are no longer in ``commit``, so that a later run moves the rest.
+    Objects that were moved are no longer in ``commit``, so that a later run moves the rest. Files that are
+    none of them, such as those of file browsers, are removed with the folder.
     """
     last = (CARD, _ROOT, MANIFEST)
-    groups = sorted(path.name for path in commit.iterdir() if path.name not in last)
+    groups = sorted(path.name for path in commit.iterdir() if path.is_dir())
     for name in (*groups, *(name for name in last if (commit / name).exists())):
         if (store / name).is_dir():
             shutil.rmtree(store / name)
         (commit / name).replace(store / name)
     sync_folder(store)
-    commit.rmdir()
+    shutil.rmtree(commit)
 
 
 def with_phase(layout: Layout, phase: PhaseLayout) -> Layout:

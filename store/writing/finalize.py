@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from qloc.store.files.durable import storing, sync_folder, sync_tree
-from qloc.store.names import LEDGER, UNITS
+from qloc.store.files.set_aside import set_aside
+from qloc.store.integrity.skeleton_record import SkeletonRecord, require_sound
+from qloc.store.names import CARD, LEDGER, ROOT, UNITS, is_object
 from qloc.store.schema import manifest
 from qloc.store.schema.layout import Layout
-from qloc.store.schema.variables import SCHEMA_VERSION
+from qloc.store.schema.variables import FACTS, SCHEMA_VERSION
 from qloc.store.schema.zarr_arrays import whole_writes
 from qloc.store.units import ledger
 from qloc.store.writing.assemble import assemble, consolidate, verified
 from qloc.store.writing.card import write_card
 
+_FACTS: Final = FACTS[0].group
 _FILLED: Final = ("queries", "signals", "attention", "grams", "statistics")
 
 
@@ -43,25 +46,44 @@ def finalize_store(
     Raises
     ------
     VerificationError
-        If unit files are not those that were recorded; names each.
+        If unit files, or what else the store has, are not what was recorded; names each.
     StorageError
         If the disk refused, or gave back other values than were written.
     """
+    require_sound(store)
+    record = SkeletonRecord.read(store)
     units = verified(store, layout, records)
     with storing(store), whole_writes():
         _clear(store)
         attributes = {"signals": layout.signals_attrs()}
         assemble(store, store, layout, layout.variables(), units, attributes=attributes, copied={})
         consolidate(store)
-        for name in ("facts", *_FILLED):
+        for name in (_FACTS, *_FILLED):
             if (store / name).is_dir():
                 sync_tree(store / name)
         write_card(store, layout)
         sync_folder(store)
         notes = {str(unit.number): dict(unit.notes) for unit in units if unit.notes}
         working = (UNITS, LEDGER)
-        manifest.write(store, schema_version=SCHEMA_VERSION, run=run, notes=notes, leave_out=working)
+        _set_strays_aside(store, working, record)
+        manifest.write(
+            store,
+            schema_version=SCHEMA_VERSION,
+            run=run,
+            notes=notes,
+            leave_out=working,
+            known=record.objects if record else {},
+        )
         remove_working(store)
+
+
+def _set_strays_aside(store: Path, working: tuple[str, ...], record: SkeletonRecord | None) -> None:
+    """Move what is no part of the store, such as files of file browsers, to ``STORE.removed``."""
+    for name in [*manifest.objects(store, leave_out=working)]:
+        top = name.partition("/")[0]
+        of_record = record is None or top != _FACTS or name in record.objects
+        if not (is_object(name) and top in (ROOT, CARD, _FACTS, *_FILLED) and of_record):
+            set_aside(store, name)
 
 
 def remove_working(store: Path) -> None:

@@ -121,10 +121,16 @@ class PhaseWriter(Coordinator[PhaseBlock]):
     """
 
     def __init__(
-        self, path: Path, layout: Layout, phase: str, lock: Lock | None, records: dict[int, UnitRecord]
+        self,
+        path: Path,
+        layout: Layout,
+        phase: str,
+        lock: Lock | None,
+        records: dict[int, UnitRecord],
+        description: Mapping[str, Any],
     ) -> None:
         super().__init__(path, append.folder_of(path, phase), layout, lock, records)
-        self.phase = phase
+        self.phase, self._description = phase, description
 
     @classmethod
     def open(cls, path: str | Path, outline: PhaseOutline, fingerprint: Mapping[str, Any]) -> Self:
@@ -165,7 +171,7 @@ class PhaseWriter(Coordinator[PhaseBlock]):
         refuse_other_phase(path, outline.phase, fingerprint, phase)
         while True:
             if append.is_appended(path, outline.phase):
-                return cls(path, layout_of(path), outline.phase, None, {})
+                return cls(path, layout_of(path), outline.phase, None, {}, {})
             if (lock := append.take_lock(path)) is not None:
                 break
         try:
@@ -173,11 +179,12 @@ class PhaseWriter(Coordinator[PhaseBlock]):
             refuse_other_phase(path, outline.phase, fingerprint, phase)
             if append.is_appended(path, outline.phase):
                 append.give_back(path, lock)
-                return cls(path, layout_of(path), outline.phase, None, {})
-            if outline.phase not in append.under_way(path):
-                append.begin(path, phase, skeleton.kept_fingerprint(fingerprint), outline.attrs)
+                return cls(path, layout_of(path), outline.phase, None, {}, {})
+            kept = skeleton.kept_fingerprint(fingerprint)
+            description = append.begin(path, phase, kept, outline.attrs)
             records = append.sweep_phase(path, outline.phase)
-            return cls(path, append.with_phase(layout_of(path), phase), outline.phase, lock, records)
+            layout = append.with_phase(layout_of(path), phase)
+            return cls(path, layout, outline.phase, lock, records, description)
         except BaseException:
             append.give_back(path, lock)
             raise
@@ -202,7 +209,7 @@ class PhaseWriter(Coordinator[PhaseBlock]):
         return write_phase_unit(self.path, self.phase, block, notes=notes)
 
     def _assemble(self, run: Mapping[str, Any]) -> None:
-        append.finalize_phase(self.path, self.layout, self.phase, self._records, run)
+        append.finalize_phase(self.path, self.layout, self.phase, self._records, run, self._description)
 
 
 def holds_phase(path: str | Path, phase: str, fingerprint: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Make the skeleton of a store: root attributes, /facts, and folders for units and ledger.
 
-It is made in a folder beside the path and then renamed. This module also compares fingerprints, so that a
-store is never continued with other parameters.
+It is made in a folder beside the path and then renamed. Where a store is resumed, what was damaged of it is
+made again. This module also compares fingerprints, so that a store is never continued with other parameters.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from qloc.arrays import Array
 from qloc.block import Outline
 from qloc.canonical_json import canonical, differences, digest
 from qloc.errors import FingerprintError, InputError, message
-from qloc.store.files.durable import storing, sync_folder, sync_tree
+from qloc.store.files.durable import PARTIAL, storing, sync_folder, sync_tree, write_bytes
 from qloc.store.files.lock import Lock
+from qloc.store.files.set_aside import set_aside
 from qloc.store.integrity.check import OURS, is_store, root_attributes
-from qloc.store.names import LEDGER, LOCK, UNITS
+from qloc.store.integrity.skeleton_record import SkeletonRecord
+from qloc.store.names import LEDGER, LOCK, MANIFEST, ROOT, SKELETON, UNITS
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import FACTS, SCHEMA_VERSION, as_stored, fact_column
 from qloc.store.schema.zarr_arrays import create, put, settle_metadata, whole_writes
 from qloc.vocabulary import FACT
 
 SIGNALS_PHASE: Final = "signals"
+_FACTS: Final = FACTS[0].group
 
 
 def refuse_other(path: Path) -> None:
@@ -89,7 +92,7 @@ def make_skeleton(
         return None
     try:
         with storing(path), whole_writes():
-            _write(aside, outline, layout, fingerprint)
+            _write(aside, outline, layout.attrs(), fingerprint)
             if _renamed(aside, path):
                 return lock
     except BaseException:
@@ -112,25 +115,127 @@ def _renamed(aside: Path, path: Path) -> bool:
     return True
 
 
-def _write(aside: Path, outline: Outline, layout: Layout, fingerprint: Mapping[str, Any]) -> None:
+def _write(aside: Path, outline: Outline, layout: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
     for litter in aside.iterdir():
         if litter.name != LEDGER:
             shutil.rmtree(litter) if litter.is_dir() else litter.unlink()
+    for litter in (aside / LEDGER).iterdir():
+        if litter.name != LOCK:
+            litter.unlink()
     (aside / UNITS).mkdir()
+    _write_hierarchy(aside, outline, layout, fingerprint)
+    SkeletonRecord.of(aside).write(aside)
+    sync_tree(aside)
+
+
+def _write_hierarchy(
+    folder: Path, outline: Outline, layout: Mapping[str, Any], fingerprint: Mapping[str, Any]
+) -> None:
+    """Write the root with its attributes, and /facts."""
     ours = {
         "schema_version": SCHEMA_VERSION,
         "fingerprint": {SIGNALS_PHASE: kept_fingerprint(fingerprint)},
-        "layout": layout.attrs(),
+        "layout": dict(layout),
     }
-    root = zarr.create_group(aside, zarr_format=3, attributes={**ours, **outline.attrs})
+    root = zarr.create_group(folder, zarr_format=3, attributes={**ours, **outline.attrs})
     candidates = {relation: list(answers) for relation, answers in outline.candidates.items()}
-    group = root.create_group("facts", attributes={"candidates": candidates})
+    group = root.create_group(_FACTS, attributes={"candidates": candidates})
     for name, column in outline.facts.items():
         variable = fact_column(name, column)
         values = as_stored(column, variable.dtype)
         put(create(group, variable, variable.dtype, values.shape), (slice(None),), values)
-    settle_metadata(aside)
-    sync_tree(aside)
+    settle_metadata(folder)
+
+
+def mend_root(path: Path) -> bool:
+    """Write the root's metadata of an unfinished store again from its record, where they are damaged.
+
+    Without them a path is not known to be a store. Nothing is done where another process writes the store.
+
+    Parameters
+    ----------
+    path : Path
+        Any path.
+
+    Returns
+    -------
+    bool
+        Whether they were written.
+
+    Raises
+    ------
+    LockedError
+        If the root is damaged and another process writes the store.
+    StorageError
+        If the disk refused.
+    """
+    record = SkeletonRecord.read(path)
+    if record is None or (path / MANIFEST).exists() or record.has_root_of(path):
+        return False
+    lock = Lock.take(path / LEDGER / LOCK, path)
+    if lock is None:
+        return False
+    try:
+        return _mended_root(path)
+    finally:
+        lock.release()
+
+
+def _mended_root(path: Path) -> bool:
+    record = SkeletonRecord.read(path)
+    if record is None or (path / MANIFEST).exists() or record.has_root_of(path):
+        return False
+    write_bytes(path / ROOT, canonical(record.root))
+    return True
+
+
+def restore(path: Path, outline: Outline, fingerprint: Mapping[str, Any]) -> tuple[str, ...]:
+    """Make again what is damaged of an unfinished store besides its units; only for the holder of its lock.
+
+    The root is written from the record. If any object of /facts is damaged, the whole group is written from
+    the outline, and what is there is moved to ``STORE.removed``. A store without a record, or with a damaged
+    one, gets both from the outline, and a record.
+
+    Parameters
+    ----------
+    path : Path
+        The store, of this fingerprint and layout.
+    outline : Outline
+        Facts, candidates and attributes of the study.
+    fingerprint : Mapping
+        The parameters that the digest of ``signals`` is made from.
+
+    Returns
+    -------
+    tuple of str
+        Names of the objects that were damaged; that of the record where it was missing or damaged.
+
+    Raises
+    ------
+    StorageError
+        If the disk refused.
+    """
+    record = SkeletonRecord.read(path)
+    damaged = [f"{LEDGER}/{SKELETON}"] if record is None else record.damaged(path)
+    again = path / LEDGER / f"skeleton{PARTIAL}"
+    with storing(path), whole_writes():
+        for name in (UNITS, LEDGER):  # programs that synchronize folders leave out empty ones
+            (path / name).mkdir(exist_ok=True)
+        if ROOT in damaged:
+            _mended_root(path)
+        if record is None or damaged not in ([], [ROOT]):
+            shutil.rmtree(again, ignore_errors=True)
+            _write_hierarchy(again, outline, root_attributes(path)["layout"], fingerprint)
+            sync_tree(again)
+            if (path / _FACTS).exists() or (path / _FACTS).is_symlink():
+                set_aside(path, _FACTS)
+            (again / _FACTS).rename(path / _FACTS)
+            if record is None:
+                (again / ROOT).replace(path / ROOT)
+            sync_folder(path)
+            SkeletonRecord.of(path).write(path)
+            shutil.rmtree(again)
+    return tuple(damaged)
 
 
 def check_outline(outline: Outline) -> None:

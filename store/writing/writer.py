@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +13,8 @@ from qloc.store.files.durable import storing
 from qloc.store.files.lock import Lock
 from qloc.store.files.place import Folder
 from qloc.store.integrity.check import complete, is_store, layout_of, root_attributes
-from qloc.store.names import LEDGER, LOCK
+from qloc.store.integrity.skeleton_record import begun_layout
+from qloc.store.names import LEDGER, LOCK, ROOT, UNITS
 from qloc.store.schema import manifest
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import Tier
@@ -52,10 +54,12 @@ def write_unit(path: str | Path, block: Block, *, notes: Mapping[str, Any] | Non
         If the block does not match its outline; lists each problem.
     ModelError
         If an attribution is not finite.
+    VerificationError
+        If the metadata of the store's root were damaged since it was begun.
     StorageError
         If the disk refused.
     """
-    arrays = signal_arrays(block, layout_of(path))
+    arrays = signal_arrays(block, begun_layout(Path(path)))
     return ledger.write_arrays(Path(path), block.unit.number, arrays, {**block.notes, **(notes or {})})
 
 
@@ -96,10 +100,21 @@ class Writer(Coordinator[Block]):
         Tier, sizes and units of the store.
     complete : bool
         Whether the store has a valid manifest; then nothing is left to write.
+    restored : list of str
+        Names of objects, none of them units, that were damaged and written again.
     """
 
-    def __init__(self, path: Path, layout: Layout, lock: Lock | None, records: dict[int, UnitRecord]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        lock: Lock | None,
+        records: dict[int, UnitRecord],
+        restore: Callable[[], tuple[str, ...]] = tuple,
+        restored: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(path, path, layout, lock, records)
+        self._restore, self.restored = restore, [*restored]
 
     @classmethod
     def open(
@@ -154,16 +169,22 @@ class Writer(Coordinator[Block]):
         """
         path = Path(path)
         layout = Layout.of(outline, tier=tier, floor=floor, capacity=capacity, store_dtype=store_dtype)
+        mended = False
         while True:
+            mended |= skeleton.mend_root(path)
             skeleton.refuse_other(path)
             if not is_store(path):
                 lock = skeleton.make_skeleton(path, outline, layout, fingerprint)
             elif complete(path):
                 return cls._reopened(path, layout, fingerprint)
             else:
+                if (path / UNITS).is_dir():  # else another process has completed it meanwhile
+                    (path / LEDGER).mkdir(exist_ok=True)
                 lock = Lock.take(path / LEDGER / LOCK, path)
             if lock is not None:
-                return cls._resumed(path, layout, fingerprint, lock)
+                writer = cls._resumed(path, outline, layout, fingerprint, lock)
+                writer.restored += [ROOT] if mended else []
+                return writer
 
     @classmethod
     def _reopened(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> Self:
@@ -177,11 +198,15 @@ class Writer(Coordinator[Block]):
         return cls(path, layout_of(path), None, {})
 
     @classmethod
-    def _resumed(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any], lock: Lock) -> Self:
+    def _resumed(
+        cls, path: Path, outline: Outline, layout: Layout, fingerprint: Mapping[str, Any], lock: Lock
+    ) -> Self:
         try:
             refuse_older(root_attributes(path), Folder(path))
             skeleton.refuse_other_parameters(path, layout, fingerprint)
-            return cls(path, layout_of(path), lock, ledger.sweep(path))
+            restore = partial(skeleton.restore, path, outline, fingerprint)
+            restored = restore()
+            return cls(path, layout_of(path), lock, ledger.sweep(path), restore, restored)
         except BaseException:
             lock.release()
             raise
@@ -190,4 +215,5 @@ class Writer(Coordinator[Block]):
         return write_unit(self.path, block, notes=notes)
 
     def _assemble(self, run: Mapping[str, Any]) -> None:
+        self.restored += self._restore()
         finalize_store(self.path, self.layout, self._records, run)

@@ -108,7 +108,7 @@ def extract_study(
     if "interventions" in plan.phases:
         read_own_sets(plan.sets)  # refused before the model has run for hours
     further = [phase for phase in plan.phases if phase != "signals"]
-    signals_held = not dry_run and _finished(out, extraction.fingerprint)
+    signals_held = not dry_run and _finished(out, extraction.fingerprint, progress)
     if signals_held:
         further = [phase for phase in further if not append_phases.is_held(extraction, out, phase)]
         if not further:
@@ -161,7 +161,7 @@ def prepared(plan: Plan) -> Extraction:
         raise MissingDependencyError(message(what, "missing", rule, "qloc extract", action)) from None
 
 
-def _finished(out: Path, fingerprint: Mapping[str, Any]) -> bool:
+def _finished(out: Path, fingerprint: Mapping[str, Any], progress: Progress) -> bool:
     """Whether this extraction is in ``out`` already, and nothing is left to tidy; refuses another's store.
 
     Asked before the weights are read, so that neither answer has to wait for them.
@@ -170,8 +170,10 @@ def _finished(out: Path, fingerprint: Mapping[str, Any]) -> bool:
     from qloc.store.names import LEDGER
     from qloc.store.schema import manifest
     from qloc.store.writing import append
-    from qloc.store.writing.skeleton import refuse_other, refuse_other_parameters
+    from qloc.store.writing.skeleton import mend_root, refuse_other, refuse_other_parameters
 
+    if mend_root(out):
+        progress.say(_restored_words(["zarr.json"]))
     refuse_other(out)
     if not is_store(out):
         return False
@@ -194,6 +196,7 @@ def _run(extraction: Extraction, out: Path, progress: Progress, run: Runner) -> 
     started, clock = datetime.now(UTC), time.monotonic()
     outline = run.call(partial(getattr, extraction, "outline"))
     with _opened(extraction, outline, out) as writer:
+        n_told = _tell_restored(writer, progress)
         missing = writer.missing()
         n_done = len(outline.units) - len(missing)
         if n_done:
@@ -206,8 +209,20 @@ def _run(extraction: Extraction, out: Path, progress: Progress, run: Runner) -> 
         progress.say(f"Assembling {out} …")
         environment = run.call(partial(getattr, extraction, "environment"))
         writer.finalize(append_phases.described(extraction, environment, started))
+        _tell_restored(writer, progress, n_told)
     found = _of_store(out)
     return replace(found, n_done=n_done, seconds=time.monotonic() - clock)
+
+
+def _tell_restored(writer: Writer, progress: Progress, n_told: int = 0) -> int:
+    """Say what was damaged and written again; return how many objects have been told."""
+    if names := writer.restored[n_told:]:
+        progress.say(_restored_words(names))
+    return len(writer.restored)
+
+
+def _restored_words(names: list[str]) -> str:
+    return f"Damaged since they were written, and now written again: {', '.join(names)}."
 
 
 def _runner(extraction: Extraction, progress: Progress) -> AbstractContextManager[Runner]:

@@ -75,15 +75,16 @@ def test_writing_lists_what_is_there(tmp_path):
 
 def test_appending_changes_what_was_added_and_nothing_else(copy, content, tmp_path):
     added = tmp_path / "added"
-    (added / "edits").mkdir(parents=True)
-    (added / "edits/x").write_bytes(b"new")
+    (added / "edits/x/c").mkdir(parents=True)
+    (added / "edits/x/c/0").write_bytes(b"new")
+    (added / "edits/.DS_Store").write_bytes(b"not ours")
     (added / "zarr.json").write_bytes(b'{"zarr_format":3,"more":1}')
     flipped = copy / "queries/rank/c/0"
     flipped.write_bytes(bytes(flipped.stat().st_size))  # damage that must still be told
     raw = manifest.appended(copy, added, "edits", run={"device": "gpu"}, notes={"0": "shrunk"})
     found = manifest.parsed(raw, copy / "manifest.json")
     expected = copying.deepcopy(content)
-    expected["objects"]["edits/x"] = {"sha256": hashlib.sha256(b"new").hexdigest(), "size": 3}
+    expected["objects"]["edits/x/c/0"] = {"sha256": hashlib.sha256(b"new").hexdigest(), "size": 3}
     root = (added / "zarr.json").read_bytes()
     expected["objects"]["zarr.json"] = {"sha256": hashlib.sha256(root).hexdigest(), "size": len(root)}
     expected["metadata"] = json.loads(root)

@@ -150,4 +150,5 @@ def write_older_store(path: Path, study: Synthetic) -> Path:
     root = json.loads((path / "zarr.json").read_text())
     del root["attributes"]["layout"]["error_bounds"]
     (path / "zarr.json").write_text(json.dumps(root))
+    (path / "ledger" / "skeleton.json").unlink()
     return write_store(path, study)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from folders import listing
 
+from qloc.canonical_json import digest
 from qloc.errors import InputError, StorageError
 from qloc.store.schema.variables import Variable
 from qloc.store.units import ledger
@@ -53,7 +54,10 @@ def test_record_says_what_the_file_is(store):
     )
     assert list(ledger.records(store)) == []  # not before it is recorded
     ledger.record(store, unit)
-    assert json.loads((store / "ledger/unit-000007.json").read_bytes()) == dataclasses.asdict(unit)
+    record = json.loads((store / "ledger/unit-000007.json").read_bytes())
+    own = record.pop("record_sha256")
+    assert record == dataclasses.asdict(unit)
+    assert own == digest(record)
     assert list(ledger.records(store)) == [unit]
 
 
@@ -133,6 +137,27 @@ def test_a_record_that_cannot_be_read_does_not_count(store, content):
     kept = written(store, 0)
     (store / "ledger/unit-000001.json").write_bytes(content)
     assert list(ledger.records(store)) == [kept]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b'"batch":4', b'"batch":5'), (b'"n_slots":3', b'"n_slots":2'), (b'"number":7', b'"number":"7"')],
+)
+def test_a_record_with_a_flipped_bit_does_not_count(store, before, after):
+    """Notes and slots would be sealed into the store as they stand."""
+    ledger.record(store, ledger.write_arrays(store, 7, ARRAYS, {"batch": 4}))
+    path = store / "ledger/unit-000007.json"
+    path.write_bytes(path.read_bytes().replace(before, after))
+    assert list(ledger.records(store)) == []
+
+
+def test_a_record_of_an_older_version_counts(store):
+    unit = written(store, 0)
+    path = store / "ledger/unit-000000.json"
+    record = json.loads(path.read_bytes())
+    del record["record_sha256"]
+    path.write_text(json.dumps(record))
+    assert list(ledger.records(store)) == [unit]
 
 
 def test_a_record_of_another_number_or_outside_does_not_count(store):

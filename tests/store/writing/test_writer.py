@@ -125,7 +125,11 @@ def test_resuming_sweeps_litter_and_redoes_what_does_not_verify(tmp_path, study,
         assert [unit.number for unit in writer.missing()] == [1, 2, 3]
         assert not (store / "units" / stray.file).exists()
         assert sorted(p.name for p in (store / "units").iterdir()) == [records[0].file]
-        assert sorted(p.name for p in (store / "ledger").iterdir()) == ["lock", "unit-000000.json"]
+        assert sorted(p.name for p in (store / "ledger").iterdir()) == [
+            "lock",
+            "skeleton.json",
+            "unit-000000.json",
+        ]
         for unit in writer.missing():
             writer.write(study.block(unit))
         writer.finalize({"device": "cpu"})
