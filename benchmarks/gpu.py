@@ -1,10 +1,13 @@
 """A large model's shape on an accelerator: queries a second, share of its peak, memory, hours of ParaRel.
 
     python benchmarks/gpu.py [--shape llama-2-7b] [--device cuda] [--dtype bfloat16] [--queries 32]
+                             [--model MODEL] [--minutes 8]
     python benchmarks/gpu.py --shape tiny --device cpu    # a smoke test; what is done where there is no GPU
 
 Random weights, made on the device. The peak is measured in the same run: plain products of large square
-matrices in the same type. The report names the machine that its figures come from.
+matrices in the same type. With real weights (``--model``; SmolLM2 where ``python -m
+qloc.extract.models.fetch smollm2`` has put it) certified attributions are compared with those of the CPU. No
+measurement begins once the minutes are over. The report names the machine that its figures come from.
 """
 
 from __future__ import annotations
@@ -15,11 +18,17 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from _measuring import attribution, engine_of, gflop_of, median, targets, write
+from real_models import ERROR, FLOOR, Found, jaccard, study
 from transformers import LlamaConfig, LlamaForCausalLM
+
+from qloc.extract.attribution.error_bound import Certified
+from qloc.extract.models.fetch import MODELS, cache_folder
 
 PARAREL = 224_468
 """Queries of ParaRel."""
@@ -96,6 +105,39 @@ def measured(args: argparse.Namespace, queries: int, best: float, model: Any) ->
     }
 
 
+def real_weights(model: str, device: torch.device, dtype: str, queries: int) -> list[dict[str, Any]]:
+    """Queries a second on real weights, in both types; attributions in float32 against those of the CPU."""
+    asked_for = Certified(error=ERROR, floor=FLOOR)
+    engine, asked, _ = study(model, "float32", 8)
+    reference = Found(engine, asked, asked_for)
+    rows = []
+    for kind in ("float32", dtype):
+        engine, asked, _ = study(model, kind, queries, str(device))
+        own = asked_for if kind == "float32" else Certified.named(ERROR, FLOOR, 4, getattr(torch, kind))
+        found = Found(engine, asked[: len(reference.scores)], own)
+        largest = reference.scores.max((1, 2))[:, None, None]
+        shared = jaccard(found.scores, reference.scores)
+        rows.append(
+            {
+                "dtype": kind,
+                "queries together": len(asked),
+                "queries a second": len(asked) / seconds(lambda: Found(engine, asked, own), device, 1),  # noqa: B023
+                "largest difference from the CPU's float32": float(
+                    (np.abs(found.scores - reference.scores) / largest).max()
+                ),
+                "Jaccard with its sets": float(shared.mean()),
+                "worst": float(shared.min()),
+            }
+        )
+    return rows
+
+
+def fetched_model() -> str | None:
+    """SmolLM2's file, where it was fetched."""
+    file = cache_folder() / MODELS["smollm2"].file
+    return str(file) if file.is_file() else None
+
+
 def main() -> None:
     """Measure, print, write ``results/gpu-SHAPE-DEVICE.json`` and ``.md``."""
     parser = argparse.ArgumentParser(
@@ -112,21 +154,30 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=40.0, help="GB that rows in flight may take")
     parser.add_argument("--positions", type=int, default=8192, help="rows in flight")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--model", default=fetched_model(), help="real weights; none where not fetched")
+    parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing is begun")
     args = parser.parse_args()
+    end = time.monotonic() + 60 * args.minutes
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     model = random_llama(args.shape, device, dtype)
     best = peak(8192 if device.type == "cuda" else 512, device, dtype, args.repeats)
     rows = []
     with suppress(torch.OutOfMemoryError):  # what fits is reported
         for queries in args.queries:
-            rows.append(measured(args, queries, best, model))
+            if time.monotonic() < end:
+                rows.append(measured(args, queries, best, model))
     if not rows:
         sys.exit(f"{args.queries[0]} queries together do not fit; give fewer by --queries, or less --memory")
     notes = (
         f"{args.dtype}, random weights, {args.tokens} tokens, {args.steps} nodes ({args.quadrature}); "
         f"peak of plain products {best / 1e12:.3g} TFLOP/s."
     )
-    write(f"gpu-{args.shape}-{device.type}", {f"{args.shape} shape": rows}, notes, args.device)
+    parts = {f"{args.shape} shape, random weights": rows}
+    del model
+    if args.model and time.monotonic() < end:
+        title = f"{Path(args.model).name}, certified {ERROR}"
+        parts[title] = real_weights(args.model, device, args.dtype, max(args.queries))
+    write(f"gpu-{args.shape}-{device.type}", parts, notes, args.device)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Quadrature rules and costs on a real pretrained model: neuron sets against a converged reference.
 
-    python benchmarks/real_models.py MODEL [--queries 100] [--parts accuracy,equal,paths,cost]
+    python benchmarks/real_models.py MODEL [--queries 100] [--facts 4]
+                                     [--parts accuracy,equal,paths,cost,phases,brute,half,strength]
 
 MODEL is a folder, an id or a .gguf file (``python -m qloc.extract.models.fetch smollm2`` gets one). The
 queries are capitals in six wordings; those whose answer the model ranks first are kept.
@@ -16,12 +17,15 @@ queries are capitals in six wordings; those whose answer the model ranks first a
 - ``paths``: P along the path of the layer that took most gradients, and of the median layer.
 - ``cost``: seconds, CPU seconds and GFLOP a query, naive (one layer at a time, as captum does it) and ours,
   timed in turn. Only with nothing else running.
+- ``phases``, ``strength``: ``_real_phases.py``. CPU seconds and GFLOP of each phase; updates of several
+  strengths, what they do to unrelated prompts.
+- ``brute``, ``half``: ``_real_proof.py``. Stored numbers against the plain model in float64; sets in
+  bfloat16 against those in float32.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable
 from itertools import combinations
@@ -30,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _capitals import study_facts
 from _measuring import Cost, costs, table, write
 from extraction import naive
 from numpy.typing import NDArray
@@ -42,24 +47,6 @@ from qloc.extract.prompts.tokenizing import Target
 from qloc.extract.signals.extraction import prepare
 from qloc.plan import Plan
 
-CAPITALS = dict(
-    pair.split("/")
-    for pair in (
-        "France/Paris Germany/Berlin Italy/Rome Spain/Madrid Japan/Tokyo Egypt/Cairo Russia/Moscow "
-        "China/Beijing Greece/Athens Austria/Vienna Poland/Warsaw England/London Portugal/Lisbon "
-        "Ireland/Dublin Norway/Oslo Sweden/Stockholm Denmark/Copenhagen Finland/Helsinki Turkey/Ankara "
-        "Iran/Tehran Iraq/Baghdad Cuba/Havana Peru/Lima Chile/Santiago Kenya/Nairobi Thailand/Bangkok "
-        "Vietnam/Hanoi Hungary/Budapest Syria/Damascus Belgium/Brussels"
-    ).split()
-)
-WORDINGS = (
-    "The capital of [X] is [Y].",
-    "The capital city of [X] is [Y].",
-    "[X]'s capital is [Y].",
-    "[X], whose capital is [Y].",
-    "The seat of the government of [X] is in [Y].",
-    "In [X], the capital city is [Y].",
-)
 FLOOR, ERROR = 0.05, 0.001
 RULES: dict[str, ScaledPath | Certified] = {
     "right 1": ScaledPath.of(quadrature("right", 1)),
@@ -79,8 +66,9 @@ class Found:
         self.scores: Scores = np.zeros((*shape, engine.sites.n_neurons))
         self.nodes, self.bound = np.zeros(shape), np.zeros(shape)
         for indices, found in integrals(engine, targets, path):
-            self.scores[indices] = (found.step * found.mean_gradient).double().numpy()
-            self.nodes[indices], self.bound[indices] = found.n_nodes.numpy(), found.error.double().numpy()
+            self.scores[indices] = (found.step * found.mean_gradient).double().cpu().numpy()
+            self.nodes[indices] = found.n_nodes.numpy()
+            self.bound[indices] = found.error.double().cpu().numpy()
 
 
 def members(scores: Scores, threshold: float) -> NDArray[np.bool_]:
@@ -126,16 +114,13 @@ def work(engine: GradientEngine, nodes: Scores) -> float:
     return float((nodes.sum(0) * (above + head)).sum())
 
 
-def study(model: str, dtype: str, queries: int) -> tuple[GradientEngine, list[Target], list[str]]:
+def study(
+    model: str, dtype: str, queries: int, device: str = "cpu"
+) -> tuple[GradientEngine, list[Target], list[str]]:
     """Known queries, and the fact of each."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "facts.jsonl"
-        lines = [
-            {"id": s, "relation": "capital", "subject": s, "object": o, "queries": WORDINGS}
-            for s, o in CAPITALS.items()
-        ]
-        path.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
-        made = prepare(Plan(model=model, facts=str(path), dtype=dtype, device="cpu", phases=("signals",)))
+        path = study_facts(Path(folder))
+        made = prepare(Plan(model=model, facts=str(path), dtype=dtype, device=device, phases=("signals",)))
         asked = [query.targets[0] for of_fact in made.asking.asked for query in of_fact]
         facts = [
             fact.subject
@@ -145,7 +130,7 @@ def study(model: str, dtype: str, queries: int) -> tuple[GradientEngine, list[Ta
         targets, known, engine = asked, list[int](), made.engine
         for indices, found in integrals(engine, targets, ScaledPath.none()):
             tokens = torch.tensor([targets[n].token for n in indices])
-            right = (engine.head.logits(found.hidden).argmax(1) == tokens).tolist()
+            right = (engine.head.logits(found.hidden).argmax(1).cpu() == tokens).tolist()
             known += [n for n, yes in zip(indices, right, strict=True) if yes]
     kept = sorted(known)[:queries]
     return engine, [targets[n] for n in kept], [facts[n] for n in kept]
@@ -259,16 +244,24 @@ def main() -> None:
     )
     parser.add_argument("model")
     parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--facts", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--parts", default="accuracy,equal,paths,cost")
     parser.add_argument("--name", help="of the results; the last part of MODEL unless given")
     args = parser.parse_args()
     torch.set_num_threads(2)
+    from _real_phases import phases, strength
+    from _real_proof import brute, half
+
     parts = {
         "accuracy": lambda: accuracy(args.model, args.queries),
         "equal": lambda: equal(args.model),
         "paths": lambda: paths(args.model),
         "cost": lambda: cost(args.model, args.repeats),
+        "phases": lambda: phases(args.model, args.facts),
+        "strength": lambda: strength(args.model, args.facts),
+        "brute": lambda: brute(args.model, args.facts),
+        "half": lambda: half(args.model, args.queries),
     }
     for name in args.parts.split(","):
         note = "Work counts multiplications of rows, relative to midpoint 20; D is the mean over facts."

@@ -124,6 +124,9 @@ def edits_question(context: AnalysisContext) -> Question:
     )
 
 
+_LEAST_UNCHANGED: Final = 0.5
+"""Share of unrelated prompts that stay as they are, below which an update is said to wreck the model."""
+
 _LABELS: Final = {
     "set": "edited set",
     "generalization": "generalization, held-out paraphrases",
@@ -249,6 +252,15 @@ def _contrasts(context: AnalysisContext, edited: EditOutcomes) -> pd.DataFrame:
     return pd.DataFrame(corrected(rows), columns=None if rows else columns)
 
 
+def _strength(edited: EditOutcomes) -> str:
+    """Say how strong the updates are, and what makes them weaker."""
+    attrs = edited.found.attrs
+    told = ""
+    if {"lambda1", "lambda2"} <= set(attrs):
+        told = f"λ1 is {number(attrs['lambda1'])}, λ2 {number(attrs['lambda2'])}; "
+    return f"{told}smaller ones make an update that a model survives (docs/methods.md#strength-of-updates)."
+
+
 def _answer(edited: EditOutcomes, tests: tuple[TestResult, ...]) -> str:
     n = int(edited.probes_left.sum())
     if not n:
@@ -270,5 +282,10 @@ def _answer(edited: EditOutcomes, tests: tuple[TestResult, ...]) -> str:
         parts.append(
             f"There it moves o′ by {number(abs(test.estimate))} {than} in log-odds than an update of as many "
             "matched neurons."
+        )
+    if edited.has(UPDATE, "own") and mean(edited.unchanged(UPDATE, "own")) < _LEAST_UNCHANGED:
+        parts.append(
+            "So strong an update wrecks the model: most prompts are answered otherwise, whatever was edited, "
+            f"so that sets are hardly compared. {_strength(edited)}"
         )
     return " ".join(parts) or f"{counted(n, 'fact')} were edited."

@@ -152,20 +152,31 @@ class Interventions:
         return PhaseBlock(unit=unit, arrays=arrays, notes=notes)
 
     def _arrays(self, unit: Unit, arms: Arms) -> dict[str, Array]:
-        queries = self._every[unit.first_query : unit.last_query]
-        facts = self.extraction.facts.facts[unit.first_fact : unit.last_fact]
-        counts = [len(of_fact) for of_fact in self.extraction.asking.asked[unit.first_fact : unit.last_fact]]
-        fact = np.repeat(np.arange(len(facts)), counts)
         arrays: dict[str, Array] = {}
         if arms.again is not None:
-            again = self._reprompts(queries, unit.first_fact + fact, arms, arms.again)
+            again = self._reprompts(unit, arms, arms.again)
             arms = replace(arms, sets={**arms.sets, **again.sets})
             arrays = {f"reprompts/{name}": values for name, values in again.arrays().items()}
-        run = InterventionRun(
+        run = self._neuron_run(unit, arms)
+        arrays |= {f"interventions/{name}": values for name, values in run.arrays().items()}
+        if not self.extraction.attention_refused:
+            synapses = self._synapse_run(run)
+            arrays |= {f"synapses/{name}": values for name, values in synapses.arrays().items()}
+        return arrays
+
+    def _queries(self, unit: Unit) -> tuple[list[TokenizedQuery], Ints]:
+        """Return the queries of a unit, and the fact of each, numbered within the study."""
+        counts = [len(of_fact) for of_fact in self.extraction.asking.asked[unit.first_fact : unit.last_fact]]
+        fact = np.repeat(np.arange(unit.first_fact, unit.last_fact), counts)
+        return self._every[unit.first_query : unit.last_query], fact
+
+    def _neuron_run(self, unit: Unit, arms: Arms) -> InterventionRun:
+        queries, fact = self._queries(unit)
+        return InterventionRun(
             unit=unit,
             queries=queries,
-            fact=fact,
-            relation=[facts[number].relation for number in fact],
+            fact=fact - unit.first_fact,
+            relation=[self.extraction.facts.facts[number].relation for number in fact],
             donors={int(query): self._every[query] for query in arms.other_fact if query >= 0},
             arms=arms,
             operations=tuple(self.part.operations),
@@ -174,15 +185,9 @@ class Interventions:
             engine=self.engine,
             seed=self.extraction.plan.seed,
         )
-        arrays |= {f"interventions/{name}": values for name, values in run.arrays().items()}
-        if not self.extraction.attention_refused:
-            synapses = self._synapses(run, queries, arms)
-            arrays |= {f"synapses/{name}": values for name, values in synapses.items()}
-        return arrays
 
-    def _reprompts(
-        self, queries: Sequence[TokenizedQuery], fact: Ints, arms: Arms, strength: sparse.csr_array
-    ) -> Reprompts:
+    def _reprompts(self, unit: Unit, arms: Arms, strength: sparse.csr_array) -> Reprompts:
+        queries, fact = self._queries(unit)
         extraction, plan = self.extraction, self.extraction.plan
         dtype = next(iter(extraction.loaded.model.parameters())).dtype
         return Reprompts(
@@ -207,15 +212,14 @@ class Interventions:
             return np.zeros(0), 0
         return self.sums.activation_sum(relation), self.sums.n_queries[relation]
 
-    def _synapses(
-        self, run: InterventionRun, queries: Sequence[TokenizedQuery], arms: Arms
-    ) -> dict[str, Array]:
-        synapses = SynapseRun(
-            tokens=Tokens.of(queries),
+    def _synapse_run(self, run: InterventionRun) -> SynapseRun:
+        other_fact = run.arms.other_fact
+        return SynapseRun(
+            tokens=Tokens.of(run.queries),
             donors=[
                 donor
-                for row, query in enumerate(queries)
-                for donor in self._lent(query, int(arms.other_fact[row]))
+                for row, query in enumerate(run.queries)
+                for donor in self._lent(query, int(other_fact[row]))
             ],
             own=run.sets["own"],
             matched=run.sets[MATCHED],
@@ -226,7 +230,6 @@ class Interventions:
             first_query=run.unit.first_query,
             seed=run.seed,
         )
-        return synapses.arrays()
 
     def _lent(self, query: TokenizedQuery, number: int) -> list[Target | None]:
         """For each pass of a query, return that of another fact's query, where it has as many tokens."""

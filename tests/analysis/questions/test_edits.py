@@ -114,3 +114,18 @@ def test_tests_and_answer(question):
         f"There it moves o′ by {question.tests[1].estimate:.2f} more in log-odds than an update of as many "
         "matched neurons."
     )
+
+
+def test_an_update_that_wrecks_the_model_is_told(study, question, plan):
+    assert "wrecks" not in question.answer
+    place = {"edit_operation": "update", "edit_set": "own"}
+    edits = study.edits.copy(deep=True).assign_attrs(lambda1=1.0, lambda2=8.0)
+    edits["probe_argmax"].loc[place] = edits["base_probe_argmax"] + 1
+    wrecked = replace(study, datasets={**study.datasets, "edits": edits})
+    answer = edits_question(AnalysisContext(wrecked, plan)).answer
+    assert "leaves 0% of unrelated prompts" in answer
+    assert answer.endswith(
+        "So strong an update wrecks the model: most prompts are answered otherwise, whatever was edited, so that "
+        "sets are hardly compared. λ1 is 1.00, λ2 8.00; smaller ones make an update that a model survives "
+        "(docs/methods.md#strength-of-updates)."
+    )
