@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from qloc.analysis.results import StudyResult
 from qloc.errors import InputError, message
+from qloc.exploration.exploration import Exploration
 from qloc.reports.build import build
 from qloc.reports.document import Document
 from qloc.reports.renderers import html, json_document, latex, markdown
@@ -24,7 +25,9 @@ RENDERERS: Final[dict[str, Callable[[Document], str]]] = {
 """Format → what turns a document into text."""
 
 
-def render(results: Sequence[StudyResult], format: Format = "html") -> str:
+def render(
+    results: Sequence[StudyResult], format: Format = "html", explorations: Sequence[Exploration] = ()
+) -> str:
     """A report on one study, or on several side by side.
 
     Parameters
@@ -33,6 +36,8 @@ def render(results: Sequence[StudyResult], format: Format = "html") -> str:
         At least one.
     format : Format, default "html"
         "html", "md", "latex" or "json".
+    explorations : sequence of Exploration, default ()
+        Facts to look through; shown in HTML only.
 
     Returns
     -------
@@ -47,7 +52,8 @@ def render(results: Sequence[StudyResult], format: Format = "html") -> str:
     if format not in RENDERERS:
         rule = " or ".join(RENDERERS)
         raise InputError(message("format", format, rule, "qloc report --format", "Name one of these"))
-    return RENDERERS[format](build(results))
+    document = build(results)
+    return html.render(document, explorations) if format == "html" else RENDERERS[format](document)
 
 
 def write(text: str, path: Path) -> Path:

@@ -1,18 +1,23 @@
-"""A document as one HTML page that stands alone: no script, and nothing loaded from outside.
+"""A document as one HTML page that stands alone: nothing is loaded from outside.
 
 Everything that comes from data is escaped by Jinja; only the figures, whose text Matplotlib escapes, and the
-style sheet enter as they are.
+style sheet enter as they are. The one script is the explorer's, for results that have something to explore:
+the page's policy lets no other run, and without JavaScript the report is whole.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from qloc.exploration.exploration import Exploration
 from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, TableBlock
 from qloc.reports.figures import palette, svg
@@ -24,13 +29,15 @@ OPEN_ROWS: Final = 12
 _ARXIV: Final = re.compile(r"arXiv[: ]\s?(\d{4}\.\d{4,5})", re.I)
 
 
-def render(document: Document) -> str:
+def render(document: Document, explorations: Sequence[Exploration] = ()) -> str:
     """Write a document as one HTML page.
 
     Parameters
     ----------
     document : Document
         As data.
+    explorations : sequence of Exploration, default ()
+        Facts to look through, one of each study that has some; the page's explorer shows them.
 
     Returns
     -------
@@ -45,18 +52,29 @@ def render(document: Document) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=rounding.number, interval=result_text.interval, cited=_cited, paragraphs=_paragraphs
+        number=rounding.number,
+        interval=result_text.interval,
+        cited=_cited,
+        paragraphs=_paragraphs,
+        data=_data,
     )
     environment.globals.update(
         estimate=result_text.estimate, surety=result_text.surety, counts=result_text.counts,
         p_value=rounding.p_value,
         rows=result_text.rows, drawn=_drawn, stands_open=_stands_open, synthetic=SYNTHETIC,
     )  # fmt: skip
-    style = Markup(_style())  # noqa: S704 - our own file
+    style = Markup(_style(explorer=bool(explorations)))  # noqa: S704 - our own files
+    script = _template("explorer.js")
     sources = {text: n for n, text in enumerate(document.references, start=1)}
     places = {figure.id: n for n, figure in enumerate(document.figures, start=1)}
     page = environment.get_template("report.html.j2").render(
-        document=document, style=style, sources=sources, places=places
+        document=document,
+        style=style,
+        sources=sources,
+        places=places,
+        explorations=explorations,
+        explorer_script=Markup(script),  # noqa: S704 - our own file
+        explorer_hash=_hash(script),
     )
     return page.rstrip() + "\n"
 
@@ -65,10 +83,21 @@ def _template(name: str) -> str:
     return (files("qloc.reports.renderers") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _style() -> str:
+def _style(*, explorer: bool) -> str:
     """The style sheet, with the palette's colours in light and in dark."""
-    sheet = _template("report.css").replace("/* LIGHT */", palette.css(palette.LIGHT))
+    sheet = _template("report.css") + (_template("explorer.css") if explorer else "")
+    sheet = sheet.replace("/* LIGHT */", palette.css(palette.LIGHT))
     return sheet.replace("/* DARK */", palette.css(palette.DARK))
+
+
+def _hash(script: str) -> str:
+    """The name by which the page's policy lets a script run."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def _data(exploration: Exploration) -> Markup:
+    """JSON that cannot end the element it stands in: no ``<`` is left in it."""
+    return Markup(exploration.text().replace("<", "\\u003c"))  # noqa: S704 - has no tag
 
 
 def _drawn(figure: Figure) -> Markup:

@@ -31,6 +31,15 @@ def analyze(
             "[default: STORE's name with -results]",
         ),
     ] = None,
+    explore: Annotated[
+        int | None,
+        typer.Option(
+            "--explore",
+            metavar="N",
+            min=0,
+            help="Facts that the report's explorer can show; 0: no explorer. [default: 1000]",
+        ),
+    ] = None,
     quiet: Quiet = False,
     log: Log = None,
 ) -> None:
@@ -59,7 +68,12 @@ def analyze(
 
     with Progress(quiet=quiet, log=log) as progress:
         analyzed = analyze_stores(
-            stores, plan_from(plan).analysis, out, progress=progress, done=None if quiet else _answers
+            stores,
+            plan_from(plan).analysis,
+            out,
+            progress=progress,
+            done=None if quiet else _answers,
+            explored=explore,
         )
         if analyzed.not_compared:  # each has its results; nothing in common is no failure
             progress.say(f"Not compared: {analyzed.not_compared}")

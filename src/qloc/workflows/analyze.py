@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from qloc.errors import InputError, SchemaError, StorageError, message
+from qloc.exploration.exploration import FILE as EXPLORATION
+from qloc.exploration.exploration import load as load_exploration
 from qloc.plan import AnalysisPlan, Plan, analysis_part
 from qloc.progress import Progress
 
@@ -142,9 +144,14 @@ def _opened(path: str | Path, *, phases: bool = True) -> Study:
 
 
 def analyze(
-    store: str | Path, plan: AnalysisPlan | Plan | None, out: str | Path, *, progress: Progress | None = None
+    store: str | Path,
+    plan: AnalysisPlan | Plan | None,
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    explored: int | None = None,
 ) -> StudyResult:
-    """Analyze a store by a plan, and save the result as ``study.json`` in the folder ``out``.
+    """Analyze a store by a plan; save ``study.json``, and facts to look through as ``explorer.json``.
 
     Parameters
     ----------
@@ -156,6 +163,8 @@ def analyze(
         Folder of the result.
     progress : Progress or None, default None
         Told of each question.
+    explored : int or None, default None
+        Facts that the report's explorer can show, 1,000 where it is not given; 0 for no explorer.
 
     Returns
     -------
@@ -174,9 +183,14 @@ def analyze(
         The disk refused.
     """
     from qloc.analysis.analyze import analyze as analyzed
+    from qloc.analysis.exploring import N_FACTS, explore
 
-    result = analyzed(open_study(store), analysis_part(plan, "qloc.analyze"), progress=progress)
+    study, asked = open_study(store), analysis_part(plan, "qloc.analyze")
+    result = analyzed(study, asked, progress=progress)
     result.save(Path(out))
+    Path(out, EXPLORATION).unlink(missing_ok=True)  # of the result that was here before
+    if n_facts := N_FACTS if explored is None else explored:
+        explore(study, asked, title=result.title, n_facts=n_facts).save(Path(out))
     return result
 
 
@@ -203,6 +217,7 @@ def analyze_stores(
     *,
     progress: Progress | None = None,
     done: Callable[[StudyResult], None] | None = None,
+    explored: int | None = None,
 ) -> Analyzed:
     """Analyze several stores, each by itself, and compare them on what all of them were asked.
 
@@ -218,6 +233,8 @@ def analyze_stores(
         Told of each step.
     done : callable or None
         Called with each result as soon as it is saved.
+    explored : int or None
+        As for :func:`analyze`.
 
     Returns
     -------
@@ -237,7 +254,7 @@ def analyze_stores(
     results: dict[Path, StudyResult] = {}
     for store, folder in zip(stores, result_folders_for(stores, out), strict=True):
         progress.say(f"Analyzing {store} …")
-        results[folder] = analyze(store, plan, folder, progress=progress)
+        results[folder] = analyze(store, plan, folder, progress=progress, explored=explored)
         done(results[folder])
     if len(stores) < 2:
         return Analyzed(results=results)
@@ -336,7 +353,8 @@ def forget(folder: str | Path) -> None:
     from qloc.analysis.results import FILE
 
     try:
-        Path(folder, FILE).unlink(missing_ok=True)
+        for name in (FILE, EXPLORATION):
+            Path(folder, name).unlink(missing_ok=True)
         with suppress(OSError):  # not there, or something else is in it
             Path(folder).rmdir()
     except OSError as error:
@@ -370,9 +388,11 @@ def report(results: str | Path | Sequence[str | Path], format: str, out: str | P
     from qloc.analysis.results import load
     from qloc.reports.render import render, write
 
-    folders = [results] if isinstance(results, str | Path) else results
-    loaded = [load(folder) for folder in result_folders(folders)]
-    return write(render(loaded, format), Path(out))  # type: ignore[arg-type]  # render refuses what is no format
+    folders = result_folders([results] if isinstance(results, str | Path) else results)
+    loaded = [load(folder) for folder in folders]
+    explorations = [found for folder in folders if (found := load_exploration(folder))]
+    text = render(loaded, format, explorations)  # type: ignore[arg-type]  # render refuses what is no format
+    return write(text, Path(out))
 
 
 def result_folders(given: Sequence[str | Path]) -> list[Path]:

@@ -59,9 +59,14 @@ def test_analysis_is_saved_and_reported(
     result = analyze(planted, QUICK, tmp_path / "results" / "a")
     assert (tmp_path / "results" / "a" / "study.json").exists()
     assert result.question("consistency") is not None
-    analyze(planted, QUICK, tmp_path / "results" / "b")
-    page = report([tmp_path / "results"], "html", tmp_path / "report.html")
-    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert (tmp_path / "results" / "a" / "explorer.json").exists()
+    analyze(planted, QUICK, tmp_path / "results" / "b", explored=7)
+    page = report([tmp_path / "results"], "html", tmp_path / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.count('class="exploration"') == 2
+    assert "7 of the study's" in page
+    analyze(planted, QUICK, tmp_path / "results" / "b", explored=0)
+    assert not (tmp_path / "results" / "b" / "explorer.json").exists()
 
 
 def test_nothing_is_saved_where_the_floor_is_asked_below(planted: Path, tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""Exploration: facts of a study with their queries and neurons, as plain data that a page can be searched in.
+
+The analysis makes it, a result's folder keeps it as ``explorer.json`` beside ``study.json``, and the report
+shows it. Values are rounded where they are made, so the file is small and equal results give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from qloc.errors import InputError, message
+from qloc.exploration.explored_facts import (
+    ExploredFact,
+    ExploredQuery,
+    as_tuples,
+    fact_of_row,
+    names_of,
+    row_of,
+)
+from qloc.text.files import write_text
+
+FILE: Final = "explorer.json"
+"""Name of the file that :meth:`Exploration.save` writes."""
+
+FORMAT_VERSION: Final = 1  # 1: first form
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploration:
+    """Facts of one study to look through.
+
+    Attributes
+    ----------
+    title : str
+        As the result's.
+    n_layers, n_neurons : int
+        Layers, and neurons of a layer.
+    rule : str
+        How knowledge neurons are selected, such as ``ig, threshold 0.2``.
+    cut : float
+        CS2 below which a fact counts as inconsistent.
+    n_facts : int
+        Facts of the study that can be explored; more than are here where some were drawn.
+    choice : str
+        Which facts are here, in a sentence.
+    scores : tuple of str
+        Names of the scores.
+    templates : tuple of str
+        Names of the templates.
+    arms : tuple of str
+        Operation and neuron set of each intervention.
+    edits : tuple of str
+        Operation and neuron set of each edit.
+    shared : tuple of (int, int)
+        Neuron, and how many of all ``n_facts`` have it in the set of a known query; those of the facts here.
+    facts : tuple of ExploredFact
+        In the study's order.
+    """
+
+    title: str
+    n_layers: int
+    n_neurons: int
+    rule: str
+    cut: float
+    n_facts: int
+    choice: str
+    scores: tuple[str, ...]
+    templates: tuple[str, ...]
+    arms: tuple[str, ...]
+    edits: tuple[str, ...]
+    shared: tuple[tuple[int, int], ...]
+    facts: tuple[ExploredFact, ...]
+
+    def rows(self) -> dict[str, Any]:
+        """Return the exploration as JSON: facts and queries as lists, in the order of their attributes.
+
+        Returns
+        -------
+        dict
+            The attributes; ``format``, and under ``fact`` and ``query`` the names of what the lists hold.
+        """
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "facts"}
+        names = {"fact": names_of(ExploredFact), "query": names_of(ExploredQuery)}
+        return {"format": FORMAT_VERSION, **own, **names, "facts": [row_of(fact) for fact in self.facts]}
+
+    def text(self) -> str:
+        """Return the JSON of :meth:`rows` in one line, the same bytes for the same exploration.
+
+        Returns
+        -------
+        str
+            Without spaces.
+        """
+        return json.dumps(self.rows(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    def save(self, folder: Path) -> Path:
+        """Write ``explorer.json`` into a folder, completely or not at all.
+
+        Parameters
+        ----------
+        folder : Path
+            Made if missing.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        return write_text(self.text() + "\n", folder / FILE, "exploration")
+
+
+def load(folder: Path) -> Exploration | None:
+    """Read the exploration that :meth:`Exploration.save` wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of a result.
+
+    Returns
+    -------
+    Exploration or None
+        None where the folder has none, as those of older versions and of comparisons.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or has another format.
+    """
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT_VERSION:
+            raise ValueError
+        named = (content.pop("fact"), content.pop("query"))
+        if named != (names_of(ExploredFact), names_of(ExploredQuery)):
+            raise ValueError
+        return Exploration(**{**as_tuples(content), "facts": tuple(map(fact_of_row, content["facts"]))})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        rule = f"{FILE} of format {FORMAT_VERSION}, as `qloc analyze` writes it"
+        raise InputError(
+            message("exploration", str(folder), rule, str(path), "Run `qloc analyze` again")
+        ) from None

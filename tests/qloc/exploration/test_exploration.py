@@ -1,0 +1,93 @@
+"""Explorations: to JSON and back, and refused where a file is not one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qloc.errors import InputError
+from qloc.exploration.exploration import FILE, Exploration, ExploredFact, ExploredQuery, load
+
+QUERY = ExploredQuery(
+    prompt="The capital of France is [Y].",
+    template=0,
+    known=True,
+    log_probability=-0.25,
+    rank=1,
+    neurons=(5, 2),
+    strengths=(100, 40),
+    candidates=(("Paris", 778),),
+)
+FACT = ExploredFact(
+    id="f1",
+    subject="France",
+    relation="P36",
+    object="Paris",
+    inconsistent=False,
+    scores=(0.5, None),
+    queries=(QUERY,),
+    columns=(2, 5),
+    attribution=((40, 100),),
+    activation=((0.5, None),),
+    arms=((-1.25, -30.5),),
+    edits=((None, 7, -1),),
+    new_object="Rome",
+)
+EXPLORATION = Exploration(
+    title="tiny on two facts",
+    n_layers=2,
+    n_neurons=4,
+    rule="ig, threshold 0.2",
+    cut=0.1,
+    n_facts=1,
+    choice="All 1 facts.",
+    scores=("CS1", "CS2"),
+    templates=("P36-1",),
+    arms=("suppress, own",),
+    edits=("update, own",),
+    shared=((2, 1), (5, 1)),
+    facts=(FACT,),
+)
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    assert EXPLORATION.save(tmp_path) == tmp_path / FILE
+    assert load(tmp_path) == EXPLORATION
+
+
+def test_lists_stand_in_the_order_of_their_names() -> None:
+    rows = EXPLORATION.rows()
+    fact = dict(zip(rows["fact"], rows["facts"][0], strict=True))
+    assert fact["subject"] == "France"
+    query = dict(zip(rows["query"], fact["queries"][0], strict=True))
+    assert (query["prompt"], query["neurons"]) == ("The capital of France is [Y].", (5, 2))
+
+
+def test_a_folder_may_have_none(tmp_path: Path) -> None:
+    assert load(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        json.dumps({**EXPLORATION.rows(), "format": 2}),
+        json.dumps({**EXPLORATION.rows(), "fact": ["id"]}),
+        json.dumps({**EXPLORATION.rows(), "facts": [[1, 2]]}),
+        json.dumps({**EXPLORATION.rows(), "more": 1}),
+    ],
+    ids=["empty", "list", "no format", "deep", "another format", "other names", "short rows", "unknown key"],
+)
+def test_what_is_no_exploration_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(InputError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == (
+        f"exploration is '{tmp_path}'; expected explorer.json of format 1, as `qloc analyze` writes it. "
+        f"At {tmp_path / FILE}. Run `qloc analyze` again."
+    )

@@ -1,0 +1,146 @@
+"""The explorer in a browser: links, search, keys; hostile names stay text; the page's policy is in force."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qloc.analysis.exploring import explore
+from qloc.exploration.exploration import Exploration
+from qloc.reports.render import render
+from qloc.simulation.simulate import simulate
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
+
+DRIVER = """
+const facts = () => [...document.querySelectorAll('#explorer [data-part=list] a')];
+const key = (node, name) => node.dispatchEvent(new KeyboardEvent('keydown', {key: name, bubbles: true}));
+const later = () => new Promise((done) => setTimeout(done, 50));
+const heading = () => document.querySelector('#explorer h3')?.textContent;
+(async () => {
+  const seen = {};
+  const search = document.getElementById('explorer-search'), only = document.getElementById('explorer-only');
+  const write = (text) => { search.value = text; search.dispatchEvent(new Event('input')); };
+  location.hash = '#f=' + encodeURIComponent(FIRST); await later();
+  seen.first = heading(); seen.all = facts().length; seen.focused = document.activeElement.dataset.part;
+  key(document.body, '/'); seen.slash = document.activeElement.id;
+  document.activeElement.blur();
+  const view = document.querySelector('#explorer [data-part=view]');
+  key(view, 'j'); await later(); seen.next = heading();
+  key(view, 'k'); await later(); seen.previous = heading();
+  seen.current = facts().findIndex((a) => a.hasAttribute('aria-current'));
+  write(SUBJECT); seen.one = facts().map((a) => a.textContent);
+  key(search, 'ArrowDown'); seen.down = facts().indexOf(document.activeElement);
+  key(document.activeElement, 'ArrowUp'); seen.up = document.activeElement.id;
+  key(search, 'Enter'); await later(); seen.entered = heading();
+  write(NEURON); seen.neuron = facts()[0].textContent; facts()[0].click(); await later(); seen.opened = heading();
+  write(''); only.click(); seen.only = facts().length;
+  location.hash = '#t=' + encodeURIComponent(TEMPLATE); await later(); seen.template = heading();
+  location.hash = '#f=none'; await later(); seen.none = view.textContent;
+  const pre = document.createElement('pre'); pre.id = 'seen'; pre.textContent = JSON.stringify(seen); document.body.append(pre);
+})();
+"""
+
+
+@pytest.fixture(scope="module")
+def explored() -> Exploration:
+    found = explore(simulate(facts=24, relations=3, templates=3, seed=2))
+    hostile = replace(found.facts[1], subject=HOSTILE)
+    return replace(found, facts=(found.facts[0], hostile, *found.facts[2:]))
+
+
+@pytest.fixture(scope="module")
+def page(bare, explored: Exploration) -> str:
+    return render([bare], "html", [explored])
+
+
+def browsed(page: str, folder: Path, fragment: str = "") -> tuple[str, list[str]]:
+    """Return the page's elements after its scripts ran, and what the browser said on its console."""
+    path = folder / "page.html"
+    path.write_text(page, encoding="utf-8")
+    command = [
+        str(CHROMIUM),
+        *("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"),
+        *(
+            "--virtual-time-budget=5000",
+            f"--user-data-dir={folder / 'profile'}",
+            f"{path.as_uri()}{fragment}",
+        ),
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    return ran.stdout, [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_only_the_explorer_runs(page: str) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    assert re.fullmatch(
+        r"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-[A-Za-z0-9+/=]{44}'", policy[1]
+    )
+    assert len(re.findall("<script", page)) == 2  # the data and the code
+    assert HOSTILE not in page
+
+
+def test_equal_explorations_give_equal_pages(bare, explored: Exploration, page: str) -> None:
+    assert render([bare], "html", [explored]) == page
+
+
+def test_a_page_without_explorations_has_no_script(bare) -> None:
+    assert "<script" not in render([bare], "html")
+    assert "script-src" not in render([bare], "html")
+
+
+def test_other_formats_have_no_explorer(bare, explored: Exploration) -> None:
+    assert render([bare], "json", [explored]) == render([bare], "json")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_a_link_leads_to_a_fact_under_the_page_s_policy(
+    page: str, explored: Exploration, tmp_path: Path
+) -> None:
+    hostile = explored.facts[1]
+    shown, console = browsed(page, tmp_path, f"#s=1&f={hostile.id}")
+    assert console == []
+    assert "<title>run" not in shown
+    assert "&lt;/script&gt;&lt;script&gt;" in shown
+    for query in hostile.queries:
+        assert query.prompt in shown
+    assert shown.count('class="strip"') == sum(score is not None for score in hostile.scores)
+    assert re.search(r'<table class="heat">', shown)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_search_keys_and_links(page: str, explored: Exploration, tmp_path: Path) -> None:
+    facts, neuron = explored.facts, explored.shared[0][0]
+    label = f"L{neuron // explored.n_neurons}.N{neuron % explored.n_neurons}"
+    given = {
+        "FIRST": facts[0].id,
+        "SUBJECT": facts[-1].id.upper(),
+        "NEURON": label.lower(),
+        "TEMPLATE": explored.templates[1],
+    }
+    constants = "".join(f"const {name} = {json.dumps(value)};" for name, value in given.items())
+    free = re.sub(r"<meta http-equiv[^>]*>", "", page)  # the policy would not let the driver run
+    driven = free.replace("</body>", f"<script>{constants}{DRIVER}</script></body>")
+    shown, console = browsed(driven, tmp_path)
+    assert console == []
+    seen = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', shown, re.S)[1].replace("&gt;", ">"))  # type: ignore[index]
+    name = [f"{fact.subject} → {fact.object}" for fact in facts]
+    inconsistent = sum(fact.inconsistent is True for fact in facts)
+    assert seen["first"] == name[0]
+    assert (seen["all"], seen["focused"], seen["slash"]) == (len(facts), "view", "explorer-search")
+    assert (seen["previous"], seen["current"]) == (name[0], 0)
+    assert len(seen["one"]) == 1
+    assert seen["one"][0].startswith(name[-1])
+    assert (seen["down"], seen["up"], seen["entered"]) == (0, "explorer-search", name[-1])
+    assert (seen["neuron"], seen["opened"]) == (f"{label}neuron", label)
+    assert seen["only"] == inconsistent
+    assert seen["template"] == explored.templates[1]
+    assert seen["none"] == "There is no such fact, neuron or template here."
