@@ -15,7 +15,8 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.neuron_counts import counts_by
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.arrays import Array, Floats, Ints
-from qloc.exploration.exploration import Exploration, ExploredFact, ExploredQuery
+from qloc.exploration.exploration import Exploration
+from qloc.exploration.explored_facts import ExploredFact, ExploredQuery
 from qloc.plan import AnalysisPlan
 from qloc.random_streams import Stream
 from qloc.vocabulary import QUERY

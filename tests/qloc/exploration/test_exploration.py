@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qloc.errors import InputError
-from qloc.exploration.exploration import FILE, Exploration, ExploredFact, ExploredQuery, load
+from qloc.exploration.exploration import FILE, Exploration, load
+from qloc.exploration.explored_facts import ExploredFact, ExploredQuery
 
 QUERY = ExploredQuery(
     prompt="The capital of France is [Y].",
