@@ -19,7 +19,8 @@ from typing import Final
 from qloc.extract.edits.rank_one import RankOne, rank_one
 from qloc.extract.edits.rome_contexts import own_words
 from qloc.extract.edits.rome_covariance import SecondMoment, keys_of
-from qloc.extract.edits.rome_value import Prompt, ValueSearch
+from qloc.extract.edits.rome_prompts import Prompt
+from qloc.extract.edits.rome_value import ValueSearch
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.held_out_text import Piece
 from qloc.extract.prompts.subject_position import subject_token

@@ -2,47 +2,21 @@
 
 The value is written into the output of one layer's down-projection, at the subject's last token and in every
 prompt at once. Prompts are rows of one batch, padded on the right. Nothing before that layer depends on the
-value: gradients end there, and the blocks below it run once and are not computed again, where the model's
-final hidden states prove that to be the same.
+value: gradients end there, and what lies before it is run once (:mod:`qloc.extract.edits.rome_prompts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from qloc.extract.models.hooks import hooked, in_turn, without_head
-from qloc.extract.passes.known_blocks import known_blocks
-from qloc.extract.passes.prompt_cache import whole
+from qloc.extract.edits.rome_prompts import Prompt, PromptBatch
 from qloc.extract.passes.row_engine import RowEngine
-from qloc.extract.prompts.tokenizing import TokenizedQuery
 from qloc.phase_plan import RomePlan
-
-_ALLOWED: Final = {torch.float64: 1e-6, torch.float32: 1e-4}
-"""Largest difference of final hidden states from those of all blocks, relative to the largest; 0.02 in half
-precision."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """A question with an answer.
-
-    Attributes
-    ----------
-    asked : TokenizedQuery
-        The question and the answer.
-    subject : int
-        Position of the subject's last token.
-    """
-
-    asked: TokenizedQuery
-    subject: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,105 +120,48 @@ class ValueSearch:
         return value.to(self.engine.wide)
 
     @cached_property
-    def _unchanged(self) -> tuple[Tensor, Tensor, dict[int, list[Any]]]:
-        """What holds with nothing changed, all blocks run.
-
-        k*, log P of the next token of ``essence``, and what the blocks below the layer return in each batch,
-        by its first row; nothing in batches where other blocks do not give the same with these.
-        """
-        keys, last, below = [], torch.zeros(0), dict[int, list[Any]]()
-        for rows in self._batches():
-            kept: list[Tensor] = []
-            outputs: list[Any] = []
-
-            def keep(_: nn.Module, args: tuple[Tensor, ...], kept: list[Tensor] = kept) -> None:
-                kept.append(args[0])
-
-            def known(_: nn.Module, __: Any, output: Any, outputs: list[Any] = outputs) -> None:
-                outputs.append(output)
-
-            sites = self.engine.sites
-            lower = in_turn((block, known) for block in sites.blocks[: self.layer])
-            with torch.no_grad(), hooked(forward_pre={sites.downs[self.layer]: keep}, forward=lower):
-                hidden = self._hidden(rows)
-            below[rows.start] = outputs if self._proved(rows, outputs, hidden) else []
-            inputs = kept[0].view(len(rows), -1, kept[0].shape[-1])
-            keys += [inputs[n, self._rows[row].subject] for n, row in enumerate(rows)]
-            if rows[-1] == len(self.prompts):
-                with torch.no_grad():
-                    last = self._next(hidden[-1])
-        return torch.stack(keys[:-1]).to(self.engine.wide).mean(0), last, below
-
-    def _proved(self, rows: Sequence[int], outputs: list[Any], expected: Tensor) -> bool:
-        """Tell whether a batch's final hidden states are the same where lower blocks are not computed."""
+    def _unchanged(self) -> tuple[Tensor, Tensor]:
+        """k*, and log P of the next token of ``essence``, with nothing changed."""
+        keys = torch.cat([batch.keys for batch in self._batches])[:-1]
+        last, place = self._batches[-1].unchanged[-1], self.essence.asked.targets[0].position
         with torch.no_grad():
-            found = self._hidden(rows, outputs)
-        allowed = _ALLOWED.get(expected.dtype, 0.02) * expected.abs().max()
-        return bool((found - expected).abs().max() <= allowed)
+            return keys.to(self.engine.wide).mean(0), self._logs(last[place][None])[0]
 
     def _parts(self, delta: Tensor) -> Iterator[Tensor]:
         """Yield the terms of L: one for each batch, and at last that of δ alone."""
         n_tokens = sum(len(prompt.asked.targets) for prompt in self.prompts)
-        for rows in self._batches():
-            with hooked(
-                forward={self.engine.sites.downs[self.layer]: self._writing(rows, self.start + delta)}
-            ):
-                hidden = self._hidden(rows, self._unchanged[2][rows.start])
-            answers = [(n, target) for n, row in enumerate(rows[: self._n_prompts(rows)])
-                       for target in self._rows[row].asked.targets]  # fmt: skip
+        for batch in self._batches:
+            hidden, last = batch.written(self.start + delta), batch is self._batches[-1]
+            answers = [
+                (row, target)
+                for row, prompt in enumerate(batch.prompts[:-1] if last else batch.prompts)
+                for target in prompt.asked.targets
+            ]
             loss = delta.new_zeros(())
             if answers:
-                at, places = [n for n, _ in answers], [target.position for _, target in answers]
-                logs = self.engine.head.logits(hidden[at, places]).log_softmax(1)
+                rows, places = [row for row, _ in answers], [batch.place(n, t.position) for n, t in answers]
+                logs = self._logs(hidden[rows, places])
                 tokens = torch.tensor([target.token for _, target in answers], device=logs.device)
                 loss = loss - (logs.gather(1, tokens[:, None]).sum() / n_tokens).to(loss)
-            if rows[-1] == len(self.prompts):
-                after = self._next(hidden[-1])
+            if last:
+                row = len(batch.prompts) - 1
+                place = batch.place(row, self.essence.asked.targets[0].position)
+                after = self._logs(hidden[row, place][None])[0]
                 loss = loss + self.plan.kl * (after.exp() * (after - self._unchanged[1])).sum().to(loss)
             yield loss
         yield self.plan.weight_decay * delta.norm() / self.start.square().sum()
 
-    def _writing(self, rows: Sequence[int], value: Tensor) -> Callable[..., Tensor]:
-        """Make a hook that writes the value where each row's subject ends."""
-        place = torch.tensor([self._rows[row].subject for row in rows])
-
-        def write(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            before = output.view(len(rows), -1, output.shape[-1])
-            at = torch.arange(len(rows), device=output.device), place.to(output.device)
-            return before.index_put(at, value.to(output).expand(len(rows), -1)).view(output.shape)
-
-        return write
-
-    def _next(self, hidden: Tensor) -> Tensor:
-        """Return log P of the next token of ``essence``, (vocabulary,), from its final hidden states."""
-        place = self.essence.asked.targets[0].position
-        return self.engine.head.logits(hidden[place][None]).log_softmax(1)[0]
-
-    def _hidden(self, rows: Sequence[int], below: Sequence[Any] = ()) -> Tensor:
-        """Return final hidden states, (row, position, hidden); the first blocks return ``below``."""
-        ids = [self._rows[row].asked.targets[-1].ids for row in rows]
-        width = max(map(len, ids))
-        device = next(iter(self.engine.model.parameters())).device
-        padded = torch.tensor([[*row, *[row[-1]] * (width - len(row))] for row in ids], device=device)
-        inputs = whole(self.engine.model, padded)
-        if self.engine.family == "masked":  # a causal model cannot read what stands behind
-            there = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids], device=device)
-            inputs["attention_mask"] = there
-        known = known_blocks(self.engine.sites.blocks[: len(below)], below) if below else nullcontext()
-        with known, without_head(self.engine.sites.head) as states:
-            self.engine.model(**inputs)
-        return states[0]
+    def _logs(self, hidden: Tensor) -> Tensor:
+        """Return log P of every token, (row, vocabulary), from final hidden states, (row, hidden)."""
+        return self.engine.head.logits(hidden).log_softmax(1)
 
     @cached_property
-    def _rows(self) -> tuple[Prompt, ...]:
-        return (*self.prompts, self.essence)
-
-    def _n_prompts(self, rows: Sequence[int]) -> int:
-        return sum(row < len(self.prompts) for row in rows)
-
-    def _batches(self) -> Iterator[range]:
-        """Yield the rows of each batch. A gradient keeps what every layer has computed."""
-        longest = max(len(prompt.asked.targets[-1].ids) for prompt in self._rows)
+    def _batches(self) -> list[PromptBatch]:
+        """The prompts in batches, ``essence`` last. A gradient keeps what every layer has computed."""
+        rows = (*self.prompts, self.essence)
+        longest = max(len(prompt.ids) for prompt in rows)
         size = self.engine.rows_a_batch(longest, layers=self.engine.sites.n_layers)
-        for start in range(0, len(self._rows), size):
-            yield range(start, min(start + size, len(self._rows)))
+        return [
+            PromptBatch(engine=self.engine, layer=self.layer, prompts=rows[start : start + size])
+            for start in range(0, len(rows), size)
+        ]

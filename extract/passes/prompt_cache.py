@@ -44,7 +44,7 @@ def last_token(
 
     before = ids.shape[1] - 1
     position = torch.full((1, 1), before, device=ids.device)  # one row, so that rotary tables broadcast
-    where = {"position_ids": position} if "position_ids" in _parameters(model) else {}
+    where = {"position_ids": position} if "position_ids" in parameters_of(model) else {}
     if before == 0:
         return {"input_ids": ids, **where, "use_cache": False}
     asked = ids.tolist()
@@ -75,10 +75,22 @@ def whole(model: Any, ids: Tensor) -> dict[str, Any]:
     dict of str to object
         Keyword arguments of the model.
     """
-    return {"input_ids": ids, **({"use_cache": False} if "use_cache" in _parameters(model) else {})}
+    return {"input_ids": ids, **({"use_cache": False} if "use_cache" in parameters_of(model) else {})}
 
 
-def _parameters(model: Any) -> frozenset[str]:
+def parameters_of(model: Any) -> frozenset[str]:
+    """Return the names of what a model can be given.
+
+    Parameters
+    ----------
+    model : transformers model
+        The loaded model.
+
+    Returns
+    -------
+    frozenset of str
+        Names of the parameters of its ``forward``.
+    """
     return frozenset(inspect.signature(model.forward).parameters)
 
 
