@@ -206,7 +206,7 @@ def block(table: Table) -> TableBlock:
         name=table.name,
         title=table.title,
         heads=tuple(heading(table, name) for name in names),
-        columns=tuple(tuple(map(word, table.columns[name])) for name in names),
+        columns=tuple(tuple(word(cell, name) for cell in table.columns[name]) for name in names),
         kinds=tuple(_kind(name, table.columns[name]) for name in names),
         note=table.note,
     )

@@ -124,8 +124,8 @@ def wrapped(label: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def clipped(name: str, width: float) -> str:
-    """Cut a label to about a third of the figure.
+def clipped(name: str, width: float, share: float = 0.34) -> str:
+    """Cut a label to a share of the figure, a third unless given.
 
     Parameters
     ----------
@@ -133,12 +133,14 @@ def clipped(name: str, width: float) -> str:
         One line.
     width : float
         Of the figure, in CSS pixels.
+    share : float, default 0.34
+        Share of the width that the label may take.
 
     Returns
     -------
     str
         The label, with an ellipsis where it was cut.
     """
-    room = max(8, int(0.34 * width / CHARACTER))
+    room = max(8, int(share * width / CHARACTER))
     line = " ".join(name.split())
     return line if len(line) <= room else line[: room - 1].rstrip() + "…"

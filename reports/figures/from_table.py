@@ -104,7 +104,7 @@ def _parts(table: Table, recipe: Recipe) -> Iterator[tuple[str, Table, Recipe]]:
             yield title, table, replace(recipe, values=values, axis=axis, limits=limits)
     else:
         for title in unique(map(str, table.columns[recipe.panel]))[:N_PANELS]:
-            yield title, table_reshaping.where(table, recipe.panel, title), recipe
+            yield str(word(title, recipe.panel)), table_reshaping.where(table, recipe.panel, title), recipe
 
 
 def _alike(panels: Sequence[Figure]) -> tuple[Figure, ...]:
@@ -125,7 +125,7 @@ def _series(table: Table, recipe: Recipe, values: Sequence[str]) -> Iterator[Ser
     if recipe.split in table.columns:
         for name in unique(map(str, table.columns[recipe.split])):
             part = table_reshaping.where(table, recipe.split, name)
-            yield replace(_one(part, recipe, values[0], alone=True), name=name)
+            yield replace(_one(part, recipe, values[0], alone=True), name=str(word(name, recipe.split)))
     else:
         for column in values:
             yield replace(_one(table, recipe, column, alone=len(values) == 1), name=heading(table, column))
@@ -139,7 +139,9 @@ def _one(table: Table, recipe: Recipe, name: str, *, alone: bool) -> Series:
     bounded = any(value is not None for value in low) and len(low) == len(high)
     return Series(
         name=name,
-        x=cells if recipe.kind in _NUMERIC else tuple(ABSENT if x is None else word(x) for x in cells),
+        x=cells
+        if recipe.kind in _NUMERIC
+        else tuple(ABSENT if x is None else word(x, recipe.over) for x in cells),
         y=_numbers(table, name),
         low=low if bounded else (),
         high=high if bounded else (),

@@ -1,8 +1,9 @@
 """Colours by role: figures are drawn in placeholders, and a page says what each means in light and in dark.
 
-Matplotlib gets a distinct colour for each role; in its SVG each becomes ``var(--role, fallback)``. The series
-are Okabe and Ito's colours [1]_, darker on light pages and lighter on dark ones for contrast; shapes and
-dashes differ too, so that nothing depends on colour alone.
+Matplotlib gets a distinct colour for each role; in its SVG each becomes ``var(--role, fallback)``. The
+series begin with Okabe and Ito's colours [1]_, darker on light pages and lighter on dark ones for contrast.
+They stay apart for protanopes, deuteranopes and tritanopes (a test simulates them); shapes and dashes differ
+too, so that nothing depends on colour alone.
 
 References
 ----------
@@ -21,10 +22,10 @@ LIGHT: Final[dict[str, str]] = {
     "paper": "#fffefb",
     "series-0": "#0063a0",
     "series-1": "#c04f00",
-    "series-2": "#00795a",
+    "series-2": "#008f6b",
     "series-3": "#a3487e",
-    "series-4": "#2f8fc9",
-    "series-5": "#8a6500",
+    "series-4": "#3797d1",
+    "series-5": "#3d3d3d",
 }
 """Role → colour on a light page; also what a viewer without the page's variables shows."""
 
@@ -33,12 +34,12 @@ DARK: Final[dict[str, str]] = {
     "muted": "#aaa69d",
     "grid": "#3a3935",
     "paper": "#191917",
-    "series-0": "#62b5f0",
-    "series-1": "#ff9a55",
-    "series-2": "#3fcf9f",
-    "series-3": "#ea9cc9",
-    "series-4": "#8fd0ff",
-    "series-5": "#e6bd4a",
+    "series-0": "#4aa0e6",
+    "series-1": "#f0803a",
+    "series-2": "#2fb88a",
+    "series-3": "#e48abf",
+    "series-4": "#a9dcff",
+    "series-5": "#f7e27a",
 }
 """Role → colour on a dark page."""
 

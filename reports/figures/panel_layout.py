@@ -11,10 +11,14 @@ from matplotlib.transforms import ScaledTranslation
 
 from qloc.reports.document import Figure, FigureKind
 from qloc.reports.figures.axis_labels import CHARACTER, categories, clipped
-from qloc.reports.figures.plots import DRAWERS, crowded
+from qloc.reports.figures.plots import DRAWERS, crowded, ramp
 
 ROW, ROW_OF_MANY, MANY = 24, 17, 15
 """Height of one row of a categorical figure, in CSS pixels; of one in a figure of more than so many rows."""
+OWN_LABELS: Final = 0.45
+"""Share of a panel that the names of its own rows may take."""
+SCALE: Final = 54
+"""Height of a heatmap's scale with its title and its ends."""
 ROWED: Final = ("dots", "bars", "stacked")
 """Kinds with a row for each category."""
 
@@ -34,11 +38,23 @@ def draw(canvas: Canvas, figure: Figure, width: int) -> None:
     if figure.kind == "multiples":
         _multiples(canvas, figure, width)
         return
+    if figure.kind == "heatmap":
+        _heatmap(canvas, figure, width)
+        return
     canvas.set_size_inches(width / 72, (_height(figure, width) + _legend_height(figure, width)) / 72)
     axes = canvas.add_subplot()
     DRAWERS[figure.kind](axes, figure, width)
     if _legend_height(figure, width):
         _legend(canvas, axes, figure, width)
+
+
+def _heatmap(canvas: Canvas, figure: Figure, width: int) -> None:
+    """A heatmap below its scale, which says what light and dark mean, on a page of either kind."""
+    height = _height(figure, width)
+    canvas.set_size_inches(width / 72, (height + SCALE) / 72)
+    grid = canvas.add_gridspec(2, 2, height_ratios=(10, height), width_ratios=(min(1.0, 220 / width), 1))
+    DRAWERS["heatmap"](canvas.add_subplot(grid[1, :]), figure, width)
+    ramp(canvas.add_subplot(grid[0, 0]), figure)
 
 
 def _height(figure: Figure, width: int) -> float:
@@ -57,7 +73,7 @@ def _multiples(canvas: Canvas, figure: Figure, width: int) -> None:
     fullest = max(range(len(figure.panels)), key=lambda n: len(figure.panels[n].series))
     names = [one.name for one in figure.panels[fullest].series]
     shared = all(one.name == names[n] for panel in figure.panels for n, one in enumerate(panel.series))
-    across = min(len(figure.panels), width // _narrowest(figure.panels[0].kind, width, shared))
+    across = _columns(figure, width, shared)
     rows = [figure.panels[n : n + across] for n in range(0, len(figure.panels), across)]
     above = 0 if shared else max(_legend_height(panel, width // across) for panel in figure.panels)
     heights = [max(_height(panel, width // across) for panel in row) + 24 + above for row in rows]
@@ -75,6 +91,22 @@ def _multiples(canvas: Canvas, figure: Figure, width: int) -> None:
         _legend(canvas, canvas.axes[fullest], figure.panels[fullest], width)
 
 
+def _columns(figure: Figure, width: int, shared: bool) -> int:
+    """How many panels stand beside each other: as many as have room, in rows as even as can be."""
+    narrowest = _narrowest(figure.panels[0].kind, width, shared)
+    if figure.panels[0].kind in ROWED and not _alike(figure):
+        longest = max(len(name) for panel in figure.panels for name in categories(panel))
+        narrowest = min(width, max(narrowest, int(longest * CHARACTER / OWN_LABELS)))
+    n = len(figure.panels)
+    n_rows = math.ceil(n / min(n, width // narrowest))
+    return math.ceil(n / n_rows)
+
+
+def _alike(figure: Figure) -> bool:
+    """Whether all panels have the same rows, which are then named once."""
+    return len({tuple(categories(panel)) for panel in figure.panels}) == 1
+
+
 def _narrowest(kind: FigureKind, width: int, shared: bool) -> int:
     """The least width of a panel, in CSS pixels; one with a legend of its own needs room for it."""
     if kind == "heatmap":
@@ -86,7 +118,7 @@ def _narrowest(kind: FigureKind, width: int, shared: bool) -> int:
 
 def _thin_out(canvas: Canvas, figure: Figure, width: int, across: int) -> None:
     """What panels have in common is said once: names at the left, the axis at the bottom."""
-    alike = len({tuple(categories(panel)) for panel in figure.panels}) == 1
+    alike = _alike(figure)
     for place, (panel, axes) in enumerate(zip(figure.panels, canvas.axes, strict=True)):
         if panel.kind in ("lines", "profile") and place + across < len(figure.panels):
             axes.set_xlabel("")
@@ -94,6 +126,9 @@ def _thin_out(canvas: Canvas, figure: Figure, width: int, across: int) -> None:
             names = categories(panel)
             labels = [clipped(name, width) if place % across == 0 else "" for name in names]
             axes.set_yticks(range(len(names)), labels)
+        elif panel.kind in ROWED:
+            names = categories(panel)
+            axes.set_yticks(range(len(names)), [clipped(name, width / across, OWN_LABELS) for name in names])
 
 
 def _across(figure: Figure, width: int) -> int:

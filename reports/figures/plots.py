@@ -28,10 +28,9 @@ Drawer = Callable[[Axes, Figure, int], None]
 def _dots(axes: Axes, figure: Figure, width: int) -> None:
     names = categories(figure)
     place = {name: row for row, name in enumerate(names)}
-    spread = 0.2 if len(figure.series) > 1 else 0.0
-    offsets = np.linspace(-spread, spread, max(1, len(figure.series)))
+    offsets = _offsets(figure, 0.4 / max(1, len(figure.series) - 1))
     for n, series in enumerate(figure.series):
-        y = [place[str(name)] + offsets[n] for name in series.x]
+        y = [place[str(name)] + offsets.get((n, str(name)), 0.0) for name in series.x]
         colour = palette.series(n)
         if series.low:
             axes.hlines(y, floats(series.low), floats(series.high), color=colour, linewidth=1.6)
@@ -44,10 +43,24 @@ def _bars(axes: Axes, figure: Figure, width: int) -> None:
     names = categories(figure)
     place = {name: row for row, name in enumerate(names)}
     thick = 0.66 / max(1, len(figure.series))
+    offsets = _offsets(figure, thick)
     for n, series in enumerate(figure.series):
-        y = [place[str(name)] + (n - (len(figure.series) - 1) / 2) * thick for name in series.x]
+        y = [place[str(name)] + offsets.get((n, str(name)), 0.0) for name in series.x]
         axes.barh(y, floats(series.y), height=thick, color=palette.series(n), label=series.name)
     _rows(axes, figure, names, width)
+
+
+def _offsets(figure: Figure, step: float) -> dict[tuple[int, str], float]:
+    """How far each series stands from the middle of each row; a series that is absent there takes no room."""
+    offsets = {}
+    for name in categories(figure):
+        present = [
+            n
+            for n, series in enumerate(figure.series)
+            if any(str(x) == name and y is not None for x, y in zip(series.x, series.y, strict=True))
+        ]
+        offsets.update({(n, name): (k - (len(present) - 1) / 2) * step for k, n in enumerate(present)})
+    return offsets
 
 
 def _stacked(axes: Axes, figure: Figure, width: int) -> None:
@@ -98,6 +111,7 @@ def _profile(axes: Axes, figure: Figure, width: int) -> None:
         axes.bar(x, y, width=thick, color=palette.series(n), label=series.name)
         if series.low:
             low, high = np.array(floats(series.low)), np.array(floats(series.high))
+            axes.vlines(x, low, high, color=palette.colour("paper"), linewidth=3)  # to be seen on dark bars
             axes.vlines(x, low, high, color=palette.colour("ink"), linewidth=1)
     axes.xaxis.set_major_locator(ticks(max(4, width // 55), True))
     _frame(axes, figure, width)
@@ -110,8 +124,8 @@ def _frame(axes: Axes, figure: Figure, width: int) -> None:
     axes.set_title(clipped(figure.value_label, 2.4 * width), color=palette.colour("muted"))
     axes.yaxis.set_major_formatter(written(figure.axis))
     axes.yaxis.set_major_locator(ticks(5, figure.axis == "count"))
-    if figure.limits:
-        axes.set_ylim(*padded(figure.limits))
+    if limits := figure.limits or _share_limits(figure, axes.get_ylim()):
+        axes.set_ylim(*padded(limits))
     for mark in figure.marks:
         axes.axvline(mark.at, color=palette.colour("muted"), linewidth=1, linestyle=(0, (2, 2)))
         if mark.label:
@@ -119,6 +133,14 @@ def _frame(axes: Axes, figure: Figure, width: int) -> None:
                 mark.label, (mark.at, 1), xycoords=("data", "axes fraction"), xytext=(3, -3),
                 textcoords="offset points", va="top", color=palette.colour("muted"),
             )  # fmt: skip
+
+
+def _share_limits(figure: Figure, ends: tuple[float, float]) -> tuple[float, float] | None:
+    """The ends of an axis of shares without what no share can be; None for other axes, and other values."""
+    values = [v for one in figure.series for v in (*one.y, *one.low, *one.high) if v is not None]
+    if figure.axis != "share" or not values or min(values) < 0 or max(values) > 1:
+        return None
+    return max(0.0, ends[0]), min(1.0, ends[1])
 
 
 def _rows(axes: Axes, figure: Figure, names: Sequence[str], width: int) -> None:
@@ -129,8 +151,8 @@ def _rows(axes: Axes, figure: Figure, names: Sequence[str], width: int) -> None:
     axes.set_xlabel(wrapped(figure.value_label, width))
     axes.xaxis.set_major_locator(ticks(max(3, width // 85), figure.axis == "count"))
     axes.xaxis.set_major_formatter(written(figure.axis))
-    if figure.limits:
-        axes.set_xlim(*padded(figure.limits))
+    if limits := figure.limits or _share_limits(figure, axes.get_xlim()):
+        axes.set_xlim(*padded(limits))
     for mark in figure.marks:
         axes.axvline(mark.at, color=palette.colour("muted"), linewidth=1, linestyle=(0, (2, 2)), zorder=0.9)
         if mark.label:
@@ -143,8 +165,7 @@ def _rows(axes: Axes, figure: Figure, names: Sequence[str], width: int) -> None:
 def _heatmap(axes: Axes, figure: Figure, width: int) -> None:
     columns = categories(figure)
     place = {name: column for column, name in enumerate(columns)}
-    values = [value for series in figure.series for value in series.y if value is not None]
-    low, high = figure.limits or (min(0.0, *values), max(values))  # darker is more, from nothing
+    low, high = scale(figure)
     ticked = any(series.ticked for series in figure.series)
     told = 34 * len(columns) < 0.7 * width and not ticked
     for row, series in enumerate(figure.series):
@@ -154,6 +175,46 @@ def _heatmap(axes: Axes, figure: Figure, width: int) -> None:
                 tick = "•" if ticked and series.ticked[n] else ""
                 _cell(axes, row, place[str(name)], step, rounding.fixed(value, 2) if told else tick)
     _grid_of_names(axes, figure, columns, width)
+
+
+def scale(figure: Figure) -> tuple[float, float]:
+    """Return the values at both ends of a heatmap's ramp.
+
+    Parameters
+    ----------
+    figure : Figure
+        A heatmap.
+
+    Returns
+    -------
+    low, high : float
+        Its limits; without them from nothing, or from the least where that is below, to the most.
+    """
+    values = [value for series in figure.series for value in series.y if value is not None]
+    return figure.limits or (min(0.0, *values), max(values))
+
+
+def ramp(axes: Axes, figure: Figure) -> None:
+    """Draw the scale of a heatmap: its steps, and the values at its ends.
+
+    Parameters
+    ----------
+    axes : Axes
+        As wide as the scale is to be.
+    figure : Figure
+        The heatmap.
+    """
+    low, high = scale(figure)
+    for step in range(palette.N_STEPS):
+        axes.fill_between([step, step + 1], 0, 1, color=palette.colour(f"ramp-{step}"), linewidth=0)
+    axes.set_xlim(0, palette.N_STEPS)
+    axes.set_ylim(0, 1)
+    written_ends = [rounding.number(float(end)) for end in (low, high)]
+    axes.set_xticks([0, palette.N_STEPS], [f"{written_ends[0]}", f"{written_ends[1]}"])
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_title(figure.value_label, color=palette.colour("muted"))
 
 
 def _cell(axes: Axes, row: int, column: int, step: int, text: str) -> None:

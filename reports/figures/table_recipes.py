@@ -86,7 +86,8 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         reference=0.0,
     ),
     "by_attribute": Recipe(
-        kind="dots", over="level", values=("kappa",), panel="attribute", value_label="κ", reference=0.0
+        kind="dots", over="level", values=("kappa",), panel="attribute", value_label="κ", reference=0.0,
+        prepare=table_reshaping.enough_facts,
     ),
     "by_method": Recipe(kind="dots", over="method", values=("kappa",), value_label=_KAPPA, reference=0.0),
     "ki_by_threshold": Recipe(
@@ -186,11 +187,12 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     ),
     "heatmap": Recipe(
         kind="heatmap", over="column", values=("value",), split="row", ticked="member", limits=(0.0, 1.0),
-        caption="Darker: more, of the query's maximum. Dot: the neuron is in the query's set.",
+        value_label="attribution, share of the query's maximum",
+        caption="Dot: the neuron is in the query's set.",
     ),
     "activation": Recipe(
         kind="heatmap", over="column", values=("value",), split="row", ticked="member",
-        caption="Darker: more active. Dot: the neuron is in the query's set.",
+        value_label="activation", caption="Dot: the neuron is in the query's set.",
     ),
     "completeness_by_layer": Recipe(
         kind="profile", over="layer", values=("over",), split="method", axis="share",
@@ -233,24 +235,46 @@ def recipe_of(table: Table) -> Recipe | None:
 _WORDS: Final = {
     "kappa": "κ", "kappa_same_answer": "κ, same answer", "cs1": "CS1", "cs2": "CS2", "dice": "D", "d0": "D₀",
     "ki": "K_I", "k0": "k₀", "hedges_g": "Hedges' g", "p_adjusted": "adjusted p", "otsu": "Otsu",
-    "cas_no_penalty": "cas, β2 = 0",
 }  # fmt: skip
 
+_NAMES: Final = {
+    "cas": "CAS", "cas_no_penalty": "CAS, β₂ = 0", "cas_top": "CAS, top b", "own_top": "own, top b",
+    "union_top": "union, top b", "own_minus_neighbor": "own − neighbor",
+    "neighbor_minus_own": "neighbor − own", "own_minus_reprompt": "own − re-prompt",
+    "reprompt_minus_own": "re-prompt − own", "reprompt": "re-prompt", "other_fact": "other fact",
+    "random_columns": "random columns", "other_heads": "other heads",
+    "suppress_renormalized": "suppress, renormalized", "enhance_renormalized": "enhance, renormalized",
+    "update_signed": "update, signed", "in_context": "in context", "rome": "ROME",
+    "rome_identity": "ROME, C = I",
+}  # fmt: skip
+_NAMING: Final = ("operation", "neuron_set", "synapse_set", "set", "control")
+"""Columns of the names above: elsewhere such a word may be somebody's data."""
 
-def word(cell: Cell) -> Cell:
+
+def word(cell: Cell, column: str = "") -> Cell:
     """Write a cell as readers know it.
 
     Parameters
     ----------
     cell : Cell
         Of a table.
+    column : str, default ""
+        The column that it stands in.
 
     Returns
     -------
     Cell
-        A score's symbol for its name; anything else as it is.
+        A score's symbol for its name; operations and sets of neurons in words where the column holds those;
+        anything else as it is.
+
+    Examples
+    --------
+    >>> word("kappa"), word("own_minus_neighbor", "neuron_set"), word("rome", "subject")
+    ('κ', 'own − neighbor', 'rome')
     """
-    return _WORDS.get(cell, cell) if isinstance(cell, str) else cell
+    if not isinstance(cell, str):
+        return cell
+    return _NAMES.get(cell, cell) if column in _NAMING else _WORDS.get(cell, cell)
 
 
 def heading(table: Table, name: str) -> str:

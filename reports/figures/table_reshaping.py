@@ -36,6 +36,29 @@ def by_rule(table: Table) -> Table:
     return _with(table, "counted", counted, ("k0",))
 
 
+FEWEST_FACTS = 3
+"""Facts that a level of an attribute must have to be drawn: fewer show themselves, not the level."""
+
+
+def enough_facts(table: Table) -> Table:
+    """Keep the levels that have enough facts to show more than these facts.
+
+    Parameters
+    ----------
+    table : Table
+        With or without column ``facts``.
+
+    Returns
+    -------
+    Table
+        Without levels of fewer than three facts.
+    """
+    facts = table.columns.get("facts")
+    if facts is None:
+        return table
+    return _kept(table, [n for n, cell in enumerate(facts) if isinstance(cell, int) and cell >= FEWEST_FACTS])
+
+
 def drawable(table: Table, values: Sequence[str]) -> Table:
     """Keep the rows that have anything to draw.
 

@@ -114,7 +114,7 @@ def _drawn(figure: Figure) -> Markup:
 
 
 def _stands_open(table: TableBlock, figure_sources: list[str]) -> bool:
-    return table.name not in figure_sources and table.n_rows <= OPEN_ROWS
+    return table.name not in figure_sources and 0 < table.n_rows <= OPEN_ROWS
 
 
 def _cited(text: str) -> Markup:

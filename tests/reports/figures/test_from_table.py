@@ -88,3 +88,29 @@ def test_panels_share_one_scale(study):
 def test_nothing_to_draw_is_no_figure(void):
     figures = build([void]).figures
     assert [figure.source for figure in figures] == ["by_attribute"]
+
+
+def test_sets_of_neurons_are_written_in_words():
+    table = a_table(
+        "intervention_effects",
+        operation=("suppress",) * 2 + ("suppress_renormalized",) * 2,
+        neuron_set=("own", "own_minus_neighbor") * 2,
+        log_odds=(0.1, 0.2, 0.3, 0.4),
+    )
+    figure = drawn(table, "f")
+    assert figure is not None
+    assert [panel.title for panel in figure.panels] == ["suppress", "suppress, renormalized"]
+    assert figure.panels[0].series[0].x == ("own", "own − neighbor")
+
+
+def test_levels_of_few_facts_are_not_drawn():
+    table = a_table(
+        "by_attribute",
+        attribute=("class",) * 3,
+        level=("a", "b", "c"),
+        kappa=(0.1, 0.2, 0.9),
+        facts=(9, 3, 2),
+    )
+    figure = drawn(table, "f")
+    assert figure is not None
+    assert figure.panels[0].series[0].x == ("a", "b")

@@ -46,3 +46,34 @@ def test_panels_stand_beside_each_other_and_below_on_a_phone():
         places = [axes.get_subplotspec() for axes in canvas.axes]
         columns[width] = len({place.colspan.start for place in places if place is not None})
     assert columns[WIDE] > columns[NARROW] >= 1
+
+
+def rows_of_panels(canvas: Canvas) -> list[int]:
+    """How many panels stand in each row."""
+    places = [axes.get_subplotspec() for axes in canvas.axes]
+    rows = [place.rowspan.start for place in places if place is not None]
+    return [rows.count(row) for row in sorted(set(rows))]
+
+
+@pytest.mark.parametrize(("n", "rows"), [(3, [3]), (4, [2, 2]), (5, [3, 2]), (6, [3, 3]), (7, [3, 3, 1])])
+def test_rows_of_panels_are_as_even_as_can_be(n, rows):
+    panels = tuple(a_figure() for _ in range(n))
+    figure = Figure(kind="multiples", id="f", title="t", alt="", panels=panels)
+    assert rows_of_panels(drawn(figure, WIDE)) == rows
+
+
+def test_panels_with_rows_of_their_own_have_room_for_the_names():
+    names = ("CAS less own, at equal damage", "CAS less union, at equal damage")
+    panels = tuple(
+        Figure(
+            kind="dots",
+            id=f"f{n}",
+            title="t",
+            alt="",
+            series=(Series(name="s", x=names[n:], y=(0.1,) * (2 - n)),),
+        )
+        for n in range(2)
+    )
+    canvas = drawn(Figure(kind="multiples", id="f", title="t", alt="", panels=panels), WIDE)
+    assert rows_of_panels(canvas) == [1, 1]
+    assert [label.get_text() for label in canvas.axes[0].get_yticklabels()] == list(names)

@@ -6,6 +6,8 @@ import pytest
 from matplotlib.figure import Figure as Canvas
 
 from qloc.reports.document import Figure, FigureKind, Mark, Series
+from qloc.reports.figures import palette
+from qloc.reports.figures.panel_layout import draw
 from qloc.reports.figures.plots import DRAWERS, crowded
 
 X = ("a", "b", "c")
@@ -52,3 +54,35 @@ def test_long_names_crowd_a_narrow_figure():
     figure = Figure(kind="heatmap", id="f", title="t", alt="", series=series)
     assert crowded(figure, 350)
     assert not crowded(figure, 3500)
+
+
+def test_a_series_that_is_absent_takes_no_room_in_its_row():
+    both = Series(name="a", x=("one", "two"), y=(0.1, 0.2))
+    one = Series(name="b", x=("one", "two"), y=(0.3, None))
+    figure = Figure(kind="dots", id="f", title="t", alt="", series=(both, one))
+    axes = axes_of(figure)
+    places = [line.get_ydata().tolist() for line in axes.lines]
+    assert places[0] == pytest.approx([-0.2, 1.0])
+    assert places[1][0] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("high", "ends"), [(1.0, (0.0, 1.0)), (1.3, None)])
+def test_an_axis_of_shares_ends_at_one_unless_values_do_not(high, ends):
+    series = Series(name="a", x=("one", "two"), y=(0.5, 0.9), low=(0.0, 0.6), high=(0.7, high))
+    axes = axes_of(Figure(kind="dots", id="f", title="t", alt="", axis="share", series=(series,)))
+    left, right = axes.get_xlim()
+    if ends:
+        assert (left, right) == pytest.approx((-0.015, 1.015))
+    else:
+        assert right > 1.3
+
+
+def test_a_heatmap_has_its_scale():
+    rows = tuple(Series(name=name, x=("L0.N1", "L1.N2"), y=(0.0, 2.5)) for name in ("p", "q"))
+    figure = Figure(kind="heatmap", id="f", title="t", alt="", value_label="activation", series=rows)
+    canvas = Canvas()
+    draw(canvas, figure, 680)
+    bar = canvas.axes[1]
+    assert [label.get_text() for label in bar.get_xticklabels()] == ["0", "2.5"]
+    assert bar.get_title(loc="left") or bar.get_title() == "activation"
+    assert len(bar.collections) == palette.N_STEPS
