@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import qloc
+
 ROOT = Path(__file__).resolve().parents[1]
 TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 HEAVY = TORCH | {
@@ -84,3 +86,12 @@ def test_shipped_extraction_is_light():
 @pytest.mark.parametrize("room", ["store", "analysis", "reports"])
 def test_room_is_torch_free(room):
     assert loaded_by(*modules_of(room)) & TORCH == set()
+
+
+def test_the_package_lists_its_public_names_only():
+    program = "import qloc; print([name for name in dir(qloc) if not name.startswith('__')])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert eval(done.stdout) == sorted(name for name in qloc.__all__ if name != "__version__")
+    assert {"open", "load", "compare", "show", "cite", "verify"} <= set(qloc.__all__)

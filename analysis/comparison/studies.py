@@ -66,6 +66,10 @@ class Studies:
             action = "Extract the same facts from each model"
             raise InputError(message("common queries", 0, rule, ", ".join(self.models), action))
 
+    def __repr__(self) -> str:
+        n_facts, n_queries = len(self.fact_rows[0]), len(self.rows[0])
+        return f"<Studies of {', '.join(self.models)}: {n_facts:,} facts, {n_queries:,} queries in common>"
+
     def __iter__(self) -> Iterator[Study]:
         return iter(self.studies.values())
 

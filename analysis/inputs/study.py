@@ -63,6 +63,15 @@ class Study:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     complete: bool = True
 
+    def __repr__(self) -> str:
+        model, facts = (str(self.attrs.get(name, "unnamed")) for name in ("model", "facts"))
+        n_facts, n_queries = self.facts.sizes.get(FACT, 0), self.queries.sizes.get(QUERY, 0)
+        unfinished = "" if self.complete else "; unfinished"
+        return (
+            f"<Study of {model} on {facts}: {n_facts:,} facts, {n_queries:,} queries; "
+            f"methods {', '.join(self.methods)}; groups {', '.join(self.datasets)}{unfinished}>"
+        )
+
     @property
     def queries(self) -> xr.Dataset:
         """The columns of group /queries, one row a query: prompts, and how the model answered."""

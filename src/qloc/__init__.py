@@ -25,10 +25,15 @@ if TYPE_CHECKING:
     from qloc.neurons import NeuronSets as NeuronSets
     from qloc.plan import Plan as Plan
     from qloc.simulation.simulate import simulate as simulate
+    from qloc.store.integrity.verify import verify as verify
     from qloc.workflows.analyze import analyze as analyze
+    from qloc.workflows.analyze import compare as compare
+    from qloc.workflows.analyze import load as load
     from qloc.workflows.analyze import open_study
     from qloc.workflows.analyze import report as report
+    from qloc.workflows.cite import cite as cite
     from qloc.workflows.extract import extract_study as extract_study
+    from qloc.workflows.show import show as show
 
     open = open_study
 
@@ -36,7 +41,12 @@ _HOME = {
     "open": ("qloc.workflows.analyze", "open_study"),
     "extract_study": ("qloc.workflows.extract", "extract_study"),
     "analyze": ("qloc.workflows.analyze", "analyze"),
+    "compare": ("qloc.workflows.analyze", "compare"),
+    "load": ("qloc.workflows.analyze", "load"),
     "report": ("qloc.workflows.analyze", "report"),
+    "show": ("qloc.workflows.show", "show"),
+    "cite": ("qloc.workflows.cite", "cite"),
+    "verify": ("qloc.store.integrity.verify", "verify"),
     "Plan": ("qloc.plan", "Plan"),
     "NeuronSets": ("qloc.neurons", "NeuronSets"),
     "consistency": ("qloc.analysis.localization.consistency", "consistency"),
@@ -61,4 +71,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

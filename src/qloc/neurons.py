@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from scipy import sparse
 from qloc.accuracy.path_accuracy import GUIDE, UNKNOWN
 from qloc.errors import FloorError, InputError, message
 from qloc.text.rounding import counted, number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,29 @@ class NeuronSets:
     def _column_of_paths(self, name: str) -> NDArray[np.int64]:
         unknown = np.full(self.n_queries, UNKNOWN, dtype=np.int64)
         return np.asarray(self.queries.get(name, unknown), dtype=np.int64)
+
+    def __repr__(self) -> str:
+        return f"<NeuronSets: {self}>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the sets as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a query: ``id, subject, relation, object`` of its fact, ``template, known,
+            log_probability``, ``n_neurons`` (|N_i|) and ``neurons``, such as ``["L3.N118"]``.
+        """
+        import pandas as pd
+
+        fact = self.queries["fact"]
+        names = ("id", "subject", "relation", "object")
+        columns = {name: self.facts[name][fact] for name in names if name in self.facts}
+        asked = ("template", "known", "log_probability")
+        columns |= {name: self.queries[name] for name in asked if name in self.queries}
+        numbers = [divmod(self.of(query), self.n_neurons) for query in range(self.n_queries)]
+        spelled = [[f"L{a}.N{b}" for a, b in zip(*parts, strict=True)] for parts in numbers]
+        return pd.DataFrame({**columns, "n_neurons": self.sizes(), "neurons": spelled})
 
     def __str__(self) -> str:
         size = number(float(self.sizes().mean())) if self.n_queries else "no"

@@ -107,3 +107,17 @@ def test_the_error_of_sets_is_told_and_selected_with_them(sets):
     kept = known.select(np.array([True, False, False]))
     assert kept.certainty() == "Within the error of the threshold: 1 neuron in 1 of 1 queries."
     assert (kept.uncertain.tolist(), kept.converged.tolist()) == ([1], [1])
+
+
+def test_a_table_has_a_row_for_each_query(sets):
+    frame = sets.to_frame()
+    assert frame["n_neurons"].tolist() == sets.sizes().tolist()
+    for query, names in enumerate(frame["neurons"]):
+        numbers = [f"L{neuron // sets.n_neurons}.N{neuron % sets.n_neurons}" for neuron in sets.of(query)]
+        assert names == numbers
+    assert frame["id"].tolist() == sets.facts["id"][sets.queries["fact"]].tolist()
+
+
+def test_sets_show_themselves_in_a_line(sets):
+    assert repr(sets) == f"<NeuronSets: {sets}>"
+    assert len(repr(sets)) < 300

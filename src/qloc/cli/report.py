@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from qloc.cli.shared import conclude
-
-_SUFFIXES: Final = {"html": "html", "md": "md", "latex": "tex", "json": "json"}
 
 
 def report(
@@ -36,6 +34,6 @@ def report(
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.workflows.analyze import report as reported
 
-    path = reported(results, format, out or Path(f"report.{_SUFFIXES.get(format, format)}"))
+    path = reported(results, format, out)
     following = [f"open {path} in a browser"] if format == "html" else []
     conclude(f"Report: {path}", *following)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from qloc.analysis.inputs.study import Study
     from qloc.analysis.results import StudyResult
 
+SUFFIXES: Final = {"html": "html", "md": "md", "latex": "tex", "json": "json"}
+"""Format of a report → what its file's name ends with."""
+
 COMPARISON: Final = "comparison"
 """Folder of what compares several stores, among those of their results."""
 
@@ -145,8 +148,8 @@ def _opened(path: str | Path, *, phases: bool = True) -> Study:
 
 def analyze(
     store: str | Path,
-    plan: AnalysisPlan | Plan | None,
-    out: str | Path,
+    plan: AnalysisPlan | Plan | None = None,
+    out: str | Path | None = None,
     *,
     progress: Progress | None = None,
     explored: int | None = None,
@@ -159,8 +162,8 @@ def analyze(
         A store, packed or not, or a URL.
     plan : AnalysisPlan or Plan or None
         What is asked, or a plan that says it; the defaults where it is None.
-    out : str or Path
-        Folder of the result.
+    out : str, Path or None, default None
+        Folder of the result; the store's name with ``-results`` where it is None.
     progress : Progress or None, default None
         Told of each question.
     explored : int or None, default None
@@ -186,11 +189,12 @@ def analyze(
     from qloc.analysis.exploring import N_FACTS, explore
 
     study, asked = open_study(store), analysis_part(plan, "qloc.analyze")
+    out = result_folders_for([store], out)[0]
     result = analyzed(study, asked, progress=progress)
-    result.save(Path(out))
+    result.save(out)
     Path(out, EXPLORATION).unlink(missing_ok=True)  # of the result that was here before
     if n_facts := N_FACTS if explored is None else explored:
-        explore(study, asked, title=result.title, n_facts=n_facts).save(Path(out))
+        explore(study, asked, title=result.title, n_facts=n_facts).save(out)
     return result
 
 
@@ -303,7 +307,11 @@ def result_folders_for(stores: Sequence[str | Path], out: str | Path | None) -> 
     return [Path(out, name) if out else Path(f"{name}-results") for name in names[-len(stores) :]]
 
 
-def compare(stores: Sequence[str | Path], plan: AnalysisPlan | None, out: str | Path | None) -> StudyResult:
+def compare(
+    stores: Sequence[str | Path],
+    plan: AnalysisPlan | None = None,
+    out: str | Path | None = None,
+) -> StudyResult:
     """Compare several stores on the facts and templates that all were asked.
 
     Parameters
@@ -312,7 +320,7 @@ def compare(stores: Sequence[str | Path], plan: AnalysisPlan | None, out: str | 
         Two at least.
     plan : AnalysisPlan or None
         What is asked; the defaults where it is None.
-    out : str or Path or None
+    out : str or Path or None, default None
         Folder that the result is saved in; None to save nothing.
 
     Returns
@@ -363,17 +371,46 @@ def forget(folder: str | Path) -> None:
         raise StorageError(message("old results", str(folder), rule, reason, action)) from error
 
 
-def report(results: str | Path | Sequence[str | Path], format: str, out: str | Path) -> Path:
+def load(results: str | Path) -> StudyResult:
+    """Read the result that `qloc analyze` saved in a folder.
+
+    Parameters
+    ----------
+    results : str or Path
+        The folder.
+
+    Returns
+    -------
+    StudyResult
+        The result; ``to_frame()`` of a table or a test gives its numbers.
+
+    Raises
+    ------
+    InputError
+        There is no result in it, or one of another version of qloc.
+
+    Examples
+    --------
+    >>> load("gpt2-results").question("ratio").table("ki_by_threshold").to_frame()   # doctest: +SKIP
+    """
+    from qloc.analysis.results import load as loaded
+
+    return loaded(Path(results))
+
+
+def report(
+    results: str | Path | Sequence[str | Path], format: str = "html", out: str | Path | None = None
+) -> Path:
     """Write one report on all results in these folders; a folder of result folders stands for those.
 
     Parameters
     ----------
     results : str or Path or sequence of str or Path
         One folder, or several.
-    format : str
+    format : str, default "html"
         ``html``, ``md``, ``latex`` or ``json``.
-    out : str or Path
-        The file.
+    out : str, Path or None, default None
+        The file; ``report.html``, ``.md``, ``.tex`` or ``.json`` where it is None.
 
     Returns
     -------
@@ -385,9 +422,9 @@ def report(results: str | Path | Sequence[str | Path], format: str, out: str | P
     InputError
         A folder without results, or an unknown format; every problem.
     """
-    from qloc.analysis.results import load
     from qloc.reports.render import render, write
 
+    out = out or f"report.{SUFFIXES.get(format, format)}"
     folders = result_folders([results] if isinstance(results, str | Path) else results)
     loaded = [load(folder) for folder in folders]
     explorations = [found for folder in folders if (found := load_exploration(folder))]

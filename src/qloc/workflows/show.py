@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from qloc.text.rounding import counted, number
@@ -20,6 +21,38 @@ MOST_NEURONS: Final = 12
 
 _WIDEST: Final = 52
 """Letters of a prompt that are shown."""
+
+
+def show(store: str | Path | Study, fact: str, *, method: str = "ig", threshold: float | None = None) -> str:
+    """Write facts of a store by a part of their name, as ``qloc show`` prints them.
+
+    Parameters
+    ----------
+    store : str, Path or Study
+        A store, packed or not, or a URL; or one that is opened.
+    fact : str
+        A subject, an id, or a part of one.
+    method : str, default "ig"
+        Attribution method of the knowledge neurons.
+    threshold : float or None
+        Attribution > threshold · maximum; 0.2 where it is None.
+
+    Returns
+    -------
+    str
+        A page for each fact; of more than :data:`MOST_FACTS`, a list of them.
+
+    Raises
+    ------
+    SchemaError
+        The path is not a store.
+    InputError
+        No fact of that name, or a method that the store lacks.
+    """
+    from qloc.workflows.analyze import open_study
+
+    study = open_study(store) if isinstance(store, str | Path) else store
+    return fact_text(study, fact, method=method, threshold=threshold)[0]
 
 
 def fact_text(

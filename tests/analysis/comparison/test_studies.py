@@ -124,3 +124,9 @@ def test_find_by_subject_id_or_part(pair: tuple[Study, Study]) -> None:
     assert 7 in find(study, id[1:])
     with pytest.raises(InputError, match=f"Perhaps .*{subject}"):
         find(study, subject[:-1] + "§")
+
+
+def test_studies_show_themselves_in_a_line(studies: Studies) -> None:
+    n = len(studies.rows[0])
+    assert repr(studies).startswith(f"<Studies of {', '.join(studies.models)}: ")
+    assert repr(studies).endswith(f" facts, {n:,} queries in common>")

@@ -1,5 +1,6 @@
 """Study: groups, columns, and the sets that are selected from them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,3 +83,12 @@ def test_a_user_can_bring_datasets_of_any_make(study):
     assert found.queries["relation"].dtype.kind == "U"
     assert study.fingerprint == study.attrs["fingerprint"]
     assert Study({}, {"fingerprint": {"signals": "abc"}}).fingerprint == "abc"
+
+
+def test_a_study_shows_itself_in_a_line(study):
+    n_facts, n_queries = study.facts.sizes["fact"], study.queries.sizes["query"]
+    assert repr(study).startswith(
+        f"<Study of planted on planted template, answer and fact neurons: {n_facts} facts, {n_queries} queries; "
+        "methods ig"
+    )
+    assert repr(replace(study, complete=False)).endswith("; unfinished>")

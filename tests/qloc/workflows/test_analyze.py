@@ -13,7 +13,7 @@ from qloc.errors import FloorError, InputError, SchemaError
 from qloc.plan import AnalysisPlan
 from qloc.reports.figures import svg
 from qloc.simulation.simulate import simulate
-from qloc.workflows.analyze import analyze, open_study, report, result_folders, result_folders_for
+from qloc.workflows.analyze import analyze, load, open_study, report, result_folders, result_folders_for
 
 QUICK = AnalysisPlan(n_permutations=99, n_bootstrap=99)
 
@@ -65,6 +65,8 @@ def test_analysis_is_saved_and_reported(
     assert page.startswith("<!DOCTYPE html>")
     assert page.count('class="exploration"') == 2
     assert "7 of the study's" in page
+    assert load(tmp_path / "results" / "b") == load(str(tmp_path / "results" / "b"))
+    assert load(tmp_path / "results" / "b").title == result.title
     analyze(planted, QUICK, tmp_path / "results" / "b", explored=0)
     assert not (tmp_path / "results" / "b" / "explorer.json").exists()
 

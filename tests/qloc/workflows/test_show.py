@@ -4,7 +4,7 @@ import pytest
 
 from qloc.errors import InputError
 from qloc.simulation.simulate import simulate
-from qloc.workflows.show import MOST_FACTS, fact_text
+from qloc.workflows.show import MOST_FACTS, fact_text, show
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +34,9 @@ def test_of_many_facts_a_list_is_given(study):
 def test_nobody_is_refused(study):
     with pytest.raises(InputError, match=r"^fact is 'nobody'; expected an id, a subject, or a part of one\."):
         fact_text(study, "nobody")
+
+
+def test_python_shows_what_the_command_prints(study):
+    assert show(study, "F00003") == fact_text(study, "F00003")[0]
+    with pytest.raises(InputError, match="nobody"):
+        show(study, "nobody")
