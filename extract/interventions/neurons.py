@@ -8,6 +8,7 @@ kept; they are analyzed offline. The loaded weights never change.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +22,9 @@ from qloc.arrays import Array, Floats
 from qloc.block import Unit
 from qloc.errors import ModelError, message
 from qloc.extract.passes.matched_controls import matched, output_norms
-from qloc.extract.passes.outcomes import OutcomeColumns, outcomes, unchanged
+from qloc.extract.passes.outcomes import OutcomeColumns, outcomes, summed_activations, unchanged
 from qloc.extract.passes.row_engine import Cells, Ints, RowEngine
+from qloc.extract.prompts.minimal_pairs import Attributed
 from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
 from qloc.phase_plan import MATCHED
 
@@ -61,6 +63,9 @@ class InterventionRun:
         Runs the rows.
     seed : int
         Seed of the plan.
+    stored : sequence of Attributed
+        The passes whose activations the store sums; other ones than the answer's tokens where only first
+        tokens are attributed, or the bad continuations of minimal pairs.
     """
 
     unit: Unit
@@ -74,6 +79,7 @@ class InterventionRun:
     totals: Totals
     engine: RowEngine
     seed: int
+    stored: Sequence[Attributed]
 
     def arrays(self) -> dict[str, Array]:
         """Run every arm.
@@ -144,7 +150,7 @@ class InterventionRun:
         """Return what ``mean`` and ``resample`` put in an activation's place, by query."""
         offsets: dict[str, dict[int, Floats]] = {}
         if "mean" in self.operations:
-            offsets["mean"] = self._means(activation)
+            offsets["mean"] = self._means(self._as_stored(activation))
         if "resample" in self.operations:
             numbers = sorted({int(number) for number in self.arms.other_fact if number >= 0})
             lent = unchanged(self.engine, [self.donors[number] for number in numbers])
@@ -152,6 +158,29 @@ class InterventionRun:
             pairs = enumerate(self.arms.other_fact.tolist())
             offsets["resample"] = {query: of[number] for query, number in pairs if number >= 0}
         return offsets
+
+    def _as_stored(self, activation: Floats) -> Floats:
+        """Return the activations that the store's sums are made of, so that a fact takes off what it added.
+
+        Queries whose stored passes are those of their answer's tokens are not run again.
+        """
+        of_answer, stored = _shares(self._tokens), defaultdict(list)
+        for run in self.stored:
+            stored[run.query].append((run.target.ids, run.target.position, run.share))
+        other = [query for query in range(len(self.queries)) if stored[query] != of_answer[query]]
+        if not other:
+            return activation
+        place = {query: number for number, query in enumerate(other)}
+        passes = [run for run in self.stored if run.query in place]
+        activation = activation.copy()
+        activation[other] = summed_activations(
+            self.engine,
+            [run.target for run in passes],
+            np.array([place[run.query] for run in passes]),
+            np.array([run.share for run in passes]),
+            len(other),
+        )
+        return activation
 
     def _means(self, activation: Floats) -> dict[int, Floats]:
         """Return, for each query, the mean activation over the other facts' queries of its relation."""
@@ -197,3 +226,12 @@ class InterventionRun:
             place = f"query {self.queries[query].prompt!r} (row {self.unit.first_query + query})"
             action = "Extract in float32, or leave the fact out"
             raise ModelError(message("logit of the answer", "not finite", "finite", place, action))
+
+
+def _shares(tokens: Tokens) -> dict[int, list[tuple[tuple[int, ...], int, float]]]:
+    """Return the passes of each query's answer tokens: ids, position and share."""
+    shares = defaultdict(list)
+    rows = zip(tokens.query.tolist(), tokens.targets, tokens.share.tolist(), strict=True)
+    for query, target, share in rows:
+        shares[query].append((target.ids, target.position, share))
+    return shares

@@ -18,6 +18,7 @@ from qloc.extract.interventions.neurons import InterventionRun
 from qloc.extract.interventions.reprompts import Reprompts
 from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.row_engine import RowEngine, sharing
+from qloc.extract.prompts.minimal_pairs import attributed
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 from qloc.extract.signals.extraction import Extraction
 from qloc.methods import method
@@ -172,18 +173,23 @@ class Interventions:
 
     def _neuron_run(self, unit: Unit, arms: Arms) -> InterventionRun:
         queries, fact = self._queries(unit)
+        fact_of = [self.extraction.facts.facts[number] for number in fact]
+        plan = self.extraction.plan
         return InterventionRun(
             unit=unit,
             queries=queries,
             fact=fact - unit.first_fact,
-            relation=[self.extraction.facts.facts[number].relation for number in fact],
+            relation=[of_query.relation for of_query in fact_of],
             donors={int(query): self._every[query] for query in arms.other_fact if query >= 0},
             arms=arms,
             operations=tuple(self.part.operations),
             names=self.labels,
             totals=self._totals,
             engine=self.engine,
-            seed=self.extraction.plan.seed,
+            seed=plan.seed,
+            stored=attributed(
+                queries, fact_of, self.extraction.source.encoder(), plan.answer_tokens, plan.target
+            ),
         )
 
     def _reprompts(self, unit: Unit, arms: Arms, strength: sparse.csr_array) -> Reprompts:

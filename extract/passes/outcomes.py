@@ -6,7 +6,7 @@ them into columns of whole answers. :func:`unchanged` runs the pass without any 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from qloc.arrays import Array, Floats, Ints
 from qloc.extract.models.output_head import Head
 from qloc.extract.passes.row_engine import Cells, RowEngine
-from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
+from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 from qloc.vocabulary import NO_INDEX
 
 _DTYPES: Final = {"log_probability": "f8", "logit": "f8", "margin": "f8", "rank": "i8", "argmax": "i8"}
@@ -244,16 +244,54 @@ def unchanged(
     ndarray, shape (query, layer, neuron)
         Activations, float32, or float64 of a float64 model.
     """
-    tokens, sites = Tokens.of(asked), engine.sites
+    tokens = Tokens.of(asked)
+
+    def keep(rows: Ints, hidden: Tensor) -> None:
+        if base is not None:
+            answers = outcomes(engine.head, hidden, tokens.answers[rows])
+            base.add(tokens.query[rows], tokens.first[rows], tokens.share[rows], answers)
+
+    return summed_activations(engine, tokens.targets, tokens.query, tokens.share, len(asked), keep)
+
+
+def summed_activations(
+    engine: RowEngine,
+    targets: Sequence[Target],
+    query: Ints,
+    share: Floats,
+    n_queries: int,
+    keep: Callable[[Ints, Tensor], None] | None = None,
+) -> Array:
+    """Run unchanged passes and add up their activations at the target by query, weighted.
+
+    Parameters
+    ----------
+    engine : RowEngine
+        Runs the passes.
+    targets : sequence of Target, shape (pass,)
+        What the model reads, and where it is looked at.
+    query : int64 ndarray, shape (pass,)
+        The query that each pass belongs to.
+    share : float64 ndarray, shape (pass,)
+        Weight of each pass in its query.
+    n_queries : int
+        Number of queries.
+    keep : callable, optional
+        Takes the numbers of the passes of a batch, and their final hidden states.
+
+    Returns
+    -------
+    ndarray, shape (query, layer, neuron)
+        Activations, float32, or float64 of a float64 model.
+    """
+    sites = engine.sites
     wide = np.float64 if engine.wide is torch.float64 else np.float32
-    activations = np.zeros((len(asked), sites.n_layers, sites.n_neurons), dtype=wide)
-    for done in engine.passes(tokens.targets, np.arange(len(tokens.targets)), Cells.none(), read=True):
+    activations = np.zeros((n_queries, sites.n_layers, sites.n_neurons), dtype=wide)
+    for done in engine.passes(targets, np.arange(len(targets)), Cells.none(), read=True):
         if done.activation is None:
             raise AssertionError("activations were asked for")
-        query, share = tokens.query[done.rows], tokens.share[done.rows]
         read = done.activation.to(engine.wide).cpu().numpy()
-        np.add.at(activations, query, share[:, None, None].astype(wide) * read)
-        if base is not None:
-            answers = outcomes(engine.head, done.hidden, tokens.answers[done.rows])
-            base.add(query, tokens.first[done.rows], share, answers)
+        np.add.at(activations, query[done.rows], share[done.rows][:, None, None].astype(wide) * read)
+        if keep is not None:
+            keep(done.rows, done.hidden)
     return activations

@@ -19,7 +19,11 @@ from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.matched_controls import matched, output_norms
 from qloc.extract.passes.row_engine import Cells, RowEngine, sharing
 from qloc.extract.prompts.askable import ask_facts
+from qloc.extract.prompts.minimal_pairs import attributed
 from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
+from qloc.extract.signals.extraction import Extraction
+from qloc.facts import Fact, FactSet, Query
+from qloc.plan import Plan
 
 SETS = ("own", "neighbor", "matched")
 OPERATIONS = ("suppress", "enhance", "mean", "resample")
@@ -39,11 +43,12 @@ def _random_sets(n_queries: int, n_cells: int, seed: int) -> sparse.csr_array:
     return sparse.csr_array(dense)
 
 
-def _run(tiny: Any, kind: str, **changed: Any) -> InterventionRun:
+def _run(tiny: Any, kind: str, facts: FactSet | None = None, **changed: Any) -> InterventionRun:
     made = tiny(kind)
+    facts = facts or made.facts
     found = source(str(made.folder))
     loaded = found.load(dtype="float64", device="cpu")
-    of_fact = ask_facts(made.facts, found.encoder()).asked
+    of_fact = ask_facts(facts, found.encoder()).asked
     asked = [one for queries in of_fact for one in queries]
     fact = np.repeat(np.arange(len(of_fact)), [len(queries) for queries in of_fact])
     n_cells = loaded.sites.n_layers * loaded.sites.n_neurons
@@ -68,6 +73,7 @@ def _run(tiny: Any, kind: str, **changed: Any) -> InterventionRun:
         totals=lambda _: (total, n + 5),
         engine=_engine(loaded, asked),
         seed=0,
+        stored=attributed(asked, [facts.facts[f] for f in fact], found.encoder(), "all", "good"),
     )
     return replace(run, **changed)
 
@@ -110,10 +116,12 @@ def _mean_activation(run: InterventionRun, query: int) -> np.ndarray:
 
 
 def _expected(
-    run: InterventionRun, operation: str, members: np.ndarray, query: int
+    run: InterventionRun, operation: str, members: np.ndarray, query: int, mean: np.ndarray | None = None
 ) -> tuple[float, float, float, int, int]:
     width = run.engine.sites.n_neurons
-    if operation == "mean":
+    if mean is not None:
+        value = mean
+    elif operation == "mean":
         total, count = run.totals("capital")
         own = np.flatnonzero(run.fact == run.fact[query])
         value = (total - np.sum([_mean_activation(run, int(q)) for q in own], axis=0)) / (count - len(own))
@@ -172,6 +180,66 @@ def test_every_arm_equals_brute_force(tiny: Any, kind: str) -> None:
                 *expected, rank, argmax = _expected(run, operation, members, query)
                 np.testing.assert_allclose(got, expected, rtol=max(allowed, 3e-7), atol=max(allowed, 3e-6))
                 assert (arrays["rank"][o, s, query], arrays["argmax"][o, s, query]) == (rank, argmax)
+
+
+def _pair(number: int, good: str, bad: str) -> Fact:
+    """A minimal pair whose continuations differ in length."""
+    return Fact(
+        id=f"p{number}",
+        relation="agreement",
+        subject="",
+        object=good,
+        bad=bad,
+        kind="minimal_pair",
+        queries=(Query(template="agreement", text=f"A cat {number} [Y]"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer_tokens", "target"),
+    [("first", "good"), ("all", "bad"), ("all", "contrast"), ("first", "contrast")],
+)
+def test_a_mean_takes_off_what_the_store_added(tiny: Any, answer_tokens: Any, target: Any) -> None:
+    """The mean of what extraction stores of the *other* facts' queries, whichever tokens that is taken over."""
+    made = tiny("gpt2")
+    facts = replace(
+        made.facts, facts=(*made.facts.facts, _pair(1, "has been", "have"), _pair(2, "is", "is not"))
+    )
+    plan = Plan(
+        model=str(made.folder),
+        dtype="float64",
+        quadrature="midpoint",
+        steps=1,
+        answer_tokens=answer_tokens,
+        target=target,
+    )
+    extraction = Extraction(plan, source(str(made.folder)), facts)
+    block = extraction.extract(extraction.outline.units[0])
+    relation, fact = block.queries["relation"], block.queries["fact"]
+
+    def totals(name: str) -> tuple[np.ndarray, int]:
+        return block.activation[relation == name].sum(0), int((relation == name).sum())
+
+    queries = [query for of_fact in extraction.asking.asked for query in of_fact]
+    fact_of = [facts.facts[number] for number in fact]
+    run = _run(
+        tiny,
+        "gpt2",
+        facts,
+        operations=("mean",),
+        names=("own",),
+        totals=totals,
+        relation=relation.tolist(),
+        stored=attributed(queries, fact_of, extraction.source.encoder(), answer_tokens, target),
+    )
+    n, n_cells = len(queries), block.activation[0].size
+    run = replace(run, arms=replace(run.arms, sets={"own": _random_sets(n + 1, n_cells, 1)[:n]}))
+    found = run.arrays()["log_probability"][0, 0]
+    for query in range(n):
+        others = block.activation[(relation == relation[query]) & (fact != fact[query])].mean(0)
+        members = run.arms.sets["own"][[query]].indices
+        expected, *_ = _expected(run, "mean", members, query, others)
+        np.testing.assert_allclose(found[query], expected, rtol=3e-7)
 
 
 def test_unchanged_rows_are_the_base_and_nothing_is_left_behind(tiny: Any) -> None:
