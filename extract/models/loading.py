@@ -19,6 +19,7 @@ from qloc.extract.embedded import checkpoint
 from qloc.extract.models.architectures import Paths, Sites, sites
 from qloc.extract.models.devices import MAP, Placement, accelerate_installed, spread
 from qloc.extract.models.gguf_file import GgufFile, dequantizing, for_transformers, gguf_file
+from qloc.extract.models.other_weights import refuse_adapter, refuse_missing, refuse_unexpected
 from qloc.extract.models.torch_settings import quiet
 from qloc.extract.models.unsupported import refuse_unsupported
 from qloc.extract.prompts.tokenizing import Encoder, Family
@@ -26,6 +27,9 @@ from qloc.extract.prompts.tokenizing import Encoder, Family
 _EMBEDDED: Final = "embedded:"
 _WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
 _CONTEXT: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
+_NO_CODE: Final = {"trust_remote_code": False}
+"""A checkpoint's own code is never run; if this is left out, transformers asks on the terminal."""
+
 _UNTOUCHED: Final = ("_name_or_path", "transformers_version", "_commit_hash", "torch_dtype")
 
 
@@ -133,8 +137,8 @@ class ModelSource:
         Raises
         ------
         InputError
-            If the checkpoint lacks weights that the architecture needs, or has others, the weights cannot be
-            read, or they do not fit on the GPUs of a map.
+            If the checkpoint lacks weights that the architecture needs, or has others that it does not use,
+            the weights cannot be read, or they do not fit on the GPUs of a map.
         """
         if self.gguf is not None and dtype == "auto":
             dtype = "float32"
@@ -147,24 +151,13 @@ class ModelSource:
         with quiet(), _read_from(self.place, self.revision, self.gguf) as source_of:
             try:
                 model, report = self._auto.from_pretrained(
-                    **source_of, **known, dtype=wanted, output_loading_info=True, **direct
+                    **source_of, **known, dtype=wanted, output_loading_info=True, **direct, **_NO_CODE
                 )
             except (OSError, ValueError, RuntimeError, struct.error) as error:
                 raise _unreadable(self.name, "weights", error) from None
-        if missing := sorted(report["missing_keys"]):
-            got = f"without {', '.join(missing[:3])}" + (
-                f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            )
-            rule = f"every weight of {type(model).__name__}; the missing ones would be random"
-            raise InputError(
-                message(
-                    "checkpoint",
-                    got,
-                    rule,
-                    self.name,
-                    "Give a checkpoint trained with its language-model head",
-                )
-            )
+        if self.gguf is None:
+            refuse_unexpected(report["unexpected_keys"], model, self.name)
+        refuse_missing(report["missing_keys"], model, self.name)
         if self.gguf is not None:
             self.gguf.refuse_lost_numbers(model)
             _align(model)
@@ -233,8 +226,9 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
     Raises
     ------
     InputError
-        If there is no such checkpoint, its type is unknown or unsupported, its tokenizer cannot be read, or a
-        revision of a folder or file is asked for.
+        If there is no such checkpoint, its type is unknown or unsupported, it has an adapter beside its
+        weights or needs code of its own, its tokenizer cannot be read, or a revision of a folder or file is
+        asked for.
     MissingDependencyError
         If the model is a GGUF file and what reads it is not installed.
     """
@@ -247,14 +241,16 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
         raise InputError(message("revision", revision, rule, name, action))
     from transformers import AutoConfig, AutoTokenizer
 
+    if file is None:
+        refuse_adapter(name, place, revision)
     with quiet(), _read_from(place, revision, file) as source_of:
         try:
-            config = AutoConfig.from_pretrained(**source_of)
+            config = AutoConfig.from_pretrained(**source_of, **_NO_CODE)
         except (OSError, ValueError, KeyError, struct.error) as error:
             raise _unreadable(name, "configuration", error) from None
         refuse_unsupported(config)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(**source_of)
+            tokenizer = AutoTokenizer.from_pretrained(**source_of, **_NO_CODE)
         except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
             raise _unreadable(name, "tokenizer", error) from None
     return ModelSource(
@@ -348,8 +344,10 @@ def _family(name: str, config: Any, tokenizer: Any) -> Family:
     built = " ".join(config.architectures or ())
     causal = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if causal and ("ForCausalLM" in built or "LMHead" in built):
+        return "causal"
     if masked and ("ForMaskedLM" in built or not causal or tokenizer.mask_token_id is not None):
-        return "causal" if causal and "LMHead" in built else "masked"
+        return "masked"
     if causal:
         return "causal"
     rule = "one that AutoModelForCausalLM or AutoModelForMaskedLM loads"
@@ -358,6 +356,9 @@ def _family(name: str, config: Any, tokenizer: Any) -> Family:
 
 def _unreadable(name: str, part: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split())
+    if "trust_remote_code" in reason:
+        rule, action = "one whose code transformers has", "Give a model that transformers loads by itself"
+        return InputError(message(f"{part} of {name}", "code of its own (auto_map)", rule, name, action))
     if (
         "does not recognize this architecture" in reason
         or "Unrecognized model" in reason

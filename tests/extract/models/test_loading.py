@@ -77,6 +77,33 @@ def test_what_cannot_be_done_exactly_is_refused_before_any_work(
         source(str(tmp_path))
 
 
+def test_code_of_a_checkpoints_own_is_refused_without_asking(
+    tiny: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"AutoConfig": "mine.MineConfig", "AutoModelForCausalLM": "mine.Mine"}
+    folder = _edited(tiny("gpt2").folder, tmp_path, model_type="mine", auto_map=own)
+    (folder / "mine.py").write_text("raise AssertionError")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    with pytest.raises(InputError) as caught:
+        source(str(folder))
+    assert str(caught.value) == (
+        f"configuration of {folder} is 'code of its own (auto_map)'; expected one whose code transformers has. At "
+        f"{folder}. Give a model that transformers loads by itself."
+    )
+
+
+def test_a_bert_or_roberta_that_was_trained_as_a_causal_model_is_one(
+    tiny: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """Its tokenizer has a mask token, and its type a masked architecture, too."""
+    built = {"architectures": ["RobertaForCausalLM"], "is_decoder": True, "model_type": "roberta"}
+    assert source(str(_edited(tiny("bert").folder, tmp_path, **built))).family == "causal"
+    for name in ("RobertaForMaskedLM", "RobertaModel"):
+        config = json.loads((tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
+        assert source(str(tmp_path)).family == "masked"
+
+
 def test_missing_weights_are_refused_not_made_up(tiny: Callable[[str], Any], tmp_path: Path) -> None:
     folder = _edited(tiny("llama").folder, tmp_path)
     weights = load_file(folder / "model.safetensors")
