@@ -81,7 +81,7 @@ def _gaps(frame: pd.DataFrame, name: str, words: str) -> Table:
         name=name,
         title=f"Completeness gap of a query, {words}",
         labels={"over": f"share of queries over {GAP_TOLERANCE:g}", "percentile_95": "95th percentile"},
-        note="Not defined for activation, grad_x_act and amig_as_coded.",
+        note="Not defined for activation, grad_x_act and amig_mean_path.",
     )
 
 

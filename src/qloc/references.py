@@ -237,7 +237,7 @@ METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "ig": ("sundararajan2017", "dai2022"),
     "ig_mean": ("sundararajan2017", "dai2022"),
     "amig": ("chen2024",),
-    "amig_as_coded": ("chen2024",),
+    "amig_mean_path": ("chen2024",),
     "sig": ("enguehard2023",),
     "grad_x_act": ("shrikumar2016",),
 }

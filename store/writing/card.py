@@ -35,7 +35,7 @@ _GROUPS: Final = {
 }
 _REMARKS: Final = {
     "ig_mean": ", from the relation's mean activation: ours",
-    "amig_as_coded": ", as its code has it",
+    "amig_mean_path": ", on one path from the mean baseline",
     "sig": ", carried to neurons: our reading, unverified",
 }
 """What stands behind the source of a method."""

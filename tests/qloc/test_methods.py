@@ -17,7 +17,7 @@ def registry(monkeypatch):
 
 
 def test_the_own_methods_and_what_their_scores_add_up_to(registry):
-    assert methods.registered() == ("ig", "ig_mean", "amig", "amig_as_coded", "sig", "grad_x_act")
+    assert methods.registered() == ("ig", "ig_mean", "amig", "amig_mean_path", "sig", "grad_x_act")
     complete = [name for name in methods.registered() if methods.method(name).complete]
     assert complete == ["ig", "ig_mean", "amig", "sig"]
 
@@ -30,7 +30,7 @@ def test_the_own_methods_and_what_their_scores_add_up_to(registry):
         "ig": [0.5, 1.0],
         "ig_mean": [0.5, 1.0],
         "amig": [0.5, 1.0],
-        "amig_as_coded": [1.0, -0.25],
+        "amig_mean_path": [1.0, -0.25],
         "sig": [0.5, 1.0],
         "grad_x_act": [6.0, -5.0],
     }
@@ -60,12 +60,18 @@ def test_a_function_of_a_module_is_imported_with_its_options(registry, monkeypat
 
 
 def test_names_that_are_none_are_refused_with_those_that_are(registry):
-    names = "ig, ig_mean, amig, amig_as_coded, sig, grad_x_act"
+    names = "ig, ig_mean, amig, amig_mean_path, sig, grad_x_act"
     with pytest.raises(InputError) as caught:
         methods.method("igg")
     assert str(caught.value) == (
         f"attribution method is 'igg'; expected {names}, or module:function of your own. At methods. "
         "Choose one, or register it."
+    )
+    with pytest.raises(InputError) as caught:
+        methods.method("amig_as_coded")
+    assert str(caught.value) == (
+        "attribution method is 'amig_as_coded'; expected amig_mean_path, as amig_as_coded is called now. At "
+        "methods. Choose one, or register it."
     )
     with pytest.raises(
         InputError, match=r"^attribution method is 'none_such:f'; expected module:function that"

@@ -83,7 +83,7 @@ Methods = Annotated[
         _HOW,
         "--methods",
         "LIST",
-        "Attribution, by commas: ig, ig_mean, amig, amig_as_coded, sig, grad_x_act, or module:function of "
+        "Attribution, by commas: ig, ig_mean, amig, amig_mean_path, sig, grad_x_act, or module:function of "
         "your own. amig takes as many paths as the prompt has tokens. [default: ig]",
     ),
 ]

@@ -20,7 +20,7 @@ from qloc.extract.signals.extraction import Extraction
 from qloc.facts import Fact, FactSet, Query
 from qloc.plan import Plan
 
-METHODS = "ig,ig_mean,amig,amig_as_coded,sig,grad_x_act"
+METHODS = "ig,ig_mean,amig,amig_mean_path,sig,grad_x_act"
 
 
 @pytest.fixture(scope="session")
@@ -158,7 +158,7 @@ class Plain:
             "ig": (ig, _gap(ig, self.changes(zero))),
             "ig_mean": (from_usual, _gap(from_usual, self.changes(usual))),
             "amig": (amig / amig.norm(), _gap(amig, changes.sum(0))),
-            "amig_as_coded": (coded / coded.norm(), undefined),
+            "amig_mean_path": (coded / coded.norm(), undefined),
             "sig": (sig, _gap(sig, self.changes(mean))),
             "grad_x_act": (w * self.gradients(zero, one), undefined),
         }
