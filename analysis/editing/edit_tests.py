@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qloc.analysis.editing.outcomes import EditOutcomes, On
 from qloc.analysis.inference.draws import DRAWS, Draws
@@ -14,6 +15,7 @@ from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, paired_p, paired_test
 from qloc.analysis.inference.slope_test import slope_test
 from qloc.analysis.inputs.study import Study
+from qloc.analysis.interventions.neuron_effects import strength_ratio, values_of
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
@@ -153,8 +155,9 @@ def matched_test(
     on: On = "edited" if operation == "erase" else "held_out"
     where = "the edited query" if operation == "erase" else "held-out paraphrases"
     what = "that o loses" if operation == "erase" else "that o′ gains"
+    moved = edited.moved(operation, "own", on) - edited.moved(operation, "matched", on)
     return paired_test(
-        edited.moved(operation, "own", on) - edited.moved(operation, "matched", on),
+        moved,
         edited.rows.clusters,
         name=hypothesis.name,
         question=hypothesis.question,
@@ -163,9 +166,19 @@ def matched_test(
         draws=draws,
         margin=margin,
         n_queries=int(edited.on[on].sum()),
+        checks=_strengths(edited, ~np.isnan(moved)),
         store=store,
         stream=_STREAMS[operation],
     )
+
+
+def _strengths(edited: EditOutcomes, counted_facts: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Say how many times as strong N_i are as their matched neurons; older stores do not tell."""
+    if "strength" not in edited.found:
+        return ()
+    strength = values_of(edited.found, "strength").astype(np.float64)[:, counted_facts]
+    own, control = (strength[edited.sets.index(name)] for name in ("own", "matched"))
+    return tuple(strength_ratio(own, control, "fact"))
 
 
 def cas_at_equal_budget(

@@ -20,7 +20,7 @@ from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
 from qloc.random_streams import Stream
-from qloc.text.rounding import number
+from qloc.text.rounding import counted, number
 from qloc.vocabulary import FACT, NEURON_SET, OPERATION
 
 Measure = Literal["log_odds", "logit", "margin", "probability"]
@@ -413,6 +413,36 @@ def control_test(
     )
 
 
+def strength_ratio(own: Floats, control: Floats, unit: str) -> list[str]:
+    """Say how many times as strong sets are as their controls.
+
+    Parameters
+    ----------
+    own, control : float64 ndarray, shape (unit,)
+        Total |activation| · ‖row of W_out‖; NaN where there is none.
+    unit : str
+        What the sets are of, in the singular.
+
+    Returns
+    -------
+    list of str
+        One sentence; none without a pair of sets.
+
+    Examples
+    --------
+    >>> strength_ratio(np.array([2.0, 6.0]), np.array([2.0, 4.0]), "query")
+    ['Sets are 1.25 times as strong as their controls, mean of 2 queries (5–95%: 1.02–1.48).']
+    """
+    both = (own > 0) & (control > 0)
+    if not both.any():
+        return []
+    ratio = own[both] / control[both]
+    low, high = np.quantile(ratio, [0.05, 0.95])
+    mean, of = number(float(ratio.mean())), counted(len(ratio), unit)
+    spread = f"{number(float(low))}–{number(float(high))}"
+    return [f"Sets are {mean} times as strong as their controls, mean of {of} (5–95%: {spread})."]
+
+
 def _checks(changed: ArmOutcomes, x: Floats, control: str) -> tuple[str, ...]:
     used = changed.rows.used
     lines = [
@@ -423,6 +453,9 @@ def _checks(changed: ArmOutcomes, x: Floats, control: str) -> tuple[str, ...]:
         if there.any():
             mine, theirs = (changed.per_arm("n_neurons", arm)[there].mean() for arm in ("own", control))
             lines.append(f"Neurons changed, mean: {number(float(mine))} and {number(float(theirs))}.")
+    if control == "matched" and "strength" in changed.found:
+        own, other = (changed.per_arm("strength", arm)[used & ~np.isnan(x)] for arm in ("own", control))
+        lines += strength_ratio(own, other, "query")
     lines.append(
         "N_i were chosen by attribution to this very answer: it shows that attribution finds what matters to "
         "it, not that a fact is stored there."

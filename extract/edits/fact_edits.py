@@ -115,6 +115,8 @@ class EditColumns:
             "greedy_token_id": _missing("greedy_argmax", *edits, part.greedy_tokens),
             "probe_kl": _missing("probe_kl", *edits, part.n_probes),
         }
+        if part.tells_strength:
+            arrays["strength"] = _missing("strength", len(part.sets), n)
         for names, size in ((_OF_QUERIES, n_queries), (_OF_PROBES, part.n_probes)):
             for name in names:
                 arrays[name] = _missing(name, *edits, size)
@@ -245,6 +247,9 @@ class EditRun:
             tokens = None if greedy is None else greedy[number]
             effect = self._effect(outcomes, number, kl=kl[number], nats=float(nats[number]), greedy=tokens)
             columns.keep(operation, name, fact, effect)
+        for place, name in enumerate(self.part.sets):
+            if self.part.tells_strength and len(self._slots.get(name, ())):
+                columns.arrays["strength"][place, fact] = self._strength_of(name)
         self._in_context(columns, fact, n)
 
     @cached_property
@@ -314,9 +319,14 @@ class EditRun:
             strength = np.abs(self._activation[self.edited].reshape(self.norms.shape)) * self.norms
             member = np.zeros((1, strength.size), dtype=bool)
             member[0, own] = True
-            drawn = matched(sparse.csr_array(member), strength[None], [self.seed])
+            drawn = matched(sparse.csr_array(member), strength[None], [self.seed], self.part.matching)
             slots[MATCHED] = drawn.indices.astype(np.int64)
         return slots
+
+    def _strength_of(self, name: str) -> float:
+        """Σ |activation at the edited query| · ‖W_out row‖ over the slots of a set."""
+        strength = np.abs(self._activation[self.edited]) * self.norms.ravel()
+        return float(strength[self._slots[name]].sum())
 
     def _edits(self) -> dict[EditKey, Added]:
         edits: dict[EditKey, Added] = {}

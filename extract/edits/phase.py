@@ -89,6 +89,7 @@ class Edits:
             sizes={"probe": part.n_probes, "step": part.greedy_tokens},
             attrs={**part.model_dump(mode="json"), "refused": self.refused},
             absent=("edits",) if self.refused else (),
+            added=("edits/strength",) if part.tells_strength and not self.refused else (),
         )
 
     @functools.cached_property

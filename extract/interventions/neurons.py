@@ -21,12 +21,12 @@ from qloc.arms import Arms, row_of
 from qloc.arrays import Array, Floats
 from qloc.block import Unit
 from qloc.errors import ModelError, message
-from qloc.extract.passes.matched_controls import matched, output_norms
+from qloc.extract.passes.matched_controls import matched, output_norms, total_strength
 from qloc.extract.passes.outcomes import OutcomeColumns, outcomes, summed_activations, unchanged
 from qloc.extract.passes.row_engine import Cells, Ints, RowEngine
 from qloc.extract.prompts.minimal_pairs import Attributed
 from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
-from qloc.phase_plan import MATCHED
+from qloc.phase_plan import MATCHED, Matching
 
 ACTIVATION_FACTOR: Final = {"suppress": 0.0, "enhance": 2.0, "mean": 0.0, "resample": 0.0}
 """Factor of an activation in each operation. ``mean`` and ``resample`` then add another activation."""
@@ -66,6 +66,8 @@ class InterventionRun:
     stored : sequence of Attributed
         The passes whose activations the store sums; other ones than the answer's tokens where only first
         tokens are attributed, or the bad continuations of minimal pairs.
+    matching : {"total", "decile"}, default "total"
+        How the matched control is as strong as ``own``.
     """
 
     unit: Unit
@@ -80,6 +82,7 @@ class InterventionRun:
     engine: RowEngine
     seed: int
     stored: Sequence[Attributed]
+    matching: Matching = "total"
 
     def arrays(self) -> dict[str, Array]:
         """Run every arm.
@@ -102,18 +105,33 @@ class InterventionRun:
         return {
             **{name: values.astype(np.int32) for name, values in chosen.items()},
             "n_neurons": sizes.reshape(len(self.names), len(self.queries)),
+            **self._strengths(),
             **after.stored(),
             **{f"base_{name}": values for name, values in base.stored().items()},
         }
 
+    def _strengths(self) -> dict[str, Array]:
+        if self.matching == "decile":  # as in older stores, which do not tell
+            return {}
+        strength = [total_strength(self.sets[name], self._strength) for name in self.names]
+        shape = len(self.names), len(self.queries)
+        return {"strength": np.array(strength, dtype=np.float32).reshape(shape)}
+
     @cached_property
     def sets(self) -> dict[str, sparse.csr_array]:
         """Every neuron set, the matched control among them."""
-        activation, _ = self._unchanged
-        strength = np.abs(activation) * output_norms(self.engine.sites)
         # The key is [plan seed, query of the study]. It is not a Stream, since stores hold what it draws.
         seeds = [[self.seed, self.unit.first_query + query] for query in range(len(self.queries))]
-        return {**self.arms.sets, MATCHED: matched(self.arms.sets["own"], strength, seeds)}
+        return {
+            **self.arms.sets,
+            MATCHED: matched(self.arms.sets["own"], self._strength, seeds, self.matching),
+        }
+
+    @cached_property
+    def _strength(self) -> Floats:
+        """|activation| · ‖W_out row‖: (query, layer, neuron)."""
+        activation, _ = self._unchanged
+        return np.abs(activation) * output_norms(self.engine.sites)
 
     @cached_property
     def _unchanged(self) -> tuple[Floats, OutcomeColumns]:

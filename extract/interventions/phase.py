@@ -100,8 +100,16 @@ class Interventions:
                 **({"reprompt": self.part.reprompt} if self.part.reprompts else {}),
             },
             absent=("synapses",) if refused else (),
-            added=("reprompts",) if self.part.reprompts else (),
+            added=self._added,
         )
+
+    @property
+    def _added(self) -> tuple[str, ...]:
+        optional = {
+            "interventions/strength": self.part.tells_strength,
+            "reprompts": self.part.reprompts,
+        }
+        return tuple(name for name, is_there in optional.items() if is_there)
 
     @functools.cached_property
     def engine(self) -> RowEngine:
@@ -187,6 +195,7 @@ class Interventions:
             totals=self._totals,
             engine=self.engine,
             seed=plan.seed,
+            matching=self.part.matching,
             stored=attributed(
                 queries, fact_of, self.extraction.source.encoder(), plan.answer_tokens, plan.target
             ),

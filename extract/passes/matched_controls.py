@@ -11,8 +11,11 @@ from scipy import sparse
 from qloc.arms import matrix, row_of
 from qloc.arrays import Floats, Ints
 from qloc.extract.models.architectures import Sites, down_weight
+from qloc.phase_plan import Matching
 
 _DECILES: Final = 10
+_NEAREST: Final = 2
+"""Neurons nearest in strength that one is drawn from: two, so that seeds give other controls."""
 
 
 def output_norms(sites: Sites) -> Floats:
@@ -31,10 +34,17 @@ def output_norms(sites: Sites) -> Floats:
     return np.stack([down_weight(down).double().norm(dim=0).cpu().numpy() for down in sites.downs])
 
 
-def matched(own: sparse.csr_array, strength: Floats, seeds: Sequence[Sequence[int]]) -> sparse.csr_array:
-    """Draw for each set a disjoint set of the same size, from the same layers and deciles of strength.
+def matched(
+    own: sparse.csr_array, strength: Floats, seeds: Sequence[Sequence[int]], matching: Matching = "total"
+) -> sparse.csr_array:
+    """Draw for each set a disjoint set of the same size, from the same layers and of the same strength.
 
-    Where a decile has too few other neurons, those next in strength serve.
+    ``total`` goes through a set from its strongest neuron to its weakest. Each gets one of the two free
+    neurons of its layer that are nearest to its strength and what earlier ones lack, at random; the last gets
+    the nearest. So total strengths agree as far as the layers have neurons that are strong enough.
+
+    ``decile`` draws any free neuron of the same decile of strength; those next in strength where it has none.
+    Sets of knowledge neurons lie in the top decile, and are nearly twice as strong as such controls.
 
     Parameters
     ----------
@@ -44,6 +54,8 @@ def matched(own: sparse.csr_array, strength: Floats, seeds: Sequence[Sequence[in
         |activation| · ‖W_out row‖.
     seeds : sequence of sequence of int
         Seed of each query's draw.
+    matching : {"total", "decile"}
+        How strengths are matched.
 
     Returns
     -------
@@ -56,15 +68,54 @@ def matched(own: sparse.csr_array, strength: Floats, seeds: Sequence[Sequence[in
     >>> matched(own, np.array([[[1.0, 9.0, 1.1, 5.0]]]), [[0]]).indices.tolist()
     [2]
     """
-    n_neurons = strength.shape[2]
+    draw = {"total": _of_total_strength, "decile": _of_deciles}[matching]
     rows = [
-        _drawn(row_of(own, query), strength[query], n_neurons, np.random.default_rng(list(seed)))
+        np.sort(draw(row_of(own, query), strength[query], np.random.default_rng(list(seed))))
         for query, seed in enumerate(seeds)
     ]
     return matrix(rows, own.shape[1])
 
 
-def _drawn(members: Ints, strength: Floats, n_neurons: int, rng: np.random.Generator) -> Ints:
+def total_strength(sets: sparse.csr_array, strength: Floats) -> Floats:
+    """Return the summed strength of each set.
+
+    Parameters
+    ----------
+    sets : bool CSR array, shape (query, layer · neuron)
+        The sets.
+    strength : float64 ndarray, shape (query, layer, neuron)
+        |activation| · ‖W_out row‖.
+
+    Returns
+    -------
+    float64 ndarray, shape (query,)
+        0 of an empty set.
+    """
+    return np.array([of.ravel()[row_of(sets, query)].sum() for query, of in enumerate(strength)])
+
+
+def _of_total_strength(members: Ints, strength: Floats, rng: np.random.Generator) -> Ints:
+    n_neurons = strength.shape[1]
+    layers, neurons = np.divmod(members, n_neurons)
+    own = strength[layers, neurons]
+    free = np.ones(strength.shape, dtype=bool)
+    free[layers, neurons] = False
+    drawn, lacking = [], 0.0
+    for number, place in enumerate(np.lexsort((members, -own)), start=1):
+        layer, wanted = layers[place], own[place] + lacking
+        left = np.flatnonzero(free[layer])
+        if not len(left):
+            continue
+        near = left[np.argsort(np.abs(strength[layer, left] - wanted), kind="stable")]
+        choice = int(rng.choice(near[: _NEAREST if number < len(members) else 1]))
+        free[layer, choice] = False
+        lacking = wanted - strength[layer, choice]
+        drawn.append(layer * n_neurons + choice)
+    return np.array(drawn, dtype=np.int64)
+
+
+def _of_deciles(members: Ints, strength: Floats, rng: np.random.Generator) -> Ints:
+    n_neurons = strength.shape[1]
     layers, neurons = np.divmod(members, n_neurons)
     drawn = []
     for layer in np.unique(layers):
@@ -83,4 +134,4 @@ def _drawn(members: Ints, strength: Floats, n_neurons: int, rng: np.random.Gener
             choice = int(rng.choice(same)) if len(same) else int(left[np.argmin(near)])
             free[choice] = False
             drawn.append(layer * n_neurons + choice)
-    return np.sort(np.array(drawn, dtype=np.int64))
+    return np.array(drawn, dtype=np.int64)

@@ -45,6 +45,9 @@ EditSet = Literal[
     "rome_identity",
 ]
 
+Matching = Literal["total", "decile"]
+"""How the control ``matched`` is as strong as ``own``: in total, or decile by decile as in older stores."""
+
 OPERATIONS: Final[tuple[Operation, ...]] = get_args(Operation)
 NEURON_SETS: Final[tuple[NeuronSet, ...]] = get_args(NeuronSet)
 REPROMPT_SETS: Final[tuple[NeuronSet, ...]] = ("reprompt", "own_minus_reprompt", "reprompt_minus_own")
@@ -81,9 +84,26 @@ class _SetPlan(BaseModel):
     refined: float = Field(0.7, gt=0, le=1)
     """p that refining starts from."""
 
+    matching: Matching = "total"
+    """How the control ``matched`` is matched in strength."""
+
+    @property
+    def tells_strength(self) -> bool:
+        """Whether the phase keeps how strong sets are; older stores, matched by deciles, do not."""
+        return self.matching == "total"
+
     def parameters(self) -> dict[str, Any]:
-        """What bears on the phase's numbers: part of its fingerprint."""
-        return self.model_dump(mode="json")
+        """Return the parameters for the fingerprint.
+
+        Older stores, which are matched by deciles, do not name the matching.
+
+        Returns
+        -------
+        dict of str to Any
+            Part of the phase's fingerprint; JSON only.
+        """
+        unused = ("matching",) if self.matching == "decile" else ()
+        return {name: value for name, value in self.model_dump(mode="json").items() if name not in unused}
 
     @field_validator("operations", "sets", "synapse_operations", "synapse_sets", check_fields=False)
     @classmethod
@@ -195,18 +215,26 @@ class EditPlan(_SetPlan):
 
     greedy_tokens: int = Field(20, ge=0)
     rome: RomePlan = RomePlan()
+
     max_facts: int | None = Field(None, ge=1)
     """Facts of a relation that are edited, seeded, those with known queries first; all where None."""
+
+    @property
+    def tells_strength(self) -> bool:
+        """Whether the phase keeps how strong sets are: where they have a control that is as strong."""
+        return self.matching == "total" and MATCHED in self.sets
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters for the fingerprint.
 
-        ROME's constants are left out where no edit is ROME's, so that older stores keep their fingerprint.
+        What no edit uses is left out, so that older stores keep their fingerprint: ROME's constants, and how
+        controls are matched.
 
         Returns
         -------
         dict of str to Any
             Part of the phase's fingerprint; JSON only.
         """
-        unused = () if {"rome", "rome_identity"} & set(self.sets) else ("rome",)
+        unused = {"rome"} if {"rome", "rome_identity"}.isdisjoint(self.sets) else set()
+        unused |= {"matching"} if MATCHED not in self.sets else set()
         return {name: value for name, value in super().parameters().items() if name not in unused}

@@ -31,7 +31,7 @@ class PhaseLayout:
     absent : tuple of str
         Groups that this phase does not have here.
     added : tuple of str
-        Optional groups that it has here.
+        Optional groups, and paths of optional variables, that it has here.
     """
 
     phase: str
@@ -99,7 +99,7 @@ class PhaseLayout:
         Returns
         -------
         dict of str to Any
-            ``labels``, ``sizes``, ``absent``, and ``added`` if there are such groups.
+            ``labels``, ``sizes``, ``absent``, and ``added`` if there are such groups or variables.
         """
         labels = {dim: list(names) for dim, names in self.labels.items()}
         added = {"added": list(self.added)} if self.added else {}
@@ -127,8 +127,8 @@ class PhaseLayout:
 
 
 def _is_there(variable: Variable, phase: PhaseLayout | PhaseOutline) -> bool:
-    optional = variable.group in ADDED
-    return variable.group in phase.added if optional else variable.group not in phase.absent
+    optional = {variable.group, variable.path} & ADDED
+    return optional <= set(phase.added) and variable.group not in phase.absent
 
 
 def _axes(outline: PhaseOutline, store_sizes: Collection[str]) -> set[str]:
@@ -142,11 +142,12 @@ def _problems(outline: PhaseOutline, store_sizes: Collection[str]) -> list[str]:
     if outline.phase not in PHASES:
         return [message("phase", outline.phase, f"one of {', '.join(PHASES)}", where, _ACTION)]
     groups = {variable.group for variable in PHASES[outline.phase]}
+    paths = {variable.path for variable in PHASES[outline.phase]}
     needed = _axes(outline, store_sizes)
     problems = []
     for what, named, possible in (
         ("absent groups", outline.absent, groups - ADDED),
-        ("added groups", outline.added, groups & ADDED),
+        ("added groups", outline.added, (groups | paths) & ADDED),
     ):
         if not possible.issuperset(named):
             rule = f"some of {', '.join(sorted(possible)) or 'none'}"

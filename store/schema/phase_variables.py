@@ -67,6 +67,7 @@ INTERVENTIONS: Final = variables(
     {
         **{name: (_OSQ, dtype, meaning) for name, (dtype, meaning) in _OUTCOMES.items()},
         "n_neurons": (_SQ, "int32", "neurons changed"),
+        "strength": (_SQ, "float32", "Σ of |activation| · ‖row of W_out‖ over them, before the change"),
         **{
             f"base_{name}": (_Q, dtype, meaning.replace("after the change", "with nothing changed"))
             for name, (dtype, meaning) in _OUTCOMES.items()
@@ -75,7 +76,7 @@ INTERVENTIONS: Final = variables(
         "other_fact": (
             _Q,
             "int32",
-            "the query of another fact, asked with the same template, with another answer; -1 where none",
+            "the query of another subject, asked with the same template, with another answer; -1 where none",
         ),
         **_PER_QUERY,
         **_labels(OPERATION, NEURON_SET),
@@ -123,6 +124,11 @@ EDITS: Final = variables(
         "new_object": (_F, STRING, "o′: another object of the relation"),
         "held_out": (_FK, "int8", "1 where the query's template was not used for the sets, 0 where it was"),
         "n_slots": ((EDIT_SET, FACT), "int32", "rows of down-projections edited"),
+        "strength": (
+            (EDIT_SET, FACT),
+            "float32",
+            "Σ of |activation at the edited query| · ‖row‖ over them; NaN where an edit has no slots",
+        ),
         **{name: (_EFK, dtype, f"{meaning}; after") for name, (dtype, meaning) in _OF_QUERIES.items()},
         **{
             f"base_{name}": (_FK, dtype, f"{meaning}; before")
@@ -154,8 +160,8 @@ PHASES: Final[Mapping[str, tuple[Variable, ...]]] = {
 }
 """What each phase after ``signals`` appends."""
 
-ADDED: Final = frozenset({"reprompts"})
-"""Groups that a phase has only where its layout names them, which older stores' do not."""
+ADDED: Final = frozenset({"reprompts", "interventions/strength", "edits/strength"})
+"""Groups and variables that a phase has only where its layout names them, which older stores' do not."""
 
 LABELLED: Final = (OPERATION, NEURON_SET, SYNAPSE_OPERATION, SYNAPSE_SET, EDIT_OPERATION, EDIT_SET)
 """Axes with labels of their own."""

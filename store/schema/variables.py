@@ -195,7 +195,7 @@ GRAMS: Final = variables(
     "grams",
     {
         "gram": (_MFKK, "float64", "inner products of the full score vectors of a fact's queries"),
-        "null_gram": (_MFKK, "float64", "the same for queries drawn from different facts"),
+        "null_gram": (_MFKK, "float64", "the same for queries drawn from different subjects"),
         "attribution_method": _PER_QUERY["attribution_method"],
     },
 )

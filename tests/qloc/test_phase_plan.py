@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qloc.phase_plan import EditPlan, RomePlan
+from qloc.phase_plan import EditPlan, InterventionPlan, RomePlan
 
 
 def test_constants_of_an_edit_that_is_not_made_bear_on_nothing() -> None:
@@ -13,5 +13,19 @@ def test_constants_of_an_edit_that_is_not_made_bear_on_nothing() -> None:
     assert (
         few[0]
         == few[1]
-        == {k: v for k, v in EditPlan(sets=("own",)).model_dump(mode="json").items() if k != "rome"}
+        == {
+            k: v
+            for k, v in EditPlan(sets=("own",)).model_dump(mode="json").items()
+            if k not in ("rome", "matching")
+        }
     )
+
+
+def test_older_stores_are_matched_by_deciles_and_do_not_say_so() -> None:
+    for part in (InterventionPlan, EditPlan):
+        assert part().parameters()["matching"] == "total"
+        assert part().tells_strength
+        older = part(matching="decile")
+        assert "matching" not in older.parameters()
+        assert not older.tells_strength
+    assert not EditPlan(sets=("own",)).tells_strength

@@ -17,6 +17,7 @@ from qloc.extract.models.architectures import down_weight
 from qloc.extract.models.loading import source
 from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.matched_controls import output_norms
+from qloc.extract.passes.outcomes import unchanged
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.askable import ask_facts
 from qloc.extract.prompts.held_out_text import held_out_text, pieces, sampled_text, windows
@@ -189,6 +190,10 @@ def test_every_edit_equals_truly_edited_weights(tiny: Any, kind: str) -> None:
             _check(run, arrays, model, (number, place), tol)
     assert arrays["n_slots"][:, 0].tolist() == [4, 9, 0, 4, 0]
     assert np.isnan(arrays["log_probability"][:, SETS.index("cas")]).all()
+    strength = np.abs(unchanged(run.engine, [run.queries[run.edited]])[0]) * run.norms
+    expected = [strength.ravel()[run.slots[name]].sum() for name in SETS[:2]]
+    np.testing.assert_allclose(arrays["strength"][:2, 0], expected, rtol=1e-6)
+    assert np.isnan(arrays["strength"][:, 0]).tolist() == [False, False, True, False, True]
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])

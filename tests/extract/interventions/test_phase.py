@@ -58,10 +58,10 @@ def test_the_outline_names_what_is_planned(phase_of: Callable[..., Interventions
         "synapse_operation": ("suppress",),
         "synapse_set": ("published", "knowledge"),
     }
-    assert (outline.absent, outline.added) == ((), ())
+    assert (outline.absent, outline.added) == ((), ("interventions/strength",))
     assert outline.attrs["attention"] == "changed"
     again = phase_of(sets=("own", "reprompt")).outline
-    assert (again.added, again.attrs["reprompt"]) == (("reprompts",), "- ")
+    assert (again.added, again.attrs["reprompt"]) == (("interventions/strength", "reprompts"), "- ")
 
 
 def test_units_do_not_depend_on_each_other(phase_of: Callable[..., Interventions]) -> None:

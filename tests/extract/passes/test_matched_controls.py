@@ -12,7 +12,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from qloc.extract.models.architectures import Sites
-from qloc.extract.passes.matched_controls import matched, output_norms
+from qloc.extract.passes.matched_controls import matched, output_norms, total_strength
 
 N_LAYERS, N_NEURONS = 3, 40
 
@@ -37,11 +37,39 @@ def test_norms_are_those_of_what_a_neuron_writes() -> None:
         assert found.tolist() == [expected]
 
 
+def test_controls_are_as_strong_in_total_and_of_the_same_layers(rng: np.random.Generator) -> None:
+    """Sets of the strongest neurons but one in ten: deciles leave them half as strong again as their controls."""
+    strength = rng.exponential(size=(30, N_LAYERS, 400))
+    order = strength.reshape(30, -1).argsort(axis=1)[:, ::-1]
+    own = _own(*[np.sort(row[2:60:4]).tolist() for row in order], width=N_LAYERS * 400)
+    seeds = [[7, query] for query in range(30)]
+    found = matched(own, strength, seeds)
+    assert (found.indptr == own.indptr).all()
+    for query in range(30):
+        mine, theirs = (sets[[query]].indices for sets in (own, found))
+        assert not set(mine) & set(theirs)
+        assert sorted(mine // 400) == sorted(theirs // 400)
+    totals = [
+        total_strength(sets, strength) for sets in (own, found, matched(own, strength, seeds, "decile"))
+    ]
+    expected = [strength[query].ravel()[own[[query]].indices].sum() for query in range(30)]
+    np.testing.assert_allclose(totals[0], expected)
+    np.testing.assert_allclose(totals[1], totals[0], rtol=0.01)
+    assert np.mean(totals[0] / totals[2]) > 1.2
+
+
+def test_what_stronger_neurons_lack_weaker_ones_make_up_for() -> None:
+    """9 gets 7 or 6.1; then 3 gets what is nearest to 3 + 2 or to 3 + 2.9."""
+    strength = np.array([[[9.0, 7.0, 6.0, 3.0, 5.1, 6.1, 2.0, 1.0]]])
+    drawn = {tuple(matched(_own([0, 3], width=8), strength, [[seed]]).indices.tolist()) for seed in range(20)}
+    assert drawn == {(1, 4), (2, 5)}  # 7 + 5.1 or 6.1 + 6, of 12
+
+
 def test_controls_match_in_layer_number_and_decile(rng: np.random.Generator) -> None:
     strength = rng.exponential(size=(4, N_LAYERS, N_NEURONS))
     members = [sorted(rng.choice(N_LAYERS * N_NEURONS, size=8, replace=False).tolist()) for _ in range(4)]
     own = _own(*members)
-    found = matched(own, strength, [[7, query] for query in range(4)])
+    found = matched(own, strength, [[7, query] for query in range(4)], "decile")
     assert found.shape == own.shape
     assert found.dtype == np.bool_
     for query in range(4):
@@ -82,7 +110,7 @@ def test_the_next_in_strength_serve_where_a_decile_is_empty(
     members: list[int], expected: list[int] | None
 ) -> None:
     """Ten neurons: each is a decile."""
-    found = matched(_own(members, width=10), np.arange(10.0)[None, None], [[0]]).indices.tolist()
+    found = matched(_own(members, width=10), np.arange(10.0)[None, None], [[0]], "decile").indices.tolist()
     if expected is None:  # 3 → 2; then 4 → 6 (2 is taken); then 5 → 7
         expected = [2, 6, 7]
     assert found == expected

@@ -49,6 +49,15 @@ def test_optional_groups_are_there_where_they_are_named(sizes):
     assert PhaseLayout.of(outline, sizes).groups == ("interventions", "synapses", "reprompts")
 
 
+def test_optional_variables_are_there_where_they_are_named(sizes):
+    outline = synthetic_phase.outline("edits")
+    added = dataclasses.replace(outline, added=("edits/strength",))
+    without, with_it = ({v.path for v in PhaseLayout.of(o, sizes).variables()} for o in (outline, added))
+    assert with_it - without == {"edits/strength"}
+    gone = dataclasses.replace(added, absent=("edits",))
+    assert PhaseLayout.of(gone, sizes).variables() == ()
+
+
 @pytest.mark.parametrize("changes", [{}, {"absent": ("synapses",)}, {"added": ("reprompts",)}])
 def test_attributes_there_and_back(sizes, changes):
     made = PhaseLayout.of(dataclasses.replace(synthetic_phase.outline("interventions"), **changes), sizes)
@@ -74,7 +83,7 @@ def test_every_problem_is_told_at_once(sizes):
     found = problems(outline, sizes)
     assert found[:-1] == [
         "absent groups is ['synapses']; expected some of edits.",
-        "added groups is ['edits']; expected some of none.",
+        "added groups is ['edits']; expected some of edits/strength.",
         "axes with a size is ['step']; expected probe, step.",
         "labels of edit_operation is ['erase', 'erase']; expected one or more, each once, none empty.",
         "labels of edit_set is []; expected one or more, each once, none empty.",

@@ -16,7 +16,7 @@ BY_PATH = {v.path: v for v in (*QUERIES, *FACTS, *STATISTICS, *PHASES["intervent
 def test_groups_of_each_phase():
     groups = {phase: list(dict.fromkeys(v.group for v in made)) for phase, made in PHASES.items()}
     assert groups == {"interventions": ["interventions", "synapses", "reprompts"], "edits": ["edits"]}
-    assert {"reprompts"} == ADDED
+    assert {"reprompts", "interventions/strength", "edits/strength"} == ADDED
 
 
 def test_phases_are_stored_in_dtypes_of_their_own():
