@@ -6,6 +6,7 @@ Sets come from a fact's used queries alone; the held-out ones show how far an ed
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -44,12 +45,16 @@ class EditChooser:
         Whose signals the slots are chosen from.
     part : EditPlan
         Method, threshold, budgets, sets and probes.
+    right : sequence of collection of str, default ()
+        Every right object of each fact's subject and relation, whether or not its own fact is in the study;
+        none but the study's where empty.
     seed : int, default 0
         Of every draw.
     """
 
     study: Study
     part: EditPlan
+    right: Sequence[Collection[str]] = ()
     seed: int = 0
 
     @cached_property
@@ -200,11 +205,14 @@ class EditChooser:
         return _among(scores, scores.neuron[scores.score >= self._signals.floors[fact]])
 
     def _new_object(self, fact: int) -> str:
-        """Draw another answer of the relation that is not right for this fact; empty where there is none."""
+        """Draw another answer of the relation that is right for no fact of the subject; empty if none is."""
         facts = self.sets.facts
+        objects = np.asarray(facts["object"])
         same = np.asarray(facts["relation"]) == facts["relation"][fact]
-        right = same & (np.asarray(facts["subject"]) == facts["subject"][fact])
-        others = np.setdiff1d(np.asarray(facts["object"])[same], np.asarray(facts["object"])[right])
+        of_subject = np.flatnonzero(np.asarray(facts["subject"]) == facts["subject"][fact])
+        right = {str(objects[row]) for row in of_subject}
+        right = right.union(*(self.right[row] for row in of_subject) if self.right else ())
+        others = np.setdiff1d(objects[same], sorted(right))
         place = drawn(np.arange(len(others)), Stream.NEW_OBJECT, self.seed, fact)
         return str(others[place]) if place >= 0 else ""
 

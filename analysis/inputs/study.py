@@ -298,6 +298,7 @@ class Study:
             "fact": self._fact_of_query,
             **{name: self.column("queries", name) for name in names},
             "known": known,
+            "own_first": self.column("queries", "rank") == 1,
             "preferred": self._preferred(),
         }
 

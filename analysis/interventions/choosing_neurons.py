@@ -318,7 +318,9 @@ def strata(sets: NeuronSets) -> dict[tuple[str, str], Array]:
 
 
 def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int) -> Array:
-    """Return queries of other facts with the query's template and another answer.
+    """Return queries of other subjects' facts with the query's template and another answer.
+
+    Two facts of one subject, with other objects, have the same prompts: neither is a control for the other.
 
     Parameters
     ----------
@@ -327,7 +329,7 @@ def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int
     of : mapping of (str, str) to int64 ndarray
         As :func:`strata` gives it.
     query : int
-        The query whose fact is left out.
+        The query whose subject is left out.
 
     Returns
     -------
@@ -336,8 +338,9 @@ def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int
     """
     queries = sets.queries
     same = of.get((queries["relation"][query], queries["template"][query]), np.zeros(0, dtype=np.int64))
+    subject = sets.facts["subject"]
     same = same[
-        (queries["fact"][same] != queries["fact"][query])
+        (subject[queries["fact"][same]] != subject[queries["fact"][query]])
         & (queries["answer"][same] != queries["answer"][query])
     ]
     known = same[queries["known"][same]]

@@ -26,8 +26,14 @@ CONSISTENCY_SCORES: Final = ("CS1", "CS2", "D", "kappa", "kappa_same_answer")
 """Scores of a fact, as :func:`consistency` names them."""
 
 # Pairs of queries by what they share, as signed sums over groups (see chance_overlap).
-_OTHER_ANSWER: Final = {"r": 1, "t": -1, "a": -1, "ta": 1}
-_SAME_ANSWER: Final = {"a": 1, "ta": -1, "fa": -1, "fta": 1}
+_SAME_ANSWER: Final = {"a": 1, "ta": -1, "sa": -1, "sta": 1}
+_OTHER_ANSWER: Final = {
+    "r": 1,
+    "t": -1,
+    "s": -1,
+    "st": 1,
+    **{name: -sign for name, sign in _SAME_ANSWER.items()},
+}
 
 
 def considered(sets: NeuronSets, known: bool = True) -> NeuronSets:
@@ -120,6 +126,27 @@ def answer_codes(sets: NeuronSets) -> Ints:
         Number of each fact's answer, counted from 0.
     """
     return codes(sets.facts["object"])
+
+
+def subject_codes(sets: NeuronSets) -> Ints:
+    """Number the subjects of queries within their relation.
+
+    Two facts of one subject are asked with the same prompts: they tell nothing of each other that is not the
+    prompt's. Each minimal pair has a number of its own, since pairs have prompts of their own.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Only its tables of queries and facts are read.
+
+    Returns
+    -------
+    int64 ndarray, shape (query,)
+        Number of each query's subject.
+    """
+    fact = sets.queries["fact"]
+    alone = np.where(sets.queries["kind"] == "fact", -1, fact)
+    return codes(sets.queries["relation"], sets.facts["subject"][fact], alone)
 
 
 def union_size(counts: sparse.csr_array) -> Ints:
@@ -252,10 +279,11 @@ def _ratio(numerator: NDArray[Any], denominator: NDArray[Any], k: Ints) -> Float
 def chance_overlap(sets: NeuronSets, relations: NDArray[Any]) -> tuple[Floats, Floats]:
     """Return D_0 of each relation, the overlap of different facts asked with different templates.
 
-    D_0 = Σ 2|N_i ∩ N_j| / Σ (|N_i| + |N_j|) over the relation's pairs of queries of different facts and
-    different templates, in closed form. With C(g) = Σ_n (count of n in group g)², pairs with other answers
-    overlap by C(relation) − C(template) − C(answer) + C(template, answer), and pairs with the same answer by
-    C(answer) − C(template, answer) − C(fact, answer) + C(fact, template, answer).
+    D_0 = Σ 2|N_i ∩ N_j| / Σ (|N_i| + |N_j|) over the relation's pairs of queries of different subjects and
+    different templates, in closed form: facts of one subject, with other objects, have the same prompts. With
+    C(g) = Σ_n (count of n in group g)², pairs with the same answer overlap by C(answer) − C(template, answer)
+    − C(subject, answer) + C(subject, template, answer), and pairs with other answers by C(relation) −
+    C(template) − C(subject) + C(subject, template) less that.
 
     Parameters
     ----------
@@ -274,13 +302,16 @@ def chance_overlap(sets: NeuronSets, relations: NDArray[Any]) -> tuple[Floats, F
     q = sets.queries
     relation = np.searchsorted(relations, q["relation"])
     template, answer = codes(relation, q["template"]), codes(relation, q["answer"])
+    subject = subject_codes(sets)
     groups = {
         "r": relation,
         "t": template,
         "a": answer,
         "ta": codes(template, answer),
-        "fa": codes(answer, q["fact"]),
-        "fta": codes(template, answer, q["fact"]),
+        "s": subject,
+        "st": codes(template, subject),
+        "sa": codes(answer, subject),
+        "sta": codes(template, answer, subject),
     }
     overlap = {name: squares_by(sets.member, code, relation, len(relations)) for name, code in groups.items()}
     partners = {name: sizes_of(code) for name, code in groups.items()}
@@ -303,9 +334,9 @@ def consistency(sets: NeuronSets, *, known: bool = True) -> xr.Dataset:
         CS1 = |∩ N_i| / |∪ N_i|        CS2 = |{n : c_n > 1}| / |∪ N_i|
         D   = Σ_n c_n (c_n − 1) / ((k − 1) Σ_n c_n)        κ = (D − D_0) / (1 − D_0)
 
-    D_0 is D between different facts asked with different templates of the relation, with other answers
-    (``kappa``, the headline) or with the same answer (``kappa_same_answer``). CS1 falls and CS2 rises with k
-    by construction: they are comparable at equal k only; D is flat in k.
+    D_0 is D between facts of different subjects asked with different templates of the relation, with other
+    answers (``kappa``, the headline) or with the same answer (``kappa_same_answer``). CS1 falls and CS2 rises
+    with k by construction: they are comparable at equal k only; D is flat in k.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
 """What the paraphrases of a fact share beyond their templates, and beyond their answer.
 
 For two templates s and t of a relation, S(f, g) is the Dice overlap of fact f's set under s with fact g's
-under t. Within facts it is S(f, f); between facts S(f, g), f ≠ g. The excess of the first over the second is
-what a fact's queries share that other facts, asked with the very same two templates, do not; with g
-restricted to facts of the same answer, it is what they share beyond that answer too.
+under t. Within facts it is S(f, f); between facts S(f, g), of different subjects, since facts of one subject
+have the same prompts. The excess of the first over the second is what a fact's queries share that other
+facts, asked with the very same two templates, do not; with g restricted to facts of the same answer, it is
+what they share beyond that answer too.
 
 Under the null, sets are exchangeable between the facts of a stratum (relation × template, or × answer), so
 permuting them there, independently for each template, gives the distribution of the statistic. Within and
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
+from qloc.analysis.localization.consistency import subject_codes
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.random_streams import Stream
@@ -51,7 +53,7 @@ POPULAR = 16
 
 @dataclass(frozen=True, kw_only=True)
 class QueryPairs:
-    """Every pair of queries of one fact with different templates.
+    """Every pair of queries of one fact, or of one subject, with different templates.
 
     Attributes
     ----------
@@ -60,7 +62,7 @@ class QueryPairs:
     second : int64 ndarray, shape (pair,)
         Row of the sets; the other query.
     fact : int64 ndarray, shape (pair,)
-        The fact of both.
+        The fact of both; -1 where two facts have the subject.
     template : int64 ndarray, shape (query,)
         Code of relation × template.
     relation : int64 ndarray, shape (query,)
@@ -74,13 +76,15 @@ class QueryPairs:
     relation: Ints
 
 
-def pairs_of(sets: NeuronSets) -> QueryPairs:
+def pairs_of(sets: NeuronSets, group: Ints | None = None) -> QueryPairs:
     """List all pairs of a fact's queries with different templates.
 
     Parameters
     ----------
     sets : NeuronSets
         Only its table of queries is read.
+    group : int64 ndarray, shape (query,), optional
+        What the queries of a pair have in common, such as their subject; by default, the fact.
 
     Returns
     -------
@@ -89,16 +93,21 @@ def pairs_of(sets: NeuronSets) -> QueryPairs:
     """
     template = codes(sets.queries["relation"], sets.queries["template"])
     fact = sets.queries["fact"].astype(np.int64)
-    order = np.lexsort((template, fact))
+    group = fact if group is None else group
+    order = np.lexsort((template, group))
     first, second = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for apart in range(1, int(np.bincount(fact).max(initial=0))):
+    for apart in range(1, int(np.bincount(group).max(initial=0))):
         i, j = order[:-apart], order[apart:]
-        good = (fact[i] == fact[j]) & (template[i] != template[j])
+        good = (group[i] == group[j]) & (template[i] != template[j])
         first.append(i[good])
         second.append(j[good])
     a, b = np.concatenate(first), np.concatenate(second)
     return QueryPairs(
-        first=a, second=b, fact=fact[a], template=template, relation=codes(sets.queries["relation"])
+        first=a,
+        second=b,
+        fact=np.where(fact[a] == fact[b], fact[a], -1),
+        template=template,
+        relation=codes(sets.queries["relation"]),
     )
 
 
@@ -108,9 +117,9 @@ class Design:
 
     A *stratum* is relation × template (level ``template``) or relation × template × answer (``answer``). A
     pair's *cell* is the strata of its two queries, of n_1 and n_2 queries; M of their n_1 · n_2 overlaps are
-    within facts. The statistic is T = Σ_p w_p (S_p − B_cell), B_cell the mean of the cell's n_1 n_2 − M
+    within subjects. The statistic is T = Σ_p w_p (S_p − B_cell), B_cell the mean of the cell's n_1 n_2 − M
     overlaps between facts. As the cell's total Z is the same under every permutation, T = Σ_p u_p S_p −
-    constant with u_p = w_p + W_cell / (n_1 n_2 − M), W_cell = Σ of w_p in the cell.
+    constant with u_p = w_p + W_cell / (n_1 n_2 − M), W_cell = Σ of w_p in the cell; w_p of two facts is 0.
 
     Attributes
     ----------
@@ -160,12 +169,12 @@ def design_of(sets: NeuronSets, pairs: QueryPairs, level: Level) -> Design:
         else np.zeros(0, dtype=np.int64)
     )
     n_between = n[pairs.first] * n[pairs.second] - sizes_of(cell)
-    identified = n_between > 0
+    identified = (n_between > 0) & (pairs.fact >= 0)
     per_fact = np.bincount(pairs.fact[identified], minlength=int(pairs.fact.max(initial=-1)) + 1)
     n_facts = max(1, int(np.sum(per_fact > 0)))
     weight = np.where(identified, 1.0 / np.maximum(per_fact[pairs.fact], 1) / n_facts, 0.0)
     in_cell = np.bincount(cell, weights=weight, minlength=n_codes(cell))
-    pull = np.where(identified, weight + in_cell[cell] / np.maximum(n_between, 1), 0.0)
+    pull = np.where(n_between > 0, weight + in_cell[cell] / np.maximum(n_between, 1), 0.0)
     return Design(stratum=stratum, cell=cell, n_between=n_between, weight=weight, pull=pull)
 
 
@@ -373,7 +382,7 @@ def excesses(
     Memory: a block of overlaps (256 MB at most), and permutations × queries of the largest relation × 4 bytes
     a level. Time: permutations × within-fact pairs of queries.
     """
-    pairs = pairs_of(sets)
+    pairs = pairs_of(sets, subject_codes(sets))
     sums = []
     for level in levels:
         design = design_of(sets, pairs, level)
@@ -381,7 +390,7 @@ def excesses(
     observed = np.full(len(pairs.first), np.nan)
     wanted = np.zeros(len(pairs.first), dtype=bool)
     for part in sums:
-        wanted |= part.design.weight > 0
+        wanted |= part.design.pull > 0
     for relation in np.unique(pairs.relation[pairs.first[wanted]]):
         queries = np.flatnonzero(pairs.relation == relation)
         exchanges = []
@@ -399,7 +408,7 @@ def _exchange(
     design: Design, queries: Ints, pairs: QueryPairs, n: int, rng: np.random.Generator
 ) -> _Exchange:
     """Permutations of a relation's queries within strata; strata without an identified pair stay."""
-    used = design.weight > 0
+    used = design.pull > 0
     bears = np.zeros(len(pairs.template), dtype=bool)
     bears[pairs.first[used]] = bears[pairs.second[used]] = True
     place = np.full(len(pairs.template), -1, dtype=np.int64)
@@ -433,7 +442,7 @@ def _local(block: OverlapBlock, n: int) -> tuple[NDArray[np.int32], NDArray[np.i
 def _add(block: OverlapBlock, pairs: QueryPairs, part: _Sums, exchange: _Exchange) -> None:
     """Add one block's share to the cell totals and to the permuted sums."""
     design = part.design
-    used = block.pairs[design.weight[block.pairs] > 0]
+    used = block.pairs[design.pull[block.pairs] > 0]
     if not len(used):
         return
     _add_totals(block, pairs, part, used)
@@ -469,9 +478,10 @@ def _indicator(stratum: Ints, wanted: Ints) -> tuple[sparse.csr_array, Ints]:
 
 def _collected(sets: NeuronSets, pairs: QueryPairs, part: _Sums, observed: Floats) -> Excess:
     design = part.design
+    pulled = np.flatnonzero(design.pull > 0)
+    inside = np.bincount(design.cell[pulled], weights=observed[pulled], minlength=len(part.total))
     used = np.flatnonzero(design.weight > 0)
     value, cell, n_between = observed[used], design.cell[used], design.n_between[used]
-    inside = np.bincount(cell, weights=value, minlength=len(part.total))
     between = (part.total[cell] - inside[cell]) / n_between
     constant = float(np.sum(design.weight[used] * part.total[cell] / n_between))
     n = np.bincount(pairs.fact[used], minlength=sets.n_facts)

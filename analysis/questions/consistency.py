@@ -50,6 +50,12 @@ _METHOD = (
 )
 
 
+_STRICT = (
+    " A query is known where any right object of its subject ranks first; own object first: only those where "
+    "the attributed one does."
+)
+
+
 def consistency_question(context: AnalysisContext) -> Question:
     """Report CS1, CS2, D and κ: overall, by relation, and by every categorical attribute.
 
@@ -81,7 +87,8 @@ def consistency_question(context: AnalysisContext) -> Question:
             name="consistency_overall",
             title="Consistency across paraphrases, known queries and all",
             labels={"facts": "facts with two non-empty queries", "undefined": "facts with fewer"},
-            note="Intervals are cluster-robust by relation and answer. CS1, CS2: comparable at equal k only.",
+            note="Intervals are cluster-robust by relation and answer. CS1, CS2: comparable at equal k only."
+            + _STRICT * (context.scores_strict is not None),
         ),
         relation_table(context),
         *([attribute_table(context)] if attributes_of(context) else []),
@@ -97,7 +104,7 @@ def consistency_question(context: AnalysisContext) -> Question:
 
 
 def overall_frame(context: AnalysisContext) -> pd.DataFrame:
-    """Return the mean of each score over known queries, and over all.
+    """Return the mean of each score over known queries, those whose own object ranks first, and all.
 
     Parameters
     ----------
@@ -110,7 +117,14 @@ def overall_frame(context: AnalysisContext) -> pd.DataFrame:
         ``queries, score, mean, low, high, facts, undefined``; one row for each score and kind of queries.
     """
     rows = []
-    for queries, scores in (("known", context.scores), ("all", context.scores_all)):
+    kinds = (
+        ("known", context.scores),
+        ("own object first", context.scores_strict),
+        ("all", context.scores_all),
+    )
+    for queries, scores in kinds:
+        if scores is None:
+            continue
         values = np.stack([scores[name].values for name in CONSISTENCY_SCORES], axis=1)
         low, high = context.intervals(values)
         for place, name in enumerate(CONSISTENCY_SCORES):

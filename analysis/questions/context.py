@@ -113,6 +113,13 @@ class AnalysisContext:
         return consistency(self.sets, known=False)
 
     @cached_property
+    def scores_strict(self) -> xr.Dataset | None:
+        """Consistency over queries whose own object ranks first; None where no other right one does."""
+        queries = self.sets.queries
+        by_another = queries["known"] & ~queries.get("own_first", queries["known"])
+        return consistency(self.sets.select(~by_another)) if by_another.any() else None
+
+    @cached_property
     def relations(self) -> tuple[NDArray[Any], Ints]:
         """Relations, sorted, and each fact's place among them."""
         return relation_codes(self.sets)

@@ -16,6 +16,7 @@ from qloc.extract.models.loading import LoadedModel
 from qloc.extract.models.out_of_memory import in_halves
 from qloc.extract.models.output_head import Head
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
+from qloc.facts import Fact
 
 N_TOP: Final = 20
 """Likeliest tokens that are kept, with their log-probabilities, at the first target."""
@@ -156,6 +157,40 @@ def answers_scored(
         parts = [next(each) for _ in query.targets]
         whole.append((float(sum(p for p, _ in parts)), max(rank for _, rank in parts)))
     return whole
+
+
+def other_right_answers(
+    encoder: Encoder,
+    queries: Sequence[tuple[Fact, TokenizedQuery]],
+    known: Sequence[bool] | NDArray[np.bool_],
+) -> list[tuple[int, TokenizedQuery]]:
+    """Ask the queries that are not known with each of their other right objects.
+
+    A right object may have another number of tokens, and a masked model then reads another number of masks:
+    the first token of the attributed answer tells nothing of it.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Tokenizes prompts with answers.
+    queries : sequence of tuple of (Fact, TokenizedQuery)
+        Queries and their facts.
+    known : sequence of bool, or bool ndarray, shape (query,)
+        Queries whose own object ranks first.
+
+    Returns
+    -------
+    list of tuple of (int, TokenizedQuery)
+        Place of a query, and the query with another right object.
+    """
+    asked = [
+        (place, encoder.ask(query.query, answer, ignore_tail=True))
+        for place, (fact, query) in enumerate(queries)
+        if not known[place]
+        for answer in fact.objects
+        if answer != fact.object
+    ]
+    return [(place, other) for place, other in asked if isinstance(other, TokenizedQuery)]
 
 
 def candidate_tokens(encoder: Encoder, query: TokenizedQuery, answers: Sequence[str]) -> NDArray[np.int64]:

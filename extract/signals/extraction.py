@@ -131,8 +131,17 @@ class Extraction:
             "model": self.source.fingerprint(),
             "tokenizer": self.source.tokenizer_fingerprint(),
             "facts": self.facts.digest(),
-            "parameters": {**self.plan.signal_parameters(), "site": self.plan.site},
+            "parameters": {**self.plan.signal_parameters(), "site": self.plan.site, **self.right_answers},
         }
+
+    @property
+    def right_answers(self) -> dict[str, str]:
+        """How several right objects of a subject are dealt with, for the fingerprint.
+
+        Empty where each subject has one, so that older stores of such facts keep their fingerprint.
+        """
+        several = any(len(fact.objects) > 1 for fact in self.facts.facts)
+        return {"right_answers": "of any number of tokens, never a control"} if several else {}
 
     @functools.cached_property
     def asking(self) -> Asking:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from qloc.extract.models.output_head import Head
 from qloc.extract.prompts.tokenizing import TokenizedQuery
-from qloc.extract.signals.answers import answers_scored
+from qloc.extract.signals.answers import answers_scored, other_right_answers
 from qloc.extract.signals.extraction import Extraction
 from qloc.extract.signals.query_columns import not_finite
 from qloc.facts import Fact
@@ -87,19 +87,5 @@ def _known(extraction: Extraction, queries: list[tuple[Fact, TokenizedQuery]]) -
             known[place] |= rank == 1
 
     score([(place, query) for place, (_, query) in enumerate(queries)])
-    score(_others(extraction, queries, known))
+    score(other_right_answers(extraction.source.encoder(), queries, known))
     return known
-
-
-def _others(
-    extraction: Extraction, queries: list[tuple[Fact, TokenizedQuery]], known: list[bool]
-) -> list[tuple[int, TokenizedQuery]]:
-    """Return the queries that are not known yet, with each of their other right answers."""
-    encoder = extraction.source.encoder()
-    again = []
-    for place, (fact, query) in enumerate(queries):
-        others = [] if known[place] else [answer for answer in fact.objects if answer != fact.object]
-        for answer in others:
-            asked = encoder.ask(query.query, answer, ignore_tail=True)
-            again += [(place, asked)] if isinstance(asked, TokenizedQuery) else []
-    return again

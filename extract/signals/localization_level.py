@@ -24,8 +24,8 @@ class GramRows:
     own : tuple of tuple of int
         Rows, within the unit, of each fact's queries.
     null : tuple of (tuple of int or None)
-        For each fact as many rows from different facts of the relation, with different answers, one for each
-        of its templates. None where the unit has too few.
+        For each fact as many rows from different subjects' facts of the relation, with different answers, one
+        for each of its templates. None where the unit has too few.
     """
 
     own: tuple[tuple[int, ...], ...]
@@ -37,6 +37,7 @@ def gram_rows(
     relations: Sequence[str],
     templates: Sequence[str],
     answers: Sequence[str],
+    subjects: Sequence[str],
     *,
     seed: int,
     n_facts: int,
@@ -53,6 +54,8 @@ def gram_rows(
         Template of each query.
     answers : sequence of str
         Answer of each query.
+    subjects : sequence of str
+        Subject of each query. Facts of one subject have the same prompts.
     seed : int
         Seed of the draws, together with the fact's index.
     n_facts : int
@@ -69,7 +72,7 @@ def gram_rows(
         # The key is [plan seed + first fact of the unit, fact within the unit]. It is not a Stream,
         # since stores hold what it draws.
         rng = np.random.default_rng([seed, fact])
-        used = {fact}
+        used = {subjects[rows[0]]} if rows else set()
         taken = {answers[rows[0]]} if rows else set()
         chosen: list[int] = []
         for row in rows:
@@ -78,14 +81,14 @@ def gram_rows(
                 for other in range(len(facts))
                 if relations[other] == relations[row]
                 and templates[other] == templates[row]
-                and facts[other] not in used
+                and subjects[other] not in used
                 and answers[other] not in taken
             ]
             if not fits:
                 break
             picked = fits[int(rng.integers(len(fits)))]
             chosen.append(picked)
-            used.add(facts[picked])
+            used.add(subjects[picked])
             taken.add(answers[picked])
         null.append(tuple(chosen) if rows and len(chosen) == len(rows) else None)
     return GramRows(own=own, null=tuple(null))

@@ -14,7 +14,13 @@ from qloc.errors import ModelError, message
 from qloc.extract.models.loading import LoadedModel
 from qloc.extract.models.output_head import Head
 from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
-from qloc.extract.signals.answers import TokenScores, answers_scored, candidate_tokens, scored
+from qloc.extract.signals.answers import (
+    TokenScores,
+    answers_scored,
+    candidate_tokens,
+    other_right_answers,
+    scored,
+)
 from qloc.facts import Fact
 
 AnswerTokenIndex = tuple[int, int]
@@ -127,12 +133,8 @@ class QueryColumns:
 
     def _know_other_right_answers(self) -> None:
         """Mark queries as known, too, for whose prompt another right object ranks first."""
-        candidates: list[tuple[int, TokenizedQuery]] = []
-        for query in map(int, np.flatnonzero(self.columns["known"] == 0)):
-            for other in self.fact_of[query].objects:
-                asked = self._ask_again(query, other) if other != self.fact_of[query].object else None
-                if asked and asked.targets[0].token == self.columns["argmax"][query]:
-                    candidates.append((query, asked))
+        queries = list(zip(self.fact_of, self.queries, strict=True))
+        candidates = other_right_answers(self.encoder, queries, self.columns["known"] == 1)
         scores = answers_scored(self.loaded, self.head, [asked for _, asked in candidates])
         self._refuse_nan([query for query, _ in candidates], scores)
         for (query, _), (_, rank) in zip(candidates, scores, strict=True):

@@ -329,9 +329,15 @@ class UnitRun:
             [self.facts[fact].relation for fact in self.index],
             [query.query.template for query in self.queries],
             [self.facts[fact].object for fact in self.index],
+            [self._subject(fact) for fact in self.index],
             seed=self.plan.seed + self.unit.first_fact,
             n_facts=self.unit.n_facts,
         )
+
+    def _subject(self, number: int) -> str:
+        """The subject of a fact; a minimal pair's own id, since each pair has prompts of its own."""
+        fact = self.facts[number]
+        return fact.subject if fact.kind == "fact" else fact.id
 
     def _signals(self) -> SignalSums:
         sizes = self.outline.sizes

@@ -41,8 +41,9 @@ class NeuronSets:
         How the sets were made, in words, such as ``threshold 0.2``.
     queries : dict of str to ndarray
         Columns with leading axis query: ``fact`` (int, row of ``facts``), ``template, relation,
-        answer`` (str), ``known`` (bool), ``log_probability`` (float32); from a store also ``uncertain`` and
-        ``converged``, as the properties give them.
+        answer`` (str), ``known`` (bool), ``log_probability`` (float32); from a store also ``own_first``
+        (bool: the attributed object ranks first), ``uncertain`` and ``converged``, as the properties give
+        them.
     facts : dict of str to ndarray
         Columns with leading axis fact: ``id, subject, relation, object`` (str), ``leaks`` (bool),
         attributes.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qloc.arrays import Array
     from qloc.block import PhaseBlock, PhaseOutline, Unit
     from qloc.extract.signals.extraction import Extraction
+    from qloc.plan import Plan
     from qloc.progress import Progress
     from qloc.store.units.coordinator import Coordinator
     from qloc.store.units.ledger import UnitRecord
@@ -75,7 +76,9 @@ def _edits(extraction: Extraction, study: Study) -> PhaseSteps:
 
     plan = extraction.plan
     part = plan.edit_plan()
-    return EditChooser(study=study, part=part, seed=plan.seed).arms, prepare(extraction, part)
+    right = tuple(fact.objects for fact in extraction.facts.facts)
+    chooser = EditChooser(study=study, part=part, right=right, seed=plan.seed)
+    return chooser.arms, prepare(extraction, part)
 
 
 STEPS: Final[Mapping[str, Callable[[Extraction, Study], PhaseSteps]]] = {
@@ -228,11 +231,19 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
     """
     plan = extraction.plan
     part = {"interventions": plan.intervention_plan, "edits": plan.edit_plan}[phase]()
-    parameters = {**part.parameters(), "seed": plan.seed}
+    parameters = {**part.parameters(), "seed": plan.seed, **_rules(plan, phase)}
     if plan.sets is not None and phase == "interventions":
         read_own_sets(plan.sets)  # refused where it is none of that form
         parameters[OWN_SETS] = file_digest(Path(plan.sets))
     return {"phase": phase, "parents": {"signals": digest(extraction.fingerprint)}, "parameters": parameters}
+
+
+def _rules(plan: Plan, phase: str) -> dict[str, str]:
+    """Return rules that bear on some plans only: older stores of the others keep their fingerprint."""
+    sums_others = plan.answer_tokens == "first" or plan.target != "good"
+    if phase == "interventions" and sums_others and "mean" in plan.interventions.operations:
+        return {"mean": "of stored activations"}
+    return {}
 
 
 def is_held(extraction: Extraction, store: Path, phase: str) -> bool:

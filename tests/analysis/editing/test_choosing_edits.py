@@ -59,6 +59,29 @@ def test_sets_come_from_used_queries(study: Study) -> None:
             assert len(_set(arms, name, row)) <= 20
 
 
+def test_a_new_object_is_right_for_no_fact_of_the_subject(study: Study) -> None:
+    """Drawn or not, of this relation or another: every right object is left out, for every seed."""
+    objects, relations = study.column("facts", "object"), study.column("facts", "relation")
+    subjects = study.column("facts", "subject").copy()
+    others = np.unique(objects[(relations == relations[0]) & (objects != objects[0])])
+    twin = int(np.flatnonzero((relations != relations[0]) & (subjects != subjects[0]))[0])
+    subjects[twin] = subjects[0]
+    objects = objects.copy()
+    objects[twin] = others[0]  # right for the subject under another relation
+    facts = study.facts.assign(subject=("fact", subjects), object=("fact", objects))
+    right = [(str(name),) for name in objects]
+    right[0] = (str(objects[0]), *others[1:-1])  # not in the sample, but the last
+    moved = Study({**study.datasets, "facts": facts}, study.attrs)
+    unit = _unit(study, 0, 1)
+    drawn = {
+        EditChooser(study=moved, part=EditPlan(), right=right, seed=s).arms(unit).new_object[0]
+        for s in range(9)
+    }
+    assert drawn == {str(others[-1])}
+    right[0] = (str(objects[0]), *map(str, others))
+    assert EditChooser(study=moved, part=EditPlan(), right=right).arms(unit).new_object == ("",)
+
+
 def test_objects_probes_and_other_facts(study: Study) -> None:
     arms = EditChooser(study=study, part=EditPlan()).arms(_unit(study, 0, 24))
     facts, sets = study.facts, study.neurons("ig", 0.2)

@@ -63,6 +63,21 @@ def test_sets_are_what_they_are_called(study: Study) -> None:
             assert _set(arms, "other_fact", row) == set(sets.of(other).tolist())
 
 
+def test_another_object_of_the_subject_is_no_other_fact(study: Study) -> None:
+    """Two facts of one subject are asked with the same prompts: nothing would be changed."""
+    subjects = study.column("facts", "subject").copy()
+    subjects[1::2] = subjects[::2]
+    moved = Study({**study.datasets, "facts": study.facts.assign(subject=("fact", subjects))}, study.attrs)
+    fact, seen = study.column("queries", "fact"), 0
+    for query, other in enumerate(_chooser(moved).arms(_unit(study, 0, 24)).other_fact.tolist()):
+        if other >= 0:
+            assert subjects[fact[other]] != subjects[fact[query]]
+            seen += 1
+    assert seen
+    plain = _chooser(study).arms(_unit(study, 0, 24)).other_fact
+    assert (subjects[fact[plain]] == subjects[fact])[plain >= 0].any()
+
+
 def test_differences_have_as_many_neurons_in_every_layer_and_are_the_strongest(study: Study) -> None:
     unit = _unit(study, 0, 6)
     arms, sets = _chooser(study).arms(unit), study.neurons("ig", THRESHOLD)

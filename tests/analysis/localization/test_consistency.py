@@ -1,5 +1,6 @@
 """Scores against their definitions: kernels by sets, labelled scores by hand, and what depends on k."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -81,10 +82,10 @@ def test_kappa_is_not_defined_where_chance_is_perfect():
 
 def brute_chance(sets, relation: str, same: bool) -> float:
     q = sets.queries
-    wide = sets.member.toarray()
+    wide, subject = sets.member.toarray(), sets.facts["subject"][q["fact"]]
     top = bottom = 0
     for i, j in combinations(np.flatnonzero(q["relation"] == relation), 2):
-        if q["fact"][i] == q["fact"][j] or q["template"][i] == q["template"][j]:
+        if subject[i] == subject[j] or q["template"][i] == q["template"][j]:
             continue
         if (q["answer"][i] == q["answer"][j]) == same:
             top += 2 * np.sum(wide[i] & wide[j])
@@ -99,6 +100,18 @@ def test_chance_overlap_is_over_all_qualifying_pairs(planted, same):
     chance = chance_overlap(used, names)[int(same)]
     expected = [brute_chance(used, name, same) for name in names]
     assert chance == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_facts_of_one_subject_are_no_chance_of_each_other(planted, same):
+    """Every third fact gets the subject of the one before: the same prompts, with another object."""
+    used = filled(planted.known())
+    subject = used.facts["subject"].copy()
+    subject[1::3] = subject[:-1:3][: len(subject[1::3])]
+    used = replace(used, facts={**used.facts, "subject": subject})
+    names = np.unique(used.facts["relation"])
+    expected = [brute_chance(used, name, same) for name in names]
+    assert chance_overlap(used, names)[int(same)] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 def test_by_hand(make_sets):

@@ -1,5 +1,6 @@
 """Overlap beyond template and answer: brute force, and exact permutation distributions."""
 
+from dataclasses import replace
 from itertools import combinations, permutations
 
 import numpy as np
@@ -19,6 +20,8 @@ def brute(sets, level) -> float:
         for r, t, a in zip(q["relation"], q["template"], q["answer"], strict=True)
     ]
 
+    subject = sets.facts["subject"][q["fact"]]
+
     def overlap(i, j):
         return 2 * np.sum(wide[i] & wide[j]) / (wide[i].sum() + wide[j].sum())
 
@@ -30,7 +33,7 @@ def brute(sets, level) -> float:
                 overlap(a, b)
                 for a in range(len(same))
                 for b in range(len(same))
-                if same[a] == same[i] and same[b] == same[j] and q["fact"][a] != q["fact"][b]
+                if same[a] == same[i] and same[b] == same[j] and subject[a] != subject[b]
             ]
             if others and q["template"][i] != q["template"][j]:
                 own.append(overlap(i, j) - np.mean(others))
@@ -50,6 +53,30 @@ def test_estimate_is_its_definition(level: Level, seed):
     excess = excesses(sets, (level,), n_permutations=0)[level]
     # Overlaps are kept in float32: 24 bits.
     assert excess.estimate == pytest.approx(brute(sets, level), abs=1e-7)
+
+
+def test_facts_of_one_subject_are_not_compared(make_sets):
+    """Facts 0 and 1 have a subject, and so the same prompts; sets and their permutations, by brute force."""
+    rows = [(0, "s", "a", [1, 2]), (0, "t", "a", [2, 3]), (1, "s", "b", [1, 2, 4]), (1, "t", "b", [2, 3])]
+    rows += [(2, "s", "a", [5, 6]), (2, "t", "a", [6, 1]), (3, "s", "b", [7]), (3, "t", "b", [7, 2])]
+
+    def of_three(rows):
+        made = make_sets(rows)
+        return replace(made, facts={**made.facts, "subject": np.array(["x", "x", "y", "z"])})
+
+    excess = excesses(of_three(rows), n_permutations=4000)
+    for level in LEVELS:
+        assert excess[level].estimate == pytest.approx(brute(of_three(rows), level), abs=1e-7)
+    values = []
+    for first in permutations(range(4)):
+        for second in permutations(range(4)):
+            moved = [
+                (f, t, a, rows[2 * (first if t == "s" else second)[f] + (t == "t")][3]) for f, t, a, _ in rows
+            ]
+            values.append(brute(of_three(moved), "template"))
+    drawn = excess["template"].permuted
+    assert set(drawn.round(6)) <= set(np.round(values, 6))
+    assert drawn.mean() == pytest.approx(np.mean(values), abs=4 * np.std(values) / 4000**0.5)
 
 
 @pytest.mark.parametrize(("whole", "cells"), [(0, 2**26), (0, 40), (2048, 40)])

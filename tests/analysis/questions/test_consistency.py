@@ -1,10 +1,12 @@
 """Consistency across paraphrases: tables against scores that are computed from sets one by one."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
+from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.questions.consistency import attributes_of, consistency_question
 
 
@@ -41,6 +43,20 @@ def test_overall_means(context, question, by_hand, frame):
         assert row.low <= row["mean"] <= row.high
     assert table.loc[("known", "kappa"), "mean"] == pytest.approx(np.nanmean(context.scores["kappa"].values))
     assert (table.loc["all"].facts >= table.loc["known"].facts).all()
+
+
+def test_the_strict_reading_stands_beside_where_another_object_ranks_first(context, question, frame):
+    assert set(frame(question, "consistency_overall")["queries"]) == {"known", "all"}
+    first = context.sets.queries["known"].copy()
+    first[np.flatnonzero(first)[::3]] = False
+    sets = replace(context.sets, queries={**context.sets.queries, "own_first": first})
+    strict = replace(context)
+    strict.__dict__["sets"] = sets
+    table = frame(consistency_question(strict), "consistency_overall").set_index(["queries", "score"])
+    expected = consistency(replace(sets, queries={**sets.queries, "known": first}))
+    assert table.loc[("own object first", "kappa"), "mean"] == pytest.approx(
+        np.nanmean(expected["kappa"].values)
+    )
 
 
 def test_means_by_relation(context, question, by_hand, frame):

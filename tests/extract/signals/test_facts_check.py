@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from qloc.block import Block
 from qloc.errors import InputError
+from qloc.extract.prompts.tokenizing import TokenizedQuery
 from qloc.extract.signals import facts_check
 from qloc.extract.signals.extraction import Extraction
 from qloc.extract.signals.facts_check import Checked, checked
@@ -38,6 +40,31 @@ def test_counts_are_those_of_the_columns_of_a_store(
     assert [one.n_askable for one in found] == [1, 2, 1]
     assert [one.n_known for one in found] == known.tolist()
     assert known[0] == 1
+
+
+def test_another_right_answer_may_have_another_number_of_tokens(
+    tiny: Callable[[str], Any],
+    extraction_of: Callable[..., Extraction],
+    block_of: Callable[[Extraction], Block],
+) -> None:
+    """A masked model reads two masks for one answer and one for the other: argmax tells of its own prompt alone."""
+    extraction = extraction_of("bert")
+    encoder, model = extraction.source.encoder(), extraction.loaded.model
+    query = Query(template="t", text="Paris is[Y]")
+
+    def best_of(object: str) -> int:
+        asked = encoder.ask(query, object)
+        assert isinstance(asked, TokenizedQuery)
+        target = asked.targets[0]
+        return int(model(input_ids=torch.tensor([target.ids])).logits[0, target.position].argmax())
+
+    best, long = encoder.tokenizer.decode([best_of("s")]), " Paris Nairobi"
+    assert best_of(best) == best_of("s") != best_of(long)
+    fact = Fact(id="f", relation="r", subject="Lima", object=long, objects=(long, best), queries=(query,))
+    extraction = extraction_of("bert", FactSet(source="t", facts=(fact,)))
+    block = block_of(extraction)
+    assert block.queries["known"].tolist() == [1]
+    assert [found.n_known for found in checked(extraction)] == [1]
 
 
 def test_a_leaking_fact_is_left_out_of_headlines() -> None:

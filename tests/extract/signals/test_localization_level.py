@@ -10,10 +10,11 @@ FACTS = [0, 0, 1, 1, 2, 3]
 RELATIONS = ["r", "r", "r", "r", "r", "s"]
 TEMPLATES = ["a", "b", "a", "b", "b", "a"]
 ANSWERS = ["x", "x", "y", "y", "z", "w"]
+SUBJECTS = ["p", "p", "q", "q", "o", "p"]
 
 
 def test_own_rows_are_a_facts_queries_and_null_rows_other_facts_with_other_answers() -> None:
-    rows = gram_rows(FACTS, RELATIONS, TEMPLATES, ANSWERS, seed=5, n_facts=5)
+    rows = gram_rows(FACTS, RELATIONS, TEMPLATES, ANSWERS, SUBJECTS, seed=5, n_facts=5)
     assert rows.own == ((0, 1), (2, 3), (4,), (5,), ())
     assert rows.null[0] == (2, 4)  # template a of fact 1, so that template b is fact 2's
     assert rows.null[1] == (0, 4)
@@ -24,14 +25,27 @@ def test_own_rows_are_a_facts_queries_and_null_rows_other_facts_with_other_answe
 
 def test_a_shared_answer_is_not_taken() -> None:
     answers = ["x", "x", "x", "x", "z", "w"]  # facts 0 and 1 have the same
-    assert gram_rows(FACTS, RELATIONS, TEMPLATES, answers, seed=5, n_facts=4).null[:2] == (None, None)
+    assert gram_rows(FACTS, RELATIONS, TEMPLATES, answers, SUBJECTS, seed=5, n_facts=4).null[:2] == (
+        None,
+        None,
+    )
+
+
+def test_another_object_of_the_subject_is_not_taken() -> None:
+    """Facts 0 and 1 have one subject, and so the same prompts."""
+    subjects = ["p", "p", "p", "p", "o", "p"]
+    assert gram_rows(FACTS, RELATIONS, TEMPLATES, ANSWERS, subjects, seed=5, n_facts=4).null[:2] == (
+        None,
+        None,
+    )
 
 
 def test_draws_are_fixed_by_the_seed_and_of_other_facts() -> None:
     n = 40
-    many = gram_rows(range(n), ["r"] * n, ["a"] * n, [str(k) for k in range(n)], seed=1, n_facts=n)
-    again = gram_rows(range(n), ["r"] * n, ["a"] * n, [str(k) for k in range(n)], seed=1, n_facts=n)
-    other = gram_rows(range(n), ["r"] * n, ["a"] * n, [str(k) for k in range(n)], seed=2, n_facts=n)
+    names = [str(k) for k in range(n)]
+    many, again, other = (
+        gram_rows(range(n), ["r"] * n, ["a"] * n, names, names, seed=seed, n_facts=n) for seed in (1, 1, 2)
+    )
     assert many == again
     assert many.null != other.null
     assert all(row is not None and row[0] != fact for fact, row in enumerate(many.null))
