@@ -226,12 +226,15 @@ def test_without_reprompts_parameters_are_those_of_older_stores(plan: Plan) -> N
     from qloc.extract.signals.extraction import prepare
 
     sets = tuple(name for name in NEURON_SETS if name not in REPROMPT_SETS)
-    older = plan.model_copy(update={"interventions": InterventionPlan(sets=sets)})
+    older = plan.model_copy(update={"interventions": InterventionPlan(sets=sets, matching="decile")})
     parameters = append_phases.fingerprint(prepare(older), "interventions")["parameters"]
     assert set(parameters) == {
         *("method", "threshold", "top", "refined", "operations", "sets", "synapse_operations"),
         *("synapse_sets", "alpha", "seed"),
     }
+    of_first = older.model_copy(update={"answer_tokens": "first"})
+    more = append_phases.fingerprint(prepare(of_first), "interventions")["parameters"]
+    assert more == {**parameters, "mean": "of stored activations"}
     parameters = append_phases.fingerprint(prepare(plan), "interventions")["parameters"]
     assert (parameters["reprompt"], parameters["reprompted"]) == ("- ", 2)
 
