@@ -22,7 +22,7 @@ from qloc.methods import AttributionMethod, method, register
 from qloc.plan import plan_from
 
 KINDS = ("gpt2", "llama", "bert")
-METHODS_BUT_MEAN = "ig,amig,amig_as_coded,sig,grad_x_act"
+METHODS_BUT_MEAN = "ig,amig,amig_mean_path,sig,grad_x_act"
 
 # ---- one path by hand
 
