@@ -209,7 +209,7 @@ class EditChooser:
         facts = self.sets.facts
         objects = np.asarray(facts["object"])
         same = np.asarray(facts["relation"]) == facts["relation"][fact]
-        of_subject = np.flatnonzero(np.asarray(facts["subject"]) == facts["subject"][fact])
+        of_subject = np.flatnonzero(np.asarray(facts["subject"]) == facts["subject"][fact]).tolist()
         right = {str(objects[row]) for row in of_subject}
         right = right.union(*(self.right[row] for row in of_subject) if self.right else ())
         others = np.setdiff1d(objects[same], sorted(right))

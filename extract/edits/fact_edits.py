@@ -247,9 +247,9 @@ class EditRun:
             tokens = None if greedy is None else greedy[number]
             effect = self._effect(outcomes, number, kl=kl[number], nats=float(nats[number]), greedy=tokens)
             columns.keep(operation, name, fact, effect)
-        for place, name in enumerate(self.part.sets):
-            if self.part.tells_strength and len(self._slots.get(name, ())):
-                columns.arrays["strength"][place, fact] = self._strength_of(name)
+        for place, label in enumerate(self.part.sets if self.part.tells_strength else ()):
+            if len(self._slots.get(label, ())):
+                columns.arrays["strength"][place, fact] = self._strength_of(label)
         self._in_context(columns, fact, n)
 
     @cached_property

@@ -69,7 +69,7 @@ def test_a_new_object_is_right_for_no_fact_of_the_subject(study: Study) -> None:
     objects = objects.copy()
     objects[twin] = others[0]  # right for the subject under another relation
     facts = study.facts.assign(subject=("fact", subjects), object=("fact", objects))
-    right = [(str(name),) for name in objects]
+    right: list[tuple[str, ...]] = [(str(name),) for name in objects]
     right[0] = (str(objects[0]), *others[1:-1])  # not in the sample, but the last
     moved = Study({**study.datasets, "facts": facts}, study.attrs)
     unit = _unit(study, 0, 1)
