@@ -27,7 +27,7 @@ from qloc.extract.prompts.tokenizing import Encoder, Family
 _EMBEDDED: Final = "embedded:"
 _WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
 _CONTEXT: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
-_NO_CODE: Final = {"trust_remote_code": False}
+_NO_CODE: Final[dict[str, Any]] = {"trust_remote_code": False}
 """A checkpoint's own code is never run; if this is left out, transformers asks on the terminal."""
 
 _UNTOUCHED: Final = ("_name_or_path", "transformers_version", "_commit_hash", "torch_dtype")
