@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qloc.arrays import Array
-from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery, askable
+from qloc.extract.prompts.tokenizing import UNKNOWN_SUBJECT, Encoder, Target, TokenizedQuery, askable
 from qloc.facts import Attribute, FactSet
 
 
@@ -27,6 +27,17 @@ class Asking:
 
     asked: tuple[tuple[TokenizedQuery, ...], ...]
     excluded: Mapping[str, int]
+
+    @property
+    def n_spaces_apart(self) -> int:
+        """Queries in which the space before the answer is a token of the prompt, outside P(answer)."""
+        return sum(query.space_apart for queries in self.asked for query in queries)
+
+    @property
+    def is_as_by_offsets(self) -> bool:
+        """Whether offsets alone, which earlier versions went by, ask the same queries in the same way."""
+        recut = any(query.recut for queries in self.asked for query in queries)
+        return not recut and UNKNOWN_SUBJECT not in self.excluded
 
     def some_targets(self) -> list[Target]:
         """Return the targets of the first facts, to prove an engine on.

@@ -1,14 +1,18 @@
 """Turn a prompt with ``[Y]`` and its answer into token ids and targets, or say why it cannot be asked.
 
 Prompt and answer are tokenized *together* and cut at the answer's characters, because a tokenizer may join
-what stands left and right of the seam. A token that straddles prompt and answer belongs to the answer.
+what stands left and right of the seam. One rule holds for every tokenizer: the answer's tokens are those that
+decode to the answer, with what a token has besides that straddles the seam. A token that is only the space
+before the answer belongs to the prompt.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +21,9 @@ from qloc.errors import InputError, message
 from qloc.facts import Fact, Query
 
 Family = Literal["causal", "masked"]
+
+UNKNOWN_SUBJECT: Final = "subject unknown to the tokenizer"
+"""Reason of queries whose subject has a part that the tokenizer has no token for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +61,17 @@ class TokenizedQuery:
         The answer that stands in place of ``[Y]``.
     targets : tuple of Target
         One target for each token of the answer, in order.
+    space_apart : bool, default False
+        Whether the space before the answer is a token of its own: its probability is not in the answer's.
+    recut : bool, default False
+        Whether the tokenizer's offsets alone, which earlier versions went by, give the answer other tokens.
     """
 
     query: Query
     answer: str
     targets: tuple[Target, ...]
+    space_apart: bool = False
+    recut: bool = False
 
     @property
     def prompt(self) -> str:
@@ -171,7 +184,7 @@ class Encoder:
         return tokenized[0]
 
     def ask_all(
-        self, asked: Sequence[tuple[Query, str]], *, ignore_tail: bool = False
+        self, asked: Sequence[tuple[Query, str]], *, ignore_tail: bool = False, subject: str = ""
     ) -> list[TokenizedQuery | str]:
         """Return the same as :meth:`ask` for many queries, with one call of the tokenizer.
 
@@ -181,6 +194,8 @@ class Encoder:
             Queries and their answers.
         ignore_tail : bool
             Whether a causal model may be asked although words follow the answer.
+        subject : str
+            Subject of the queries, of which the tokenizer must know every part; not looked at if empty.
 
         Returns
         -------
@@ -193,9 +208,10 @@ class Encoder:
         texts = [query.head + answer + (query.tail if masked else "") for query, answer in asked]
         encoded = self.tokenizer(texts, return_offsets_mapping=True)
         return [
-            self._cut(query, answer, ids, spans, ignore_tail)
-            for (query, answer), ids, spans in zip(
-                asked, encoded["input_ids"], encoded["offset_mapping"], strict=True
+            self._unknown_subject(text, subject, ids, spans)
+            or self._cut(query, answer, ids, spans, ignore_tail)
+            for (query, answer), text, ids, spans in zip(
+                asked, texts, encoded["input_ids"], encoded["offset_mapping"], strict=True
             )
         ]
 
@@ -205,7 +221,8 @@ class Encoder:
         if self.family == "causal" and not ignore_tail and any(c.isalnum() for c in query.tail):
             return "text after the answer (causal)"
         start, stop = len(query.head), len(query.head) + len(answer)
-        where = [n for n, (a, b) in enumerate(spans) if b > a and b > start and a < stop]
+        by_offsets = [n for n, (a, b) in enumerate(spans) if b > a and b > start and a < stop]
+        where = self._answer_tokens(answer, ids, spans, by_offsets, start)
         reason = self._unaskable(ids, where)
         if reason:
             return reason
@@ -215,7 +232,57 @@ class Encoder:
             hidden = set(where)
             masked = tuple(self.tokenizer.mask_token_id if n in hidden else id for n, id in enumerate(ids))
             targets = [Target(ids=masked, position=n, token=ids[n]) for n in where]
-        return TokenizedQuery(query=query, answer=answer, targets=tuple(targets))
+        return TokenizedQuery(
+            query=query,
+            answer=answer,
+            targets=tuple(targets),
+            space_apart=where[0] > 0 and self._is_space(ids[where[0] - 1]),
+            recut=where != by_offsets,
+        )
+
+    def _answer_tokens(
+        self, answer: str, ids: list[int], spans: list[tuple[int, int]], by_offsets: list[int], start: int
+    ) -> list[int]:
+        """Return the places of the answer's tokens, by the rule of this module.
+
+        Tokenizers that trim offsets, or put a space behind a token that was added to the vocabulary, give
+        some tokens no width.
+        """
+        flat = [n for n, (a, b) in enumerate(spans) if a == b >= start and ids[n] not in self._special]
+        inside = by_offsets or [n for n in flat if not self._is_space(ids[n])]
+        if not inside:
+            return []
+        first, last = inside[0], inside[-1]
+        while first - 1 in flat and not self._is_space(ids[first - 1]):
+            if self.tokenizer.decode(ids[first : last + 1]).strip().endswith(answer.strip()):
+                break
+            first -= 1
+        while first < last and self._is_space(ids[first]):
+            first += 1
+        return list(range(first, last + 1))
+
+    def _is_space(self, token: int) -> bool:
+        """Whether a token is white space alone; a byte of a character is not."""
+        if token not in self._spaces:
+            self._spaces[token] = token not in self._special and not self.tokenizer.decode([token]).strip()
+        return self._spaces[token]
+
+    @cached_property
+    def _spaces(self) -> dict[int, bool]:
+        return {}
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.all_special_ids)
+
+    def _unknown_subject(self, text: str, subject: str, ids: list[int], spans: list[tuple[int, int]]) -> str:
+        """Say so if the tokenizer does not know part of the subject: two subjects would be one prompt."""
+        unknown = self.tokenizer.unk_token_id
+        if not subject or unknown is None or unknown not in ids:
+            return ""
+        places = [match.span() for match in re.finditer(re.escape(subject), text)]
+        lost = [spans[n] for n, token in enumerate(ids) if token == unknown]
+        return UNKNOWN_SUBJECT if any(a < y and b > x for a, b in lost for x, y in places) else ""
 
     def _unaskable(self, ids: list[int], where: list[int]) -> str:
         if not where:
@@ -255,7 +322,8 @@ def askable(fact: Fact, encoder: Encoder) -> tuple[list[TokenizedQuery], list[st
     if pair and encoder.family == "causal" and not fact.cue_in_prefix:
         return [], ["cue not before the answer (causal)"] * len(fact.queries)
     queries, reasons = [], []
-    answers = encoder.ask_all([(query, fact.object) for query in fact.queries], ignore_tail=pair)
+    subject = "" if pair else fact.subject
+    answers = encoder.ask_all([(q, fact.object) for q in fact.queries], ignore_tail=pair, subject=subject)
     for query, tokenized in zip(fact.queries, answers, strict=True):
         if isinstance(tokenized, TokenizedQuery) and pair and fact.bad is not None:
             with_bad = encoder.ask(query, fact.bad, ignore_tail=True)

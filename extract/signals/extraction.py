@@ -131,17 +131,18 @@ class Extraction:
             "model": self.source.fingerprint(),
             "tokenizer": self.source.tokenizer_fingerprint(),
             "facts": self.facts.digest(),
-            "parameters": {**self.plan.signal_parameters(), "site": self.plan.site, **self.right_answers},
+            "parameters": {**self.plan.signal_parameters(), "site": self.plan.site, **self._rules},
         }
 
     @property
-    def right_answers(self) -> dict[str, str]:
-        """How several right objects of a subject are dealt with, for the fingerprint.
-
-        Empty where each subject has one, so that older stores of such facts keep their fingerprint.
-        """
-        several = any(len(fact.objects) > 1 for fact in self.facts.facts)
-        return {"right_answers": "of any number of tokens, never a control"} if several else {}
+    def _rules(self) -> dict[str, str]:
+        """Rules that bear on some facts and tokenizers: older stores of the others keep their fingerprint."""
+        rules = {}
+        if any(len(fact.objects) > 1 for fact in self.facts.facts):
+            rules["right_answers"] = "of any number of tokens, never a control"
+        if not self.asking.is_as_by_offsets:
+            rules["answer_tokens_are"] = "those that decode to the answer"
+        return rules
 
     @functools.cached_property
     def asking(self) -> Asking:
@@ -401,6 +402,7 @@ class Extraction:
             "attention": self.attention_refused or "recorded",
             "norm_behind_mlp": self.norm_behind_mlp,
             "excluded": dict(self.asking.excluded),
+            **({"spaces_apart": apart} if (apart := self.asking.n_spaces_apart) else {}),
             "skipped": dict(facts.skipped),
             "merged": facts.merged,
             **{

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from qloc.errors import InputError
 from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery, Tokens, askable
@@ -126,6 +129,78 @@ def test_many_queries_are_cut_as_each_alone(kind: str, encoder_of: EncoderOf) ->
     ]
     assert encoder.ask_all(asked) == [encoder.ask(query, answer) for query, answer in asked]
     assert encoder.ask_all([]) == []
+
+
+def _fast(model: Any, pre: Any, decoder: Any, post: Any = None) -> Encoder:
+    cut = Tokenizer(model)
+    cut.pre_tokenizer, cut.decoder = pre, decoder
+    if post is not None:
+        cut.post_processor = post
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=cut, eos_token="</s>", unk_token="<unk>")
+    return Encoder(tokenizer=tokenizer, family="causal", longest=64)
+
+
+def _byte_level(*, prefix: bool, trim: bool) -> Encoder:
+    """Bytes, and one merge: a letter P with the space before it."""
+    every = [*pre_tokenizers.ByteLevel.alphabet(), "ĠP", "</s>", "<unk>"]
+    model = models.BPE(vocab={token: n for n, token in enumerate(every)}, merges=[("Ġ", "P")])
+    pre, post = pre_tokenizers.ByteLevel(add_prefix_space=prefix), processors.ByteLevel(trim_offsets=trim)
+    return _fast(model, pre, decoders.ByteLevel(), post)
+
+
+def _metaspace() -> Encoder:
+    """XLM-R's kind: words that are no pieces with their space get a piece for the space."""
+    pieces = ["<unk>", "</s>", "▁", "▁Paris", *"PThecapitlofs Lm", "リ"]
+    model = models.Unigram(
+        [(piece, -1.0 - 0.1 * n) for n, piece in enumerate(dict.fromkeys(pieces))], unk_id=0
+    )
+    pre = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    return _fast(model, pre, decoders.Metaspace())
+
+
+@pytest.mark.parametrize(
+    ("encoder", "text", "answer", "tokens", "prompt_ends", "space_apart", "recut"),
+    [
+        (_metaspace(), "The capital is [Y]", "Paris", ["▁Paris"], "s", False, False),
+        (_metaspace(), "The capital is [Y]", "Lima", ["L", "i", "m", "a"], "▁", True, True),
+        (_metaspace(), "The capital is [Y]", "リ", ["リ"], "▁", True, True),
+        (_byte_level(prefix=False, trim=False), "is [Y]", "P", ["ĠP"], "s", False, False),
+        (_byte_level(prefix=False, trim=False), "is [Y]", "L", ["L"], "Ġ", True, False),
+        (_byte_level(prefix=True, trim=True), "is [Y]", "L", ["L"], "Ġ", True, False),
+        # An added token before: the space that is put behind it is not in the text, and ĠP is trimmed to nothing.
+        (_byte_level(prefix=True, trim=True), "a</s>[Y]", "P", ["ĠP"], "</s>", False, True),
+        (_byte_level(prefix=True, trim=True), "a</s>[Y]", "Pa", ["ĠP", "a"], "</s>", False, True),
+        (_byte_level(prefix=True, trim=True), "a</s>[Y]", "L", ["L"], "Ġ", True, False),
+        # A lone space within the answer is trimmed to nothing, too.
+        (_byte_level(prefix=True, trim=True), "is [Y]", "a L", ["a", "Ġ", "L"], "Ġ", True, True),
+    ],
+)
+def test_the_answers_tokens_decode_to_the_answer_and_a_lone_space_is_the_prompts(
+    encoder: Encoder,
+    text: str,
+    answer: str,
+    tokens: list[str],
+    prompt_ends: str,
+    space_apart: bool,
+    recut: bool,
+) -> None:
+    asked = encoder.ask(Query(template="t", text=text), answer)
+    assert isinstance(asked, TokenizedQuery)
+    names = encoder.tokenizer.convert_ids_to_tokens
+    assert names([target.token for target in asked.targets]) == tokens
+    assert names(asked.targets[0].ids[-1]) == prompt_ends
+    assert encoder.tokenizer.decode([target.token for target in asked.targets]).strip() == answer
+    assert (asked.space_apart, asked.recut) == (space_apart, recut)
+
+
+def test_a_subject_that_the_tokenizer_does_not_know_is_not_asked() -> None:
+    """Both would be one prompt; an unknown word of the template is in every fact's."""
+    encoder = _metaspace()
+    query = Query(template="t", text="The capital of 木 is [Y]")
+    fact = Fact(id="f", relation="r", subject="木", object="Paris", queries=(query,))
+    assert askable(fact, encoder) == ([], ["subject unknown to the tokenizer"])
+    known, reasons = askable(replace(fact, subject="capital"), encoder)
+    assert (len(known), reasons) == (1, [])
 
 
 def test_tokens_of_queries_by_hand(encoder_of: EncoderOf) -> None:
