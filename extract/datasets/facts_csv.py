@@ -6,8 +6,9 @@
 
 Lines with the same relation, subject and object are queries of one fact. ``id`` and ``template`` may be left
 out: the id of a fact is then ``relation:subject:object``, and that of a template its own text. Every other
-column is an attribute of the fact: a number if all its cells are numbers, else text. Empty cells are missing
-values.
+column is an attribute of the fact: a number if its cells are numbers, else text. Empty cells are missing
+values, and so are NA, nan, null and the like among numbers, which are counted. A stray cell among numbers,
+such as 1,5, is refused. Digits with zeros before them (00123) are codes, and stay text.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,15 @@ OPTIONAL: Final = ("id", "template")
 DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_ALMOST: Final = re.compile(r"[+-]?\d[\d.]*(,\d+)+%?|[+-]?[\d.]*\d%")
+"""Numbers as spreadsheets of other languages write them: with a comma, or a sign for percent."""
+
+_CODE: Final = re.compile(r"0\d+")
+_MARKS: Final = frozenset({"na", "n/a", "#n/a", "nan", "null", "none", "-", "?"})
+"""What stands for a missing value among numbers, in lower case."""
+
+MARKED_MISSING: Final = "attribute marked as missing (NA, nan, null …)"
+"""Reason under which such cells are counted in ``skipped``."""
 
 
 def read_table(
@@ -68,13 +78,59 @@ def read_table(
     problems = Problems()
     rows = list(_rows(path, problems))
     problems.stop()
-    facts = facts_of(entries_of(rows, problems), problems)
+    numbers = numeric_columns(rows, problems)
+    facts = facts_of(entries_of(rows, numbers, problems), problems)
     problems.stop()
-    return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
+    n_missing = sum(_is_missing(row.get(name, "")) for _, row in rows for name in numbers)
+    skipped = {MARKED_MISSING: n_missing} if n_missing else {}
+    return select(facts, source=source, skipped=skipped, relations=relations, max_facts=max_facts, seed=seed)
+
+
+def numeric_columns(rows: Sequence[tuple[str, Mapping[str, str]]], problems: Problems) -> set[str]:
+    """Return the columns of attributes that are numbers.
+
+    Parameters
+    ----------
+    rows : sequence of (str, mapping of str to str)
+        Place of each row, for messages; and its cells by column.
+    problems : Problems
+        Receives an entry for each cell that is none among cells that mostly are, or that is written as in
+        another language (1,5).
+
+    Returns
+    -------
+    set of str
+        Names of columns.
+    """
+    columns: dict[str, list[tuple[str, str]]] = {}
+    for at, row in rows:
+        for name, cell in row.items():
+            if name not in (*NEEDED, *OPTIONAL) and cell.strip():
+                columns.setdefault(name, []).append((at, cell.strip()))
+    return {name for name, cells in columns.items() if _are_numbers(name, cells, problems)}
+
+
+def _are_numbers(name: str, cells: Sequence[tuple[str, str]], problems: Problems) -> bool:
+    """Whether a column's filled cells are numbers; strays are refused."""
+    strays = [(at, cell) for at, cell in cells if not (_NUMBER.fullmatch(cell) or _is_missing(cell))]
+    n_numbers = sum(bool(_NUMBER.fullmatch(cell)) for _, cell in cells)
+    if any(_CODE.fullmatch(cell) for _, cell in cells):
+        return False
+    n_almost = sum(bool(_ALMOST.fullmatch(cell)) for _, cell in strays)
+    if n_numbers + n_almost <= len(strays) - n_almost:
+        return False
+    for at, cell in strays:
+        rule = f"a number, as {n_numbers} other cells of the column are, or empty"
+        problems.add(name, cell, rule, at, "Write it as 1.5, or leave it empty")
+    return True
+
+
+def _is_missing(cell: str) -> bool:
+    return cell.strip().lower() in _MARKS
 
 
 def entries_of(
-    rows: Sequence[tuple[str, Mapping[str, str]]], problems: Problems
+    rows: Sequence[tuple[str, Mapping[str, str]]], numbers: Collection[str], problems: Problems
 ) -> list[tuple[str, dict[str, Any]]]:
     """Group rows, one for each query, into entries, one for each fact.
 
@@ -82,6 +138,8 @@ def entries_of(
     ----------
     rows : sequence of (str, mapping of str to str)
         Place of each row, for messages; and its cells by column.
+    numbers : collection of str
+        Columns whose cells are numbers (:func:`numeric_columns`).
     problems : Problems
         Receives an entry for each cell that contradicts an earlier row of its fact.
 
@@ -90,7 +148,6 @@ def entries_of(
     list of (str, dict)
         Place of each fact's first row, and the fact in the form of a line of facts.jsonl.
     """
-    numbers = _numeric(row for _, row in rows)
     grouped: dict[str, _Grouped] = {}
     for at, row in rows:
         _add(grouped, row, at, numbers, problems)
@@ -137,18 +194,12 @@ def _rows(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, str]]
         problems.add("line", "broken", "cells, quoted where they need it", at, "Mend the line")
 
 
-def _numeric(rows: Iterable[Mapping[str, str]]) -> set[str]:
-    """Return the columns in which every cell that is not empty is a number."""
-    seen: dict[str, bool] = {}
-    for row in rows:
-        for name, cell in row.items():
-            if cell.strip():
-                seen[name] = seen.get(name, True) and bool(_NUMBER.fullmatch(cell.strip()))
-    return {name for name, every in seen.items() if every}
-
-
 def _add(
-    grouped: dict[str, _Grouped], row: Mapping[str, str], at: str, numbers: set[str], problems: Problems
+    grouped: dict[str, _Grouped],
+    row: Mapping[str, str],
+    at: str,
+    numbers: Collection[str],
+    problems: Problems,
 ) -> None:
     """Add a line to the fact that it belongs to."""
     texts = {name: row[name].strip() for name in ("relation", "subject", "object")}
@@ -156,7 +207,9 @@ def _add(
     attributes = {
         name: _value(cell.strip(), name in numbers)
         for name, cell in row.items()
-        if name not in (*NEEDED, *OPTIONAL) and cell.strip()
+        if name not in (*NEEDED, *OPTIONAL)
+        and cell.strip()
+        and (name not in numbers or _NUMBER.fullmatch(cell.strip()))
     }
     group = grouped.setdefault(id, _Grouped(at=at, entry={"id": id, **texts, "attributes": attributes}))
     for name, text in texts.items():

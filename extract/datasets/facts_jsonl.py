@@ -21,7 +21,7 @@ from typing import Any, Final
 from qloc.extract.datasets.json_lines import Problems, json_lines
 from qloc.extract.datasets.selection import select
 from qloc.facts import ANSWER_MARK, SUBJECT_MARK, Attribute, Fact, FactSet, Query, fill
-from qloc.vocabulary import FACT
+from qloc.vocabulary import FACT, FACT_COLUMNS
 
 _TEXTS: Final = {
     "fact": ("id", "relation", "subject", "object"),
@@ -146,6 +146,10 @@ def fact_of(entry: Mapping[str, Any], at: str, problems: Problems) -> Fact | Non
     attributes = _attributes(entry.get("attributes", {}), at, problems)
     if len(problems.found) > before:
         return None
+    if not pair and not any(subject.casefold() in query.text.casefold() for query in queries):
+        rule = f"one that a query names, or {SUBJECT_MARK} in its place"
+        problems.add("subject", subject, rule, at, "Write it as the queries do")
+        return None
     return Fact(
         id=entry["id"],
         relation=entry["relation"],
@@ -224,9 +228,15 @@ def _attributes(attributes: object, at: str, problems: Problems) -> dict[str, At
         if not key.isidentifier() or key in _TAKEN:
             rule = f"a name of letters, digits and _, none of {', '.join(sorted(_TAKEN))}"
             problems.add("attribute", key, rule, at, "Rename it")
+        elif key in FACT_COLUMNS or key.removeprefix("log_") in {*FACT_COLUMNS, *attributes} - {key}:
+            rule = f"none of {', '.join(FACT_COLUMNS)}, nor log_ of these or of another attribute"
+            problems.add("attribute", key, rule, at, "Rename it")
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             problems.add("attribute", value, "text or a number", where, "Correct it")
-        elif not isinstance(value, str) and not (math.isfinite(value) and abs(value) < 2**63):
+        elif isinstance(value, int) and abs(value) > 2**53:
+            rule = "at most 2⁵³ in size, up to which a column of numbers holds every integer"
+            problems.add("attribute", value, rule, where, "Write it as text, with a letter before it")
+        elif isinstance(value, float) and not (math.isfinite(value) and abs(value) < 2**63):
             problems.add("attribute", value, "a number that 64 bits hold", where, "Correct it")
     return dict(attributes)
 

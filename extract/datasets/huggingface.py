@@ -13,7 +13,7 @@ from typing import Any
 from qloc.errors import InputError, MissingDependencyError, message
 from qloc.extract.datasets.counterfact_zsre import counterfact
 from qloc.extract.datasets.counterfact_zsre import entries_of as records_of
-from qloc.extract.datasets.facts_csv import NEEDED, entries_of
+from qloc.extract.datasets.facts_csv import NEEDED, entries_of, numeric_columns
 from qloc.extract.datasets.facts_jsonl import facts_of
 from qloc.extract.datasets.json_lines import Problems
 from qloc.extract.datasets.selection import select
@@ -103,7 +103,7 @@ def _entries(
     if "query" in columns:
         texts = dict.fromkeys(NEEDED, "")
         cells = [(at, texts | {key: str(cell) for key, cell in row.items()}) for at, row in placed]
-        return list(entries_of(cells, problems))
+        return list(entries_of(cells, numeric_columns(cells, problems), problems))
     if "requested_rewrite" in columns:
         return list(records_of(placed, counterfact, problems))
     names = ", ".join(sorted(columns)) or "no rows"

@@ -33,6 +33,12 @@ STEP: Final = "step"
 NO_INDEX: Final = -1
 """Missing integer: no panel neuron in this slot, no such answer token."""
 
+FACT_COLUMNS: Final = (
+    *("CS1", "CS2", "D", "kappa", "kappa_same_answer", "k", "n_neurons", "mean_size"),
+    *("agreement", "candidate_agreement", "log_probability", "known_share", "n_tokens", "answer_count"),
+)
+"""Columns that formulas have of each fact; no attribute may be called so."""
+
 DEFAULT_THRESHOLD: Final = 0.2
 """KN threshold t of Dai et al. 2022: attribution > t · max over the whole network."""
 

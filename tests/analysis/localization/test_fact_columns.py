@@ -14,6 +14,7 @@ from qloc.analysis.localization.fact_columns import (
     same_answer,
     same_candidate,
 )
+from qloc.vocabulary import FACT_COLUMNS
 
 
 def test_answers_alike_by_definition(study):
@@ -29,6 +30,11 @@ def test_answers_alike_by_definition(study):
         alike = np.mean([p[i] @ p[j] for i, j in combinations(range(len(own)), 2)])
         assert columns["candidate_agreement"][f] == pytest.approx(alike)
     assert np.isnan(columns["agreement"][40:]).all()  # minimal pairs have one query
+
+
+def test_names_of_columns_are_those_that_attributes_may_not_have(study):
+    own = [name for name in fact_columns(study) if not name.startswith("log_") or name == "log_probability"]
+    assert tuple(own[4 : 4 + len(FACT_COLUMNS)]) == FACT_COLUMNS
 
 
 def test_answers_are_read_some_facts_at_a_time(rng, monkeypatch):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from qloc.extract.datasets import read_facts
-from qloc.extract.datasets.facts_csv import entries_of, is_table
+from qloc.extract.datasets.facts_csv import MARKED_MISSING, entries_of, is_table, numeric_columns
 from qloc.extract.datasets.json_lines import Problems
 from qloc.facts import Fact, Query
 
@@ -110,12 +110,59 @@ def test_numbers_are_those_that_every_filled_cell_is() -> None:
         (str(n), {"relation": "r", "subject": str(n), "object": "o", "query": "[Y]", "x": cell})
         for n, cell in enumerate(("+3", "-.5e-1", " "))
     ]
-    entries = entries_of(rows, problems := Problems())
+    problems = Problems()
+    entries = entries_of(rows, numeric_columns(rows, problems), problems)
     assert [entry["attributes"] for _, entry in entries] == [{"x": 3}, {"x": -0.05}, {}]
     assert isinstance(entries[0][1]["attributes"]["x"], int)
     assert problems.found == []
-    (_, text), *_ = entries_of([*rows, ("3", {**rows[0][1], "subject": "z", "x": "nan"})], problems)
-    assert text["attributes"] == {"x": "+3"}  # "nan" is no number here
+    words = [*rows, *((str(n), {**rows[0][1], "subject": str(n), "x": "nan or not"}) for n in (3, 4))]
+    (_, text), *_ = entries_of(words, numeric_columns(words, problems), problems)
+    assert text["attributes"] == {"x": "+3"}  # as many words as numbers: a column of text
+    assert problems.found == []
+
+
+def _table(path: Path, **columns: Sequence[str]) -> Path:
+    """A fact a line, with these columns besides."""
+    n = len(next(iter(columns.values())))
+    lines = [["relation", "subject", "object", "query", *columns]]
+    lines += [
+        ["r", f"s{row}", "o", "[X] is [Y]", *(cells[row] for cells in columns.values())] for row in range(n)
+    ]
+    path.write_text("".join("\t".join(line) + "\n" for line in lines))
+    return path
+
+
+def test_marks_of_missing_values_among_numbers_are_missing_and_counted(tmp_path: Path) -> None:
+    path = _table(
+        tmp_path / "f.tsv",
+        count=("51", "NA", "nan", "7", "-", "N/A", "8", "9"),
+        code=("00123", "77", "NA", "1", "2", "3", "4", "5"),
+        iso=("NA", "FR", "DE", "AT", "NA", "IT", "ES", "PL"),
+    )
+    facts = read_facts(str(path))
+    assert [fact.attributes.get("count") for fact in facts.facts] == [51, None, None, 7, None, None, 8, 9]
+    assert facts.skipped == {MARKED_MISSING: 4}
+    assert [fact.attributes["code"] for fact in facts.facts][:3] == ["00123", "77", "NA"]
+    assert facts.facts[0].attributes["iso"] == "NA"  # Namibia
+
+
+def test_numbers_that_would_not_stay_numbers_are_refused(tmp_path: Path, problems_of: ProblemsOf) -> None:
+    path = _table(
+        tmp_path / "f.tsv",
+        share=("1,5", "2,5", "3"),
+        count=("1", "about 2", "3"),
+        big=("9007199254740992", "9007199254740993", "1"),
+    )
+    action = "Write it as 1.5, or leave it empty."
+    exact = "at most 2⁵³ in size, up to which a column of numbers holds every integer"
+    assert problems_of(path) == [
+        f"share is '1,5'; expected a number, as 1 other cells of the column are, or empty. At {path}, line 2. {action}",
+        f"share is '2,5'; expected a number, as 1 other cells of the column are, or empty. At {path}, line 3. {action}",
+        f"count is 'about 2'; expected a number, as 2 other cells of the column are, or empty. At {path}, line 3. "
+        + action,
+        f"attribute is 9007199254740993; expected {exact}. At {path}, line 3, attribute big. Write it as text, with "
+        "a letter before it.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from qloc.errors import InputError
 from qloc.extract.datasets import read_facts
 from qloc.facts import Fact, Query
+from qloc.vocabulary import FACT_COLUMNS
 
 WriteLines = Callable[..., Path]
 ProblemsOf = Callable[..., list[str]]
@@ -213,14 +214,42 @@ def test_what_is_wrong_is_said_in_whole(
 def test_a_number_that_overflows_is_refused(
     tmp_path: Path, write_lines: WriteLines, problems_of: ProblemsOf
 ) -> None:
-    text = json.dumps({**FRANCE, "attributes": {"n": 2**63}})
+    text = json.dumps({**FRANCE, "attributes": {"n": 2**53 + 1, "m": -(2**53)}})
     path = write_lines(
         tmp_path / "f.jsonl", text, json.dumps({**FRANCE, "id": "b"})[:-1] + ', "attributes": {"x": 1e999}}'
     )
-    rule = "expected a number that 64 bits hold"
     assert problems_of(path) == [
-        f"attribute is {2**63}; {rule}. At {path}, line 1, attribute n. Correct it.",
-        f"attribute is inf; {rule}. At {path}, line 2, attribute x. Correct it.",
+        f"attribute is {2**53 + 1}; expected at most 2⁵³ in size, up to which a column of numbers holds every integer. "
+        f"At {path}, line 1, attribute n. Write it as text, with a letter before it.",
+        f"attribute is inf; expected a number that 64 bits hold. At {path}, line 2, attribute x. Correct it.",
+    ]
+
+
+def test_a_subject_that_no_query_names_is_refused(
+    tmp_path: Path, write_lines: WriteLines, problems_of: ProblemsOf
+) -> None:
+    """One query that names it, in any case of letters, is enough."""
+    queries = ["The capital is [Y].", "FRANCE: [Y]"]
+    path = write_lines(
+        tmp_path / "f.jsonl", {**FRANCE, "queries": queries[:1]}, {**FRANCE, "id": "b", "queries": queries}
+    )
+    assert problems_of(path) == [
+        f"subject is 'France'; expected one that a query names, or [X] in its place. At {path}, line 1. Write it as the "
+        "queries do."
+    ]
+
+
+def test_an_attribute_is_not_called_as_a_score(
+    tmp_path: Path, write_lines: WriteLines, problems_of: ProblemsOf
+) -> None:
+    """Formulas would read one of both; log_count is another column where there is a count."""
+    attributes = {"k": 1, "log_kappa": 2, "log_count": 3, "count": 4, "log_size": 5}
+    path = write_lines(tmp_path / "f.jsonl", {**FRANCE, "attributes": attributes})
+    names = ", ".join(FACT_COLUMNS)
+    assert problems_of(path) == [
+        f"attribute is '{name}'; expected none of {names}, nor log_ of these or of another attribute. At {path}, line "
+        "1. Rename it."
+        for name in ("k", "log_kappa", "log_count")
     ]
 
 
