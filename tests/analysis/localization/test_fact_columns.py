@@ -33,7 +33,11 @@ def test_answers_alike_by_definition(study):
 
 
 def test_names_of_columns_are_those_that_attributes_may_not_have(study):
-    own = [name for name in fact_columns(study) if not name.startswith("log_") or name == "log_probability"]
+    own = [
+        name
+        for name in map(str, fact_columns(study))
+        if not name.startswith("log_") or name == "log_probability"
+    ]
     assert tuple(own[4 : 4 + len(FACT_COLUMNS)]) == FACT_COLUMNS
 
 
