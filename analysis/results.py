@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from qloc.errors import InputError, message
+from qloc.text.annotated import mistyped
 from qloc.text.files import write_text
+from qloc.text.ordinary_files import read_ordinary
+from qloc.text.parsing import json_of
 from qloc.text.rounding import Cell as Cell  # what a table holds; reports import it from here
 from qloc.text.rounding import number, p_value
 
@@ -399,19 +402,32 @@ def load(folder: Path) -> StudyResult:
     """
     path = folder / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_of(read_ordinary(path))
     except (OSError, ValueError):
         rule, action = f"a folder that `qloc analyze` wrote, with {FILE} in it", "Run `qloc analyze` first"
         raise InputError(message("results", str(folder), rule, str(path), action)) from None
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT_VERSION:
         rule, action = str(FORMAT_VERSION), "Analyze again with this qloc"
         raise InputError(message("format", str(path), rule, "results", action))
+    rule, action = f"a whole {FILE} as `qloc analyze` writes it", "Run `qloc analyze` again"
     try:
         questions = tuple(_question(entry) for entry in content.pop("questions"))
-        return StudyResult(questions=questions, **{**content, "notes": tuple(content["notes"])})
-    except (KeyError, TypeError, AttributeError):
-        rule, action = f"a whole {FILE} as `qloc analyze` writes it", "Run `qloc analyze` again"
+        result = StudyResult(questions=questions, **{**content, "notes": tuple(content["notes"])})
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(message("results", str(folder), rule, str(path), action)) from None
+    if problems := [message(at, got, rule, str(path), action) for at, got, rule in _problems(result)]:
+        raise InputError(problems)
+    return result
+
+
+def _problems(result: StudyResult) -> Iterator[tuple[str, object, str]]:
+    """Tell what no analysis gives: values of other types, columns of a table of different lengths."""
+    wrong = [*mistyped(result, StudyResult)]
+    for at, got, rule in wrong:
+        yield at, got if isinstance(got, str | int | float | None) else type(got).__name__, rule
+    for table in () if wrong else (table for question in result.questions for table in question.tables):
+        if len(lengths := sorted({len(cells) for cells in table.columns.values()})) > 1:
+            yield f"columns of table {table.name!r}", f"of lengths {lengths}", "all of one length"
 
 
 def plain(value: Any) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Final, TypeVar, cast
 
 from qloc.analysis.results import Cell, Question, StudyResult, Table, TestResult, Verdict, plain
 from qloc.canonical_json import digest
@@ -23,7 +23,10 @@ from qloc.reports.document import (
 from qloc.reports.figures.from_table import figure
 from qloc.reports.figures.table_recipes import heading, word
 from qloc.reports.side_by_side import side_by_side
+from qloc.text.printable import printable
 from qloc.text.rounding import available
+
+T = TypeVar("T")
 
 _COUNTED: Final[tuple[tuple[tuple[Verdict, ...], str, str], ...]] = (
     (("holds",), "holds", "hold"),
@@ -55,6 +58,7 @@ def build(results: Sequence[StudyResult]) -> Document:
     if not results:
         rule = "at least one folder that `qloc analyze` wrote"
         raise InputError(message("results", [], rule, "qloc report", "Run `qloc analyze` first"))
+    results = [_shown(result) for result in results]
     several = len(results) > 1
     ordered = told_apart(sorted(results, key=lambda result: not _compares(result)))
     prefixes = [f"study-{n}-" if several else "" for n in range(1, len(results) + 1)]
@@ -64,6 +68,20 @@ def build(results: Sequence[StudyResult]) -> Document:
         return Document(title=ordered[0].title, parts=parts)
     title = f"{len(studies)} studies compared"
     return Document(title=title, parts=parts, comparison=side_by_side(studies))
+
+
+def _shown(value: T) -> T:
+    """Escape what would act on a terminal, or turn a line around, in every text of a result."""
+    shown: Any = value
+    if isinstance(value, str):
+        shown = printable(value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        shown = replace(value, **{part.name: _shown(getattr(value, part.name)) for part in fields(value)})
+    elif isinstance(value, Mapping):
+        shown = {_shown(name): _shown(part) for name, part in value.items()}
+    elif isinstance(value, list | tuple):
+        shown = tuple(map(_shown, value))
+    return cast("T", shown)
 
 
 def told_apart(results: Sequence[StudyResult]) -> list[StudyResult]:

@@ -7,10 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qloc.errors import InputError, message
+from qloc.text.ordinary_files import MOST_SETTINGS, read_ordinary
+from qloc.text.parsing import yaml_of
 from qloc.text.rounding import Cell
 
 NOT_ON_FILE: Final = "not on file"
@@ -153,7 +154,7 @@ def published(name: str, path: Path | None = None) -> Published:
     studies = _read(text, "published.yaml")
     if path is not None:
         try:
-            added = _read(path.read_text(encoding="utf-8"), str(path))
+            added = _read(read_ordinary(path, most=MOST_SETTINGS).decode("utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
             action = "Give another path"
             raise InputError(message("published", str(path), "a readable file", str(error), action)) from None
@@ -166,10 +167,9 @@ def published(name: str, path: Path | None = None) -> Published:
 
 def _read(text: str, place: str) -> dict[str, Published]:
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(message("published", place, "YAML", reason, "Mend the file")) from None
+        content = yaml_of(text)
+    except ValueError as error:
+        raise InputError(message("published", place, "YAML", str(error), "Mend the file")) from None
     if not isinstance(content, dict):
         raise InputError(message("published", place, "a study's name, and its parts", place, "Mend the file"))
     problems: list[str] = []

@@ -13,7 +13,6 @@ Meng et al. 2022 (arXiv 2202.05262), §3.3 (CounterFact) and app. C (zsRE, after
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from qloc.extract.datasets.facts_jsonl import facts_of
 from qloc.extract.datasets.json_lines import Problems, read_bytes
 from qloc.extract.datasets.selection import select
 from qloc.facts import ANSWER_MARK, SUBJECT_MARK, FactSet
+from qloc.text.parsing import json_of
 
 Entries = Iterator[dict[str, Any]]
 """Facts in the form of lines of facts.jsonl."""
@@ -183,7 +183,7 @@ def entries_of(
 
 def _records(path: Path, problems: Problems) -> list[Any]:
     try:
-        records = json.loads(read_bytes(path))
+        records = json_of(read_bytes(path))
     except ValueError as error:
         problems.add("file", f"{error}", "JSON, encoded as UTF-8", str(path), "Give another file")
         return []

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from qloc.errors import InputError, message
+from qloc.text.ordinary_files import read_ordinary
+from qloc.text.parsing import json_of
 
 SHOWN = 20
 """Number of problems that are printed one by one; the others are counted."""
@@ -120,7 +122,7 @@ def read_bytes(path: Path) -> bytes:
         If the file does not exist or cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_ordinary(path)
     except FileNotFoundError:
         raise InputError(
             message("file", str(path), "an existing file", str(path.absolute().parent), "Check the path")
@@ -138,8 +140,7 @@ def _object(raw: bytes, at: str, problems: Problems) -> dict[str, Any] | None:
         problems.add("encoding", raw[error.start : error.end], "UTF-8", where, "Save the file as UTF-8")
         return None
     try:
-        entry = json.loads(text, parse_constant=_refuse)
-        json.dumps(entry, ensure_ascii=False).encode()  # an escaped half of a surrogate pair is no text
+        entry = json_of(text)
     except json.JSONDecodeError as error:
         where = f"{at}, column {error.colno}: {error.msg}"
         problems.add("line", text.strip(), "JSON", where, "Mend the line")
@@ -151,10 +152,6 @@ def _object(raw: bytes, at: str, problems: Problems) -> dict[str, Any] | None:
         problems.add("line", entry, "a JSON object, {…}", at, "Write one fact a line")
         return None
     return entry
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _shortened(got: object) -> object:

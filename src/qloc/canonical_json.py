@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from qloc.text.ordinary_files import open_ordinary
+
 
 def canonical(value: Any) -> bytes:
     """Write JSON with sorted keys, no spaces, UTF-8 and no NaN.
@@ -61,7 +63,7 @@ def file_digest(path: Path) -> str:
     str
         64 hexadecimal digits.
     """
-    with path.open("rb") as source:
+    with open_ordinary(path) as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 

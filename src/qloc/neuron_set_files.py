@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from qloc.errors import InputError, message
 from qloc.phase_plan import NEURON_SETS, InterventionPlan
+from qloc.text.ordinary_files import read_ordinary
+from qloc.text.parsing import json_of
 
 OwnSets = Mapping[str, Mapping[str, tuple[tuple[int, int], ...]]]
 """By name and fact id, (layer, index) of each neuron; the empty id stands for all facts not named."""
@@ -37,8 +38,8 @@ def read_own_sets(path: str | Path | None) -> OwnSets:
     if path is None:
         return {}
     try:
-        found = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        found = json_of(read_ordinary(Path(path)))
+    except (OSError, ValueError) as error:
         raise InputError(message("file", str(error), _RULE, str(path), "Give another --sets")) from None
     if not isinstance(found, dict):
         got = type(found).__name__

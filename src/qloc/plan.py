@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -27,6 +26,8 @@ from qloc.byte_sizes import bytes_of
 from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
 from qloc.phase_plan import EditPlan, InterventionPlan
+from qloc.text.ordinary_files import MOST_SETTINGS, read_ordinary
+from qloc.text.parsing import yaml_of
 
 Quadrature = Literal["certified", "midpoint", "right", "left", "endpoints", "gauss", "adaptive"]
 Site = Literal["mlp_post", "mlp_pre"]
@@ -350,15 +351,15 @@ def analysis_part(given: Any, at: str) -> AnalysisPlan:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = read_ordinary(path, most=MOST_SETTINGS).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             message("plan", str(path), "a readable file", str(error), "Give another path")
         ) from None
-    except yaml.YAMLError as error:
-        raise InputError(
-            message("plan", str(path), "YAML", " ".join(str(error).split()), "Mend the file")
-        ) from None
+    try:
+        found = yaml_of(text)
+    except ValueError as error:
+        raise InputError(message("plan", str(path), "YAML", str(error), "Mend the file")) from None
     if found is None:
         return {}
     if not isinstance(found, dict):

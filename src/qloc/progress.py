@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TextIO
@@ -15,6 +17,7 @@ from typing import Any, Final, Self, TextIO
 from tqdm import tqdm
 
 from qloc.errors import InputError, message
+from qloc.text.printable import printable
 
 LINE_EVERY: Final = 10.0
 """Seconds between two lines, where there is no terminal."""
@@ -49,7 +52,7 @@ class Progress:
 
     def __init__(self, *, quiet: bool = False, log: Path | None = None, stream: TextIO | None = None) -> None:
         self._stream = None if quiet else stream or sys.stderr
-        self._log = _opened(log) if log else None
+        self._log, self._log_path = _opened(log) if log else None, log
 
     def __enter__(self) -> Self:
         return self
@@ -71,7 +74,7 @@ class Progress:
             Without a line feed.
         """
         if self._stream is not None:
-            self._stream.write(text + "\n")
+            self._stream.write(printable(text) + "\n")
             self._stream.flush()
         self.note("message", text=text)
 
@@ -87,8 +90,20 @@ class Progress:
         """
         if self._log is not None:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._log.write(json.dumps({"time": at, "event": event, **told}, ensure_ascii=False) + "\n")
-            self._log.flush()
+            line = json.dumps({"time": at, "event": event, **told}, ensure_ascii=False) + "\n"
+            try:
+                self._log.write(line.encode(errors="backslashreplace"))
+            except OSError as error:  # the work matters more than its log
+                self._end_log(error)
+
+    def _end_log(self, error: OSError) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            with suppress(OSError):
+                log.close()
+            action = "The command goes on without it; make room before the next one"
+            got, rule = error.strerror or str(error), "a file that takes another line"
+            sys.stderr.write(f"Warning: {message('log', got, rule, str(self._log_path), action)}\n")
 
     @contextmanager
     def stage(self, name: str, total: int, *, done: int = 0, unit: str = "queries") -> Iterator[Advance]:
@@ -207,9 +222,13 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.3g} TB"
 
 
-def _opened(path: Path) -> TextIO:
+def _opened(path: Path) -> FileIO:
     try:
-        return path.open("a", encoding="utf-8")
+        # Without a buffer, so that each line is written or is not; and without waiting for who reads a pipe.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = os.open(path, flags, 0o666)
+        os.set_blocking(descriptor, True)
+        return FileIO(descriptor, "a")
     except OSError as error:
         rule = f"a file that can be written ({error.strerror})"
         raise InputError(message("log", str(path), rule, "--log", "Give another path")) from None

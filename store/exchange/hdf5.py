@@ -25,6 +25,7 @@ import zarr
 
 from qloc.arrays import Array
 from qloc.errors import InputError, SchemaError, VerificationError, message
+from qloc.store.exchange.hdf5_sink import Sink
 from qloc.store.files.place import is_inside
 from qloc.store.files.staging import file_aside, folder_aside, refuse_present
 from qloc.store.integrity import check
@@ -35,6 +36,7 @@ from qloc.store.schema import manifest, metadata, zarr_arrays
 from qloc.store.schema.variables import SCHEMA_VERSION, STRING, Variable
 from qloc.store.writing.assemble import consolidate
 from qloc.store.writing.card import write_card
+from qloc.text.parsing import json_of
 
 ATTRIBUTES: Final = "qloc_attributes"
 """Attribute with the JSON of a group's attributes; beside it they stand one by one, for other readers."""
@@ -156,11 +158,14 @@ def export(store: str | Path, out: str | Path) -> Path:
     if problems := verify(place):
         raise VerificationError(problems)
     root = zarr.open_group(place.zarr(), mode="r", zarr_format=3, use_consolidated=False)
-    with file_aside(out) as aside, h5py.File(aside, "w", locking=False) as target:
-        _write_attributes(target, root)
-        target.attrs[MANIFEST_ATTRIBUTE] = place.read(MANIFEST).decode()
-        for name in sorted({name.split("/")[0] for name in place.names() if "/" in name}):
-            _write_group(target.create_group(name), root[name])  # type: ignore[arg-type]
+    with file_aside(out) as aside, aside.open("r+b", buffering=0) as file:
+        sink = Sink(file)
+        with h5py.File(sink, "w") as target:
+            _write_attributes(target, root)
+            target.attrs[MANIFEST_ATTRIBUTE] = place.read(MANIFEST).decode()
+            for name in sorted({name.split("/")[0] for name in place.names() if "/" in name}):
+                _write_group(target.create_group(name), root[name], sink)  # type: ignore[arg-type]
+        sink.require_written()
     return out
 
 
@@ -172,7 +177,7 @@ def _write_attributes(target: Any, group: zarr.Group) -> None:
         target.attrs[name] = value if plain else json.dumps(value, ensure_ascii=False)
 
 
-def _write_group(target: Any, group: zarr.Group) -> None:
+def _write_group(target: Any, group: zarr.Group, sink: Sink) -> None:
     _write_attributes(target, group)
     arrays = dict(sorted(group.arrays()))
     along = {name: _dims(array) for name, array in arrays.items()}
@@ -182,7 +187,7 @@ def _write_group(target: Any, group: zarr.Group) -> None:
     written: dict[str, Any] = {}
     for name, array in arrays.items():
         stands_for = name in sizes and along[name] != (name,)
-        written[name] = _write_array(target, f"{NOT_ALONG}{name}" if stands_for else name, array)
+        written[name] = _write_array(target, f"{NOT_ALONG}{name}" if stands_for else name, array, sink)
     scales = {}
     for number, (dim, size) in enumerate(sorted(sizes.items())):
         own = along.get(dim) == (dim,)
@@ -199,7 +204,7 @@ def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
     return tuple(str(name) for name in array.metadata.to_dict()["dimension_names"])  # type: ignore[union-attr]
 
 
-def _write_array(target: Any, name: str, array: zarr.Array[Any]) -> Any:
+def _write_array(target: Any, name: str, array: zarr.Array[Any], sink: Sink) -> Any:
     text = array.dtype.kind == "T"
     filters = {} if text or 0 in array.shape else {"compression": "gzip", "compression_opts": 4}
     dataset = target.create_dataset(
@@ -222,6 +227,7 @@ def _write_array(target: Any, name: str, array: zarr.Array[Any]) -> Any:
             what, rule = f"a text of {array.path}", "texts without NUL, which HDF5 cannot keep"
             where, action = str(array.store_path), "Share the store with qloc store pack"
             raise InputError(message(what, str(error), rule, where, action)) from None
+        sink.require_written()
     dataset.attrs[SHA256] = digest.hex()
     if "long_name" in array.attrs:
         dataset.attrs["long_name"] = array.attrs["long_name"]
@@ -298,8 +304,8 @@ def _problems(opened: Any, source: Path) -> Iterator[str]:
     """Yield what no export has: links, foreign attributes, types and sizes."""
     for place, group in (("/", opened), *((name, opened.get(name)) for name in _own(opened))):
         try:
-            whole = isinstance(json.loads(group.attrs[ATTRIBUTES]), dict)
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+            whole = isinstance(json_of(group.attrs[ATTRIBUTES]), dict)
+        except (LookupError, TypeError, ValueError, AttributeError):
             whole = False
         if not whole:
             yield message(f"attributes of {place}", "no JSON", "those of a store", str(source), _ACTION)
@@ -365,10 +371,10 @@ def _is_scale(dataset: Any) -> bool:
 
 def _write_store(opened: Any, store: Path, source: Path) -> Iterator[str]:
     """Write every array into a new hierarchy; yield which arrays are not those that were exported."""
-    root = zarr.create_group(store, zarr_format=3, attributes=json.loads(opened.attrs[ATTRIBUTES]))
+    root = zarr.create_group(store, zarr_format=3, attributes=json_of(opened.attrs[ATTRIBUTES]))
     for name in _own(opened):
         exported = opened[name]
-        group = root.create_group(name, attributes=json.loads(exported.attrs[ATTRIBUTES]))
+        group = root.create_group(name, attributes=json_of(exported.attrs[ATTRIBUTES]))
         for inner in exported:
             if not _is_scale(exported[inner]):
                 yield from _copy_array(group, name, inner.removeprefix(NOT_ALONG), exported[inner], source)

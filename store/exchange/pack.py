@@ -6,7 +6,7 @@ An archive may come from a stranger: it is compared with its manifest before any
 from __future__ import annotations
 
 import hashlib
-import shutil
+import os
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from typing import Final
 
 from qloc.errors import InputError, SchemaError, VerificationError, message
 from qloc.store.files.durable import storing
-from qloc.store.files.place import Folder
 from qloc.store.files.staging import file_aside, folder_aside, refuse_present
 from qloc.store.files.url import local
 from qloc.store.integrity.verify import verify
 from qloc.store.names import MANIFEST
 from qloc.store.places.zip_archive import SUFFIX, Archive
 from qloc.store.schema import manifest
+from qloc.text.ordinary_files import open_ordinary
 
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
 """The earliest that a zip can say."""
@@ -50,7 +50,8 @@ def pack(store: str | Path, out: str | Path | None = None) -> Path:
     SchemaError
         If the path is no store.
     VerificationError
-        If the store is unfinished, or differs from its manifest; lists each problem.
+        If the store is unfinished, or differs from its manifest; lists each problem. Also if something
+        changes it while it is packed: what was copied is compared once more.
     StorageError
         If the disk refused; nothing is left.
     """
@@ -62,19 +63,31 @@ def pack(store: str | Path, out: str | Path | None = None) -> Path:
     refuse_present(out)
     if problems := verify(store):
         raise VerificationError(problems)
+    raw = (store / MANIFEST).read_bytes()
+    expected = {name: str(entry["sha256"]) for name, entry in manifest.parsed(raw, store)["objects"].items()}
+    expected[MANIFEST] = hashlib.sha256(raw).hexdigest()
     with file_aside(out) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as target:
-        for name in Folder(store).names():
-            with target.open(_member(store, name), "w") as member, (store / name).open("rb") as source:
-                shutil.copyfileobj(source, member, 2**20)
+        for name in sorted(expected):
+            made = _add(target, store / name, name)
+            if made != expected[name]:
+                rule, action = f"sha256 {expected[name]}, as verified", "Pack it while nothing writes to it"
+                raise VerificationError(message(f"object {name}", f"sha256 {made}", rule, str(store), action))
     return out
 
 
-def _member(store: Path, name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, _TIME)
-    info.create_system = 3  # Unix, wherever it is made
-    info.external_attr = (stat.S_IFREG | 0o644) << 16
-    info.file_size = (store / name).stat().st_size
-    return info
+def _add(target: zipfile.ZipFile, path: Path, name: str) -> str:
+    """Copy a file into an archive, and return the sha256 of what was copied."""
+    digest = hashlib.sha256()
+    with open_ordinary(path, links=False) as source:
+        info = zipfile.ZipInfo(name, _TIME)
+        info.create_system = 3  # Unix, wherever it is made
+        info.external_attr = (stat.S_IFREG | 0o644) << 16
+        info.file_size = os.fstat(source.fileno()).st_size
+        with target.open(info, "w") as member:
+            while piece := source.read(2**20):
+                digest.update(piece)
+                member.write(piece)
+    return digest.hexdigest()
 
 
 def unpack(archive: str | Path, out: str | Path | None = None) -> Path:

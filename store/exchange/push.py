@@ -23,6 +23,7 @@ from qloc.store.places.object_store import Entry, Objects
 from qloc.store.places.open_place import connect, place_of
 from qloc.store.places.remote import MOST_MANIFEST_BYTES
 from qloc.store.schema import manifest
+from qloc.text.parsing import json_of
 
 MARKER: Final = "push.json"
 _MOST_TOGETHER: Final = 500
@@ -159,7 +160,7 @@ class _Push:
 
     def _marker(self, raw: bytes) -> tuple[str, set[str]]:
         try:
-            marker = json.loads(raw)
+            marker = json_of(raw)
             return str(marker["of"]), {str(name) for name in marker["names"]}
         except (ValueError, LookupError, TypeError):
             raise InputError(self._foreign([MARKER])) from None

@@ -5,6 +5,7 @@ A file is written under a temporary name, fsynced and renamed, and then its fold
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ PARTIAL: Final = ".partial"
 """Suffix of a file that is being written; one found later is left over from an interrupted run."""
 
 _SYNCS: Final = 16
+
+_NOT_HERE: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)
+"""What a file system says that cannot flush a folder."""
 
 
 @contextmanager
@@ -78,6 +82,10 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems (SMB, FUSE) flush no folders; what stands in one is as durable as they make it.
+        if error.errno not in _NOT_HERE or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

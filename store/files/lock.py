@@ -1,4 +1,7 @@
-"""One writer per store: an exclusive ``flock``, which the kernel drops when its process ends."""
+"""One writer per store: an exclusive ``flock``, which the kernel drops when its process ends.
+
+Where a file system has no locks, nothing is written: two writers would not see each other.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from qloc.errors import LockedError, message
+from qloc.errors import LockedError, StorageError, message
 from qloc.store.files.durable import storing
 
 
@@ -44,7 +47,7 @@ class Lock:
         LockedError
             Another process holds the lock.
         StorageError
-            The disk refused.
+            The disk refused, or its file system has no locks.
         """
         with storing(path):
             try:
@@ -53,19 +56,49 @@ class Lock:
                 return None
         lock = cls(descriptor)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock.try_to_take(path):
+                action = "Wait for it to end, or stop it"
+                text = message("store", "locked", "no other process writing it", str(store), action)
+                raise LockedError(text)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return lock
         except FileNotFoundError:
             lock.release()
             return None
-        except BlockingIOError:
+        except BaseException:
             lock.release()
-            action = "Wait for it to end, or stop it"
-            text = message("store", "locked", "no other process writing it", str(store), action)
-            raise LockedError(text) from None
+            raise
         lock.release()
         return None
+
+    def try_to_take(self, path: Path) -> bool:
+        """Lock the open file without waiting.
+
+        Parameters
+        ----------
+        path : Path
+            The file, for the error.
+
+        Returns
+        -------
+        bool
+            False where another process holds the lock.
+
+        Raises
+        ------
+        StorageError
+            The file system has no locks, or does not answer.
+        """
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            rule = "a file system on which flock works, so that two processes cannot write one store"
+            action = "Write to another file system, such as a local disk, then copy (docs/store.md#locks)"
+            got = error.strerror or str(error)
+            raise StorageError(message("lock", got, rule, str(path), action)) from error
+        return True
 
     def release(self) -> None:
         """Give the lock back; calling this more than once does no harm."""

@@ -13,6 +13,7 @@ from zarr.storage import StoreLike
 from qloc.canonical_json import file_digest
 from qloc.store.files.url import Url
 from qloc.store.names import APPENDING
+from qloc.text.ordinary_files import read_ordinary
 
 
 class Place(Protocol):
@@ -149,7 +150,7 @@ class Folder:
         bytes
             Its content.
         """
-        return (self.path / name).read_bytes()
+        return read_ordinary(self.path / name)
 
     def size(self, name: str) -> int | None:
         """Return the size of a file.

@@ -6,7 +6,6 @@ next run clears away the temporary file or folder ``.NAME.partial``.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -146,16 +145,19 @@ def hold(aside: Path, path: Path) -> Lock:
     ------
     LockedError
         Another process holds it.
+    StorageError
+        The file system has no locks.
     """
     descriptor = os.open(aside, os.O_RDONLY | os.O_CLOEXEC)
     lock = Lock(descriptor)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if not lock.try_to_take(aside):
+            action = "Wait for it to end, or stop it"
+            text = message("path", "being written", "no other process writing it", str(path), action)
+            raise LockedError(text)
+    except BaseException:
         lock.release()
-        action = "Wait for it to end, or stop it"
-        text = message("path", "being written", "no other process writing it", str(path), action)
-        raise LockedError(text) from None
+        raise
     return lock
 
 

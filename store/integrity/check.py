@@ -6,7 +6,6 @@ Every check raises one SchemaError that lists all problems.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from qloc.store.places.open_place import place_of
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import FACTS, Variable
 from qloc.store.schema.versions import upgraded
+from qloc.text.parsing import json_of
 from qloc.vocabulary import SLOT
 
 _MARKS = ("schema_version", "fingerprint", "layout")
@@ -169,9 +169,13 @@ def _problems(place: Place, layout: Layout, variables: tuple[Variable, ...]) -> 
     arrays: dict[str, zarr.Array[Any]] = {}
     path, opened = place.path, place.zarr()
     for variable in variables:
+        if place.size(f"{variable.path}/zarr.json") == -1:  # zarr would read a pipe, or follow a link
+            what = f"metadata of array {variable.path}"
+            yield message(what, "no ordinary file", "a file of the store", str(path), _SOURCE)
+            continue
         try:
             arrays[variable.path] = zarr.open_array(opened, path=variable.path, mode="r", zarr_format=3)
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             there = place.size(f"{variable.path}/zarr.json") is not None
             got = f"unreadable ({error})" if there else "missing"
             yield message(f"array {variable.path}", got, "an array of the schema", str(path), _SOURCE)
@@ -206,4 +210,4 @@ def _name(array: zarr.Array[Any]) -> str:
 
 
 def _root(path: Path | Place) -> Any:
-    return json.loads(place_of(path).read("zarr.json"))
+    return json_of(place_of(path).read("zarr.json"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from qloc.store.names import CARD, ROOT
 from qloc.store.places.open_place import place_of
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import FACTS, Variable
+from qloc.text.parsing import json_of
 from qloc.vocabulary import FACT
 
 Region = tuple[slice, ...]
@@ -97,7 +97,7 @@ class Contents:
         """
         array, _, chunk = name.partition(_CHUNK)
         try:
-            metadata: dict[str, Any] = json.loads(self._place.read(f"{array}/{ROOT}"))
+            metadata: dict[str, Any] = json_of(self._place.read(f"{array}/{ROOT}"))
             steps = metadata["chunk_grid"]["configuration"]["chunk_shape"]
             cells = [
                 slice(int(number) * step, min((int(number) + 1) * step, size))

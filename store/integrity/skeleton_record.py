@@ -21,6 +21,8 @@ from qloc.store.integrity.check import layout_of
 from qloc.store.names import LEDGER, ROOT, SKELETON, is_object
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import FACTS
+from qloc.text.ordinary_files import read_ordinary
+from qloc.text.parsing import json_of
 
 _OWN: Final = "sha256"
 _CONSOLIDATED: Final = "consolidated_metadata"
@@ -79,12 +81,12 @@ class SkeletonRecord:
             None where there is none, as in stores that older versions began, or where it is damaged.
         """
         try:
-            content = json.loads((store / LEDGER / SKELETON).read_bytes())
+            content = json_of(read_ordinary(store / LEDGER / SKELETON, links=False))
             own = content.pop(_OWN)
             record = cls(**content)
             names = all(is_inside(name) for name in record.objects)
             known = names and all({*entry} == {"sha256", "size"} for entry in record.objects.values())
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
         return record if known and isinstance(record.root, dict) and own == digest(content) else None
 

@@ -6,7 +6,7 @@ truncated or swapped object is found. Each problem says in words what the object
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,8 @@ def require_present(path: Path | Place) -> None:
         )
 
 
-def _problems(place: Place, listed: ListedObjects) -> Iterator[str]:
+def _problems(place: Place, listed: ListedObjects, names: Iterable[str] | None = None) -> Iterator[str]:
+    """Compare objects with the manifest; all that are there or should be, unless ``names`` are given."""
     contents = Contents(place)
 
     def problem(name: str) -> str | None:
@@ -106,8 +107,32 @@ def _problems(place: Place, listed: ListedObjects) -> Iterator[str]:
             return None
         return message(contents.words(name), got, expected, str(place.path / name), _action(place))
 
-    names = sorted({*listed, *manifest.objects(place)})
+    names = sorted({*listed, *manifest.objects(place)}) if names is None else names
     yield from filter(None, each(problem, names, place.at_once))
+
+
+def object_problems(place: Place, names: Iterable[str]) -> list[str]:
+    """Return every way in which some objects of a store differ from its manifest.
+
+    Parameters
+    ----------
+    place : Place
+        A complete store.
+    names : iterable of str
+        Paths of objects inside the store; those that the manifest does not list are left out.
+
+    Returns
+    -------
+    list of str
+        One message for each object that differs.
+
+    Raises
+    ------
+    SchemaError, VerificationError
+        The manifest cannot be read.
+    """
+    listed = manifest.read(place)["objects"]
+    return [*_problems(place, listed, [name for name in names if name in listed])]
 
 
 def _action(place: Place) -> str:

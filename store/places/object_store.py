@@ -7,6 +7,7 @@ and takes credentials from the environment. Any other scheme goes through fsspec
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from urllib.parse import unquote
 
 from qloc.errors import QlocError, RemoteError, message
 from qloc.store.files.url import Url
+from qloc.store.places.chunked_http import chunked_pieces
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -42,6 +44,12 @@ _RETRY: Final = {
         "base": 2,
     },
 }
+_SLOWEST: Final = 2**10
+"""Fewest bytes a second that may arrive of an object, on average, once :data:`_GRACE` is over."""
+
+_GRACE: Final = 60.0
+"""Seconds for which an object may arrive more slowly."""
+
 _CLIENT: Final = {"allow_http": True, "connect_timeout": "10s", "read_timeout": "60s", "timeout": "900s"}
 
 
@@ -199,7 +207,7 @@ class ObstoreObjects:
         import obstore
 
         self.url, self._write, self._obstore = url, write, obstore
-        self._ranges, self._whole, self._fetching = True, ("", b""), Lock()
+        self._ranges, self._whole, self._fetching, self._chunked = True, ("", b""), Lock(), False
         self._made: ObjectStore | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -235,11 +243,11 @@ class ObstoreObjects:
         """
         with speaking(self.url / name):
             if (start, stop) == (0, None):
-                return bytes(self._obstore.get(self._store, name).bytes())
+                return b"".join(self._arriving(name))
             wanted: Any = {"offset": start} if stop is None else (start, stop)
             try:
                 if self._ranges:
-                    return bytes(self._obstore.get(self._store, name, options={"range": wanted}).bytes())
+                    return b"".join(self._arriving(name, range=wanted))
             except self._obstore.exceptions.NotSupportedError:
                 self._ranges = False
             with self._fetching:  # once, however many ask for a part of it
@@ -251,12 +259,49 @@ class ObstoreObjects:
 
     def _fetched(self, name: str) -> bytes:
         """Fetch a whole object that only a part is wanted of; refuse one too large to keep in memory."""
-        response = self._obstore.get(self._store, name)
-        if (size := response.meta["size"]) > _MOST_WHOLE:
-            rule, action = "one that can read a part of a file", "Pull or download the store, and open that"
-            got = f"without byte ranges, for {size} bytes"
-            raise RemoteError(message("server", got, rule, self.url / name, action))
-        return bytes(response.bytes())
+        whole = bytearray()
+        for piece in self._arriving(name, most=_MOST_WHOLE):
+            whole += piece
+            if len(whole) > _MOST_WHOLE:
+                raise self._too_large(name, f"more than {_MOST_WHOLE}")
+        return bytes(whole)
+
+    def _too_large(self, name: str, size: object) -> RemoteError:
+        rule, action = "one that can read a part of a file", "Pull or download the store, and open that"
+        return RemoteError(
+            message("server", f"without byte ranges, for {size} bytes", rule, self.url / name, action)
+        )
+
+    def _arriving(self, name: str, *, most: int | None = None, **options: Any) -> Iterator[bytes]:
+        """Yield the bytes of an object as they arrive; end a server that sends next to nothing.
+
+        An object that is said to have more than ``most`` bytes is not begun.
+        """
+        waited, arrived, began = 0.0, 0, time.monotonic()
+        for piece in self._sent(name, most, options):
+            waited, arrived = waited + time.monotonic() - began, arrived + len(piece)
+            if waited > _GRACE and arrived < _SLOWEST * waited:
+                got = f"{arrived} bytes in {waited:.0f} seconds"
+                rule, action = f"at least {_SLOWEST} bytes a second", "Try again later, or from another place"
+                raise RemoteError(message("answer", got, rule, self.url / name, action))
+            yield piece
+            began = time.monotonic()
+
+    def _sent(self, name: str, most: int | None, options: Any) -> Iterator[bytes]:
+        try:
+            if not self._chunked:
+                response = self._obstore.get(self._store, name, options=options or None)
+                if most is not None and response.meta["size"] > most:
+                    raise self._too_large(name, response.meta["size"])
+                yield from map(bytes, response.stream(min_chunk_size=1))
+                return
+        except self._obstore.exceptions.GenericError as error:
+            if self.url.scheme not in READ_ONLY or "Content-Length" not in str(error):
+                raise
+            self._chunked, self._ranges = True, False
+        if options:  # a part, of a server that does not even say how long the whole is
+            raise self._obstore.exceptions.NotSupportedError("no byte ranges")
+        yield from chunked_pieces(self.url / name)
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """Read a whole object as it arrives.
@@ -272,8 +317,14 @@ class ObstoreObjects:
             The next piece.
         """
         with speaking(self.url / name):
-            for piece in self._obstore.get(self._store, name).stream(min_chunk_size=_PIECE):
-                yield bytes(piece)
+            gathered = bytearray()
+            for piece in self._arriving(name):
+                gathered += piece
+                if len(gathered) >= _PIECE:
+                    yield bytes(gathered)
+                    gathered.clear()
+            if gathered:
+                yield bytes(gathered)
 
     def size(self, name: str) -> int:
         """Return the size of an object.
@@ -289,7 +340,13 @@ class ObstoreObjects:
             Bytes.
         """
         with speaking(self.url / name):
-            return int(self._obstore.head(self._store, name)["size"])
+            try:
+                return int(self._obstore.head(self._store, name)["size"])
+            except self._obstore.exceptions.GenericError as error:
+                if self.url.scheme not in READ_ONLY or "Content-Length" not in str(error):
+                    raise
+            self._chunked, self._ranges = True, False
+            return len(self.read(name, 0, _MOST_WHOLE))
 
     def listing(self) -> dict[str, Entry] | None:
         """List every object.

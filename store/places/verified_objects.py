@@ -19,6 +19,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 
 from qloc.errors import VerificationError, message
 from qloc.store.names import ROOT
+from qloc.text.parsing import json_of
 
 _ACTION = "Take this object from the store's source again"
 
@@ -182,7 +183,7 @@ class ManifestObjects(Store):
 
     def _node(self, key: str) -> bytes | None:
         if self._metadata is None:
-            inner = json.loads(self._whole(ROOT)).get("consolidated_metadata") or {}
+            inner = json_of(self._whole(ROOT)).get("consolidated_metadata") or {}
             nodes = inner.get("metadata", {})
             self._metadata = {f"{name}/{ROOT}": json.dumps(node).encode() for name, node in nodes.items()}
         return self._metadata.get(key)

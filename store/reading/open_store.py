@@ -6,7 +6,7 @@ A complete store is opened as any Zarr hierarchy is. The units of an unfinished 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from xarray.core import indexing
 
 from qloc.block import Unit
 from qloc.errors import VerificationError
@@ -21,7 +22,9 @@ from qloc.store.files.place import Folder, Place
 from qloc.store.files.url import Url
 from qloc.store.integrity import check, verify
 from qloc.store.integrity.skeleton_record import require_sound
+from qloc.store.names import ROOT
 from qloc.store.places.open_place import place_of
+from qloc.store.reading.stored_array import StoredArray, readable
 from qloc.store.reading.unfinished import unfinished_groups
 from qloc.store.schema import metadata
 from qloc.store.schema.layout import Layout
@@ -151,6 +154,11 @@ def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
     )
 
 
+def _labels(group: str, variables: Iterable[str]) -> list[str]:
+    """Name the objects that xarray reads when it opens a group: metadata, and labels, of one chunk each."""
+    return [f"{group}/{ROOT}", *(f"{group}/{name}/{part}" for name in variables for part in (ROOT, "c/0"))]
+
+
 def _by_relation(group: xr.Dataset) -> xr.Dataset:
     selectable = RELATION in group.coords and RELATION not in group.xindexes
     return group.set_xindex(RELATION) if selectable else group
@@ -168,15 +176,20 @@ def _group(place: Place, name: str, order: list[str]) -> xr.Dataset:
 
     Variables that an index is made of are read into memory at once, without dask.
     """
-    opened: xr.Dataset = xr.open_zarr(place.zarr(), group=name, consolidated=False, chunks=None)
+    with readable(place, f"group {name}", lambda: _labels(name, order)):
+        opened: xr.Dataset = xr.open_zarr(place.zarr(), group=name, consolidated=False, chunks=None)
     values: dict[Hashable, xr.Variable] = {}
     for key, variable in opened.variables.items():
-        if key in opened.indexes or (key == RELATION and key in opened.coords):
+        if key in opened.indexes:  # read already
             values[key] = xr.Variable(variable.dims, variable.to_numpy().astype(object), variable.attrs)
             continue
-        blocks = variable.encoding.get("shards") or variable.encoding["chunks"]
-        chunked = variable.chunk(dict(zip(variable.dims, blocks, strict=True)))
-        values[key] = chunked.astype(object) if variable.dtype.kind == "T" else chunked
+        array = StoredArray(place, f"{name}/{key}", variable)
+        values_of = indexing.LazilyIndexedArray(array)
+        lazy = xr.Variable(variable.dims, values_of, variable.attrs, variable.encoding)
+        if key == RELATION and key in opened.coords:
+            values[key] = lazy.copy(data=lazy.to_numpy())
+        else:
+            values[key] = lazy.chunk(dict(zip(variable.dims, array.steps, strict=True)))
     coords = {key: values.pop(key) for key in opened.coords}
     opened = opened.assign_coords(coords).assign(values)
     others = sorted(str(key) for key in opened.data_vars if key not in order)

@@ -17,6 +17,8 @@ from xarray.core import indexing
 
 from qloc.arrays import Array
 from qloc.block import Unit
+from qloc.errors import InputError, message
+from qloc.store.names import MANIFEST
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import COORDINATES, STRING, Variable, missing
 from qloc.store.units import ledger
@@ -151,7 +153,18 @@ class UnitsArray(BackendArray):
     def _unit(self, record: ledger.UnitRecord | None, shape: tuple[int, ...]) -> Array:
         padded = np.full(shape, self.fill, dtype=self.dtype)
         if record is not None:
-            with ledger.open_unit(self.path, record) as opened:
-                values = ledger.member(opened, self.variable)
+            try:
+                with ledger.open_unit(self.path, record) as opened:
+                    values = ledger.member(opened, self.variable)
+            except FileNotFoundError:
+                raise self._gone(record) from None
             padded[tuple(map(slice, values.shape))] = values
         return padded
+
+    def _gone(self, record: ledger.UnitRecord) -> InputError:
+        """Say why a unit that was there when the store was opened is there no more."""
+        if (self.path / MANIFEST).exists():
+            got, rule = "completed meanwhile", "as unfinished as it was when it was opened"
+        else:
+            got, rule = f"without {record.file}", "with the units that it had when it was opened"
+        return InputError(message("store", got, rule, str(self.path), "Open it again"))

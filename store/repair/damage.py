@@ -6,7 +6,6 @@ removed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +20,7 @@ from qloc.store.files.set_aside import set_aside
 from qloc.store.names import LEDGER, LOCK, MANIFEST, ROOT
 from qloc.store.schema import manifest
 from qloc.store.writing.finalize import remove_working
+from qloc.text.parsing import json_of
 
 
 class Damage:
@@ -117,7 +117,7 @@ class Damage:
         """Rebuild metadata from the manifest, or from the root where an early manifest has no metadata."""
         root = self.manifest.get(manifest.METADATA)
         if root is None and ROOT not in self.objects:
-            root = json.loads((self.path / ROOT).read_bytes())
+            root = json_of((self.path / ROOT).read_bytes())
         problems = []
         for name in [name for name in self.objects if name.rpartition("/")[2] == ROOT]:
             content, expected = _entry(root, name), self.manifest["objects"][name]["sha256"]

@@ -24,6 +24,7 @@ from qloc.store.files.place import Place, is_inside, place_at
 from qloc.store.files.url import Url
 from qloc.store.names import MANIFEST, ROOT, is_object
 from qloc.store.schema.versions import refuse_newer
+from qloc.text.parsing import json_of
 
 _KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
 METADATA: Final = "metadata"
@@ -273,7 +274,7 @@ def parsed(raw: bytes, path: Path | Url) -> dict[str, Any]:
         entries that no store has.
     """
     try:
-        content = json.loads(raw)
+        content = json_of(raw)
         canonical_bytes = canonical(content)
     except ValueError as error:
         raise VerificationError(_broken("manifest", type(error).__name__, "canonical JSON", path)) from None

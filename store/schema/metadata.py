@@ -5,7 +5,6 @@ Names of data types and codecs are a closed list (no pickles, no objects); shape
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 from qloc.errors import message
 from qloc.store.files.place import Place
 from qloc.store.names import ROOT
+from qloc.text.parsing import json_of
 from qloc.vocabulary import FACT, QUERY
 
 MOST_ROWS: Final = 2**31 - 1
@@ -59,8 +59,8 @@ def _is_metadata(name: str) -> bool:
 def _file(place: Place, name: str) -> Iterator[str]:
     node, at = name.removesuffix(ROOT).strip("/"), str(place.path / name)
     try:
-        metadata = json.loads(place.read(name))
-    except (OSError, ValueError, RecursionError) as error:
+        metadata = json_of(place.read(name))
+    except (OSError, ValueError) as error:
         yield message(f"metadata of {node or 'the root'}", str(error), "JSON that can be read", at, _ACTION)
         return
     yield from _node(metadata, node or "the root", at)

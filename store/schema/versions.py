@@ -9,7 +9,6 @@ to the same numbers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from qloc.errors import SchemaError, message
 from qloc.store.files.place import Place
 from qloc.store.files.url import Url
 from qloc.store.schema import variables
+from qloc.text.parsing import json_of
 
 Upgrade = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -105,6 +105,6 @@ def refuse_older(attributes: Mapping[str, Any], place: Place) -> None:
 def _writer(place: Place) -> str | None:
     """Return the version of qloc that wrote a store of any schema, if its manifest can be read that far."""
     try:
-        return str(json.loads(place.read("manifest.json"))["run"]["qloc"])
+        return str(json_of(place.read("manifest.json"))["run"]["qloc"])
     except (OSError, ValueError, LookupError, TypeError):
         return None

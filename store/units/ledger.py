@@ -7,7 +7,6 @@ what was recorded. Nothing is pickled: a column of strings is stored as the UTF-
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,8 @@ from qloc.store.files.durable import storing, sync_folder, write_aside, write_by
 from qloc.store.files.npz_mmap import MappedUnit
 from qloc.store.names import LEDGER, LOCK, SKELETON, UNITS
 from qloc.store.schema.variables import STRING, Variable
+from qloc.text.ordinary_files import read_ordinary
+from qloc.text.parsing import json_of
 
 _TEXT: Final = np.dtype("uint8")
 _PANEL: Final = "signals/panel_neuron"
@@ -234,7 +235,7 @@ def member(opened: MappedUnit, variable: Variable) -> Array:
     values: Array = opened[variable.path]
     if variable.dtype != STRING:
         return values
-    rows = json.loads(values.tobytes())
+    rows = json_of(values.tobytes())
     if len(variable.dims) == 1:
         return np.array([*rows, None], dtype=object)[:-1]
     return np.array(rows, dtype=object).reshape(len(rows), -1 if rows else 0)
@@ -251,10 +252,10 @@ def _record_path(store: Path, number: int) -> Path:
 def _read(path: Path) -> UnitRecord | None:
     """Read a record; None where it is damaged. Those that older versions wrote lack a digest of their own."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json_of(read_ordinary(path, links=False))
         own = content.pop(_OWN, None)
         unit = UnitRecord(**content)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     counts, texts = (unit.number, unit.size, unit.n_slots), (unit.file, unit.sha256)
     whole = (

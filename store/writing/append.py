@@ -33,6 +33,8 @@ from qloc.store.schema.zarr_arrays import stored, whole_writes
 from qloc.store.units import ledger
 from qloc.store.writing.assemble import assemble, consolidate, verified
 from qloc.store.writing.card import card_text, object_sizes
+from qloc.text.ordinary_files import read_ordinary
+from qloc.text.parsing import json_of
 
 PHASE_FILE: Final = "phase.json"
 _ASSEMBLED: Final = "assembled"
@@ -74,7 +76,7 @@ def under_way(store: Path) -> dict[str, dict[str, Any]]:
     phases = {}
     for phase in PHASES:
         with contextlib.suppress(OSError, ValueError):
-            phases[phase] = json.loads((folder_of(store, phase) / PHASE_FILE).read_bytes())
+            phases[phase] = json_of(read_ordinary(folder_of(store, phase) / PHASE_FILE, links=False))
     return phases
 
 

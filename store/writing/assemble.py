@@ -123,20 +123,17 @@ def _fill(
     step = (array.shards or array.chunks)[axis]
     n_rows = array.shape[axis]
     rows = _Rows(array, axis, step)
+    n_added = 0
     for unit in units:
         with ledger.open_unit(store, unit) as opened:
-            rows.add(ledger.member(opened, variable))
+            values = ledger.member(opened, variable)
+            n_added += values.shape[axis]
+            if n_added <= n_rows:
+                rows.add(values)
+    if n_added != n_rows:
+        action = "Extract again into another --out"
+        raise StorageError(message(f"rows of {variable.path}", n_added, str(n_rows), str(store), action))
     rows.flush()
-    if rows.first != n_rows:
-        raise StorageError(
-            message(
-                f"rows of {variable.path}",
-                rows.first,
-                str(n_rows),
-                str(store),
-                "Extract again into another --out",
-            )
-        )
 
 
 class _Rows:

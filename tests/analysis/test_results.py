@@ -159,3 +159,49 @@ def test_what_is_no_result_is_refused(tmp_path: Path, content, expected):
     with pytest.raises(InputError) as caught:
         load(tmp_path)
     assert str(caught.value) == expected.format(folder=tmp_path, path=path)
+
+
+def test_edited_results_are_refused_with_each_place(tmp_path: Path):
+    RESULT.save(tmp_path)
+    path = tmp_path / "study.json"
+    content = json.loads(path.read_text())
+    content["title"], content["questions"][0]["tests"][0]["alpha"] = 5, "x"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        load(tmp_path)
+    action = f"At {path}. Run `qloc analyze` again."
+    assert caught.value.problems == (
+        f"title is 5; expected str. {action}",
+        f"questions[0].tests[0].alpha is 'x'; expected float. {action}",
+    )
+
+
+def _places(value, at=()):
+    """Every place in nested JSON."""
+    yield at
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield from _places(part, (*at, name))
+
+
+@pytest.mark.parametrize("instead", [None, 7, -1.5, "x", [], {}, [[]], {"a": 1}, True, 2**70])
+def test_results_with_anything_replaced_are_read_or_refused(tmp_path: Path, instead):
+    """What is read can be told in full, tabulated and saved."""
+    RESULT.save(tmp_path)
+    path = tmp_path / "study.json"
+    original = path.read_text()
+    for place in [*_places(json.loads(original))][1:]:
+        content = json.loads(original)
+        inside = content
+        for name in place[:-1]:
+            inside = inside[name]
+        inside[place[-1]] = instead
+        path.write_text(json.dumps(content))
+        try:
+            found = load(tmp_path)
+        except InputError:
+            continue
+        found.save(tmp_path / "again")
+        for question in found.questions:
+            [test.sentence() for test in question.tests]
+            [(table.to_frame(), test.to_frame()) for table in question.tables for test in question.tests]

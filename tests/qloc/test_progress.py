@@ -73,6 +73,24 @@ def test_a_log_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_log_that_gets_full_is_told_once_and_the_command_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Progress(quiet=True, log=Path("/dev/full")) as progress:
+        progress.say("one")
+        progress.say("two")
+    assert capsys.readouterr().err == (
+        "Warning: log is 'No space left on device'; expected a file that takes another line. At /dev/full. "
+        "The command goes on without it; make room before the next one.\n"
+    )
+
+
+def test_what_is_said_does_not_act_on_the_terminal() -> None:
+    stream = io.StringIO()
+    Progress(stream=stream).say("Loading a\x1b[2J\u202eb …")
+    assert stream.getvalue() == "Loading a\\x1b[2J\\u202eb …\n"
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0, "1 s"), (60, "1 min"), (3599.6, "1 h"), (3661, "1 h 1 min"), (86400, "1 d")]
 )

@@ -7,7 +7,9 @@ import dataclasses
 import pytest
 
 from qloc.errors import InputError
+from qloc.reports import build as build_module
 from qloc.reports.build import build
+from qloc.reports.render import RENDERERS
 
 
 def test_headline_counts_the_confirmatory_verdicts(study, bare, void):
@@ -58,3 +60,32 @@ def test_no_results_are_refused():
         "results is []; expected at least one folder that `qloc analyze` wrote. At qloc report. "
         "Run `qloc analyze` first."
     )
+
+
+def test_texts_do_not_act_on_whatever_shows_them(study):
+    """ESC begins commands of a terminal, U+202E turns a line around; in every format they only look odd."""
+    acts = "a\x1b[2J\u202eb"
+    question = study.questions[0]
+    table = question.tables[0]
+    column, cells = next(iter(table.columns.items()))
+    odd = dataclasses.replace(
+        study,
+        title=acts,
+        facts=acts,
+        notes=(acts,),
+        provenance={acts: acts},
+        plan={acts: [acts]},
+        questions=(
+            dataclasses.replace(
+                question,
+                answer=acts,
+                tables=(dataclasses.replace(table, columns={**table.columns, column: (acts, *cells[1:])}),),
+            ),
+            *study.questions[1:],
+        ),
+    )
+    for format, render in RENDERERS.items():
+        text = render(build([odd]))
+        assert not {"\x1b", "\u202e"} & set(text), format
+        assert text.count("202e") > 5, format
+    assert build([study]) == build([build_module._shown(study)])

@@ -21,7 +21,7 @@ from qloc.cli.extract import extract
 from qloc.cli.facts import facts
 from qloc.cli.report import report
 from qloc.cli.reproduce import reproduce
-from qloc.cli.shared import INTERRUPTED, Command, Commands, interrupted
+from qloc.cli.shared import INTERRUPTED, Command, Commands, interrupted, say
 from qloc.cli.show import show
 from qloc.cli.simulate import simulate
 from qloc.cli.store import store
@@ -48,7 +48,7 @@ app.command(cls=Command)(cite)
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"qloc {__version__}")
+        say(f"qloc {__version__}")
         raise typer.Exit
 
 
@@ -81,7 +81,7 @@ def main() -> None:
     try:
         app(prog_name="qloc")
     except KeyboardInterrupt:  # before or behind a command
-        typer.echo(interrupted(None), err=True)
+        say(interrupted(None), err=True)
         sys.exit(INTERRUPTED)
 
 

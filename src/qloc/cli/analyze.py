@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qloc.cli.shared import Log, Quiet, conclude, quoted
+from qloc.cli.shared import Log, Quiet, conclude, quoted, say
 from qloc.progress import Progress
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def analyze(
 
 
 def _answers(found: StudyResult) -> None:
-    typer.echo(found.title)
+    say(found.title)
     for question in found.questions:
         if question.answer:
-            typer.echo(f"  {question.title}\n    {question.answer}")
+            say(f"  {question.title}\n    {question.answer}")

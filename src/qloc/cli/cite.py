@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from qloc.cli.shared import say
 from qloc.references import BIBLIOGRAPHY
 
 
@@ -29,4 +30,4 @@ def cite(
 
     lines = cited(paths) if paths else [reference.line() for reference in BIBLIOGRAPHY.values()]
     for line in lines:
-        typer.echo(line)
+        say(line)

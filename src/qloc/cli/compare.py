@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qloc.cli.shared import conclude, quoted
+from qloc.cli.shared import conclude, quoted, say
 
 
 def compare(
@@ -37,7 +37,7 @@ def compare(
     from qloc.workflows.analyze import compare as compared
 
     found = compared(stores, plan_from(plan).analysis, out)
-    typer.echo(comparison_text(found))
+    say(comparison_text(found))
     if out is None:
         again = quoted("qloc", "compare", *stores, "--out", "comparison")
         conclude("", f"{again}      to keep it, for a report")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from qloc.cli import extract_options as opt
-from qloc.cli.shared import Log, Quiet, conclude, quoted
+from qloc.cli.shared import Log, Quiet, conclude, quoted, say
 from qloc.errors import InputError, message
 from qloc.progress import Progress, duration, size
 from qloc.text.rounding import counted
@@ -130,11 +130,11 @@ def planned(path: Path | None, given: Mapping[str, Any]) -> tuple[Plan, Path]:
 
 def _conclude(found: Extracted, dry_run: bool) -> None:
     if found.merged:
-        typer.echo(f"Merged: {counted(found.merged, 'fact')} with an earlier one.")
+        say(f"Merged: {counted(found.merged, 'fact')} with an earlier one.")
     for reason, count in found.skipped.items():
-        typer.echo(f"Counted while reading facts: {count:,} × {reason}.")
+        say(f"Counted while reading facts: {count:,} × {reason}.")
     for reason, count in found.excluded.items():
-        typer.echo(f"Left out: {counted(count, 'query')}, {reason}.")
+        say(f"Left out: {counted(count, 'query')}, {reason}.")
     work = ", ".join(
         [counted(found.n_facts, "fact"), counted(found.n_queries, "query"), counted(found.n_units, "unit")]
     )

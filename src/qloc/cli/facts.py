@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qloc.cli import extract_options as opt
-from qloc.cli.shared import Command, Log, Quiet, conclude, quoted
+from qloc.cli.shared import Command, Log, Quiet, conclude, quoted, say
 from qloc.progress import Progress
 from qloc.text.rounding import counted, share
 from qloc.text.tables import table
@@ -83,7 +83,7 @@ def check(
     if out:
         counts.write_csv(out)
     if not quiet:
-        typer.echo("\n".join(_page(counts)))
+        say("\n".join(_page(counts)))
     following = quoted("qloc", "extract", "--model", model, "--facts", facts, "--out", "study.zarr")
     conclude(f"\nTable: {out}" if out else "", following, quiet=quiet)
 

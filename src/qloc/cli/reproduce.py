@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from qloc.cli.shared import conclude, quoted
+from qloc.cli.shared import conclude, quoted, say
 from qloc.errors import InputError, message
 
 
@@ -59,13 +59,13 @@ def reproduce(
 
     source = published_study(study, published)
     if print_plan:
-        typer.echo(yaml.safe_dump(dict(source.plan), sort_keys=False, allow_unicode=True), nl=False)
+        say(yaml.safe_dump(dict(source.plan), sort_keys=False, allow_unicode=True), nl=False)
         return
     if not stores:
         rule, action = "one store at least", "Give one, or --print-plan for the plan that makes it"
         raise InputError(message("stores", [], rule, "qloc reproduce", action))
     result = reproduce_study(source, stores, plan_from(plan).analysis, out)
-    typer.echo(reproduction_text(result))
+    say(reproduction_text(result))
     if out is None:
         again = quoted("qloc", "reproduce", study, *stores, "--out", study)
         conclude("", f"{again}      to keep them, for a report")

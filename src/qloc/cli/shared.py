@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from qloc.errors import InputError, QlocError, VerificationError
+from qloc.text.printable import printable
 
 _SAID: Final = "What is said"
 
@@ -26,6 +28,11 @@ Log = Annotated[
 ]
 
 INTERRUPTED: Final = 130
+_ClickException: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""Click's own; typer has a copy of click in it."""
+
 _RESUMABLE: Final = {
     "extract": "was extracted",
     "demo": "was extracted",
@@ -56,18 +63,37 @@ class Command(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """The commands, and how what they raise ends the program (exit codes: ``qloc.errors``)."""
+    """The commands, and how what they raise ends the program (exit codes: ``qloc.errors``).
+
+    Every error becomes a message, without a traceback: those raised on purpose, and in
+    :mod:`qloc.cli.last_resort` all others.
+    """
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; errors raised on purpose become messages, without a traceback."""
+        """Run a command; its errors become messages, and exit codes."""
         try:
             return super().invoke(ctx)
         except QlocError as error:
-            typer.echo(told(error), err=True)
+            say(told(error), err=True)
             raise typer.Exit(error.exit_code) from None
+        except (_ClickException, typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:  # | head has read enough
+                raise
+            from qloc.cli.last_resort import let_go_of_stdout, unforeseen
+
+            let_go_of_stdout()
+            say(f"Error: {unforeseen(error)}", err=True)
+            raise typer.Exit(QlocError.exit_code) from None
         except KeyboardInterrupt:
-            typer.echo(interrupted(ctx.invoked_subcommand), err=True)
+            say(interrupted(ctx.invoked_subcommand), err=True)
             raise typer.Exit(INTERRUPTED) from None
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print a text that may have words of a store: characters that would act on a terminal are escaped."""
+    typer.echo(printable(text), err=err, nl=nl)
 
 
 def told(error: QlocError) -> str:
@@ -91,11 +117,11 @@ def conclude(result: str, *following: str, quiet: bool = False) -> None:
     """Say where the result lies, and what to run next."""
     if quiet:
         return
-    typer.echo(result)
+    say(result)
     if following:
-        typer.echo("Next:")
+        say("Next:")
         for line in following:
-            typer.echo(f"  {line}")
+            say(f"  {line}")
 
 
 def quoted(*words: object) -> str:

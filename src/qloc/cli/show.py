@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qloc.cli.shared import conclude, quoted
+from qloc.cli.shared import conclude, quoted, say
 
 
 def show(
@@ -36,5 +36,5 @@ def show(
     if whole:
         conclude(text, quoted("qloc", "analyze", store))
     else:
-        typer.echo(text)
+        say(text)
         conclude("", f"{quoted('qloc', 'show', store)} with one of these")

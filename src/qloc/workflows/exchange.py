@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,8 @@ import numpy as np
 
 from qloc.canonical_json import canonical, differences
 from qloc.errors import InputError, message
+from qloc.text.ordinary_files import read_ordinary
+from qloc.text.parsing import json_of
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
@@ -249,8 +250,8 @@ def _overlap(a: list[list[int]], b: list[list[int]]) -> float:
 def _neurons(source: Path, n_layers: int, n_neurons: int) -> dict[str, list[list[int]]]:
     rule, action = "JSON of the form {fact id: [[layer, index], …]}", "Export it again"
     try:
-        found = json.loads(source.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        found = json_of(read_ordinary(source))
+    except (OSError, ValueError) as error:
         raise InputError(message("file", str(error), rule, str(source), action)) from None
     if not isinstance(found, dict):
         raise InputError(message("file", type(found).__name__, rule, str(source), action))

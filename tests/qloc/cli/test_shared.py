@@ -1,10 +1,12 @@
 """What all commands share: how errors end them, and command lines that a shell takes as they stand."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 
-from qloc.cli.shared import conclude, interrupted, quoted, told
+from qloc import cli
+from qloc.cli.shared import conclude, interrupted, quoted, say, told
 from qloc.errors import InputError, ModelError
 
 
@@ -36,3 +38,12 @@ def test_what_to_run_next_is_said_unless_quiet(capsys):
     assert capsys.readouterr().out == "Store: s.zarr\nNext:\n  qloc analyze s.zarr\n"
     conclude("Store: s.zarr", quiet=True)
     assert capsys.readouterr().out == ""
+
+
+def test_texts_of_a_store_do_not_act_on_the_terminal(capsys):
+    say("France\x1b]0;title\x07 \u202e")
+    assert capsys.readouterr().out == "France\\x1b]0;title\\x07 \\u202e\n"
+    own = Path(cli.__file__).parent
+    others = [path for path in own.rglob("*.py") if path.name != "shared.py"]
+    assert len(others) > 10
+    assert [path for path in others if "typer.echo" in path.read_text(encoding="utf-8")] == []

@@ -1,5 +1,6 @@
 """export and import: HDF5 there and back, bit for bit."""
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,24 @@ def test_round_trip_of_other_stores_cut_finely_and_packed(tmp_path, monkeypatch,
     store = write_store(tmp_path / "s.zarr", study, **options)
     made = import_hdf5(export(pack(store), tmp_path / "s.h5"), tmp_path / "back.zarr")
     assert (made / "manifest.json").read_bytes() == (store / "manifest.json").read_bytes()
+
+
+@pytest.mark.parametrize("room", [0, 100, 3_000, 20_000, 60_000, -1])
+def test_a_full_disk_is_one_error_and_leaves_nothing(finished, exported, tmp_path, room, capfd):
+    """Once it ended the process, after hundreds of lines of HDF5's own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = exported.stat().st_size
+    assert size > 60_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room if room >= 0 else size + room, hard))
+    try:
+        with pytest.raises(
+            StorageError, match=r"^writing is 'File too large'; expected a disk that takes it\."
+        ):
+            export(finished, tmp_path / "s.h5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_h5py_alone_reads_it(finished, exported):

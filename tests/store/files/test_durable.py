@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 
 import pytest
 from folders import listing
@@ -33,6 +34,28 @@ def test_file_is_written_in_place_of_another_and_nothing_else_is_left(tmp_path):
     write_bytes(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
     assert listing(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_where_folders_cannot_be_flushed_files_are_all_the_same(tmp_path, monkeypatch, number):
+    """As on SMB and FUSE; an error of the disk is told."""
+    fsync = os.fsync
+
+    def files_only(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    if number == errno.EIO:
+        with pytest.raises(StorageError, match="Input/output error"):
+            write_bytes(tmp_path / "a", b"new")
+    else:
+        write_bytes(tmp_path / "a", b"new")
+        sync_tree(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: files_only(os.open("/", os.O_RDONLY)))
+    with pytest.raises(StorageError, match=r"^writing is '.*'; expected a disk that takes it\."):
+        write_bytes(tmp_path / "b", b"new")
 
 
 def test_file_and_then_its_folder_are_fsynced(tmp_path, synced):

@@ -1,5 +1,7 @@
 """One process at a time has a lock, and it is free when that process ends."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 from qloc.errors import LockedError, StorageError
 from qloc.store.files.lock import Lock
+from qloc.store.files.staging import folder_aside
 
 HOLD = """
 import sys
@@ -64,6 +67,28 @@ def test_a_file_that_is_moved_away_before_it_is_locked_is_no_lock(tmp_path, monk
 
     monkeypatch.setattr(flock, moved)
     assert Lock.take(path, tmp_path) is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
+    def none(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("qloc.store.files.lock.fcntl.flock", none)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(StorageError) as caught:
+        Lock.take(tmp_path / "lock", tmp_path)
+    assert str(caught.value) == (
+        f"lock is {os.strerror(number)!r}; expected a file system on which flock works, so that two processes "
+        f"cannot write one store. At {tmp_path}/lock. Write to another file system, such as a local disk, then "
+        "copy (docs/store.md#locks)."
+    )
+    with (
+        pytest.raises(StorageError, match=r"^lock is '.*/\.s\.partial\. "),
+        folder_aside(tmp_path / "s"),
+    ):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_path_that_cannot_be_opened_is_the_disks_error(tmp_path):

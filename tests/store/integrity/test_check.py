@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import pytest
@@ -165,3 +166,18 @@ def layout_of_other(store):
     layout = layout_of(store)
     assert Synthetic().n_facts == layout.sizes["fact"]
     return dataclasses.replace(layout, sizes={**layout.sizes, "fact": 11})
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"]
+)
+def test_metadata_that_are_no_files_are_not_read(copy, make):
+    path = copy / "signals/activation/zarr.json"
+    path.unlink()
+    make(path)
+    with pytest.raises(SchemaError) as caught:
+        check(copy, layout_of(copy), whole=True)
+    assert str(caught.value) == (
+        "metadata of array signals/activation is 'no ordinary file'; expected a file of the store. "
+        f"At {copy}. Take the store from its source again."
+    )

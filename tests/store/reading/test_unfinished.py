@@ -8,6 +8,7 @@ import xarray as xr
 from synthetic import FINGERPRINT
 from xarray.core import indexing
 
+from qloc.errors import InputError
 from qloc.store.integrity.check import layout_of
 from qloc.store.reading.open_store import open_store
 from qloc.store.reading.unfinished import UnitsArray, unfinished_groups
@@ -68,6 +69,28 @@ def half(tmp_path_factory, study):
         for number in (1, 3):
             writer.write(study.blocks()[number])
     return store
+
+
+def test_a_store_that_is_completed_meanwhile_is_to_be_opened_again(tmp_path, study):
+    store = tmp_path / "s.zarr"
+    with Writer.open(store, study.outline(), FINGERPRINT) as writer:
+        for block in study.blocks():
+            writer.write(block)
+        opened = open_store(store)
+        (store / "units").rename(store / "elsewhere")
+        with pytest.raises(
+            InputError, match=r"^store is 'without unit-\d{6}-[0-9a-f]{16}\.npz'; expected with the"
+        ):
+            opened.signals["activation"].compute()
+        (store / "elsewhere").rename(store / "units")
+        writer.finalize()
+    with pytest.raises(InputError) as caught:
+        opened.signals["activation"].compute()
+    assert str(caught.value) == (
+        "store is 'completed meanwhile'; expected as unfinished as it was when it was opened. "
+        f"At {store}. Open it again."
+    )
+    assert open_store(store).complete
 
 
 def whole_array(store, variable, layout, records, n_slots):

@@ -44,6 +44,12 @@ class FileServer(_Server):
         Seconds that each request takes at least.
     most : int
         Largest number of requests waited for at the same time.
+    chunked : bool
+        Whether files are sent without their length, in chunks.
+    ends_early : bool
+        Whether the last of these chunks is cut.
+    drip : float
+        Seconds between two bytes that are sent; 0 sends them at once.
     """
 
     def __init__(self, folder: Path, *, ranges: bool) -> None:
@@ -53,6 +59,7 @@ class FileServer(_Server):
         self.contents: dict[str, bytes] = {}
         self.dies_after, self.pause = 10**9, 0.0
         self.counting, self.busy, self.most = threading.Lock(), 0, 0
+        self.chunked, self.ends_early, self.drip = False, False, 0.0
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -77,13 +84,17 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             return
         path = self.translate_path(self.path)
         replaced = self.server.contents.get(self.path)
-        if replaced is None and not (wanted and self.server.ranges):
+        odd = self.server.chunked or self.server.drip
+        if replaced is None and not (wanted and self.server.ranges) and not odd:
             super().do_GET()
             return
         try:
             content = replaced if replaced is not None else Path(path).read_bytes()
         except OSError:
             self.send_error(404)
+            return
+        if self.server.chunked:
+            self._in_chunks(content)
             return
         status, first, last = 200, 0, len(content) - 1
         if wanted and self.server.ranges:
@@ -94,7 +105,35 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
         self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
-        self.wfile.write(content[first : last + 1])
+        if self.server.drip:
+            for byte in content[first : last + 1]:
+                time.sleep(self.server.drip)
+                self.wfile.write(bytes([byte]))
+        else:
+            self.wfile.write(content[first : last + 1])
+
+    def do_HEAD(self) -> None:
+        if self.server.chunked:
+            self._in_chunks(b"")
+        else:
+            super().do_HEAD()
+
+    def _in_chunks(self, content: bytes) -> None:
+        self.protocol_version, self.close_connection = "HTTP/1.1", True
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command == "GET":
+            step = 1 if self.server.drip else 5000
+            for start in range(0, len(content), step):
+                piece = content[start : start + step]
+                time.sleep(self.server.drip)
+                if self.server.ends_early and start + step >= len(content):
+                    self.wfile.write(b"%x\r\n%s" % (len(piece), piece[:1]))
+                    return
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.write(b"0\r\n\r\n")
 
 
 S = TypeVar("S", bound=_Server)

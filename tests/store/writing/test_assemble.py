@@ -120,17 +120,20 @@ def test_arrays_are_the_rows_of_the_units_one_behind_another(recorded, study, tm
     assert stored(tmp_path / "t/queries/fact").tolist() == other.tolist()
 
 
-def test_too_few_rows_are_refused(recorded, tmp_path, monkeypatch):
-    monkeypatch.setattr("qloc.store.schema.zarr_arrays.CHUNK_BYTES", 8)  # two rows: the unit fills its chunks
-    monkeypatch.setattr("qloc.store.schema.zarr_arrays.SHARD_BYTES", 8)
+@pytest.mark.parametrize("chunk", [8, 12, 2**18])  # the unit fills its chunks, or does not
+@pytest.mark.parametrize("which", [[0], [0, 1, 2, 3, 3]])
+def test_other_numbers_of_rows_are_refused(recorded, tmp_path, monkeypatch, chunk, which):
+    monkeypatch.setattr("qloc.store.schema.zarr_arrays.CHUNK_BYTES", chunk)
+    monkeypatch.setattr("qloc.store.schema.zarr_arrays.SHARD_BYTES", chunk)
     layout, records = layout_of(recorded), records_of(recorded)
     (rank,) = [v for v in layout.variables() if v.path == "queries/rank"]
     zarr.create_group(tmp_path / "s", zarr_format=3)
+    units = [records[number] for number in which]
     with pytest.raises(StorageError) as caught:
-        assemble(tmp_path / "s", recorded, layout, [rank], [records[0]], attributes={}, copied={})
+        assemble(tmp_path / "s", recorded, layout, [rank], units, attributes={}, copied={})
+    n_rows = sum(layout.units[number].n_queries for number in which)
     assert str(caught.value) == (
-        f"rows of queries/rank is {layout.units[0].n_queries}; expected 16. At {recorded}. "
-        "Extract again into another --out."
+        f"rows of queries/rank is {n_rows}; expected 16. At {recorded}. Extract again into another --out."
     )
 
 

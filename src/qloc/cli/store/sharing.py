@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qloc.canonical_json import canonical
-from qloc.cli.shared import Log, Quiet, conclude, quoted
+from qloc.cli.shared import Log, Quiet, conclude, quoted, say
 from qloc.progress import Progress, size
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
@@ -137,7 +137,7 @@ def diff(
 
     found = compared(first, second, threshold=threshold)
     if json:
-        typer.echo(canonical(found))
+        say(dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False))
     else:
         again = quoted("qloc", "store", "diff", first, second, "--json")
         conclude(diff_text(found), f"{again}      for every array")

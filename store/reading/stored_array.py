@@ -1,0 +1,101 @@
+"""Arrays of a store, read when computed; what cannot be read is told by array and chunk."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from qloc.arrays import Array
+from qloc.errors import QlocError, SchemaError, VerificationError, message
+from qloc.store.files.place import Place
+from qloc.store.integrity.verify import object_problems
+
+
+@contextmanager
+def readable(place: Place, what: str, names: Callable[[], Iterable[str]]) -> Iterator[None]:
+    """Turn the errors of zarr and its codecs into one that says which objects of a store are damaged.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    what : str
+        What is read, such as ``array signals/attribution``.
+    names : callable
+        Gives the paths of the objects that it is stored in. Called after an error only.
+
+    Yields
+    ------
+    None
+        Nothing; read inside the block.
+
+    Raises
+    ------
+    VerificationError
+        Something cannot be read. It names each of the objects that differ from the manifest; where none
+        does, what is read. Our own errors, and a lack of memory, pass unchanged.
+    """
+    try:
+        yield
+    except (QlocError, MemoryError):
+        raise
+    except Exception as error:
+        try:
+            problems = object_problems(place, names())
+        except (SchemaError, VerificationError, OSError):  # an unfinished store, or a damaged manifest
+            problems = []
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        action = "Run qloc store verify on the store"
+        told = message(what, f"unreadable ({reason})", "what qloc wrote", str(place.path), action)
+        raise VerificationError(problems or told) from error
+
+
+class StoredArray(BackendArray):
+    """One array of a complete store, read when computed.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    path : str
+        The array's path inside the store, such as ``signals/attribution``.
+    variable : xarray.Variable
+        The array as xarray opens it, not read yet.
+
+    Attributes
+    ----------
+    steps : tuple of int
+        Lengths of a stored object, a shard or else a chunk, along each axis.
+    """
+
+    def __init__(self, place: Place, path: str, variable: xr.Variable) -> None:
+        self._place, self._path, self._variable = place, path, variable
+        self.steps: tuple[int, ...] = variable.encoding.get("shards") or variable.encoding["chunks"]
+        self.shape, self.dtype = (
+            variable.shape,
+            np.dtype(object if variable.dtype.kind == "T" else variable.dtype),
+        )
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
+
+    def _read(self, key: tuple[int | slice, ...]) -> Array:
+        with readable(self._place, f"array {self._path}", lambda: self._names(key)):
+            values: Array = self._variable[key].to_numpy()
+        return values.astype(object) if self.dtype == object else values
+
+    def _names(self, key: tuple[int | slice, ...]) -> Iterator[str]:
+        """Name the stored objects that a selection touches."""
+        touched = [
+            sorted({index // step for index in np.atleast_1d(np.arange(size)[part]).tolist()})
+            for part, size, step in zip(key, self.shape, self.steps, strict=True)
+        ]
+        for numbers in itertools.product(*touched):
+            yield "/".join([self._path, "c", *map(str, numbers)])
