@@ -12,6 +12,7 @@ import warnings
 from typing import Final
 
 import matplotlib.style
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
 from qloc.reports.document import Figure
@@ -24,6 +25,8 @@ NARROW: Final = 350
 """Width in CSS pixels on a phone: drawn anew, since a shrunk figure has no legible text."""
 
 _STYLE: Final[dict[str, object]] = {
+    "figure.facecolor": "none",  # the page's shows through
+    "axes.facecolor": "none",
     "svg.fonttype": "none",
     "svg.hashsalt": "qloc",
     "text.parse_math": False,  # a subject may hold a dollar sign
@@ -88,8 +91,8 @@ def svg(figure: Figure, *, width: int = WIDE) -> str:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the reader's fonts draw it
         canvas = Canvas(figsize=(width / 72, width / 72), layout="constrained")
         draw(canvas, figure, width)
-        canvas.savefig(buffer, format="svg", transparent=True, metadata=_UNDATED)
-        canvas.clear()
+        # Not savefig, which draws everything once more beforehand, and throws it away.
+        FigureCanvasSVG(canvas).print_svg(buffer, metadata=_UNDATED)
     return _inline(palette.themed(buffer.getvalue()), f"{figure.id}-{width}")
 
 

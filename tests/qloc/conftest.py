@@ -25,3 +25,19 @@ def drawn_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(svg, "svg", kept)
         yield
+
+
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the first figure of each kind, wide and narrow, and leave the others out: what makes them is tested apart.
+
+    All figures of a study are drawn in tests/qloc/cli/test_analyze.py.
+    """
+    first: dict[tuple[str, int], str] = {}
+    draw = svg.svg
+
+    def few(figure: Figure, *, width: int = svg.WIDE) -> str:
+        chosen = first.setdefault((figure.kind, width), repr(figure))
+        return draw(figure, width=width) if chosen == repr(figure) else "<svg></svg>"
+
+    monkeypatch.setattr(svg, "svg", few)

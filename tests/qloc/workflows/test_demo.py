@@ -10,7 +10,6 @@ import pytest
 
 from qloc.plan import AnalysisPlan, Plan
 from qloc.progress import Progress
-from qloc.reports.figures import svg
 from qloc.shipped import KINDS
 
 FEW = partial(
@@ -24,7 +23,9 @@ FEW = partial(
 
 
 @pytest.mark.slow
-def test_the_demo_makes_everything_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_makes_everything_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_figures: None
+) -> None:
     pytest.importorskip("torch", reason="qloc[extract] is not installed")
     from qloc.extract.embedded import checkpoint
     from qloc.workflows import demo
@@ -32,8 +33,6 @@ def test_the_demo_makes_everything_it_says(tmp_path: Path, monkeypatch: pytest.M
     if not all((checkpoint(kind) / "config.json").exists() for kind in KINDS):
         pytest.skip("the embedded models are not made yet")
     monkeypatch.setattr(demo, "Plan", FEW)
-    # Figures as for pages only: as for phones, too, those of tests/qloc/cli/test_analyze.py are drawn.
-    monkeypatch.setattr(svg, "NARROW", svg.WIDE)
     monkeypatch.setattr(demo, "FACTS_OF_A_RELATION", 3)
     monkeypatch.setattr(demo, "EDITED_OF_A_RELATION", 1)
     said = io.StringIO()
