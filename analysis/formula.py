@@ -108,8 +108,8 @@ def fit(
     Returns
     -------
     Fit
-        One TestResult for each term, exploratory, not adjusted. Intervals and p are those of t(G − 1) from 40
-        clusters on, and of the wild cluster bootstrap under 40.
+        One TestResult for each term, exploratory, not adjusted. p is the larger of those of the
+        cluster-robust t and the wild cluster bootstrap; intervals have the farther ends.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def fit_frame(
     kept = independent(values)
     names = [str(x.columns[place]) for place in kept]
     dropped = sorted({*map(str, x.columns)} - {*names})
-    slopes = clustered_slopes(target, values[:, kept], code, list(range(len(kept))), draws)
+    slopes = clustered_slopes(target, values[:, kept], (code,), list(range(len(kept))), draws)
     n = {"clusters": n_codes(code), "facts": len(target)}
     checks = tuple([f"A combination of other terms, left out: {', '.join(dropped)}."] if dropped else [])
     tests = tuple(

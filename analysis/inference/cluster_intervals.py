@@ -9,58 +9,19 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.inference.resampling import distinct
+from qloc.analysis.inference.cluster_error import mean_error, t_words
+from qloc.analysis.inference.label_codes import codes, distinct, n_codes
 from qloc.analysis.results import Interval
 from qloc.arrays import Floats, Ints
-
-
-def cluster_variance(values: Floats, clusters: tuple[Ints, ...]) -> float:
-    """Return the variance of a mean under one- or two-way clustering.
-
-    With e_i = x_i − x̄ and V(c) = G/(G − 1) Σ_g (Σ_{i in g} e_i)² / n² for G clusters: V(c) one-way, and
-    V(c_1) + V(c_2) − V(c_1 ∩ c_2) two-way, but no less than V(c_1).
-
-    Parameters
-    ----------
-    values : float64 ndarray, shape (n,)
-        Values without NaN.
-    clusters : tuple of int64 ndarray, shape (n,) each
-        One or two ways of clustering, as codes; each with at least two clusters.
-
-    Returns
-    -------
-    float
-        Variance of the mean, in the squared unit of ``values``.
-
-    References
-    ----------
-    Cameron, Gelbach & Miller 2011, "Robust inference with multiway clustering", eq. 2.11.
-
-    Examples
-    --------
-    >>> cluster_variance(np.array([1.0, 2.0, 3.0]), (np.arange(3),))  # s²/n = 1/3
-    0.3333333333333333
-    """
-    first = _one_way(values, clusters[0])
-    if len(clusters) == 1:
-        return first
-    both = _one_way(values, codes(*clusters))
-    return max(first, first + _one_way(values, clusters[1]) - both)
-
-
-def _one_way(values: Floats, code: Ints) -> float:
-    sums = np.bincount(code, weights=values - values.mean())
-    n = len(sums)
-    return float(n / (n - 1) * np.sum(sums**2) / len(values) ** 2)
 
 
 def cluster_intervals(
     values: Floats, clusters: tuple[Ints, ...], *, confidence: float = 0.95
 ) -> tuple[Floats, Floats, list[str]]:
-    """Return intervals of the means of columns: mean ± t(G − 1) √V.
+    """Return intervals of the means of columns: mean ± t(ν) · error.
 
-    V is :func:`cluster_variance` and G the smaller of the numbers of clusters of both ways.
+    Error and ν are those of :func:`qloc.analysis.inference.cluster_error.mean_error`; ν = G − 1 for G equal
+    clusters in one way.
 
     Parameters
     ----------
@@ -86,12 +47,12 @@ def cluster_intervals(
         if not ways:
             methods.append("one cluster: not available")
             continue
-        freedom = min(n_codes(way) for way in ways) - 1
-        half = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(cluster_variance(column[keep], ways))
+        error, freedom = mean_error(column[keep], ways)
+        half = stats.t.ppf((1 + confidence) / 2, freedom) * error
         ends[:, place] = column[keep].mean() + half * np.array([-1, 1])
         kind = "two-way" if len(ways) > 1 else "one-way"
         sizes = " and ".join(str(n_codes(code)) for code in ways)
-        methods.append(f"{kind} cluster-robust over {sizes} clusters, t({freedom})")
+        methods.append(f"{kind} cluster-robust over {sizes} clusters, {t_words(freedom)}")
     return ends[0], ends[1], methods
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from qloc.analysis.inference.cluster_intervals import cluster_variance
-from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.inference.resampling import distinct
+from qloc.analysis.inference.cluster_error import mean_error
 from qloc.arrays import Floats, Ints
 
 
@@ -74,9 +72,8 @@ def mean_tost_p(effects: Floats, clusters: tuple[Ints, ...], margin: float) -> f
     0.0003
     """
     keep = ~np.isnan(effects)
-    ways = tuple(distinct([codes(code[keep]) for code in clusters])) if keep.any() else ()
-    if not ways:
+    if not keep.any():
         return float("nan")
     x = effects[keep]
-    freedom = min(n_codes(way) for way in ways) - 1
-    return tost_p(float(x.mean()), float(np.sqrt(cluster_variance(x, ways))), freedom, margin)
+    error, freedom = mean_error(x, tuple(code[keep] for code in clusters))
+    return tost_p(float(x.mean()), error, freedom, margin)

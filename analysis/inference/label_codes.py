@@ -76,3 +76,23 @@ def sizes_of(code: Ints) -> Ints:
     [2, 1, 2]
     """
     return np.bincount(code)[code] if len(code) else np.zeros(0, dtype=np.int64)
+
+
+def distinct(ways: list[Ints]) -> list[Ints]:
+    """Return the ways of clustering that have two clusters or more, each once.
+
+    Parameters
+    ----------
+    ways : list of int64 ndarray, shape (n,) each
+        Codes that count from 0, as :func:`codes` numbers them.
+
+    Returns
+    -------
+    list of int64 ndarray
+        In order; a way that clusters like an earlier one is left out.
+    """
+    kept: list[Ints] = []
+    for code in ways:
+        if n_codes(code) > 1 and not any(np.array_equal(code, other) for other in kept):
+            kept.append(code)
+    return kept

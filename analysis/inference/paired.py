@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from qloc.analysis.inference.cluster_error import mean_error, t_words
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.resampling import Alternative, sign_flip_p
-from qloc.analysis.inference.shared_answers import crossed, crossed_error
+from qloc.analysis.inference.shared_answers import crossed
 from qloc.analysis.results import TestResult, Verdict
 from qloc.arrays import Floats, Ints
 from qloc.random_streams import Stream
-from qloc.text.rounding import fixed, number
+from qloc.text.rounding import number
 
 LOG_ODDS_MARGIN: Final = 0.1
 """Difference in log-odds, in nats, up to which two changes count as equal."""
@@ -169,11 +170,11 @@ def paired_p(
     if not too_few(n_answers := n_codes(codes(answer)), level):
         whole = sign_flip_p(x, codes(answer), n_permutations=n_permutations, rng=rng, alternative=alternative)
         p, words = max(p, whole), f"{words}; and of whole answers ({n_answers}), the larger p"
-    error, freedom = crossed_error(x, relation, answer)
+    error, freedom = mean_error(x, (relation, answer))
     mean = float(x.mean())
     t = mean / error if error > 0 else float(np.copysign(np.inf, mean)) if mean else 0.0
     crossing = stats.t.sf(t, freedom) if alternative == "greater" else 2 * stats.t.sf(abs(t), freedom)
-    words += f"; answers cross relations: p no less than of the two-way cluster-robust t({fixed(freedom, 1)})"
+    words += f"; answers cross relations: p no less than of the two-way cluster-robust {t_words(freedom)}"
     return max(p, float(crossing)), words
 
 

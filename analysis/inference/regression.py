@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import statsmodels.api as sm
+from scipy import stats
 
+from qloc.analysis.inference.cluster_error import slope_error, t_words
 from qloc.analysis.inference.draws import Draws
-from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.inference.wild_bootstrap import FEW, wild_test
+from qloc.analysis.inference.label_codes import codes, distinct, n_codes
+from qloc.analysis.inference.wild_bootstrap import WildTest, wild_test
 from qloc.analysis.results import EffectSize, Interval
 from qloc.arrays import Floats, Ints
 from qloc.random_streams import Stream
@@ -24,36 +25,38 @@ class Slope:
     estimate : float
         The coefficient, in units of y for one unit of x.
     error : float
-        Cluster-robust standard error.
-    freedom : int
-        Degrees of freedom of the error, G − 1 for G clusters.
-    interval : Interval
-        Interval of the coefficient.
+        Cluster-robust standard error (:func:`qloc.analysis.inference.cluster_error.slope_error`); NaN where
+        one cluster decides the coefficient alone.
+    freedom : float
+        Degrees of freedom of the error.
+    interval : Interval or None
+        Interval of the coefficient; None where the error is NaN.
     effect : EffectSize or None
         Standardized slope, β · s_x / s_y; None for a column without spread, such as an intercept.
     p : float
-        Two-sided p of the coefficient being 0; under 40 clusters the larger of the wild cluster bootstrap's
-        and that of t(G − 1).
+        Two-sided p of the coefficient being 0: the larger of that of t and that of the wild cluster
+        bootstrap; NaN where the error is.
     method : str
         How interval and p were made, in words.
     """
 
     estimate: float
     error: float
-    freedom: int
-    interval: Interval
+    freedom: float
+    interval: Interval | None
     effect: EffectSize | None
     p: float
     method: str
 
 
-def clustered_slopes(y: Floats, x: Floats, cluster: Ints, places: list[int], draws: Draws) -> list[Slope]:
+def clustered_slopes(
+    y: Floats, x: Floats, clusters: tuple[Ints, ...], places: list[int], draws: Draws
+) -> list[Slope]:
     """Fit ordinary least squares and return some of its coefficients with cluster-robust inference.
 
-    β = (X'X)⁻¹X'y; V = c (X'X)⁻¹ (Σ_g X_g'u_g u_g'X_g) (X'X)⁻¹ with c = G/(G − 1) · (n − 1)/(n − K).
-    With 40 clusters or more, intervals and p are those of t(G − 1). With fewer, they are those of the wild
-    cluster bootstrap; p is then no less than that of t(G − 1), and an interval without an end is replaced by
-    that of t(G − 1).
+    β = (X'X)⁻¹X'y, with the errors of :func:`qloc.analysis.inference.cluster_error.slope_error`. p is the
+    larger of that of t and that of the wild cluster bootstrap over the first way of clustering, whatever the
+    number of clusters; an interval has the farther ends of both.
 
     Parameters
     ----------
@@ -61,8 +64,8 @@ def clustered_slopes(y: Floats, x: Floats, cluster: Ints, places: list[int], dra
         The outcome.
     x : float64 ndarray, shape (n, column)
         The design matrix, of full rank, with a column of ones where there is an intercept.
-    cluster : int64 ndarray, shape (n,)
-        The cluster of each observation; at least two clusters.
+    clusters : tuple of int64 ndarray, shape (n,) each
+        One or two ways of clustering, the coarser first; it has at least two clusters.
     places : list of int
         Columns of ``x`` whose coefficients are returned.
     draws : Draws
@@ -77,47 +80,59 @@ def clustered_slopes(y: Floats, x: Floats, cluster: Ints, places: list[int], dra
     ----------
     Cameron & Miller 2015, "A practitioner's guide to cluster-robust inference", JHR 50, §II and §VI.
     """
-    code = codes(cluster)
-    n = n_codes(code)
-    fit = sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": code}, use_t=True)
-    ends = np.asarray(fit.conf_int(alpha=1 - draws.confidence))
-    name = f"least squares, cluster-robust over {n} clusters, t({n - 1})"
+    beta = np.linalg.lstsq(x, y, rcond=None)[0]
     slopes = []
     for place in places:
-        method, p = name, float(fit.pvalues[place])
-        low, high = (float(end) for end in ends[place])
-        if n < FEW:
-            rng = Stream.SLOPES.generator(draws.seed, place)
-            test = wild_test(y, x, code, place, n_resamples=draws.n_bootstrap, rng=rng)
-            # The bootstrap alone rejected 6.5% with 8 clusters (docs/statistics.md).
-            p = max(p, test.p()) if test else float("nan")
-            wild = test.interval(draws.confidence) if test else (np.nan, np.nan)
-            by = f"wild cluster bootstrap over {n} clusters, {draws.n_bootstrap} resamples"
-            method = f"least squares; {by}" if np.isfinite(wild).all() else f"{name}; p by {by}"
-            low, high = wild if np.isfinite(wild).all() else (low, high)
-        slopes.append(
-            Slope(
-                estimate=float(fit.params[place]),
-                error=float(fit.bse[place]),
-                freedom=n - 1,
-                interval=Interval(low=low, high=high, confidence=draws.confidence, method=method),
-                effect=_standardized(y, x[:, place], float(fit.params[place]), (low, high), draws, method),
-                p=p,
-                method=f"{method}; p no less than of t({n - 1})" if n < FEW else method,
-            )
-        )
+        rest = np.delete(x, place, axis=1)
+        carrier = x[:, place] - rest @ np.linalg.lstsq(rest, x[:, place], rcond=None)[0]
+        error, freedom = slope_error(y - x @ beta, carrier, clusters)
+        rng = Stream.SLOPES.generator(draws.seed, place)
+        wild = wild_test(y, x, clusters[0], place, n_resamples=draws.n_bootstrap, rng=rng)
+        by_t = _by_t(float(beta[place]), error, freedom, clusters, draws)
+        slope = by_t if wild is None or by_t.interval is None else _no_narrower(by_t, wild, draws)
+        slopes.append(replace(slope, effect=_standardized(y, x[:, place], slope)))
     return slopes
 
 
-def _standardized(
-    y: Floats, x: Floats, slope: float, ends: tuple[float, float], draws: Draws, method: str
-) -> EffectSize | None:
+def _by_t(estimate: float, error: float, freedom: float, clusters: tuple[Ints, ...], draws: Draws) -> Slope:
+    """Return a coefficient with p and interval of t, without an effect size."""
+    none = float("nan")
+    ways = distinct([codes(way) for way in clusters])
+    if len(ways) > 1 and n_codes(codes(*ways)) == n_codes(ways[1]):
+        ways = ways[:1]  # answers within relations add nothing
+    name = f"least squares, cluster-robust over {' and '.join(str(n_codes(way)) for way in ways)} clusters"
+    if not error > 0:
+        method = f"{name}: one cluster decides alone"
+        return Slope(
+            estimate=estimate, error=none, freedom=none, interval=None, effect=None, p=none, method=method
+        )
+    half = float(stats.t.ppf((1 + draws.confidence) / 2, freedom)) * error
+    p, method = 2 * float(stats.t.sf(abs(estimate) / error, freedom)), f"{name}, {t_words(freedom)}"
+    low, high = estimate - half, estimate + half
+    interval = Interval(low=low, high=high, confidence=draws.confidence, method=method)
+    return Slope(
+        estimate=estimate, error=error, freedom=freedom, interval=interval, effect=None, p=p, method=method
+    )
+
+
+def _no_narrower(slope: Slope, wild: WildTest, draws: Draws) -> Slope:
+    """Return a coefficient with the larger p of its own and the bootstrap's, and the farther ends."""
+    p, ends = wild.p(), wild.interval(draws.confidence)
+    if np.isnan(p) or slope.interval is None:
+        return slope
+    method = f"{slope.method}, and wild cluster bootstrap, {draws.n_bootstrap} resamples: the wider of both"
+    low, high = float(np.fmin(slope.interval.low, ends[0])), float(np.fmax(slope.interval.high, ends[1]))
+    interval = Interval(low=low, high=high, confidence=draws.confidence, method=method)
+    return replace(slope, p=max(slope.p, p), interval=interval, method=method)
+
+
+def _standardized(y: Floats, x: Floats, slope: Slope) -> EffectSize | None:
     spread = x.std(ddof=1)
     if not spread > 0 or not y.std(ddof=1) > 0:
         return None
-    scale = float(spread / y.std(ddof=1))
-    interval = Interval(low=scale * ends[0], high=scale * ends[1], confidence=draws.confidence, method=method)
-    return EffectSize(name="standardized slope", value=scale * slope, interval=interval)
+    scale, ends = float(spread / y.std(ddof=1)), slope.interval
+    interval = ends and replace(ends, low=scale * ends.low, high=scale * ends.high)
+    return EffectSize(name="standardized slope", value=scale * slope.estimate, interval=interval)
 
 
 def within(values: Floats, group: Ints) -> Floats:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from qloc.analysis.inference.label_codes import codes, n_codes
+from qloc.analysis.inference.cluster_error import effective_number
+from qloc.analysis.inference.label_codes import codes, distinct, n_codes
 from qloc.analysis.results import Interval
 from qloc.arrays import Floats, Ints
 
@@ -150,7 +151,7 @@ def bootstrap_interval(
     if not ways or not n_resamples:
         return None
     draws = resampled(statistic, tuple(ways), n_resamples, rng)
-    low, high = percentiles(draws, confidence, min(n_codes(code) for code in ways))
+    low, high = percentiles(draws, confidence, min(effective_number(code) for code in ways))
     if np.isnan(low):
         return None
     sizes = " and ".join(str(n_codes(code)) for code in ways)
@@ -159,7 +160,7 @@ def bootstrap_interval(
     return Interval(low=float(low), high=float(high), confidence=confidence, method=method)
 
 
-def percentiles(draws: Floats, confidence: float, n_clusters: int) -> tuple[Floats, Floats]:
+def percentiles(draws: Floats, confidence: float, n_clusters: float) -> tuple[Floats, Floats]:
     """Return percentile limits of bootstrap draws, widened for few clusters.
 
     Quantiles are those of t(G − 1) times √(G/(G − 1)), mapped to percentiles, for G clusters.
@@ -170,8 +171,8 @@ def percentiles(draws: Floats, confidence: float, n_clusters: int) -> tuple[Floa
         Statistics of the resamples; NaN is left out.
     confidence : float
         Confidence level, within (0, 1).
-    n_clusters : int
-        Number of clusters G, two at least.
+    n_clusters : float
+        Effective number of clusters G, above 1.
 
     Returns
     -------
@@ -190,26 +191,6 @@ def percentiles(draws: Floats, confidence: float, n_clusters: int) -> tuple[Floa
         return nothing, nothing
     low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
     return low, high
-
-
-def distinct(ways: list[Ints]) -> list[Ints]:
-    """Return the ways of clustering that have two clusters or more, each once.
-
-    Parameters
-    ----------
-    ways : list of int64 ndarray, shape (n,) each
-        Codes that count from 0, as :func:`qloc.analysis.inference.label_codes.codes` numbers them.
-
-    Returns
-    -------
-    list of int64 ndarray
-        In order; a way that clusters like an earlier one is left out.
-    """
-    kept: list[Ints] = []
-    for code in ways:
-        if n_codes(code) > 1 and not any(np.array_equal(code, other) for other in kept):
-            kept.append(code)
-    return kept
 
 
 def sign_flip_p(

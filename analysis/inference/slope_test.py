@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
-from scipy import stats
 
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
-from qloc.analysis.inference.shared_answers import crossed, crossed_error
-from qloc.analysis.results import Interval, TestResult
+from qloc.analysis.inference.regression import clustered_slopes, independent, within
+from qloc.analysis.results import TestResult
 from qloc.arrays import Floats, Ints
-from qloc.text.rounding import fixed
 
 LEAST_RESIDUAL_FREEDOM: Final = 5
 """Number of facts that a regression needs beyond its relations and coefficients."""
@@ -37,9 +33,8 @@ def slope_test(
 ) -> TestResult:
     """Test the coefficient of the first column, with the other columns held, clustered by relation.
 
-    Under 40 relations, p and interval are those of the wild cluster bootstrap over relations, which ignores
-    that several relations may share an answer. Where they do, p is no less than that of the two-way
-    cluster-robust t, and the interval is no narrower.
+    p is the larger of that of the cluster-robust t, two-way where several relations share answers, and that
+    of the wild cluster bootstrap over relations; the interval has the farther ends.
 
     Parameters
     ----------
@@ -95,9 +90,7 @@ def slope_test(
         and len(both) >= spent + LEAST_RESIDUAL_FREEDOM
     )
     design = both[:, 1:][:, kept]
-    slope = clustered_slopes(both[:, 0], design, group, [0], draws)[0] if able else None
-    if slope and crossed(group, answer):
-        slope = _two_way(slope, both[:, 0], design, (group, answer), draws)
+    slope = clustered_slopes(both[:, 0], design, (group, answer), [0], draws)[0] if able else None
     names = list(columns)
     held = ", ".join(names[place] for place in kept[1:])
     remarks = [*checks, f"Held{', within relations' if inside else ''}: {held or 'nothing'}."]
@@ -125,31 +118,4 @@ def slope_test(
         checks=tuple(remarks),
         seed=draws.seed,
         store=store,
-    )
-
-
-def _two_way(slope: Slope, y: Floats, x: Floats, clusters: tuple[Ints, Ints], draws: Draws) -> Slope:
-    """Return the first coefficient with p and interval that are also robust to answers across relations.
-
-    Linearized, fact i adds n · [(X'X)⁻¹ x_i]_0 u_i to it, whose mean has a two-way cluster-robust variance.
-    """
-    score = np.linalg.solve(x.T @ x, x.T)[0] * (y - x @ np.linalg.lstsq(x, y, rcond=None)[0])
-    error, freedom = crossed_error(slope.estimate + len(y) * score, *clusters)
-    if not error > 0:
-        return slope
-    half = float(stats.t.ppf((1 + draws.confidence) / 2, freedom)) * error
-    method = f"{slope.method}; answers cross relations: no less wide than two-way, t({fixed(freedom, 1)})"
-    low = min(slope.interval.low, slope.estimate - half)
-    high = max(slope.interval.high, slope.estimate + half)
-    interval = Interval(low=low, high=high, confidence=draws.confidence, method=method)
-    effect = slope.effect
-    if effect and slope.estimate:
-        scale = effect.value / slope.estimate
-        effect = replace(effect, interval=replace(interval, low=scale * low, high=scale * high))
-    return replace(
-        slope,
-        interval=interval,
-        effect=effect,
-        p=max(slope.p, 2 * float(stats.t.sf(abs(slope.estimate) / error, freedom))),
-        method=method,
     )

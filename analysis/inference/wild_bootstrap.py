@@ -1,7 +1,8 @@
-"""The wild cluster bootstrap: p and interval of one regression coefficient where clusters are few."""
+"""The wild cluster bootstrap: p and interval of one regression coefficient."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,9 +11,6 @@ import numpy as np
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.arrays import Floats, Ints
 
-FEW: Final = 40
-"""Number of clusters below which t(G − 1) alone is not relied on."""
-
 _WEBB: Final = np.concatenate([-np.sqrt([1.5, 1.0, 0.5]), np.sqrt([0.5, 1.0, 1.5])])
 """Six weights of mean 0 and variance 1, for fewer clusters than Rademacher's two can tell apart."""
 
@@ -20,6 +18,10 @@ _RADEMACHER_FROM: Final = 12
 _FARTHEST: Final = 256.0
 """Standard errors from the estimate beyond which no end of an interval is looked for."""
 _HALVINGS: Final = 20
+_PIECE: Final = 2**22
+"""Random weights that are in memory at a time."""
+_NOTHING: Final = 1e-12
+"""Share of its parts' size up to which a sum of squares is 0 but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class WildTest:
 
         p(b) = (1 + #{|t*| ≥ |t|}) / (1 + n)
 
-    Everything follows from each cluster's X'X and X'u, so that cost does not grow with the number of
-    observations. :func:`wild_test` makes it.
+    Everything follows from each cluster's X'X and X'u, and both residuals are linear in b: numerators of β* −
+    b are linear in it, and squares of s* are quadratic. So a p for one more b costs one pass over the
+    resamples, whatever the numbers of observations and clusters. :func:`wild_test` makes it.
 
     Attributes
     ----------
@@ -41,15 +44,12 @@ class WildTest:
         The least-squares coefficient.
     error : float
         Its cluster-robust standard error, without a small-sample factor.
-    pull : float64 ndarray, shape (2, cluster)
-        c'X_g'u_g for the restricted residuals of y and of the tested column, with c the coefficient's row of
-        (X'X)⁻¹. Residuals at value b are those of y less b times those of the column.
-    moved : float64 ndarray, shape (2, cluster, column)
-        (X'X)⁻¹X_g'u_g of the same residuals.
-    leverage : float64 ndarray, shape (cluster, column)
-        c'X_g'X_g.
-    weights : float64 ndarray, shape (resample, cluster)
-        The random weights v.
+    moved : float64 ndarray, shape (2, 1 + resample)
+        Σ_g v_g c'X_g'u_g for the restricted residuals of y and of the tested column, with c the coefficient's
+        row of (X'X)⁻¹. Residuals at value b are those of y less b times those of the column. In the first
+        place all weights are 1: the data.
+    spread : float64 ndarray, shape (3, 1 + resample)
+        Squares of s* of both residuals, and between them their product: (yy, yx, xx).
 
     References
     ----------
@@ -59,10 +59,8 @@ class WildTest:
 
     estimate: float
     error: float
-    pull: Floats
     moved: Floats
-    leverage: Floats
-    weights: Floats
+    spread: Floats
 
     def p(self, value: float = 0.0) -> float:
         """Return the two-sided p of the coefficient being ``value``.
@@ -77,12 +75,15 @@ class WildTest:
         float
             A multiple of 1/(n + 1) for n resamples; NaN where the residuals have no spread.
         """
-        pull, moved = (part[0] - value * part[1] for part in (self.pull, self.moved))
-        t = _studentized(np.ones((1, len(pull))), pull, moved, self.leverage)
+        moved = self.moved[0] - value * self.moved[1]
+        parts = np.stack([self.spread[0], -2 * value * self.spread[1], value**2 * self.spread[2]])
+        square = parts.sum(axis=0)
+        square = np.where(square > _NOTHING * np.abs(parts).sum(axis=0), square, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = np.abs(moved) / np.sqrt(square)
         if not np.isfinite(t[0]):
             return float("nan")
-        drawn = _studentized(self.weights, pull, moved, self.leverage)
-        return float((1 + np.sum(np.abs(drawn) >= np.abs(t[0]) * (1 - 1e-12))) / (1 + len(drawn)))
+        return float((1 + np.sum(t[1:] >= t[0] * (1 - 1e-9))) / len(t))
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Return the interval of the values whose p is above 1 − ``confidence``.
@@ -149,33 +150,44 @@ def wild_test(
     rest = np.delete(x, place, axis=1)
     both = np.column_stack([y, x[:, place]])
     residual = both - rest @ np.linalg.lstsq(rest, both, rcond=None)[0] if rest.shape[1] else both
+    own = inverse[place]
     score = np.stack([_by_cluster(x * column[:, None], code, n) for column in residual.T])
-    curvature = _by_cluster((x[:, :, None] * x[:, None, :]).reshape(len(x), -1), code, n)
+    leverage = _by_cluster(x * (x @ own)[:, None], code, n)
     estimate = float(residual[:, 0] @ residual[:, 1] / (residual[:, 1] @ residual[:, 1]))
     left = (residual[:, 0] - estimate * residual[:, 1]) * residual[:, 1]
     spread = float(np.sqrt(np.sum(np.bincount(code, weights=left) ** 2)))
+    parts = [
+        _resampled(weights, score @ own, score @ inverse, leverage)
+        for weights in _weights(n, n_resamples, rng)
+    ]
     return WildTest(
         estimate=estimate,
         error=spread / float(residual[:, 1] @ residual[:, 1]),
-        pull=score @ inverse[place],
-        moved=score @ inverse,
-        leverage=inverse[place] @ curvature.reshape(n, x.shape[1], x.shape[1]),
-        weights=_weights(n, n_resamples, rng),
+        moved=np.concatenate([part[0] for part in parts], axis=1),
+        spread=np.concatenate([part[1] for part in parts], axis=1),
     )
 
 
-def _studentized(weights: Floats, pull: Floats, moved: Floats, leverage: Floats) -> Floats:
-    """Return β_j / s_j for each row of weights; the small-sample factor is common to all and left out."""
-    change = weights @ moved
-    spread = np.sum((weights * pull - change @ leverage.T) ** 2, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((weights @ pull) / np.sqrt(spread))
+def _resampled(weights: Floats, pull: Floats, change: Floats, leverage: Floats) -> tuple[Floats, Floats]:
+    """Return :attr:`WildTest.moved` and :attr:`WildTest.spread` of some rows of weights.
+
+    From c'X_g'u_g, (2, cluster), (X'X)⁻¹X_g'u_g, (2, cluster, column), and c'X_g'X_g, (cluster, column).
+    """
+    y, x = (weights * own - (weights @ moved) @ leverage.T for own, moved in zip(pull, change, strict=True))
+    spread = np.stack([np.einsum("ij,ij->i", a, b) for a, b in ((y, y), (y, x), (x, x))])
+    return np.asarray(pull @ weights.T), spread
 
 
-def _weights(n: int, n_resamples: int, rng: np.random.Generator) -> Floats:
-    if n < _RADEMACHER_FROM:
-        return np.asarray(rng.choice(_WEBB, size=(n_resamples, n)), dtype=np.float64)
-    return np.where(rng.random((n_resamples, n)) < 0.5, -1.0, 1.0)
+def _weights(n: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """Yield a row of ones, for the data, and rows of random weights, piece by piece."""
+    yield np.ones((1, n))
+    step = max(1, _PIECE // n)
+    for first in range(0, n_resamples, step):
+        size = min(step, n_resamples - first), n
+        if n < _RADEMACHER_FROM:
+            yield np.asarray(rng.choice(_WEBB, size=size), dtype=np.float64)
+        else:
+            yield np.where(rng.random(size) < 0.5, -1.0, 1.0)
 
 
 def _by_cluster(rows: Floats, code: Ints, n: int) -> Floats:

@@ -60,7 +60,7 @@ def predicts_behaviour(
     Estimate: slope of the outcome on κ over facts, within relations, with mean log P (unless it is the
     outcome), log size of the sets, tokens of the answer and log number of the relation's facts with the
     answer as covariates. κ and outcomes are over *all* queries: known ones all have the same answer.
-    Two-sided; errors clustered by relation.
+    Two-sided; errors clustered by relation, and by answer across relations.
 
     Parameters
     ----------
@@ -107,7 +107,8 @@ def behaviour_test(
     ----------
     frame : pandas.DataFrame
         Columns of :func:`qloc.analysis.localization.fact_columns.fact_columns` over all queries:
-        ``relation``, ``kappa``, the outcome, and such of :data:`COVARIATES` as there are.
+        ``relation``, ``kappa``, the outcome, ``object`` (where it is there, facts are also clustered by
+        answer across relations), and such of :data:`COVARIATES` as there are.
     outcome : {"agreement", "candidate_agreement", "log_probability"}
         H10a, H10b or H10c.
     margin : float
@@ -125,9 +126,11 @@ def behaviour_test(
         ``H10a``, ``H10b`` or ``H10c``.
     """
     names = ["kappa", *(name for name in COVARIATES if name != outcome and name in frame)]
-    rows = frame[["relation", outcome, *names]].replace([np.inf, -np.inf], np.nan).dropna()
+    ways = [name for name in ("relation", "object") if name in frame]
+    rows = frame[[*ways, outcome, *names]].replace([np.inf, -np.inf], np.nan).dropna()
     values = rows[[outcome, *names]].to_numpy(dtype=np.float64)
-    group = codes(rows["relation"].to_numpy()) if len(rows) else np.zeros(0, dtype=np.int64)
+    clusters = tuple(codes(rows[name].astype(str).to_numpy()) for name in ways)
+    group = clusters[0]
     inside = within(values, group) if len(rows) else values.copy()
     # What is constant within relations is 0 here, but for rounding.
     inside[:, np.abs(inside).max(axis=0, initial=0.0) < 1e-9] = 0.0
@@ -137,7 +140,7 @@ def behaviour_test(
     dropped = [name for place, name in enumerate(names) if place not in kept]
     if dropped:
         checks.append(f"Left out, constant within relations: {', '.join(dropped)}.")
-    slope = clustered_slopes(y, inside[:, 1:][:, kept], group, [0], draws)[0] if able else None
+    slope = clustered_slopes(y, inside[:, 1:][:, kept], clusters, [0], draws)[0] if able else None
     if slope and second_opinion:
         checks.append(_mixed(values[:, 0], values[:, 1:][:, kept], group))
     if slope:

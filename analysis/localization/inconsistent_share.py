@@ -17,8 +17,8 @@ import pandas as pd
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
-from qloc.analysis.inference.label_codes import codes
-from qloc.analysis.inference.resampling import bootstrap_interval, distinct
+from qloc.analysis.inference.label_codes import codes, distinct
+from qloc.analysis.inference.resampling import bootstrap_interval
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import (

@@ -77,9 +77,9 @@ def behaviour_question(context: AnalysisContext) -> Question:
             "with the same most likely token; the probability Σ p_i·p_j that two queries, answering by "
             "their distributions over the relation's candidate answers, say the same; mean log P(answer). "
             "Each is regressed on κ within relations, with mean log P, log set size, tokens of the answer "
-            "and log number of facts with the answer as covariates; errors clustered by relation, under 40 "
-            "relations by the wild cluster bootstrap. An association, not an effect: nothing was changed "
-            "in the model."
+            "and log number of facts with the answer as covariates; errors clustered by relation and, "
+            "across relations, by answer; the wider of the cluster-robust t and the wild cluster "
+            "bootstrap. An association, not an effect: nothing was changed in the model."
         ),
         references=cited("cameron2015", "webb2023"),
     )

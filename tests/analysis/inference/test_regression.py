@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import statsmodels.formula.api as smf
+from scipy import stats
 
+from qloc.analysis.inference.cluster_error import slope_error, t_words
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.regression import clustered_slopes, independent, within
 from qloc.analysis.inference.wild_bootstrap import wild_test
@@ -12,7 +14,9 @@ from qloc.analysis.inference.wild_bootstrap import wild_test
 def test_within_is_least_squares_on_dummies(frame):
     y, x = frame.y.to_numpy(), frame[["x", "z"]].to_numpy()
     inside = within(np.column_stack([y, x]), frame.g.to_numpy())
-    slope = clustered_slopes(inside[:, 0], inside[:, 1:], frame.g.to_numpy(), [0], Draws(n_bootstrap=99))[0]
+    slope = clustered_slopes(inside[:, 0], inside[:, 1:], (frame.g.to_numpy(),), [0], Draws(n_bootstrap=99))[
+        0
+    ]
     assert slope.estimate == pytest.approx(smf.ols("y ~ x + z + C(g)", frame).fit().params["x"])
 
 
@@ -21,29 +25,50 @@ def test_independent_columns():
     assert independent(x) == [0, 1]
 
 
-def test_few_clusters_take_the_larger_p_of_both(frame):
+@pytest.mark.parametrize("n_clusters", [15, 50])
+def test_slopes_take_the_larger_p_of_t_and_bootstrap_whatever_the_number_of_clusters(frame, n_clusters):
     """The bootstrap of one column is drawn from a stream of its own: [seed, 60, column]."""
     x = np.column_stack([np.ones(200), frame.x, frame.z])
-    y, g = frame.y.to_numpy(), frame.g.to_numpy()
+    y, g = frame.y.to_numpy(), np.arange(200) % n_clusters
     for slope, place in zip(
-        clustered_slopes(y, x, g, [2, 1], Draws(n_bootstrap=99, seed=8)), (2, 1), strict=True
+        clustered_slopes(y, x, (g,), [2, 1], Draws(n_bootstrap=99, seed=8)), (2, 1), strict=True
     ):
-        fit = smf.ols("y ~ x + z", frame).fit(cov_type="cluster", cov_kwds={"groups": g}, use_t=True)
+        fit = smf.ols("y ~ x + z", frame).fit()
+        carrier = smf.ols(("x ~ z", "z ~ x")[place - 1], frame).fit().resid.to_numpy()
+        error, freedom = slope_error(fit.resid.to_numpy(), carrier, (g,))
         wild = wild_test(y, x, g, place, n_resamples=99, rng=np.random.default_rng([8, 60, place]))
         assert wild is not None
-        assert slope.p == pytest.approx(max(wild.p(), fit.pvalues.iloc[place]))
-        assert (slope.interval.low, slope.interval.high) == wild.interval(0.95)
-        assert slope.error == pytest.approx(fit.bse.iloc[place])
-        assert slope.freedom == 14
+        assert slope.interval is not None
+        assert (slope.error, slope.freedom) == pytest.approx((error, freedom))
+        by_t = 2 * stats.t.sf(abs(fit.params.iloc[place]) / error, freedom)
+        assert slope.p == pytest.approx(max(wild.p(), by_t))
+        half = stats.t.ppf(0.975, freedom) * error
+        low, high = wild.interval(0.95)
+        assert slope.interval.low == pytest.approx(min(low, slope.estimate - half))
+        assert slope.interval.high == pytest.approx(max(high, slope.estimate + half))
         assert slope.method == (
-            "least squares; wild cluster bootstrap over 15 clusters, 99 resamples; p no less than of t(14)"
+            f"least squares, cluster-robust over {n_clusters} clusters, {t_words(freedom)}, and wild cluster "
+            "bootstrap, 99 resamples: the wider of both"
         )
+
+
+def test_a_slope_that_one_cluster_decides_has_no_p(rng):
+    """The column varies in one of five clusters alone."""
+    group, x = np.repeat(np.arange(5), 4), np.zeros(20)
+    x[:4] = [1.0, 2.0, 3.0, 5.0]
+    inside = within(np.column_stack([rng.normal(size=20), x]), group)
+    slope = clustered_slopes(inside[:, 0], inside[:, 1:], (group,), [0], Draws(n_bootstrap=9))[0]
+    assert np.isnan([slope.p, slope.error, slope.freedom]).all()
+    assert slope.interval is None
+    assert slope.effect is not None
+    assert slope.effect.interval is None
+    assert slope.method.endswith("one cluster decides alone")
 
 
 def test_an_intercept_has_no_standardized_slope(frame):
     x = np.column_stack([np.ones(200), frame.x])
     intercept, slope = clustered_slopes(
-        frame.y.to_numpy(), x, frame.g.to_numpy(), [0, 1], Draws(n_bootstrap=19)
+        frame.y.to_numpy(), x, (frame.g.to_numpy(),), [0, 1], Draws(n_bootstrap=19)
     )
     assert intercept.effect is None
     assert slope.effect is not None

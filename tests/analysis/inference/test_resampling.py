@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from qloc.analysis.inference.label_codes import distinct
 from qloc.analysis.inference.resampling import (
     bootstrap_interval,
     cluster_weights,
-    distinct,
     percentiles,
     permutation_p,
     resampled,

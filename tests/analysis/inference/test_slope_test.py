@@ -8,8 +8,8 @@ import pytest
 import statsmodels.formula.api as smf
 from scipy import stats
 
+from qloc.analysis.inference.cluster_error import mean_error
 from qloc.analysis.inference.draws import Draws
-from qloc.analysis.inference.shared_answers import crossed_error
 from qloc.analysis.inference.slope_test import LEAST_RESIDUAL_FREEDOM, slope_test
 
 TEXT: dict[str, Any] = {"name": "T", "question": "?", "estimand": "slope", "draws": Draws(n_bootstrap=99)}
@@ -21,7 +21,7 @@ def test_a_coefficient_on_ones_is_the_mean(rng):
     y += np.array([1.0, 0.0, -1.0])[answer]
     ones = {"intercept": np.ones(60)}
     found = slope_test(y, ones, (relation, answer), **TEXT, inside=False, direction="above")
-    error, freedom = crossed_error(y, relation, answer)
+    error, freedom = mean_error(y, (relation, answer))
     assert found.estimate == pytest.approx(y.mean())
     assert found.p == pytest.approx(stats.t.sf(y.mean() / error, freedom))
     assert found.interval is not None
@@ -47,7 +47,9 @@ def test_slopes_within_relations_are_those_of_relation_dummies(rng):
     assert found.estimate == pytest.approx(expected)
     assert found.n == {"relations": 50, "facts": 149}
     assert found.checks == ("Held, within relations: z.",)
-    assert found.method == "least squares, cluster-robust over 50 clusters, t(49); two-sided"
+    assert found.method == (
+        "least squares, cluster-robust over 50 clusters, t(28), and wild cluster bootstrap, 99 resamples: the wider of both; two-sided"
+    )
     above = slope_test(y, {"x": x, "z": z}, (relation, np.arange(150)), **TEXT, direction="above")
     assert found.p is not None
     assert above.p == pytest.approx(found.p / 2)
