@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,15 @@ import patsy
 
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.inference.regression import clustered_slopes, independent
+from qloc.analysis.inference.regression import Slope, clustered_slopes, independent
+from qloc.analysis.inference.slope_test import SLOPE_MARGIN, SLOPE_UNIT, equivalence_p
 from qloc.analysis.inputs.public_arguments import require_draws, require_study, require_text
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
-from qloc.analysis.results import TestResult, Verdict
+from qloc.analysis.results import TestResult
+from qloc.analysis.verdicts import judged
 from qloc.errors import InputError, message
+from qloc.hypothesis_registry import Claims
 from qloc.text.rounding import number
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
@@ -81,6 +85,7 @@ def fit(
     method: str = "ig",
     threshold: float = DEFAULT_THRESHOLD,
     known: bool = True,
+    margin: float = SLOPE_MARGIN,
     draws: Draws = DRAWS,
 ) -> Fit:
     """Regress one column of the facts on others, by ordinary least squares with cluster-robust inference.
@@ -102,14 +107,17 @@ def fit(
         Threshold of the neuron sets.
     known : bool, default True
         Whether scores are over known queries only.
+    margin : float, default 0.1
+        Standardized slope that counts as none; fix it before looking.
     draws : Draws, optional
         ``n_bootstrap``, ``confidence``, ``alpha`` and ``seed`` are used.
 
     Returns
     -------
     Fit
-        One TestResult for each term, exploratory, not adjusted. p is the larger of those of the
-        cluster-robust t and the wild cluster bootstrap; intervals have the farther ends.
+        One TestResult for each term, two-sided, exploratory, not adjusted; an intercept is descriptive. p is
+        the larger of those of the cluster-robust t and the wild cluster bootstrap; intervals have the farther
+        ends.
 
     Raises
     ------
@@ -132,11 +140,17 @@ def fit(
     require_draws(draws, "qloc.fit")
     require_text(formula, "formula", "qloc.fit", "Write one, such as 'kappa ~ log_k'")
     frame = fact_columns(study, method=method, threshold=threshold, known=known)
-    return fit_frame(frame, formula, cluster, draws=draws, store=study.fingerprint)
+    return fit_frame(frame, formula, cluster, margin=margin, draws=draws, store=study.fingerprint)
 
 
 def fit_frame(
-    frame: pd.DataFrame, formula: str, cluster: str, *, draws: Draws = DRAWS, store: str = ""
+    frame: pd.DataFrame,
+    formula: str,
+    cluster: str,
+    *,
+    margin: float = SLOPE_MARGIN,
+    draws: Draws = DRAWS,
+    store: str = "",
 ) -> Fit:
     """Regress one column of a table on others, as :func:`fit` does for the facts of a study.
 
@@ -148,6 +162,8 @@ def fit_frame(
         As in R, over the columns of ``frame``; rows without a value in one of them are left out.
     cluster : str
         Column by which the errors are clustered.
+    margin : float, default 0.1
+        Standardized slope that counts as none.
     draws : Draws, optional
         ``n_bootstrap``, ``confidence``, ``alpha`` and ``seed`` are used.
     store : str, optional
@@ -189,24 +205,7 @@ def fit_frame(
     n = {"clusters": n_codes(code), "facts": len(target)}
     checks = tuple([f"A combination of other terms, left out: {', '.join(dropped)}."] if dropped else [])
     tests = tuple(
-        TestResult(
-            name=name,
-            question=f"Does {y.columns[0]} go with {name}?",
-            estimand=_estimand(str(y.columns[0]), name),
-            unit="fact",
-            n=n,
-            estimate=slope.estimate,
-            interval=slope.interval,
-            effect=slope.effect,
-            method=slope.method,
-            p=None if np.isnan(slope.p) else slope.p,
-            role="exploratory",
-            verdict=_verdict(slope.p, draws.alpha),
-            alpha=draws.alpha,
-            checks=checks,
-            seed=draws.seed,
-            store=store,
-        )
+        _term(str(y.columns[0]), name, slope, n, checks, margin, draws, store)
         for name, slope in zip(names, slopes, strict=True)
     )
     beta = np.array([slope.estimate for slope in slopes])
@@ -222,8 +221,50 @@ def fit_frame(
     )
 
 
-def _verdict(p: float, alpha: float) -> Verdict:
-    return "not identified" if np.isnan(p) else "holds" if p <= alpha else "undecided"
+def _term(
+    outcome: str,
+    name: str,
+    slope: Slope,
+    n: Mapping[str, int],
+    checks: tuple[str, ...],
+    margin: float,
+    draws: Draws,
+    store: str,
+) -> TestResult:
+    """The test of one term; an intercept, whose size is one of units, is described."""
+    tested = slope.effect is not None
+    result = TestResult(
+        name=name,
+        question=f"Does {outcome} go with {name}?",
+        estimand=_estimand(outcome, name),
+        unit="fact",
+        n=n,
+        estimate=slope.estimate,
+        interval=slope.interval,
+        effect=slope.effect,
+        method=slope.method,
+        p=slope.p if tested and not np.isnan(slope.p) else None,
+        role="exploratory" if tested else "descriptive",
+        direction="two-sided" if tested else "descriptive",
+        claims=Claims(
+            more=f"{outcome} rises with {name}, other terms held",
+            equal=f"{outcome} is about the same whatever {name}, other terms held",
+            less=f"{outcome} falls with {name}, other terms held",
+        )
+        if tested
+        else None,
+        alpha=draws.alpha,
+        margin=margin if tested else None,
+        margin_unit=SLOPE_UNIT if tested else "",
+        standardized=tested,
+        p_equivalence=equivalence_p(slope, margin, standardized=True),
+        least_p=1 / (draws.n_bootstrap + 1) if tested else None,
+        least_by=f"{draws.n_bootstrap} resamples" if tested else "",
+        checks=checks,
+        seed=draws.seed,
+        store=store,
+    )
+    return judged(result)
 
 
 def _estimand(outcome: str, name: str) -> str:

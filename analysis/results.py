@@ -6,189 +6,37 @@ A :class:`StudyResult` holds :class:`Question` objects. A question holds a sente
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
+from qloc.analysis.hypothesis_test import MARKS as MARKS
+from qloc.analysis.hypothesis_test import EffectSize as EffectSize  # parts of a result: imported from here
+from qloc.analysis.hypothesis_test import Interval as Interval
+from qloc.analysis.hypothesis_test import Role as Role
+from qloc.analysis.hypothesis_test import TestResult as TestResult
+from qloc.analysis.hypothesis_test import Verdict as Verdict
+from qloc.analysis.hypothesis_test import estimate_words as estimate_words
+from qloc.analysis.plain_values import cell
+from qloc.analysis.plain_values import plain as plain
 from qloc.errors import InputError, message
+from qloc.hypothesis_registry import Claims
 from qloc.text.annotated import mistyped
 from qloc.text.files import write_text
 from qloc.text.ordinary_files import read_ordinary
 from qloc.text.parsing import json_of
 from qloc.text.rounding import Cell as Cell  # what a table holds; reports import it from here
-from qloc.text.rounding import number, p_value
 
-FORMAT_VERSION = 1  # 1: first form
+FORMAT_VERSION = 2  # 1: verdicts without direction; sentences from before correction
 """Version of the form of ``study.json``."""
 
 FILE = "study.json"
 """Name of the file that :meth:`StudyResult.save` writes."""
-
-Verdict = Literal["holds", "does not hold", "undecided", "not identified", "descriptive"]
-Role = Literal["confirmatory", "exploratory", "descriptive"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A confidence interval, and how it was made.
-
-    Attributes
-    ----------
-    low, high : float
-        Ends, in the unit of the estimate; NaN where there is none.
-    confidence : float
-        Confidence level, within (0, 1).
-    method : str
-        How it was made, in words.
-    """
-
-    low: float
-    high: float
-    confidence: float
-    method: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class EffectSize:
-    """A standardized effect.
-
-    Attributes
-    ----------
-    name : str
-        Name of the effect size, such as ``matched rank-biserial`` or ``Hedges' g``.
-    value : float
-        NaN where it is not defined.
-    interval : Interval or None
-        Its interval, where there is one.
-    """
-
-    name: str
-    value: float
-    interval: Interval | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestResult:
-    """The result of one test; every test returns this class (docs/statistics.md).
-
-    Attributes
-    ----------
-    name : str
-        Short name, such as ``H1a``.
-    question : str
-        What was asked, in one line.
-    estimand : str
-        What ``estimate`` estimates, in words.
-    unit : str
-        Unit of inference, such as ``fact``.
-    n : mapping of str to int
-        Sample size at each level, such as ``{"relations": 9, "facts": 812, "queries": 6120}``.
-    estimate : float
-        In the estimand's own unit; NaN where it is not defined.
-    interval : Interval or None
-        Interval of the estimate.
-    effect : EffectSize or None
-        Standardized effect.
-    method : str
-        How p was made, such as ``permutation within relation × template, 999``.
-    p : float or None
-        None for descriptive results and those that could not be tested.
-    role : {"confirmatory", "exploratory", "descriptive"}
-        Whether the plan named the test beforehand.
-    verdict : {"holds", "does not hold", "undecided", "not identified", "descriptive"}
-        What follows at level ``alpha``; the only words that a summary may use.
-    alpha : float
-        Level of the verdict.
-    p_adjusted : float or None
-        p adjusted within ``family``.
-    margin : float or None
-        Largest value of the estimate or effect size (``checks`` say which) that counts as no difference.
-    p_equivalence : float or None
-        p of lying within ±margin, adjusted like p.
-    family : str
-        The tests corrected together, and how, such as ``confirmatory (Holm)``.
-    checks : tuple of str
-        Assumption checks and caveats, one sentence each.
-    seed : int or None
-        Seed of every random draw behind the result; None where nothing was drawn.
-    store : str
-        Fingerprint of the store.
-    """
-
-    __test__ = False
-
-    name: str
-    question: str
-    estimand: str
-    unit: str
-    n: Mapping[str, int]
-    estimate: float
-    interval: Interval | None
-    effect: EffectSize | None
-    method: str
-    p: float | None
-    role: Role
-    verdict: Verdict
-    alpha: float = 0.05
-    p_adjusted: float | None = None
-    margin: float | None = None
-    p_equivalence: float | None = None
-    family: str = ""
-    checks: tuple[str, ...] = ()
-    seed: int | None = None
-    store: str = ""
-
-    def sentence(self) -> str:
-        """Return the result in words, as a report prints it, with rounded numbers.
-
-        Returns
-        -------
-        str
-            Estimate, interval, sample sizes, p-values and verdict.
-        """
-        parts = [f"{self.name}: {self.estimand} is {_short(self.estimate)}"]
-        if self.interval:
-            share = f"{100 * self.interval.confidence:g}%"
-            parts.append(f" ({share} interval {_short(self.interval.low)} to {_short(self.interval.high)})")
-        if self.n:
-            parts.append(
-                " over " + ", ".join(f"{number(int(count))} {level}" for level, count in self.n.items())
-            )
-        if self.p is not None:
-            parts.append(f"; p {_p(self.p)}")
-        if self.p_adjusted is not None:
-            parts.append(f", adjusted p {_p(self.p_adjusted)}")
-        if self.margin is not None and self.p_equivalence is not None and self.verdict == "does not hold":
-            parts.append(f"; within ±{self.margin:g}, p {_p(self.p_equivalence)}")
-        return "".join(parts) + f". {self.verdict.capitalize()}."
-
-    def __str__(self) -> str:
-        return self.sentence()
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the result as a table of one row.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A column for each attribute; nested parts are flattened to columns such as ``interval_low``.
-        """
-        flat: dict[str, Any] = {}
-        for name, value in plain(self).items():
-            if isinstance(value, dict):
-                nested = pd.json_normalize({name: value}, sep="_").iloc[0].to_dict()
-                flat.update({str(key): part for key, part in nested.items()})
-            elif isinstance(value, list):
-                flat[name] = "; ".join(map(str, value))
-            else:
-                flat[name] = value
-        return pd.DataFrame([flat])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +101,7 @@ class Table:
         Table
             Cells at full precision.
         """
-        columns = {str(key): tuple(_cell(value) for value in frame[key].tolist()) for key in frame.columns}
+        columns = {str(key): tuple(cell(value) for value in frame[key].tolist()) for key in frame.columns}
         return cls(name=name, title=title, columns=columns, labels=labels or {}, note=note)
 
 
@@ -268,7 +116,7 @@ class Question:
     title : str
         The question, as a reader would put it.
     answer : str
-        The answer, in one or two sentences with figures.
+        The answer, in a few sentences with figures: a sentence for each verdict, then what was measured.
     tests : tuple of TestResult
         Tests of the question.
     tables : tuple of Table
@@ -277,6 +125,9 @@ class Question:
         How it was done, with formulas in plain text, and what it does not show.
     references : tuple of str
         Sources, one citation each.
+    measured : str or None
+        The part of ``answer`` that no verdict makes: measurements, which need no test. None until verdicts
+        are corrected: ``answer`` then holds this part alone.
     """
 
     id: str
@@ -286,6 +137,7 @@ class Question:
     tables: tuple[Table, ...] = ()
     method: str = ""
     references: tuple[str, ...] = ()
+    measured: str | None = None
 
     def table(self, name: str) -> Table | None:
         """Return the table of a name.
@@ -406,9 +258,11 @@ def load(folder: Path) -> StudyResult:
     except (OSError, ValueError):
         rule, action = f"a folder that `qloc analyze` wrote, with {FILE} in it", "Run `qloc analyze` first"
         raise InputError(message("results", str(folder), rule, str(path), action)) from None
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT_VERSION:
-        rule, action = str(FORMAT_VERSION), "Analyze again with this qloc"
-        raise InputError(message("format", str(path), rule, "results", action))
+    version = content.pop("format", None) if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        rule = f"{FORMAT_VERSION}: verdicts of format 1 knew no direction and no smallest effect of interest"
+        action = "Analyze again with this qloc"
+        raise InputError(message("format of results", version, rule, str(path), action))
     rule, action = f"a whole {FILE} as `qloc analyze` writes it", "Run `qloc analyze` again"
     try:
         questions = tuple(_question(entry) for entry in content.pop("questions"))
@@ -430,29 +284,6 @@ def _problems(result: StudyResult) -> Iterator[tuple[str, object, str]]:
             yield f"columns of table {table.name!r}", f"of lengths {lengths}", "all of one length"
 
 
-def plain(value: Any) -> Any:
-    """Return a value in the types of JSON.
-
-    Parameters
-    ----------
-    value : object
-        A dataclass, mapping, list, tuple or scalar, nested to any depth.
-
-    Returns
-    -------
-    object
-        Dataclasses as dicts, tuples as lists, NaN and infinities as None, NumPy scalars as Python's, other
-        objects as text.
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return _cell(value)
-
-
 def _question(entry: dict[str, Any]) -> Question:
     tests = tuple(_test(test) for test in entry.pop("tests"))
     tables = tuple(
@@ -463,10 +294,11 @@ def _question(entry: dict[str, Any]) -> Question:
 
 
 def _test(entry: dict[str, Any]) -> TestResult:
-    effect = entry.pop("effect")
+    effect, claims = entry.pop("effect"), entry.pop("claims")
     return TestResult(
         interval=_interval(entry.pop("interval")),
         effect=effect and EffectSize(**{**_numbers(effect), "interval": _interval(effect["interval"])}),
+        claims=claims and Claims(**claims),
         checks=tuple(entry.pop("checks")),
         **_numbers(entry),
     )
@@ -480,21 +312,3 @@ def _numbers(entry: dict[str, Any]) -> dict[str, Any]:
     """Replace None by NaN where a number must stand."""
     needed = {"estimate", "value", "low", "high"}
     return {key: math.nan if part is None and key in needed else part for key, part in entry.items()}
-
-
-def _cell(value: Any) -> Cell:
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-def _short(value: float) -> str:
-    return "not available" if math.isnan(value) else number(float(value))
-
-
-def _p(value: float) -> str:
-    if math.isnan(value):
-        return "not available"
-    text = p_value(value)
-    return text if text.startswith("<") else f"= {text}"

@@ -30,9 +30,10 @@ T = TypeVar("T")
 
 _COUNTED: Final[tuple[tuple[tuple[Verdict, ...], str, str], ...]] = (
     (("holds",), "holds", "hold"),
-    (("does not hold",), "does not hold", "do not hold"),
+    (("the opposite holds",), "holds in the opposite direction", "hold in the opposite direction"),
+    (("no relevant difference",), "shows no relevant difference", "show no relevant difference"),
     (("undecided",), "is undecided", "are undecided"),
-    (("not identified",), "is not identified", "are not identified"),
+    (("cannot be told", "not identified"), "cannot be told", "cannot be told"),
 )
 
 
@@ -149,8 +150,9 @@ def _section(question: Question, prefix: str) -> Section:
 
 def _finding(test: TestResult, section: str) -> Finding:
     """A p that is NaN is no p: it would print as one, and JSON has none."""
-    p, adjusted = (value if available(value) else None for value in (test.p, test.p_adjusted))
-    test = replace(test, p=p, p_adjusted=adjusted)
+    names = [field.name for field in fields(test) if field.name == "p" or field.name.startswith("p_")]
+    missing: dict[str, Any] = {name: None for name in names if not available(getattr(test, name))}
+    test = replace(test, **missing)
     return Finding(test=test, sentence=test.sentence(), section=section)
 
 
@@ -179,8 +181,10 @@ def summary(findings: Iterable[Finding], plan_digest: str = "") -> Summary:
         headline=_headline([finding.test for finding in ranked]),
         digest=plan_digest,
         held=having("holds"),
-        failed=having("does not hold"),
-        undecided=having("undecided", "not identified"),
+        opposite=having("the opposite holds"),
+        equal=having("no relevant difference"),
+        undecided=having("undecided"),
+        untold=having("cannot be told", "not identified"),
         measured=having("descriptive"),
     )
 

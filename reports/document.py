@@ -179,8 +179,9 @@ class Summary:
         The verdicts counted, one sentence.
     digest : str
         sha256 of the analysis plan, which says what is confirmatory; empty where there is no plan.
-    held, failed, undecided : tuple of Finding
-        Tests by verdict (undecided: also not identified), confirmatory ones first.
+    held, opposite, equal, undecided, untold : tuple of Finding
+        Tests by verdict, confirmatory ones first: what was asked holds, its opposite holds, no relevant
+        difference, undecided, and cannot be told (also: not identified).
     measured : tuple of Finding
         Descriptive results, without a verdict.
     """
@@ -188,8 +189,10 @@ class Summary:
     headline: str
     digest: str = ""
     held: tuple[Finding, ...] = ()
-    failed: tuple[Finding, ...] = ()
+    opposite: tuple[Finding, ...] = ()
+    equal: tuple[Finding, ...] = ()
     undecided: tuple[Finding, ...] = ()
+    untold: tuple[Finding, ...] = ()
     measured: tuple[Finding, ...] = ()
 
     def roles(self) -> tuple[tuple[str, Groups], ...]:
@@ -212,9 +215,11 @@ class Summary:
     def _groups(self, role: Role) -> Groups:
         """Title and findings of each group that has any of this role."""
         named = (
-            ("Held", self.held),
-            ("Did not hold", self.failed),
-            ("Stays open", self.undecided),
+            ("Holds", self.held),
+            ("The opposite holds", self.opposite),
+            ("No relevant difference", self.equal),
+            ("Undecided", self.undecided),
+            ("Cannot be told", self.untold),
             ("Measured, without a verdict", self.measured),
         )
         chosen = ((title, tuple(f for f in findings if f.test.role == role)) for title, findings in named)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qloc.analysis.results import Cell, Interval, TestResult
+from qloc.analysis.results import Cell, Interval, TestResult, estimate_words
 from qloc.reports.document import AxisKind, ColumnKind, TableBlock
 from qloc.text.rounding import aligned, available, number, p_value, share, written
 
@@ -58,12 +58,7 @@ def estimate(test: TestResult) -> str:
     str
         Such as ``0.42 [0.38, 0.46]``, or ``not available``.
     """
-    if not available(test.estimate):
-        return "not available"
-    text, bounds = number(float(test.estimate)), test.interval
-    if bounds is None or not (available(bounds.low) or available(bounds.high)):
-        return text
-    return f"{text} [{number(bounds.low)}, {number(bounds.high)}]"
+    return estimate_words(test) or "not available"
 
 
 def surety(test: TestResult) -> str:
@@ -98,7 +93,7 @@ def outcome(test: TestResult) -> str:
         A sentence.
     """
     told = ", ".join(filter(None, (estimate(test), surety(test), test.role)))
-    return f"{test.verdict.capitalize()}: {told}."
+    return f"{test.outcome()}; {told}."
 
 
 def counts(test: TestResult) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from qloc.analysis.results import MARKS
 from qloc.reports.document import (
     ColumnKind,
     ComparedTest,
@@ -92,7 +93,9 @@ def names(parts: Sequence[Part]) -> tuple[str, ...]:
 
 
 def _written(finding: Finding | None) -> str:
-    return f"{finding.test.verdict}, {estimate(finding.test)}" if finding else "not made"
+    if finding is None:
+        return "not made"
+    return f"{MARKS[finding.test.verdict]} {finding.test.verdict}, {estimate(finding.test)}"
 
 
 def _figure(tests: Sequence[ComparedTest], parts: Sequence[Part]) -> Figure | None:

@@ -14,12 +14,15 @@ from scipy import stats
 from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inference.cluster_intervals import cluster_interval, cluster_intervals
 from qloc.analysis.inference.effect_sizes import rank_biserial
+from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.means import mean
-from qloc.analysis.inference.paired import THESE_ALONE, paired_p, too_few
+from qloc.analysis.inference.paired import THESE_ALONE, least_paired_p, paired_p, too_few
 from qloc.analysis.localization.consistency import answer_codes, consistency, filled, relation_codes
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.results import TestResult
+from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
+from qloc.hypothesis_registry import Claims
 from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
 from qloc.random_streams import Stream
@@ -164,7 +167,7 @@ class Measures:
         Returns
         -------
         TestResult
-            Two-sided, exploratory, not adjusted; its verdict is left to the correction.
+            Two-sided, exploratory, not adjusted.
         """
         a, b = self.values[name][first], self.values[name][second]
         difference = b - a
@@ -179,9 +182,17 @@ class Measures:
             alternative="two-sided",
             level=level,
         )
-        symbol = MEASURE_SYMBOLS[name]
+        symbol, least, by = MEASURE_SYMBOLS[name], None, ""
+        if not np.isnan(p):
+            least, by = least_paired_p(
+                (relation[kept], answer[kept]),
+                n_permutations=self.plan.n_permutations,
+                alternative="two-sided",
+                level=level,
+            )
+        equal = mean_tost_p(difference, self.clusters, self.plan.model_margin)
         few = (THESE_ALONE,) if too_few(n_relations, level) else ()
-        return TestResult(
+        result = TestResult(
             name=f"{symbol}, {second} − {first}",
             question=f"Does {symbol} differ between {first} and {second} on the same facts?",
             estimand=f"difference in the {_ESTIMANDS[name]}, {second} minus {first}"
@@ -194,11 +205,21 @@ class Measures:
             method=f"{words}, two-sided",
             p=None if np.isnan(p) else p,
             role="exploratory",
-            verdict="not identified" if np.isnan(p) else "undecided",
+            direction="two-sided",
+            claims=Claims(
+                more=f"{symbol} is higher in {second} than in {first}",
+                equal=f"{symbol} is about the same in {first} and {second}",
+                less=f"{symbol} is lower in {second} than in {first}",
+            ),
             alpha=self.plan.alpha,
+            margin=self.plan.model_margin,
+            p_equivalence=None if np.isnan(equal) else equal,
+            least_p=least,
+            least_by=by,
             checks=(few_models(len(self.studies)), *few),
             seed=self.plan.seed,
         )
+        return judged(result)
 
 
 def rank_correlation(a: Floats, b: Floats) -> float:

@@ -6,7 +6,7 @@ K_I(k₀) and the share known. Otsu's threshold differs between models, so share
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
@@ -20,7 +20,14 @@ from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.multiplicity import correct
 from qloc.analysis.localization.consistency import filled, relation_codes
-from qloc.analysis.results import Question, StudyResult, Table, TestResult
+from qloc.analysis.results import (
+    Question,
+    StudyResult,
+    Table,
+    TestResult,
+    Verdict,
+    estimate_words,
+)
 from qloc.analysis.wording import number, percent
 from qloc.canonical_json import digest
 from qloc.plan import AnalysisPlan
@@ -29,6 +36,13 @@ from qloc.text.rounding import counted
 
 ID: Final = "models"
 """Id of the question that compares models."""
+
+_WORDS: Final[Mapping[tuple[Verdict, ...], str]] = {
+    ("holds",): "Differences that hold",
+    ("no relevant difference",): "No relevant difference",
+    ("undecided",): "Undecided",
+    ("cannot be told", "not identified"): "It cannot be told",
+}
 
 
 def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyResult:
@@ -95,6 +109,29 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
     )
 
 
+def by_verdict(tests: tuple[TestResult, ...]) -> Iterator[str]:
+    """Say of which differences each verdict is.
+
+    Parameters
+    ----------
+    tests : tuple of TestResult
+        Differences between models, corrected.
+
+    Yields
+    ------
+    str
+        A sentence for each verdict that there is.
+    """
+    for verdicts, heading in _WORDS.items():
+        names = [
+            f"{test.name} ({estimate_words(test)})" if estimate_words(test) else test.name
+            for test in tests
+            if test.verdict in verdicts
+        ]
+        if names:
+            yield f"{heading}: {', '.join(names)}."
+
+
 def differently_extracted(studies: Studies) -> Iterator[str]:
     """Describe settings that differ between the stores and affect their neuron sets.
 
@@ -153,11 +190,7 @@ class _Comparison(Measures):
             f"{percent(mean(self.values['known'][model]))} known"
             for model in models
         )
-        held = [test.name for test in tests if test.verdict == "holds"]
-        verdict = (
-            f"Differences that hold: {', '.join(held)}." if held else "No difference between them holds."
-        )
-        return f"{each}. {verdict} {few_models(len(models))}"
+        return " ".join([f"{each}.", *by_verdict(tests), few_models(len(models))])
 
     def model_table(self) -> Table:
         rows = []

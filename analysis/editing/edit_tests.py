@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from qloc.analysis.editing.outcomes import EditOutcomes, On
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
-from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, paired_p, paired_test
+from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, least_paired_p, paired_p, paired_test
 from qloc.analysis.inference.slope_test import slope_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import strength_ratio, values_of
 from qloc.analysis.results import TestResult
+from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
@@ -281,6 +282,7 @@ def cas_at_equal_damage(
     *,
     against: str = "own",
     known: bool = True,
+    margin: float = LOG_ODDS_MARGIN,
     draws: Draws = DRAWS,
 ) -> TestResult:
     """Test whether updates of CAS generalize further than of other sets at equal damage (H8c, H8d, H8e).
@@ -297,6 +299,8 @@ def cas_at_equal_damage(
         N_i (H8c), N_u (H8d), or the same score with β2 = 0 (H8e).
     known : bool, default True
         Whether to count known queries only.
+    margin : float, default 0.1
+        Difference in log-odds that counts as none; fix it before looking.
     draws : Draws
         Number of resamples and flips, confidence, α and seed.
 
@@ -312,10 +316,17 @@ def cas_at_equal_damage(
         The store has no phase ``edits``, or not these edits.
     """
     edited = edits_of(study, known, UPDATE, "cas", against)
-    return damage_test(edited, against, draws, store=study.fingerprint)
+    return damage_test(edited, against, draws, margin=margin, store=study.fingerprint)
 
 
-def damage_test(edited: EditOutcomes, against: str, draws: Draws, *, store: str = "") -> TestResult:
+def damage_test(
+    edited: EditOutcomes,
+    against: str,
+    draws: Draws,
+    *,
+    margin: float = LOG_ODDS_MARGIN,
+    store: str = "",
+) -> TestResult:
     """Run H8c, H8d or H8e on outcomes that are already loaded.
 
     Parameters
@@ -326,6 +337,8 @@ def damage_test(edited: EditOutcomes, against: str, draws: Draws, *, store: str 
         As for :func:`cas_at_equal_damage`.
     draws : Draws
         Number of resamples and flips, confidence, α and seed.
+    margin : float, default 0.1
+        Difference in log-odds that counts as none.
     store : str, default ""
         Fingerprint of the store, for the result.
 
@@ -356,6 +369,8 @@ def damage_test(edited: EditOutcomes, against: str, draws: Draws, *, store: str 
         draws=draws,
         inside=False,
         direction="above",
+        margin=margin,
+        margin_unit="log-odds",
         checks=tuple(checks),
         store=store,
     )
@@ -393,10 +408,8 @@ def _if_it_carries(test: TestResult, first: Floats, edited: EditOutcomes, draws:
     rng = Stream.CAS_AT_EQUAL_DAMAGE.generator(draws.seed)
     rises = paired_p(first[facts], clusters, n_permutations=draws.n_permutations, rng=rng, level=draws.alpha)
     p = max(test.p, rises[0])
-    none = test.p_equivalence is not None and test.p_equivalence <= draws.alpha
-    return replace(
-        test,
-        p=p,
-        verdict="holds" if p <= draws.alpha else "does not hold" if none else "undecided",
-        method=f"{test.method}; p no less than that of CAS moving o′ up at all",
-    )
+    method = f"{test.method}; p no less than that of CAS moving o′ up at all"
+    least, by = least_paired_p(clusters, n_permutations=draws.n_permutations, level=draws.alpha)
+    if least > (test.least_p or 0.0):
+        test = replace(test, least_p=least, least_by=by)
+    return judged(replace(test, p=p, method=method))

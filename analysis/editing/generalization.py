@@ -10,7 +10,7 @@ from qloc.analysis.editing.edit_tests import UPDATE, edits_of
 from qloc.analysis.editing.outcomes import EditOutcomes
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.paired import log_odds
-from qloc.analysis.inference.slope_test import slope_test
+from qloc.analysis.inference.slope_test import SLOPE_MARGIN, slope_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.results import TestResult
@@ -63,6 +63,7 @@ def predicts_generalization(
     study: Study,
     *,
     known: bool = True,
+    margin: float = SLOPE_MARGIN,
     draws: Draws = DRAWS,
 ) -> TestResult:
     """Test whether updates of facts with a higher κ carry further to paraphrases (H10d).
@@ -77,6 +78,8 @@ def predicts_generalization(
         With phase ``edits``.
     known : bool, default True
         Whether to count known queries only.
+    margin : float, default 0.1
+        Standardized slope that counts as none; fix it before looking.
     draws : Draws
         Number of resamples, confidence, α and seed.
 
@@ -92,10 +95,12 @@ def predicts_generalization(
     """
     edited = edits_of(study, known, UPDATE, "own")
     kappa = UsedConsistency(study, known).kappa
-    return generalization_test(edited, kappa, draws, store=study.fingerprint)
+    return generalization_test(edited, kappa, draws, margin=margin, store=study.fingerprint)
 
 
-def generalization_test(edited: EditOutcomes, kappa: Floats, draws: Draws, *, store: str = "") -> TestResult:
+def generalization_test(
+    edited: EditOutcomes, kappa: Floats, draws: Draws, *, margin: float = SLOPE_MARGIN, store: str = ""
+) -> TestResult:
     """Run H10d on outcomes that are already loaded.
 
     Parameters
@@ -106,6 +111,8 @@ def generalization_test(edited: EditOutcomes, kappa: Floats, draws: Draws, *, st
         κ over used templates.
     draws : Draws
         Number of resamples, confidence, α and seed.
+    margin : float, default 0.1
+        Standardized slope that counts as none.
     store : str, default ""
         Fingerprint of the store, for the result.
 
@@ -132,5 +139,6 @@ def generalization_test(edited: EditOutcomes, kappa: Floats, draws: Draws, *, st
         "held-out paraphrases under an update of N_i",
         draws=draws,
         direction="above",
+        margin=margin,
         store=store,
     )

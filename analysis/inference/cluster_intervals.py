@@ -84,4 +84,12 @@ def cluster_interval(
     low, high, methods = cluster_intervals(values[:, None], clusters, confidence=confidence)
     if np.isnan(low[0]):
         return None
-    return Interval(low=float(low[0]), high=float(high[0]), confidence=confidence, method=methods[0])
+    keep = ~np.isnan(values)
+    ways = tuple(distinct([codes(code[keep]) for code in clusters]))
+    return Interval(
+        low=float(low[0]),
+        high=float(high[0]),
+        confidence=confidence,
+        method=methods[0],
+        freedom=mean_error(values[keep], ways)[1],
+    )

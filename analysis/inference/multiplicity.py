@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import fdrcorrection, multipletests
 
-from qloc.analysis.results import Question, TestResult, Verdict
+from qloc.analysis.inference.detectable import detectable_effect
+from qloc.analysis.results import Question, TestResult
+from qloc.analysis.verdicts import answer_of, or_nan, verdict_of
 from qloc.plan import AnalysisPlan
 
 Correction = Literal["holm", "fdr_bh", "fdr_by"]
@@ -70,9 +72,10 @@ def correct(
 ) -> tuple[TestResult, ...]:
     """Return the tests of one family with adjusted p-values and the verdicts that follow.
 
-    A test holds where its adjusted p is at most ``alpha``. It does not hold where the adjusted p of its
-    equivalence test is at most ``alpha`` (no difference beyond a margin fixed beforehand). Otherwise it is
-    undecided, because failing to reject shows nothing. Tests that were not identified stay so.
+    p, p of the opposite, and p of equivalence are each adjusted over the family, and so is the least p that
+    the data could give: what no data of this size could show is told from what stayed undecided. Tests that
+    were not identified stay so. Raw p-values are kept, so that tests can be corrected again in a larger
+    family.
 
     Parameters
     ----------
@@ -81,61 +84,95 @@ def correct(
     family : str
         Name of the family, such as ``confirmatory``.
     correction : {"holm", "fdr_bh", "fdr_by"}, default "holm"
-        As for :func:`adjusted`; p-values of equivalence are a family of their own.
+        As for :func:`adjusted`.
     alpha : float, default 0.05
         Level of the family, within (0, 1).
 
     Returns
     -------
     tuple of TestResult
-        In the order of ``tests``, with ``p_adjusted``, ``p_equivalence``, ``family``, ``alpha``, ``verdict``.
+        In the order of ``tests``: ``p_adjusted``, ``p_opposite_adjusted``, ``p_equivalence_adjusted``,
+        ``least_p_adjusted``, ``family``, ``alpha``, ``verdict``, and ``detectable`` where undecided.
     """
-    p = adjusted([_or_nan(test.p) for test in tests], correction)
-    equivalence = adjusted([_or_nan(test.p_equivalence) for test in tests], correction)
+    p = [or_nan(test.p) for test in tests]
+    adjusted_p = adjusted(p, correction)
+    opposite = adjusted([or_nan(test.p_opposite) for test in tests], correction)
+    equivalence = adjusted([or_nan(test.p_equivalence) for test in tests], correction)
+    # A test without p counts as 1; one whose p nothing bounds could be as small as it needs to be.
+    least = adjusted([math.nan if test.p is None else test.least_p or 0.0 for test in tests], correction)
     name = f"{family} ({_NAMES[correction]}, {len(tests)} test{'s' * (len(tests) != 1)})"
-    return tuple(
-        replace(
-            test,
-            p_adjusted=None if np.isnan(value) else float(value),
-            p_equivalence=None if np.isnan(within_margin) else float(within_margin),
-            family=name,
-            alpha=alpha,
-            verdict=verdict_of(test, float(value), alpha, float(within_margin)),
+    corrected = []
+    for place, test in enumerate(tests):
+        values = {
+            "p_adjusted": _or_none(adjusted_p[place]),
+            "p_opposite_adjusted": _or_none(opposite[place]),
+            "p_equivalence_adjusted": _or_none(equivalence[place]),
+            "least_p_adjusted": None if test.least_p is None else _or_none(least[place]),
+        }
+        verdict = test.verdict
+        if verdict not in ("descriptive", "not identified"):
+            verdict = verdict_of(
+                p=values["p_adjusted"],
+                p_opposite=values["p_opposite_adjusted"],
+                p_equivalence=values["p_equivalence_adjusted"],
+                least_p=values["least_p_adjusted"],
+                alpha=alpha,
+            )
+        left = level_left(p, place, correction, alpha) if verdict == "undecided" else 0.0
+        effect = detectable_effect(test, left) if left else None
+        corrected.append(
+            replace(test, **values, family=name, alpha=alpha, verdict=verdict, detectable=effect)  # type: ignore[arg-type]
         )
-        for test, value, within_margin in zip(tests, p, equivalence, strict=True)
-    )
+    return tuple(corrected)
 
 
-def verdict_of(test: TestResult, p: float, alpha: float, p_equivalence: float = math.nan) -> Verdict:
-    """Return the verdict that follows from p-values at a level.
+def level_left(p: Sequence[float], place: int, correction: Correction, alpha: float) -> float:
+    """Return the largest p with which one test would be rejected, the others' p-values being what they are.
 
     Parameters
     ----------
-    test : TestResult
-        A verdict of ``descriptive`` or ``not identified`` stays as it is.
-    p : float
-        Adjusted p of a difference; NaN counts as large.
+    p : sequence of float
+        Raw p-values of the whole family; NaN counts as 1.
+    place : int
+        Which of them may change.
+    correction : {"holm", "fdr_bh", "fdr_by"}
+        As for :func:`adjusted`.
     alpha : float
-        Level, within (0, 1).
-    p_equivalence : float, optional
-        Adjusted p of no difference beyond a margin; NaN, the default, counts as large.
+        Level of the family.
 
     Returns
     -------
-    str
-        ``holds`` where p ≤ alpha, else ``does not hold`` where p_equivalence ≤ alpha, else ``undecided``.
+    float
+        Between α/n (Holm, Benjamini–Hochberg) and α for n tests.
+
+    Examples
+    --------
+    >>> level_left([0.2, 0.3], 0, "holm", 0.05), level_left([0.2, 0.001], 0, "holm", 0.05)
+    (0.025, 0.05)
     """
-    if test.verdict in ("descriptive", "not identified"):
-        return test.verdict
-    return "holds" if p <= alpha else "does not hold" if p_equivalence <= alpha else "undecided"
+    n = len(p)
+    scale = float(np.sum(1 / np.arange(1, n + 1))) if correction == "fdr_by" else 1.0
+    steps = [alpha * k / n / scale for k in range(1, n + 1)]
+    if correction == "holm":
+        steps = sorted(alpha / k for k in range(1, n + 1))
+    tried = list(p)
+    low, high = 0, n  # the first step is always rejected; bisect for the last one that is
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried[place] = steps[middle]
+        if adjusted(tried, correction)[place] <= alpha * (1 + 1e-9):
+            low = middle
+        else:
+            high = middle
+    return float(steps[low])
 
 
-def _or_nan(p: float | None) -> float:
-    return math.nan if p is None else p
+def _or_none(p: float) -> float | None:
+    return None if math.isnan(p) else float(p)
 
 
 def in_families(questions: Sequence[Question], plan: AnalysisPlan) -> tuple[Question, ...]:
-    """Return the questions with role, adjusted p and verdict of every test.
+    """Return the questions with role, adjusted p and verdict of every test, and the answers that follow.
 
     Holm's correction is over the tests that the plan names as confirmatory, Benjamini–Hochberg's over all
     others. Descriptive tests belong to neither family and stay as they are.
@@ -143,7 +180,8 @@ def in_families(questions: Sequence[Question], plan: AnalysisPlan) -> tuple[Ques
     Parameters
     ----------
     questions : sequence of Question
-        All questions of a study; test names are unique among them.
+        All questions of a study; test names are unique among them. An answer without verdicts yet counts as
+        what was measured.
     plan : AnalysisPlan
         Its ``confirmatory`` names and ``alpha`` are used.
 
@@ -154,7 +192,7 @@ def in_families(questions: Sequence[Question], plan: AnalysisPlan) -> tuple[Ques
     """
     tests = [test for question in questions for test in question.tests if test.role != "descriptive"]
     confirmed = [replace(t, role="confirmatory") for t in tests if t.name in plan.confirmatory]
-    explored = [t for t in tests if t.name not in plan.confirmatory]
+    explored = [replace(t, role="exploratory") for t in tests if t.name not in plan.confirmatory]
     corrected = {
         test.name: test
         for test in (
@@ -162,8 +200,26 @@ def in_families(questions: Sequence[Question], plan: AnalysisPlan) -> tuple[Ques
             *correct(explored, family="exploratory", correction="fdr_bh", alpha=plan.alpha),
         )
     }
+    return tuple(
+        with_verdicts(q, tuple(t if t.role == "descriptive" else corrected[t.name] for t in q.tests))
+        for q in questions
+    )
 
-    def judged(test: TestResult) -> TestResult:
-        return test if test.role == "descriptive" else corrected[test.name]
 
-    return tuple(replace(q, tests=tuple(judged(test) for test in q.tests)) for q in questions)
+def with_verdicts(question: Question, tests: tuple[TestResult, ...]) -> Question:
+    """Return a question with corrected tests, and its answer made from their verdicts.
+
+    Parameters
+    ----------
+    question : Question
+        Where its ``measured`` is None, its answer is what was measured.
+    tests : tuple of TestResult
+        The question's tests, corrected.
+
+    Returns
+    -------
+    Question
+        A sentence for each verdict, then what was measured.
+    """
+    measured = question.answer if question.measured is None else question.measured
+    return replace(question, tests=tests, measured=measured, answer=answer_of(tests, measured))

@@ -17,9 +17,11 @@ from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.label_codes import codes, n_codes
+from qloc.analysis.inference.least_p import least_flip_p
 from qloc.analysis.inference.resampling import Alternative, sign_flip_p
 from qloc.analysis.inference.shared_answers import crossed
-from qloc.analysis.results import TestResult, Verdict
+from qloc.analysis.results import TestResult
+from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
 from qloc.random_streams import Stream
 from qloc.text.rounding import number
@@ -178,6 +180,79 @@ def paired_p(
     return max(p, float(crossing)), words
 
 
+def opposite_p(
+    x: Floats,
+    clusters: tuple[Ints, Ints],
+    *,
+    n_permutations: int,
+    rng: np.random.Generator,
+    level: float = 0.05,
+) -> float:
+    """Return the two-sided p of a mean effect below 0: twice that of :func:`paired_p` on −x.
+
+    Parameters
+    ----------
+    x : float64 ndarray, shape (fact,)
+        Effects without NaN.
+    clusters : tuple of int64 ndarray, shape (fact,) each
+        Relation and answer of each fact.
+    n_permutations : int
+        Number of random flips, where they are not enumerated.
+    rng : numpy.random.Generator
+        Source of the flips.
+    level : float, default 0.05
+        As for :func:`paired_p`.
+
+    Returns
+    -------
+    float
+        At most 1; NaN with fewer than two clusters.
+    """
+    return min(1.0, 2 * paired_p(-x, clusters, n_permutations=n_permutations, rng=rng, level=level)[0])
+
+
+def least_paired_p(
+    clusters: tuple[Ints, Ints],
+    *,
+    n_permutations: int,
+    alternative: Alternative = "greater",
+    level: float = 0.05,
+) -> tuple[float, str]:
+    """Return the least p that :func:`paired_p` can give for facts of these relations and answers.
+
+    Parameters
+    ----------
+    clusters : tuple of int64 ndarray, shape (fact,) each
+        Relation and answer of each fact.
+    n_permutations : int
+        Number of random flips, where they are not enumerated.
+    alternative : {"greater", "two-sided"}, default "greater"
+        Of the test.
+    level : float, default 0.05
+        As for :func:`paired_p`.
+
+    Returns
+    -------
+    p : float
+        2^−G for G flipped clusters, twice that if two-sided; 1/(n + 1) where flips are drawn.
+    by : str
+        What bounds it, in words.
+
+    Examples
+    --------
+    >>> least_paired_p((np.arange(6), np.arange(6)), n_permutations=999)
+    (0.015625, '6 relations')
+    """
+    relation, answer = clusters
+    flipped = codes(flip_clusters(relation, answer, level)[0])
+    n = n_codes(flipped)
+    if 2.0**n > n_permutations:
+        by = f"{number(n_permutations)} flips"
+    else:
+        by = f"{n} answers within relations" if too_few(n_codes(codes(relation)), level) else f"{n} relations"
+    return least_flip_p(n, n_permutations, alternative), by
+
+
 def paired_test(
     effects: Floats,
     clusters: tuple[Ints, Ints],
@@ -187,6 +262,7 @@ def paired_test(
     estimand: str,
     draws: Draws = DRAWS,
     margin: float = LOG_ODDS_MARGIN,
+    margin_unit: str = "log-odds",
     n_queries: int = 0,
     checks: tuple[str, ...] = (),
     store: str = "",
@@ -212,7 +288,9 @@ def paired_test(
     draws : Draws, optional
         ``n_permutations``, ``confidence``, ``alpha`` and ``seed`` are used.
     margin : float, default 0.1
-        Largest mean that counts as no effect, in the unit of ``effects``.
+        Smallest effect of interest: largest mean that counts as no effect, in the unit of ``effects``.
+    margin_unit : str, default "log-odds"
+        Unit of ``margin``, in words.
     n_queries : int, default 0
         Number of queries behind the effects; 0 leaves it out of the result.
     checks : tuple of str, optional
@@ -243,6 +321,17 @@ def paired_test(
         rng=stream.generator(draws.seed),
         level=draws.alpha,
     )
+    opposite = least = None
+    by = ""
+    if not np.isnan(p):
+        opposite = opposite_p(
+            x,
+            (relation, answer),
+            n_permutations=draws.n_permutations,
+            rng=stream.generator(draws.seed),
+            level=draws.alpha,
+        )
+        least, by = least_paired_p((relation, answer), n_permutations=draws.n_permutations, level=draws.alpha)
     equivalence = mean_tost_p(x, (relation, answer), margin)
     if len(effects) > len(facts):
         checks = (
@@ -252,10 +341,7 @@ def paired_test(
         )
     if len(x) and too_few(n["relations"], draws.alpha):
         checks = (*checks, THESE_ALONE)
-    verdict: Verdict = (
-        "holds" if p <= draws.alpha else "does not hold" if equivalence <= draws.alpha else "undecided"
-    )
-    return TestResult(
+    result = TestResult(
         name=name,
         question=question,
         estimand=estimand,
@@ -267,11 +353,15 @@ def paired_test(
         method=f"{words}, one-sided",
         p=None if np.isnan(p) else p,
         role="exploratory",
-        verdict="not identified" if np.isnan(p) else verdict,
         alpha=draws.alpha,
+        p_opposite=opposite,
         margin=margin,
+        margin_unit=margin_unit,
         p_equivalence=None if np.isnan(equivalence) else equivalence,
-        checks=(*checks, f"Equivalence: no difference is one within ±{margin:g}."),
+        least_p=least,
+        least_by=by,
+        checks=(*checks, f"Smallest effect of interest: ±{margin:g} {margin_unit}."),
         seed=draws.seed,
         store=store,
     )
+    return judged(result)

@@ -109,7 +109,7 @@ def _by_t(estimate: float, error: float, freedom: float, clusters: tuple[Ints, .
     half = float(stats.t.ppf((1 + draws.confidence) / 2, freedom)) * error
     p, method = 2 * float(stats.t.sf(abs(estimate) / error, freedom)), f"{name}, {t_words(freedom)}"
     low, high = estimate - half, estimate + half
-    interval = Interval(low=low, high=high, confidence=draws.confidence, method=method)
+    interval = Interval(low=low, high=high, confidence=draws.confidence, method=method, freedom=freedom)
     return Slope(
         estimate=estimate, error=error, freedom=freedom, interval=interval, effect=None, p=p, method=method
     )
@@ -122,7 +122,7 @@ def _no_narrower(slope: Slope, wild: WildTest, draws: Draws) -> Slope:
         return slope
     method = f"{slope.method}, and wild cluster bootstrap, {draws.n_bootstrap} resamples: the wider of both"
     low, high = float(np.fmin(slope.interval.low, ends[0])), float(np.fmax(slope.interval.high, ends[1]))
-    interval = Interval(low=low, high=high, confidence=draws.confidence, method=method)
+    interval = replace(slope.interval, low=low, high=high, method=method)
     return replace(slope, p=max(slope.p, p), interval=interval, method=method)
 
 

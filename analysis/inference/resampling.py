@@ -64,6 +64,31 @@ def permutation_p(observed: float, permuted: NDArray[Any]) -> float:
     return float((np.sum(permuted >= observed - slack) + 1) / (n + 1))
 
 
+def permutation_tails(observed: float, permuted: NDArray[Any]) -> tuple[float, float]:
+    """Return the one-sided p of a large statistic, and the two-sided p of a small one.
+
+    Parameters
+    ----------
+    observed : float
+        The statistic of the data.
+    permuted : float ndarray, shape (n,)
+        The statistic of each random permutation.
+
+    Returns
+    -------
+    p : float
+        As :func:`permutation_p`.
+    opposite : float
+        Twice that of the statistic's negative, at most 1.
+
+    Examples
+    --------
+    >>> permutation_tails(0.0, np.array([1.0, 2.0, 3.0]))
+    (1.0, 0.5)
+    """
+    return permutation_p(observed, permuted), min(1.0, 2 * permutation_p(-observed, -permuted))
+
+
 def cluster_weights(code: Ints, n_resamples: int, rng: np.random.Generator) -> Floats:
     """Return how often each member is drawn when whole clusters are resampled with replacement.
 

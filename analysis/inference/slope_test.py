@@ -8,10 +8,24 @@ from typing import Final, Literal
 import numpy as np
 
 from qloc.analysis.inference.draws import DRAWS, Draws
+from qloc.analysis.inference.equivalence import tost_p
 from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.inference.regression import clustered_slopes, independent, within
+from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
 from qloc.analysis.results import TestResult
+from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
+from qloc.hypothesis_registry import Direction as Asked
+
+Direction = Literal["above", "below", "any"]
+"""The sign of a coefficient that is asked for."""
+
+_ASKED: Final[Mapping[Direction, Asked]] = {"above": "more", "below": "less", "any": "two-sided"}
+
+SLOPE_MARGIN: Final = 0.1
+"""Standardized slope that counts as none."""
+
+SLOPE_UNIT: Final = "standard deviations"
+"""Unit of a standardized slope."""
 
 LEAST_RESIDUAL_FREEDOM: Final = 5
 """Number of facts that a regression needs beyond its relations and coefficients."""
@@ -27,7 +41,9 @@ def slope_test(
     estimand: str,
     draws: Draws = DRAWS,
     inside: bool = True,
-    direction: Literal["above", "below", "any"] = "any",
+    direction: Direction = "any",
+    margin: float = SLOPE_MARGIN,
+    margin_unit: str = SLOPE_UNIT,
     checks: tuple[str, ...] = (),
     store: str = "",
 ) -> TestResult:
@@ -58,6 +74,10 @@ def slope_test(
     direction : {"above", "below", "any"}, default "any"
         The sign of the coefficient under the hypothesis. p is one-sided for "above" and "below": half of the
         two-sided p, or 1 minus that half.
+    margin : float, default 0.1
+        Smallest effect of interest: of the standardized slope if ``inside``, else of the coefficient itself.
+    margin_unit : str, optional
+        Unit of ``margin``, in words.
     checks : tuple of str, optional
         Caveats to be stored with the result, one sentence each.
     store : str, optional
@@ -97,11 +117,11 @@ def slope_test(
     dropped = [name for place, name in enumerate(names) if place not in kept]
     if dropped and able:
         remarks.append(f"Left out, without spread of their own: {', '.join(dropped)}.")
-    p = slope.p if slope else float("nan")
-    if slope and direction != "any":
-        p = p / 2 if (slope.estimate > 0) == (direction == "above") else 1 - p / 2
+    p, opposite = directed_p(slope, direction)
+    equal = equivalence_p(slope, margin, standardized=inside)
+    least = 1 / (draws.n_bootstrap + 1) / (1 if direction == "any" else 2) if slope else None
     side = "two-sided" if direction == "any" else f"one-sided ({direction} 0)"
-    return TestResult(
+    result = TestResult(
         name=name,
         question=question,
         estimand=estimand,
@@ -113,9 +133,69 @@ def slope_test(
         method=f"{slope.method}; {side}" if slope else "least squares, cluster-robust: not possible",
         p=None if np.isnan(p) else p,
         role="exploratory",
-        verdict="not identified" if np.isnan(p) else "holds" if p <= draws.alpha else "undecided",
+        direction=_ASKED[direction],
         alpha=draws.alpha,
-        checks=tuple(remarks),
+        p_opposite=opposite,
+        margin=margin,
+        margin_unit=margin_unit,
+        standardized=inside,
+        p_equivalence=equal,
+        least_p=least,
+        least_by=f"{draws.n_bootstrap} resamples" if least else "",
+        checks=(*remarks, f"Smallest effect of interest: ±{margin:g} {margin_unit}."),
         seed=draws.seed,
         store=store,
     )
+    return judged(result)
+
+
+def directed_p(slope: Slope | None, direction: Direction) -> tuple[float, float | None]:
+    """Return p of what is asked of a coefficient, and p of its opposite.
+
+    Parameters
+    ----------
+    slope : Slope or None
+        With its two-sided p.
+    direction : {"above", "below", "any"}
+        The sign that is asked for.
+
+    Returns
+    -------
+    p : float
+        One-sided where a sign is asked for: half of the two-sided p, or 1 minus that half. NaN without slope.
+    opposite : float or None
+        The two-sided p where the coefficient has the other sign, else 1; None where none is asked for.
+    """
+    if slope is None or np.isnan(slope.p):
+        return float("nan"), None
+    if direction == "any":
+        return slope.p, None
+    if (slope.estimate > 0) == (direction == "above"):
+        return slope.p / 2, 1.0
+    return 1 - slope.p / 2, slope.p
+
+
+def equivalence_p(slope: Slope | None, margin: float, *, standardized: bool) -> float | None:
+    """Return p of two one-sided t-tests of a coefficient against ±margin.
+
+    Parameters
+    ----------
+    slope : Slope or None
+        With its error and degrees of freedom.
+    margin : float
+        Smallest effect of interest, above 0.
+    standardized : bool
+        Whether ``margin`` is of the standardized slope.
+
+    Returns
+    -------
+    float or None
+        None where it is not defined.
+    """
+    if slope is None or (standardized and slope.effect is None):
+        return None
+    scale = 1.0
+    if standardized and slope.effect is not None:
+        scale = slope.effect.value / slope.estimate if slope.estimate else 0.0
+    p = tost_p(slope.estimate * scale, slope.error * scale, slope.freedom, margin)
+    return None if np.isnan(p) else p

@@ -270,6 +270,7 @@ def synapse_test(
         f"{words} of equal mass",
         draws=draws,
         margin=default if margin is None else margin,
+        margin_unit="in relative activation" if outcome == "activation" else "log-odds",
         n_queries=int(np.sum(rows.used & ~np.isnan(x))),
         checks=(_unequal(attended, control),),
         store=store,

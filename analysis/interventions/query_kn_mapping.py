@@ -18,7 +18,7 @@ from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.paired import log_odds
-from qloc.analysis.inference.slope_test import slope_test
+from qloc.analysis.inference.slope_test import SLOPE_MARGIN, slope_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.localization.consistency import consistency
@@ -162,6 +162,7 @@ def query_kn_mapping(
     *,
     operation: str = "suppress",
     known: bool = True,
+    margin: float = SLOPE_MARGIN,
     draws: Draws = DRAWS,
 ) -> TestResult:
     """Test whether own sets stand out more, against a neighbor's, where a fact's queries agree less (H5c).
@@ -179,6 +180,8 @@ def query_kn_mapping(
         What was done to the neurons.
     known : bool, default True
         Whether to count known queries only.
+    margin : float, default 0.1
+        Standardized slope that counts as none; fix it before looking.
     draws : Draws
         Number of resamples, confidence, α and seed.
 
@@ -200,7 +203,8 @@ def query_kn_mapping(
     if not changed.has(operation, OWN, NEIGHBOR):
         rule, have = f"arms {OWN} and {NEIGHBOR} under {operation}", ", ".join(changed.arms)
         raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
-    return mapping_test(changed, others_of(study, known), operation, draws, store=study.fingerprint)
+    other = others_of(study, known)
+    return mapping_test(changed, other, operation, draws, store=study.fingerprint, margin=margin)
 
 
 def sets_of_arms(study: Study) -> NeuronSets:
@@ -243,7 +247,13 @@ def others_of(study: Study, known: bool = True, sets: NeuronSets | None = None) 
 
 
 def mapping_test(
-    changed: ArmOutcomes, other: LeftOutConsistency, operation: str, draws: Draws, store: str = ""
+    changed: ArmOutcomes,
+    other: LeftOutConsistency,
+    operation: str,
+    draws: Draws,
+    store: str = "",
+    *,
+    margin: float = SLOPE_MARGIN,
 ) -> TestResult:
     """Run H5c on outcomes that are already loaded.
 
@@ -259,6 +269,8 @@ def mapping_test(
         Number of resamples, confidence, α and seed.
     store : str, default ""
         Fingerprint of the store, for the result.
+    margin : float, default 0.1
+        Standardized slope that counts as none.
 
     Returns
     -------
@@ -288,5 +300,6 @@ def mapping_test(
         f"under {operation} of N_i∖N_j less those under {operation} of N_j∖N_i",
         draws=draws,
         direction="below",
+        margin=margin,
         store=store,
     )

@@ -10,12 +10,13 @@ import pandas as pd
 import statsmodels.api as sm
 
 from qloc.analysis.inference.draws import DRAWS, Draws
-from qloc.analysis.inference.equivalence import tost_p
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
+from qloc.analysis.inference.slope_test import SLOPE_MARGIN, SLOPE_UNIT, directed_p, equivalence_p
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
-from qloc.analysis.results import TestResult, Verdict
+from qloc.analysis.results import TestResult
+from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.text.rounding import number, p_value
@@ -23,9 +24,6 @@ from qloc.vocabulary import DEFAULT_THRESHOLD
 
 BehaviourOutcome = Literal["agreement", "candidate_agreement", "log_probability"]
 """A column of :func:`qloc.analysis.localization.fact_columns.behaviour`."""
-
-SLOPE_MARGIN: Final = 0.1
-"""Standardized slope that counts as none."""
 
 _TEXT: Final[dict[BehaviourOutcome, tuple[str, str]]] = {
     "agreement": (
@@ -60,7 +58,7 @@ def predicts_behaviour(
     Estimate: slope of the outcome on κ over facts, within relations, with mean log P (unless it is the
     outcome), log size of the sets, tokens of the answer and log number of the relation's facts with the
     answer as covariates. κ and outcomes are over *all* queries: known ones all have the same answer.
-    Two-sided; errors clustered by relation, and by answer across relations.
+    One-sided, for a slope above 0; errors clustered by relation, and by answer across relations.
 
     Parameters
     ----------
@@ -144,7 +142,7 @@ def behaviour_test(
     if slope and second_opinion:
         checks.append(_mixed(values[:, 0], values[:, 1:][:, kept], group))
     if slope:
-        checks.append(f"Equivalence: no association is a standardized slope within ±{margin:g}.")
+        checks.append(f"Smallest effect of interest: ±{margin:g} {SLOPE_UNIT}.")
     n = {"relations": n_codes(group), "facts": len(rows)}
     return _result(outcome, slope, n, tuple(checks), draws, store, margin)
 
@@ -159,15 +157,11 @@ def _result(
     margin: float,
 ) -> TestResult:
     name, words = _TEXT[outcome]
-    none = float("nan")
-    if slope and slope.effect:
-        scale = slope.effect.value / slope.estimate if slope.estimate else 0.0
-        none = tost_p(slope.effect.value, slope.error * scale, slope.freedom, margin)
-    p = slope.p if slope else float("nan")
-    verdict: Verdict = (
-        "holds" if p <= draws.alpha else "does not hold" if none <= draws.alpha else "undecided"
-    )
-    return TestResult(
+    p, opposite = directed_p(slope, "above")
+    method = "least squares, cluster-robust: not possible"
+    if slope:
+        method = f"{slope.method}; one-sided (above 0)"
+    result = TestResult(
         name=name,
         question=REGISTRY[name].question,
         estimand=f"slope on κ, within relations, of a fact's {words}",
@@ -176,17 +170,22 @@ def _result(
         estimate=slope.estimate if slope else float("nan"),
         interval=slope.interval if slope else None,
         effect=slope.effect if slope else None,
-        method=slope.method if slope else "least squares, cluster-robust: not possible",
+        method=method,
         p=None if np.isnan(p) else p,
         role="exploratory",
-        verdict="not identified" if np.isnan(p) else verdict,
         alpha=draws.alpha,
+        p_opposite=opposite,
         margin=margin,
-        p_equivalence=None if np.isnan(none) else none,
+        margin_unit=SLOPE_UNIT,
+        standardized=True,
+        p_equivalence=equivalence_p(slope, margin, standardized=True),
+        least_p=1 / (draws.n_bootstrap + 1) / 2 if slope else None,
+        least_by=f"{draws.n_bootstrap} resamples" if slope else "",
         checks=checks,
         seed=draws.seed,
         store=store,
     )
+    return judged(result)
 
 
 def _mixed(y: Floats, x: Floats, group: Ints) -> str:

@@ -14,17 +14,14 @@ from typing import Final
 
 import numpy as np
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
-from qloc.analysis.inference.effect_sizes import rank_biserial
-from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.means import mean_by
-from qloc.analysis.inference.paired import THESE_ALONE, paired_p, too_few
+from qloc.analysis.inference.paired import paired_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import answer_codes, considered, relation_codes
 from qloc.analysis.localization.overlap import pairs_of
 from qloc.analysis.localization.pairwise_dice import dice_of_rows
-from qloc.analysis.results import TestResult, Verdict
+from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
@@ -217,48 +214,18 @@ def agreement_of(overlaps: Agreement, margin: float, draws: Draws, store: str = 
 def _result(
     x: Floats, methods: Sequence[NeuronSets], checks: tuple[str, ...], draws: Draws, store: str, margin: float
 ) -> TestResult:
-    facts = np.flatnonzero(~np.isnan(x))
-    n, p, interval, effect, none = {"relations": 0, "facts": 0}, None, None, None, None
-    words = "signs of whole relations flipped"
-    if len(facts):
-        relation, answer = relation_codes(methods[0])[1], answer_codes(methods[0])
-        n = {"relations": len(np.unique(relation[facts])), "facts": len(facts)}
-        p, words = paired_p(
-            x[facts],
-            (relation[facts], answer[facts]),
-            n_permutations=draws.n_permutations,
-            rng=Stream.METHOD_AGREEMENT.generator(draws.seed),
-            alternative="two-sided",
-            level=draws.alpha,
-        )
-        interval = cluster_interval(x, (relation, answer), confidence=draws.confidence)
-        effect = rank_biserial(x, (relation, answer), confidence=draws.confidence)
-        value = mean_tost_p(x, (relation, answer), margin)
-        none = None if np.isnan(value) else value
-        if too_few(n["relations"], draws.alpha):
-            checks = (*checks, THESE_ALONE)
-        checks = (*checks, f"Equivalence: no difference is one within ±{margin:g} in Dice.")
-    p = None if p is None or np.isnan(p) else p
-    verdict: Verdict = "holds" if p is not None and p <= draws.alpha else "undecided"
-    if verdict == "undecided" and none is not None and none <= draws.alpha:
-        verdict = "does not hold"
-    return TestResult(
+    nobody = np.zeros(len(x), dtype=np.int64)
+    clusters = (relation_codes(methods[0])[1], answer_codes(methods[0])) if len(x) else (nobody, nobody)
+    return paired_test(
+        x,
+        clusters,
         name="H9",
         question=REGISTRY["H9"].question,
         estimand="mean Dice overlap of two methods on one query, less that of two paraphrases by one method",
-        unit="fact",
-        n=n,
-        estimate=float(x[facts].mean()) if len(facts) else float("nan"),
-        interval=interval,
-        effect=effect,
-        method=f"{words}, two-sided",
-        p=p,
-        role="exploratory",
-        verdict=verdict if p is not None else "not identified",
-        alpha=draws.alpha,
+        draws=draws,
         margin=margin,
-        p_equivalence=none if p is not None else None,
+        margin_unit="in Dice",
         checks=checks,
-        seed=draws.seed,
         store=store,
+        stream=Stream.METHOD_AGREEMENT,
     )

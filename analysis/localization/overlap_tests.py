@@ -14,16 +14,22 @@ import numpy as np
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
-from qloc.analysis.inference.resampling import permutation_p
+from qloc.analysis.inference.equivalence import mean_tost_p
+from qloc.analysis.inference.least_p import least_permutation_p
+from qloc.analysis.inference.resampling import permutation_tails
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import answer_codes, considered, filled, relation_codes
 from qloc.analysis.localization.overlap import LEVELS, Excess, Level, excesses
 from qloc.analysis.results import TestResult
+from qloc.analysis.verdicts import judged
 from qloc.arrays import Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD
+
+OVERLAP_MARGIN: Final = 0.01
+"""Excess of Dice that counts as none: overlaps are published to two decimals."""
 
 _TEXT: Final[Mapping[Level, tuple[str, str, str]]] = {
     "template": (
@@ -46,6 +52,7 @@ def beyond_template(
     method: str = "ig",
     threshold: float = DEFAULT_THRESHOLD,
     known: bool = True,
+    margin: float = OVERLAP_MARGIN,
     draws: Draws = DRAWS,
 ) -> TestResult:
     """Test H1a: a fact's queries share more neurons than queries of other facts with the same templates.
@@ -64,6 +71,8 @@ def beyond_template(
         Attribution threshold of the sets, as a share of a query's largest attribution.
     known : bool
         Known queries only; otherwise all.
+    margin : float
+        Smallest excess of interest, in Dice; fix it before looking.
     draws : Draws
         Number of permutations, level of the interval, α and seed.
 
@@ -78,7 +87,7 @@ def beyond_template(
     Phipson & Smyth 2010 for p; Cameron, Gelbach & Miller 2011 for the interval.
     """
     sets, store = sets_and_store(study, method, threshold)
-    return overlap_tests(sets, ("template",), known=known, draws=draws, store=store)[0]
+    return overlap_tests(sets, ("template",), known=known, margin=margin, draws=draws, store=store)[0]
 
 
 def beyond_answer(
@@ -87,6 +96,7 @@ def beyond_answer(
     method: str = "ig",
     threshold: float = DEFAULT_THRESHOLD,
     known: bool = True,
+    margin: float = OVERLAP_MARGIN,
     draws: Draws = DRAWS,
 ) -> TestResult:
     """Test H1b: a fact's queries share more neurons than those of other facts with its templates and answer.
@@ -105,6 +115,8 @@ def beyond_answer(
         Attribution threshold of the sets, as a share of a query's largest attribution.
     known : bool
         Known queries only; otherwise all.
+    margin : float
+        Smallest excess of interest, in Dice; fix it before looking.
     draws : Draws
         Number of permutations, level of the interval, α and seed.
 
@@ -118,7 +130,7 @@ def beyond_answer(
     docs/statistics.md#h1a-and-h1b-do-paraphrases-share-more-than-their-templates-and-more-than-their-answer
     """
     sets, store = sets_and_store(study, method, threshold)
-    return overlap_tests(sets, ("answer",), known=known, draws=draws, store=store)[0]
+    return overlap_tests(sets, ("answer",), known=known, margin=margin, draws=draws, store=store)[0]
 
 
 def overlap_tests(
@@ -126,6 +138,7 @@ def overlap_tests(
     levels: tuple[Level, ...] = LEVELS,
     *,
     known: bool = True,
+    margin: float = OVERLAP_MARGIN,
     draws: Draws = DRAWS,
     store: str = "",
 ) -> tuple[TestResult, ...]:
@@ -139,6 +152,8 @@ def overlap_tests(
         ``template`` for H1a, ``answer`` for H1b.
     known : bool
         Known queries only; otherwise all.
+    margin : float
+        Smallest excess of interest, in Dice; fix it before looking.
     draws : Draws
         Number of permutations, level of the interval, α and seed.
     store : str
@@ -151,10 +166,12 @@ def overlap_tests(
     """
     used = filled(considered(sets, known))
     by_level = excesses(used, levels, n_permutations=draws.n_permutations, seed=draws.seed)
-    return tuple(result_of(used, by_level[level], draws, store) for level in levels)
+    return tuple(result_of(used, by_level[level], draws, store, margin=margin) for level in levels)
 
 
-def result_of(sets: NeuronSets, excess: Excess, draws: Draws, store: str = "") -> TestResult:
+def result_of(
+    sets: NeuronSets, excess: Excess, draws: Draws, store: str = "", *, margin: float = OVERLAP_MARGIN
+) -> TestResult:
     """Return the result of one comparison: p, interval, effect size, verdict and caveats.
 
     Parameters
@@ -167,6 +184,8 @@ def result_of(sets: NeuronSets, excess: Excess, draws: Draws, store: str = "") -
         What the permutations were drawn by.
     store : str
         Fingerprint of the store.
+    margin : float
+        Smallest excess of interest, in Dice.
 
     Returns
     -------
@@ -175,10 +194,11 @@ def result_of(sets: NeuronSets, excess: Excess, draws: Draws, store: str = "") -
     """
     name, estimand, strata = _TEXT[excess.level]
     facts = np.flatnonzero(~np.isnan(excess.excess))
-    p = permutation_p(excess.estimate, excess.permuted)
+    p, opposite = permutation_tails(excess.estimate, excess.permuted)
     relation = relation_codes(sets)[1]
     clusters = (relation, answer_codes(sets))
-    return TestResult(
+    equal = mean_tost_p(excess.excess, clusters, margin)
+    result = TestResult(
         name=name,
         question=REGISTRY[name].question,
         estimand=estimand,
@@ -190,12 +210,18 @@ def result_of(sets: NeuronSets, excess: Excess, draws: Draws, store: str = "") -
         method=f"sets permuted within {strata}, one-sided, {len(excess.permuted)} permutations",
         p=None if np.isnan(p) else p,
         role="exploratory",
-        verdict="not identified" if np.isnan(p) else "holds" if p <= draws.alpha else "undecided",
         alpha=draws.alpha,
+        p_opposite=None if np.isnan(p) else opposite,
+        margin=margin,
+        margin_unit="in Dice",
+        p_equivalence=None if np.isnan(equal) else equal,
+        least_p=None if np.isnan(p) else least_permutation_p(len(excess.permuted)),
+        least_by=f"{len(excess.permuted)} permutations",
         checks=_checks(sets, excess, relation),
         seed=draws.seed,
         store=store,
     )
+    return judged(result)
 
 
 def _checks(sets: NeuronSets, excess: Excess, relation: Ints) -> tuple[str, ...]:

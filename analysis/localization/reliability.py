@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
+from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.label_codes import codes
+from qloc.analysis.inference.least_p import least_permutation_p
 from qloc.analysis.inference.means import mean_by
-from qloc.analysis.inference.resampling import permutation_p
+from qloc.analysis.inference.resampling import permutation_tails
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import (
@@ -31,6 +33,7 @@ from qloc.analysis.localization.consistency import (
 from qloc.analysis.localization.overlap import pairs_of
 from qloc.analysis.localization.pairwise_dice import dice_of_rows
 from qloc.analysis.results import EffectSize, Interval, TestResult
+from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
@@ -39,6 +42,9 @@ from qloc.vocabulary import DEFAULT_THRESHOLD
 
 N_SPLITS: Final = 20
 """Random splits of each fact's queries."""
+
+RELIABILITY_MARGIN: Final = 0.1
+"""Reliability that counts as none: a tenth of the variance of κ between facts is then the facts' own."""
 
 LEAST_QUERIES: Final = 4
 """Queries that a fact needs: two a half."""
@@ -169,8 +175,8 @@ def reliability(halves: Halves) -> tuple[float, Floats]:
     return value, value + (2 * together - value * (own + together)) * len(own) / room
 
 
-def split_p(halves: Halves, *, n_permutations: int, seed: int = 0) -> float:
-    """Return one p, the mean over splits of each split's own permutation p.
+def split_p(halves: Halves, *, n_permutations: int, seed: int = 0) -> tuple[float, float]:
+    """Return one p and one p of the opposite, the means over splits of each split's own permutation p's.
 
     A split's statistic is Σ_f (first half · second half); its second halves are permuted within strata.
 
@@ -185,12 +191,14 @@ def split_p(halves: Halves, *, n_permutations: int, seed: int = 0) -> float:
 
     Returns
     -------
-    float
-        One-sided p; NaN without facts.
+    p : float
+        One-sided p of halves that agree; NaN without facts.
+    opposite : float
+        Two-sided p of halves that disagree.
     """
     n = len(halves.facts)
     if not n:
-        return float("nan")
+        return float("nan"), float("nan")
     rng = Stream.RELIABILITY_PERMUTATIONS.generator(seed)
     observed = np.sum(halves.first * halves.second, axis=1)
     order = np.argsort(halves.stratum, kind="stable")
@@ -199,7 +207,9 @@ def split_p(halves: Halves, *, n_permutations: int, seed: int = 0) -> float:
     permuted = np.empty((n_permutations, len(observed)))
     for row in permuted:
         row[:] = np.einsum("sf,sf->s", first, second[:, np.argsort(sorted_by + rng.random(n))])
-    return float(np.mean([permutation_p(float(o), permuted[:, s]) for s, o in enumerate(observed)]))
+    tails = [permutation_tails(float(o), permuted[:, s]) for s, o in enumerate(observed)]
+    p, opposite = np.mean(tails, axis=0).tolist()
+    return p, opposite
 
 
 def stable_consistency(
@@ -209,6 +219,7 @@ def stable_consistency(
     threshold: float = DEFAULT_THRESHOLD,
     known: bool = True,
     n_splits: int = N_SPLITS,
+    margin: float = RELIABILITY_MARGIN,
     draws: Draws = DRAWS,
 ) -> TestResult:
     """Test H3: how consistent a fact's neurons are is a stable property of the fact.
@@ -230,6 +241,8 @@ def stable_consistency(
         Known queries only; otherwise all.
     n_splits : int
         Random splits of each fact's queries.
+    margin : float
+        Smallest reliability of interest; fix it before looking.
     draws : Draws
         Number of permutations, level of the interval, α and seed.
 
@@ -243,11 +256,17 @@ def stable_consistency(
     docs/statistics.md#h3-is-consistency-a-property-of-a-fact-stable_consistency
     """
     sets, store = sets_and_store(study, method, threshold)
-    return reliability_test(filled(considered(sets, known)), n_splits=n_splits, draws=draws, store=store)
+    used = filled(considered(sets, known))
+    return reliability_test(used, n_splits=n_splits, margin=margin, draws=draws, store=store)
 
 
 def reliability_test(
-    sets: NeuronSets, *, n_splits: int = N_SPLITS, draws: Draws = DRAWS, store: str = ""
+    sets: NeuronSets,
+    *,
+    n_splits: int = N_SPLITS,
+    margin: float = RELIABILITY_MARGIN,
+    draws: Draws = DRAWS,
+    store: str = "",
 ) -> TestResult:
     """Test H3 on neuron sets; see :func:`stable_consistency`.
 
@@ -257,6 +276,8 @@ def reliability_test(
         Non-empty sets of the queries considered.
     n_splits : int
         Random splits of each fact's queries.
+    margin : float
+        Smallest reliability of interest; fix it before looking.
     draws : Draws
         Number of permutations, level of the interval, α and seed.
     store : str
@@ -267,10 +288,13 @@ def reliability_test(
     TestResult
         ``H3``.
     """
-    return reliability_of(sets, halves_of(sets, n_splits=n_splits, seed=draws.seed), draws, store)
+    halves = halves_of(sets, n_splits=n_splits, seed=draws.seed)
+    return reliability_of(sets, halves, draws, store, margin=margin)
 
 
-def reliability_of(sets: NeuronSets, halves: Halves, draws: Draws, store: str = "") -> TestResult:
+def reliability_of(
+    sets: NeuronSets, halves: Halves, draws: Draws, store: str = "", *, margin: float = RELIABILITY_MARGIN
+) -> TestResult:
     """Test H3 on halves that are already scored.
 
     Parameters
@@ -283,6 +307,8 @@ def reliability_of(sets: NeuronSets, halves: Halves, draws: Draws, store: str = 
         Number of permutations, level of the interval, α and seed.
     store : str
         Fingerprint of the store that the sets are from.
+    margin : float
+        Smallest reliability of interest.
 
     Returns
     -------
@@ -290,7 +316,7 @@ def reliability_of(sets: NeuronSets, halves: Halves, draws: Draws, store: str = 
         ``H3``.
     """
     value, parts = reliability(halves)
-    p = split_p(halves, n_permutations=draws.n_permutations, seed=draws.seed)
+    p, opposite = split_p(halves, n_permutations=draws.n_permutations, seed=draws.seed)
     relation, answer = relation_codes(sets)[1][halves.facts], answer_codes(sets)[halves.facts]
     interval = cluster_interval(parts, (relation, answer), confidence=draws.confidence)
     interval = interval and replace(interval, low=max(interval.low, -1.0), high=min(interval.high, 1.0))
@@ -304,7 +330,8 @@ def reliability_of(sets: NeuronSets, halves: Halves, draws: Draws, store: str = 
     n_clusters = len(np.unique(relation))
     if 0 < n_clusters < 10:
         checks.append(f"{n_clusters} relations: the interval speaks for few clusters.")
-    return TestResult(
+    equal = mean_tost_p(parts, (relation, answer), margin)
+    result = TestResult(
         name="H3",
         question=REGISTRY["H3"].question,
         estimand="split-half reliability of κ (Spearman–Brown) within relation × answer × number of queries",
@@ -319,12 +346,17 @@ def reliability_of(sets: NeuronSets, halves: Halves, draws: Draws, store: str = 
         ),
         p=None if np.isnan(p) else p,
         role="exploratory",
-        verdict="not identified" if np.isnan(p) else "holds" if p <= draws.alpha else "undecided",
         alpha=draws.alpha,
+        p_opposite=None if np.isnan(p) else opposite,
+        margin=margin,
+        p_equivalence=None if np.isnan(equal) else equal,
+        least_p=None if np.isnan(p) else least_permutation_p(draws.n_permutations),
+        least_by=f"{draws.n_permutations} permutations",
         checks=tuple(checks),
         seed=draws.seed,
         store=store,
     )
+    return judged(result)
 
 
 def _correlation(value: float, interval: Interval | None) -> EffectSize:

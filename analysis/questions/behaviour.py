@@ -14,7 +14,6 @@ from qloc.analysis.localization.behaviour import OUTCOMES, behaviour_test
 from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
-from qloc.analysis.wording import number
 from qloc.references import cited
 
 _WORDS = {
@@ -133,17 +132,7 @@ def by_fifth(frame: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def _answer(tests: tuple[TestResult, ...]) -> str:
-    slopes = []
-    for outcome, test in zip(OUTCOMES, tests, strict=True):
-        if test.effect and test.effect.interval:
-            ends = test.effect.interval
-            slopes.append(
-                f"{number(test.effect.value)} ({number(ends.low)} to {number(ends.high)}) in "
-                f"“{_WORDS[outcome]}”"
-            )
-    if not slopes:
-        return "It cannot be told: it takes three relations with facts whose κ and answers differ."
-    return (
-        f"Within relations, a κ higher by one standard deviation goes with a change, in standard deviations, "
-        f"of {', '.join(slopes)}."
-    )
+    """Say why nothing can be told, where that is so; verdicts make all other sentences."""
+    if any(not np.isnan(test.estimate) for test in tests):
+        return ""
+    return "It takes three relations with facts whose κ and answers differ."

@@ -80,7 +80,7 @@ def edits_question(context: AnalysisContext) -> Question:
     return Question(
         id="edits",
         title="Can knowledge be edited through its neurons?",
-        answer=_answer(edited, tests),
+        answer=_answer(edited),
         tests=tests,
         tables=(
             *scores,
@@ -163,12 +163,13 @@ def _tests(
         if edited.has(UPDATE, "cas_top", against)
     ]
     tests += [
-        damage_test(edited, against, draws, store=store)
+        damage_test(edited, against, draws, margin=margin, store=store)
         for against in EQUAL_DAMAGES
         if edited.has(UPDATE, "cas", against)
     ]
     if edited.has(UPDATE, "own"):
-        tests.append(generalization_test(edited, consistency.kappa, draws, store=store))
+        slope_margin = context.plan.slope_margin
+        tests.append(generalization_test(edited, consistency.kappa, draws, margin=slope_margin, store=store))
     return tuple(tests)
 
 
@@ -261,31 +262,23 @@ def _strength(edited: EditOutcomes) -> str:
     return f"{told}smaller ones make an update that a model survives (docs/methods.md#strength-of-updates)."
 
 
-def _answer(edited: EditOutcomes, tests: tuple[TestResult, ...]) -> str:
+def _answer(edited: EditOutcomes) -> str:
     n = int(edited.probes_left.sum())
     if not n:
-        return "It cannot be told: no known query was edited."
-    by_name = {test.name: test for test in tests}
-    parts = []
-    if edited.has(UPDATE, "own"):
-        success = edited.success(UPDATE, "own", "argmax")
-        shares = [mean(edited.mean(success, on)) for on in ("edited", "held_out")]
-        stays = mean(edited.unchanged(UPDATE, "own"))
-        parts.append(
-            f"Of {counted(n, 'fact')}, an update of N_i leaves {percent(stays)} of unrelated prompts as they "
-            f"were, and makes o′ the answer to {percent(shares[0])} of edited queries and "
-            f"{percent(shares[1])} of held-out paraphrases."
+        return "No known query was edited."
+    if not edited.has(UPDATE, "own"):
+        return f"{counted(n, 'fact')} were edited."
+    success = edited.success(UPDATE, "own", "argmax")
+    shares = [mean(edited.mean(success, on)) for on in ("edited", "held_out")]
+    stays = mean(edited.unchanged(UPDATE, "own"))
+    told = (
+        f"Of {counted(n, 'fact')}, an update of N_i leaves {percent(stays)} of unrelated prompts as they "
+        f"were, and makes o′ the answer to {percent(shares[0])} of edited queries and "
+        f"{percent(shares[1])} of held-out paraphrases."
+    )
+    if stays < _LEAST_UNCHANGED:
+        told += (
+            " So strong an update wrecks the model: most prompts are answered otherwise, whatever was "
+            f"edited, so that sets are hardly compared. {_strength(edited)}"
         )
-    test = by_name.get("H7b")
-    if test and not np.isnan(test.estimate):
-        than = "more" if test.estimate >= 0 else "less"
-        parts.append(
-            f"There it moves o′ by {number(abs(test.estimate))} {than} in log-odds than an update of as many "
-            "matched neurons."
-        )
-    if edited.has(UPDATE, "own") and mean(edited.unchanged(UPDATE, "own")) < _LEAST_UNCHANGED:
-        parts.append(
-            "So strong an update wrecks the model: most prompts are answered otherwise, whatever was edited, "
-            f"so that sets are hardly compared. {_strength(edited)}"
-        )
-    return " ".join(parts) or f"{counted(n, 'fact')} were edited."
+    return told

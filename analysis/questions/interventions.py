@@ -29,7 +29,6 @@ from qloc.analysis.interventions.query_kn_mapping import (
 from qloc.analysis.interventions.reprompt_ceiling import ceiling_of, ceiling_test, has_ceiling, overlaps
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
-from qloc.analysis.wording import number
 from qloc.neurons import NeuronSets
 from qloc.random_streams import Stream
 from qloc.references import cited
@@ -134,7 +133,9 @@ def _tests(
             if has_ceiling(changed, again, "suppress")
             else gap_test(changed, "suppress", context.draws, store)
         )
-        tests.append(mapping_test(changed, other, "suppress", context.draws, store))
+        tests.append(
+            mapping_test(changed, other, "suppress", context.draws, store, margin=context.plan.slope_margin)
+        )
     return tuple(tests)
 
 
@@ -298,23 +299,7 @@ def _dose_table(context: AnalysisContext, changed: ArmOutcomes) -> Table:
 
 
 def _answer(tests: tuple[TestResult, ...]) -> str:
-    by_name = {test.name: test for test in tests}
-    parts = []
-    for name, words in (("H5a", "matched neurons"), ("H5b", "another fact's")):
-        test = by_name.get(name)
-        if test and not np.isnan(test.estimate):
-            parts.append(f"{number(test.estimate)} more than of {words}")
-    text = (
-        f"Suppressing a query's own neurons costs its answer, in log-odds, {' and '.join(parts)}."
-        if parts
-        else "It cannot be told: no query was asked with its own neurons and a control suppressed."
-    )
-    mapping = by_name.get("H5c")
-    ceiling = by_name.get("H5")
-    if ceiling and ceiling.p is not None:
-        words = "stand" if ceiling.verdict == "holds" else "are not shown to stand"
-        text += f" They {words} out more against a neighbor query's set than against their own re-prompt's."
-    if mapping and mapping.p is not None:
-        words = "They stand" if mapping.verdict == "holds" else "It is not shown that they stand"
-        text += f" {words} out more, against a neighbor query's set, where a fact's queries agree less."
-    return text
+    """Say why nothing can be told, where that is so; verdicts make all other sentences."""
+    if any(test.name in ("H5a", "H5b") and not np.isnan(test.estimate) for test in tests):
+        return ""
+    return "No query was asked with its own neurons and a control suppressed."

@@ -81,7 +81,7 @@ def _row(context: AnalysisContext, kind: str, what: str, x: Floats) -> dict[str,
 
 def _answer(test: TestResult, frame: pd.DataFrame) -> str:
     if np.isnan(test.estimate):
-        return "It cannot be told: the store has one attribution method, or no fact with two queries by all."
+        return "The store has one attribution method, or no fact with two queries by all."
     same, others = (mean(frame[frame.kind == kind].overlap.to_numpy()) for kind in (SAME, OTHERS))
     return (
         f"Two methods share {percent(same)} of the neurons that they name for one query; one method shares "

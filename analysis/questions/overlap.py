@@ -12,7 +12,7 @@ from qloc.analysis.localization.overlap import excesses
 from qloc.analysis.localization.overlap_tests import result_of
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.results import Question, Table
-from qloc.analysis.wording import number, percent
+from qloc.analysis.wording import number
 from qloc.arrays import Floats, Ints
 from qloc.references import cited
 
@@ -36,7 +36,13 @@ def overlap_question(context: AnalysisContext) -> Question:
     plan = context.plan
     by_level = excesses(context.used, n_permutations=plan.n_permutations, seed=plan.seed)
     tests = tuple(
-        result_of(context.used, by_level[level], context.draws, context.study.fingerprint)
+        result_of(
+            context.used,
+            by_level[level],
+            context.draws,
+            context.study.fingerprint,
+            margin=plan.overlap_margin,
+        )
         for level in ("template", "answer")
     )
     parts = _parts(by_level["template"].between, by_level["answer"].between, by_level["answer"].within)
@@ -138,21 +144,10 @@ def _answer(parts: Floats, beyond: Floats) -> str:
     if np.isnan(means[0]):
         if np.isnan(mean(beyond)):
             return "No two facts were asked with the same two templates: there is nothing to compare with."
-        return (
-            f"Paraphrases of a fact overlap by {number(mean(beyond))} more than the same templates do over "
-            "other facts. No facts share an answer, so whether that is the answer's or the fact's is not "
-            "identified."
-        )
-    total = sum(means)
+        return "No facts share an answer, so what is the answer's and what the fact's is not identified."
     n, n_all = int(np.sum(~np.isnan(parts[:, 0]))), int(np.sum(~np.isnan(beyond)))
-    text = (
-        f"Over the {n:,} of {n_all:,} facts whose answer another fact has: of a within-fact overlap of "
-        f"{number(total)}, {number(means[0])} is shared by any two facts asked with the same templates, "
-        f"{number(means[1])} more by facts with the same answer, and {number(means[2])} is the fact's own."
+    return (
+        f"Over the {n:,} of {n_all:,} facts whose answer another fact has, the mean overlap is "
+        f"{number(means[0])} between facts asked with the same two templates, {number(means[0] + means[1])} "
+        f"where they have the same answer too, and {number(sum(means))} within a fact."
     )
-    above = means[1] + means[2]
-    if above > 0 and means[1] >= 0:
-        text += (
-            f" So {percent(min(means[1] / above, 1.0))} of what goes beyond the template is shared by answer."
-        )
-    return text

@@ -45,7 +45,9 @@ def stability_question(context: AnalysisContext) -> Question:
     """
     plan = context.plan
     halves = halves_of(context.used, n_splits=plan.n_splits, seed=plan.seed)
-    stable = reliability_of(context.used, halves, context.draws, context.study.fingerprint)
+    stable = reliability_of(
+        context.used, halves, context.draws, context.study.fingerprint, margin=plan.reliability_margin
+    )
     few = Draws(n_bootstrap=min(plan.n_bootstrap, MOST_SAMPLES), seed=plan.seed)
     kinds = kinds_test(context.used, draws=few, store=context.study.fingerprint)
     return Question(
@@ -130,17 +132,14 @@ def _distribution(context: AnalysisContext) -> pd.DataFrame:
 
 def _answer(stable: TestResult, kinds: TestResult) -> str:
     if np.isnan(stable.estimate):
-        text = (
-            "Whether consistency is a property of a fact cannot be told: no two facts of one relation and "
-            "answer have the same number of known queries, four at least."
-        )
+        text = "No two facts of one relation and answer have the same number of known queries, four at least."
     else:
         ends = stable.interval
         around = f" ({number(ends.low)} to {number(ends.high)})" if ends else ""
         text = (
-            "κ on one half of a fact's queries predicts κ on the other with a reliability of "
-            f"{number(stable.estimate)}{around}, among {stable.n['facts']:,} facts of the same relation, "
-            "answer and number of queries: 0 is chance, 1 a fixed property of the fact."
+            f"The split-half reliability of κ is estimated at {number(stable.estimate)}{around}, over "
+            f"{stable.n['facts']:,} facts that share relation, answer and number of queries with another: 0 "
+            "is chance, 1 a fixed property of the fact."
         )
     if not np.isnan(kinds.estimate):
         text += (

@@ -20,7 +20,6 @@ from qloc.analysis.interventions.knowledge_synapses import (
 )
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
-from qloc.analysis.wording import number
 from qloc.random_streams import Stream
 from qloc.references import cited
 
@@ -154,13 +153,7 @@ def _contrasts(context: AnalysisContext, attended: AttentionOutcomes) -> pd.Data
 
 
 def _answer(tests: tuple[TestResult, ...]) -> str:
-    parts = []
-    for test, words in zip(tests, ("relative activation of N_i", "the answer's log-odds"), strict=False):
-        if not np.isnan(test.estimate):
-            parts.append(f"{words} by {number(test.estimate)}")
-    if not parts:
-        return "It cannot be told: no query has knowledge synapses and a control of equal mass."
-    return (
-        f"Taking away knowledge synapses lowers, beyond what random columns of equal attention do, "
-        f"{' and '.join(parts)}."
-    )
+    """Say why nothing can be told, where that is so; verdicts make all other sentences."""
+    if any(not np.isnan(test.estimate) for test in tests):
+        return ""
+    return "No query has knowledge synapses and a control of equal mass."

@@ -17,6 +17,7 @@ from typing import Final
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from qloc.analysis.results import MARKS
 from qloc.exploration.exploration import Exploration
 from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, TableBlock
@@ -60,7 +61,7 @@ def render(document: Document, explorations: Sequence[Exploration] = ()) -> str:
     )
     environment.globals.update(
         estimate=result_text.estimate, surety=result_text.surety, counts=result_text.counts,
-        p_value=rounding.p_value,
+        p_value=rounding.p_value, marks=MARKS,
         rows=result_text.rows, drawn=_drawn, stands_open=_stands_open, synthetic=SYNTHETIC,
     )  # fmt: skip
     style = Markup(_style(explorer=bool(explorations)))  # noqa: S704 - our own files

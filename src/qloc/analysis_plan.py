@@ -34,13 +34,29 @@ class AnalysisPlan(BaseModel):
     alpha: float = Field(0.05, gt=0, lt=0.5)
     confirmatory: tuple[ConfirmableName, ...] = ("H1a", "H1b")
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 40, 80)
+    overlap_margin: float = Field(0.01, gt=0)
+    """Smallest excess of interest, in Dice (H1a, H1b)."""
+
+    reliability_margin: float = Field(0.1, gt=0)
+    """Smallest reliability of interest (H3)."""
+
     agreement_margin: float = Field(0.05, gt=0)
+    """Smallest difference of interest, in Dice (H9)."""
+
     behaviour_margin: float = Field(0.1, gt=0)
+    """Smallest standardized slope of interest (H10a–c)."""
+
+    slope_margin: float = Field(0.1, gt=0)
+    """Smallest standardized slope of interest (H5c, H10d)."""
+
     effect_margin: float = Field(0.1, gt=0)
-    """Log-odds that count as no difference (H5–H8)."""
+    """Smallest difference of interest, in log-odds (H5, H5a, H5b, H6b, H7, H8)."""
 
     activation_margin: float = Field(0.01, gt=0)
-    """Relative activation that counts as no difference (H6a)."""
+    """Smallest difference of interest, in relative activation (H6a)."""
+
+    model_margin: float = Field(0.01, gt=0)
+    """Smallest difference of interest between models, in κ, D, K_I and the share known."""
 
     n_splits: int = Field(20, ge=1)
     seed: int = Field(0, ge=0)

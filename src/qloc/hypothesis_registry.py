@@ -17,6 +17,25 @@ Phase = Literal["signals", "interventions", "synapses", "edits"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claims:
+    """What each region of an estimate says, as clauses that begin in lower case and end without a period.
+
+    Attributes
+    ----------
+    more : str
+        What an estimate above 0 says, such as ``CAS neurons carry further than N_i``.
+    equal : str
+        What an estimate within the smallest effect of interest says.
+    less : str
+        What an estimate below 0 says.
+    """
+
+    more: str
+    equal: str
+    less: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hypothesis:
     """One hypothesis, as every test, plan and report names it.
 
@@ -27,12 +46,14 @@ class Hypothesis:
     question : str
         What is asked, one line.
     direction : {"more", "less", "two-sided", "descriptive"}
-        What the test rejects for: an estimate above 0, below 0, or either; ``descriptive`` where there is no
+        What the question asks for: an estimate above 0, below 0, or either; ``descriptive`` where there is no
         test.
     phase : {"signals", "interventions", "synapses", "edits"}
         Group of the store that it reads beside the signals.
     function : str
         Name of the public function of ``qloc.hypotheses`` that tests it.
+    claims : Claims or None
+        What is claimed where the estimate is above 0, practically 0, or below 0; None where there is no test.
     arguments : mapping of str to str
         Keyword arguments that make that function test this hypothesis; empty where it tests no other.
     """
@@ -42,6 +63,7 @@ class Hypothesis:
     direction: Direction
     phase: Phase
     function: str
+    claims: Claims | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -52,6 +74,11 @@ _ENTRIES: Final = (
         direction="more",
         phase="signals",
         function="beyond_template",
+        claims=Claims(
+            more="a fact's queries share more neurons than the same templates do over other facts",
+            equal="a fact's queries share about as many neurons as the same templates do over other facts",
+            less="a fact's queries share fewer neurons than the same templates do over other facts",
+        ),
     ),
     Hypothesis(
         name="H1b",
@@ -59,6 +86,11 @@ _ENTRIES: Final = (
         direction="more",
         phase="signals",
         function="beyond_answer",
+        claims=Claims(
+            more="a fact's queries share more neurons than its answer does over other facts",
+            equal="a fact's queries share about as many neurons as its answer does over other facts",
+            less="a fact's queries share fewer neurons than its answer does over other facts",
+        ),
     ),
     Hypothesis(
         name="H2",
@@ -73,6 +105,13 @@ _ENTRIES: Final = (
         direction="more",
         phase="signals",
         function="stable_consistency",
+        claims=Claims(
+            more="how consistent a fact's knowledge neurons are is a stable property of the fact",
+            equal="how consistent a fact's knowledge neurons are on half of its queries says next to "
+            "nothing of the other half",
+            less="facts whose knowledge neurons are more consistent on half of their queries are less so "
+            "on the other half",
+        ),
     ),
     Hypothesis(
         name="H4",
@@ -88,6 +127,14 @@ _ENTRIES: Final = (
         direction="more",
         phase="interventions",
         function="own_beyond_reprompt",
+        claims=Claims(
+            more="a query's own set stands out more against that of another query of the fact than "
+            "against that of its near-identical re-prompt",
+            equal="a query's own set stands out about as much against that of another query of the fact as "
+            "against that of its near-identical re-prompt",
+            less="a query's own set stands out less against that of another query of the fact than "
+            "against that of its near-identical re-prompt",
+        ),
     ),
     Hypothesis(
         name="H5a",
@@ -96,6 +143,14 @@ _ENTRIES: Final = (
         direction="more",
         phase="interventions",
         function="own_against_control",
+        claims=Claims(
+            more="a query's knowledge neurons matter more to its answer than as many neurons of the same "
+            "layers and strength",
+            equal="a query's knowledge neurons matter about as much to its answer as an equal number "
+            "of neurons of the same layers and strength",
+            less="a query's knowledge neurons matter less to its answer than as many neurons of the same "
+            "layers and strength",
+        ),
         arguments={"control": "matched"},
     ),
     Hypothesis(
@@ -105,6 +160,14 @@ _ENTRIES: Final = (
         direction="more",
         phase="interventions",
         function="own_against_control",
+        claims=Claims(
+            more="a query's knowledge neurons matter more to its answer than the neurons of another fact "
+            "asked with the same template",
+            equal="a query's knowledge neurons matter about as much to its answer as the neurons of "
+            "another fact asked with the same template",
+            less="a query's knowledge neurons matter less to its answer than the neurons of another fact "
+            "asked with the same template",
+        ),
         arguments={"control": "other_fact"},
     ),
     Hypothesis(
@@ -113,6 +176,12 @@ _ENTRIES: Final = (
         direction="less",
         phase="interventions",
         function="query_kn_mapping",
+        claims=Claims(
+            more="own sets stand out less, against a neighbor query's, in facts whose queries agree less",
+            equal="own sets stand out about as much, against a neighbor query's, whether a fact's queries "
+            "agree or not",
+            less="own sets stand out more, against a neighbor query's, in facts whose queries agree less",
+        ),
     ),
     Hypothesis(
         name="H6a",
@@ -120,6 +189,11 @@ _ENTRIES: Final = (
         direction="more",
         phase="synapses",
         function="dynamic_selection",
+        claims=Claims(
+            more="knowledge synapses move knowledge neurons more than other attention does",
+            equal="knowledge synapses move knowledge neurons about as much as other attention does",
+            less="knowledge synapses move knowledge neurons less than other attention does",
+        ),
         arguments={"outcome": "activation"},
     ),
     Hypothesis(
@@ -128,6 +202,11 @@ _ENTRIES: Final = (
         direction="more",
         phase="synapses",
         function="dynamic_selection",
+        claims=Claims(
+            more="knowledge synapses move the answer more than other attention does",
+            equal="knowledge synapses move the answer about as much as other attention does",
+            less="knowledge synapses move the answer less than other attention does",
+        ),
         arguments={"outcome": "answer"},
     ),
     Hypothesis(
@@ -136,6 +215,11 @@ _ENTRIES: Final = (
         direction="more",
         phase="edits",
         function="edit_against_matched",
+        claims=Claims(
+            more="erasing knowledge neurons does more than the same to as many matched neurons",
+            equal="erasing knowledge neurons does about as much as the same to as many matched neurons",
+            less="erasing knowledge neurons does less than the same to as many matched neurons",
+        ),
         arguments={"operation": "erase"},
     ),
     Hypothesis(
@@ -144,6 +228,11 @@ _ENTRIES: Final = (
         direction="more",
         phase="edits",
         function="edit_against_matched",
+        claims=Claims(
+            more="updating knowledge neurons does more than the same to as many matched neurons",
+            equal="updating knowledge neurons does about as much as the same to as many matched neurons",
+            less="updating knowledge neurons does less than the same to as many matched neurons",
+        ),
         arguments={"operation": "update"},
     ),
     Hypothesis(
@@ -152,6 +241,12 @@ _ENTRIES: Final = (
         direction="more",
         phase="edits",
         function="cas_at_equal_budget",
+        claims=Claims(
+            more="updates of the neurons of the highest CAS generalize further than as many of N_i",
+            equal="updates of the neurons of the highest CAS generalize about as far as an equal number "
+            "of N_i",
+            less="updates of the neurons of the highest CAS generalize less far than as many of N_i",
+        ),
         arguments={"against": "own_top"},
     ),
     Hypothesis(
@@ -160,6 +255,12 @@ _ENTRIES: Final = (
         direction="more",
         phase="edits",
         function="cas_at_equal_budget",
+        claims=Claims(
+            more="updates of the neurons of the highest CAS generalize further than as many of N_u",
+            equal="updates of the neurons of the highest CAS generalize about as far as an equal number "
+            "of N_u",
+            less="updates of the neurons of the highest CAS generalize less far than as many of N_u",
+        ),
         arguments={"against": "union_top"},
     ),
     Hypothesis(
@@ -168,6 +269,11 @@ _ENTRIES: Final = (
         direction="more",
         phase="edits",
         function="cas_at_equal_damage",
+        claims=Claims(
+            more="at equal damage, updates of CAS neurons generalize further than those of N_i",
+            equal="at equal damage, updates of CAS neurons generalize about as far as those of N_i",
+            less="at equal damage, updates of CAS neurons generalize less far than those of N_i",
+        ),
         arguments={"against": "own"},
     ),
     Hypothesis(
@@ -176,6 +282,11 @@ _ENTRIES: Final = (
         direction="more",
         phase="edits",
         function="cas_at_equal_damage",
+        claims=Claims(
+            more="at equal damage, updates of CAS neurons generalize further than those of N_u",
+            equal="at equal damage, updates of CAS neurons generalize about as far as those of N_u",
+            less="at equal damage, updates of CAS neurons generalize less far than those of N_u",
+        ),
         arguments={"against": "union"},
     ),
     Hypothesis(
@@ -185,38 +296,67 @@ _ENTRIES: Final = (
         direction="more",
         phase="edits",
         function="cas_at_equal_damage",
+        claims=Claims(
+            more="at equal damage, updates of CAS neurons generalize further than those of the same score "
+            "without its penalty (β2 = 0)",
+            equal="at equal damage, updates of CAS neurons generalize about as far as those of the same "
+            "score without its penalty (β2 = 0)",
+            less="at equal damage, updates of CAS neurons generalize less far than those of the same "
+            "score without its penalty (β2 = 0)",
+        ),
         arguments={"against": "cas_no_penalty"},
     ),
     Hypothesis(
         name="H9",
         question="Do attribution methods agree on a query more than paraphrases of a fact agree by one "
         "method?",
-        direction="two-sided",
+        direction="more",
         phase="signals",
         function="methods_agree",
+        claims=Claims(
+            more="attribution methods agree on a query more than paraphrases of a fact agree by one method",
+            equal="attribution methods agree on a query about as much as paraphrases of a fact agree by "
+            "one method",
+            less="attribution methods agree on a query less than paraphrases of a fact agree by one method",
+        ),
     ),
     Hypothesis(
         name="H10a",
         question="Do facts with a higher κ get the same most likely answer more often?",
-        direction="two-sided",
+        direction="more",
         phase="signals",
         function="predicts_behaviour",
+        claims=Claims(
+            more="facts with a higher κ get the same most likely answer more often",
+            equal="facts with a higher κ get the same most likely answer about as often",
+            less="facts with a higher κ get the same most likely answer less often",
+        ),
         arguments={"outcome": "agreement"},
     ),
     Hypothesis(
         name="H10b",
         question="Do facts with a higher κ get the same candidate answer more often?",
-        direction="two-sided",
+        direction="more",
         phase="signals",
         function="predicts_behaviour",
+        claims=Claims(
+            more="facts with a higher κ get the same candidate answer more often",
+            equal="facts with a higher κ get the same candidate answer about as often",
+            less="facts with a higher κ get the same candidate answer less often",
+        ),
         arguments={"outcome": "candidate_agreement"},
     ),
     Hypothesis(
         name="H10c",
         question="Do facts with a higher κ get their answer with more probability?",
-        direction="two-sided",
+        direction="more",
         phase="signals",
         function="predicts_behaviour",
+        claims=Claims(
+            more="facts with a higher κ get their answer with more probability",
+            equal="facts with a higher κ get their answer with about the same probability",
+            less="facts with a higher κ get their answer with less probability",
+        ),
         arguments={"outcome": "log_probability"},
     ),
     Hypothesis(
@@ -225,6 +365,11 @@ _ENTRIES: Final = (
         direction="more",
         phase="edits",
         function="predicts_generalization",
+        claims=Claims(
+            more="updates of facts with a higher κ carry further to paraphrases",
+            equal="updates of facts with a higher κ carry about as far to paraphrases",
+            less="updates of facts with a higher κ carry less far to paraphrases",
+        ),
     ),
 )
 

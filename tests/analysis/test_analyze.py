@@ -24,6 +24,8 @@ from qloc.analysis.analyze import (
     synthetic,
     words,
 )
+from qloc.analysis.inference.multiplicity import in_families
+from qloc.analysis.plain_values import plain
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.counts import study_counts
 from qloc.analysis.questions.edits import edits_question
@@ -31,7 +33,7 @@ from qloc.analysis.questions.interventions import interventions_question
 from qloc.analysis.questions.methods import methods_question
 from qloc.analysis.questions.overlap import overlap_question
 from qloc.analysis.questions.synapses import synapses_question
-from qloc.analysis.results import Question, StudyResult, load, plain
+from qloc.analysis.results import Question, StudyResult, load
 from qloc.hypothesis_registry import REGISTRY
 from qloc.plan import AnalysisPlan
 from qloc.progress import Progress
@@ -287,7 +289,7 @@ def test_methods_are_asked_about_where_there_are_two_or_a_plan_says_so(study):
 @pytest.mark.parametrize("planting", [{"known": 0.0}, {"empty": 1.0}, {"relations": 1, "one_to_one": 0}])
 def test_studies_of_which_little_can_be_told(planting):
     context = AnalysisContext(simulate(effects=Effects(), **{**SIZE, **planting}, seed=2), PLAN)
-    questions = [question(context) for question in OF_PHASES]
+    questions = in_families([question(context) for question in OF_PHASES], PLAN)
     assert [question.id for question in questions] == [*PHASE_TABLES, "level"]
     assert all(question.answer.endswith(".") for question in questions)
     verdicts = {test.name: test.verdict for question in questions for test in question.tests}

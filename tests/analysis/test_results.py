@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from qloc.analysis.plain_values import plain
 from qloc.analysis.results import (
     FILE,
     EffectSize,
@@ -19,9 +20,9 @@ from qloc.analysis.results import (
     Table,
     TestResult,
     load,
-    plain,
 )
 from qloc.errors import InputError
+from qloc.hypothesis_registry import REGISTRY
 
 TEST = TestResult(
     name="H1a",
@@ -35,10 +36,14 @@ TEST = TestResult(
     method="flips, 999",
     p=0.0412,
     role="exploratory",
-    verdict="does not hold",
+    verdict="no relevant difference",
+    claims=REGISTRY["H1a"].claims,
     p_adjusted=0.0004,
+    p_opposite=0.9,
     margin=0.05,
     p_equivalence=0.0312,
+    least_p=0.001,
+    least_by="999 flips",
     checks=("First.", "Second."),
     seed=3,
     store="abc",
@@ -66,24 +71,49 @@ RESULT = StudyResult(
 )
 
 
+OLD = (
+    "expected 2: verdicts of format 1 knew no direction and no smallest effect of interest. At {path}. "
+    "Analyze again with this qloc."
+)
+
+
 def test_a_sentence_has_three_digits_and_a_minus_sign():
     assert TEST.sentence() == (
         "H1a: overlap beyond chance is −0.0424 (95% interval −0.0612 to 1,234) over 9 relations, 1,812 facts; "
-        "p = 0.041, adjusted p < 0.001; within ±0.05, p = 0.031. Does not hold."
+        "p = 0.041, adjusted p < 0.001. ≈ No relevant difference: within ±0.05, p = 0.031."
     )
     assert str(TEST) == TEST.sentence()
+
+
+def test_a_verdict_says_what_must_stand_beside_it():
+    def outcome(verdict, **more):
+        return replace(TEST, verdict=verdict, **more).outcome()
+
+    assert outcome("holds") == "✓ Holds"
+    assert (
+        outcome("the opposite holds", p_opposite_adjusted=0.02)
+        == "✕ The opposite holds: p of the opposite = 0.02"
+    )
+    assert (
+        outcome("undecided", detectable=0.25) == "? Undecided: an effect of 0.25 would be found 4 times of 5"
+    )
+    untold = {"least_p": 2**-6, "least_by": "6 relations"}
+    assert outcome("cannot be told", **untold) == "∅ Cannot be told: 6 relations allow no p below 0.0156"
+    assert outcome("cannot be told", least_p_adjusted=4 * 2**-6, **untold) == (
+        "∅ Cannot be told: 6 relations allow no p below 0.0156, 0.0625 after correction"
+    )
 
 
 def test_a_sentence_leaves_out_what_there_is_not():
     bare = replace(
         TEST, estimate=math.nan, interval=None, n={}, p=None, p_adjusted=None, verdict="not identified"
     )
-    assert bare.sentence() == "H1a: overlap beyond chance is not available. Not identified."
+    assert bare.sentence() == "H1a: overlap beyond chance is not available. ∅ Not identified."
     tested = replace(TEST, interval=None, n={}, p=0.0001, p_adjusted=None, estimate=0.0, verdict="holds")
-    assert tested.sentence() == "H1a: overlap beyond chance is 0; p < 0.001. Holds."
+    assert tested.sentence() == "H1a: overlap beyond chance is 0; p < 0.001. ✓ Holds."
     odd = replace(TEST, interval=None, n={}, p=math.nan, p_adjusted=1.0, estimate=1e-5, verdict="undecided")
     assert odd.sentence() == (
-        "H1a: overlap beyond chance is 1.00 × 10⁻⁵; p not available, adjusted p = 1. Undecided."
+        "H1a: overlap beyond chance is 1.00 × 10⁻⁵; p not available, adjusted p = 1. ? Undecided."
     )
 
 
@@ -143,10 +173,10 @@ def test_plain_is_json_without_nan():
             "results is '{folder}'; expected a folder that `qloc analyze` wrote, with study.json in it. "
             "At {path}. Run `qloc analyze` first.",
         ),
-        ("[]", "format is '{path}'; expected 1. At results. Analyze again with this qloc."),
-        ('{{"format": 2}}', "format is '{path}'; expected 1. At results. Analyze again with this qloc."),
+        ("[]", "format of results is None; " + OLD),
+        ('{{"format": 1}}', "format of results is 1; " + OLD),
         (
-            '{{"format": 1, "questions": []}}',
+            '{{"format": 2, "questions": []}}',
             "results is '{folder}'; expected a whole study.json as `qloc analyze` writes it. "
             "At {path}. Run `qloc analyze` again.",
         ),

@@ -134,7 +134,10 @@ def decomposition() -> Question:
         tests=(
             a_test(
                 "H2",
-                verdict="does not hold",
+                verdict="no relevant difference",
+                margin=0.05,
+                margin_unit="in Dice",
+                p_equivalence=0.01,
                 estimate=-0.02,
                 p=0.61,
                 p_adjusted=0.61,

@@ -18,9 +18,9 @@ def test_headline_counts_the_confirmatory_verdicts(study, bare, void):
 
     assert (
         headline(study)
-        == "Of 3 confirmatory tests, 1 holds, 1 does not hold and 1 is undecided. 1 more is exploratory."
+        == "Of 3 confirmatory tests, 1 holds, 1 shows no relevant difference and 1 is undecided. 1 more is exploratory."
     )
-    assert headline(void) == "Of 1 confirmatory test, 1 is not identified."
+    assert headline(void) == "Of 1 confirmatory test, 1 cannot be told."
     assert headline(bare) == "No test was made."
     only = dataclasses.replace(study.questions[2], tests=study.questions[2].tests[:1])
     assert (

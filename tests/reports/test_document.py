@@ -12,7 +12,14 @@ def test_summary_has_every_test_once_confirmatory_first(study):
     summary = build([study]).parts[0].summary
     listed = [
         finding.test.name
-        for finding in (*summary.held, *summary.failed, *summary.undecided, *summary.measured)
+        for finding in (
+            *summary.held,
+            *summary.opposite,
+            *summary.equal,
+            *summary.undecided,
+            *summary.untold,
+            *summary.measured,
+        )
     ]
     assert listed == ["H1a", "L2", "H2", "H1b", "L1"]
     assert sorted(listed) == sorted(test.name for test in study.tests())

@@ -87,3 +87,5 @@ def _answers(found: StudyResult) -> None:
     for question in found.questions:
         if question.answer:
             say(f"  {question.title}\n    {question.answer}")
+        for test in question.tests:
+            say(f"    {test.name}: {test.outcome()} ({test.role})")

@@ -1,14 +1,21 @@
 """Corrections are of a family at once, with published golden values; verdicts follow from them."""
 
-import math
-from typing import Any, get_args
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from qloc.analysis.inference.multiplicity import Correction, adjusted, correct, in_families, verdict_of
-from qloc.analysis.results import Question, Role, TestResult, Verdict
+from qloc.analysis.inference.multiplicity import (
+    Correction,
+    adjusted,
+    correct,
+    in_families,
+    level_left,
+)
+from qloc.analysis.results import Interval, Question, Role, TestResult, Verdict
+from qloc.hypothesis_registry import REGISTRY
 from qloc.plan import AnalysisPlan
 
 # R 4.3: p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm"), "BH", "BY".
@@ -70,29 +77,86 @@ def test_verdicts_follow_the_adjusted_p():
     assert correct([], family="none") == ()
 
 
-def test_families_correct_equivalence_like_p():
+def test_families_correct_every_claim_like_p_and_keep_what_is_raw():
     tests = [
-        result("a", 0.9, margin=0.1, p_equivalence=0.02),
-        result("b", 0.8, margin=0.1, p_equivalence=0.04),
+        result("a", 0.9, margin=0.1, p_equivalence=0.02, p_opposite=0.02),
+        result("b", 0.8, margin=0.1, p_equivalence=0.04, p_opposite=0.9),
         result("c", 0.01),
     ]
     found = correct(tests, family="f")
-    assert [t.p_equivalence for t in found] == [pytest.approx(0.06), pytest.approx(0.08), None]
+    assert [t.p_equivalence_adjusted for t in found] == [pytest.approx(0.06), pytest.approx(0.08), None]
+    assert [t.p_opposite_adjusted for t in found] == [pytest.approx(0.06), 1.0, None]
     assert [t.verdict for t in found] == ["undecided", "undecided", "holds"]
+    assert correct(found, family="f") == found
     found = correct([result("a", 0.9, margin=0.1, p_equivalence=0.02)], family="f")
-    assert found[0].verdict == "does not hold"
+    assert found[0].verdict == "no relevant difference"
     assert "within ±0.1, p = 0.02" in found[0].sentence()
+    assert correct([result("a", 0.99, p_opposite=0.02)], family="f")[0].verdict == "the opposite holds"
 
 
-@pytest.mark.parametrize("verdict", get_args(Verdict))
+def test_what_no_data_of_this_size_can_show_is_told():
+    """Six relations: 2⁻⁶ = .0156 one-sided. Four such tests under Holm need .0125; three do not."""
+    least: dict[str, Any] = {"least_p": 2.0**-6, "least_by": "6 relations"}
+    four = correct([result(name, 0.3, **least) for name in "abcd"], family="f")
+    assert {t.verdict for t in four} == {"cannot be told"}
+    assert [t.least_p_adjusted for t in four] == [0.0625] * 4
+    three = correct([result(name, 0.3, **least) for name in "abc"], family="f")
+    assert {t.verdict for t in three} == {"undecided"}
+    # Beside three tests that could be as small as they need to be, the fourth is the last of Holm's steps.
+    mixed = correct([*(result(name, 0.3) for name in "abc"), result("d", 0.3, **least)], family="f")
+    assert [t.verdict for t in mixed] == ["undecided"] * 4
+    assert mixed[3].least_p_adjusted == 2.0**-6
+
+
+@pytest.mark.parametrize("correction", GOLDEN)
+def test_the_level_left_is_the_largest_p_that_would_be_rejected(correction, rng):
+    for n in (1, 2, 9):
+        p = rng.random(n) ** 3
+        place = int(rng.integers(n))
+
+        def rejected(value, p=p, place=place):
+            tried = p.copy()
+            tried[place] = value
+            return adjusted(tried, correction)[place] <= 0.05
+
+        level = level_left(p.tolist(), place, correction, 0.05)
+        assert rejected(level * (1 - 1e-9))
+        assert not rejected(level * (1 + 1e-9))
+
+
+def test_what_would_have_been_found_stands_beside_what_is_undecided():
+    """Standard error 1, alone and as one of two tests: 1.645 + 0.842, and 1.960 + 0.842 at 0.025."""
+    ends = Interval(low=-1.96, high=1.96, confidence=0.95, method="normal")
+    alone = correct([replace(result("a", 0.5), interval=ends)], family="f")[0]
+    assert alone.detectable == pytest.approx(1.645 + 0.842, abs=1e-3)
+    first, second = correct(
+        [replace(result("a", 0.5), interval=ends), replace(result("b", 0.01), interval=ends)], family="f"
+    )
+    assert first.detectable == pytest.approx(1.645 + 0.842, abs=1e-3)  # the other is rejected
+    assert (second.verdict, second.detectable) == ("holds", None)
+    both = correct([replace(result(n, 0.5), interval=ends, direction="two-sided") for n in "ab"], family="f")
+    assert both[0].detectable == pytest.approx(2.241 + 0.842, abs=1e-3)
+
+
+@pytest.mark.parametrize("verdict", ["descriptive", "not identified"])
 def test_what_is_descriptive_or_not_identified_gets_no_verdict(verdict):
-    test = result("a", 0.5, verdict)
-    if verdict in ("descriptive", "not identified"):
-        assert verdict_of(test, 0.0, 0.05) == verdict
-        return
-    assert verdict_of(test, 0.05, 0.05, 0.0) == "holds"
-    assert verdict_of(test, 0.051, 0.05, 0.05) == "does not hold"
-    assert verdict_of(test, math.nan, 0.05) == "undecided"
+    assert correct([result("a", 0.001, verdict)], family="f")[0].verdict == verdict
+
+
+def test_answers_are_made_after_correction_from_verdicts_alone():
+    """p = .03 of two confirmatory tests: undecided after Holm, and told so, whatever came before."""
+    tests = tuple(
+        replace(result(name, 0.03), claims=REGISTRY[name].claims, verdict="holds") for name in ("H1a", "H1b")
+    )
+    question = Question(id="q", title="?", answer="Sets have 4 neurons.", tests=tests)
+    plan = AnalysisPlan(confirmatory=("H1a", "H1b"))
+    (found,) = in_families([question], plan)
+    assert found.answer == (
+        "It is undecided whether a fact's queries share more neurons than the same templates do over other "
+        "facts (0). It is undecided whether a fact's queries share more neurons than its answer does over "
+        "other facts (0). Sets have 4 neurons."
+    )
+    assert in_families([found], plan) == (found,)
 
 
 def test_families_are_those_of_the_plan():

@@ -72,7 +72,7 @@ def test_no_difference_is_shown_by_equivalence_only(rng):
     }
     small = paired_test(0.05 * rng.normal(size=80), clusters, **text, margin=0.1)
     wide = paired_test(2 * rng.normal(size=80) - 0.3, clusters, **text, margin=0.1)
-    assert (small.verdict, wide.verdict) == ("does not hold", "undecided")
+    assert (small.verdict, wide.verdict) == ("no relevant difference", "undecided")
     nothing = paired_test(np.full(80, np.nan), clusters, **text)
     assert (nothing.verdict, nothing.p, nothing.n["facts"]) == ("not identified", None, 0)
 
@@ -104,7 +104,7 @@ def test_a_paired_result_says_what_it_rests_on(rng):
         "1 facts have no such pair of values (minimal pairs, facts that leak and facts without known queries "
         "among them): left out.",
         "Said before.",
-        "Equivalence: no difference is one within ±0.1.",
+        "Smallest effect of interest: ±0.1 log-odds.",
     )
     assert (found.seed, found.store, found.alpha, found.role) == (3, "abc", 0.05, "exploratory")
 

@@ -42,7 +42,7 @@ def test_the_second_opinion_is_a_mixed_model(rng):
         "Covariates, within relations: none.",
         "Second opinion, a mixed model with an intercept for each relation: "
         f"slope {fit.params['kappa']:.3g}; p-value: < 0.001.",
-        "Equivalence: no association is a standardized slope within ±0.1.",
+        "Smallest effect of interest: ±0.1 standard deviations.",
     )
     alone = behaviour_test(frame, "agreement", draws=DRAWS, second_opinion=False)
     assert alone.checks == (result.checks[0], result.checks[2])

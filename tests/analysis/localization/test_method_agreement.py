@@ -67,15 +67,15 @@ def test_methods_that_are_the_same_agree(study):
     assert result.estimate > 0.5
     assert result.n["relations"] == 4
     assert result.verdict == "holds"  # of these four relations, in which answers are flipped
-    assert result.checks[1].startswith("With so few relations, p holds for these relations only")
+    assert any(check.startswith("With so few relations, p holds") for check in result.checks)
     budget = methods_agree(study, top=5, draws=DRAWS)
-    assert budget.checks[0].startswith("Neurons a query: ig 5, grad_x_act 5. ")
+    assert any(check.startswith("Neurons a query: ig 5, grad_x_act 5. ") for check in budget.checks)
 
 
 def test_one_method_is_not_identified(study):
     result = methods_agree(study, methods=["ig"])
     assert (result.verdict, result.p) == ("not identified", None)
-    assert result.checks == ("The store has one attribution method.",)
+    assert result.checks[0] == "The store has one attribution method."
 
 
 def test_equivalence_is_a_verdict_of_its_own(planted):
@@ -88,5 +88,5 @@ def test_equivalence_is_a_verdict_of_its_own(planted):
     assert wide.p is not None
     assert wide.p_equivalence is not None
     assert wide.p_equivalence < 0.05 < wide.p
-    assert wide.verdict == "does not hold"
+    assert wide.verdict == "no relevant difference"
     assert "within ±0.99" in wide.sentence()

@@ -1,5 +1,6 @@
 """H3: halves by definition, reliability against Spearman–Brown, p against every permutation."""
 
+from dataclasses import replace
 from itertools import combinations, permutations
 from typing import Any
 
@@ -102,9 +103,11 @@ def test_split_p_is_the_mean_of_the_splits_own():
     stratum = np.repeat(np.arange(4), 3)
     first, second = rng.normal(size=(2, 2, 12))
     same: dict[str, Any] = {"facts": np.arange(12), "stratum": stratum, "n_alone": 0}
-    both = split_p(Halves(first=first, second=second, **same), n_permutations=199, seed=1)
+    both = split_p(Halves(first=first, second=second, **same), n_permutations=199, seed=1)[0]
     single = [
-        split_p(Halves(first=first[s : s + 1], second=second[s : s + 1], **same), n_permutations=199, seed=1)
+        split_p(Halves(first=first[s : s + 1], second=second[s : s + 1], **same), n_permutations=199, seed=1)[
+            0
+        ]
         for s in range(2)
     ]
     assert both == pytest.approx(np.mean(single))
@@ -117,7 +120,8 @@ def test_split_p_against_every_permutation():
     halves = Halves(facts=np.arange(6), stratum=np.repeat([0, 1], 3), first=first, second=second, n_alone=0)
     orders = [[*a, *(3 + i for i in b)] for a in permutations(range(3)) for b in permutations(range(3))]
     exact = np.mean([first[0] @ second[0, o] >= first[0] @ second[0] - 1e-12 for o in orders])
-    p = split_p(halves, n_permutations=999)
+    p, opposite = split_p(halves, n_permutations=999)
+    assert opposite == min(1.0, 2 * split_p(replace(halves, first=-halves.first), n_permutations=999)[0])
     assert abs(p - exact) < 4 * np.sqrt(exact * (1 - exact) / 999) + 2e-3
 
 
@@ -127,7 +131,7 @@ def test_without_facts_or_spread_there_is_no_reliability():
         second=np.zeros((2, 0)), n_alone=0,
     )  # fmt: skip
     assert np.isnan(reliability(none)[0])
-    assert np.isnan(split_p(none, n_permutations=9))
+    assert np.isnan(split_p(none, n_permutations=9)).all()
     flat = Halves(facts=np.arange(3), stratum=np.zeros(3, dtype=int), first=np.zeros((1, 3)),
                   second=np.zeros((1, 3)), n_alone=0)  # fmt: skip
     value, parts = reliability(flat)

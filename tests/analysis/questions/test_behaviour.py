@@ -9,7 +9,6 @@ from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.questions.behaviour import behaviour_question, by_fifth
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.simulation.simulate import simulate
-from qloc.text.rounding import fixed
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def test_slopes_are_those_of_h10(context, question, frame):
         assert test.effect is not None
         assert row.slope == test.effect.value
     assert question.tests[0].question == hypotheses.REGISTRY["H10a"].question
-    assert f"{fixed(question.tests[0].effect.value, 2)} (" in question.answer
+    assert question.answer == ""  # verdicts make it, after correction
 
 
 def test_fifths_are_of_ranks_within_relations(context, question, frame):
@@ -54,6 +53,4 @@ def test_no_fact_gives_no_fifth():
 
 def test_too_few_relations_are_said(plan):
     few = behaviour_question(AnalysisContext(simulate(facts=8, relations=1, templates=3, seed=1), plan))
-    assert few.answer == (
-        "It cannot be told: it takes three relations with facts whose κ and answers differ."
-    )
+    assert few.answer == ("It takes three relations with facts whose κ and answers differ.")

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from qloc.analysis.inference.multiplicity import in_families
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes, intervention_effects
 from qloc.analysis.interventions.query_kn_mapping import others_of
 from qloc.analysis.interventions.reprompt_ceiling import ceiling_of
 from qloc.analysis.questions.interventions import interventions_question
+from qloc.analysis.verdicts import sentence_of
+from qloc.plan import AnalysisPlan
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +85,9 @@ def test_doses_are_fifths_of_the_sizes(edited_study, question, frame):
 
 
 def test_the_answer_says_what_the_tests_say(question):
-    h5a, h5b = question.tests[:2]
-    assert question.answer.startswith(
-        "Suppressing a query's own neurons costs its answer, in log-odds, "
-        f"{h5a.estimate:.2f} more than of matched neurons and {h5b.estimate:.2f} more than of another fact's."
-    )
+    (corrected,) = in_families([question], AnalysisPlan())
+    assert question.answer == ""
+    assert corrected.answer == " ".join(map(sentence_of, corrected.tests))
     assert [line.partition(",")[0] for line in question.references] == [
         "Chen et al. Knowledge Localization: Mission Not Accomplished? Enter Query Localization! ICLR 2025. arXiv:2405.14117",
         "Dai",

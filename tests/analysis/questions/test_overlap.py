@@ -53,7 +53,10 @@ def test_relations_make_up_the_whole(question, frame):
 @pytest.mark.parametrize(
     ("planting", "answer"),
     [
-        ({"one_to_one": 2}, "Paraphrases of a fact overlap by "),
+        (
+            {"one_to_one": 2},
+            "No facts share an answer, so what is the answer's and what the fact's is not identified.",
+        ),
         (
             {"templates": 1},
             "No two facts were asked with the same two templates: there is nothing to compare ",
