@@ -12,6 +12,7 @@ from typing import Self
 
 from qloc.errors import LockedError, StorageError, message
 from qloc.store.files.durable import storing
+from qloc.store.files.own_names import own_file
 
 
 class Lock:
@@ -46,12 +47,14 @@ class Lock:
         ------
         LockedError
             Another process holds the lock.
+        InputError
+            Something else is at the path, such as a link.
         StorageError
             The disk refused, or its file system has no locks.
         """
         with storing(path):
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                descriptor = own_file(path)
             except FileNotFoundError:
                 return None
         lock = cls(descriptor)
@@ -60,7 +63,7 @@ class Lock:
                 action = "Wait for it to end, or stop it"
                 text = message("store", "locked", "no other process writing it", str(store), action)
                 raise LockedError(text)
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return lock
         except FileNotFoundError:
             lock.release()

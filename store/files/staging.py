@@ -1,7 +1,8 @@
 """Make files and folders under a hidden temporary name, and rename them when they are whole.
 
 One process at a time makes a path. If it is killed at any instant, nothing is at the path itself, and the
-next run clears away the temporary file or folder ``.NAME.partial``.
+next run clears away the temporary file or folder ``.NAME.partial``. What somebody else put there, such as a
+link, is refused (:mod:`qloc.store.files.own_names`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from qloc.errors import InputError, LockedError, message
 from qloc.store.files.durable import storing, sync_folder, sync_tree
 from qloc.store.files.lock import Lock
+from qloc.store.files.own_names import own_file, own_folder, remove
 
 
 def refuse_present(path: Path) -> None:
@@ -56,7 +58,7 @@ def folder_aside(path: Path, *, keep: bool = False) -> Iterator[Path]:
     Raises
     ------
     InputError
-        Something is at the path.
+        Something is at the path, or somebody put something at the temporary one.
     LockedError
         Another process is making it.
     StorageError
@@ -65,7 +67,7 @@ def folder_aside(path: Path, *, keep: bool = False) -> Iterator[Path]:
     refuse_present(path)
     aside = path.absolute().parent / f".{path.name}.partial"
     with storing(path):
-        aside.mkdir(exist_ok=True)
+        own_folder(aside)
         lock = hold(aside, path)
     try:
         with storing(path):
@@ -100,7 +102,7 @@ def file_aside(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        Something is at the path.
+        Something is at the path, or somebody put something at the temporary one.
     LockedError
         Another process is making it.
     StorageError
@@ -109,11 +111,11 @@ def file_aside(path: Path) -> Iterator[Path]:
     refuse_present(path)
     aside = path.absolute().parent / f".{path.name}.partial"
     with storing(path):
-        aside.touch()
-        lock = hold(aside, path)
+        descriptor = own_file(aside)
+        lock = _locked(descriptor, aside, path)
     try:
         with storing(path):
-            os.truncate(aside, 0)
+            os.ftruncate(descriptor, 0)
             yield aside
             with aside.open("rb") as written:
                 os.fsync(written.fileno())
@@ -148,7 +150,10 @@ def hold(aside: Path, path: Path) -> Lock:
     StorageError
         The file system has no locks.
     """
-    descriptor = os.open(aside, os.O_RDONLY | os.O_CLOEXEC)
+    return _locked(os.open(aside, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), aside, path)
+
+
+def _locked(descriptor: int, aside: Path, path: Path) -> Lock:
     lock = Lock(descriptor)
     try:
         if not lock.try_to_take(aside):
@@ -170,4 +175,4 @@ def empty(folder: Path) -> None:
         The folder; it is kept, and links in it are removed without following them.
     """
     for litter in folder.iterdir():
-        shutil.rmtree(litter) if litter.is_dir() and not litter.is_symlink() else litter.unlink()
+        remove(litter)

@@ -22,6 +22,7 @@ from qloc.canonical_json import digest
 from qloc.errors import InputError, VerificationError, message
 from qloc.store.files.durable import storing
 from qloc.store.files.lock import Lock
+from qloc.store.files.own_names import own_folder
 from qloc.store.files.staging import empty, hold
 from qloc.store.files.url import local
 from qloc.store.integrity import check
@@ -121,9 +122,10 @@ class Repair:
             action = "Take the archive from its source again, or unzip it and repair the folder"
             raise InputError(message("store", "packed", "a folder", str(path), action))
         manifest_of(path)
-        aside = path.absolute().parent / f".{path.absolute().name}.repair"
+        path = path.resolve()  # a link may be on another file system, and renames stay on one
+        aside = path.parent / f".{path.name}.repair"
         with storing(path):
-            aside.mkdir(exist_ok=True)
+            own_folder(aside)
             lock = hold(aside, path)
         try:
             appending = append.hold_store(path)

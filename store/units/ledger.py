@@ -7,7 +7,6 @@ what was recorded. Nothing is pickled: a column of strings is stored as the UTF-
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from qloc.canonical_json import canonical, digest, file_digest
 from qloc.errors import InputError, message
 from qloc.store.files.durable import storing, sync_folder, write_aside, write_bytes
 from qloc.store.files.npz_mmap import MappedUnit
+from qloc.store.files.own_names import own_folder, remove
 from qloc.store.names import LEDGER, LOCK, SKELETON, UNITS
 from qloc.store.schema.variables import STRING, Variable
 from qloc.text.ordinary_files import read_ordinary
@@ -192,10 +192,10 @@ def sweep(store: Path) -> dict[int, UnitRecord]:
             (store / UNITS, {unit.file for unit in kept.values()}),
             (store / LEDGER, ledger),
         ):
-            folder.mkdir(exist_ok=True)  # programs that synchronize folders leave out empty ones
+            own_folder(folder)  # programs that synchronize folders leave out empty ones
             for path in folder.iterdir():
                 if path.name not in names:
-                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                    remove(path)
     return kept
 
 

@@ -23,6 +23,7 @@ import zarr
 from qloc.canonical_json import canonical
 from qloc.store.files.durable import PARTIAL, storing, sync_folder, sync_tree, write_bytes
 from qloc.store.files.lock import Lock
+from qloc.store.files.own_names import own_folder
 from qloc.store.integrity.check import root_attributes
 from qloc.store.names import APPENDING, CARD, LEDGER, LOCK, MANIFEST, UNITS
 from qloc.store.schema import manifest
@@ -123,7 +124,7 @@ def take_lock(store: Path) -> Lock | None:
         If the disk refused.
     """
     with storing(store):
-        (store / APPENDING).mkdir(exist_ok=True)
+        own_folder(store / APPENDING)
     return Lock.take(store / APPENDING / LOCK, store)
 
 
@@ -266,8 +267,9 @@ def begin(
     """
     folder = folder_of(store, phase.phase)
     with storing(folder):
-        for name in (UNITS, LEDGER):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        (store / APPENDING).mkdir(exist_ok=True)
+        for made in (folder, folder / UNITS, folder / LEDGER):
+            own_folder(made)
         sync_tree(folder)
         sync_folder(folder.parent)
     description = canonical({"attrs": dict(attrs), "fingerprint": dict(fingerprint), "layout": phase.attrs()})

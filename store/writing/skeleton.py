@@ -20,6 +20,7 @@ from qloc.canonical_json import canonical, differences, digest
 from qloc.errors import FingerprintError, InputError, message
 from qloc.store.files.durable import PARTIAL, storing, sync_folder, sync_tree, write_bytes
 from qloc.store.files.lock import Lock
+from qloc.store.files.own_names import own_folder, remove
 from qloc.store.files.set_aside import set_aside
 from qloc.store.integrity.check import OURS, is_store, root_attributes
 from qloc.store.integrity.skeleton_record import SkeletonRecord
@@ -44,8 +45,17 @@ def refuse_other(path: Path) -> None:
     Raises
     ------
     InputError
-        If the path is a file, or a folder that is neither empty nor a store.
+        If the path is a file, a link to nothing, the working directory, or a folder that is neither empty nor
+        a store.
     """
+    if path.is_symlink() and not path.exists():
+        rule = "a qloc store, or nothing yet"
+        raise InputError(
+            message("path", "a link to nothing", rule, str(path), "Remove it, or give another --out")
+        )
+    if path.is_dir() and path.samefile(Path.cwd()) and not is_store(path):
+        rule = "a path of its own, where the store is to be"
+        raise InputError(message("path", "the working directory", rule, str(path), "Give another --out"))
     if not path.exists() or is_store(path) or (path.is_dir() and not any(path.iterdir())):
         return
     got = "a folder with something else in it" if path.is_dir() else "a file"
@@ -83,10 +93,12 @@ def make_skeleton(
         If the disk refused; nothing is left.
     """
     check_outline(outline)
-    path = path.absolute()
+    path = path.resolve()
     aside = path.parent / f".{path.name}.new"
     with storing(path):
-        (aside / LEDGER).mkdir(parents=True, exist_ok=True)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(aside)
+        own_folder(aside / LEDGER)
     lock = Lock.take(aside / LEDGER / LOCK, path)
     if lock is None:
         return None
@@ -118,10 +130,10 @@ def _renamed(aside: Path, path: Path) -> bool:
 def _write(aside: Path, outline: Outline, layout: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
     for litter in aside.iterdir():
         if litter.name != LEDGER:
-            shutil.rmtree(litter) if litter.is_dir() else litter.unlink()
+            remove(litter)
     for litter in (aside / LEDGER).iterdir():
         if litter.name != LOCK:
-            litter.unlink()
+            remove(litter)
     (aside / UNITS).mkdir()
     _write_hierarchy(aside, outline, layout, fingerprint)
     SkeletonRecord.of(aside).write(aside)
@@ -220,7 +232,7 @@ def restore(path: Path, outline: Outline, fingerprint: Mapping[str, Any]) -> tup
     again = path / LEDGER / f"skeleton{PARTIAL}"
     with storing(path), whole_writes():
         for name in (UNITS, LEDGER):  # programs that synchronize folders leave out empty ones
-            (path / name).mkdir(exist_ok=True)
+            own_folder(path / name)
         if ROOT in damaged:
             _mended_root(path)
         if record is None or damaged not in ([], [ROOT]):

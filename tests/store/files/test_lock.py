@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qloc.errors import LockedError, StorageError
+from qloc.errors import InputError, LockedError, StorageError
 from qloc.store.files.lock import Lock
 from qloc.store.files.staging import folder_aside
 
@@ -92,6 +92,12 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
 
 
 def test_a_path_that_cannot_be_opened_is_the_disks_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=rf"^writing is 'Not a directory'; .* At {tmp_path}/file/lock\. "):
+        Lock.take(tmp_path / "file" / "lock", tmp_path)
+
+
+def test_a_path_that_is_no_file_is_refused(tmp_path):
     (tmp_path / "lock").mkdir()
-    with pytest.raises(StorageError, match=rf"^writing is 'Is a directory'; .* At {tmp_path}/lock\. "):
+    with pytest.raises(InputError, match=r"^path is 'a folder'; expected nothing, or a file"):
         Lock.take(tmp_path / "lock", tmp_path)

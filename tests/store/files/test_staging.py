@@ -120,3 +120,19 @@ def test_file_gets_the_mode_that_other_files_get(tmp_path):
     assert stat.S_IMODE(os.stat(tmp_path / "out").st_mode) == stat.S_IMODE(
         os.stat(tmp_path / "plain").st_mode
     )
+
+
+@pytest.mark.parametrize("make", [folder_aside, file_aside])
+def test_a_link_at_the_temporary_name_is_not_followed(tmp_path, make):
+    """Somebody who guesses the name would have what it leads to emptied."""
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "kept").write_text("kept")
+    for where in ("target", "target/kept", "nowhere"):
+        aside = tmp_path / ".x.partial"
+        aside.symlink_to(tmp_path / where)
+        with pytest.raises(InputError, match="path is 'a link'; expected nothing"), make(tmp_path / "x"):
+            pass
+        assert aside.is_symlink()
+        aside.unlink()
+    assert (tmp_path / "target" / "kept").read_text() == "kept"
+    assert not (tmp_path / "nowhere").exists()

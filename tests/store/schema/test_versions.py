@@ -14,6 +14,7 @@ from synthetic import FINGERPRINT
 from qloc.canonical_json import canonical
 from qloc.errors import SchemaError
 from qloc.store.exchange.pack import pack, unpack
+from qloc.store.integrity.skeleton_record import SkeletonRecord
 from qloc.store.integrity.verify import verify
 from qloc.store.reading.info import info
 from qloc.store.reading.open_store import open_store
@@ -99,6 +100,7 @@ def test_a_newer_store_that_is_unfinished_is_refused(tmp_path, study):
     root = json.loads((store / "zarr.json").read_bytes())
     root["attributes"]["schema_version"] = 3
     (store / "zarr.json").write_bytes(canonical(root))
+    SkeletonRecord.of(store).write(store)
     for reading in (open_store, lambda path: Writer.open(path, study.outline(), FINGERPRINT)):
         with pytest.raises(SchemaError) as caught:
             reading(store)

@@ -118,3 +118,48 @@ def test_disk_that_is_full_from_the_start_leaves_nothing(tmp_path, study, monkey
     with pytest.raises(StorageError):
         Writer.open(tmp_path / "s.zarr", study.outline(), FINGERPRINT)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [".s.zarr.new", ".s.zarr.new/ledger", ".s.zarr.new/ledger/lock"])
+def test_links_at_temporary_names_are_not_followed(tmp_path, study, name):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "kept").write_text("kept")
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).symlink_to(tmp_path / "target")
+    with pytest.raises(InputError, match="path is 'a link'; expected nothing"):
+        Writer.open(tmp_path / "s.zarr", study.outline(), FINGERPRINT)
+    assert [path.name for path in (tmp_path / "target").iterdir()] == ["kept"]
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_links_in_place_of_a_stores_folders_are_not_followed(tmp_path, study):
+    """A stranger's unfinished store would have them emptied."""
+    store, target = tmp_path / "s.zarr", tmp_path / "target"
+    with Writer.open(store, study.outline(), FINGERPRINT):
+        pass
+    target.mkdir()
+    (target / "kept").write_text("kept")
+    (store / "units").rmdir()
+    (store / "units").symlink_to(target)
+    with pytest.raises(InputError, match="path is 'a link'; expected nothing"):
+        Writer.open(store, study.outline(), FINGERPRINT)
+    assert (target / "kept").read_text() == "kept"
+
+
+def test_the_working_directory_and_links_to_nothing_are_refused(tmp_path, study, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path / "here")
+    for path, got in ((".", "the working directory"), ("../link", "a link to nothing")):
+        with pytest.raises(InputError, match=f"path is '{got}'; expected"):
+            Writer.open(path, study.outline(), FINGERPRINT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "link"]
+
+
+def test_a_link_to_an_empty_folder_stays_one(tmp_path, study):
+    (tmp_path / "elsewhere" / "s.zarr").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "s.zarr")
+    with Writer.open(tmp_path / "link", study.outline(), FINGERPRINT) as writer:
+        assert len(writer.missing()) == 4
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "elsewhere" / "s.zarr" / "zarr.json").is_file()
