@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -182,7 +183,27 @@ class MethodAttributions:
     def _read(self, queries: slice | Array) -> Array:
         """Return values, shape (query, slot); where dense, every neuron is a slot."""
         values = np.asarray(self.values.isel({QUERY: queries}).values)
-        return values.reshape(len(values), math.prod(values.shape[1:]))
+        values = values.reshape(len(values), math.prod(values.shape[1:]))
+        if self.panel is not None:
+            self._require_values(values, self.fact[queries])
+        return values
+
+    def _require_values(self, values: Array, fact: Array) -> None:
+        """Refuse NaN in place of the value of a neuron: it would be taken for one below any threshold."""
+        n_values = np.count_nonzero(~np.isnan(values), axis=1)
+        if (wrong := np.flatnonzero(n_values != self._panel_sizes[fact])).size:
+            first = wrong[0]
+            what, rule = (
+                f"number of values of {self.method}",
+                f"{self._panel_sizes[fact[first]]}, one a neuron",
+            )
+            at, action = f"a query of fact {fact[first]}", "Take the store from its source again"
+            raise InputError(message(what, int(n_values[first]), rule, at, action))
+
+    @cached_property
+    def _panel_sizes(self) -> Array:
+        """Number of neurons in each fact's panel: int64 ndarray, shape (fact,)."""
+        return np.count_nonzero(self.panel >= 0, axis=1) if self.panel is not None else np.zeros(0, np.int64)
 
     def neurons(self, queries: Array, slot: Array) -> Array:
         """Return the neurons that stand in slots of queries.

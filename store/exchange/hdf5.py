@@ -33,6 +33,7 @@ from qloc.store.integrity.verify import verify
 from qloc.store.names import CARD, MANIFEST
 from qloc.store.places.open_place import place_of
 from qloc.store.schema import manifest, metadata, zarr_arrays
+from qloc.store.schema.bounded_codecs import bounded_codecs
 from qloc.store.schema.variables import SCHEMA_VERSION, STRING, Variable
 from qloc.store.writing.assemble import consolidate
 from qloc.store.writing.card import write_card
@@ -179,7 +180,8 @@ def _write_attributes(target: Any, group: zarr.Group) -> None:
 
 def _write_group(target: Any, group: zarr.Group, sink: Sink) -> None:
     _write_attributes(target, group)
-    arrays = dict(sorted(group.arrays()))
+    with bounded_codecs():
+        arrays = dict(sorted(group.arrays()))
     along = {name: _dims(array) for name, array in arrays.items()}
     sizes = {
         dim: n for name, array in arrays.items() for dim, n in zip(along[name], array.shape, strict=True)

@@ -18,7 +18,8 @@ from qloc.store.files.durable import storing, write_bytes
 from qloc.store.files.parallel import each
 from qloc.store.files.place import Folder
 from qloc.store.files.staging import folder_aside, refuse_present
-from qloc.store.integrity.verify import ListedObjects, require_present, verify
+from qloc.store.integrity import expansion
+from qloc.store.integrity.verify import ListedObjects, require_present, sizes_of, verify
 from qloc.store.names import MANIFEST
 from qloc.store.places.open_place import remote
 from qloc.store.places.remote import Remote, RemoteArchive
@@ -64,9 +65,9 @@ def pull(url: str, out: str | Path, *, progress: Progress | None = None) -> Path
     if _is_there(out, source):
         return out
     refuse_present(out)
-    if problems := metadata.problems(source):
-        raise VerificationError(problems)
     listed: ListedObjects = source.manifest["objects"]
+    if problems := metadata.problems(source) or expansion.problems(source, sizes_of(listed)):
+        raise VerificationError(problems)
     with folder_aside(out, keep=True) as aside:
         kept = _kept(aside, listed)
         _require_room(out, sum(listed[name]["size"] for name in listed if name not in kept))

@@ -37,7 +37,13 @@ class MappedUnit:
     Parameters
     ----------
     path : Path
-        An archive of uncompressed arrays, none of dtype object.
+        An archive of uncompressed arrays of numbers.
+
+    Raises
+    ------
+    ValueError
+        The file is none, or has a member that is compressed, is no array of numbers (one of objects would be
+        pointers that the file gives), or ends outside the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,18 +72,30 @@ class MappedUnit:
 
 @lru_cache(maxsize=2**14)
 def _members(path: Path) -> dict[str, _Member]:
-    with zipfile.ZipFile(path) as archive, path.open("rb") as source:
-        return {
-            info.filename.removesuffix(".npy"): _member(source, info.header_offset)
-            for info in archive.infolist()
-        }
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as source:
+            size = path.stat().st_size
+            return {
+                info.filename.removesuffix(".npy"): _member(source, info, size) for info in archive.infolist()
+            }
+    except (zipfile.BadZipFile, struct.error, EOFError, NotImplementedError, SyntaxError) as error:
+        raise ValueError(f"{path.name} is no archive of arrays: {error}") from None
 
 
-def _member(source: BinaryIO, at: int) -> _Member:
+def _member(source: BinaryIO, info: zipfile.ZipInfo, size: int) -> _Member:
+    at = info.header_offset
     source.seek(at)
     lengths = _LOCAL_HEADER.unpack(source.read(_LOCAL_HEADER.size))
     source.seek(at + _LOCAL_HEADER.size + sum(lengths))
     version = npy.read_magic(source)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = read(source)
+    end = source.tell() + prod(shape) * dtype.itemsize
+    if (
+        info.compress_type != zipfile.ZIP_STORED
+        or dtype.kind not in "iufb"
+        or min(shape, default=0) < 0
+        or end > size
+    ):
+        raise ValueError(f"member {info.filename} is {dtype} {shape}, not an array of numbers in the file")
     return _Member(source.tell(), shape, fortran, dtype)

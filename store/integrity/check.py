@@ -17,8 +17,10 @@ from qloc.store.files.place import Place
 from qloc.store.names import LEDGER, MANIFEST, UNITS
 from qloc.store.places.open_place import place_of
 from qloc.store.schema.layout import Layout
+from qloc.store.schema.metadata import layout_problems
 from qloc.store.schema.variables import FACTS, Variable
 from qloc.store.schema.versions import upgraded
+from qloc.store.schema.zarr_arrays import array_at
 from qloc.text.parsing import json_of
 from qloc.vocabulary import SLOT
 
@@ -82,7 +84,19 @@ def root_attributes(path: Path | Place) -> dict[str, Any]:
     if not isinstance(attributes, dict) or absent:
         expected = f"root attributes {', '.join(_MARKS)}"
         raise SchemaError(message("Zarr hierarchy", "another program's", expected, at, _ACTION))
+    if not _are_fingerprints(attributes["fingerprint"]):
+        rule = "of each phase its digest, and what it is made from"
+        raise SchemaError(message("fingerprint", "another form", rule, at, _ACTION))
     return upgraded(attributes, place)
+
+
+def _are_fingerprints(kept: object) -> bool:
+    return isinstance(kept, dict) and all(
+        isinstance(entry, dict)
+        and isinstance(entry.get("digest"), str)
+        and isinstance(entry.get("made_from"), dict)
+        for entry in kept.values()
+    )
 
 
 def layout_of(path: str | Path | Place) -> Layout:
@@ -106,10 +120,14 @@ def layout_of(path: str | Path | Place) -> Layout:
     place = place_of(path)
     attributes = root_attributes(place)
     try:
-        return Layout.read(attributes["layout"], attributes.get("phases", {}))
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        layout = Layout.read(attributes["layout"], attributes.get("phases", {}))
+        problems = layout_problems(layout, str(place.path))
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         what = message("layout", str(error), "as qloc writes it", str(place.path), _ACTION)
         raise SchemaError(what) from None
+    if problems:
+        raise SchemaError(problems)
+    return layout
 
 
 def complete(path: Path | Place) -> bool:
@@ -174,7 +192,7 @@ def _problems(place: Place, layout: Layout, variables: tuple[Variable, ...]) -> 
             yield message(what, "no ordinary file", "a file of the store", str(path), _SOURCE)
             continue
         try:
-            arrays[variable.path] = zarr.open_array(opened, path=variable.path, mode="r", zarr_format=3)
+            arrays[variable.path] = array_at(opened, variable.path)
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             there = place.size(f"{variable.path}/zarr.json") is not None
             got = f"unreadable ({error})" if there else "missing"

@@ -7,6 +7,7 @@ truncated or swapped object is found. Each problem says in words what the object
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from qloc.errors import SchemaError, VerificationError, message
 from qloc.store.files.parallel import each
 from qloc.store.files.place import Folder, Place
 from qloc.store.files.url import Url
-from qloc.store.integrity import check
+from qloc.store.integrity import check, expansion
 from qloc.store.integrity.object_contents import Contents
-from qloc.store.names import LEDGER, MANIFEST, UNITS
+from qloc.store.names import LEDGER, MANIFEST, ROOT, UNITS
 from qloc.store.places.open_place import place_of
 from qloc.store.schema import manifest, metadata
 
@@ -53,18 +54,36 @@ def verify(path: str | Path | Place) -> list[str]:
     except VerificationError as error:
         return list(error.problems)
     problems = list(_problems(place, listed)) or metadata.problems(place)
+    problems = problems or expansion.problems(place, sizes_of(listed))
     if not problems:
         try:
-            layout = check.layout_of(place)
-            problems += metadata.layout_problems(layout, str(place.path))
-            check.check(place, layout, whole=True)
+            check.check(place, check.layout_of(place), whole=True)
         except SchemaError as error:
             problems += error.problems
     return problems
 
 
+def sizes_of(listed: ListedObjects) -> dict[str, int]:
+    """Return the size of every object that a manifest lists.
+
+    Parameters
+    ----------
+    listed : mapping of str to mapping
+        The objects of the manifest.
+
+    Returns
+    -------
+    dict of str to int
+        Bytes, by the object's path.
+    """
+    return {name: int(entry["size"]) for name, entry in listed.items()}
+
+
 def require_present(path: Path | Place) -> None:
-    """Check that every object of the manifest exists and has its size, without reading the objects.
+    """Check that every object of the manifest exists and has its size, and that metadata are as listed.
+
+    Of the objects, only metadata are read: they say what all other bytes mean. Where they are read from those
+    consolidated in the root, that is the only one.
 
     Parameters
     ----------
@@ -74,22 +93,28 @@ def require_present(path: Path | Place) -> None:
     Raises
     ------
     VerificationError
-        If objects are missing or have other sizes (lists each), or if the manifest is broken.
+        If objects are missing or have other sizes, metadata have other bytes (lists each), or the manifest is
+        broken.
     """
     place = place_of(path)
     listed = manifest.read(place)["objects"]
     states = {name: _state(place.size(name)) for name in listed}
-    if wrong := [name for name, state in states.items() if state != _bytes(listed[name]["size"])]:
+    wrong = {
+        name: (state, _bytes(listed[name]["size"]))
+        for name, state in states.items()
+        if state != _bytes(listed[name]["size"])
+    }
+    nodes = (ROOT,) if place.consolidated else [name for name in listed if name.rpartition("/")[2] == ROOT]
+    for name in nodes:
+        if name in listed and name not in wrong:
+            made, expected = sha256(place.read(name)).hexdigest(), listed[name]["sha256"]
+            if made != expected:
+                wrong[name] = (f"sha256 {made}", f"sha256 {expected}")
+    if wrong:
         contents = Contents(place)
         raise VerificationError(
-            message(
-                contents.words(name),
-                states[name],
-                _bytes(listed[name]["size"]),
-                str(place.path / name),
-                _action(place),
-            )
-            for name in wrong
+            message(contents.words(name), got, expected, str(place.path / name), _action(place))
+            for name, (got, expected) in wrong.items()
         )
 
 

@@ -6,8 +6,9 @@ A complete store is opened as any Zarr hierarchy is. The units of an unfinished 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,25 +18,31 @@ from numpy.typing import NDArray
 from xarray.core import indexing
 
 from qloc.block import Unit
-from qloc.errors import VerificationError
-from qloc.store.files.place import Folder, Place
+from qloc.errors import SchemaError, VerificationError, message
+from qloc.store.files.place import Place
 from qloc.store.files.url import Url
-from qloc.store.integrity import check, verify
+from qloc.store.integrity import check, expansion, verify
 from qloc.store.integrity.skeleton_record import require_sound
-from qloc.store.names import ROOT
+from qloc.store.names import MANIFEST, ROOT
 from qloc.store.places.open_place import place_of
+from qloc.store.reading.row_consistency import require_rows
 from qloc.store.reading.stored_array import StoredArray, readable
 from qloc.store.reading.unfinished import unfinished_groups
-from qloc.store.schema import metadata
+from qloc.store.schema import manifest, metadata
+from qloc.store.schema.bounded_codecs import bounded_codecs
 from qloc.store.schema.layout import Layout
-from qloc.store.schema.variables import FACTS
-from qloc.vocabulary import RELATION
+from qloc.store.schema.value_domains import check_values
+from qloc.store.schema.variables import FACTS, Variable
+from qloc.vocabulary import CANDIDATE, RELATION
 
 GROUPS: Final = (
     *("facts", "queries", "signals", "grams", "attention", "statistics"),
     *("interventions", "synapses", "reprompts", "edits"),
 )
 """Those that a store may have; the first four are in every one."""
+
+
+_ACTION: Final = "Take the store from its source again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,20 +134,22 @@ def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
     """
     place = place_of(path)
     path = place.path
+    if phases and place.size(MANIFEST) is not None:
+        verify.require_present(place)
     layout = check.layout_of(place)
     layout = layout if phases else layout.of_signals
     whole = check.complete(place)
-    if not isinstance(place, Folder) and (problems := metadata.problems(place)):
-        raise VerificationError(problems)
-    check.check(place, layout, whole=whole)
-    if whole and phases:
-        verify.require_present(place)
     if not whole:
         require_sound(Path(path))
-    facts = _group(place, "facts", [variable.name for variable in FACTS])
+    _require_safe(place, whole=whole)
+    check.check(place, layout, whole=whole)
+    facts = _group(place, "facts", FACTS, layout)
+    _require_candidates(facts, layout, str(path))
     absent: tuple[Unit, ...] = ()
     if whole:
         groups = {"facts": facts, **_complete(place, layout)}
+        _require_attributes(groups["signals"], layout, str(path))
+        require_rows(layout, facts, str(path), groups["queries"])
     else:
         groups, absent = unfinished_groups(Path(path), layout, facts)
     datasets = {name: _by_relation(groups[name]) if name in groups else None for name in GROUPS}
@@ -164,26 +173,60 @@ def _by_relation(group: xr.Dataset) -> xr.Dataset:
     return group.set_xindex(RELATION) if selectable else group
 
 
+def _require_safe(place: Place, *, whole: bool) -> None:
+    """Refuse metadata that no store has, and arrays larger than what is stored of them allows."""
+    if whole:
+        sizes = verify.sizes_of(manifest.read(place)["objects"])
+    else:
+        sizes = {name: place.size(name) or 0 for name in place.names()}
+    if problems := metadata.problems(place) or expansion.problems(place, sizes):
+        raise VerificationError(problems)
+
+
+def _require_candidates(facts: xr.Dataset, layout: Layout, at: str) -> None:
+    candidates = facts.attrs.get("candidates")
+    if not isinstance(candidates, dict) or not all(
+        isinstance(answers, list)
+        and len(answers) <= layout.sizes[CANDIDATE]
+        and all(isinstance(answer, str) for answer in answers)
+        for answers in candidates.values()
+    ):
+        rule = f"of each relation a list of at most {layout.sizes[CANDIDATE]} answers"
+        raise SchemaError(message("candidates of /facts", "another form", rule, at, _ACTION))
+
+
+def _require_attributes(signals: xr.Dataset, layout: Layout, at: str) -> None:
+    expected = layout.signals_attrs()
+    held = {name: signals.attrs.get(name) for name in expected}
+    if held != expected:
+        raise SchemaError(message("attributes of /signals", held, f"{expected}", at, _ACTION))
+
+
 def _complete(place: Place, layout: Layout) -> dict[str, xr.Dataset]:
     names = dict.fromkeys(variable.group for variable in layout.variables())
     return {
-        name: _group(place, name, [v.name for v in layout.variables() if v.group == name]) for name in names
+        name: _group(place, name, [v for v in layout.variables() if v.group == name], layout)
+        for name in names
     }
 
 
-def _group(place: Place, name: str, order: list[str]) -> xr.Dataset:
+def _group(place: Place, name: str, schema: Sequence[Variable], layout: Layout) -> xr.Dataset:
     """Open one group of the hierarchy, in dask chunks as long as its shards, with strings as objects.
 
-    Variables that an index is made of are read into memory at once, without dask.
+    Variables that an index is made of are read into memory at once, without dask. Values are compared with
+    the schema whenever they are read.
     """
-    with readable(place, f"group {name}", lambda: _labels(name, order)):
+    by_name = {variable.name: variable for variable in schema}
+    with readable(place, f"group {name}", lambda: _labels(name, by_name)), bounded_codecs():
         opened: xr.Dataset = xr.open_zarr(place.zarr(), group=name, consolidated=False, chunks=None)
     values: dict[Hashable, xr.Variable] = {}
     for key, variable in opened.variables.items():
         if key in opened.indexes:  # read already
             values[key] = xr.Variable(variable.dims, variable.to_numpy().astype(object), variable.attrs)
             continue
-        array = StoredArray(place, f"{name}/{key}", variable)
+        held = by_name.get(str(key))
+        check_read = partial(check_values, variable=held, layout=layout, at=str(place.path)) if held else None
+        array = StoredArray(place, f"{name}/{key}", variable, check_read)
         values_of = indexing.LazilyIndexedArray(array)
         lazy = xr.Variable(variable.dims, values_of, variable.attrs, variable.encoding)
         if key == RELATION and key in opened.coords:
@@ -192,5 +235,5 @@ def _group(place: Place, name: str, order: list[str]) -> xr.Dataset:
             values[key] = lazy.chunk(dict(zip(variable.dims, array.steps, strict=True)))
     coords = {key: values.pop(key) for key in opened.coords}
     opened = opened.assign_coords(coords).assign(values)
-    others = sorted(str(key) for key in opened.data_vars if key not in order)
-    return opened[[key for key in [*order, *others] if key in opened.data_vars]]
+    others = sorted(str(key) for key in opened.data_vars if key not in by_name)
+    return opened[[key for key in [*by_name, *others] if key in opened.data_vars]]

@@ -68,6 +68,8 @@ class StoredArray(BackendArray):
         The array's path inside the store, such as ``signals/attribution``.
     variable : xarray.Variable
         The array as xarray opens it, not read yet.
+    check : callable, optional
+        Called with the values whenever some are read; raises where they are not those of a store.
 
     Attributes
     ----------
@@ -75,8 +77,10 @@ class StoredArray(BackendArray):
         Lengths of a stored object, a shard or else a chunk, along each axis.
     """
 
-    def __init__(self, place: Place, path: str, variable: xr.Variable) -> None:
-        self._place, self._path, self._variable = place, path, variable
+    def __init__(
+        self, place: Place, path: str, variable: xr.Variable, check: Callable[[Array], None] | None = None
+    ) -> None:
+        self._place, self._path, self._variable, self._check = place, path, variable, check
         self.steps: tuple[int, ...] = variable.encoding.get("shards") or variable.encoding["chunks"]
         self.shape, self.dtype = (
             variable.shape,
@@ -89,6 +93,8 @@ class StoredArray(BackendArray):
     def _read(self, key: tuple[int | slice, ...]) -> Array:
         with readable(self._place, f"array {self._path}", lambda: self._names(key)):
             values: Array = self._variable[key].to_numpy()
+        if self._check is not None:
+            self._check(values)
         return values.astype(object) if self.dtype == object else values
 
     def _names(self, key: tuple[int | slice, ...]) -> Iterator[str]:

@@ -19,9 +19,11 @@ from qloc.arrays import Array
 from qloc.block import Unit
 from qloc.errors import InputError, message
 from qloc.store.names import MANIFEST
+from qloc.store.reading.row_consistency import require_rows
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import COORDINATES, STRING, Variable, missing
 from qloc.store.units import ledger
+from qloc.store.units.unit_schema import most_slots, unit_array
 from qloc.vocabulary import FACT, NO_INDEX
 
 UnitPart = tuple[Unit, ledger.UnitRecord | None]
@@ -52,7 +54,8 @@ def unfinished_groups(
     recorded = {record.number: record for record in ledger.records(path)}
     parts = [(unit, recorded.get(unit.number)) for unit in layout.units]
     absent = tuple(unit for unit, record in parts if record is None)
-    n_slots = max((record.n_slots for record in recorded.values()), default=0)
+    require_rows(layout, facts, str(path))
+    n_slots = most_slots(path, recorded.values(), layout)
     datasets = {"facts": _facts_so_far(facts, absent)}
     for variable in layout.variables():
         if variable.group == "statistics":  # sums over all units, or none
@@ -116,7 +119,7 @@ class UnitsArray(BackendArray):
     def __init__(
         self, path: Path, layout: Layout, variable: Variable, parts: Sequence[UnitPart], n_slots: int
     ) -> None:
-        self.path, self.variable, self.parts = path, variable, tuple(parts)
+        self.path, self.layout, self.variable, self.parts = path, layout, variable, tuple(parts)
         self.axis = variable.row or 0
         self.shapes = [layout.shape(variable, n_slots, unit) for unit, _ in parts]
         self.rows = tuple(shape[self.axis] for shape in self.shapes)
@@ -143,19 +146,18 @@ class UnitsArray(BackendArray):
     def _pieces(self, first: int, last: int) -> Iterator[Array]:
         yield np.empty([0 if d == self.axis else n for d, n in enumerate(self.shape)], dtype=self.dtype)
         start = 0
-        for (_, record), shape in zip(self.parts, self.shapes, strict=True):
+        for (unit, record), shape in zip(self.parts, self.shapes, strict=True):
             stop = start + shape[self.axis]
             if start < last and stop > first:
                 inside = slice(max(first - start, 0), last - start)
-                yield self._unit(record, shape)[(slice(None),) * self.axis + (inside,)]
+                yield self._unit(unit, record, shape)[(slice(None),) * self.axis + (inside,)]
             start = stop
 
-    def _unit(self, record: ledger.UnitRecord | None, shape: tuple[int, ...]) -> Array:
+    def _unit(self, unit: Unit, record: ledger.UnitRecord | None, shape: tuple[int, ...]) -> Array:
         padded = np.full(shape, self.fill, dtype=self.dtype)
         if record is not None:
             try:
-                with ledger.open_unit(self.path, record) as opened:
-                    values = ledger.member(opened, self.variable)
+                values = unit_array(self.path, record, self.variable, self.layout, unit)
             except FileNotFoundError:
                 raise self._gone(record) from None
             padded[tuple(map(slice, values.shape))] = values

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import zarr
@@ -16,7 +15,7 @@ from qloc.errors import VerificationError, message
 from qloc.store.integrity.object_contents import Region
 from qloc.store.names import ROOT
 from qloc.store.schema.variables import Variable
-from qloc.store.schema.zarr_arrays import put, stored, whole_writes
+from qloc.store.schema.zarr_arrays import array_at, put, stored, whole_writes
 from qloc.store.units import ledger
 from qloc.vocabulary import FACT
 
@@ -88,7 +87,7 @@ def cells_of_units(
     ndarray, shape of the region, or None
         None where a unit's file does not have the variable.
     """
-    array: zarr.Array[Any] = zarr.open_array(store / variable.path, mode="r", zarr_format=3)
+    array = array_at(store / variable.path)
     dtype = object if array.dtype.kind == "T" else array.dtype
     shape = [piece.stop - piece.start for piece in region]
     cells = stored(store / variable.path, region) if keep else np.full(shape, array.fill_value, dtype=dtype)
@@ -122,7 +121,7 @@ def require_slots(store: Path, records: Iterable[ledger.UnitRecord]) -> None:
     VerificationError
         If panels are larger; names each unit.
     """
-    most = int(zarr.open_array(store / "signals" / "panel_neuron", mode="r", zarr_format=3).shape[-1])
+    most = int(array_at(store / "signals" / "panel_neuron").shape[-1])
     action = "Repair where it was made (the manifest's run says on what), or extract again"
     larger = [record for record in records if record.n_slots > most]
     if larger:

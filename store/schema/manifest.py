@@ -306,7 +306,7 @@ def _refuse_newer(content: Any, path: Path | Url) -> None:
 def _is_manifest(content: Any) -> bool:
     if not isinstance(content, dict) or set(content) - {METADATA} != {*_KEYS, _OWN}:
         return False
-    return isinstance(content.get(METADATA, {}), dict)
+    return all(isinstance(content.get(name, {}), dict) for name in ("libraries", METADATA, "notes", "run"))
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from qloc.errors import message
 from qloc.store.files.place import Place
 from qloc.store.names import ROOT
+from qloc.store.schema.layout import Layout
 from qloc.text.parsing import json_of
 from qloc.vocabulary import FACT, QUERY
 
@@ -117,7 +118,7 @@ def _codecs(codecs: Any) -> Iterator[Any]:
             yield from _codecs(inner.get(name, ()))
 
 
-def layout_problems(layout: Any, at: str) -> list[str]:
+def layout_problems(layout: Layout, at: str) -> list[str]:
     """List impossible sizes and units of a layout: units must cut facts and queries without gap or overlap.
 
     Parameters
@@ -134,15 +135,27 @@ def layout_problems(layout: Any, at: str) -> list[str]:
     """
     texts = []
     sizes = layout.sizes
+    for phase in layout.phases.values():
+        sizes = {**sizes, **phase.sizes}
     for name, size in sizes.items():
-        if not 0 <= size <= MOST_ROWS:
+        if type(size) is not int or not 0 <= size <= MOST_ROWS:
             texts.append(message(f"size of {name}", size, f"from 0 to {MOST_ROWS}", at, _ACTION))
+    if not all(isinstance(name, str) for name in (*layout.methods, *layout.relations)):
+        names = [*layout.methods, *layout.relations]
+        texts.append(message("names of methods and relations", names, "texts", at, _ACTION))
+    if type(layout.capacity) is not int:
+        texts.append(message("capacity", layout.capacity, "a whole number", at, _ACTION))
+    if texts:
+        return texts
+    if layout.n_network > MOST_ROWS:
+        texts.append(message("neurons of the network", layout.n_network, f"at most {MOST_ROWS}", at, _ACTION))
     ends = [(0, 0), *((unit.last_fact, unit.last_query) for unit in layout.units)]
     starts = [
         *((unit.first_fact, unit.first_query) for unit in layout.units),
-        (sizes.get(FACT), sizes.get(QUERY)),
+        (sizes[FACT], sizes[QUERY]),
     ]
-    if starts != ends:
+    runs = all(unit.n_facts >= 0 and unit.n_queries >= 0 for unit in layout.units)
+    if starts != ends or not runs:
         rule = "runs that part the facts and queries"
         texts.append(message("units", "with gaps or overlaps", rule, at, _ACTION))
     return texts

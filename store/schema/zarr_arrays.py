@@ -13,11 +13,13 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
+from zarr.storage import StoreLike
 
 from qloc.arrays import Array
 from qloc.canonical_json import canonical
 from qloc.errors import StorageError, message
 from qloc.store.names import ROOT
+from qloc.store.schema.bounded_codecs import bounded_codecs
 from qloc.store.schema.variables import STRING, Variable, missing
 from qloc.vocabulary import METHOD
 
@@ -164,6 +166,26 @@ def put(array: zarr.Array[Any], region: tuple[slice, ...], values: Array) -> Non
         raise StorageError(message("what was read back", "different", "what was written", where, action))
 
 
+def array_at(store: StoreLike, path: str = "") -> zarr.Array[Any]:
+    """Open an array to be read; its chunks may not declare more than they hold.
+
+    Parameters
+    ----------
+    store : StoreLike
+        Folder of one array, or a zarr store.
+    path : str, optional
+        Path of the array in the store.
+
+    Returns
+    -------
+    zarr.Array
+        The array, read-only.
+    """
+    with bounded_codecs():
+        array: zarr.Array[Any] = zarr.open_array(store, path=path, mode="r", zarr_format=3)
+    return array
+
+
 def stored(folder: Path, region: tuple[slice, ...] = ()) -> Array:
     """Read the array in a folder, or a region of it.
 
@@ -179,8 +201,7 @@ def stored(folder: Path, region: tuple[slice, ...] = ()) -> Array:
     ndarray
         The values; strings as objects.
     """
-    opened: zarr.Array[Any] = zarr.open_array(folder, mode="r", zarr_format=3)
-    values = np.asarray(opened[region or ...])
+    values = np.asarray(array_at(folder)[region or ...])
     return values.astype(object) if values.dtype.kind == "T" else values
 
 

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from qloc.arrays import Array
 from qloc.block import Block
+from qloc.errors import SchemaError, message
+from qloc.store.files.npz_mmap import MappedUnit
+from qloc.store.names import UNITS
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import Variable
 from qloc.store.schema.zarr_arrays import put
@@ -110,8 +113,31 @@ def summed(
     total = np.zeros([cells.stop - cells.start for cells in region])
     for unit in units:
         with ledger.open_unit(store, unit) as opened:
-            number = opened[_NUMBER] - region[0].start
+            number, values = _of_relations(opened, variable, total.ndim, store / UNITS / unit.file)
+            number = number - region[0].start
             inside = (number >= 0) & (number < len(total))
             if inside.any():
-                total[number[inside]] += opened[variable.path][(inside, *region[1:])]
+                total[number[inside]] += values[(inside, *region[1:])]
     return total
+
+
+def _of_relations(
+    opened: MappedUnit, variable: Variable, n_axes: int, path: Path
+) -> tuple[NDArray[np.int32], Array]:
+    """Return the relations of a unit, and the variable's values for them; refuse other shapes and dtypes."""
+    try:
+        number, values = opened[_NUMBER], opened[variable.path]
+    except KeyError as error:
+        number, values = np.zeros(0, dtype=np.int32), np.array(str(error))
+    if (
+        number.dtype != np.int32
+        or number.ndim != 1
+        or values.dtype != (np.int32 if variable.path == _N else np.float64)
+        or values.ndim != n_axes
+        or len(values) != len(number)
+        or len(np.unique(number)) != len(number)
+    ):
+        rule, action = "sums of the relations of the unit", "Remove its record from the ledger: it is redone"
+        got = f"{values.dtype} {values.shape}"
+        raise SchemaError(message(f"array {variable.path}", got, rule, str(path), action))
+    return number, values

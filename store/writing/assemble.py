@@ -25,6 +25,7 @@ from qloc.store.schema.variables import COORDINATES, Variable
 from qloc.store.schema.zarr_arrays import create, put, settle_metadata
 from qloc.store.units import ledger
 from qloc.store.units.activation_sums import put_sums
+from qloc.store.units.unit_schema import most_slots, unit_array
 
 _GROUP_COORDINATES = {**COORDINATES, **PHASE_COORDINATES}
 
@@ -92,7 +93,7 @@ def assemble(
         Whole arrays that are in no unit file, by path.
     """
     root = zarr.open_group(target, mode="r+", zarr_format=3, use_consolidated=False)
-    n_slots = max((unit.n_slots for unit in units), default=0)
+    n_slots = most_slots(folder, units, layout)
     groups = {
         name: root.create_group(name, attributes={**_coordinates(name), **attributes.get(name, {})})
         for name in dict.fromkeys(variable.group for variable in variables)
@@ -108,7 +109,7 @@ def assemble(
         elif variable.row is None:
             put_sums(array, variable, folder, units)
         else:
-            _fill(folder, array, variable, units)
+            _fill(folder, array, variable, layout, units)
 
 
 def _coordinates(name: str) -> dict[str, Any]:
@@ -117,19 +118,22 @@ def _coordinates(name: str) -> dict[str, Any]:
 
 
 def _fill(
-    store: Path, array: zarr.Array[Any], variable: Variable, units: Sequence[ledger.UnitRecord]
+    store: Path,
+    array: zarr.Array[Any],
+    variable: Variable,
+    layout: Layout,
+    units: Sequence[ledger.UnitRecord],
 ) -> None:
     axis = variable.row or 0
     step = (array.shards or array.chunks)[axis]
     n_rows = array.shape[axis]
     rows = _Rows(array, axis, step)
     n_added = 0
-    for unit in units:
-        with ledger.open_unit(store, unit) as opened:
-            values = ledger.member(opened, variable)
-            n_added += values.shape[axis]
-            if n_added <= n_rows:
-                rows.add(values)
+    for record in units:
+        values = unit_array(store, record, variable, layout, layout.units[record.number])
+        n_added += values.shape[axis]
+        if n_added <= n_rows:
+            rows.add(values)
     if n_added != n_rows:
         action = "Extract again into another --out"
         raise StorageError(message(f"rows of {variable.path}", n_added, str(n_rows), str(store), action))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import zarr
 
 from qloc.references import BIBLIOGRAPHY, METHODS
 from qloc.store.files.durable import write_bytes
@@ -19,6 +18,7 @@ from qloc.store.files.place import Folder
 from qloc.store.integrity.check import OURS, root_attributes
 from qloc.store.names import CARD, ROOT
 from qloc.store.schema.layout import Layout
+from qloc.store.schema.zarr_arrays import array_at
 from qloc.vocabulary import FACT, LAYER, NEURON, QUERY
 
 _GROUPS: Final = {
@@ -197,7 +197,7 @@ def _citation(layout: Layout) -> Iterator[str]:
 
 
 def _array(store: Path, name: str) -> Any:
-    return np.asarray(zarr.open_array(store / name, mode="r", zarr_format=3)[...])
+    return np.asarray(array_at(store / name)[...])
 
 
 def _words(value: Any) -> str:

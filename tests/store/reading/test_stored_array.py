@@ -54,7 +54,7 @@ def test_only_what_is_read_is_compared(tmp_path, study, monkeypatch):
     activation = open_store(store).signals["activation"]
     activation[:1].compute()
     with pytest.raises(VerificationError) as caught:
-        activation[-1:].compute()
+        activation[12:].compute()  # the last shard, of rows 12 to 15
     assert caught.value.problems == tuple(verify(store))
 
 

@@ -27,6 +27,9 @@ LABELS = {
     },
     "edits": {"edit_operation": ("erase", "update"), "edit_set": ("own", "union", "cas")},
 }
+MOST = {"neighbor": 2, "other_fact": 2, "edited_query": 2, "probe_query": 2, "held_out": 1}
+"""Largest values of what indexes the queries, and of flags."""
+
 SIZES = {"interventions": {}, "edits": {"probe": 2, "step": 4}}
 
 
@@ -50,8 +53,9 @@ def block(phase: str, unit: Unit, *absent: str, seed: int = 0) -> PhaseBlock:
     rng = np.random.default_rng([seed, unit.number, len(phase)])
     q, f, k = unit.n_queries, unit.n_facts, Synthetic().outline().sizes["query_of_fact"]
 
-    def made(shape: tuple[int, ...], kind: type[float]) -> Array:
-        return rng.standard_normal(shape) if kind is float else rng.integers(-1, 99, shape)
+    def made(path: str, shape: tuple[int, ...], kind: type[float]) -> Array:
+        most = MOST.get(path.rpartition("/")[2], 98)
+        return rng.standard_normal(shape) if kind is float else rng.integers(-1, most + 1, shape)
 
     if phase == "interventions":
         shapes = {
@@ -66,7 +70,7 @@ def block(phase: str, unit: Unit, *absent: str, seed: int = 0) -> PhaseBlock:
             "synapses/n_columns": ((2, q), int),
             "synapses/removed_mass": ((2, q), float),
         }
-        arrays = {path: made(*shape) for path, shape in shapes.items()}
+        arrays = {path: made(path, *shape) for path, shape in shapes.items()}
         return PhaseBlock(
             unit=unit, arrays={path: a for path, a in arrays.items() if path.split("/")[0] not in absent}
         )
@@ -92,7 +96,7 @@ def block(phase: str, unit: Unit, *absent: str, seed: int = 0) -> PhaseBlock:
         "base_text_nats": ((f,), float),
         "greedy_token_id": ((2, 3, f, 4), int),
     }
-    arrays = {f"edits/{name}": made(*shape) for name, shape in shapes.items()}
+    arrays = {f"edits/{name}": made(name, *shape) for name, shape in shapes.items()}
     kinds = [[f"kind “{n}” of {unit.first_fact + i}" for n in range(2)] for i in range(f)]
     texts = np.array([[f"objéct {i}"] for i in range(f)], dtype=object).reshape(f)
     arrays |= {"edits/probe_kind": np.array(kinds, dtype=object).reshape(f, 2), "edits/new_object": texts}
