@@ -326,7 +326,7 @@ def _header(path: Path) -> tuple[dict[str, Any], dict[str, GgufTensor]]:
             last = -(-cursor.at // step) * step + max((end for _, _, end in rows), default=0)
             if last > len(there):
                 raise struct.error(f"it has {len(there):,} bytes of {last:,}")
-    except (struct.error, KeyError, ValueError, OverflowError) as error:
+    except (struct.error, KeyError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(

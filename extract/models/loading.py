@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from qloc.extract.models.architectures import Paths, Sites, sites
 from qloc.extract.models.devices import MAP, Placement, accelerate_installed, spread
 from qloc.extract.models.gguf_file import GgufFile, dequantizing, for_transformers, gguf_file
 from qloc.extract.models.other_weights import refuse_adapter, refuse_missing, refuse_unexpected
+from qloc.extract.models.out_of_memory import raise_if_out_of_memory
 from qloc.extract.models.torch_settings import quiet
 from qloc.extract.models.unsupported import refuse_unsupported
 from qloc.extract.prompts.tokenizing import Encoder, Family
@@ -153,7 +153,8 @@ class ModelSource:
                 model, report = self._auto.from_pretrained(
                     **source_of, **known, dtype=wanted, output_loading_info=True, **direct, **_NO_CODE
                 )
-            except (OSError, ValueError, RuntimeError, struct.error) as error:
+            except Exception as error:  # whatever a damaged file of somebody leads to
+                raise_if_out_of_memory(error)
                 raise _unreadable(self.name, "weights", error) from None
         if self.gguf is None:
             refuse_unexpected(report["unexpected_keys"], model, self.name)
@@ -239,6 +240,7 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
         rule = f"none: a {'file' if file else 'folder'} holds one model"
         action = "Leave --revision out, or give a hub id"
         raise InputError(message("revision", revision, rule, name, action))
+    _refuse_special_files(Path(place))
     from transformers import AutoConfig, AutoTokenizer
 
     if file is None:
@@ -246,12 +248,12 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
     with quiet(), _read_from(place, revision, file) as source_of:
         try:
             config = AutoConfig.from_pretrained(**source_of, **_NO_CODE)
-        except (OSError, ValueError, KeyError, struct.error) as error:
+        except Exception as error:  # transformers, tokenizers and safetensors have no error in common
             raise _unreadable(name, "configuration", error) from None
         refuse_unsupported(config)
         try:
             tokenizer = AutoTokenizer.from_pretrained(**source_of, **_NO_CODE)
-        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        except Exception as error:
             raise _unreadable(name, "tokenizer", error) from None
     return ModelSource(
         name=name,
@@ -263,6 +265,14 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
         paths=paths,
         gguf=file,
     )
+
+
+def _refuse_special_files(folder: Path) -> None:
+    """Refuse a model's folder with a pipe or device in it, which transformers would read for ever."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    if odd := [path for path in inside if path.exists() and not path.is_file() and not path.is_dir()]:
+        rule, action = "ordinary files, as in a checkpoint", "Give a checkpoint's folder"
+        raise InputError(message("model's file", odd[0].name, rule, str(folder), action))
 
 
 def _align(model: Any) -> None:

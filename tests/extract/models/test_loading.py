@@ -117,6 +117,44 @@ def test_missing_weights_are_refused_not_made_up(tiny: Callable[[str], Any], tmp
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b"[" * 200_000),
+        ("config.json", b"[]"),
+        ("config.json", b'{"model_type": "gpt2", "n_layer": "x"}'),
+        ("tokenizer.json", b"[" * 200_000),
+        ("tokenizer.json", b"{}"),
+        ("tokenizer_config.json", b"\xff"),
+        ("model.safetensors", b"\xff" * 100),
+        ("model.safetensors", (2**40).to_bytes(8, "little") + b"{"),
+        ("model.safetensors", b""),
+    ],
+)
+def test_damaged_checkpoints_are_refused(
+    tiny: Callable[[str], Any], tmp_path: Path, name: str, content: bytes
+) -> None:
+    folder = _edited(tiny("gpt2").folder, tmp_path)
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        source(str(folder)).load(dtype="auto", device="cpu", spare=10**8)
+    part = {"m": "weights", "t": "tokenizer", "c": "configuration"}[name[0]]
+    assert str(caught.value).startswith(f"model is {str(folder)!r}; expected ")
+    assert f" At its {part}: " in str(caught.value)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused(tiny: Callable[[str], Any], tmp_path: Path) -> None:
+    folder = _edited(tiny("gpt2").folder, tmp_path)
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    with pytest.raises(InputError) as caught:
+        source(str(folder))
+    assert str(caught.value) == (
+        "model's file is 'config.json'; expected ordinary files, as in a checkpoint. "
+        f"At {folder}. Give a checkpoint's folder."
+    )
+
+
 def test_fingerprint_follows_weights_and_not_the_folder(tiny: Callable[[str], Any], tmp_path: Path) -> None:
     folder = tiny("gpt2").folder
     copy, other = _edited(folder, _made(tmp_path / "copy")), _edited(folder, _made(tmp_path / "other"))
