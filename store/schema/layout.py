@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -141,7 +141,13 @@ class Layout:
         -------
         Layout
             The layout.
+
+        Raises
+        ------
+        ValueError, TypeError, LookupError
+            The attributes are not those of a layout; says where.
         """
+        _refuse_odd(attrs)
         units = tuple(
             Unit(number=n, first_fact=a, last_fact=b, first_query=c, last_query=d)
             for n, (a, b, c, d) in enumerate(attrs["units"])
@@ -267,6 +273,32 @@ class Layout:
         own = {METHOD: self.methods, RELATION: self.relations}
         appended = (phase.labels for phase in self.phases.values() if variable.group in phase.groups)
         return {**own, **next(appended, {})}[variable.name]
+
+
+MOST: Final = 2**48
+"""Longest axis that a layout may give."""
+
+
+def _refuse_odd(attrs: Mapping[str, Any]) -> None:
+    """Refuse sizes that are none, and units that do not follow each other over all facts and queries."""
+    odd = {
+        name: size for name, size in attrs["sizes"].items() if type(size) is not int or not 0 <= size <= MOST
+    }
+    if odd:
+        raise ValueError(f"sizes {odd!r}, which are no whole numbers from 0 to {MOST}")
+    texts = [*attrs["methods"], *attrs.get("relations", ())]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"methods and relations {texts!r}, not all of which are texts")
+    fact = query = 0
+    for number, unit in enumerate(attrs["units"]):
+        whole = isinstance(unit, list) and len(unit) == 4 and all(type(n) is int for n in unit)
+        if not whole or (unit[0], unit[2]) != (fact, query) or unit[1] <= fact or unit[3] < query:
+            raise ValueError(
+                f"unit {number} of {unit!r}, which does not follow fact {fact} and query {query}"
+            )
+        fact, query = unit[1], unit[3]
+    if (fact, query) != (attrs["sizes"][FACT], attrs["sizes"][QUERY]):
+        raise ValueError(f"units up to fact {fact} and query {query}, which are not all of its sizes")
 
 
 def _relations(outline: Outline) -> tuple[str, ...]:

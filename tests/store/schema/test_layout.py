@@ -152,3 +152,33 @@ def test_relations_are_those_of_two_facts_that_are_asked_for(study):
     changed = dataclasses.replace(outline, facts={**outline.facts, "relation": names})
     made = Layout.of(changed, tier="panel", floor=0.0, capacity=1, store_dtype="float32")
     assert made.relations == ("A", "C", "E")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"sizes": {"query": "x"}}, "sizes {'query': 'x'}, which are no whole numbers from 0 to "),
+        (
+            {"sizes": {"layer": -1, "neuron": 2**60}},
+            "sizes {'layer': -1, 'neuron': 1152921504606846976}, which",
+        ),
+        ({"sizes": {"fact": True}}, "sizes {'fact': True}, which are no whole numbers"),
+        ({"sizes": {"fact": 11}}, "units up to fact 10 and query 16, which are not all of its sizes"),
+        ({"methods": ["ig", 1]}, "methods and relations ['ig', 1, "),
+        ({"units": {0: [0, 3, 0]}}, "unit 0 of [0, 3, 0], which does not follow fact 0 and query 0"),
+        ({"units": {1: "abcd"}}, "unit 1 of 'abcd', which does not follow fact 3 and query "),
+        ({"units": {1: [2, 6, 5, 10]}}, "unit 1 of [2, 6, 5, 10], which does not follow fact 3 and query "),
+        ({"units": {2: [6, 6, 10, 10]}}, "unit 2 of [6, 6, 10, 10], which does not follow fact 6 and query "),
+    ],
+)
+def test_what_is_no_layout_is_refused(layout, change, reason):
+    attrs = json.loads(json.dumps(layout.attrs()))
+    for name, value in change.items():
+        if isinstance(value, dict):
+            for key, part in value.items():
+                attrs[name][key] = part
+        else:
+            attrs[name] = value
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (its words are compared)
+        Layout.read(attrs, {})
+    assert str(caught.value).startswith(reason)
