@@ -42,6 +42,7 @@ import scipy
 import statsmodels
 import xarray as xr
 
+from qloc.analysis.deviations import registration_notes
 from qloc.analysis.inference.multiplicity import in_families
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.questions.behaviour import behaviour_question
@@ -65,6 +66,7 @@ from qloc.analysis.results import Question, StudyResult
 from qloc.canonical_json import digest
 from qloc.plan import AnalysisPlan
 from qloc.progress import Progress
+from qloc.registration import Registration
 from qloc.version import __version__
 
 PLAN_DIGEST = "analysis plan, sha256"
@@ -103,7 +105,11 @@ OF_PHASES: Final[Mapping[Callable[[AnalysisContext], Question], str]] = {
 
 
 def analyze(
-    study: Study, plan: AnalysisPlan | None = None, *, progress: Progress | None = None
+    study: Study,
+    plan: AnalysisPlan | None = None,
+    *,
+    registration: Registration | None = None,
+    progress: Progress | None = None,
 ) -> StudyResult:
     """Answer every question about one study.
 
@@ -112,7 +118,10 @@ def analyze(
     study : Study
         What is analyzed.
     plan : AnalysisPlan, optional
-        What is asked, fixed before looking; the defaults where it is not given.
+        What is asked, fixed before looking. Where it is not given, that of the registration, else the
+        defaults: then everything is exploratory.
+    registration : Registration, optional
+        What was locked before looking; notes tell every deviation from it.
     progress : Progress, optional
         Told of each question that is answered; silent where it is not given.
 
@@ -137,7 +146,8 @@ def analyze(
     ['counts', 'consistency', 'ratio', 'overlap', 'stability', 'behaviour', 'sensitivity', 'layers', 'level',
     'welch', 'heatmap', 'quality']
     """
-    context = AnalysisContext(study, plan or AnalysisPlan())
+    locked = registration.plan.analysis if registration else AnalysisPlan()
+    context = AnalysisContext(study, plan or locked, registration)
     return gathered(context, answered(context, progress or Progress(quiet=True)))
 
 
@@ -241,8 +251,14 @@ def provenance(context: AnalysisContext) -> dict[str, str]:
         "extraction": words({name: value for name, value in attrs.items() if name not in _SHOWN}),
         "draws": f"{plan.n_permutations} permutations, {plan.n_bootstrap} resamples, seed {plan.seed}",
         PLAN_DIGEST: digest(plan.model_dump(mode="json")),
+        **_registered(context),
         **versions(),
     }
+
+
+def _registered(context: AnalysisContext) -> dict[str, str]:
+    locked = context.registration
+    return {"registration": f"{locked.locked}, sha256 {locked.sha256}"} if locked else {}
 
 
 def versions() -> dict[str, str]:
@@ -273,8 +289,8 @@ def notes(context: AnalysisContext, questions: Sequence[Question]) -> tuple[str,
     Returns
     -------
     tuple of str
-        Sentences: unfinished or synthetic stores, paths that did not converge or whose error nothing bounds,
-        and confirmatory tests that the store cannot run.
+        Sentences: unfinished or synthetic stores, how the plan was fixed and what deviates from it, paths
+        that did not converge or whose error nothing bounds, and confirmatory tests that the store cannot run.
     """
     lines = []
     if not context.study.complete:
@@ -283,6 +299,7 @@ def notes(context: AnalysisContext, questions: Sequence[Question]) -> tuple[str,
         lines.append(
             "Synthetic: model or data are for demonstration and show nothing about other language models."
         )
+    lines.extend(registration_notes(context.registration, context.plan, context.study))
     lines.extend(quadrature_notes(context.study))
     tests = (test for question in questions for test in question.tests)
     tested = {test.name for test in tests if test.role != "descriptive"}

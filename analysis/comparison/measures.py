@@ -12,11 +12,12 @@ import numpy as np
 from scipy import stats
 
 from qloc.analysis.comparison.studies import Studies
-from qloc.analysis.inference.cluster_intervals import cluster_interval, cluster_intervals
+from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.paired import THESE_ALONE, least_paired_p, paired_p, too_few
+from qloc.analysis.inference.share_intervals import Bound, bounded_intervals
 from qloc.analysis.localization.consistency import answer_codes, consistency, filled, relation_codes
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.results import TestResult
@@ -133,7 +134,7 @@ class Measures:
         here : bool ndarray, shape (fact,)
             Facts that are averaged.
         intervals : bool
-            Whether to add cluster-robust intervals, clipped to the range of each measure.
+            Whether to add cluster-robust intervals, each within the range of its measure.
 
         Returns
         -------
@@ -144,9 +145,8 @@ class Measures:
         values = np.stack(
             [np.where(here, self.values[name][model], np.nan) for name in MEASURE_SYMBOLS], axis=1
         )
-        low, high, _ = cluster_intervals(values, self.clusters, confidence=self.plan.confidence)
-        least = np.where([name in _SHARES for name in MEASURE_SYMBOLS], 0.0, -np.inf)
-        low, high = np.maximum(low, least), np.minimum(high, 1.0)
+        bounds: tuple[Bound, ...] = tuple("share" if name in _SHARES else "none" for name in MEASURE_SYMBOLS)
+        low, high = bounded_intervals(values, self.clusters, bounds, confidence=self.plan.confidence)
         row: dict[str, Any] = {"facts": int(np.sum(~np.isnan(values[:, 0])))}
         for place, name in enumerate(MEASURE_SYMBOLS):
             row[name] = mean(values[:, place])

@@ -16,7 +16,6 @@ from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import require_group, values_of
 from qloc.arrays import Floats
-from qloc.errors import InputError, message
 from qloc.phase_plan import UPDATED_ONLY
 from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT
 
@@ -76,7 +75,7 @@ class EditOutcomes:
         Raises
         ------
         InputError
-            The store has no phase ``edits``, or its ``held_out`` is of more queries than a fact has.
+            The store has no phase ``edits``.
         """
         require_group(study, "edits")
         group, rows = study.edits, rows_of(study, known)
@@ -85,10 +84,6 @@ class EditOutcomes:
         first = study.column("facts", "first_query").astype(np.int64)
         query = first[:, None] + np.arange(held.shape[1])
         there = held >= 0
-        n_queries = study.column("facts", "n_queries").astype(np.int64)
-        if (there & (np.arange(held.shape[1]) >= n_queries[:, None])).any():
-            rule, action = "-1 behind a fact's last query", "Take the store from its source again"
-            raise InputError(message("edits/held_out", "of more queries", rule, "the store", action))
         used = there & rows.used[np.where(there, query, 0)]
         edited = used & (query == edited_query[:, None])
         if known:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.multitest import fdrcorrection, multipletests
 
 from qloc.analysis.inference.detectable import detectable_effect
-from qloc.analysis.results import Question, TestResult
+from qloc.analysis.results import Question, Role, StudyResult, TestResult
 from qloc.analysis.verdicts import answer_of, or_nan, verdict_of
 from qloc.plan import AnalysisPlan
 
@@ -174,36 +174,95 @@ def _or_none(p: float) -> float | None:
 def in_families(questions: Sequence[Question], plan: AnalysisPlan) -> tuple[Question, ...]:
     """Return the questions with role, adjusted p and verdict of every test, and the answers that follow.
 
-    Holm's correction is over the tests that the plan names as confirmatory, Benjamini–Hochberg's over all
-    others. Descriptive tests belong to neither family and stay as they are.
-
     Parameters
     ----------
     questions : sequence of Question
-        All questions of a study; test names are unique among them. An answer without verdicts yet counts as
-        what was measured.
+        All questions of a study. An answer without verdicts yet counts as what was measured.
     plan : AnalysisPlan
-        Its ``confirmatory`` names and ``alpha`` are used.
+        As for :func:`corrected_families`.
 
     Returns
     -------
     tuple of Question
         In the order of ``questions``.
     """
-    tests = [test for question in questions for test in question.tests if test.role != "descriptive"]
-    confirmed = [replace(t, role="confirmatory") for t in tests if t.name in plan.confirmatory]
-    explored = [replace(t, role="exploratory") for t in tests if t.name not in plan.confirmatory]
-    corrected = {
-        test.name: test
-        for test in (
-            *correct(confirmed, family="confirmatory", alpha=plan.alpha),
-            *correct(explored, family="exploratory", correction="fdr_bh", alpha=plan.alpha),
-        )
-    }
+    corrected = iter(corrected_families([test for question in questions for test in question.tests], plan))
+    return tuple(with_verdicts(q, tuple(next(corrected) for _ in q.tests)) for q in questions)
+
+
+def across_studies(results: Sequence[StudyResult], plan: AnalysisPlan) -> tuple[StudyResult, ...]:
+    """Return results of several studies, their tests corrected in families over all of them.
+
+    A report on several models has a verdict on each: the probability of any false one is that of all
+    together.
+
+    Parameters
+    ----------
+    results : sequence of StudyResult
+        One a study, each corrected by itself or not at all.
+    plan : AnalysisPlan
+        As for :func:`corrected_families`.
+
+    Returns
+    -------
+    tuple of StudyResult
+        In the order of ``results``; one alone is corrected by itself.
+    """
+    tests = [test for result in results for test in result.tests()]
+    corrected = iter(corrected_families(tests, plan, n_studies=len(results)))
     return tuple(
-        with_verdicts(q, tuple(t if t.role == "descriptive" else corrected[t.name] for t in q.tests))
-        for q in questions
+        replace(
+            result,
+            questions=tuple(
+                with_verdicts(question, tuple(next(corrected) for _ in question.tests))
+                for question in result.questions
+            ),
+        )
+        for result in results
     )
+
+
+def corrected_families(
+    tests: Sequence[TestResult], plan: AnalysisPlan, *, n_studies: int = 1
+) -> tuple[TestResult, ...]:
+    """Return tests with role, adjusted p and verdict.
+
+    Holm's correction is over the tests that the plan names as confirmatory, Benjamini–Hochberg's
+    (Benjamini–Yekutieli's, where the plan says so) over all others. Descriptive tests belong to neither
+    family and stay as they are.
+
+    Parameters
+    ----------
+    tests : sequence of TestResult
+        All tests of one study, or of several.
+    plan : AnalysisPlan
+        Its ``confirmatory`` names, ``exploratory_correction`` and ``alpha`` are used.
+    n_studies : int, default 1
+        Number of studies that the tests are of, for the name of the family.
+
+    Returns
+    -------
+    tuple of TestResult
+        In the order of ``tests``.
+    """
+    over = f" over {n_studies} studies" if n_studies > 1 else ""
+    corrections: dict[Role, Correction] = {
+        "confirmatory": "holm",
+        "exploratory": plan.exploratory_correction,
+    }
+    corrected = list(tests)
+    for role, correction in corrections.items():
+        confirming = role == "confirmatory"
+        places = [
+            place
+            for place, test in enumerate(tests)
+            if test.role != "descriptive" and (test.name in plan.confirmatory) == confirming
+        ]
+        family = [replace(tests[place], role=role) for place in places]
+        judged = correct(family, family=f"{role}{over}", correction=correction, alpha=plan.alpha)
+        for place, test in zip(places, judged, strict=True):
+            corrected[place] = test
+    return tuple(corrected)
 
 
 def with_verdicts(question: Question, tests: tuple[TestResult, ...]) -> Question:

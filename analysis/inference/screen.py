@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.multiplicity import adjusted
 from qloc.analysis.inference.paired import paired_p
+from qloc.analysis.inference.share_intervals import Bound, bounded_intervals
 from qloc.arrays import Floats, Ints
 from qloc.random_streams import Stream
 
@@ -25,7 +25,11 @@ SCREEN_NOTE = (
 
 
 def mean_columns(
-    name: str, values: Floats, clusters: tuple[Ints, Ints], confidence: float
+    name: str,
+    values: Floats,
+    clusters: tuple[Ints, ...],
+    confidence: float,
+    bound: Bound = "none",
 ) -> dict[str, float]:
     """Return a mean over facts and its cluster-robust interval as cells of a table.
 
@@ -36,9 +40,11 @@ def mean_columns(
     values : float64 ndarray, shape (fact,)
         NaN is left out.
     clusters : tuple of int64 ndarray, shape (fact,) each
-        Relation and answer of each fact.
+        Relation and answer of each fact, or one of both.
     confidence : float
         Confidence level of the interval, within (0, 1).
+    bound : {"none", "share", "negative"}, default "none"
+        Range of the values, and so of the interval.
 
     Returns
     -------
@@ -51,12 +57,8 @@ def mean_columns(
     >>> {name: round(value, 2) for name, value in columns.items()}
     {'kappa': 2.0, 'kappa_low': -0.48, 'kappa_high': 4.48}
     """
-    ends = cluster_interval(values, clusters, confidence=confidence) if len(values) else None
-    return {
-        name: mean(values),
-        f"{name}_low": ends.low if ends else np.nan,
-        f"{name}_high": ends.high if ends else np.nan,
-    }
+    low, high = bounded_intervals(values[:, None], clusters, (bound,), confidence=confidence)
+    return {name: mean(values), f"{name}_low": float(low[0]), f"{name}_high": float(high[0])}
 
 
 def screened(

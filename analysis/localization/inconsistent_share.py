@@ -9,16 +9,15 @@ See docs/methods.md#consistency-across-paraphrases.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.label_codes import codes, distinct
 from qloc.analysis.inference.resampling import bootstrap_interval
+from qloc.analysis.inference.share_intervals import share_interval
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import (
@@ -98,7 +97,7 @@ def ratio_interval(
         return None
     if split is not None:
         below = np.where(defined, np.where(defined, values, 0.0) < split, np.nan)
-        return share_interval(below, clusters, draws.confidence)
+        return share_interval(below, clusters, confidence=draws.confidence)
 
     def statistic(w: Floats) -> Floats:
         cut = otsu(x, w)
@@ -115,39 +114,6 @@ def ratio_interval(
         rng=Stream.INCONSISTENT_SHARE.generator(draws.seed),
         confidence=draws.confidence,
     )
-
-
-def share_interval(share: Floats, clusters: tuple[Ints, ...], confidence: float) -> Interval | None:
-    """Return a cluster-robust interval of a mean share on the log-odds scale, logit p ± t s / (p (1 − p)).
-
-    Shares of relations are skewed near 0 and 1, where the plain interval covers too little
-    (docs/statistics.md#ratios-of-inconsistent-facts). Where the mean is 0 or 1 itself, it is the plain one,
-    cut at 0 and 1.
-
-    Parameters
-    ----------
-    share : float64 ndarray, shape (fact,)
-        Shares in [0, 1]; NaN are left out.
-    clusters : tuple of int64 ndarray, shape (fact,)
-        One or two ways, the coarser first.
-    confidence : float
-        Level of the interval.
-
-    Returns
-    -------
-    Interval or None
-        None with one cluster.
-    """
-    plain = cluster_interval(share, clusters, confidence=confidence)
-    if plain is None:
-        return None
-    p = float(np.nanmean(share))
-    half = plain.high - p
-    if not 0 < p < 1:
-        return replace(plain, low=max(plain.low, 0.0), high=min(plain.high, 1.0))
-    centre, reach = np.log(p / (1 - p)), half / (p * (1 - p))
-    low, high = (float(1 / (1 + np.exp(-end))) for end in (centre - reach, centre + reach))
-    return replace(plain, low=low, high=high, method=f"{plain.method}, on the log-odds scale")
 
 
 def inconsistent_share(
@@ -233,9 +199,9 @@ def share_test(
     share = subset_scores(used.member, fact, sets.n_facts, [k0], cut).below_cs2[:, 0]
     relation, answer = relation_codes(sets)[1], answer_codes(sets)
     defined = ~np.isnan(share)
-    interval = share_interval(share, (relation, answer), draws.confidence)
+    interval = share_interval(share, (relation, answer), confidence=draws.confidence)
     few = int(np.sum(np.bincount(fact, minlength=sets.n_facts)[~defined] >= 2))
-    these = share_interval(share, (answer,), draws.confidence)
+    these = share_interval(share, (answer,), confidence=draws.confidence)
     checks = [f"{few:,} facts with two queries or more have fewer than {k0}: left out."] if few else []
     if these:
         checks.append(
@@ -327,7 +293,9 @@ def _row(values: Floats, split: float | None, clusters: tuple[Ints, Ints], draws
 
 def _mean_row(share: Floats, t: float, clusters: tuple[Ints, Ints], draws: Draws) -> dict[str, Any]:
     """K_I(k₀)."""
-    new, these = (share_interval(share, ways, draws.confidence) for ways in (clusters, clusters[1:]))
+    new, these = (
+        share_interval(share, ways, confidence=draws.confidence) for ways in (clusters, clusters[1:])
+    )
     if not draws.n_bootstrap:
         new = these = None
     defined = share[~np.isnan(share)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.inference.cluster_intervals import cluster_intervals
+from qloc.analysis.inference.share_intervals import Bound, bounded_intervals
 from qloc.analysis.localization.consistency import answer_codes, filled, relation_codes
 from qloc.arrays import Floats
 from qloc.neurons import NeuronSets
@@ -61,14 +61,15 @@ def layer_profile(sets: NeuronSets, *, confidence: float = 0.95) -> pd.DataFrame
     if not defined.any():
         return pd.DataFrame(columns=["layer", "share", "low", "high", "neurons", "facts"])
     clusters = (relation_codes(sets)[1], answer_codes(sets))
-    low, high, _ = cluster_intervals(shares, clusters, confidence=confidence)
+    share: Bound = "share"
+    low, high = bounded_intervals(shares, clusters, (share,) * sets.n_layers, confidence=confidence)
     count = np.bincount(used.member.indices // sets.n_neurons, minlength=sets.n_layers)
     return pd.DataFrame(
         {
             "layer": np.arange(sets.n_layers),
             "share": np.nanmean(shares, axis=0),
-            "low": np.maximum(low, 0),
-            "high": np.minimum(high, 1),
+            "low": low,
+            "high": high,
             "neurons": count / used.n_queries,
             "facts": int(defined.sum()),
         }

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.inference.cluster_intervals import cluster_intervals
 from qloc.analysis.inference.draws import DRAWS, Draws
+from qloc.analysis.inference.share_intervals import Bound, bounded_intervals
 from qloc.analysis.localization.consistency import (
     answer_codes,
     considered,
@@ -28,6 +28,9 @@ MOST_MULTIVERSE_FACTS = 2000
 
 HEADLINE_MEASURES: Final = ("kappa", "ki", "beyond_template", "beyond_answer")
 """What is measured under each choice, in the order of the columns of :func:`cell_of`."""
+
+HEADLINE_BOUNDS: Final[tuple[Bound, ...]] = ("none", "share", "none", "none")
+"""Range of each of them."""
 
 _COLUMNS: Final = ("method", "threshold", "queries", "measure", "value", "low", "high", "facts")
 
@@ -126,8 +129,7 @@ def multiverse(
         clusters = (relation_codes(part)[1], answer_codes(part))
         for queries in ("known", "all"):
             values = cell_of(part, known=queries == "known", k0=k0, cut=cut)
-            low, high, _ = cluster_intervals(values, clusters, confidence=draws.confidence)
-            low[1], high[1] = np.maximum(low[1], 0.0), np.minimum(high[1], 1.0)
+            low, high = bounded_intervals(values, clusters, HEADLINE_BOUNDS, confidence=draws.confidence)
             for place, measure in enumerate(HEADLINE_MEASURES):
                 x = values[~np.isnan(values[:, place]), place]
                 row: dict[str, Any] = {"method": method, "threshold": threshold, "queries": queries}

@@ -142,13 +142,32 @@ def _side(fact: Ints, k: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
     return np.asarray(place < k[fact] // 2)
 
 
+def spearman_brown(r: float) -> float:
+    """Return the reliability of a whole from the correlation r of its halves, 2r/(1 + |r|).
+
+    Parameters
+    ----------
+    r : float
+        Within [−1, 1].
+
+    Returns
+    -------
+    float
+        Within [−1, 1]. For r < 0, where 2r/(1 + r) has no lower bound, minus the reliability of −r.
+
+    Examples
+    --------
+    >>> spearman_brown(0.5), spearman_brown(-0.5), spearman_brown(1.0)
+    (0.6666666666666666, -0.6666666666666666, 1.0)
+    """
+    return 2 * r / (1 + abs(r))
+
+
 def reliability(halves: Halves) -> tuple[float, Floats]:
-    """Return the Spearman–Brown reliability over all splits, and values of facts whose mean it is.
+    """Return the correlation of halves over all splits, and values of facts whose mean it is.
 
     With c_f the mean over splits of the product of a fact's halves, v_f that of half the sum of their
-    squares::
-
-        r = Σ c_f / Σ v_f,    ρ = 2r/(1 + r) = 2 Σ c_f / Σ (v_f + c_f)
+    squares, r = Σ c_f / Σ v_f.
 
     Parameters
     ----------
@@ -158,9 +177,9 @@ def reliability(halves: Halves) -> tuple[float, Floats]:
     Returns
     -------
     value : float
-        ρ; NaN without facts or spread.
+        r, within [−1, 1]; NaN without facts or spread.
     parts : float64 ndarray, shape (kept,)
-        ρ + (2c_f − ρ (v_f + c_f)) / mean(v + c), the ratio linearized: what intervals are made from.
+        r + (c_f − r v_f) / mean(v), the ratio linearized: what intervals are made from.
 
     References
     ----------
@@ -168,11 +187,58 @@ def reliability(halves: Halves) -> tuple[float, Floats]:
     """
     together = (halves.first * halves.second).mean(axis=0)
     own = ((halves.first**2 + halves.second**2) / 2).mean(axis=0)
-    room = float(np.sum(own + together))
+    room = float(np.sum(own))
     if not room > 0:
         return float("nan"), np.full(len(together), np.nan)
-    value = 2 * float(together.sum()) / room
-    return value, value + (2 * together - value * (own + together)) * len(own) / room
+    value = float(np.clip(together.sum() / room, -1.0, 1.0))
+    return value, value + (together - value * own) * len(own) / room
+
+
+def correlation_interval(
+    value: float, parts: Floats, clusters: tuple[Ints, ...], confidence: float
+) -> Interval | None:
+    """Return the interval of the correlation of halves, by Fisher's z: tanh(artanh r ± t s/(1 − r²)).
+
+    Parameters
+    ----------
+    value : float
+        The correlation r.
+    parts : float64 ndarray, shape (kept,)
+        The ratio linearized (:func:`reliability`).
+    clusters : tuple of int64 ndarray, shape (kept,) each
+        One or two ways of clustering, the coarser first.
+    confidence : float
+        Level of the interval, within (0, 1).
+
+    Returns
+    -------
+    Interval or None
+        Within (−1, 1); None with one cluster, or where r is −1 or 1.
+    """
+    plain = cluster_interval(parts, clusters, confidence=confidence)
+    if plain is None or not abs(value) < 1:
+        return None
+    reach = (plain.high - plain.low) / 2 / (1 - value**2)
+    low, high = np.tanh(np.arctanh(value) + reach * np.array([-1.0, 1.0])).tolist()
+    return replace(plain, low=low, high=high, method=f"{plain.method}, Fisher's z of the halves' r")
+
+
+def reliability_interval(ends: Interval | None) -> Interval | None:
+    """Return the interval of the reliability: the ends of that of r, each as Spearman and Brown lengthen it.
+
+    Parameters
+    ----------
+    ends : Interval or None
+        Of the correlation of halves (:func:`correlation_interval`).
+
+    Returns
+    -------
+    Interval or None
+        Within (−1, 1).
+    """
+    if ends is None:
+        return None
+    return replace(ends, low=spearman_brown(ends.low), high=spearman_brown(ends.high))
 
 
 def split_p(halves: Halves, *, n_permutations: int, seed: int = 0) -> tuple[float, float]:
@@ -315,11 +381,11 @@ def reliability_of(
     TestResult
         ``H3``.
     """
-    value, parts = reliability(halves)
+    r, parts = reliability(halves)
+    value = spearman_brown(r)
     p, opposite = split_p(halves, n_permutations=draws.n_permutations, seed=draws.seed)
     relation, answer = relation_codes(sets)[1][halves.facts], answer_codes(sets)[halves.facts]
-    interval = cluster_interval(parts, (relation, answer), confidence=draws.confidence)
-    interval = interval and replace(interval, low=max(interval.low, -1.0), high=min(interval.high, 1.0))
+    of_halves = correlation_interval(r, parts, (relation, answer), draws.confidence)
     p = float("nan") if np.isnan(value) else p
     checks = [SPEARMAN_BROWN]
     if halves.n_alone:
@@ -330,7 +396,7 @@ def reliability_of(
     n_clusters = len(np.unique(relation))
     if 0 < n_clusters < 10:
         checks.append(f"{n_clusters} relations: the interval speaks for few clusters.")
-    equal = mean_tost_p(parts, (relation, answer), margin)
+    equal = mean_tost_p(parts, (relation, answer), margin / (2 - margin))  # r where ρ is the margin
     result = TestResult(
         name="H3",
         question=REGISTRY["H3"].question,
@@ -338,8 +404,8 @@ def reliability_of(
         unit="fact",
         n={"relations": n_clusters, "strata": len(np.unique(halves.stratum)), "facts": len(halves.facts)},
         estimate=value,
-        interval=interval,
-        effect=None if np.isnan(value) else _correlation(value, interval),
+        interval=reliability_interval(of_halves),
+        effect=None if np.isnan(r) else EffectSize(name="correlation of halves", value=r, interval=of_halves),
         method=(
             f"halves permuted within relation × answer × k, one-sided, {draws.n_permutations} permutations; "
             f"p is the mean over {len(halves.first)} splits"
@@ -357,11 +423,3 @@ def reliability_of(
         store=store,
     )
     return judged(result)
-
-
-def _correlation(value: float, interval: Interval | None) -> EffectSize:
-    """The halves' own correlation, r = ρ/(2 − ρ)."""
-    ends = interval and replace(
-        interval, low=interval.low / (2 - interval.low), high=interval.high / (2 - interval.high)
-    )
-    return EffectSize(name="correlation of halves", value=value / (2 - value), interval=ends)

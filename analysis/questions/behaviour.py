@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.means import mean
+from qloc.analysis.inference.screen import mean_columns
+from qloc.analysis.inference.share_intervals import Bound
 from qloc.analysis.localization.behaviour import OUTCOMES, behaviour_test
 from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.questions.context import AnalysisContext
@@ -21,6 +22,13 @@ _WORDS = {
     "candidate_agreement": "same candidate answer",
     "log_probability": "log P(answer)",
 }
+_BOUNDS: Final[dict[str, Bound]] = {
+    "agreement": "share",
+    "candidate_agreement": "share",
+    "log_probability": "negative",
+}
+"""Ranges of the outcomes."""
+
 N_GROUPS = 5
 """Groups of a relation's facts by κ."""
 
@@ -121,12 +129,8 @@ def by_fifth(frame: pd.DataFrame, confidence: float) -> pd.DataFrame:
         row: dict[str, Any] = {"fifth": place, "kappa": mean(here["kappa"].to_numpy())}
         for name in OUTCOMES:
             values = here[name].to_numpy(dtype=np.float64)
-            ends = cluster_interval(values, (codes(here["relation"].to_numpy()),), confidence=confidence)
-            row[name] = mean(values)
-            row |= {
-                f"{name}_low": ends.low if ends else np.nan,
-                f"{name}_high": ends.high if ends else np.nan,
-            }
+            ways = (codes(here["relation"].to_numpy()),)
+            row |= mean_columns(name, values, ways, confidence, _BOUNDS[name])
         rows.append({**row, "facts": len(here)})
     return pd.DataFrame(rows, columns=None if rows else ["fifth", "kappa", *OUTCOMES, "facts"])
 

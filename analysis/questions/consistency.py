@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from qloc.analysis.inference.means import mean
+from qloc.analysis.inference.share_intervals import Bound
 from qloc.analysis.inputs.study import CORE_FACTS
 from qloc.analysis.localization.consistency import CONSISTENCY_SCORES
 from qloc.analysis.questions.context import AnalysisContext
@@ -28,6 +29,11 @@ SCORE_COLUMNS = {
     "kappa_same_answer": "kappa_same_answer",
 }
 """Score → column of a table."""
+
+_BOUNDS: Final[tuple[Bound, ...]] = tuple(
+    "none" if name.startswith("kappa") else "share" for name in CONSISTENCY_SCORES
+)
+"""Ranges of the scores: κ may be negative."""
 
 _LABELS = {
     "k": "known, non-empty queries a fact",
@@ -126,7 +132,7 @@ def overall_frame(context: AnalysisContext) -> pd.DataFrame:
         if scores is None:
             continue
         values = np.stack([scores[name].values for name in CONSISTENCY_SCORES], axis=1)
-        low, high = context.intervals(values)
+        low, high = context.intervals(values, bounds=_BOUNDS)
         for place, name in enumerate(CONSISTENCY_SCORES):
             defined = ~np.isnan(values[:, place])
             row: dict[str, Any] = {

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from qloc.analysis.inference.cluster_intervals import cluster_intervals
 from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.share_intervals import Bound, bounded_intervals
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import (
     answer_codes,
@@ -23,6 +23,7 @@ from qloc.analysis.localization.consistency import (
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
+from qloc.registration import Registration
 
 PAIR = "minimal_pair"
 """Kind of the queries that are minimal pairs."""
@@ -41,10 +42,13 @@ class AnalysisContext:
         What is analyzed.
     plan : AnalysisPlan
         Method, thresholds, draws, margins, and which tests are confirmatory.
+    registration : Registration or None
+        What the plan was locked by, before looking; None where it was not.
     """
 
     study: Study
     plan: AnalysisPlan
+    registration: Registration | None = None
 
     @cached_property
     def sets(self) -> NeuronSets:
@@ -171,7 +175,12 @@ class AnalysisContext:
         """
         return self.known if known else considered(self.sets, known=False)
 
-    def intervals(self, values: Floats, clusters: tuple[Ints, ...] | None = None) -> tuple[Floats, Floats]:
+    def intervals(
+        self,
+        values: Floats,
+        clusters: tuple[Ints, ...] | None = None,
+        bounds: tuple[Bound, ...] = (),
+    ) -> tuple[Floats, Floats]:
         """Return cluster-robust intervals of the means of columns.
 
         Parameters
@@ -180,11 +189,12 @@ class AnalysisContext:
             NaN where a fact has no value.
         clusters : tuple of int64 ndarray, shape (fact,), optional
             Relation and answer where it is not given.
+        bounds : tuple of {"none", "share", "negative"}, optional
+            Range of each column; any number where it is not given.
 
         Returns
         -------
         low, high : float64 ndarray, shape (column,)
             NaN where there are too few clusters.
         """
-        low, high, _ = cluster_intervals(values, clusters or self.clusters, confidence=self.plan.confidence)
-        return low, high
+        return bounded_intervals(values, clusters or self.clusters, bounds, confidence=self.plan.confidence)

@@ -204,7 +204,7 @@ def _row(
     row: dict[str, Any] = {}
     for score, values in by.items():
         row |= mean_columns(
-            score, np.where(among, values, np.nan), edited.rows.clusters, context.plan.confidence
+            score, np.where(among, values, np.nan), edited.rows.clusters, context.plan.confidence, "share"
         )
     three = [row[score] for score in ("reliability", "generalization", "locality")]
     row["arithmetic"] = float(np.mean(three))

@@ -184,11 +184,11 @@ def ratio_by_relation(context: AnalysisContext) -> Table:
     rows: list[dict[str, Any]] = []
     for r, name in enumerate(names):
         here = code == r
-        ends = context.intervals(np.where(here, share, np.nan)[:, None], context.clusters[1:])
+        ends = context.intervals(np.where(here, share, np.nan)[:, None], context.clusters[1:], ("share",))
         row: dict[str, Any] = {"relation": str(name), "facts": int(np.sum(~np.isnan(score[here])))}
         row |= {f"below_{t:g}": ratio(score[here], t) for t in cuts}
         row |= {"otsu": ratio(score[here], None), "subsets": mean(share[here])}
-        row |= {"subsets_low": max(ends[0][0], 0.0), "subsets_high": min(ends[1][0], 1.0)}
+        row |= {"subsets_low": ends[0][0], "subsets_high": ends[1][0]}
         rows.append({**row, "facts_subsets": int(np.sum(~np.isnan(share[here]))), "kappa": mean(kappa[here])})
     labels = {f"below_{t:g}": f"CS2 < {t:g}, as published" for t in cuts}
     labels |= {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
+from qloc.analysis.inference.share_intervals import Bound
 from qloc.analysis.interventions.neuron_effects import (
     ANSWER_MEASURES,
     NEURON_CONTROLS,
@@ -240,7 +241,8 @@ def _ceiling_table(
             row: dict[str, Any] = {"class": name, "operation": operation}
             for column, values in columns.items():
                 of_facts = changed.rows.mean(np.where(here, values, np.nan))
-                row |= mean_columns(column, of_facts, changed.rows.clusters, context.plan.confidence)
+                bound: Bound = "share" if column in shared else "none"
+                row |= mean_columns(column, of_facts, changed.rows.clusters, context.plan.confidence, bound)
             by_fact = changed.rows.mean(np.where(here, ceiling.beyond, np.nan))
             row["facts"] = int(np.sum(~np.isnan(by_fact)))
             rows.append({**row, "queries": int(here.sum())})

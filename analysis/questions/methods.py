@@ -74,7 +74,7 @@ def _frame(context: AnalysisContext, overlaps: Agreement) -> pd.DataFrame:
 
 
 def _row(context: AnalysisContext, kind: str, what: str, x: Floats) -> dict[str, Any]:
-    low, high = context.intervals(x[:, None])
+    low, high = context.intervals(x[:, None], bounds=("share",))
     n = int(np.sum(~np.isnan(x)))
     return {"kind": kind, "what": what, "overlap": mean(x), "low": low[0], "high": high[0], "facts": n}
 

@@ -96,7 +96,7 @@ def _decomposition(context: AnalysisContext, parts: Floats) -> Table:
 def _stack(
     context: AnalysisContext, name: str, parts: Floats, clusters: tuple[Ints, ...]
 ) -> list[dict[str, Any]]:
-    low, high = context.intervals(parts, clusters)
+    low, high = context.intervals(parts, clusters, ("share", "none", "none"))
     n = int(np.sum(~np.isnan(parts[:, 0])))
     return [
         {"relation": name, "part": part, "overlap": mean(column), "low": a, "high": b, "facts": n}

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.inference.cluster_intervals import cluster_intervals
 from qloc.analysis.inference.means import mean
+from qloc.analysis.inference.share_intervals import bounded_intervals
 from qloc.analysis.localization.consistency import answer_codes, relation_codes
 from qloc.analysis.localization.multiverse import (
+    HEADLINE_BOUNDS,
     HEADLINE_MEASURES,
     MOST_MULTIVERSE_FACTS,
     cell_of,
@@ -119,7 +120,7 @@ def _by_budget(context: AnalysisContext) -> tuple[pd.DataFrame, list[int]]:
             continue
         values = cell_of(sets, known=True, k0=context.plan.k0, cut=context.plan.consistency_threshold)
         clusters = (relation_codes(sets)[1], answer_codes(sets))
-        low, high, _ = cluster_intervals(values, clusters, confidence=context.plan.confidence)
+        low, high = bounded_intervals(values, clusters, HEADLINE_BOUNDS, confidence=context.plan.confidence)
         for place, measure in enumerate(HEADLINE_MEASURES):
             column = values[:, place]
             row: dict[str, Any] = {"measure": measure, "b": b, "value": mean(column)}

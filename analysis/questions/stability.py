@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.localization.consistency import answer_codes, relation_codes
 from qloc.analysis.localization.kinds_of_facts import (
@@ -18,7 +17,15 @@ from qloc.analysis.localization.kinds_of_facts import (
     recurrence_counts,
     sampled,
 )
-from qloc.analysis.localization.reliability import Halves, halves_of, reliability, reliability_of
+from qloc.analysis.localization.reliability import (
+    Halves,
+    correlation_interval,
+    halves_of,
+    reliability,
+    reliability_interval,
+    reliability_of,
+    spearman_brown,
+)
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number
@@ -113,9 +120,9 @@ def reliability_by_relation(sets: NeuronSets, halves: Halves, confidence: float)
             part = replace(halves, first=halves.first[:, here], second=halves.second[:, here])
             value, parts = reliability(part)
             ways = (answer[here],) if r >= 0 else (relation, answer)
-            ends = cluster_interval(parts, ways, confidence=confidence)
-            low, high = (max(ends.low, -1.0), min(ends.high, 1.0)) if ends else (np.nan, np.nan)
-            row = {"relation": str(name), "reliability": value, "low": low, "high": high}
+            ends = reliability_interval(correlation_interval(value, parts, ways, confidence))
+            low, high = (ends.low, ends.high) if ends else (np.nan, np.nan)
+            row = {"relation": str(name), "reliability": spearman_brown(value), "low": low, "high": high}
             rows.append({**row, "facts": int(here.sum())})
     return pd.DataFrame(rows, columns=["relation", "reliability", "low", "high", "facts"])
 

@@ -32,7 +32,12 @@ class AnalysisPlan(BaseModel):
     n_bootstrap: int = Field(999, ge=99)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     alpha: float = Field(0.05, gt=0, lt=0.5)
-    confirmatory: tuple[ConfirmableName, ...] = ("H1a", "H1b")
+    confirmatory: tuple[ConfirmableName, ...] = ()
+    """Tests that were named before looking; all others, and all without a plan, are exploratory."""
+
+    exploratory_correction: Literal["fdr_bh", "fdr_by"] = "fdr_bh"
+    """Benjamini–Hochberg, or Benjamini–Yekutieli, which holds under any dependence."""
+
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 40, 80)
     overlap_margin: float = Field(0.01, gt=0)
     """Smallest excess of interest, in Dice (H1a, H1b)."""

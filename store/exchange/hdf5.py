@@ -24,7 +24,7 @@ import numpy as np
 import zarr
 
 from qloc.arrays import Array
-from qloc.errors import InputError, QlocError, SchemaError, VerificationError, message
+from qloc.errors import InputError, SchemaError, VerificationError, message
 from qloc.store.exchange.hdf5_sink import Sink
 from qloc.store.files.place import is_inside
 from qloc.store.files.staging import file_aside, folder_aside, refuse_present
@@ -220,7 +220,8 @@ def _write_array(target: Any, name: str, array: zarr.Array[Any], sink: Sink) -> 
     )
     digest = Digest()
     for piece in pieces(array.shape, (array.shards or array.chunks)):
-        values = _read_piece(array, piece)
+        values = np.asarray(array[piece])
+        values = values.astype(object) if text else values
         digest.add(values)
         try:
             dataset[piece] = values
@@ -233,21 +234,6 @@ def _write_array(target: Any, name: str, array: zarr.Array[Any], sink: Sink) -> 
     if "long_name" in array.attrs:
         dataset.attrs["long_name"] = array.attrs["long_name"]
     return dataset
-
-
-def _read_piece(array: zarr.Array[Any], piece: tuple[slice, ...]) -> Array:
-    """Read a region; what a store that verifies cannot decode, such as a stranger's chunk, is refused."""
-    try:
-        values = np.asarray(array[piece])
-    except (QlocError, MemoryError, OSError):
-        raise
-    except Exception as error:
-        got = f"unreadable ({type(error).__name__}: {error})"
-        where, action = str(array.store_path), "Do not use this store; take it from its source again"
-        raise VerificationError(
-            message(f"array {array.path}", got, "what qloc wrote", where, action)
-        ) from error
-    return values.astype(object) if array.dtype.kind == "T" else values
 
 
 # From HDF5 to a store

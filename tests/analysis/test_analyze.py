@@ -41,7 +41,9 @@ from qloc.simulation.interventions import Effects
 from qloc.simulation.simulate import simulate
 
 SIZE: dict[str, Any] = {"facts": 60, "relations": 6, "templates": 5, "n_neurons": 16, "n_heads": 0}
-PLAN = AnalysisPlan(n_permutations=99, n_bootstrap=99, thresholds=(0.1, 0.2, 0.4), n_splits=5)
+PLAN = AnalysisPlan(
+    confirmatory=("H1a", "H1b"), n_permutations=99, n_bootstrap=99, thresholds=(0.1, 0.2, 0.4), n_splits=5
+)
 TABLES = {
     "counts": ["counts_by_relation", "left_out"],
     "consistency": ["consistency_overall", "consistency_by_relation", "by_attribute"],
@@ -141,6 +143,13 @@ def test_confirmatory_tests_are_corrected_together(result):
     smaller = min(tests["H1a"].p, tests["H1b"].p)
     assert min(t.p_adjusted for t in (tests["H1a"], tests["H1b"])) == pytest.approx(2 * smaller)
     assert tests["H1a"].store == result.provenance["store fingerprint"]
+
+
+def test_without_a_plan_everything_is_exploratory(study, answers):
+    """What nobody named beforehand was not confirmed, whatever the defaults of other fields."""
+    found = gathered(AnalysisContext(study, PLAN.model_copy(update={"confirmatory": ()})), answers)
+    assert {test.role for test in found.tests()} == {"exploratory", "descriptive"}
+    assert AnalysisPlan().confirmatory == ()
 
 
 def test_a_plan_may_confirm_less(study, answers):

@@ -19,6 +19,7 @@ from qloc.cli.compare import compare
 from qloc.cli.demo import demo
 from qloc.cli.extract import extract
 from qloc.cli.facts import facts
+from qloc.cli.plan import plan
 from qloc.cli.report import report
 from qloc.cli.reproduce import reproduce
 from qloc.cli.shared import INTERRUPTED, Command, Commands, interrupted, say
@@ -43,6 +44,7 @@ for command in (demo, extract, analyze, report, compare, show, reproduce, simula
     app.command(cls=Command)(command)
 app.add_typer(facts)
 app.add_typer(store)
+app.add_typer(plan)
 app.command(cls=Command)(cite)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qloc.cli.shared import Log, Quiet, conclude, quoted, say
+from qloc.cli.shared import Log, Quiet, conclude, plan_given, quoted, say
 from qloc.progress import Progress
 
 if TYPE_CHECKING:
@@ -20,7 +20,19 @@ def analyze(
     ],
     plan: Annotated[
         Path | None,
-        typer.Option("--plan", metavar="FILE", help="A plan whose `analysis:` says what is asked, and how."),
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            help="A plan whose `analysis:` says what is asked, and how; or its registration.",
+        ),
+    ] = None,
+    registration: Annotated[
+        Path | None,
+        typer.Option(
+            "--registration",
+            metavar="FILE",
+            help="What `qloc plan lock` wrote, where --plan is another plan: reports list what deviates.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -46,7 +58,8 @@ def analyze(
     """Analyze stores: consistency of neuron sets, and every test of the plan.
 
     Needs neither the model nor torch. What was fixed before looking (thresholds, tests, seeds) belongs in a
-    plan; without one, the defaults are used. The same store and plan give the same results.
+    plan; without one, the defaults are used, and everything is exploratory. `qloc plan lock` registers a
+    plan: reports then list what deviates from it. The same store and plan give the same results.
 
     Several stores are analyzed each by itself, and compared, as by `qloc compare`, on the facts and templates
     that all of their models were asked and know.
@@ -63,14 +76,15 @@ def analyze(
         threshold: 0.2
         n_permutations: 999
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    from qloc.plan import plan_from
     from qloc.workflows.analyze import analyze_stores
 
     with Progress(quiet=quiet, log=log) as progress:
+        asked, locked = plan_given(plan, registration)
         analyzed = analyze_stores(
             stores,
-            plan_from(plan).analysis,
+            asked,
             out,
+            registration=locked,
             progress=progress,
             done=None if quiet else _answers,
             explored=explore,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qloc.cli.shared import conclude, quoted, say
+from qloc.cli.shared import conclude, plan_given, quoted, say
 
 
 def compare(
@@ -32,11 +32,10 @@ def compare(
       qloc compare gpt2.zarr llama.zarr
       qloc compare step1000.zarr step2000.zarr --out comparison
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    from qloc.plan import plan_from
     from qloc.reports.renderers.plain_text import comparison_text
     from qloc.workflows.analyze import compare as compared
 
-    found = compared(stores, plan_from(plan).analysis, out)
+    found = compared(stores, plan_given(plan)[0], out)
     say(comparison_text(found))
     if out is None:
         again = quoted("qloc", "compare", *stores, "--out", "comparison")

@@ -6,13 +6,17 @@ import errno
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from qloc.errors import InputError, QlocError, VerificationError
+from qloc.errors import InputError, QlocError, VerificationError, message
 from qloc.text.printable import printable
+
+if TYPE_CHECKING:
+    from qloc.plan import AnalysisPlan
+    from qloc.registration import Registration
 
 _SAID: Final = "What is said"
 
@@ -111,6 +115,24 @@ def interrupted(command: str | None) -> str:
         return "\nInterrupted. Nothing half-written is left."
     again = shlex.join(["qloc", *sys.argv[1:]])
     return f"\nInterrupted. What {_RESUMABLE[name]} is kept; to go on, run again:\n  {again}"
+
+
+def plan_given(
+    path: Path | None, registration: Path | None = None
+) -> tuple[AnalysisPlan | None, Registration | None]:
+    """The analysis plan and the registration of two files, of which the first may be either."""
+    from qloc.plan import plan_from
+    from qloc.registration import registration_from
+
+    locked = None
+    if registration is not None and (locked := registration_from(registration)) is None:
+        rule, action = "a file that `qloc plan lock` wrote", "Lock a plan first"
+        raise InputError(message("registration", str(registration), rule, "--registration", action))
+    if path is None:
+        return None, locked
+    if (found := registration_from(path)) is not None:
+        return found.plan.analysis, locked or found
+    return plan_from(path).analysis, locked
 
 
 def conclude(result: str, *following: str, quiet: bool = False) -> None:

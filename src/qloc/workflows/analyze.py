@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qloc.analysis.comparison.studies import Studies
     from qloc.analysis.inputs.study import Study
     from qloc.analysis.results import StudyResult
+    from qloc.registration import Registration
 
 SUFFIXES: Final = {"html": "html", "md": "md", "latex": "tex", "json": "json"}
 """Format of a report → what its file's name ends with."""
@@ -151,6 +152,7 @@ def analyze(
     plan: AnalysisPlan | Plan | None = None,
     out: str | Path | None = None,
     *,
+    registration: Registration | None = None,
     progress: Progress | None = None,
     explored: int | None = None,
 ) -> StudyResult:
@@ -164,6 +166,8 @@ def analyze(
         What is asked, or a plan that says it; the defaults where it is None.
     out : str, Path or None, default None
         Folder of the result; the store's name with ``-results`` where it is None.
+    registration : Registration or None, default None
+        What was locked before looking.
     progress : Progress or None, default None
         Told of each question.
     explored : int or None, default None
@@ -188,9 +192,9 @@ def analyze(
     from qloc.analysis.analyze import analyze as analyzed
     from qloc.analysis.exploring import N_FACTS, explore
 
-    study, asked = open_study(store), analysis_part(plan, "qloc.analyze")
+    study, asked = open_study(store), _asked(plan, registration)
     out = result_folders_for([store], out)[0]
-    result = analyzed(study, asked, progress=progress)
+    result = analyzed(study, asked, registration=registration, progress=progress)
     result.save(out)
     Path(out, EXPLORATION).unlink(missing_ok=True)  # of the result that was here before
     if n_facts := N_FACTS if explored is None else explored:
@@ -219,6 +223,7 @@ def analyze_stores(
     plan: AnalysisPlan | None = None,
     out: str | Path | None = None,
     *,
+    registration: Registration | None = None,
     progress: Progress | None = None,
     done: Callable[[StudyResult], None] | None = None,
     explored: int | None = None,
@@ -233,10 +238,12 @@ def analyze_stores(
         What is asked; the defaults where it is None.
     out : str, Path or None
         Folder for the results; see :func:`result_folders_for`.
+    registration : Registration or None, default None
+        What was locked before looking.
     progress : Progress or None
         Told of each step.
     done : callable or None
-        Called with each result as soon as it is saved.
+        Called with each result when it is saved for good: tests are corrected over all stores.
     explored : int or None
         As for :func:`analyze`.
 
@@ -258,19 +265,41 @@ def analyze_stores(
     results: dict[Path, StudyResult] = {}
     for store, folder in zip(stores, result_folders_for(stores, out), strict=True):
         progress.say(f"Analyzing {store} …")
-        results[folder] = analyze(store, plan, folder, progress=progress, explored=explored)
-        done(results[folder])
+        results[folder] = analyze(
+            store, plan, folder, registration=registration, progress=progress, explored=explored
+        )
+    if len(stores) > 1:
+        results = _corrected_together(results, _asked(plan, registration))
+    for result in results.values():
+        done(result)
     if len(stores) < 2:
         return Analyzed(results=results)
     progress.say("Comparing them on what all were asked …")
     folder = Path(out, COMPARISON) if out else Path(f"{COMPARISON}-results")
     forget(folder)  # of what was there before: it may not be replaced
     try:
-        results[folder] = compare(stores, plan, folder)
+        results[folder] = compare(stores, _asked(plan, registration), folder)
     except InputError as error:
         return Analyzed(results=results, not_compared=str(error))
     done(results[folder])
     return Analyzed(results=results)
+
+
+def _asked(plan: AnalysisPlan | Plan | None, registration: Registration | None) -> AnalysisPlan:
+    """What is asked: the plan that is given, else the registered one, else the defaults."""
+    if plan is None and registration is not None:
+        return registration.plan.analysis
+    return analysis_part(plan, "qloc.analyze")
+
+
+def _corrected_together(results: Mapping[Path, StudyResult], plan: AnalysisPlan) -> dict[Path, StudyResult]:
+    """Correct the tests of several stores in families over all of them, and save the results anew."""
+    from qloc.analysis.inference.multiplicity import across_studies
+
+    corrected = across_studies([*results.values()], plan)
+    for folder, result in zip(results, corrected, strict=True):
+        result.save(folder)
+    return dict(zip(results, corrected, strict=True))
 
 
 def result_folders_for(stores: Sequence[str | Path], out: str | Path | None) -> list[Path]:

@@ -45,19 +45,6 @@ def test_what_is_planted_is_found(study):
     assert better.interval.low < 1.5 < better.interval.high  # 7 and 6
 
 
-def test_how_strong_sets_are_beside_their_controls_is_among_the_checks(study):
-    n = study.edits["n_slots"]
-    strength = np.ones(n.shape, dtype=np.float32)
-    strength[list(n["edit_set"].values).index("own")] = 1.5
-    group = study.edits.assign(strength=(n.dims, strength))
-    told = Study({**study.datasets, "edits": group}, study.attrs)
-    found = edit_against_matched(told, operation="erase", draws=Draws(n_permutations=9))
-    expected = (
-        f"Sets are 1.5 times as strong as their controls, mean of {found.n['facts']} facts (5–95%: 1.5–1.5)."
-    )
-    assert expected in found.checks
-
-
 @pytest.mark.parametrize(
     ("name", "on", "first", "second", "run"),
     [

@@ -143,16 +143,3 @@ def test_harmonic_mean():
     assert harmonic([0.5, 0.9, 0.8]) == pytest.approx(3 / (1 / 0.5 + 1 / 0.9 + 1 / 0.8))
     assert harmonic([1.0, 1.0, 0.0]) == 0.0
     assert math.isnan(harmonic([1.0, float("nan"), 0.0]))
-
-
-def test_held_out_beyond_a_facts_queries_is_refused(study):
-    """It would index the queries of other facts, or none."""
-    held = study.edits["held_out"].values.copy()
-    few = int(np.argmin(study.facts["n_queries"].values))
-    assert study.facts["n_queries"].values[few] < held.shape[1]
-    held[few] = 0
-    edits = study.edits.assign(held_out=(study.edits["held_out"].dims, held))
-    with pytest.raises(
-        InputError, match="edits/held_out is 'of more queries'; expected -1 behind a fact's last"
-    ):
-        EditOutcomes.of(replace(study, datasets={**study.datasets, "edits": edits}))

@@ -9,12 +9,13 @@ from statsmodels.stats.multitest import multipletests
 
 from qloc.analysis.inference.multiplicity import (
     Correction,
+    across_studies,
     adjusted,
     correct,
     in_families,
     level_left,
 )
-from qloc.analysis.results import Interval, Question, Role, TestResult, Verdict
+from qloc.analysis.results import Interval, Question, Role, StudyResult, TestResult, Verdict
 from qloc.hypothesis_registry import REGISTRY
 from qloc.plan import AnalysisPlan
 
@@ -141,6 +142,27 @@ def test_what_would_have_been_found_stands_beside_what_is_undecided():
 @pytest.mark.parametrize("verdict", ["descriptive", "not identified"])
 def test_what_is_descriptive_or_not_identified_gets_no_verdict(verdict):
     assert correct([result("a", 0.001, verdict)], family="f")[0].verdict == verdict
+
+
+def test_several_studies_of_one_report_are_families_of_all_of_them():
+    """Two studies with p = .03 each: alone both hold, together neither; the same again when corrected twice."""
+
+    def study(*tests):
+        return StudyResult(
+            title="t", model="m", facts="f", provenance={}, counts={}, plan={},
+            questions=(Question(id="q", title="?", answer="Measured.", tests=tests),),
+        )  # fmt: skip
+
+    plan = AnalysisPlan(confirmatory=("H1a",), exploratory_correction="fdr_by")
+    studies = [study(result("H1a", 0.03), result("x", 0.02)), study(result("H1a", 0.03), result("x", 0.03))]
+    alone = across_studies(studies[:1], plan)[0].tests()
+    assert [test.verdict for test in alone] == ["holds", "holds"]
+    together = across_studies(studies, plan)
+    first, second = (one.tests() for one in together)
+    assert (first[0].p_adjusted, first[0].family) == (0.06, "confirmatory over 2 studies (Holm, 2 tests)")
+    assert [test.p_adjusted for test in (first[1], second[1])] == pytest.approx([0.045, 0.045])
+    assert second[1].family == "exploratory over 2 studies (Benjamini–Yekutieli, 2 tests)"
+    assert across_studies(together, plan) == together
 
 
 def test_answers_are_made_after_correction_from_verdicts_alone():

@@ -95,21 +95,6 @@ def test_which_arms_were_run(study):
     assert changed.per_arm("n_neurons", "union").tolist() == n.tolist()
 
 
-def test_how_strong_sets_are_beside_their_controls_is_among_the_checks(study):
-    """Half of the sets are as strong as their controls, half of them twice as strong; older stores do not tell."""
-    n = study.interventions["n_neurons"]
-    strength = np.ones(n.shape, dtype=np.float32)
-    strength[list(n["neuron_set"].values).index("own"), ::2] = 2
-    group = study.interventions.assign(strength=(n.dims, strength))
-    told = Study({**study.datasets, "interventions": group}, study.attrs)
-    changed = ArmOutcomes.of(told)
-    counted = changed.rows.used & ~np.isnan(changed.contrast("suppress", "own", "matched"))
-    mean = strength[list(n["neuron_set"].values).index("own")][counted].mean()
-    expected = f"Sets are {mean:.2f} times as strong as their controls, mean of {counted.sum()} queries (5–95%: 1–2)."
-    assert expected in own_against_control(told, **FEW).checks
-    assert not any("as strong" in line for line in own_against_control(study, **FEW).checks)
-
-
 def test_own_sets_matter_more_than_controls_where_that_is_planted(study):
     found = own_against_control(study, **FEW)
     assert (found.name, found.verdict, found.unit) == ("H5a", "holds", "fact")

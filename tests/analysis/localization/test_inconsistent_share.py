@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.localization.consistency import considered, consistency, filled, first_queries
 from qloc.analysis.localization.inconsistent_share import (
@@ -13,7 +12,6 @@ from qloc.analysis.localization.inconsistent_share import (
     rarefaction,
     ratio,
     ratio_interval,
-    share_interval,
 )
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.simulation.planted import plant
@@ -92,30 +90,6 @@ def test_the_interval_for_these_relations_stands_in_the_checks(planted):
     line = result.checks[-1]
     assert line.startswith("For these relations alone: 0.")
     assert line.endswith(", on the log-odds scale).")
-
-
-def test_share_interval_on_the_log_odds_scale(rng):
-    """Its ends are those of the plain interval to first order, and within 0 and 1."""
-    share, cluster = rng.beta(1, 9, size=60), np.repeat(np.arange(12), 5)
-    interval, plain = (
-        share_interval(share, (cluster,), 0.9),
-        cluster_interval(share, (cluster,), confidence=0.9),
-    )
-    assert interval is not None
-    assert plain is not None
-    p = share.mean()
-    reach = (plain.high - p) / (p * (1 - p))
-    for end, sign in ((interval.low, -1), (interval.high, 1)):
-        assert np.log(end / (1 - end)) - np.log(p / (1 - p)) == pytest.approx(sign * reach)
-    assert interval.method == f"{plain.method}, on the log-odds scale"
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_share_interval_where_all_facts_are_alike(value):
-    interval = share_interval(np.full(6, value), (np.arange(6),), 0.95)
-    assert interval is not None
-    assert (interval.low, interval.high) == (value, value)
-    assert share_interval(np.full(6, value), (np.zeros(6, dtype=int),), 0.95) is None
 
 
 def test_frame_holds_every_score_rule_and_threshold(planted):

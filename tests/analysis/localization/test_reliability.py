@@ -12,9 +12,12 @@ from qloc.analysis.localization.consistency import considered, consistency, fill
 from qloc.analysis.localization.reliability import (
     SPEARMAN_BROWN,
     Halves,
+    correlation_interval,
     halves_of,
     reliability,
+    reliability_interval,
     reliability_test,
+    spearman_brown,
     split_p,
     stable_consistency,
 )
@@ -84,7 +87,7 @@ def test_strata_are_relation_answer_and_number_of_queries(deep):
 
 
 def test_reliability_is_spearman_brown_of_the_correlation():
-    """With one split and equal spread of both halves, 2r/(1 + r) of Pearson's r."""
+    """With one split and equal spread of both halves, Pearson's r; its reliability 2r/(1 + r)."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=200)
     y = 0.5 * x + rng.normal(size=200)
@@ -94,8 +97,28 @@ def test_reliability_is_spearman_brown_of_the_correlation():
     )
     r = np.corrcoef(x, y)[0, 1]
     value, parts = reliability(halves)
-    assert value == pytest.approx(2 * r / (1 + r))
+    assert value == pytest.approx(r)
     assert parts.mean() == pytest.approx(value)
+    assert spearman_brown(value) == pytest.approx(2 * r / (1 + r))
+    ends = correlation_interval(value, parts, (np.arange(200),), 0.95)
+    assert ends is not None
+    # Of independent facts, near the textbook's artanh r ± 1.96/√(n − 3).
+    assert np.arctanh([ends.low, ends.high]) == pytest.approx(
+        np.arctanh(r) + np.array([-1, 1]) * 1.96 / np.sqrt(197), rel=0.25
+    )
+
+
+@pytest.mark.parametrize("r", [-0.99, -0.4, 0.0, 0.4, 0.97])
+def test_reliabilities_and_their_intervals_stay_within_their_range(r):
+    """A few facts whose halves agree, or contradict each other, as strongly as they can."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(1, 8))
+    y = r * x + np.sqrt(1 - r**2) * rng.normal(size=(1, 8)) * 0.3
+    halves = Halves(facts=np.arange(8), stratum=np.zeros(8, dtype=int), first=x, second=y, n_alone=0)
+    value, parts = reliability(halves)
+    ends = reliability_interval(correlation_interval(value, parts, (np.arange(8),), 0.95))
+    assert ends is not None
+    assert -1 < ends.low < spearman_brown(value) < ends.high < 1
 
 
 def test_split_p_is_the_mean_of_the_splits_own():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qloc.analysis.localization.consistency import relation_codes
-from qloc.analysis.localization.reliability import halves_of, reliability
+from qloc.analysis.localization.reliability import halves_of, reliability, spearman_brown
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.questions.stability import reliability_by_relation, stability_question
 from qloc.simulation.simulate import simulate
@@ -27,7 +27,7 @@ def test_tests_are_h3_and_h4(deep, question):
     stable, kinds = question.tests
     assert (stable.name, kinds.name, kinds.verdict) == ("H3", "H4", "descriptive")
     halves = halves_of(deep.used, n_splits=5, seed=0)
-    assert stable.estimate == pytest.approx(reliability(halves)[0])
+    assert stable.estimate == pytest.approx(spearman_brown(reliability(halves)[0]))
     assert f"reliability of κ is estimated at {stable.estimate:.2f}" in question.answer
 
 
@@ -41,10 +41,10 @@ def test_reliability_of_a_relation_is_that_of_its_facts_alone(deep, question, fr
     for number, name in enumerate(names):
         here = code[halves.facts] == number
         x, y = halves.first[:, here], halves.second[:, here]
-        # Σ c_f over half the mean squares of both plus c_f: Spearman–Brown, by hand.
+        # Σ c_f over half the mean squares of both, lengthened by Spearman and Brown.
         x, y = (values - _stratum_means(values, halves.stratum[here]) for values in (x, y))
         c, v = (x * y).mean(axis=0), (x**2 + y**2).mean(axis=0) / 2
-        assert table.reliability[name] == pytest.approx(2 * c.sum() / (v + c).sum())
+        assert table.reliability[name] == pytest.approx(spearman_brown(c.sum() / v.sum()))
         assert table.facts[name] == here.sum()
 
 

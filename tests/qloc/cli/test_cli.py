@@ -31,7 +31,7 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], *([name] for name in COMMANDS), ["store", "info"], ["store", "verify"]]
+    "command", [[], *([name] for name in COMMANDS), ["store", "info"], ["store", "verify"], ["plan", "lock"]]
 )
 def test_help_is_a_page_to_act_on(command: list[str]) -> None:
     page = done(*command, "--help")
@@ -42,7 +42,7 @@ def test_help_is_a_page_to_act_on(command: list[str]) -> None:
 
 def test_help_lists_what_there_is() -> None:
     page = done("--help").partition("Commands:\n")[2]
-    assert [line.split()[0] for line in page.splitlines()] == [*COMMANDS, "facts", "store"]
+    assert [line.split()[0] for line in page.splitlines()] == [*COMMANDS, "facts", "store", "plan"]
 
 
 def test_the_command_line_is_light() -> None:
