@@ -91,11 +91,14 @@ class StoredArray(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
 
     def _read(self, key: tuple[int | slice, ...]) -> Array:
+        # Read with every axis kept, single indices too, so that the check knows which is which.
+        kept = tuple(part if isinstance(part, slice) else slice(part, part + 1 or None) for part in key)
         with readable(self._place, f"array {self._path}", lambda: self._names(key)):
-            values: Array = self._variable[key].to_numpy()
+            values: Array = self._variable[kept].to_numpy()
         if self._check is not None:
             self._check(values)
-        return values.astype(object) if self.dtype == object else values
+        inside = tuple(slice(None) if isinstance(part, slice) else 0 for part in key)
+        return np.asarray(values[inside], dtype=self.dtype)
 
     def _names(self, key: tuple[int | slice, ...]) -> Iterator[str]:
         """Name the stored objects that a selection touches."""
