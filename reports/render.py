@@ -25,6 +25,53 @@ RENDERERS: Final[dict[str, Callable[[Document], str]]] = {
 """Format → what turns a document into text."""
 
 
+ENDINGS: Final[dict[str, str]] = {"html": ".html", "md": ".md", "latex": ".tex", "json": ".json"}
+"""Format → ending of a file's name."""
+
+
+def format_of(path: Path) -> Format | None:
+    """Return the format that a file's name ends as.
+
+    Parameters
+    ----------
+    path : Path
+        The file of a report.
+
+    Returns
+    -------
+    Format or None
+        None where the ending is no report's.
+
+    Examples
+    --------
+    >>> format_of(Path("tables.tex")), format_of(Path("report.md")), format_of(Path("report"))
+    ('latex', 'md', None)
+    """
+    known = {**{ending: name for name, ending in ENDINGS.items()}, ".htm": "html", ".markdown": "md"}
+    return known.get(path.suffix.lower())  # type: ignore[return-value]  # all of them are formats
+
+
+def refuse_ending(path: Path, format: str) -> None:
+    """Refuse a file whose ending is that of another format.
+
+    Parameters
+    ----------
+    path : Path
+        The file of a report.
+    format : str
+        What is written into it.
+
+    Raises
+    ------
+    InputError
+        It ends as another format does.
+    """
+    if format in ENDINGS and format_of(path) not in (None, format):
+        rule = f"a name with the ending {ENDINGS[format]}, or --format {format_of(path)}"
+        action = "Give the one that is meant"
+        raise InputError(message("out", str(path), rule, f"qloc report --format {format}", action))
+
+
 def render(
     results: Sequence[StudyResult], format: Format = "html", explorations: Sequence[Exploration] = ()
 ) -> str:

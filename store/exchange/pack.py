@@ -46,7 +46,8 @@ def pack(store: str | Path, out: str | Path | None = None) -> Path:
     Raises
     ------
     InputError
-        If the store is an archive already, or at a URL, or if something is at ``out``.
+        If the store is an archive already, or at a URL, or if something is at ``out``, or it is no name of
+        an archive, by which readers know one.
     SchemaError
         If the path is no store.
     VerificationError
@@ -61,6 +62,9 @@ def pack(store: str | Path, out: str | Path | None = None) -> Path:
         raise InputError(message("store", "a file", rule, str(store), "Give the folder that is to be packed"))
     out = Path(out) if out else store.absolute().with_name(f"{store.absolute().name}{SUFFIX}")
     refuse_present(out)
+    if out.suffix != SUFFIX:
+        action = "Give a name such as study.zarr.zip"
+        raise InputError(message("archive", out.name, f"a name that ends in {SUFFIX}", str(out), action))
     if problems := verify(store):
         raise VerificationError(problems)
     raw = (store / MANIFEST).read_bytes()

@@ -39,7 +39,7 @@ def place_of(path: str | Path | Place) -> Place:
         return path
     if is_url(path):
         return remote(str(path))
-    path = Path(path)
+    path = Path(path).expanduser()
     return Archive.open(path) if path.is_file() else Folder(path)
 
 

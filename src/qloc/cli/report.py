@@ -15,8 +15,13 @@ def report(
         list[Path], typer.Argument(metavar="RESULTS…", help="Folders that `qloc analyze` wrote.")
     ],
     format: Annotated[
-        str, typer.Option("--format", metavar="html|md|latex|json", help="What to write.")
-    ] = "html",
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="html|md|latex|json",
+            help="What to write. [default: as --out ends, else html]",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="The file. [default: report.html, .md, .tex or .json]"),
@@ -35,5 +40,5 @@ def report(
     from qloc.workflows.analyze import report as reported
 
     path = reported(results, format, out)
-    following = [f"open {path} in a browser"] if format == "html" else []
+    following = [f"open {path} in a browser"] if path.suffix == ".html" else []
     conclude(f"Report: {path}", *following)

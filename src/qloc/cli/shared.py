@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -73,6 +74,10 @@ class Commands(TyperGroup):
     :mod:`qloc.cli.last_resort` all others.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command; ``~`` begins a path also where the shell leaves it, as in ``--out=~/x``."""
+        return super().parse_args(ctx, [_from_home(argument) for argument in args])
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command; its errors become messages, and exit codes."""
         try:
@@ -98,6 +103,11 @@ class Commands(TyperGroup):
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print a text that may have words of a store: characters that would act on a terminal are escaped."""
     typer.echo(printable(text), err=err, nl=nl)
+
+
+def _from_home(argument: str) -> str:
+    flag, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return flag + equals + os.path.expanduser(value) if value.startswith("~") else argument
 
 
 def told(error: QlocError) -> str:

@@ -13,15 +13,13 @@ from qloc.exploration.exploration import FILE as EXPLORATION
 from qloc.exploration.exploration import load as load_exploration
 from qloc.plan import AnalysisPlan, Plan, analysis_part
 from qloc.progress import Progress
+from qloc.workflows.results_folder import refuse_folder, refuse_parent
 
 if TYPE_CHECKING:
     from qloc.analysis.comparison.studies import Studies
     from qloc.analysis.inputs.study import Study
     from qloc.analysis.results import StudyResult
     from qloc.registration import Registration
-
-SUFFIXES: Final = {"html": "html", "md": "md", "latex": "tex", "json": "json"}
-"""Format of a report → what its file's name ends with."""
 
 COMPARISON: Final = "comparison"
 """Folder of what compares several stores, among those of their results."""
@@ -183,7 +181,7 @@ def analyze(
     SchemaError
         The path is not a store.
     InputError
-        What was given as the plan is none.
+        What was given as the plan is none, or ``out`` is a store or has the results of another one.
     FloorError
         The plan asks below what the store's panel keeps.
     StorageError
@@ -194,6 +192,7 @@ def analyze(
 
     study, asked = open_study(store), _asked(plan, registration)
     out = result_folders_for([store], out)[0]
+    refuse_folder(out, "analysis", [store])
     result = analyzed(study, asked, registration=registration, progress=progress)
     result.save(out)
     Path(out, EXPLORATION).unlink(missing_ok=True)  # of the result that was here before
@@ -256,6 +255,8 @@ def analyze_stores(
     ------
     SchemaError
         A path is not a store.
+    InputError
+        A folder is a store, or has the results of another one; told before anything is analyzed.
     FloorError
         The plan asks below what a store's panel keeps.
     StorageError
@@ -263,7 +264,12 @@ def analyze_stores(
     """
     progress, done = progress or Progress(quiet=True), done or (lambda result: None)
     results: dict[Path, StudyResult] = {}
-    for store, folder in zip(stores, result_folders_for(stores, out), strict=True):
+    folders = result_folders_for(stores, out)
+    if out is not None and len(stores) > 1:
+        refuse_parent(out)
+    for store, folder in zip(stores, folders, strict=True):
+        refuse_folder(folder, "analysis", [store])
+    for store, folder in zip(stores, folders, strict=True):
         progress.say(f"Analyzing {store} …")
         results[folder] = analyze(
             store, plan, folder, registration=registration, progress=progress, explored=explored
@@ -362,13 +368,16 @@ def compare(
     SchemaError
         A path is not a store; every one.
     InputError
-        Nothing in common, or a store without the plan's method.
+        Nothing in common, a store without the plan's method, or ``out`` is a store or has other results.
     FloorError
         The plan asks below what a store's panel keeps.
     """
     from qloc.analysis.comparison.models import compare_models as compared
 
-    result = compared(open_study(stores), analysis_part(plan, "qloc compare"))
+    studies = open_study(stores)
+    if out is not None:
+        refuse_folder(out, "comparison", stores)
+    result = compared(studies, analysis_part(plan, "qloc compare"))
     if out is not None:
         result.save(Path(out))
     return result
@@ -428,7 +437,7 @@ def load(results: str | Path) -> StudyResult:
 
 
 def report(
-    results: str | Path | Sequence[str | Path], format: str = "html", out: str | Path | None = None
+    results: str | Path | Sequence[str | Path], format: str | None = None, out: str | Path | None = None
 ) -> Path:
     """Write one report on all results in these folders; a folder of result folders stands for those.
 
@@ -436,10 +445,11 @@ def report(
     ----------
     results : str or Path or sequence of str or Path
         One folder, or several.
-    format : str, default "html"
-        ``html``, ``md``, ``latex`` or ``json``.
+    format : str or None, default None
+        ``html``, ``md``, ``latex`` or ``json``. None: as ``out`` ends, else ``html``.
     out : str, Path or None, default None
-        The file; ``report.html``, ``.md``, ``.tex`` or ``.json`` where it is None.
+        The file; its ending, where it is one of a report, is that of the format. None: ``report.html``,
+        ``.md``, ``.tex`` or ``.json``.
 
     Returns
     -------
@@ -449,16 +459,18 @@ def report(
     Raises
     ------
     InputError
-        A folder without results, or an unknown format; every problem.
+        A folder without results, an unknown format, or a file's ending of another one; every problem.
     """
-    from qloc.reports.render import render, write
+    from qloc.reports.render import ENDINGS, format_of, refuse_ending, render, write
 
-    out = out or f"report.{SUFFIXES.get(format, format)}"
+    format = format or (format_of(Path(out)) if out else None) or "html"
+    out = Path(out or f"report{ENDINGS.get(format, '')}").expanduser()
+    refuse_ending(out, format)
     folders = result_folders([results] if isinstance(results, str | Path) else results)
     loaded = [load(folder) for folder in folders]
     explorations = [found for folder in folders if (found := load_exploration(folder))]
     text = render(loaded, format, explorations)  # type: ignore[arg-type]  # render refuses what is no format
-    return write(text, Path(out))
+    return write(text, out)
 
 
 def result_folders(given: Sequence[str | Path]) -> list[Path]:

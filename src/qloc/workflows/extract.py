@@ -103,7 +103,7 @@ def extract_study(
     StorageError
         The disk refused.
     """
-    out, progress = Path(out), progress or Progress(quiet=True)
+    out, progress = _store_path(out), progress or Progress(quiet=True)
     extraction = prepared(require_plan(plan, "qloc.extract_study"))
     if "interventions" in plan.phases:
         read_own_sets(plan.sets)  # refused before the model has run for hours
@@ -126,6 +126,12 @@ def extract_study(
             append_phases.append_phase(extraction, out, phase, progress, run)
     whole = _of_store(out)
     return replace(whole, n_done=found.n_done, seconds=time.monotonic() - clock)
+
+
+def _store_path(out: str | Path) -> Path:
+    """Where a link leads to: a store is made beside its place and renamed, and would replace the link."""
+    path = Path(out).expanduser()
+    return path.resolve() if path.is_symlink() else path
 
 
 def prepared(plan: Plan) -> Extraction:

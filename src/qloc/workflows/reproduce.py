@@ -75,13 +75,18 @@ def reproduce_study(
     ------
     SchemaError
         A path is not a store; every one.
+    InputError
+        ``out`` is a store, or has other results.
     StorageError
         The disk refused.
     """
     from qloc.analysis.reproductions.chen_tables import reproduce
     from qloc.workflows.analyze import open_study
+    from qloc.workflows.results_folder import refuse_folder
 
     study = open_study(stores[0]) if len(stores) == 1 else open_study(stores)
+    if out is not None:
+        refuse_folder(out, "reproduction", stores)
     result = reproduce(study, plan or AnalysisPlan(), source)
     if out is not None:
         result.save(Path(out))

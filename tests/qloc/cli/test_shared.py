@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from commands import refused
 
 from qloc import cli
 from qloc.cli.shared import conclude, interrupted, quoted, say, told
@@ -47,3 +48,10 @@ def test_texts_of_a_store_do_not_act_on_the_terminal(capsys):
     others = [path for path in own.rglob("*.py") if path.name != "shared.py"]
     assert len(others) > 10
     assert [path for path in others if "typer.echo" in path.read_text(encoding="utf-8")] == []
+
+
+def test_home_is_home_also_where_the_shell_leaves_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    said = refused("analyze", "~/none.zarr", "--out=~/r", "--quiet")
+    assert f"At {tmp_path}/none.zarr." in said
+    assert "~" not in said

@@ -225,3 +225,12 @@ def test_phases_are_packed_and_unpacked(phased, tmp_path):
     for group in ("interventions", "synapses", "edits", "statistics"):
         assert getattr(opened, group).load().identical(getattr(whole, group).load())
     assert manifest.read(unpack(packed, tmp_path / "u.zarr")) == manifest.read(phased)
+
+
+def test_an_archive_is_known_by_its_name(finished, tmp_path):
+    with pytest.raises(InputError) as caught:
+        pack(finished, tmp_path / "study.packed")
+    assert str(caught.value) == (
+        f"archive is 'study.packed'; expected a name that ends in .zip. At {tmp_path / 'study.packed'}. "
+        "Give a name such as study.zarr.zip."
+    )

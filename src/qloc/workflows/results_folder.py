@@ -1,0 +1,107 @@
+"""Where results go: never into a store, and never over the results of another study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from qloc.errors import InputError, message
+
+Kind = Literal["analysis", "comparison", "reproduction"]
+"""What a folder of results is of: one store, several compared, or a published study's tables."""
+
+_FINGERPRINT: Final = "store fingerprint"
+"""How the names of fingerprints begin in a result's provenance."""
+
+
+def refuse_folder(folder: str | Path, kind: Kind, stores: Sequence[str | Path]) -> None:
+    """Refuse a folder that results must not be written into.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What was given as ``--out``.
+    kind : {"analysis", "comparison", "reproduction"}
+        What is to be written.
+    stores : sequence of str or Path
+        What it is made from.
+
+    Raises
+    ------
+    InputError
+        It is a file, it is a store or lies in one, or it has results of something else.
+    SchemaError
+        One of ``stores`` is no store.
+    """
+    path = Path(folder)
+    _refuse_store(path)
+    held = _held(path)
+    if held is None:
+        return
+    of, fingerprints = held
+    ours = sorted(_fingerprint(store) for store in stores)
+    if (of, fingerprints) != (kind, ours):
+        got = f"{'an' if of == 'analysis' else 'a'} {of} of {_stores(fingerprints)}"
+        rule = f"nothing yet, or the {kind} of {_stores(ours)}"
+        action = "Give another --out, or remove that folder first"
+        raise InputError(message("results", got, rule, str(path), action))
+
+
+def refuse_parent(folder: str | Path) -> None:
+    """Refuse a folder for the results of several stores that is a file, a store, or lies in one.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What was given as ``--out``.
+
+    Raises
+    ------
+    InputError
+        It is one of these.
+    """
+    _refuse_store(Path(folder))
+
+
+def _refuse_store(path: Path) -> None:
+    from qloc.store.integrity.check import is_store
+
+    action = "Give another --out, such as results"
+    if path.is_file():
+        raise InputError(message("results", "a file", "a folder, or nothing yet", str(path), action))
+    for place in (path.resolve(), *path.resolve().parents):
+        if is_store(place):
+            got = "a store" if place == path.resolve() else f"in the store {place}"
+            raise InputError(message("results", got, "a folder outside of every store", str(path), action))
+
+
+def _held(path: Path) -> tuple[Kind, list[str]] | None:
+    """What the results in a folder are of; None where there are none."""
+    from qloc.analysis.results import FILE
+
+    if not (path / FILE).exists():
+        return None
+    try:
+        content: dict[str, Any] = json.loads((path / FILE).read_text(encoding="utf-8"))
+        provenance = content["provenance"]
+        questions = [question["id"] for question in content["questions"]]
+        fingerprints = sorted(text for name, text in provenance.items() if name.startswith(_FINGERPRINT))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        rule, action = "results that qloc wrote, or no such file", "Give another --out"
+        raise InputError(message(FILE, "another program's", rule, str(path), action)) from None
+    if _FINGERPRINT in provenance:
+        return "analysis", fingerprints
+    return ("reproduction" if "settings" in questions else "comparison"), fingerprints
+
+
+def _fingerprint(store: str | Path) -> str:
+    from qloc.store.integrity.check import root_attributes
+    from qloc.store.places.open_place import place_of
+
+    return str(root_attributes(place_of(store))["fingerprint"]["signals"]["digest"])
+
+
+def _stores(fingerprints: Sequence[str]) -> str:
+    return f"the store{'s' if len(fingerprints) > 1 else ''} {', '.join(text[:12] for text in fingerprints)}"
