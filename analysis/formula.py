@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import patsy
 
+from qloc.analysis.formula_design import INTERCEPT, Design, design_of, words_of
 from qloc.analysis.inference.draws import DRAWS, Draws
-from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.inference.regression import Slope, clustered_slopes, independent
+from qloc.analysis.inference.label_codes import n_codes
+from qloc.analysis.inference.regression import Slope, clustered_slopes
 from qloc.analysis.inference.slope_test import SLOPE_MARGIN, SLOPE_UNIT, equivalence_p
 from qloc.analysis.inputs.public_arguments import require_draws, require_study, require_text
 from qloc.analysis.inputs.study import Study
@@ -37,8 +36,12 @@ class Fit:
         The formula.
     cluster : str
         Column by which the errors are clustered.
+    within : str
+        Column whose groups have an effect of their own each, so that slopes are within groups; empty where
+        there is none.
     tests : tuple of TestResult
-        One for each term that is not a combination of those before it.
+        One for each term that is not a combination of those before it, nor of the groups' effects. The
+        intercept gets an interval, and no verdict.
     r_squared : float
         Share of the outcome's variance that the fit explains; NaN for an outcome without variance.
     n : int
@@ -49,6 +52,7 @@ class Fit:
 
     formula: str
     cluster: str
+    within: str
     tests: tuple[TestResult, ...]
     r_squared: float
     n: int
@@ -63,7 +67,8 @@ class Fit:
 
     def __str__(self) -> str:
         size, explained = number(self.n), number(self.r_squared)
-        head = f"{self.formula}, {size} facts, clustered by {self.cluster}, R² {explained}"
+        within = f"within {self.within}, " if self.within else ""
+        head = f"{self.formula}, {size} facts, {within}clustered by {self.cluster}, R² {explained}"
         return "\n".join([head, *(test.sentence() for test in self.tests)])
 
     def to_frame(self) -> pd.DataFrame:
@@ -82,6 +87,7 @@ def fit(
     formula: str,
     cluster: str = "relation",
     *,
+    within: str | None = "relation",
     method: str = "ig",
     threshold: float = DEFAULT_THRESHOLD,
     known: bool = True,
@@ -101,6 +107,10 @@ def fit(
     cluster : str, default "relation"
         Column such as ``relation``, ``object`` or ``subject``: errors of facts with the same value may depend
         on each other.
+    within : str or None, default "relation"
+        Column whose groups get an effect of their own each: slopes then compare facts of one relation.
+        Relations differ for many reasons, and a slope between them is none of facts. None: slopes within and
+        between relations.
     method : str, default "ig"
         Attribution method of the neuron sets behind the scores.
     threshold : float, default 0.2
@@ -122,7 +132,9 @@ def fit(
     Raises
     ------
     InputError
-        A column does not exist, the formula cannot be read, or there are fewer than three clusters.
+        A column does not exist, the formula cannot be read, there are fewer than three clusters, or the model
+        is not identified: as many columns as clusters (effects of groups that lie in one cluster not
+        counted) or as facts.
 
     References
     ----------
@@ -140,7 +152,9 @@ def fit(
     require_draws(draws, "qloc.fit")
     require_text(formula, "formula", "qloc.fit", "Write one, such as 'kappa ~ log_k'")
     frame = fact_columns(study, method=method, threshold=threshold, known=known)
-    return fit_frame(frame, formula, cluster, margin=margin, draws=draws, store=study.fingerprint)
+    return fit_frame(
+        frame, formula, cluster, within=within, margin=margin, draws=draws, store=study.fingerprint
+    )
 
 
 def fit_frame(
@@ -148,6 +162,7 @@ def fit_frame(
     formula: str,
     cluster: str,
     *,
+    within: str | None = None,
     margin: float = SLOPE_MARGIN,
     draws: Draws = DRAWS,
     store: str = "",
@@ -159,9 +174,12 @@ def fit_frame(
     frame : pandas.DataFrame
         One row for each fact.
     formula : str
-        As in R, over the columns of ``frame``; rows without a value in one of them are left out.
+        As in R, over the columns of ``frame``, keywords of Python among them (``class``); rows without a
+        value in one of them are left out.
     cluster : str
         Column by which the errors are clustered.
+    within : str or None, default None
+        Column whose groups get an effect of their own each.
     margin : float, default 0.1
         Standardized slope that counts as none.
     draws : Draws, optional
@@ -177,7 +195,7 @@ def fit_frame(
     Raises
     ------
     InputError
-        A column does not exist, the formula cannot be read, or there are fewer than three clusters.
+        As for :func:`fit`.
 
     Examples
     --------
@@ -186,57 +204,42 @@ def fit_frame(
     >>> round(fitted["x"].estimate, 2)
     1.15
     """
-    _check(frame, formula, cluster)
-    try:
-        y, x = patsy.dmatrices(formula, frame.reset_index(drop=True), return_type="dataframe")
-    except (patsy.PatsyError, SyntaxError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        rule = f"a formula over {', '.join(map(str, frame))}"
-        raise InputError(message("formula", formula, rule, f"qloc.fit ({reason})", "Correct it")) from None
-    code = codes(frame[cluster].astype(str).to_numpy()[x.index])
-    if n_codes(code) < 3 or y.shape[1] != 1:
-        rule = "a column with at least three values, and one outcome"
-        raise InputError(message("cluster", cluster, rule, formula, "Cluster by another column"))
-    values, target = x.to_numpy(dtype=np.float64), y.to_numpy(dtype=np.float64)[:, 0]
-    kept = independent(values)
-    names = [str(x.columns[place]) for place in kept]
-    dropped = sorted({*map(str, x.columns)} - {*names})
-    slopes = clustered_slopes(target, values[:, kept], (code,), list(range(len(kept))), draws)
-    n = {"clusters": n_codes(code), "facts": len(target)}
-    checks = tuple([f"A combination of other terms, left out: {', '.join(dropped)}."] if dropped else [])
+    _check(frame, formula, cluster, within)
+    design = design_of(frame, formula, cluster, within)
+    slopes = clustered_slopes(design.y, design.x, (design.cluster,), list(range(len(design.names))), draws)
+    n = {"clusters": n_codes(design.cluster), "facts": len(design.y)}
     tests = tuple(
-        _term(str(y.columns[0]), name, slope, n, checks, margin, draws, store)
-        for name, slope in zip(names, slopes, strict=True)
+        _term(design, name, slope, n, margin, draws, store)
+        for name, slope in zip(design.names, slopes, strict=True)
     )
-    beta = np.array([slope.estimate for slope in slopes])
-    residual = target - values[:, kept] @ beta
-    spread = float(np.sum((target - target.mean()) ** 2))
+    residual = design.y - design.x @ np.linalg.lstsq(design.x, design.y)[0]
+    spread = float(np.sum((design.y - design.y.mean()) ** 2))
     return Fit(
         formula=formula,
         cluster=cluster,
+        within=design.within,
         tests=tests,
         r_squared=1 - float(np.sum(residual**2)) / spread if spread > 0 else float("nan"),
-        n=len(target),
-        left_out=len(frame) - len(target),
+        n=len(design.y),
+        left_out=len(frame) - len(design.y),
     )
 
 
 def _term(
-    outcome: str,
+    design: Design,
     name: str,
     slope: Slope,
     n: Mapping[str, int],
-    checks: tuple[str, ...],
     margin: float,
     draws: Draws,
     store: str,
 ) -> TestResult:
     """The test of one term; an intercept, whose size is one of units, is described."""
-    tested = slope.effect is not None
+    tested, outcome = slope.effect is not None, design.outcome
     result = TestResult(
         name=name,
         question=f"Does {outcome} go with {name}?",
-        estimand=_estimand(outcome, name),
+        estimand=_estimand(outcome, name, design.within),
         unit="fact",
         n=n,
         estimate=slope.estimate,
@@ -260,23 +263,23 @@ def _term(
         p_equivalence=equivalence_p(slope, margin, standardized=True),
         least_p=1 / (draws.n_bootstrap + 1) if tested else None,
         least_by=f"{draws.n_bootstrap} resamples" if tested else "",
-        checks=checks,
+        checks=design.checks,
         seed=draws.seed,
         store=store,
     )
     return judged(result)
 
 
-def _estimand(outcome: str, name: str) -> str:
-    if name == "Intercept":
+def _estimand(outcome: str, name: str, within: str) -> str:
+    if name == INTERCEPT:
         return f"{outcome} where all other terms are 0"
-    return f"slope of {outcome} on {name}, other terms of the formula held"
+    inside = f", within {within}" if within else ""
+    return f"slope of {outcome} on {name}, other terms of the formula held{inside}"
 
 
-def _check(frame: pd.DataFrame, formula: str, cluster: str) -> None:
+def _check(frame: pd.DataFrame, formula: str, cluster: str, within: str | None) -> None:
     """Refuse all names that are no column, except functions such as C(…) and np.log(…)."""
-    words = re.findall(r"(?<![\w.])[A-Za-z_]\w*(?!\w|\s*[.(])", re.sub(r"(['\"]).*?\1", "", formula))
-    unknown = [word for word in dict.fromkeys([*words, cluster]) if word not in frame]
+    words = [*words_of(formula), cluster, *([] if within is None else [within])]
     rule = f"one of {', '.join(map(str, frame))}"
-    if unknown:
+    if unknown := [word for word in dict.fromkeys(words) if word not in frame]:
         raise InputError([message("column", word, rule, "qloc.fit", "Correct the name") for word in unknown])

@@ -76,11 +76,82 @@ def test_collinear_terms_are_left_out_and_said_so(frame):
         found["double"]
 
 
-def test_public_fit_of_a_study():
-    study = qloc.simulate(facts=60, relations=6, templates=4, n_neurons=64, n_heads=0, seed=1)
-    found = qloc.fit(study, "kappa ~ log_frequency + Q('class')", cluster="object", draws=QUICK)
-    assert found.tests[0].store == study.fingerprint
+@pytest.fixture(scope="module")
+def planted():
+    return qloc.simulate(facts=60, relations=6, templates=4, n_neurons=64, n_heads=0, seed=1)
+
+
+def test_public_fit_of_a_study(planted):
+    found = qloc.fit(planted, "kappa ~ log_frequency + class", cluster="object", draws=QUICK)
+    assert found.tests[0].store == planted.fingerprint
     assert found["log_frequency"].n["clusters"] > 6
+    assert "within relation, clustered by object" in str(found)
+
+
+def test_a_column_may_have_the_name_of_a_keyword(frame):
+    keyword, plain = frame.rename(columns={"w": "class"}), fit_frame(frame, "y ~ x + w", "g", draws=QUICK)
+    for formula in ("y ~ x + class", "y ~ x + C(class)", "y ~ x + Q('class')"):
+        found = fit_frame(keyword, formula, "g", draws=QUICK)
+        assert [test.estimate for test in found.tests] == [test.estimate for test in plain.tests]
+        assert {test.name for test in found.tests} in (
+            {"Intercept", "x", "class[T.b]"}, {"Intercept", "x", "C(class)[T.b]"},
+        )  # fmt: skip
+
+
+def test_slopes_are_within_relations_unless_told_otherwise(planted):
+    """The effects of relations are those of C(relation); what differs between relations only is no slope."""
+    ours = qloc.fit(planted, "kappa ~ log_frequency", draws=QUICK)
+    theirs = qloc.fit(planted, "kappa ~ log_frequency + C(relation)", cluster="object", draws=QUICK)
+    assert ours["log_frequency"].estimate == pytest.approx(theirs["log_frequency"].estimate)
+    assert ours.r_squared == pytest.approx(theirs.r_squared)
+    assert (ours.within, theirs.within) == ("relation", "")
+    assert ours["log_frequency"].estimand.endswith("other terms of the formula held, within relation")
+    assert "Within relation: each has an effect of its own." in ours["log_frequency"].checks
+    with pytest.raises(InputError) as caught:
+        qloc.fit(planted, "kappa ~ 1", draws=QUICK)
+    assert str(caught.value) == (
+        "formula is 'kappa ~ 1'; expected a term that differs between facts of one relation. "
+        "At qloc.fit. Give within=None to compare between them."
+    )
+
+
+def test_an_intercept_gets_no_verdict(frame):
+    intercept = fit_frame(frame, "y ~ x", "g", draws=QUICK)["Intercept"]
+    assert (intercept.verdict, intercept.role, intercept.p) == ("descriptive", "descriptive", None)
+    assert intercept.interval is not None
+
+
+def test_what_is_not_identified_is_refused(frame, planted):
+    frame["many"] = [f"v{row % 14}" for row in range(len(frame))]
+    with pytest.raises(InputError) as caught:
+        fit_frame(frame, "y ~ x + many", "g", draws=QUICK)
+    assert str(caught.value) == (
+        "formula 'y ~ x + many' is '15 columns for 15 clusters (g), 15 in all for 200 facts'; expected fewer "
+        "columns than clusters and facts. At qloc.fit. Leave terms out, or cluster by a column of more values."
+    )
+    few = frame.head(16).assign(row=[f"r{row}" for row in range(16)])
+    with pytest.raises(InputError, match="16 columns for 16 clusters"):
+        fit_frame(few, "y ~ row", "row", draws=QUICK)
+    with pytest.raises(InputError, match=r"formula 'kappa ~ subject' is '.* columns for 6 clusters"):
+        qloc.fit(planted, "kappa ~ subject", draws=QUICK)
+
+
+def test_a_model_near_what_clusters_can_tell_says_so(frame):
+    near = fit_frame(
+        frame.assign(many=[f"v{row % 8}" for row in range(200)]), "y ~ x + many", "g", draws=QUICK
+    )
+    assert near.tests[0].checks == (
+        "Few clusters or facts (15, 200) for 9 columns: p and interval are rough.",
+    )
+    assert fit_frame(frame, "y ~ x + z", "g", draws=QUICK).tests[0].checks == ()
+
+
+def test_effects_of_groups_that_lie_in_a_cluster_cost_none(frame):
+    """15 clusters: their own effects are nested in them; those of 10 groups across them are not."""
+    assert fit_frame(frame, "y ~ x", "g", within="g", draws=QUICK)["x"].n["clusters"] == 15
+    across = frame.assign(h=np.arange(200) % 14)
+    with pytest.raises(InputError, match="15 columns for 15 clusters"):
+        fit_frame(across, "y ~ x", "g", within="h", draws=QUICK)
 
 
 def test_a_column_of_few_values_cannot_cluster(frame):

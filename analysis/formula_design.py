@@ -1,0 +1,196 @@
+"""The design matrix of a formula: keywords as names, effects of relations, and what is identified."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import patsy
+
+from qloc.analysis.inference.label_codes import codes, n_codes
+from qloc.analysis.inference.regression import independent, within
+from qloc.arrays import Floats, Ints
+from qloc.errors import InputError, message
+
+INTERCEPT = "Intercept"
+"""Name of the term that is 1 everywhere."""
+
+_ROUNDING = 1e-8
+"""Share of a column's size that is rounding alone: it has no spread within groups."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """Outcome and columns of a regression that is identified.
+
+    Attributes
+    ----------
+    outcome : str
+        Name of the outcome.
+    y : float64 ndarray, shape (fact,)
+        The outcome.
+    x : float64 ndarray, shape (fact, column)
+        Terms first, then the effects of groups; of full rank.
+    names : tuple of str
+        Names of the terms, one for each of the first columns of ``x``.
+    cluster : int64 ndarray, shape (fact,)
+        Cluster of each fact, counted from 0.
+    within : str
+        Column whose groups have an effect of their own each; empty where there is none.
+    checks : tuple of str
+        What a reader must know: terms left out, and how near the model is to what the facts cannot tell.
+    """
+
+    outcome: str
+    y: Floats
+    x: Floats
+    names: tuple[str, ...]
+    cluster: Ints
+    within: str
+    checks: tuple[str, ...]
+
+
+def design_of(frame: pd.DataFrame, formula: str, cluster: str, inside: str | None) -> Design:
+    """Return the design of a formula over a table, and refuse what the table cannot identify.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One row for each fact.
+    formula : str
+        As in R; a column whose name is a keyword of Python may stand as it is.
+    cluster : str
+        Column by which errors are clustered.
+    inside : str or None
+        Column whose groups get an effect of their own each; left out where the formula has it.
+
+    Returns
+    -------
+    Design
+        Of rows that have a value in every column of the formula.
+
+    Raises
+    ------
+    InputError
+        The formula cannot be read, has no term but effects of groups, or has as many columns as there are
+        clusters or facts; or there are fewer than three clusters.
+    """
+    named = set(words_of(formula))
+    groups = inside if inside is not None and inside not in named else ""
+    y, x = _matrices(frame, formula)
+    code = codes(frame[cluster].astype(str).to_numpy()[x.index])
+    if n_codes(code) < 3 or y.shape[1] != 1:
+        rule = "a column with at least three values, and one outcome"
+        raise InputError(message("cluster", cluster, rule, formula, "Cluster by another column"))
+    group = codes(frame[groups].astype(str).to_numpy()[x.index]) if groups else np.zeros(len(x), np.int64)
+    values, terms = x.to_numpy(dtype=np.float64), [_plain_name(str(name)) for name in x.columns]
+    if len(terms) >= 2 * n_codes(code):  # without a search for those that are combinations
+        _identified(formula, len(terms), values.shape, n_codes(code), cluster)
+    effects = _effects(group, centered=INTERCEPT in terms)
+    kept = _kept(values, group, terms, formula, groups)
+    names = tuple(terms[place] for place in kept)
+    whole = np.column_stack([values[:, kept], effects])
+    dropped = sorted({*terms} - {*names})
+    checks = [f"A combination of other terms, left out: {', '.join(dropped)}."] if dropped else []
+    if groups:
+        checks.append(f"Within {groups}: each has an effect of its own.")
+    counted = len(kept) + (0 if _nested(group, code) else effects.shape[1])
+    checks += _identified(formula, counted, whole.shape, n_codes(code), cluster)
+    return Design(
+        outcome=_plain_name(str(y.columns[0])),
+        y=y.to_numpy(dtype=np.float64)[:, 0],
+        x=whole,
+        names=names,
+        cluster=code,
+        within=groups,
+        checks=tuple(checks),
+    )
+
+
+def words_of(formula: str) -> list[str]:
+    """Return the names in a formula that are no functions, each once, in order.
+
+    Parameters
+    ----------
+    formula : str
+        As in R.
+
+    Returns
+    -------
+    list of str
+        Names of columns, and what is mistaken for one.
+
+    Examples
+    --------
+    >>> words_of("kappa ~ np.log(count) + C(relation) + class + Q('a b')")
+    ['kappa', 'count', 'relation', 'class']
+    """
+    bare = re.sub(r"(['\"]).*?\1", "", formula)
+    return list(dict.fromkeys(re.findall(r"(?<![\w.])[A-Za-z_]\w*(?!\w|\s*[.(])", bare)))
+
+
+def _matrices(frame: pd.DataFrame, formula: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    quoted = formula
+    for word in words_of(formula):
+        if keyword.iskeyword(word):
+            quoted = re.sub(rf"(?<![\w.'\"]){word}(?![\w'\"])", f"Q('{word}')", quoted)
+    try:
+        y, x = patsy.dmatrices(quoted, frame.reset_index(drop=True), return_type="dataframe")
+    except (patsy.PatsyError, SyntaxError, TypeError, ValueError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())
+        rule = f"a formula over {', '.join(map(str, frame))}"
+        raise InputError(message("formula", formula, rule, f"qloc.fit ({reason})", "Correct it")) from None
+    return y, x
+
+
+def _plain_name(term: str) -> str:
+    """Return a term as it was written, where a keyword was quoted for patsy."""
+    return re.sub(r"Q\('(\w+)'\)", lambda found: found[1] if keyword.iskeyword(found[1]) else found[0], term)
+
+
+def _effects(group: Ints, *, centered: bool) -> Floats:
+    """Return columns of groups: centered and without the first where the formula has an intercept."""
+    dummies: Floats = (group[:, None] == np.arange(n_codes(group))[None, :]).astype(np.float64)
+    if n_codes(group) == 1:
+        return np.zeros((len(group), 0))
+    return np.asarray(dummies[:, 1:] - dummies[:, 1:].mean(axis=0)) if centered else dummies
+
+
+def _kept(values: Floats, group: Ints, terms: list[str], formula: str, groups: str) -> list[int]:
+    """Return the terms that are no combination of the effects of groups and of the terms before them."""
+    if not groups:
+        return independent(values)
+    inside = within(values, group)
+    size = np.linalg.norm(values, axis=0)
+    inside[:, np.linalg.norm(inside, axis=0) <= _ROUNDING * size] = 0
+    kept = independent(inside)
+    if not kept:
+        rule = f"a term that differs between facts of one {groups}"
+        action = "Give within=None to compare between them"
+        raise InputError(message("formula", formula, rule, "qloc.fit", action))
+    return sorted({*kept, *(place for place, term in enumerate(terms) if term == INTERCEPT)})
+
+
+def _nested(group: Ints, cluster: Ints) -> bool:
+    """Whether each group lies in one cluster, so that its effect costs no cluster."""
+    return n_codes(codes(group, cluster)) == n_codes(group)
+
+
+def _identified(formula: str, n_columns: int, shape: tuple[int, ...], n: int, cluster: str) -> list[str]:
+    """Refuse as many columns as clusters or facts; tell where there are more than half as many."""
+    n_facts, n_whole = shape
+    if n_columns >= n or n_whole >= n_facts:
+        rule = "fewer columns than clusters and facts"
+        got = (
+            f"{n_columns:,} columns for {n:,} clusters ({cluster}), {n_whole:,} in all for {n_facts:,} facts"
+        )
+        action = "Leave terms out, or cluster by a column of more values"
+        raise InputError(message(f"formula {formula!r}", got, rule, "qloc.fit", action))
+    if 2 * n_columns > n or 2 * n_whole > n_facts:
+        return [
+            f"Few clusters or facts ({n:,}, {n_facts:,}) for {n_whole:,} columns: p and interval are rough."
+        ]
+    return []
