@@ -15,12 +15,13 @@ from qloc.analysis.localization.consistency import consistency
 from qloc.arrays import Ints
 from qloc.errors import InputError, message
 from qloc.neurons import NeuronSets
+from qloc.phase_plan import NEURON_SETS
 
 SHOWN_SCORES: Final = ("CS1", "CS2", "D", "kappa", "kappa_same_answer")
 """Scores of a fact that are shown, as :func:`consistency` names them."""
 
 _SHOWN: Final = ("own", "neighbor", "union", "other_fact", "matched")
-"""Sets of neurons whose effects are shown."""
+"""Sets of neurons whose effects are shown, besides the user's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,8 @@ class OneFact:
         Neurons of a layer, by which neurons are numbered.
     certainty : str
         How many neurons of its queries are within the error of the threshold, and what did not converge.
+    changed_by : str
+        Method and rule of the sets that interventions and edits were made of; empty where there are none.
     effects : mapping of str to mapping of str to float
         Operation → set → mean Δ log P over the fact's queries; empty where nothing was intervened on.
     new_object : str
@@ -96,6 +99,7 @@ class OneFact:
     count: Mapping[int, int]
     n_neurons: int
     certainty: str
+    changed_by: str = ""
     effects: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     new_object: str = ""
     edited: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -146,9 +150,8 @@ def find(study: Study, text: str) -> Ints:
         return np.array(within, dtype=np.int64)
     near = difflib.get_close_matches(wanted, subjects.tolist(), n=3, cutoff=0.5)
     spelled = [str(study.column("facts", "subject")[subjects == name][0]) for name in near]
-    action = (
-        f"Perhaps {' or '.join(dict.fromkeys(spelled))}" if near else "Give another part of a subject or id"
-    )
+    spelled = spelled or [str(name) for name in study.column("facts", "subject")[:3]]
+    action = f"{'Perhaps' if near else 'Give one, such as'} {' or '.join(dict.fromkeys(spelled))}"
     rule = "an id, a subject, or a part of one"
     raise InputError(message("fact", text, rule, f"the store's {len(ids):,} facts", action))
 
@@ -213,10 +216,19 @@ def _one(study: Study, sets: NeuronSets, scores: xr.Dataset, row: int) -> OneFac
         count={int(neurons[n]): int(count[n]) for n in order},
         n_neurons=sets.n_neurons,
         certainty=sets.select(sets.queries["fact"] == row).certainty(),
+        changed_by=_changed_by(study),
         effects=_effects(study, places),
         new_object=new_object,
         edited=edited,
     )
+
+
+def _changed_by(study: Study) -> str:
+    """Return method and threshold by which phases chose neurons, as their groups' attributes say."""
+    for group in (study.interventions, study.edits):
+        if "method" in group.attrs and "threshold" in group.attrs:
+            return f"{group.attrs['method']}, threshold {group.attrs['threshold']:g}"
+    return ""
 
 
 def _effects(study: Study, places: list[int]) -> dict[str, dict[str, float]]:
@@ -226,7 +238,8 @@ def _effects(study: Study, places: list[int]) -> dict[str, dict[str, float]]:
     change = here["log_probability"] - here["base_log_probability"]
     effects: dict[str, dict[str, float]] = {}
     for operation in map(str, change["operation"].values):
-        for name in _SHOWN:
+        own = [name for name in map(str, change["neuron_set"].values) if name not in NEURON_SETS]
+        for name in (*_SHOWN, *own):
             if name in change["neuron_set"].values:
                 values = change.sel(operation=operation, neuron_set=name).values
                 kept = values[~np.isnan(values)]

@@ -356,6 +356,9 @@ def own_against_control(
     InputError
         The store has no phase ``interventions``, or not these arms.
     """
+    if control not in _WORDS:
+        rule, action = " or ".join(_WORDS), "Compare sets of your own by qloc show, or by their log P"
+        raise InputError(message("control", control, rule, "own_against_control", action))
     changed = ArmOutcomes.of(study, known)
     if not changed.has(operation, "own", control):
         rule, have = f"arms own and {control} under {operation}", ", ".join(changed.arms)

@@ -10,7 +10,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -418,6 +418,7 @@ def reproduce(
         notes=(
             *(f"Tables that need phase {phase} are left out: no store has it." for phase in absent),
             *(note for side in sides for note in _unlike(side, source)),
+            *_unmatched(tables, source),
             *(differently_extracted(studies) if isinstance(studies, Studies) else ()),
             *([few_models(len(names))] if len(names) > 1 else []),
         ),
@@ -477,7 +478,27 @@ def _beside(layout: PublishedTable, table: Table, source: Published) -> Table:
     )
 
 
+def _unmatched(tables: Sequence[tuple[PublishedTable, Table | None]], source: Published) -> Iterator[str]:
+    """Yield one sentence for each published value that belongs to no cell of the tables that are made."""
+    cells = [
+        (layout.name, column, {str(key): str(value) for key, value in row.items()})
+        for layout, table in tables
+        if table
+        for row in table.to_frame().to_dict("records")
+        for column in layout.shown
+    ]
+    for value in source.values:
+        if not any(
+            (value.table, value.column) == (name, column) and value.row.items() <= row.items()
+            for name, column, row in cells
+        ):
+            labels = ", ".join(f"{name} {label}" for name, label in value.row.items())
+            yield f"The published value of {value.table}, {value.column}, {labels} matches no cell of ours."
+
+
 def _settings(source: Published) -> Question:
+    if not source.settings:
+        return Question(id="settings", title="What was published", answer="No settings are on file.")
     frame = pd.DataFrame([setting.model_dump() for setting in source.settings])
     frame["value"] = frame["value"].map(str)
     return Question(

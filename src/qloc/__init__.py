@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from qloc.version import __version__
 
 if TYPE_CHECKING:
+    from qloc import methods as methods
     from qloc.analysis import hypotheses as hypotheses
     from qloc.analysis.formula import fit as fit
     from qloc.analysis.inference.draws import Draws as Draws
@@ -53,6 +54,7 @@ _HOME = {
     "fit": ("qloc.analysis.formula", "fit"),
     "hypotheses": ("qloc.analysis.hypotheses", None),
     "Draws": ("qloc.analysis.inference.draws", "Draws"),
+    "methods": ("qloc.methods", None),
     "simulate": ("qloc.simulation.simulate", "simulate"),
 }
 

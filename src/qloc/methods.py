@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from qloc.canonical_json import digest
@@ -213,12 +215,19 @@ def rule_broken_by(name: str) -> str:
     if not colon:
         return f"{', '.join(_REGISTERED)}, or module:function of your own"
     try:
-        score: Score = getattr(importlib.import_module(module), function)
+        score: Score = getattr(_imported(module), function)
     except (ImportError, AttributeError) as error:
         return f"module:function that Python can import ({error})"
     options = ("path", "complete", "normalized")
     register(name, score, **{key: getattr(score, key) for key in options if hasattr(score, key)})
     return ""
+
+
+def _imported(module: str) -> Any:
+    """Import a user's module: from the current folder too, where a console script does not look."""
+    if not {"", str(here := Path.cwd())} & {*sys.path}:
+        sys.path.append(str(here))
+    return importlib.import_module(module)
 
 
 def sources(names: Iterable[str]) -> dict[str, str]:

@@ -39,7 +39,7 @@ def test_what_is_not_found_is_refused_with_the_nearest_subject(tiny):
     )
     with pytest.raises(InputError) as raised:
         find(study, "")
-    assert str(raised.value).endswith("Give another part of a subject or id.")
+    assert str(raised.value).endswith("Give one, such as Paris or s0 or s1.")
 
 
 def test_a_fact_is_what_the_store_holds(study):

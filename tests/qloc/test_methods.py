@@ -6,6 +6,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+import qloc
 from qloc import methods
 from qloc.errors import InputError
 
@@ -83,3 +84,13 @@ def test_names_that_are_none_are_refused_with_those_that_are(registry):
         "attribution method is 'ig'; expected another name than those of qloc's own methods. "
         "At qloc.methods.register. Rename it."
     )
+
+
+def test_a_module_of_the_current_folder_is_found(registry, tmp_path, monkeypatch):
+    """As from the console script, on whose path only its own folder is."""
+    (tmp_path / "my_methods_of_a_test.py").write_text("def positive(found):\n    return found.gradient\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder not in ("", str(tmp_path))])
+    assert qloc.methods.rule_broken_by("my_methods_of_a_test:positive") == ""
+    assert "my_methods_of_a_test:positive" in qloc.methods.registered()
+    assert "(" in qloc.methods.rule_broken_by("my_methods_of_a_test:negative")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,8 +21,42 @@ facts = typer.Typer(
     name="facts",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look at facts before a model is run over them.",
+    help="Look at facts: before a model is run over them, and in a store.",
 )
+
+_ALSO_OF_EXTRACT: Final = (
+    *("revision", "blocks", "down", "relations", "max_facts", "seed", "device", "dtype", "memory"),
+)
+"""Options that an extraction of the facts that were checked takes too."""
+
+
+@facts.command("list", cls=Command)
+def list_(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A store, packed or not, or the URL of one.")],
+    relation: Annotated[
+        str | None, typer.Option("--relation", metavar="NAME", help="List the facts of this relation.")
+    ] = None,
+) -> None:
+    """List the relations of a store, or the facts of one of them.
+
+    Of each relation: its facts, their queries, how many of these the model knows, and facts with at least two
+    known queries, which scores need. Of each fact: its id, by which qloc show finds it.
+
+    \b
+    Examples:
+      qloc facts list gpt2.zarr
+      qloc facts list gpt2.zarr --relation P36
+    """  # noqa: D301  (typer keeps what follows \b as it is)
+    from qloc.workflows.analyze import open_study
+    from qloc.workflows.show import facts_text, relations_text
+
+    study = open_study(store)
+    if relation is None:
+        text, first = relations_text(study)
+        conclude(text, quoted("qloc", "facts", "list", store, "--relation", first))
+    else:
+        text, first = facts_text(study, relation)
+        conclude(text, quoted("qloc", "show", store, first))
 
 
 @facts.command(cls=Command)
@@ -84,7 +118,13 @@ def check(
         counts.write_csv(out)
     if not quiet:
         say("\n".join(_page(counts)))
-    following = quoted("qloc", "extract", "--model", model, "--facts", facts, "--out", "study.zarr")
+    same = [
+        word
+        for name in _ALSO_OF_EXTRACT
+        if (value := ctx.params[name]) is not None
+        for word in (f"--{name.replace('_', '-')}", value)
+    ]
+    following = quoted("qloc", "extract", "--model", model, "--facts", facts, *same, "--out", "study.zarr")
     conclude(f"\nTable: {out}" if out else "", following, quiet=quiet)
 
 

@@ -121,7 +121,7 @@ def told(error: QlocError) -> str:
 def interrupted(command: str | None) -> str:
     """What to say after Ctrl-C or SIGTERM."""
     name = " ".join(sys.argv[1:3]) if command == "store" else command
-    if name not in _RESUMABLE:
+    if name not in _RESUMABLE or "--dry-run" in sys.argv:
         return "\nInterrupted. Nothing half-written is left."
     again = shlex.join(["qloc", *sys.argv[1:]])
     return f"\nInterrupted. What {_RESUMABLE[name]} is kept; to go on, run again:\n  {again}"

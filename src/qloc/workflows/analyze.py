@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, overload
 
-from qloc.errors import InputError, SchemaError, StorageError, message
+from qloc.errors import InputError, SchemaError, message
 from qloc.exploration.exploration import FILE as EXPLORATION
 from qloc.exploration.exploration import load as load_exploration
 from qloc.plan import AnalysisPlan, Plan, analysis_part
 from qloc.progress import Progress
-from qloc.workflows.results_folder import refuse_folder, refuse_parent
+from qloc.workflows.results_folder import forget, refuse_folder, refuse_parent
 
 if TYPE_CHECKING:
     from qloc.analysis.comparison.studies import Studies
@@ -381,32 +380,6 @@ def compare(
     if out is not None:
         result.save(Path(out))
     return result
-
-
-def forget(folder: str | Path) -> None:
-    """Remove a result that is none of the stores any more: its file, and the folder where it is empty then.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Of an earlier result; need not be there.
-
-    Raises
-    ------
-    StorageError
-        The disk refused.
-    """
-    from qloc.analysis.results import FILE
-
-    try:
-        for name in (FILE, EXPLORATION):
-            Path(folder, name).unlink(missing_ok=True)
-        with suppress(OSError):  # not there, or something else is in it
-            Path(folder).rmdir()
-    except OSError as error:
-        rule, action = "a file that can be removed", "Remove it, or choose another --out"
-        reason = error.strerror or str(error)
-        raise StorageError(message("old results", str(folder), rule, reason, action)) from error
 
 
 def load(results: str | Path) -> StudyResult:

@@ -106,7 +106,7 @@ def extract_study(
     out, progress = _store_path(out), progress or Progress(quiet=True)
     extraction = prepared(require_plan(plan, "qloc.extract_study"))
     if "interventions" in plan.phases:
-        read_own_sets(plan.sets)  # refused before the model has run for hours
+        refuse_unknown_facts(extraction, plan)
     further = [phase for phase in plan.phases if phase != "signals"]
     signals_held = not dry_run and _finished(out, extraction.fingerprint, progress)
     if signals_held:
@@ -132,6 +132,33 @@ def _store_path(out: str | Path) -> Path:
     """Where a link leads to: a store is made beside its place and renamed, and would replace the link."""
     path = Path(out).expanduser()
     return path.resolve() if path.is_symlink() else path
+
+
+def refuse_unknown_facts(extraction: Extraction, plan: Plan) -> None:
+    """Refuse users' own sets of facts that the study has not, before the model has run for hours.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        The study's facts.
+    plan : Plan
+        Names the file of the sets, if there is one.
+
+    Raises
+    ------
+    InputError
+        The file is none of that form, or names ids of no fact; each.
+    """
+    ids = {"", *(fact.id for fact in extraction.facts.facts)}
+    rule = "the id of a fact of the study, or empty for all"
+    problems = [
+        message("fact", fact, rule, str(plan.sets), f"Mend set {name!r}")
+        for name, facts in read_own_sets(plan.sets).items()
+        for fact in facts
+        if fact not in ids
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def prepared(plan: Plan) -> Extraction:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from qloc.errors import InputError, message
+from qloc.errors import InputError, StorageError, message
+from qloc.exploration.exploration import FILE as EXPLORATION
 
 Kind = Literal["analysis", "comparison", "reproduction"]
 """What a folder of results is of: one store, several compared, or a published study's tables."""
@@ -105,3 +107,29 @@ def _fingerprint(store: str | Path) -> str:
 
 def _stores(fingerprints: Sequence[str]) -> str:
     return f"the store{'s' if len(fingerprints) > 1 else ''} {', '.join(text[:12] for text in fingerprints)}"
+
+
+def forget(folder: str | Path) -> None:
+    """Remove a result that is none of the stores any more: its file, and the folder where it is empty then.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of an earlier result; need not be there.
+
+    Raises
+    ------
+    StorageError
+        The disk refused.
+    """
+    from qloc.analysis.results import FILE
+
+    try:
+        for name in (FILE, EXPLORATION):
+            Path(folder, name).unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or something else is in it
+            Path(folder).rmdir()
+    except OSError as error:
+        rule, action = "a file that can be removed", "Remove it, or choose another --out"
+        reason = error.strerror or str(error)
+        raise StorageError(message("old results", str(folder), rule, reason, action)) from error

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from qloc.errors import InputError, message
 from qloc.text.rounding import counted, number
 from qloc.text.tables import cut, paragraph, table
 
@@ -128,13 +132,13 @@ def _neurons(fact: OneFact) -> Iterator[str]:
         f"In all of them: {len(fact.intersection):,}. In more than one: "
         f"{sum(c > 1 for c in fact.count.values()):,}."
     )
-    named = [f"{_name(fact, n)}×{c}" for n, c in list(fact.count.items())[:MOST_NEURONS]]
+    named = [f"{_name(fact, n)} in {c:,}" for n, c in list(fact.count.items())[:MOST_NEURONS]]
     more = len(fact.count) - len(named)
-    yield paragraph(f"c_n: {', '.join(named)}{f' and {more:,} more' if more > 0 else ''}")
+    yield paragraph(f"Neuron in c_n queries: {', '.join(named)}{f' and {more:,} more' if more > 0 else ''}")
 
 
 def _name(fact: OneFact, neuron: int) -> str:
-    return f"{neuron // fact.n_neurons}.{neuron % fact.n_neurons}"
+    return f"L{neuron // fact.n_neurons}.N{neuron % fact.n_neurons}"
 
 
 def _scores(fact: OneFact) -> str:
@@ -145,14 +149,96 @@ def _scores(fact: OneFact) -> str:
     return f"{', '.join(each)}   (k = {fact.k})"
 
 
+def _chosen_at(fact: OneFact) -> str:
+    """Say by which rule neurons were changed, where it is another than the page's."""
+    return (
+        "" if fact.changed_by in ("", fact.rule) else f" (of neurons by {fact.changed_by}, not {fact.rule})"
+    )
+
+
+def relations_text(study: Study) -> tuple[str, str]:
+    """List the relations of a study.
+
+    Parameters
+    ----------
+    study : Study
+        An opened store.
+
+    Returns
+    -------
+    text : str
+        A table, one line a relation.
+    first : str
+        The first relation.
+    """
+    relation = study.column("facts", "relation")
+    queries, known = (_by_fact(study, known=which) for which in (False, True))
+    names = list(dict.fromkeys(relation.tolist()))
+    rows = [
+        [
+            name,
+            int((relation == name).sum()),
+            int(queries[relation == name].sum()),
+            int(known[relation == name].sum()),
+            int((known[relation == name] >= 2).sum()),
+        ]
+        for name in names
+    ]
+    heads = ["relation", "facts", "queries", "known", "facts with k ≥ 2"]
+    return (
+        f"{counted(len(relation), 'fact')} of {counted(len(names), 'relation')}\n{table(heads, rows)}",
+        names[0],
+    )
+
+
+def facts_text(study: Study, relation: str) -> tuple[str, str]:
+    """List the facts of a relation.
+
+    Parameters
+    ----------
+    study : Study
+        An opened store.
+    relation : str
+        Its name.
+
+    Returns
+    -------
+    text : str
+        A table, one line a fact.
+    first : str
+        The id of the first fact.
+
+    Raises
+    ------
+    InputError
+        The study has no such relation; names those that it has.
+    """
+    of = study.column("facts", "relation")
+    rows = np.flatnonzero(of == relation)
+    if not len(rows):
+        rule = f"one of {', '.join(dict.fromkeys(of.tolist()))}"
+        raise InputError(message("relation", relation, rule, "qloc facts list", "Choose one"))
+    queries, known = (_by_fact(study, known=which)[rows] for which in (False, True))
+    columns = [study.column("facts", name)[rows].tolist() for name in ("id", "subject", "object")]
+    lines = [[*line] for line in zip(*columns, queries.tolist(), known.tolist(), strict=True)]
+    return table(["id", "subject", "object", "queries", "known"], lines), str(columns[0][0])
+
+
+def _by_fact(study: Study, *, known: bool) -> NDArray[np.int64]:
+    fact = study.column("queries", "fact").astype(np.int64)
+    counts = study.column("queries", "known") == 1 if known else np.ones(len(fact), dtype=bool)
+    return np.bincount(fact[counts], minlength=study.facts.sizes["fact"]).astype(np.int64)
+
+
 def _changed(fact: OneFact) -> Iterator[str]:
     if fact.effects:
-        yield "\nInterventions: mean Δ log P of the answer, all queries"
+        yield f"\nInterventions{_chosen_at(fact)}: mean Δ log P of the answer, all queries"
         for operation, effects in fact.effects.items():
             each = ", ".join(f"{name.replace('_', ' ')} {value:+.2f}" for name, value in effects.items())
             yield paragraph(f"{operation}: {each}")
     if fact.edited:
-        yield f"\nEdits: rank of {fact.new_object!r} after an update, for the query that was edited"
+        of = f"rank of {fact.new_object!r} after an update"
+        yield f"\nEdits{_chosen_at(fact)}: {of}, for the query that was edited"
         before = next(iter(fact.edited.values()))[0]
         after = ", ".join(f"{name.replace('_', ' ')} {rank:,}" for name, (_, rank) in fact.edited.items())
         yield paragraph(f"before {before:,}; {after}")

@@ -181,3 +181,12 @@ def test_level_and_power_in_small():
         rejected["power"] += power <= 0.05
     assert rejected.pop("power") >= 36
     assert max(rejected.values()) <= 7, rejected
+
+
+def test_a_control_that_is_none_is_refused(changed_study):
+    with pytest.raises(InputError) as caught:
+        own_against_control(changed_study, control="mine")  # type: ignore[arg-type]  # what is refused
+    assert str(caught.value) == (
+        "control is 'mine'; expected matched or other_fact. At own_against_control. "
+        "Compare sets of your own by qloc show, or by their log P."
+    )

@@ -196,3 +196,20 @@ def test_what_is_not_made_yet_is_refused(name: str) -> None:
         "Error: stores is []; expected one store at least. At qloc reproduce. "
         "Give one, or --print-plan for the plan that makes it.\n",
     )
+
+
+def test_published_values_that_match_nothing_are_told_and_settings_may_be_missing(
+    study: Study, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "chen:\n  title: T\n  source: S\n  values:\n"
+        "    - {table: chen_ratio, row: {score: CS2, threshold: Otsu}, column: t, value: 12.5, where: Table 9}\n"
+        "    - {table: chen_ratio, row: {score: CS3}, column: t, value: 1.5, where: Table 9}\n"
+    )
+    result = reproduce(study, PLAN, published("chen", path))
+    told = [note for note in result.notes if note.startswith("The published value")]
+    assert told == ["The published value of chen_ratio, t, score CS3 matches no cell of ours."]
+    settings = result.question("settings")
+    assert settings is not None
+    assert settings.answer == "No settings are on file."

@@ -25,8 +25,10 @@ def test_after_an_interruption_the_same_command_goes_on(command, kept, monkeypat
     )
 
 
-def test_other_commands_leave_nothing_half_written():
+def test_other_commands_leave_nothing_half_written(monkeypatch):
     assert interrupted("analyze") == interrupted(None) == "\nInterrupted. Nothing half-written is left."
+    monkeypatch.setattr("sys.argv", ["qloc", "extract", "--out", "s.zarr", "--dry-run"])
+    assert interrupted("extract") == "\nInterrupted. Nothing half-written is left."
 
 
 def test_a_quoted_command_is_split_into_its_words_again():
