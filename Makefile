@@ -45,7 +45,7 @@ demo: $(VENV)/.extract
 	@echo "Report: $(abspath $(OUT))/report.html"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # `make -k lint` runs them all, whatever the first one finds.
 lint: ruff ruff-format mypy codespell import-linter

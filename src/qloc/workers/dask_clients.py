@@ -24,6 +24,7 @@ _CONFIG: Final = {
     "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "critical"},  # we say what is wrong
     "distributed.scheduler.worker-ttl": None,  # a nanny sees its worker die; a long product is no death
     "distributed.worker.multiprocessing-method": "spawn",
+    "distributed.worker.profile.enabled": False,  # a hundred samples a second, for nobody
 }
 
 

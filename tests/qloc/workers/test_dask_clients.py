@@ -39,6 +39,7 @@ def test_settings_hold_within_the_block_only() -> None:
     with dask_settings():
         assert dask.config.get(TTL) is None
         assert dask.config.get("distributed.worker.multiprocessing-method") == "spawn"
+        assert dask.config.get("distributed.worker.profile.enabled") is False
     assert dask.config.get(TTL) == before is not None
 
 
