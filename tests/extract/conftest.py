@@ -40,6 +40,8 @@ WORDS = (
     "Peru's capital city is Lima .",
     "A cat sits",
 )
+SEVERAL_TOKENS = "Ur"
+"""An answer of three tokens, " ", "U" and "r". Each token of an answer is attributed: a longer one adds time alone."""
 FACTS = (
     (
         "f0",
@@ -49,7 +51,7 @@ FACTS = (
         ("The capital of [X] is [Y].", "[X]'s capital, [Y]", "[X]'s capital city is [Y] ."),
     ),
     ("f1", "capital", "Kenya", "Nairobi", ("The capital of [X] is [Y].", "[X]'s capital, [Y]")),
-    ("f2", "capital", "Peru", "Ouagadougou", ("The capital of [X] is [Y].", "[Y] is the capital of [X].")),
+    ("f2", "capital", "Peru", SEVERAL_TOKENS, ("The capital of [X] is [Y].", "[Y] is the capital of [X].")),
 )
 
 

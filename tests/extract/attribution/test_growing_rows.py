@@ -160,13 +160,20 @@ def test_what_runs_at_the_target_alone_is_not_computed_elsewhere(engine_of: Any)
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_gradients_of_improbable_answers_do_not_vanish(
-    fresh_study: Callable[..., Extraction], dtype: str
+    tiny: Callable[[str], Any], fresh_study: Callable[..., Extraction], dtype: str
 ) -> None:
-    """P of 1e-9 and less: in float16, whose smallest number is 6e-8, ∂P would be zero."""
+    """P of 1e-9 and less: in float16, whose smallest number is 6e-8, ∂P would be zero.
+
+    A long answer, since rows are proved on its last token: one that is no less than 1e-38 probable.
+    """
+    facts = tiny("llama").facts
+    *others, last = facts.facts
+    facts = replace(facts, facts=(*others, replace(last, object="Ouagadougou", objects=("Ouagadougou",))))
     blocks = []
     for name in (dtype, "float32"):
         made = fresh_study(
             "llama",
+            facts,
             methods="ig,grad_x_act",
             quadrature="midpoint",
             steps=4,

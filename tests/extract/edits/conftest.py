@@ -40,7 +40,7 @@ def new_answer() -> Callable[[Rome], TokenizedQuery]:
     """Ask for the capital of France with an answer of several tokens."""
 
     def ask(rome: Rome) -> TokenizedQuery:
-        asked = rome.encoder.ask(Query(template="t", text="The capital of France is [Y]."), "Ouagadougou")
+        asked = rome.encoder.ask(Query(template="t", text="The capital of France is [Y]."), "Ur")
         assert isinstance(asked, TokenizedQuery)
         return asked
 

@@ -272,7 +272,7 @@ def plan_of(tiny: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
 
     def plan(kind: str, **given: Any) -> Plan:
         with path.open("w") as lines:
-            for subject, answer in (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lime")):
+            for subject, answer in (("France", "Paris"), ("Peru", "Ur")):  # of one token, and of several
                 fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
                 queries = ["The capital of [X] is [Y].", "[X]'s capital, [Y]"]
                 lines.write(json.dumps({**fact, "queries": queries}) + "\n")
@@ -326,7 +326,7 @@ def test_two_gpus_give_the_bits_of_one_device(
         ("mistral", {"answer_tokens": "first"}),  # each query has a mask; later tokens are only scored
         ("llama", {"dtype": "bfloat16"}),
         ("llama", {"site": "mlp_pre", "methods": ("ig", "sig")}),
-        ("gpt2", {"quadrature": "adaptive", "gap_tolerance": 1e-6, "methods": ("ig", "amig")}),
+        ("gpt2", {"quadrature": "adaptive", "gap_tolerance": 1e-3, "methods": ("ig", "amig")}),
     ],
 )
 def test_two_gpus_give_the_bits_of_one_device_whatever_is_asked(
