@@ -176,14 +176,18 @@ def plain() -> type[Plain]:
 
 
 @pytest.fixture(scope="session")
-def usual(plain: Any) -> Callable[[Extraction, int], Tensor]:
-    """Mean activation over the queries of all facts but one, all of one relation; prompt by prompt."""
+def usual(plain: Any) -> Callable[..., Tensor]:
+    """Mean activation over the queries of all facts but one, all of one relation; prompt by prompt.
 
-    def mean(made: Extraction, fact: int) -> Tensor:
-        model, downs = made.loaded.model, list(made.loaded.sites.downs)
+    That of the down-projections' inputs, or of other modules'; of each answer's tokens that are attributed.
+    """
+
+    def mean(made: Extraction, fact: int, modules: list[Any] | None = None) -> Tensor:
+        model, read = made.loaded.model, modules or list(made.loaded.sites.downs)
+        tokens = slice(1 if made.plan.answer_tokens == "first" else None)
         others = [query for n, asked in enumerate(made.asking.asked) if n != fact for query in asked]
         each = [
-            torch.stack([plain(model, downs, target).vectors() for target in query.targets]).mean(0)
+            torch.stack([plain(model, read, target).vectors() for target in query.targets[tokens]]).mean(0)
             for query in others
         ]
         return torch.stack(each).mean(0)

@@ -19,7 +19,7 @@ ACTIVATION = {"gpt2": "mlp.act", "llama": "mlp.act_fn", "bert": "intermediate.in
 
 @pytest.mark.parametrize("kind", list(ACTIVATION))
 def test_before_the_activation_function(
-    study: Callable[..., Extraction], plain: Any, close: Any, kind: str
+    study: Callable[..., Extraction], plain: Any, usual: Any, close: Any, kind: str
 ) -> None:
     made = study(kind, site="mlp_pre", quadrature="gauss", answer_tokens="first")
     block, loaded, tokenizer = made.extract(made.outline.units[0]), made.loaded, made.source.tokenizer
@@ -28,7 +28,8 @@ def test_before_the_activation_function(
     assert (made.outline.attrs["site"], made.fingerprint["parameters"]["site"]) == ("mlp_pre", "mlp_pre")
     token = tokenizer.mask_token_id if kind == "bert" else tokenizer.eos_token_id
     one_prompt = plain(loaded.model, acts, made.asking.asked[1][0].targets[0])
-    expected = one_prompt.by_definition(quadrature("gauss", 2), token, set(tokenizer.all_special_ids))
+    specials, relation = set(tokenizer.all_special_ids), usual(made, 1, acts)
+    expected = one_prompt.by_definition(quadrature("gauss", 2), token, specials, relation)
     close(block.activation[3], one_prompt.vectors())
     for number, name in enumerate(made.plan.methods):
         close(block.attribution[number, 3], expected[name][0])
