@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -39,17 +39,22 @@ def _off(found: PathIntegral, exact: PathIntegral) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def rough(engine_of: Any) -> Callable[[str], tuple[GradientEngine, list[Target]]]:
-    """A model whose first layer writes most of the stream, so that its path has a sharp step."""
+def rough(engine_of: Any) -> Iterator[Callable[[str], tuple[GradientEngine, list[Target]]]]:
+    """A model whose first layer writes most of the stream, so that its path has a sharp step; until the test ends."""
+    before: list[tuple[Tensor, Tensor]] = []
 
     def build(kind: str) -> tuple[GradientEngine, list[Target]]:
         loaded, engine, targets = engine_of(kind, "float64")
         with torch.no_grad():
-            loaded.sites.downs[0].weight.mul_(20)
-            loaded.sites.head.weight.mul_(10)
+            for weight, factor in ((loaded.sites.downs[0].weight, 20), (loaded.sites.head.weight, 10)):
+                before.append((weight, weight.clone()))
+                weight.mul_(factor)
         return engine, targets[:3]
 
-    return build
+    yield build
+    with torch.no_grad():
+        for weight, values in before:
+            weight.copy_(values)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert", "qwen2"])

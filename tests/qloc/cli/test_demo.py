@@ -11,7 +11,7 @@ from commands import blocked, done
 QUICK = """
 from qloc import shipped
 whole = shipped.shipped_plan
-few = {"n_permutations": 99, "n_bootstrap": 99, "n_splits": 2}
+few = {"n_permutations": 99, "n_bootstrap": 99, "n_splits": 2, "thresholds": (0.1, 0.2), "budgets": (5, 10)}
 shipped.shipped_plan = lambda kind: (plan := whole(kind)).model_copy(
     update={"analysis": plan.analysis.model_copy(update=few)})
 from qloc.reports.figures import svg
