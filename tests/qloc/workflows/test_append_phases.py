@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,28 +28,14 @@ from qloc.store.schema import manifest
 from qloc.workflows import append_phases
 from qloc.workflows.extract import extract_study
 
+Copies = Callable[[str], Path]
 OUTCOMES = ("log_probability", "logit", "margin", "rank", "argmax")
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    """Give a plan of three facts for the embedded causal model."""
-    pytest.importorskip("torch", reason="qloc[extract] is not installed")
-    path = tmp_path / "facts.jsonl"
-    with path.open("w") as lines:
-        for subject, answer in (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lima")):
-            fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
-            queries = ["The capital of [X] is [Y].", "[X] has its capital in [Y]."]
-            lines.write(json.dumps({**fact, "queries": queries}) + "\n")
-    return Plan(
-        model="embedded:causal",
-        facts=str(path),
-        quadrature="midpoint",
-        steps=3,
-        unit_facts=1,
-        device="cpu",
-        phases=("signals", "interventions"),
-    )
+def plan(signals_plan: Plan) -> Plan:
+    """Give a plan of three facts, with interventions."""
+    return signals_plan.model_copy(update={"phases": ("signals", "interventions")})
 
 
 @dataclass
@@ -113,11 +100,11 @@ def test_a_phase_is_chosen_from_the_store_and_appended(plan: Plan, made_up: Size
     assert set(made) == {"signals", "interventions"}
 
 
-def test_a_stopped_phase_goes_on_and_is_equal(plan: Plan, made_up: Sizes, tmp_path: Path) -> None:
-    whole = extract_study(plan, tmp_path / "whole.zarr").path
+def test_a_stopped_phase_goes_on_and_is_equal(plan: Plan, made_up: Sizes, copied: Copies) -> None:
+    whole = extract_study(plan, copied("whole.zarr")).path
     made_up.asked.clear()
     made_up.fail_at = 2
-    out = tmp_path / "s.zarr"
+    out = copied("s.zarr")
     with pytest.raises(KeyboardInterrupt):
         extract_study(plan, out)
     assert qloc.open(out).phases == ("signals",)
@@ -131,30 +118,31 @@ def test_a_stopped_phase_goes_on_and_is_equal(plan: Plan, made_up: Sizes, tmp_pa
 
 
 def test_a_finished_phase_needs_no_weights(
-    plan: Plan, made_up: Sizes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, made_up: Sizes, copied: Copies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from qloc.extract.models.loading import ModelSource
 
-    done = extract_study(plan, tmp_path / "s.zarr")
+    store = copied("s.zarr")
+    done = extract_study(plan, store)
 
     def loaded(self: ModelSource, **_: object) -> None:
         raise AssertionError("the weights were read")
 
     monkeypatch.setattr(ModelSource, "load", loaded)
-    assert extract_study(plan, tmp_path / "s.zarr") == replace(done, n_done=3, seconds=0.0)
+    assert extract_study(plan, store) == replace(done, n_done=3, seconds=0.0)
     signals = plan.model_copy(update={"phases": ("signals",)})
-    assert extract_study(signals, tmp_path / "s.zarr") == replace(done, n_done=3, seconds=0.0)
+    assert extract_study(signals, store) == replace(done, n_done=3, seconds=0.0)
     other = plan.interventions.model_copy(update={"threshold": 0.3})
     with pytest.raises(FingerprintError, match=r"\(parameters\.threshold: 0\.2 → 0\.3\)"):
-        extract_study(plan.model_copy(update={"interventions": other}), tmp_path / "s.zarr")
+        extract_study(plan.model_copy(update={"interventions": other}), store)
 
 
-def test_interventions_on_the_embedded_model(plan: Plan, tmp_path: Path) -> None:
+def test_interventions_on_the_embedded_model(plan: Plan, copied: Copies, tmp_path: Path) -> None:
     """The real phase, with a set of one's own; suppressing nothing changes nothing."""
     (tmp_path / "sets.json").write_text('{"mine": {"France": [[0, 1], [1, 2]], "": []}}')
     part = plan.interventions.model_copy(update={"operations": ("suppress", "mean")})
     plan = plan.model_copy(update={"sets": str(tmp_path / "sets.json"), "interventions": part})
-    study = qloc.open(extract_study(plan, tmp_path / "s.zarr").path)
+    study = qloc.open(extract_study(plan, copied("s.zarr")).path)
     found = study.interventions.load()
     assert found["neuron_set"].values.tolist()[-2:] == ["mine", "matched"]
     np.testing.assert_array_equal(found["n_neurons"].sel(neuron_set="own"), study.neurons().sizes())
@@ -273,7 +261,7 @@ def test_means_over_other_facts_come_from_the_statistics() -> None:
 
 
 def test_edits_go_on_in_another_process_and_are_equal(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, copied: Copies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ROME's prefixes and second moment are made anew there, of the same text: the same bits."""
     from qloc.extract.edits.phase import Edits
@@ -281,7 +269,7 @@ def test_edits_go_on_in_another_process_and_are_equal(
     small = {"n_probes": 2, "text_tokens": 16, "greedy_tokens": 2, "rome": RomePlan(steps=3)}
     edits = EditPlan(sets=("own", "rome", "rome_identity"), operations=("update",), **small)
     plan = plan.model_copy(update={"phases": ("signals", "edits"), "edits": edits})
-    whole, out = extract_study(plan, tmp_path / "whole.zarr").path, tmp_path / "s.zarr"
+    whole, out = extract_study(plan, copied("whole.zarr")).path, copied("s.zarr")
     extract = Edits.extract
 
     def stopped(self: Edits, unit: Unit, arms: Any) -> PhaseBlock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import platform
 from dataclasses import replace
 from pathlib import Path
@@ -19,21 +18,9 @@ from qloc.workflows.extract import extract_study
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    """Give a plan of three facts for the embedded causal model."""
-    pytest.importorskip("torch", reason="qloc[extract] is not installed")
-    from qloc.extract.embedded import checkpoint
-
-    if not (checkpoint("causal") / "config.json").exists():
-        pytest.skip("the embedded models are not made yet")
-    path = tmp_path / "facts.jsonl"
-    with path.open("w") as lines:
-        for subject, answer in (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lima")):
-            fact = {"id": subject, "relation": "capital", "subject": subject, "object": answer}
-            queries = ["The capital of [X] is [Y].", "[X] has its capital in [Y]."]
-            lines.write(json.dumps({**fact, "queries": queries}) + "\n")
-    given = {"quadrature": "midpoint", "steps": 3, "unit_facts": 1, "device": "cpu", "phases": ("signals",)}
-    return Plan(model="embedded:causal", facts=str(path), **given)
+def plan(signals_plan: Plan) -> Plan:
+    """Give the plan of those signals."""
+    return signals_plan
 
 
 def test_extraction_gives_a_study(plan: Plan, tmp_path: Path) -> None:
@@ -49,13 +36,12 @@ def test_extraction_gives_a_study(plan: Plan, tmp_path: Path) -> None:
 
 
 def test_a_stopped_extraction_goes_on_and_is_equal(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, signals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from qloc.extract.signals.extraction import Extraction
     from qloc.store.writing.writer import Writer
 
-    whole = extract_study(plan, tmp_path / "whole.zarr").path
-    whole_extract = Extraction.extract
+    whole, whole_extract = signals, Extraction.extract
 
     def stopped(self: Extraction, unit: object) -> object:
         if unit.number == 2:  # type: ignore[attr-defined]
@@ -85,10 +71,10 @@ def test_a_stopped_extraction_goes_on_and_is_equal(
         assert getattr(open_study(out), name).load().identical(getattr(open_study(whole), name).load())
 
 
-def test_a_dry_run_writes_nothing_and_is_near(plan: Plan, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_and_is_near(plan: Plan, signals: Path, tmp_path: Path) -> None:
     would = extract_study(plan, tmp_path / "s.zarr", dry_run=True)
     assert not (tmp_path / "s.zarr").exists()
-    did = extract_study(plan, tmp_path / "s.zarr")
+    did = extract_study(plan, signals)  # which holds it already
     assert (would.n_facts, would.n_queries, would.n_units) == (did.n_facts, did.n_queries, did.n_units)
     assert would.seconds > 0
     # Chunks only: metadata and manifest do not grow with the facts, and are most of so small a store.
@@ -97,40 +83,39 @@ def test_a_dry_run_writes_nothing_and_is_near(plan: Plan, tmp_path: Path) -> Non
 
 
 def test_a_finished_store_needs_no_weights(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, signals: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from qloc.extract.models.loading import ModelSource
 
-    out = tmp_path / "s.zarr"
-    done = extract_study(plan, out)
+    done = extract_study(plan, signals)
 
     def loaded(self: ModelSource, **_: object) -> None:
         raise AssertionError("the weights were read")
 
     monkeypatch.setattr(ModelSource, "load", loaded)
-    again = extract_study(plan, out)
+    again = extract_study(plan, signals)
     assert again == replace(done, n_done=3, seconds=0.0)
+    assert (again.n_facts, again.n_queries, again.n_units) == (3, 6, 3)
     with pytest.raises(InputError, match=r"^fingerprint of signals is .*steps: 3 → 5"):
-        extract_study(plan.model_copy(update={"steps": 5}), out)
+        extract_study(plan.model_copy(update={"steps": 5}), signals)
 
 
 @pytest.mark.slow
-def test_workers_give_the_same_store_bit_for_bit(plan: Plan, tmp_path: Path) -> None:
+def test_workers_give_the_same_store_bit_for_bit(plan: Plan, signals: Path, tmp_path: Path) -> None:
     """Each worker prepares model and facts by itself; threads, batches and proofs must not differ."""
     pytest.importorskip("distributed", reason="qloc[cluster] is not installed")
     from qloc.store.schema import manifest
 
-    whole = extract_study(plan, tmp_path / "whole.zarr").path
     said = io.StringIO()
     shared = plan.model_copy(update={"workers": 2})
     found = extract_study(shared, tmp_path / "shared.zarr", progress=Progress(stream=said))
     assert (found.n_done, found.n_units) == (0, 3)
     assert "extract: 6 of 6 queries" in said.getvalue()
-    ours, theirs = (manifest.read(store) for store in (found.path, whole))
+    ours, theirs = (manifest.read(store) for store in (found.path, signals))
     assert ours["objects"] == theirs["objects"]
     assert ours["run"]["environment"] == theirs["run"]["environment"]
     for name in ("queries", "facts", "signals", "attention", "grams"):
-        first, second = (getattr(open_study(store), name, None) for store in (found.path, whole))
+        first, second = (getattr(open_study(store), name, None) for store in (found.path, signals))
         if first is not None:
             assert second is not None
             assert first.load().identical(second.load())
