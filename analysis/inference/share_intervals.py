@@ -116,8 +116,8 @@ def negative_interval(
     Examples
     --------
     >>> interval = negative_interval(np.array([-1.0, -2.0, -3.0]), (np.arange(3),))
-    >>> round(interval.low, 2), round(interval.high, 2)
-    (-6.92, -0.58)
+    >>> round(interval.low, 1), round(interval.high, 1)
+    (-6.9, -0.6)
     """
     plain = cluster_interval(values, clusters, confidence=confidence)
     mean = float(np.nanmean(values)) if plain else 0.0

@@ -21,6 +21,7 @@ def crossed(relation: Ints, answer: Ints) -> bool:
 
     Examples
     --------
+    >>> import numpy as np
     >>> crossed(np.array([0, 0, 1]), np.array([0, 1, 1])), crossed(np.array([0, 0, 1]), np.array([0, 1, 2]))
     (True, False)
     """

@@ -98,7 +98,7 @@ def selectable(group: xr.Dataset, dim: str, labels: Mapping[str, Array]) -> Labe
     >>> group = selectable(xr.Dataset({"k": ("fact", [2, 3, 4])}), "fact", {"relation": ["a", "b", "a"]})
     >>> group.sel(relation="a").k.values.tolist(), group.k.groupby("relation").mean().values.tolist()
     ([2, 4], [3.0, 3.0])
-    >>> group.to_dataframe().columns.tolist()
+    >>> sorted(group.to_dataframe().columns)
     ['k', 'relation']
     """
     for name, values in labels.items():

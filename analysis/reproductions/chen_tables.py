@@ -34,7 +34,7 @@ from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.localization.inconsistent_share import STATIC
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.localization.welch import welch_of
-from qloc.analysis.reproductions.published import NOT_ON_FILE, Published, published
+from qloc.analysis.reproductions.published import NOT_ON_FILE, Published, published, settings_question
 from qloc.analysis.results import Question, StudyResult, Table
 from qloc.arrays import Floats, Ints
 from qloc.canonical_json import digest
@@ -406,7 +406,7 @@ def reproduce(
         model=", ".join(names),
         facts=f"{words(several[0].attrs.get('facts', 'unnamed facts'))} "
         f"({counted(len(sides[0].facts), 'fact')}{' common to all models' if len(names) > 1 else ''})",
-        questions=(*questions, _settings(source)),
+        questions=(*questions, settings_question(source)),
         provenance={
             **{f"store fingerprint, {side.model}": side.study.fingerprint for side in sides},
             PLAN_DIGEST: digest(plan.model_dump(mode="json")),
@@ -494,18 +494,3 @@ def _unmatched(tables: Sequence[tuple[PublishedTable, Table | None]], source: Pu
         ):
             labels = ", ".join(f"{name} {label}" for name, label in value.row.items())
             yield f"The published value of {value.table}, {value.column}, {labels} matches no cell of ours."
-
-
-def _settings(source: Published) -> Question:
-    if not source.settings:
-        return Question(id="settings", title="What was published", answer="No settings are on file.")
-    frame = pd.DataFrame([setting.model_dump() for setting in source.settings])
-    frame["value"] = frame["value"].map(str)
-    return Question(
-        id="settings",
-        title="What was published, and how sure that is",
-        answer=f"{int((frame['status'] == 'as published').sum())} of {len(frame)} settings stand so in the "
-        "source; the others are uncertain, or ours.",
-        tables=(Table.from_frame(frame, name="published_settings", title="Settings of the published study"),),
-        references=(source.source,),
-    )

@@ -7,8 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from qloc.analysis.results import Question, Table
 from qloc.errors import InputError, message
 from qloc.text.ordinary_files import MOST_SETTINGS, read_ordinary
 from qloc.text.parsing import yaml_of
@@ -184,3 +186,30 @@ def _read(text: str, place: str) -> dict[str, Published]:
     if problems:
         raise InputError(problems)
     return studies
+
+
+def settings_question(source: Published) -> Question:
+    """Report the settings of a published study, and how sure each is.
+
+    Parameters
+    ----------
+    source : Published
+        What is on file of it.
+
+    Returns
+    -------
+    Question
+        With a table of the settings, where there are any.
+    """
+    if not source.settings:
+        return Question(id="settings", title="What was published", answer="No settings are on file.")
+    frame = pd.DataFrame([setting.model_dump() for setting in source.settings])
+    frame["value"] = frame["value"].map(str)
+    return Question(
+        id="settings",
+        title="What was published, and how sure that is",
+        answer=f"{int((frame['status'] == 'as published').sum())} of {len(frame)} settings stand so in the "
+        "source; the others are uncertain, or ours.",
+        tables=(Table.from_frame(frame, name="published_settings", title="Settings of the published study"),),
+        references=(source.source,),
+    )

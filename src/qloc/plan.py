@@ -22,10 +22,10 @@ from pydantic import (
 )
 
 from qloc.analysis_plan import AnalysisPlan as AnalysisPlan
-from qloc.byte_sizes import bytes_of
 from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
 from qloc.phase_plan import EditPlan, InterventionPlan
+from qloc.text.byte_sizes import bytes_of
 from qloc.text.ordinary_files import MOST_SETTINGS, read_ordinary
 from qloc.text.parsing import yaml_of
 

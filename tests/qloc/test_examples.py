@@ -22,4 +22,4 @@ def test_example_facts_are_read() -> None:
 def test_example_plan_is_read_and_says_what_the_defaults_are() -> None:
     plan = plan_from(EXAMPLES / "plan.yaml")
     assert plan.methods == ("ig", "grad_x_act")
-    assert plan.analysis == type(plan.analysis)()
+    assert plan.analysis == type(plan.analysis)(confirmatory=("H1a", "H1b"))

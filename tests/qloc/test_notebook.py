@@ -28,9 +28,9 @@ def test_it_finds_what_was_planted_and_nothing_else(said: str) -> None:
     of: dict[str, list[str]] = {}
     for name, verdict in verdicts:
         of.setdefault(name, []).append(verdict)
-    assert of["log_frequency"] == ["Undecided"]
+    assert of["log_frequency"] == ["No relevant difference"]
     assert of["depth"] == ["Holds"]
-    assert of["H1b"] == ["Holds", "Undecided"]
+    assert of["H1b"] == ["Holds", "No relevant difference"]
 
 
 def test_notebooks_are_short_and_without_outputs() -> None:

@@ -22,7 +22,8 @@ def test_a_model_that_breaks_the_rules_falls_back_to_the_oracle(
     with hooked(forward={loaded.sites.blocks[1]: mix}):
         broken = proved(replace(engine, kind="after"), targets)
     assert broken.kind == "full"
-    assert caplog.messages == [
+    ours = [record.message for record in caplog.records if record.name.startswith("qloc")]
+    assert ours == [
         "growing rows do not hold on gpt2: every row runs the whole model, which takes about ten times longer"
     ]
 

@@ -326,7 +326,7 @@ def test_two_gpus_give_the_bits_of_one_device(
         ("mistral", {"answer_tokens": "first"}),  # each query has a mask; later tokens are only scored
         ("llama", {"dtype": "bfloat16"}),
         ("llama", {"site": "mlp_pre", "methods": ("ig", "sig")}),
-        ("gpt2", {"quadrature": "adaptive", "gap_tolerance": 1e-3, "methods": ("ig", "amig")}),
+        ("gpt2", {"quadrature": "adaptive", "gap_tolerance": 1e-6, "methods": ("ig", "amig")}),
     ],
 )
 def test_two_gpus_give_the_bits_of_one_device_whatever_is_asked(

@@ -76,7 +76,7 @@ def test_stores_with_nothing_in_common_are_analyzed_and_not_compared(
     assert result.exit_code == 0, result.output
     assert "Not compared: common queries is 0; expected at least one query" in result.stderr
     assert not (tmp_path / "r" / "comparison").exists()  # of other stores, and not replaced
-    assert "analyze: 11 of 11 questions" in result.stderr
+    assert "analyze: 12 of 12 questions" in result.stderr
     names = sorted(path.parent.name for path in tmp_path.glob("r/*/study.json"))
     assert names == ["comparison-2", "early", "late"]
     assert refused("compare", stores[0], tmp_path / "comparison.zarr").startswith(

@@ -170,7 +170,7 @@ def test_full_disk_leaves_nothing(finished, packed, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    for made in (lambda: pack(finished, tmp_path / "out"), lambda: unpack(packed, tmp_path / "out")):
+    for made in (lambda: pack(finished, tmp_path / "out.zip"), lambda: unpack(packed, tmp_path / "out")):
         with pytest.raises(StorageError, match=r"writing is 'No space left on device'; expected a disk "):
             made()
     assert list(tmp_path.iterdir()) == []

@@ -121,7 +121,7 @@ def test_older_phases_say_nothing_of_added_groups(phased):
     )
     assert opened.reprompts is None
     wrong = replace(outline("edits"), added=("reprompts",))
-    with pytest.raises(InputError, match=r"added groups is \['reprompts'\]; expected some of none"):
+    with pytest.raises(InputError, match=r"added groups is \['reprompts'\]; expected some of edits/strength"):
         PhaseLayout.of(wrong, opened.layout.sizes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qloc.byte_sizes import bytes_of
+from qloc.text.byte_sizes import bytes_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""A test in words: what stands beside each verdict, and estimates with the ends of their intervals."""
+
+from dataclasses import replace
+
+import pytest
+
+from qloc.analysis.hypothesis_test import Interval, TestResult, estimate_words
+
+TEST = TestResult(
+    name="H5a", question="?", estimand="log-odds lost", unit="fact", n={"relations": 6, "facts": 1200},
+    estimate=0.41234, effect=None, method="m", p=0.04, p_adjusted=0.08, role="exploratory",
+    interval=Interval(low=0.01, high=0.8149, confidence=0.95, method="t"),
+)  # fmt: skip
+
+
+def test_a_sentence_has_estimate_interval_sizes_p_and_verdict():
+    assert replace(TEST, verdict="undecided", detectable=0.5).sentence() == (
+        "H5a: log-odds lost is 0.412 (95% interval 0.01 to 0.815) over 6 relations, 1,200 facts; p = 0.04, "
+        "adjusted p = 0.08. ? Undecided: an effect of 0.5 would be found 4 times of 5."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"verdict": "holds"}, ""),
+        ({"verdict": "the opposite holds", "p_opposite": 0.02, "p_opposite_adjusted": 0.03}, "p of the opposite = 0.03"),
+        (
+            {"verdict": "cannot be told", "least_p": 1 / 64, "least_p_adjusted": 4 / 64, "least_by": "6 relations"},
+            "6 relations allow no p below 0.0156, 0.0625 after correction",
+        ),
+        (
+            {"verdict": "no relevant difference", "margin": 0.1, "margin_unit": "log-odds", "p_equivalence": 0.01},
+            "within ±0.1 log-odds, p = 0.01",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_verdict_needs_stands_beside_it(changes, why):
+    assert replace(TEST, **changes).why() == why
+
+
+def test_estimates_without_ends_stand_alone():
+    assert estimate_words(TEST) == "0.412 [0.01, 0.815]"
+    assert estimate_words(replace(TEST, interval=None)) == "0.412"
+    assert estimate_words(replace(TEST, estimate=float("nan"))) == ""
+
+
+def test_a_table_of_one_row_is_flat():
+    frame = TEST.to_frame()
+    assert len(frame) == 1
+    assert (frame["interval_low"][0], frame["n_facts"][0]) == (0.01, 1200)
