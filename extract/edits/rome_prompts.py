@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from qloc.extract.models.hooks import hooked, in_turn, without_head
-from qloc.extract.models.out_of_memory import out_of_memory
+from qloc.extract.models.out_of_memory import raise_if_out_of_memory
 from qloc.extract.models.unsupported import MODEL_FAILURES
 from qloc.extract.passes.block_arguments import each_tensor
 from qloc.extract.passes.known_blocks import known_blocks
@@ -141,8 +141,7 @@ class PromptBatch:
                 with torch.no_grad():
                     found = self._hidden(known)
             except MODEL_FAILURES as error:
-                if out_of_memory(error):
-                    raise
+                raise_if_out_of_memory(error)
                 continue
             expected, first = hidden, torch.zeros_like(self._first)
             if known.beginnings is not None:
@@ -157,8 +156,8 @@ class PromptBatch:
         if cache is not None and int(self._first.max()):
             try:
                 beginnings = Beginnings.of(cache, self._first, self._n_behind)
-            except MODEL_FAILURES:
-                pass  # a cache that is not keys and values of every position
+            except MODEL_FAILURES as error:  # a cache that is not keys and values of every position
+                raise_if_out_of_memory(error)
             else:
                 yield Known(below=self._behind(below), beginnings=beginnings)
         yield Known(below=below)

@@ -390,7 +390,7 @@ def _unreadable(name: str, part: str, error: Exception) -> InputError:
 
 
 def _commit(place: str, revision: str | None) -> str:
-    """Return the commit that a branch or tag of the Hub stands for now.
+    """Return the commit that a branch or tag of the Hub points to.
 
     Names move, and configurations do not keep the commit.
     """
