@@ -1,4 +1,4 @@
-"""Do intervals of a mean cover where relations have unequal sizes or share answers? docs/statistics.md#intervals.
+"""Do intervals of a mean cover where relations are unequal or share answers? docs/statistics.md#intervals.
 
     python benchmarks/unequal_clusters.py [--simulations 1000]
 
