@@ -176,7 +176,9 @@ def brute(model: str, n_facts: int) -> dict[str, list[dict[str, Any]]]:
 
 
 def _row(what: str, n: int, differences: Sequence[float], unit: str) -> dict[str, Any]:
-    return {"what": what, "compared": n, "largest difference": float(max(differences)), "in": unit}
+    """Return a row of the table; NaN where nothing could be compared, as edits of a fact that has no other."""
+    largest = float(max(differences, default=np.nan))
+    return {"what": what, "compared": n, "largest difference": largest, "in": unit}
 
 
 def _attributions(plain: Plain, block: Block, queries: Sequence[TokenizedQuery]) -> dict[str, Any]:
