@@ -176,7 +176,7 @@ def brute(model: str, n_facts: int) -> dict[str, list[dict[str, Any]]]:
 
 
 def _row(what: str, n: int, differences: Sequence[float], unit: str) -> dict[str, Any]:
-    """Return a row of the table; NaN where nothing could be compared, as edits of a fact that has no other."""
+    """Return a row of the table; NaN where nothing could be compared, as edits of one fact alone."""
     largest = float(max(differences, default=np.nan))
     return {"what": what, "compared": n, "largest difference": largest, "in": unit}
 
