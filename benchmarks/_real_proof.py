@@ -35,7 +35,8 @@ from qloc.workflows.append_phases import STEPS
 NODES, ROWS = 96, 32
 """Gauss–Legendre nodes of the reference, on one layer of each query, and how many of them make a batch."""
 
-ARMS = InterventionPlan(sets=("own", "neighbor", "top", "union"), operations=("suppress", "enhance"))
+# In the order in which a store keeps sets and operations: outcomes are found by their place.
+ARMS = InterventionPlan(sets=("own", "neighbor", "union", "top"), operations=("suppress", "enhance"))
 EDITS = EditPlan(
     operations=("erase", "update"), sets=("own", "union"), n_probes=2, text_tokens=16, greedy_tokens=0
 )
