@@ -1,7 +1,8 @@
 """Quadrature rules and costs on a real pretrained model: neuron sets against a converged reference.
 
     python benchmarks/real_models.py MODEL [--queries 100] [--facts 4]
-                                     [--parts accuracy,equal,paths,cost,phases,brute,half,strength]
+                                     [--rules LIST] [--threads 2]
+                             [--parts accuracy,equal,paths,cost,phases,brute,half,strength]
 
 MODEL is a folder, an id or a .gguf file (``python -m qloc.extract.models.fetch smollm2`` gets one). The
 queries are capitals in six wordings; those whose answer the model ranks first are kept.
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,11 @@ from qloc.extract.signals.extraction import prepare
 from qloc.plan import Plan
 
 FLOOR, ERROR = 0.05, 0.001
+MIDPOINT = ScaledPath.of(quadrature("midpoint", 20))
 RULES: dict[str, ScaledPath | Certified] = {
     "right 1": ScaledPath.of(quadrature("right", 1)),
     "right 20 (as published)": ScaledPath.of(quadrature("right", 20)),
-    "midpoint 20": ScaledPath.of(quadrature("midpoint", 20)),
+    "midpoint 20": MIDPOINT,
     "adaptive 8": ScaledPath.doubling(8, 0.002),
     "certified 0.001": Certified(error=ERROR, floor=FLOOR),
 }
@@ -136,7 +138,7 @@ def study(
     return engine, [targets[n] for n in kept], [facts[n] for n in kept]
 
 
-def accuracy(model: str, queries: int) -> dict[str, list[dict[str, Any]]]:
+def accuracy(model: str, queries: int, rules: Collection[str]) -> dict[str, list[dict[str, Any]]]:
     """The table of rules, and that of the reference."""
     wide, targets, fact = study(model, "float64", queries)
     reference = Found(wide, targets, Certified(error=1e-5, floor=FLOOR))
@@ -151,8 +153,9 @@ def accuracy(model: str, queries: int) -> dict[str, list[dict[str, Any]]]:
     del wide
     engine, targets, fact = study(model, "float32", queries)
     rows: list[dict[str, Any]] = []
-    found = {name: Found(engine, targets, path) for name, path in RULES.items()}
-    usual = work(engine, found["midpoint 20"].nodes)
+    found = {name: Found(engine, targets, RULES[name]) for name in rules}
+    rows_of_midpoint = len(MIDPOINT.passes[0].alphas)
+    usual = work(engine, np.full((len(targets), engine.sites.n_layers), float(rows_of_midpoint)))
     for name, one in found.items():
         shared, worst = jaccard(one.scores, reference.scores), off(one.scores, reference.scores)
         largest = reference.scores.max((1, 2))[:, None]
@@ -181,9 +184,9 @@ def accuracy(model: str, queries: int) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def equal(model: str) -> dict[str, list[dict[str, Any]]]:
+def equal(model: str, queries: int) -> dict[str, list[dict[str, Any]]]:
     """Gauss–Legendre nodes that give as good sets as certified quadrature."""
-    engine, targets, _ = study(model, "float32", 12)
+    engine, targets, _ = study(model, "float32", queries)
     reference = Found(engine, targets, Certified(error=1e-5, floor=FLOOR))
     ours = jaccard(Found(engine, targets, Certified(error=ERROR, floor=FLOOR)).scores, reference.scores)
     rows = [{"rule": "certified 0.001", "Jaccard": f"{ours.mean():.4f}", "worst": f"{ours.min():.3f}"}]
@@ -195,7 +198,7 @@ def equal(model: str) -> dict[str, list[dict[str, Any]]]:
         )
         if shared.mean() >= ours.mean():
             break
-    return {"equal accuracy, 12 queries": rows}
+    return {f"equal accuracy, {queries} queries": rows}
 
 
 def paths(model: str) -> dict[str, list[dict[str, Any]]]:
@@ -245,17 +248,19 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--facts", type=int, default=4)
+    parser.add_argument("--rules", help="of accuracy, with commas; all unless given", default=",".join(RULES))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--parts", default="accuracy,equal,paths,cost")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--name", help="of the results; the last part of MODEL unless given")
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     from _real_phases import phases, strength
     from _real_proof import brute, half
 
     parts = {
-        "accuracy": lambda: accuracy(args.model, args.queries),
-        "equal": lambda: equal(args.model),
+        "accuracy": lambda: accuracy(args.model, args.queries, args.rules.split(",")),
+        "equal": lambda: equal(args.model, min(12, args.queries)),
         "paths": lambda: paths(args.model),
         "cost": lambda: cost(args.model, args.repeats),
         "phases": lambda: phases(args.model, args.facts),

@@ -82,6 +82,8 @@ def installed_as(path: str) -> str | None:
     """Return where a file of the tree lies in the wheel, or None if it is not of the package."""
     if path.startswith("src/qloc/"):
         return path.removeprefix("src/")
+    if path.startswith("docs/"):
+        return f"qloc/{path}" if path.endswith(".md") else None
     return f"qloc/{path}" if path.partition("/")[0] in ROOMS else None
 
 

@@ -17,6 +17,7 @@ from qloc.cli.analyze import analyze
 from qloc.cli.cite import cite
 from qloc.cli.compare import compare
 from qloc.cli.demo import demo
+from qloc.cli.docs import docs
 from qloc.cli.extract import extract
 from qloc.cli.facts import facts
 from qloc.cli.plan import plan
@@ -46,6 +47,7 @@ app.add_typer(facts)
 app.add_typer(store)
 app.add_typer(plan)
 app.command(cls=Command)(cite)
+app.command(cls=Command)(docs)
 
 
 def _version(asked: bool) -> None:
