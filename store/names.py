@@ -26,6 +26,9 @@ LOCK: Final = "lock"
 SKELETON: Final = "skeleton.json"
 """Record, in the ledger's folder, of what a store that is being written has besides its units."""
 
+SHARD: Final = "shard.json"
+"""Record, in the ledger's folder, of the part of a plan's units that a store is for."""
+
 APPENDING: Final = "appending"
 """Folder in a complete store that a phase is being appended from; no part of the store."""
 

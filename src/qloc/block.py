@@ -7,13 +7,17 @@ outlines and blocks of their own, over the same units.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Self
 
 import numpy as np
 
 from qloc.arrays import Array
+from qloc.errors import InputError, message
+
+_SHARD: Final = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,76 @@ class Unit:
     def n_queries(self) -> int:
         """Number of queries in the unit; may be 0."""
         return self.last_query - self.first_query
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One part of a plan's units, which one job of several extracts into a store of its own.
+
+    Attributes
+    ----------
+    number : int
+        Place among the shards, from 1.
+    of : int
+        Number of shards.
+
+    Examples
+    --------
+    >>> str(Shard.read("3/16"))
+    '3/16'
+    """
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read ``K/N``.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``3/16``: the third of sixteen.
+
+        Returns
+        -------
+        Shard
+            The shard.
+
+        Raises
+        ------
+        InputError
+            The text is not of that form, or K is greater than N.
+        """
+        match = _SHARD.fullmatch(text)
+        if match is None or int(match[1]) > int(match[2]):
+            rule = "K/N with 1 ≤ K ≤ N, such as 3/16"
+            raise InputError(message("shard", text, rule, "--shard", "Correct it"))
+        return cls(number=int(match[1]), of=int(match[2]))
+
+    def units(self, units: Sequence[Unit]) -> tuple[Unit, ...]:
+        """Return the units of this shard: each N-th, so that no shard has a whole relation to itself.
+
+        Parameters
+        ----------
+        units : sequence of Unit
+            All units of the study.
+
+        Returns
+        -------
+        tuple of Unit
+            Those whose number leaves the remainder K − 1 when divided by N.
+
+        Examples
+        --------
+        >>> units = units_of(np.ones(7, dtype=int), 1)
+        >>> [unit.number for unit in Shard(number=2, of=3).units(units)]
+        [1, 4]
+        """
+        return tuple(unit for unit in units if unit.number % self.of == self.number - 1)
 
 
 @dataclass(frozen=True, kw_only=True)

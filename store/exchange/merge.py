@@ -1,20 +1,21 @@
-"""Merge unfinished stores of one fingerprint, such as two machines extracted of one plan.
+"""Merge unfinished stores of one fingerprint: the shards of a plan, or what two machines extracted of one.
 
 Units are immutable files with a digest, so that merging copies them. If no unit is missing then, the store
-is finalized and has the bytes of a single extraction.
+is finalized and has the bytes of a single extraction; so are the phases that shards have parts of.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from qloc.canonical_json import differences
-from qloc.errors import FingerprintError, InputError, VerificationError, message
+from qloc.errors import FingerprintError, InputError, message
+from qloc.store.exchange import shards
 from qloc.store.files.lock import Lock
 from qloc.store.files.place import Folder
 from qloc.store.files.staging import folder_aside, refuse_present
@@ -22,7 +23,6 @@ from qloc.store.files.url import local
 from qloc.store.integrity.check import complete, layout_of, root_attributes
 from qloc.store.integrity.skeleton_record import SkeletonRecord, require_sound
 from qloc.store.names import LEDGER, LOCK, UNITS, is_object
-from qloc.store.schema.layout import Layout
 from qloc.store.units import ledger
 from qloc.store.writing.finalize import finalize_store
 
@@ -42,16 +42,27 @@ class Merged:
         Number of units that it has.
     planned : int
         Number of units that were planned.
+    phases : mapping of str to int
+        Of each later phase that the stores have parts of: number of units that are missing.
+    environment : mapping of str to str
+        Versions and device of shards; where they differ, every value, parted by ``|``.
     """
 
     path: Path
     units: int
     planned: int
+    phases: Mapping[str, int] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        """Whether no unit is missing."""
-        return self.units == self.planned
+        """Whether no unit is missing, of any phase."""
+        return self.units == self.planned and not any(self.phases.values())
+
+    @property
+    def mixed(self) -> dict[str, str]:
+        """What shards differ in of their versions and devices: only alike ones round alike."""
+        return {name: value for name, value in self.environment.items() if " | " in value}
 
 
 def merge(stores: Sequence[str | Path], out: str | Path) -> Merged:
@@ -60,7 +71,8 @@ def merge(stores: Sequence[str | Path], out: str | Path) -> Merged:
     Parameters
     ----------
     stores : sequence of str or Path
-        At least two. A unit may be in several of them if it has the same bytes in all.
+        At least two. A unit may be in several of them if it has the same bytes in all. Where they are
+        shards, they must be all shards of the plan, each once.
     out : str or Path
         Where the new store is to be.
 
@@ -72,8 +84,8 @@ def merge(stores: Sequence[str | Path], out: str | Path) -> Merged:
     Raises
     ------
     InputError
-        If there are fewer than two stores, or URLs, complete stores, units with different contents, or
-        something at ``out``; lists each problem.
+        If there are fewer than two stores, or URLs, complete stores, missing or repeated shards, units with
+        different contents, or something at ``out``; lists each problem.
     SchemaError
         If a path is no store.
     FingerprintError
@@ -93,16 +105,31 @@ def merge(stores: Sequence[str | Path], out: str | Path) -> Merged:
         raise InputError(problems)
     if problems := [text for path in paths[1:] for text in _different(paths[0], path)]:
         raise FingerprintError(problems)
+    if problems := list(shards.shard_problems(paths)):
+        raise InputError(problems)
     with ExitStack() as locks:
         for path in paths:
             locks.callback(_held(path).release)
             require_sound(path)
-        units = _units(paths)
+        units = shards.verified_units(paths)
+        parts = shards.phase_parts(paths)
+        n_missing = len(layouts[0].units) - len(units)
+        shards.refuse_phases_without_signals(parts, n_missing)
+        run = shards.run_of_all(paths, "signals")
+        phases = {}
         with folder_aside(out) as aside:
             _fill(aside, paths[0], units)
-            if len(units) == len(layouts[0].units):
-                _finish(aside, layouts[0], units, len(paths))
-    return Merged(path=out, units=len(units), planned=len(layouts[0].units))
+            if not n_missing:
+                finalize_store(aside, layouts[0], {n: unit for n, (_, unit) in units.items()}, run)
+            for part in parts:
+                phases[part.phase] = shards.add_phase(aside, part, shards.run_of_all(paths, part.phase))
+    return Merged(
+        path=out,
+        units=len(units),
+        planned=len(layouts[0].units),
+        phases=phases,
+        environment=run.get("environment", {}),
+    )
 
 
 def _unusable(paths: Sequence[Path]) -> Iterator[str]:
@@ -140,25 +167,6 @@ def _held(path: Path) -> Lock:
     return lock
 
 
-def _units(paths: Sequence[Path]) -> dict[int, tuple[Path, ledger.UnitRecord]]:
-    """Return the units that verify, by number, with the store that each is in."""
-    units: dict[int, tuple[Path, ledger.UnitRecord]] = {}
-    problems = []
-    for path in paths:
-        for unit in ledger.records(path):
-            where, record = units.setdefault(unit.number, (path, unit))
-            if record.sha256 != unit.sha256:
-                got = f"different in both, sha256 {record.sha256[:12]} and {unit.sha256[:12]}"
-                rule, action = (
-                    "in one store, or the same in both",
-                    "Remove its record from one ledger",
-                )
-                problems.append(message(f"unit {unit.number}", got, rule, f"{where} and {path}", action))
-    if problems:
-        raise InputError(problems)
-    return units
-
-
 def _fill(aside: Path, skeleton: Path, units: dict[int, tuple[Path, ledger.UnitRecord]]) -> None:
     for name in (f"{_FACTS}/{name}" for name in Folder(skeleton / _FACTS).names()):
         if is_object(name):
@@ -168,17 +176,4 @@ def _fill(aside: Path, skeleton: Path, units: dict[int, tuple[Path, ledger.UnitR
     for name in (UNITS, LEDGER):
         (aside / name).mkdir()
     SkeletonRecord.of(aside).write(aside)
-    for path, unit in units.values():
-        shutil.copyfile(path / UNITS / unit.file, aside / UNITS / unit.file)
-        if not ledger.verifies(aside, unit):
-            where, action = str(path / UNITS), "Run the command again"
-            text = message("unit file", unit.file, f"sha256 {unit.sha256}", where, action)
-            raise VerificationError(text)
-        ledger.record(aside, unit)
-
-
-def _finish(
-    aside: Path, layout: Layout, units: dict[int, tuple[Path, ledger.UnitRecord]], n_stores: int
-) -> None:
-    records = {number: unit for number, (_, unit) in units.items()}
-    finalize_store(aside, layout, records, {"merged stores": n_stores})
+    shards.copy_units(units, aside)

@@ -8,12 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from qloc.block import Block, PhaseBlock, Unit
+from qloc.block import Block, PhaseBlock, Shard, Unit
 from qloc.errors import InputError, message
 from qloc.store.files.lock import Lock
 from qloc.store.schema.layout import Layout
 from qloc.store.units import ledger
 from qloc.store.units.ledger import UnitRecord
+from qloc.store.units.shard_record import note_run
 
 B = TypeVar("B", Block, PhaseBlock)
 
@@ -33,6 +34,8 @@ class Coordinator(ABC, Generic[B]):
         The lock, held; None if all is complete.
     records : dict of int to UnitRecord
         The units recorded so far, by number.
+    shard : Shard or None, default None
+        The part of the units that is written here; None for all.
 
     Attributes
     ----------
@@ -42,12 +45,24 @@ class Coordinator(ABC, Generic[B]):
         Its tier, sizes and units.
     complete : bool
         Whether nothing is left to write.
+    phase : str
+        Name of the phase.
+    shard : Shard or None
+        The part of the units that is written here; None for all.
     """
 
+    phase: str = "signals"
+
     def __init__(
-        self, path: Path, folder: Path, layout: Layout, lock: Lock | None, records: dict[int, UnitRecord]
+        self,
+        path: Path,
+        folder: Path,
+        layout: Layout,
+        lock: Lock | None,
+        records: dict[int, UnitRecord],
+        shard: Shard | None = None,
     ) -> None:
-        self.path, self.layout, self.complete = path, layout, lock is None
+        self.path, self.layout, self.complete, self.shard = path, layout, lock is None, shard
         self._folder, self._lock, self._records = folder, lock, records
 
     def __enter__(self) -> Self:
@@ -63,6 +78,11 @@ class Coordinator(ABC, Generic[B]):
         if self._lock is not None:
             self._lock.release()
 
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """The units that are written here, in order: those of the shard, or all."""
+        return self.layout.units if self.shard is None else self.shard.units(self.layout.units)
+
     def missing(self) -> tuple[Unit, ...]:
         """Return the units that are still to be written.
 
@@ -73,7 +93,7 @@ class Coordinator(ABC, Generic[B]):
         """
         if self.complete:
             return ()
-        return tuple(unit for unit in self.layout.units if unit.number not in self._records)
+        return tuple(unit for unit in self.units if unit.number not in self._records)
 
     @abstractmethod
     def _written(self, block: B, notes: Mapping[str, Any] | None) -> UnitRecord:
@@ -123,6 +143,8 @@ class Coordinator(ABC, Generic[B]):
     def finalize(self, run: Mapping[str, Any] | None = None) -> None:
         """Assemble the arrays, write the manifest and release the lock; do nothing if all is complete.
 
+        The store of a shard stays unfinished: it is only noted what ran its units.
+
         Parameters
         ----------
         run : mapping, optional
@@ -142,6 +164,9 @@ class Coordinator(ABC, Generic[B]):
         if missing := self.missing():
             what, action = "number of missing units", "Write them before finalizing"
             raise InputError(message(what, len(missing), "0", str(self.path), action))
-        self._assemble(run or {})
+        if self.shard is None:
+            self._assemble(run or {})
+        else:
+            note_run(self.path, self.phase, run or {})
         self.complete = True
         self.close()

@@ -20,7 +20,7 @@ from qloc.errors import InputError, message
 from qloc.store.files.durable import storing, sync_folder, write_aside, write_bytes
 from qloc.store.files.npz_mmap import MappedUnit
 from qloc.store.files.own_names import own_folder, remove
-from qloc.store.names import LEDGER, LOCK, SKELETON, UNITS
+from qloc.store.names import LEDGER, LOCK, SHARD, SKELETON, UNITS
 from qloc.store.schema.variables import STRING, Variable
 from qloc.text.ordinary_files import read_ordinary
 from qloc.text.parsing import json_of
@@ -187,7 +187,7 @@ def sweep(store: Path) -> dict[int, UnitRecord]:
     """
     kept = {unit.number: unit for unit in records(store)}
     with storing(store):
-        ledger = {_record_path(store, number).name for number in kept} | {LOCK, SKELETON}
+        ledger = {_record_path(store, number).name for number in kept} | {LOCK, SHARD, SKELETON}
         for folder, names in (
             (store / UNITS, {unit.file for unit in kept.values()}),
             (store / LEDGER, ledger),

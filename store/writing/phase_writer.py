@@ -9,10 +9,11 @@ from typing import Any, Self
 import numpy as np
 
 from qloc.arrays import Array
-from qloc.block import PhaseBlock, PhaseOutline, Unit
+from qloc.block import PhaseBlock, PhaseOutline, Shard, Unit
 from qloc.errors import FingerprintError, InputError, message
 from qloc.store.files.lock import Lock
 from qloc.store.integrity.check import complete, layout_of, root_attributes
+from qloc.store.names import LEDGER, LOCK
 from qloc.store.schema import manifest
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.phase_layout import PhaseLayout
@@ -21,6 +22,7 @@ from qloc.store.schema.variables import Variable, as_stored
 from qloc.store.units import ledger
 from qloc.store.units.coordinator import Coordinator
 from qloc.store.units.ledger import UnitRecord
+from qloc.store.units.shard_record import settle_shard
 from qloc.store.writing import append, skeleton
 
 
@@ -128,9 +130,62 @@ class PhaseWriter(Coordinator[PhaseBlock]):
         lock: Lock | None,
         records: dict[int, UnitRecord],
         description: Mapping[str, Any],
+        shard: Shard | None = None,
     ) -> None:
-        super().__init__(path, append.folder_of(path, phase), layout, lock, records)
+        super().__init__(path, append.folder_of(path, phase), layout, lock, records, shard)
         self.phase, self._description = phase, description
+
+    @classmethod
+    def of_shard(
+        cls, path: Path, outline: PhaseOutline, fingerprint: Mapping[str, Any], shard: Shard
+    ) -> Self:
+        """Begin or resume a shard's part of a phase, in the unfinished store of the shard.
+
+        Merging gathers these parts. What the phase is chosen from is another store, that of all signals.
+
+        Parameters
+        ----------
+        path : Path
+            The shard's store.
+        outline : PhaseOutline
+            Labels, sizes and attributes of the phase.
+        fingerprint : Mapping
+            Nested parameters that the phase's digest is made from, as for :meth:`open`.
+        shard : Shard
+            The part of the units that is written.
+
+        Returns
+        -------
+        PhaseWriter
+            The hold on the phase.
+
+        Raises
+        ------
+        InputError
+            If the store is complete, or for another shard, or cannot hold such an outline.
+        FingerprintError
+            If the store has begun the phase with other parameters or from other parents; shows the
+            differences.
+        LockedError
+            If another process writes the store.
+        StorageError
+            If the disk refused.
+        """
+        phase = PhaseLayout.of(outline, layout_of(path).sizes)
+        lock = None if complete(path) else Lock.take(path / LEDGER / LOCK, path)
+        if lock is None:
+            rule, action = f"the unfinished store of shard {shard}", "Give another --out"
+            raise InputError(message("store", "complete or moved", rule, str(path), action))
+        try:
+            settle_shard(path, shard, ())
+            refuse_other_phase(path, outline.phase, fingerprint, phase)
+            description = append.begin(path, phase, skeleton.kept_fingerprint(fingerprint), outline.attrs)
+            records = append.sweep_phase(path, outline.phase)
+            layout = append.with_phase(layout_of(path), phase)
+            return cls(path, layout, outline.phase, lock, records, description, shard)
+        except BaseException:
+            lock.release()
+            raise
 
     @classmethod
     def open(cls, path: str | Path, outline: PhaseOutline, fingerprint: Mapping[str, Any]) -> Self:
@@ -201,7 +256,9 @@ class PhaseWriter(Coordinator[PhaseBlock]):
 
     def close(self) -> None:
         """Give the lock back."""
-        if self._lock is not None:
+        if self.shard is not None:
+            super().close()
+        elif self._lock is not None:
             append.give_back(self.path, self._lock)
             self._lock = None
 

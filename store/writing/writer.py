@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from qloc.arrays import Array
-from qloc.block import Block, Outline
+from qloc.block import Block, Outline, Shard
+from qloc.errors import InputError, message
 from qloc.store.files.durable import storing
 from qloc.store.files.lock import Lock
 from qloc.store.files.place import Folder
@@ -24,6 +25,7 @@ from qloc.store.units.activation_sums import unit_sums
 from qloc.store.units.coordinator import Coordinator
 from qloc.store.units.ledger import UnitRecord
 from qloc.store.units.panel import unit_arrays
+from qloc.store.units.shard_record import settle_shard
 from qloc.store.writing import append, skeleton
 from qloc.store.writing.finalize import finalize_store, remove_working
 
@@ -112,8 +114,9 @@ class Writer(Coordinator[Block]):
         records: dict[int, UnitRecord],
         restore: Callable[[], tuple[str, ...]] = tuple,
         restored: tuple[str, ...] = (),
+        shard: Shard | None = None,
     ) -> None:
-        super().__init__(path, path, layout, lock, records)
+        super().__init__(path, path, layout, lock, records, shard)
         self._restore, self.restored = restore, [*restored]
 
     @classmethod
@@ -127,6 +130,7 @@ class Writer(Coordinator[Block]):
         floor: float = 0.05,
         capacity: int = 4096,
         store_dtype: str = "float32",
+        shard: Shard | None = None,
     ) -> Self:
         """Make the skeleton of a store, or resume a store of the same fingerprint where it was left.
 
@@ -146,6 +150,8 @@ class Writer(Coordinator[Block]):
             Most neurons that the panel of one fact keeps.
         store_dtype : {"float32", "float64"}
             Floating type of the stored signals.
+        shard : Shard or None
+            The part of the units that is written to this store, which then stays unfinished; None for all.
 
         Returns
         -------
@@ -155,7 +161,8 @@ class Writer(Coordinator[Block]):
         Raises
         ------
         InputError
-            If the path holds something other than a store, or a parameter is out of its domain.
+            If the path holds something other than a store, or the store of another shard, or a parameter is
+            out of its domain.
         SchemaError
             If the store has a newer schema, or is unfinished and has an older one.
         FingerprintError
@@ -176,20 +183,25 @@ class Writer(Coordinator[Block]):
             if not is_store(path):
                 lock = skeleton.make_skeleton(path, outline, layout, fingerprint)
             elif complete(path):
-                return cls._reopened(path, layout, fingerprint)
+                return cls._reopened(path, layout, fingerprint, shard)
             else:
                 if (path / UNITS).is_dir():  # else another process has completed it meanwhile
                     (path / LEDGER).mkdir(exist_ok=True)
                 lock = Lock.take(path / LEDGER / LOCK, path)
             if lock is not None:
-                writer = cls._resumed(path, outline, layout, fingerprint, lock)
+                writer = cls._resumed(path, outline, layout, fingerprint, lock, shard)
                 writer.restored += [ROOT] if mended else []
                 return writer
 
     @classmethod
-    def _reopened(cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> Self:
+    def _reopened(
+        cls, path: Path, layout: Layout, fingerprint: Mapping[str, Any], shard: Shard | None
+    ) -> Self:
         manifest.read(path)
         skeleton.refuse_other_parameters(path, layout, fingerprint)
+        if shard is not None:
+            rule, action = f"the store of shard {shard}, or nothing yet", "Give another --out"
+            raise InputError(message("store", "complete", rule, str(path), action))
         append.tidy(path)
         if (path / LEDGER).exists() and (lock := Lock.take(path / LEDGER / LOCK, path)):
             with storing(path):
@@ -199,14 +211,22 @@ class Writer(Coordinator[Block]):
 
     @classmethod
     def _resumed(
-        cls, path: Path, outline: Outline, layout: Layout, fingerprint: Mapping[str, Any], lock: Lock
+        cls,
+        path: Path,
+        outline: Outline,
+        layout: Layout,
+        fingerprint: Mapping[str, Any],
+        lock: Lock,
+        shard: Shard | None,
     ) -> Self:
         try:
             refuse_older(root_attributes(path), Folder(path))
             skeleton.refuse_other_parameters(path, layout, fingerprint)
             restore = partial(skeleton.restore, path, outline, fingerprint)
             restored = restore()
-            return cls(path, layout_of(path), lock, ledger.sweep(path), restore, restored)
+            records = ledger.sweep(path)
+            settle_shard(path, shard, records)
+            return cls(path, layout_of(path), lock, records, restore, restored, shard)
         except BaseException:
             lock.release()
             raise

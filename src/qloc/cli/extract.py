@@ -57,6 +57,8 @@ def extract(
     workers: opt.Workers = None,
     cluster: opt.Cluster = None,
     unit_facts: opt.UnitFacts = None,
+    shard: opt.ShardText = None,
+    signals: opt.Signals = None,
     dry_run: opt.DryRun = False,
     quiet: Quiet = False,
     log: Log = None,
@@ -82,12 +84,15 @@ def extract(
        "queries": ["The capital of [X] is [Y].", "[X]'s capital, [Y]"]}
     """  # noqa: D301  (typer keeps what follows \b as it is)
     study, path = planned(plan, {**ctx.params, "revision": revision or None})
+    from qloc.block import Shard
     from qloc.plan import each_revision
     from qloc.workflows.extract import extract_study
 
+    part = None if shard is None else Shard.read(shard)
     with Progress(quiet=quiet, log=log) as progress:
         for one, store in each_revision(study, path):
-            found = extract_study(one, store, progress=progress, dry_run=dry_run)
+            merged = signals / store.name if signals and store != path else signals
+            found = extract_study(one, store, progress=progress, dry_run=dry_run, shard=part, signals=merged)
             if not quiet:
                 _conclude(found, dry_run)
 
@@ -141,6 +146,22 @@ def _conclude(found: Extracted, dry_run: bool) -> None:
     if dry_run:
         needs = f"about {size(found.n_bytes)}, in about {duration(found.seconds)}"
         conclude(f"{found.path} would hold {work}: {needs}.", "the same command without --dry-run")
+    elif found.shard is not None:
+        _conclude_shard(found)
     else:
         told = f"Store: {found.path} ({work}, {size(found.n_bytes)})"
         conclude(told, quoted("qloc", "analyze", found.path), quoted("qloc", "store", "info", found.path))
+
+
+def _conclude_shard(found: Extracted) -> None:
+    told = (
+        f"Store: {found.path} (shard {found.shard}, {counted(found.n_units, 'unit')}, {size(found.n_bytes)})"
+    )
+    if not found.waiting:
+        conclude(told, "when all shards are done, qloc store merge on their stores, and the store to write")
+        return
+    say(f"For the signals of all shards: {', '.join(found.waiting)}.")
+    merged = (
+        "when all shards are done, qloc store merge on their stores, and the store of all signals to write"
+    )
+    conclude(told, merged, "then this command with --signals and that store")

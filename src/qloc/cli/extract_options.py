@@ -238,6 +238,26 @@ Cluster = Annotated[
 UnitFacts = Annotated[
     str | None, _option(_RUN, "--unit-facts", "N", "Facts between two saves. [default: 32]")
 ]
+ShardText = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "--shard",
+        "K/N",
+        "Run the K-th of N parts of the units, as one job of an array, into a store of its own; then "
+        "qloc store merge makes one store of all parts.",
+    ),
+]
+Signals = Annotated[
+    Path | None,
+    _option(
+        _RUN,
+        "--signals",
+        "STORE",
+        "With --shard: the store merged from the signals of all shards, which interventions and edits are "
+        "chosen from. They wait until it is given.",
+    ),
+]
 DryRun = Annotated[
     bool, _option(_RUN, "--dry-run", None, "Write nothing; tell queries, units, bytes and time.")
 ]

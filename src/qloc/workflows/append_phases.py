@@ -21,12 +21,13 @@ from qloc.workflows.analyze import open_signals
 if TYPE_CHECKING:
     from qloc.analysis.inputs.study import Study
     from qloc.arrays import Array
-    from qloc.block import PhaseBlock, PhaseOutline, Unit
+    from qloc.block import PhaseBlock, PhaseOutline, Shard, Unit
     from qloc.extract.signals.extraction import Extraction
     from qloc.plan import Plan
     from qloc.progress import Progress
     from qloc.store.units.coordinator import Coordinator
     from qloc.store.units.ledger import UnitRecord
+    from qloc.store.writing.phase_writer import PhaseWriter
     from qloc.workers.runner import Runner
 
 
@@ -162,17 +163,20 @@ class PhaseUnits:
         The complete store that the phase is chosen from.
     phase : str
         Its name.
+    shard : Path or None
+        The shard's store that units are written to; None where they are written to ``store``.
     """
 
     extraction: Extraction
     store: Path
     phase: str
+    shard: Path | None = None
 
     def __call__(self, unit: Unit) -> UnitRecord:
         """Run a unit and write its file; it does not count until recorded."""
         from qloc.store.writing.phase_writer import write_phase_unit
 
-        return write_phase_unit(self.store, self.phase, self.block(unit))
+        return write_phase_unit(self.shard or self.store, self.phase, self.block(unit))
 
     def block(self, unit: Unit) -> PhaseBlock:
         """Choose a unit's arms and run them.
@@ -298,18 +302,69 @@ def append_phase(extraction: Extraction, store: Path, phase: str, progress: Prog
     from qloc.store.writing.phase_writer import PhaseWriter
 
     require_present(store)
-    started = datetime.now(UTC)
     units = PhaseUnits(extraction=extraction, store=store.absolute(), phase=phase)
     outline = run.call(units.outline)
     with PhaseWriter.open(store, outline, fingerprint(extraction, phase)) as writer:
-        if not writer.layout.phases[phase].groups:
-            reasons = "; ".join(f"{name} {value}" for name, value in outline.attrs.items())
-            progress.say(f"Phase {phase} cannot be run here, and is left empty: {reasons}.")
-        run_units(writer, units, progress, phase, run)
-        progress.say(f"Assembling {phase} of {store} …")
-        environment = run.call(partial(getattr, extraction, "environment"))
-        writer.finalize(described(extraction, environment, started))
+        _run_phase(writer, units, outline, progress, run)
     _MADE.clear()
+
+
+def append_part(
+    extraction: Extraction,
+    signals: Path,
+    out: Path,
+    phase: str,
+    shard: Shard,
+    progress: Progress,
+    run: Runner,
+) -> None:
+    """Run a shard's units of a phase into the shard's store, chosen from the signals of all shards.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        Model and plan.
+    signals : Path
+        Complete; merged from all shards.
+    out : Path
+        The shard's store.
+    phase : str
+        Its name.
+    shard : Shard
+        The part of the units.
+    progress : Progress
+        Told of each unit.
+    run : Runner
+        What runs units.
+
+    Raises
+    ------
+    InputError, FingerprintError, LockedError, ModelError, StorageError
+        As for an extraction.
+    """
+    from qloc.store.writing.phase_writer import PhaseWriter
+
+    places = {"store": signals.absolute(), "shard": out.absolute()}
+    units = PhaseUnits(extraction=extraction, phase=phase, **places)
+    outline = run.call(units.outline)
+    with PhaseWriter.of_shard(out, outline, fingerprint(extraction, phase), shard) as writer:
+        _run_phase(writer, units, outline, progress, run)
+    _MADE.clear()
+
+
+def _run_phase(
+    writer: PhaseWriter, units: PhaseUnits, outline: PhaseOutline, progress: Progress, run: Runner
+) -> None:
+    """Run what is missing of a phase, and finish it as far as it is this writer's."""
+    started, phase = datetime.now(UTC), units.phase
+    if not writer.layout.phases[phase].groups:
+        reasons = "; ".join(f"{name} {value}" for name, value in outline.attrs.items())
+        progress.say(f"Phase {phase} cannot be run here, and is left empty: {reasons}.")
+    run_units(writer, units, progress, phase, run)
+    if writer.shard is None:
+        progress.say(f"Assembling {phase} of {writer.path} …")
+    environment = run.call(partial(getattr, units.extraction, "environment"))
+    writer.finalize(described(units.extraction, environment, started))
 
 
 def run_again(
@@ -370,10 +425,10 @@ def run_units(
     run : Runner
         Where units are run.
     """
-    missing = writer.missing()
-    total, left = writer.layout.sizes["query"], sum(unit.n_queries for unit in missing)
-    if n_done := len(writer.layout.units) - len(missing):
-        progress.say(f"{n_done:,} of {len(writer.layout.units):,} units of {stage} are there already.")
+    missing, units = writer.missing(), writer.units
+    total, left = sum(unit.n_queries for unit in units), sum(unit.n_queries for unit in missing)
+    if n_done := len(units) - len(missing):
+        progress.say(f"{n_done:,} of {len(units):,} units of {stage} are there already.")
     with progress.stage(stage, total, done=total - left) as advance:
         for unit, record in run.each(work, missing):
             writer.record(record)

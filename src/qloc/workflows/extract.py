@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import tempfile
 import time
@@ -17,11 +18,12 @@ from qloc.errors import InputError, MissingDependencyError, message
 from qloc.neuron_set_files import read_own_sets
 from qloc.plan import Plan, require_plan
 from qloc.progress import Progress
+from qloc.text.rounding import counted
 from qloc.workers.runner import Runner, runner
 from qloc.workflows import append_phases
 
 if TYPE_CHECKING:
-    from qloc.block import Outline, Unit
+    from qloc.block import Outline, Shard, Unit
     from qloc.extract.signals.extraction import Extraction
     from qloc.store.units.ledger import UnitRecord
     from qloc.store.writing.writer import Writer
@@ -51,6 +53,10 @@ class Extracted:
         Facts and queries that reading them left out, or marks, by reason.
     merged : int
         Facts that repeated an earlier one.
+    shard : Shard or None
+        The part that was run of the units, if not all: ``n_units`` is its number of units then.
+    waiting : tuple of str
+        Phases that a shard cannot run before the signals of all shards are merged.
     """
 
     path: Path
@@ -63,10 +69,18 @@ class Extracted:
     excluded: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
     merged: int = 0
+    shard: Shard | None = None
+    waiting: tuple[str, ...] = ()
 
 
 def extract_study(
-    plan: Plan, out: str | Path, *, progress: Progress | None = None, dry_run: bool = False
+    plan: Plan,
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    dry_run: bool = False,
+    shard: Shard | None = None,
+    signals: str | Path | None = None,
 ) -> Extracted:
     """Run a plan's model over its facts into a store, or go on where an earlier run of the plan was stopped.
 
@@ -80,6 +94,12 @@ def extract_study(
         Told of each step.
     dry_run : bool, default False
         Write nothing; extract a few queries, to tell how much and how long it would be.
+    shard : Shard or None, default None
+        Run this part of the units only, into a store of its own that stays unfinished until all shards are
+        merged; None for all units.
+    signals : str or Path or None, default None
+        Of a shard: the store that was merged from the signals of all shards, which later phases are chosen
+        from. None where there is none yet: then these phases wait.
 
     Returns
     -------
@@ -107,8 +127,11 @@ def extract_study(
     extraction = prepared(require_plan(plan, "qloc.extract_study"))
     if "interventions" in plan.phases:
         refuse_unknown_facts(extraction, plan)
+    fingerprint = extraction.fingerprint  # before the tokenizer is used, which changes what it says of itself
+    if shard is not None or signals is not None:
+        return _extracted_shard(extraction, out, progress, shard, signals)
     further = [phase for phase in plan.phases if phase != "signals"]
-    signals_held = not dry_run and _finished(out, extraction.fingerprint, progress)
+    signals_held = not dry_run and _finished(out, fingerprint, progress)
     if signals_held:
         further = [phase for phase in further if not append_phases.is_held(extraction, out, phase)]
         if not further:
@@ -126,6 +149,86 @@ def extract_study(
             append_phases.append_phase(extraction, out, phase, progress, run)
     whole = _of_store(out)
     return replace(whole, n_done=found.n_done, seconds=time.monotonic() - clock)
+
+
+def _extracted_shard(
+    extraction: Extraction, out: Path, progress: Progress, shard: Shard | None, signals: str | Path | None
+) -> Extracted:
+    """Run one shard: its units of signals and, where those of all shards are merged, of later phases."""
+    from qloc.store.integrity.check import layout_of
+
+    if shard is None:
+        rule, action = "one job's part of it, as --signals is given", "Add --shard, or leave --signals out"
+        raise InputError(message("shard", None, rule, "qloc extract", action))
+    refuse_more_shards_than_units(extraction, shard)
+    further = [str(phase) for phase in extraction.plan.phases if phase != "signals"]
+    merged = None if signals is None else _signals_of_all(extraction, Path(signals).expanduser())
+    waiting = tuple(further) if merged is None else ()
+    if _holds_shard(extraction, out, shard, [] if merged is None else further):
+        progress.say(f"{out} holds this shard already.")
+        n_units = len(shard.units(layout_of(out).units))
+        return replace(_of_store(out), n_units=n_units, n_done=n_units, shard=shard, waiting=waiting)
+    progress.say(f"Loading {extraction.plan.model} …")
+    clock = time.monotonic()
+    with _runner(extraction, progress) as run:
+        done = _run(extraction, out, progress, run, shard)
+        if merged is not None:
+            for phase in further:
+                append_phases.append_part(extraction, merged, out, phase, shard, progress, run)
+    seconds, n_bytes = time.monotonic() - clock, _of_store(out).n_bytes
+    return replace(done, n_bytes=n_bytes, seconds=seconds, shard=shard, waiting=waiting)
+
+
+def _holds_shard(extraction: Extraction, out: Path, shard: Shard, further: list[str]) -> bool:
+    """Whether a shard's store has its units of all phases; refuses another plan's. Needs no weights."""
+    from qloc.store.integrity.check import complete, is_store, layout_of
+    from qloc.store.units.shard_record import ShardRecord
+    from qloc.store.writing.phase_writer import refuse_other_phase
+    from qloc.store.writing.skeleton import refuse_other_parameters
+
+    record = ShardRecord.read(out) if is_store(out) and not complete(out) else None
+    if record is None or record.shard != shard:
+        return False
+    refuse_other_parameters(out, layout_of(out), extraction.fingerprint)
+    for phase in further:
+        refuse_other_phase(out, phase, append_phases.fingerprint(extraction, phase))
+    return {"signals", *further} <= {*record.runs}
+
+
+def refuse_more_shards_than_units(extraction: Extraction, shard: Shard) -> None:
+    """Refuse a division that leaves shards without any unit, before the weights are read.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        Its facts and queries.
+    shard : Shard
+        The part that is asked for.
+
+    Raises
+    ------
+    InputError
+        There are more shards than units.
+    """
+    n_units = math.ceil(len(extraction.facts) / extraction.plan.unit_facts)
+    if shard.of > n_units:
+        rule = f"at most {n_units} shards: {len(extraction.facts)} facts are {counted(n_units, 'unit')}"
+        raise InputError(message("shard", str(shard), rule, "--shard", "Take fewer shards or --unit-facts"))
+
+
+def _signals_of_all(extraction: Extraction, path: Path) -> Path:
+    """Refuse what is not the complete store of this plan's signals."""
+    from qloc.store.integrity.check import complete, layout_of
+    from qloc.store.integrity.verify import require_present
+    from qloc.store.writing.skeleton import refuse_other_parameters
+
+    layout = layout_of(path)
+    if not complete(path):
+        rule, action = "complete, merged from all shards", "Run qloc store merge on all shards"
+        raise InputError(message("store", "unfinished", rule, f"--signals {path}", action))
+    refuse_other_parameters(path, layout, extraction.fingerprint)
+    require_present(path)
+    return path
 
 
 def _store_path(out: str | Path) -> Path:
@@ -218,33 +321,36 @@ def _finished(out: Path, fingerprint: Mapping[str, Any], progress: Progress) -> 
     return True
 
 
-def _opened(extraction: Extraction, outline: Outline, out: Path) -> Writer:
+def _opened(extraction: Extraction, outline: Outline, out: Path, shard: Shard | None = None) -> Writer:
     from qloc.store.writing.writer import Writer
 
     kept = extraction.plan.model_dump(include={"tier", "floor", "capacity", "store_dtype"})
-    return Writer.open(out, outline, extraction.fingerprint, **kept)
+    return Writer.open(out, outline, extraction.fingerprint, **kept, shard=shard)
 
 
-def _run(extraction: Extraction, out: Path, progress: Progress, run: Runner) -> Extracted:
+def _run(
+    extraction: Extraction, out: Path, progress: Progress, run: Runner, shard: Shard | None = None
+) -> Extracted:
     started, clock = datetime.now(UTC), time.monotonic()
     outline = run.call(partial(getattr, extraction, "outline"))
-    with _opened(extraction, outline, out) as writer:
+    with _opened(extraction, outline, out, shard) as writer:
         n_told = _tell_restored(writer, progress)
-        missing = writer.missing()
-        n_done = len(outline.units) - len(missing)
+        units, missing = writer.units, writer.missing()
+        n_done = len(units) - len(missing)
         if n_done:
-            progress.say(f"{n_done:,} of {len(outline.units):,} units are in {out} already.")
-        total, left = outline.sizes["query"], sum(unit.n_queries for unit in missing)
+            progress.say(f"{n_done:,} of {len(units):,} units are in {out} already.")
+        total, left = sum(unit.n_queries for unit in units), sum(unit.n_queries for unit in missing)
         with progress.stage("extract", total, done=total - left) as advance:
             for unit, record in run.each(_SignalUnits(extraction, out.absolute()), missing):
                 writer.record(record)
                 advance(unit.n_queries)
-        progress.say(f"Assembling {out} …")
+        if shard is None:
+            progress.say(f"Assembling {out} …")
         environment = run.call(partial(getattr, extraction, "environment"))
         writer.finalize(append_phases.described(extraction, environment, started))
         _tell_restored(writer, progress, n_told)
     found = _of_store(out)
-    return replace(found, n_done=n_done, seconds=time.monotonic() - clock)
+    return replace(found, n_done=n_done, n_units=len(units), seconds=time.monotonic() - clock)
 
 
 def _tell_restored(writer: Writer, progress: Progress, n_told: int = 0) -> int:

@@ -68,7 +68,7 @@ def test_the_defaults_in_the_help_are_those_of_the_plan() -> None:
 def test_every_field_of_a_plan_has_a_flag() -> None:
     flags = set(re.findall(r"^  --([a-z-]+)", done("extract", "--help"), re.MULTILINE))
     fields = {name.replace("_", "-") for name in Plan.model_fields} - IN_YAML_ONLY
-    assert flags == fields | {"out", "plan", "dry-run", "quiet", "log"}
+    assert flags == fields | {"out", "plan", "shard", "signals", "dry-run", "quiet", "log"}
 
 
 def test_all_that_is_wrong_with_a_command_is_said_at_once() -> None:
@@ -290,6 +290,37 @@ def test_an_interrupted_extraction_goes_on_and_is_equal(tmp_path: Path, embedded
     assert done("store", "verify", out)
     done(*extraction(tmp_path, "--unit-facts", 1, "--quiet", store="whole.zarr"))
     assert contents(out) == contents(tmp_path / "whole.zarr")
+
+
+@pytest.mark.slow
+def test_jobs_of_an_array_make_the_store_of_one_machine(tmp_path: Path, embedded: None) -> None:
+    """Two processes at a time. Of later phases, tests/qloc/workflows/test_append_phases.py."""
+    write_facts(tmp_path / "facts.jsonl", *FACTS[:3])
+    stores = ["1.zarr", "2.zarr"]
+    jobs = [
+        subprocess.Popen(
+            process(*extraction(tmp_path, "--unit-facts", 1, "--shard", f"{n}/2", store=store)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n, store in enumerate(stores, 1)
+    ]
+    done(*extraction(tmp_path, "--unit-facts", 1, "--quiet", store="whole.zarr"))
+    ended = [(job, *job.communicate()) for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], [told for _, _, told in ended]
+    first = tmp_path / "1.zarr"
+    assert ended[0][1].startswith(f"Store: {first} (shard 1/2, 2 units, ")
+    assert ended[0][1].endswith(
+        "Next:\n  when all shards are done, qloc store merge on their stores, and the store to write\n"
+    )
+    merged = tmp_path / "merged.zarr"
+    assert "(complete)" in done("store", "merge", *(tmp_path / store for store in stores), merged)
+    ours, theirs = (
+        json.loads((path / "manifest.json").read_text()) for path in (merged, tmp_path / "whole.zarr")
+    )
+    assert ours["objects"] == theirs["objects"]
+    assert ours["run"]["plan"] == theirs["run"]["plan"]
 
 
 def test_without_torch_extraction_names_what_to_install(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ import pytest
 
 import qloc
 from qloc.arms import RelationSums
-from qloc.block import PhaseBlock, PhaseOutline, Unit
+from qloc.block import PhaseBlock, PhaseOutline, Shard, Unit
 from qloc.errors import FingerprintError, InputError
 from qloc.neuron_set_files import OwnSets
 from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, EditPlan, InterventionPlan, RomePlan
 from qloc.plan import Plan
 from qloc.progress import Progress
 from qloc.simulation.simulate import simulate
+from qloc.store.exchange.merge import merge
 from qloc.store.integrity.verify import verify
 from qloc.store.schema import manifest
 from qloc.workflows import append_phases
@@ -115,6 +116,53 @@ def test_a_stopped_phase_goes_on_and_is_equal(plan: Plan, made_up: Sizes, copied
     assert made_up.asked == [0, 1, 2, 2]
     assert "2 of 3 units of interventions are there already.\n" in said.getvalue()
     assert manifest.read(out)["objects"] == manifest.read(whole)["objects"]
+
+
+def test_shards_make_the_store_of_one_machine(
+    plan: Plan, made_up: Sizes, signals: Path, copied: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real signals; which units run where is told by a phase without a model."""
+    from qloc.extract.models.loading import ModelSource
+
+    whole = extract_study(plan, copied("whole.zarr")).path
+    made_up.asked.clear()
+    shards = [Shard(number=number, of=2) for number in (1, 2)]
+    stores = [tmp_path / f"{part.number}.zarr" for part in shards]
+    for part, store in zip(shards, stores, strict=True):
+        found = extract_study(plan, store, shard=part, signals=signals)
+        assert (found.n_units, found.n_done, found.waiting) == (3 - part.number, 0, ())
+    assert made_up.asked == [0, 2, 1]
+    merged = merge(stores, tmp_path / "merged.zarr")
+    ours, theirs = manifest.read(merged.path), manifest.read(whole)
+    assert ours["objects"] == theirs["objects"]
+    assert ours["run"]["environment"] == theirs["run"]["environment"]
+
+    def loaded(self: ModelSource, **_: object) -> None:
+        raise AssertionError("the weights were read")
+
+    monkeypatch.setattr(ModelSource, "load", loaded)
+    for given in (None, signals):
+        assert extract_study(plan, stores[0], shard=shards[0], signals=given).n_done == 2
+
+
+def test_what_no_shard_can_be_run_from_is_refused(plan: Plan, signals: Path, tmp_path: Path) -> None:
+    part, out = Shard(number=1, of=2), tmp_path / "1.zarr"
+    with pytest.raises(
+        InputError, match=r"^shard is '1/4'; expected at most 3 shards: 3 facts are 3 units\. "
+    ):
+        extract_study(plan, out, shard=Shard(number=1, of=4))
+    with pytest.raises(
+        InputError, match=r"^shard is None; expected one job's part of it, as --signals is given"
+    ):
+        extract_study(plan, out, signals=signals)
+    with pytest.raises(FingerprintError, match=r"steps: 3 → 5.*At .*s\.zarr"):
+        extract_study(plan.model_copy(update={"steps": 5}), out, shard=part, signals=signals)
+    begun = extract_study(plan, out, shard=part)
+    assert (begun.n_units, begun.n_done, begun.waiting) == (2, 0, ("interventions",))
+    with pytest.raises(
+        InputError, match=r"^store is 'unfinished'; expected complete, merged from all shards\. "
+    ):
+        extract_study(plan, out, shard=part, signals=begun.path)
 
 
 def test_a_finished_phase_needs_no_weights(

@@ -150,13 +150,15 @@ def merge(
 ) -> None:
     """Put the units of unfinished stores of one plan into a new store.
 
-    For a plan whose units were extracted on several machines. The stores must have one fingerprint; a unit
-    may be in several only where its bytes are the same. Where no unit is missing, OUT is complete; else go on
-    with `qloc extract --out OUT`, or merge again. The stores stay as they are.
+    For the shards of a plan (`qloc extract --shard`), all of which must be given, or for a plan whose units
+    were extracted on several machines. The stores must have one fingerprint; a unit may be in several only
+    where its bytes are the same. Where no unit is missing, OUT is complete; else go on with
+    `qloc extract --out OUT`, or merge again. The stores stay as they are.
 
     \b
-    Example:
+    Examples:
       qloc store merge one.zarr other.zarr gpt2.zarr
+      qloc store merge shards/*.zarr gpt2.zarr
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.store.exchange.merge import merge as merged
 
@@ -165,5 +167,9 @@ def merge(
     following = [quoted("qloc", "analyze", made.path), quoted("qloc", "store", "info", made.path)]
     if not made.complete:
         following = [f"the qloc extract command of these stores with --out {quoted(made.path)}", following[1]]
-    state = "complete" if made.complete else f"{made.units} of {made.planned} units"
+    for name, values in made.mixed.items():
+        say(f"The shards differ in {name} ({values}): only alike machines round alike, to the last bit.")
+    missing = [f"{n:,} units of {phase} are missing" for phase, n in made.phases.items() if n]
+    state = "; ".join(missing) or f"{made.units} of {made.planned} units"
+    state = "complete" if made.complete else state
     conclude(f"Store: {made.path} ({state})", *following)
