@@ -43,6 +43,7 @@ CONTRASTS: Final = (
     ("rome", "own"),
     ("rome", "cas"),
     ("rome", "rome_identity"),
+    ("rome", "rome_as_coded"),
     ("rome", "in_context"),
 )
 """Pairs of edited sets that are compared.

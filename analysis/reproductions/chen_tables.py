@@ -39,6 +39,7 @@ from qloc.analysis.results import Question, StudyResult, Table
 from qloc.arrays import Floats, Ints
 from qloc.canonical_json import digest
 from qloc.neurons import NeuronSets
+from qloc.phase_plan import ROME_SETS
 from qloc.plan import AnalysisPlan
 from qloc.text.rounding import counted
 
@@ -51,7 +52,7 @@ PUBLISHED_EDIT_SCORES: Final = ("reliability", "generalization", "locality")
 _CAS_SETS: Final = (
     *("own", "union", "refined", "cas", "cas_no_penalty"),
     *("own_top", "union_top", "cas_top", "in_context"),
-    *("rome", "rome_identity"),
+    *ROME_SETS,
 )
 """Edited sets that stand beside CAS, in the order of the rows."""
 

@@ -6,6 +6,10 @@ subject is replaced by ``[X]``, so that prompts of one form share a template. Th
 should insert is kept as the attribute ``target_new``. zsRE names no relations: facts that are asked by the
 same form of question share one.
 
+Edits are evaluated as ROME's are: on CounterFact's neighborhood prompts, whose answer is the fact's own, and
+on zsRE's unrelated question (``loc``, behind which ROME's code puts a question mark). Text is generated
+behind CounterFact's generation prompts.
+
 References
 ----------
 Meng et al. 2022 (arXiv 2202.05262), §3.3 (CounterFact) and app. C (zsRE, after Levy et al. 2017).
@@ -13,7 +17,7 @@ Meng et al. 2022 (arXiv 2202.05262), §3.3 (CounterFact) and app. C (zsRE, after
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +115,8 @@ def counterfact(record: Mapping[str, Any], number: int) -> Entries:
         "object": rewrite["target_true"]["str"].strip(),
         "queries": [_query(prompt, subject) for prompt in prompts],
         "attributes": {"target_new": rewrite["target_new"]["str"].strip()},
+        **_evaluated(record.get("neighborhood_prompts", ()), rewrite["target_true"]["str"]),
+        **_generated(record.get("generation_prompts", ())),
     }
 
 
@@ -133,7 +139,7 @@ def zsre(record: Mapping[str, Any], number: int) -> Entries:
     """
     subject = record["subject"].strip()
     queries = [_query(prompt, subject) for prompt in (record["src"], record["rephrase"]) if prompt.strip()]
-    answers = [answer.strip() for answer in record["answers"]]
+    answers, loc = [answer.strip() for answer in record["answers"]], record.get("loc", "")
     for index, answer in enumerate(answers):
         yield {
             "id": f"{number}" if len(answers) == 1 else f"{number}-{index + 1}",
@@ -142,7 +148,20 @@ def zsre(record: Mapping[str, Any], number: int) -> Entries:
             "object": answer,
             "queries": queries,
             "attributes": {"target_new": record["alt"].strip()},
+            **_evaluated([f"{loc.strip()}?"] if loc.strip() else (), record.get("loc_ans", "")),
         }
+
+
+def _evaluated(prompts: Iterable[str], answer: str) -> dict[str, Any]:
+    """Return the prompts that an edit should leave alone; nothing where there are none."""
+    queries = [f"{prompt.strip()} {ANSWER_MARK}" for prompt in prompts if prompt.strip()]
+    found = [{"answer": answer.strip(), "queries": queries}] if queries and answer.strip() else []
+    return {"neighborhood": found} if found else {}
+
+
+def _generated(prompts: Iterable[str]) -> dict[str, Any]:
+    texts = [prompt.strip() for prompt in prompts if prompt.strip()]
+    return {"generation": texts} if texts else {}
 
 
 def _query(prompt: str, subject: str) -> str:

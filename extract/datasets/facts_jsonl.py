@@ -7,7 +7,8 @@
 ``[X]`` stands for the subject and may already be filled in; ``[Y]`` marks the answer. If a query is a string,
 its template's id is the string itself. A minimal pair has ``"kind": "minimal_pair"``, ``"good"`` and
 ``"bad"`` in place of ``"object"``, one query, and optionally ``"feature"``. If it has no ``"subject"``, its
-good form is used as the subject.
+good form is used as the subject. A fact may have ``"inverse"``, ``"synonyms"``, ``"neighborhood"`` and
+``"generation"`` (:mod:`qloc.extract.datasets.entailments`).
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from qloc.extract.datasets.entailments import ENTAILED, entailments_of
 from qloc.extract.datasets.json_lines import Problems, json_lines
+from qloc.extract.datasets.json_queries import check_text, queries_of
 from qloc.extract.datasets.selection import select
-from qloc.facts import ANSWER_MARK, SUBJECT_MARK, Attribute, Fact, FactSet, Query, fill
+from qloc.facts import SUBJECT_MARK, Attribute, Fact, FactSet
 from qloc.vocabulary import FACT, FACT_COLUMNS
 
 _TEXTS: Final = {
@@ -28,7 +31,7 @@ _TEXTS: Final = {
     "minimal_pair": ("id", "relation", "good", "bad"),
 }
 _OPTIONAL: Final = {
-    "fact": ("kind", "attributes"),
+    "fact": ("kind", "attributes", *ENTAILED),
     "minimal_pair": ("kind", "attributes", "feature", "subject"),
 }
 _TAKEN: Final = {
@@ -133,17 +136,18 @@ def fact_of(entry: Mapping[str, Any], at: str, problems: Problems) -> Fact | Non
     pair = kind == "minimal_pair"
     for key in dict.fromkeys((*_TEXTS[kind], "subject")):
         if key in entry:
-            _check_text(key, entry[key], at, problems)
+            check_text(key, entry[key], at, problems)
     feature = entry.get("feature", "")
     if not isinstance(feature, str):
         problems.add("feature", feature, "text", at, "Correct it")
     subject = entry.get("subject", SUBJECT_MARK if pair else "")
-    queries = _queries(entry.get("queries"), subject if isinstance(subject, str) else "", at, problems)
+    queries = queries_of(entry.get("queries"), subject if isinstance(subject, str) else "", at, problems)
     if subject == SUBJECT_MARK and any(SUBJECT_MARK in query.text for query in queries):
         problems.add("key", "subject missing", f"one where {SUBJECT_MARK} stands for it", at, "Add it")
     if pair and len(queries) > 1:
         problems.add("queries", entry["queries"], "one query for a minimal pair", at, "Make each a pair")
     attributes = _attributes(entry.get("attributes", {}), at, problems)
+    entailed = None if pair else entailments_of(entry, at, problems)
     if len(problems.found) > before:
         return None
     if not pair and not any(subject.casefold() in query.text.casefold() for query in queries):
@@ -161,6 +165,7 @@ def fact_of(entry: Mapping[str, Any], at: str, problems: Problems) -> Fact | Non
         feature=feature,
         attributes=attributes,
         cue_in_prefix=not pair or bool(queries[0].head.strip()),
+        entailed=entailed,
     )
 
 
@@ -173,50 +178,6 @@ def _check_keys(entry: Mapping[str, Any], kind: str, at: str, problems: Problems
         if key not in (*needed, *_OPTIONAL[kind]):
             known = ", ".join((*needed, *_OPTIONAL[kind]))
             problems.add("key", key, f"one of {known}", at, "Remove it, or put it into attributes")
-
-
-def _check_text(key: str, value: object, at: str, problems: Problems) -> bool:
-    if not isinstance(value, str):
-        problems.add(key, value, "text", at, "Correct it")
-    elif not value.strip():
-        problems.add(key, value, "text that is not empty", at, "Fill it in")
-    elif value != value.strip() and key != "text":
-        problems.add(key, value, "text without space at its ends", at, "Remove the space")
-    else:
-        return True
-    return False
-
-
-def _queries(value: object, subject: str, at: str, problems: Problems) -> tuple[Query, ...]:
-    if value is None:  # reported as a missing key
-        return ()
-    if not isinstance(value, list):
-        problems.add("queries", value, "a list", at, "Write [ … ]")
-        return ()
-    if not value:
-        problems.add("queries", value, "at least one query", at, "Add one, with [Y] where the answer stands")
-    queries = []
-    for number, entry in enumerate(value, start=1):
-        query = _query(entry, subject, f"{at}, query {number}", problems)
-        if query:
-            queries.append(query)
-    return tuple(queries)
-
-
-def _query(entry: object, subject: str, at: str, problems: Problems) -> Query | None:
-    if isinstance(entry, str):
-        entry = {"template": entry, "text": entry}
-    if not isinstance(entry, dict) or set(entry) != {"template", "text"}:
-        problems.add("query", entry, 'text, or {"template": …, "text": …}', at, "Correct it")
-        return None
-    sound = [_check_text(key, entry[key], at, problems) for key in ("text", "template")]
-    if not all(sound):
-        return None
-    text = fill(entry["text"], subject)
-    if text.count(ANSWER_MARK) != 1:
-        problems.add("query", text, f"exactly one {ANSWER_MARK}", at, "Put it where the answer stands")
-        return None
-    return Query(template=entry["template"], text=text)
 
 
 def _attributes(attributes: object, at: str, problems: Problems) -> dict[str, Attribute]:

@@ -58,25 +58,59 @@ def read_pararel(
     InputError
         If there are no such folders, or for every problem of the files, each with its line.
     """
+    problems = Problems()
+    facts, _, skipped = pararel_facts(folder, source, relations, problems)
+    problems.stop()
+    return select(facts, source=source, skipped=skipped, max_facts=max_facts, seed=seed)
+
+
+def pararel_facts(
+    folder: Path, source: str, relations: tuple[str, ...], problems: Problems
+) -> tuple[list[Fact], dict[str, list[Query]], dict[str, int]]:
+    """Read the facts of relations that have both patterns and facts.
+
+    Parameters
+    ----------
+    folder : Path
+        As of :func:`read_pararel`.
+    source : str
+        The input as the user named it, for messages.
+    relations : tuple of str
+        Relations to read; all, if empty.
+    problems : Problems
+        Receives every problem of the files.
+
+    Returns
+    -------
+    facts : list of Fact
+        With duplicates.
+    templates : dict of str to list of Query
+        The patterns of each relation that was read; ``[X]`` stands for the subject.
+    skipped : dict of str to int
+        Number of relations that were left out, by reason.
+
+    Raises
+    ------
+    InputError
+        There are no such folders, or not these relations.
+    """
     patterns, facts_of = _files(folder, _PATTERNS), _files(folder, _FACTS)
     both = [relation for relation in sorted(patterns, key=_number) if relation in facts_of]
     if not both:
         rule = f"relations with a file in {_PATTERNS[0]}/ and in {_FACTS[0]}/"
         raise InputError(message("ParaRel", "without relations", rule, str(folder), "Check the folder"))
     require_relations(relations, both, source)
-    problems, taken = Problems(), set[str]()
-    facts: list[Fact] = []
+    facts, taken = list[Fact](), set[str]()
+    templates: dict[str, list[Query]] = {}
     for relation in both:
         if not relations or relation in relations:
-            templates = _templates(relation, patterns[relation], problems)
-            facts += _facts(relation, facts_of[relation], templates, taken, problems)
-    problems.stop()
+            templates[relation] = _templates(relation, patterns[relation], problems)
+            facts += _facts(relation, facts_of[relation], templates[relation], taken, problems)
     missing = {
         "relation without patterns": len(facts_of.keys() - patterns.keys()),
         "relation without facts": len(patterns.keys() - facts_of.keys()),
     }
-    skipped = {reason: count for reason, count in missing.items() if count}
-    return select(facts, source=source, skipped=skipped, max_facts=max_facts, seed=seed)
+    return facts, templates, {reason: count for reason, count in missing.items() if count}
 
 
 def _files(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:

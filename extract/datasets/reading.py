@@ -17,19 +17,21 @@ from qloc.extract.datasets.facts_csv import is_table, read_table
 from qloc.extract.datasets.facts_jsonl import read_jsonl
 from qloc.extract.datasets.huggingface import read_hub
 from qloc.extract.datasets.pararel import read_pararel
+from qloc.extract.datasets.pararel_entailments import read_entailed
 from qloc.facts import FactSet
 
 __all__ = ["read_facts"]
 
 _READERS: Mapping[str, Callable[..., FactSet]] = {
     "pararel": read_pararel,
+    "entailed": read_entailed,
     "blimp": read_blimp,
     "counterfact": partial(read_records, counterfact),
     "zsre": partial(read_records, zsre),
     "hf": read_hub,
 }
 _KNOWN = (
-    "embedded, pararel:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, hf:NAME, "
+    "embedded, pararel:DIR, entailed:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, hf:NAME, "
     "a facts.jsonl or a facts.csv"
 )
 
@@ -42,8 +44,9 @@ def read_facts(
     Parameters
     ----------
     source : str
-        ``embedded``, ``pararel:DIR``, ``blimp:FILE_OR_DIR``, ``counterfact:FILE``, ``zsre:FILE``,
-        ``hf:NAME``, or the path of a facts.jsonl or facts.csv.
+        ``embedded``, ``pararel:DIR``, ``entailed:DIR`` (facts of ParaRel that entail others),
+        ``blimp:FILE_OR_DIR``, ``counterfact:FILE``, ``zsre:FILE``, ``hf:NAME``, or the path of a facts.jsonl
+        or facts.csv.
     relations : tuple of str
         Relations to read; all, if empty.
     max_facts : int or None
@@ -65,8 +68,9 @@ def read_facts(
     --------
     >>> read_facts("mine:mine.json")
     Traceback (most recent call last):
-    qloc.errors.InputError: facts is 'mine:mine.json'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR,
-    counterfact:FILE, zsre:FILE, hf:NAME, a facts.jsonl or a facts.csv. At --facts. Give one of these.
+    qloc.errors.InputError: facts is 'mine:mine.json'; expected embedded, pararel:DIR, entailed:DIR,
+    blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, hf:NAME, a facts.jsonl or a facts.csv. At --facts. Give
+    one of these.
     """
     prefix, _, place = source.partition(":")
     if source == "embedded":

@@ -51,7 +51,7 @@ def select(
         require_relations(relations, dict.fromkeys(fact.relation for fact in facts), source)
         facts = [fact for fact in facts if fact.relation in relations]
     merged, repeated = merge(facts)
-    kept = with_objects(merged)
+    kept = with_subjects(with_objects(merged))
     return FactSet(
         facts=tuple(kept if max_facts is None else sample(kept, max_facts, seed)),
         source=source,
@@ -91,7 +91,8 @@ def merge(facts: Sequence[Fact]) -> tuple[list[Fact], int]:
     """Merge facts with the same subject, relation and object.
 
     Their queries are united. The first fact's id and place in the order stay, and its attributes are
-    completed by those of the others. Minimal pairs are the same only if their prompts are the same, too.
+    completed by those of the others; further prompts (:class:`qloc.facts.Entailments`) are those of the first
+    that has any. Minimal pairs are the same only if their prompts are the same, too.
 
     Parameters
     ----------
@@ -128,7 +129,8 @@ def merge(facts: Sequence[Fact]) -> tuple[list[Fact], int]:
             repeated += len(other.queries) - len(own)  # within a fact; what both ask is simply united
             queries = _distinct((*queries, *own))
         attributes = {key: value for fact in (*others[::-1], first) for key, value in fact.attributes.items()}
-        merged.append(replace(first, queries=queries, attributes=attributes))
+        entailed = next((fact.entailed for fact in (first, *others) if fact.entailed), None)
+        merged.append(replace(first, queries=queries, attributes=attributes, entailed=entailed))
     return merged, repeated
 
 
@@ -153,6 +155,30 @@ def with_objects(facts: Sequence[Fact]) -> list[Fact]:
         tuple(right[fact.relation, fact.subject]) if fact.kind == "fact" else (fact.object,) for fact in facts
     )
     return [replace(fact, objects=of_fact) for fact, of_fact in zip(facts, objects, strict=True)]
+
+
+def with_subjects(facts: Sequence[Fact]) -> list[Fact]:
+    """Count the subjects that share the object of each fact whose inverse can be asked.
+
+    Parameters
+    ----------
+    facts : sequence of Fact
+        All facts, before a sample is drawn.
+
+    Returns
+    -------
+    list of Fact
+        The same facts, ``entailed.n_subjects`` filled in where there is an inverse.
+    """
+    subjects: dict[tuple[str, str], set[str]] = {}
+    for fact in facts:
+        subjects.setdefault((fact.relation, fact.object), set()).add(fact.subject)
+    return [
+        replace(fact, entailed=replace(fact.entailed, n_subjects=len(subjects[fact.relation, fact.object])))
+        if fact.entailed and fact.entailed.inverse
+        else fact
+        for fact in facts
+    ]
 
 
 def sample(facts: Sequence[Fact], max_facts: int, seed: int) -> list[Fact]:

@@ -22,15 +22,14 @@ from qloc.arms import EditArms
 from qloc.arrays import Array
 from qloc.extract.edits.erase_and_update import erasure, update
 from qloc.extract.edits.evaluation import EditTests
-from qloc.extract.edits.rank_one import RankOne
-from qloc.extract.edits.rome import ROME, ROME_IDENTITY, Rome
+from qloc.extract.edits.rome import Rome, RomeEdit
 from qloc.extract.passes.matched_controls import matched
 from qloc.extract.passes.outcomes import OutcomeColumns, unchanged
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.passes.weight_changes import Added, Edit, distinct_edits
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 from qloc.facts import ANSWER_MARK, Query
-from qloc.phase_plan import IN_CONTEXT, MATCHED, EditPlan
+from qloc.phase_plan import IN_CONTEXT, MATCHED, ROME_SETS, EditPlan
 from qloc.vocabulary import NO_INDEX
 
 _OF_ONE_QUERY: Final = ("own", "own_top", MATCHED, "other_fact")
@@ -115,8 +114,9 @@ class EditColumns:
             "greedy_token_id": _missing("greedy_argmax", *edits, part.greedy_tokens),
             "probe_kl": _missing("probe_kl", *edits, part.n_probes),
         }
-        if part.tells_strength:
-            arrays["strength"] = _missing("strength", len(part.sets), n)
+        for name, told in (("strength", part.tells_strength), ("value_loss", part.tells_loss)):
+            if told:
+                arrays[name] = _missing(name, len(part.sets), n)
         for names, size in ((_OF_QUERIES, n_queries), (_OF_PROBES, part.n_probes)):
             for name in names:
                 arrays[name] = _missing(name, *edits, size)
@@ -166,6 +166,11 @@ def _missing(name: str, *shape: int) -> Array:
     if name.endswith(("rank", "argmax")):
         return np.full(shape, NO_INDEX, dtype=np.int32)
     return np.full(shape, np.nan, dtype=np.float32)
+
+
+def _made(rome: Mapping[EditKey, RomeEdit]) -> dict[EditKey, Added]:
+    """Return the edits that change something: one that changes nothing is none, and stays missing."""
+    return {key: made.edit for key, made in rome.items() if made.edit is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +237,8 @@ class EditRun:
         fact : int
             The fact, as its number within the unit.
         """
-        edits = {**self._edits(), **self._of_rank_one()}
+        rome = self._of_rome()
+        edits: dict[EditKey, Added] = {**self._edits(), **_made(rome)}
         distinct, number_of = distinct_edits(list(edits.values()))
         tests = EditTests(engine=self.engine, edits=[None, *distinct])
         n, m = len(self.queries), len(self.queries) + len(self._new)
@@ -247,6 +253,8 @@ class EditRun:
             tokens = None if greedy is None else greedy[number]
             effect = self._effect(outcomes, number, kl=kl[number], nats=float(nats[number]), greedy=tokens)
             columns.keep(operation, name, fact, effect)
+        for (_, name), made in rome.items() if self.part.tells_loss else ():
+            columns.arrays["value_loss"][name, fact] = made.loss
         for place, label in enumerate(self.part.sets if self.part.tells_strength else ()):
             if len(self._slots.get(label, ())):
                 columns.arrays["strength"][place, fact] = self._strength_of(label)
@@ -338,12 +346,9 @@ class EditRun:
                     edits[number, place] = edit
         return edits
 
-    def _of_rank_one(self) -> dict[EditKey, RankOne]:
+    def _of_rome(self) -> dict[EditKey, RomeEdit]:
         """Make ROME's edits: updates only, where o′ can be asked and the subject is read."""
-        names, new = (
-            [name for name in (ROME, ROME_IDENTITY) if name in self.part.sets],
-            self._new[self.edited],
-        )
+        names, new = [name for name in ROME_SETS if name in self.part.sets], self._new[self.edited]
         if "update" not in self.part.operations or new is None:
             return {}
         made = self.rome.edits(names, self.subject, new, self.queries[self.edited].answer)

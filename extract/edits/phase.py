@@ -87,10 +87,20 @@ class Edits:
             phase="edits",
             labels={"edit_operation": tuple(part.operations), "edit_set": tuple(part.sets)},
             sizes={"probe": part.n_probes, "step": part.greedy_tokens},
-            attrs={**part.model_dump(mode="json"), "refused": self.refused},
+            attrs={
+                **part.model_dump(mode="json"),
+                "rome": part.rome.parameters(),
+                "refused": self.refused,
+            },
             absent=("edits",) if self.refused else (),
-            added=("edits/strength",) if part.tells_strength and not self.refused else (),
+            added=() if self.refused else self._added,
         )
+
+    @property
+    def _added(self) -> tuple[str, ...]:
+        """Variables that older stores do not have."""
+        told = {"edits/strength": self.part.tells_strength, "edits/value_loss": self.part.tells_loss}
+        return tuple(name for name, is_told in told.items() if is_told)
 
     @functools.cached_property
     def engine(self) -> RowEngine:

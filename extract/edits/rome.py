@@ -20,7 +20,7 @@ from qloc.extract.edits.rank_one import RankOne, rank_one
 from qloc.extract.edits.rome_contexts import own_words
 from qloc.extract.edits.rome_covariance import SecondMoment, keys_of
 from qloc.extract.edits.rome_prompts import Prompt
-from qloc.extract.edits.rome_value import ValueSearch
+from qloc.extract.edits.rome_value import KeyAndValue, ValueSearch
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.held_out_text import Piece
 from qloc.extract.prompts.subject_position import subject_token
@@ -33,6 +33,25 @@ ROME: Final = "rome"
 
 ROME_IDENTITY: Final = "rome_identity"
 """Set name of the edit with C = I."""
+
+ROME_AS_CODED: Final = "rome_as_coded"
+"""Set name of the edit as the authors' program makes it, with C of a text sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RomeEdit:
+    """An edit of rank one, and how well its value does.
+
+    Attributes
+    ----------
+    edit : RankOne or None
+        None where the search found no better value than what the layer gives.
+    loss : float
+        −log P(o′) + KL at its value, in nats.
+    """
+
+    edit: RankOne | None
+    loss: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +98,13 @@ class Rome:
 
     def edits(
         self, names: Sequence[str], subject: str, edited: TokenizedQuery, old: str
-    ) -> dict[str, RankOne]:
-        """Make the edits of a fact. One search for v* serves both.
+    ) -> dict[str, RomeEdit]:
+        """Make the edits of a fact. One search for v* serves :data:`ROME` and :data:`ROME_IDENTITY`.
 
         Parameters
         ----------
         names : sequence of str
-            :data:`ROME`, :data:`ROME_IDENTITY` or both.
+            Some of :data:`ROME`, :data:`ROME_IDENTITY` and :data:`ROME_AS_CODED`.
         subject : str
             The fact's subject.
         edited : TokenizedQuery
@@ -95,20 +114,29 @@ class Rome:
 
         Returns
         -------
-        dict of str to RankOne
+        dict of str to RomeEdit
             The edits by name; empty where the model does not read the subject in the prompt.
         """
-        search = self.search(subject, edited, old) if names else None
-        if search is None:
-            return {}
-        best, down = search.best(), self.engine.sites.downs[self.layer]
-        against = {name: self.moment.solve(best.key) if name == ROME else best.key for name in names}
-        return {
-            name: rank_one(down, self.layer, key=best.key, against=other, value=best.value)
-            for name, other in against.items()
-        }
+        made: dict[str, RomeEdit] = {}
+        for as_coded in (False, True):
+            of_search = [name for name in names if (name == ROME_AS_CODED) == as_coded]
+            search = self.search(subject, edited, old, as_coded=as_coded) if of_search else None
+            best = search.best() if search else None
+            made |= {name: self._edit(name, best) for name in of_search if best}
+        return made
 
-    def search(self, subject: str, edited: TokenizedQuery, old: str) -> ValueSearch | None:
+    def _edit(self, name: str, best: KeyAndValue) -> RomeEdit:
+        # Stores from before values were judged by likelihood have edits that change nothing.
+        if not best.changed and (self.plan.best_by == "likelihood" or name == ROME_AS_CODED):
+            return RomeEdit(edit=None, loss=best.loss)
+        against = best.key if name == ROME_IDENTITY else self.moment.solve(best.key)
+        down = self.engine.sites.downs[self.layer]
+        edit = rank_one(down, self.layer, key=best.solved, against=against, value=best.value)
+        return RomeEdit(edit=edit, loss=best.loss)
+
+    def search(
+        self, subject: str, edited: TokenizedQuery, old: str, *, as_coded: bool = False
+    ) -> ValueSearch | None:
         """Prepare the search for v*.
 
         Parameters
@@ -119,6 +147,8 @@ class Rome:
             The query that is edited, with the new answer.
         old : str
             The fact's answer before.
+        as_coded : bool, default False
+            Whether to search as the authors' program does.
 
         Returns
         -------
@@ -136,7 +166,12 @@ class Rome:
         if essence is None or not kept:
             return None
         return ValueSearch(
-            engine=self.engine, layer=self.layer, plan=self.plan, prompts=kept, essence=essence
+            engine=self.engine,
+            layer=self.layer,
+            plan=self.plan,
+            prompts=kept,
+            essence=essence,
+            as_coded=as_coded,
         )
 
     def _prompt(self, query: Query, answer: str, subject: str) -> Prompt | None:

@@ -98,20 +98,22 @@ class PromptBatch:
         inputs = self._whole[1].view(len(self.prompts), -1, self._whole[1].shape[-1])
         return torch.stack([row[prompt.subject] for row, prompt in zip(inputs, self.prompts, strict=True)])
 
-    def written(self, value: Tensor) -> Tensor:
+    def written(self, value: Tensor, *, added: bool = False) -> Tensor:
         """Run the prompts with a value written behind the down-projection, at the subject's last token.
 
         Parameters
         ----------
         value : Tensor, shape (n_out,)
             The value; gradients go to it.
+        added : bool, default False
+            Whether the value is added to each prompt's own output rather than put in its place.
 
         Returns
         -------
         Tensor, shape (row, position, hidden)
             Final hidden states; :meth:`place` tells of which positions.
         """
-        with hooked(forward={self.engine.sites.downs[self.layer]: self._writing(value)}):
+        with hooked(forward={self.engine.sites.downs[self.layer]: self._writing(value, added)}):
             return self._hidden(self.known)
 
     def place(self, row: int, position: int) -> int:
@@ -233,14 +235,15 @@ class PromptBatch:
     def _n_behind(self) -> int:
         return max(len(prompt.ids) - prompt.subject for prompt in self.prompts)
 
-    def _writing(self, value: Tensor) -> Callable[..., Tensor]:
-        """Make a hook that writes the value where each row's subject ends."""
+    def _writing(self, value: Tensor, added: bool) -> Callable[..., Tensor]:
+        """Make a hook that writes the value, or adds it, where each row's subject ends."""
         place = torch.tensor([self.place(row, prompt.subject) for row, prompt in enumerate(self.prompts)])
 
         def write(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
             before = output.view(len(place), -1, output.shape[-1])
             at = torch.arange(len(place), device=output.device), place.to(output.device)
-            return before.index_put(at, value.to(output).expand(len(place), -1)).view(output.shape)
+            values = value.to(output).expand(len(place), -1)
+            return before.index_put(at, values, accumulate=added).view(output.shape)
 
         return write
 

@@ -27,12 +27,21 @@ class KeyAndValue:
     ----------
     key : torch.Tensor, shape (neuron,)
         k*.
+    solved : torch.Tensor, shape (neuron,)
+        The key at which the edit gives v*: k* itself, or the bare prompt's as coded.
     value : torch.Tensor, shape (n_out,)
         v*.
+    loss : float
+        −log P(o′) + ``kl`` · KL at v*, in nats: what the search is for, without the weight decay.
+    changed : bool
+        False where v* is the value that the search began with, so that there is no edit.
     """
 
     key: Tensor
+    solved: Tensor
     value: Tensor
+    loss: float
+    changed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +50,11 @@ class ValueSearch:
 
     The mean is over prompts and tokens of the answer. KL compares the next token of ``essence`` with what it
     is when nothing is changed. v0 = W k* + b is what the layer gives at the mean key k* of the prompts.
+
+    As the authors' program has it (``as_coded``): v0 and the key that the edit is solved for are those of the
+    bare prompt; z − v0 is *added* to what the layer gives in each prompt, rather than z put in its place; KL
+    is read at the subject's last token; and v* is the last z that is evaluated, not the best.
+    docs/methods.md#rome has both, point by point.
 
     Attributes
     ----------
@@ -54,6 +68,8 @@ class ValueSearch:
         Questions with the new answer.
     essence : Prompt
         A prompt that says nothing of the edited relation. Its KL keeps the subject what it is.
+    as_coded : bool, default False
+        Whether to search as the authors' program does.
     """
 
     engine: RowEngine
@@ -61,11 +77,13 @@ class ValueSearch:
     plan: RomePlan
     prompts: Sequence[Prompt]
     essence: Prompt
+    as_coded: bool = False
 
     def best(self) -> KeyAndValue:
         """Search for v*: the best z that Adam visits from v0 on, within ``steps`` steps.
 
-        After each step ‖z − v0‖ is reduced to at most ``clamp`` · ‖v0‖.
+        After each step ‖z − v0‖ is reduced to at most ``clamp`` · ‖v0‖. The best has the least −log P + KL
+        (``best_by="likelihood"``) or, as in older stores, the least L; as coded it is the last.
 
         Returns
         -------
@@ -74,18 +92,21 @@ class ValueSearch:
         """
         delta = torch.zeros_like(self.start).requires_grad_(True)
         adam, most = torch.optim.Adam([delta], lr=self.plan.rate), self.plan.clamp * self.start.norm()
-        best, least = self.start, torch.inf
+        best, least, told = torch.zeros_like(self.start), torch.inf, torch.nan
         for _ in range(self.plan.steps):
             adam.zero_grad()
             loss = self.descend(delta)
-            if loss < least:
-                best, least = self.start + delta.detach(), loss
+            aim = loss - float(self._decay(delta.detach()))
+            judged = loss if self.plan.best_by == "loss" else aim
+            if self.as_coded or judged < least:
+                best, least, told = delta.detach().clone(), judged, aim
             if not loss > self.plan.enough:
                 break
             adam.step()
             with torch.no_grad():
                 delta.mul_((most / delta.norm()).clamp_max(1.0))
-        return KeyAndValue(key=self.key, value=best)
+        changed, value = bool(best.any()), self.start + best
+        return KeyAndValue(key=self.key, solved=self._solved, value=value, loss=told, changed=changed)
 
     def descend(self, delta: Tensor) -> float:
         """Compute L(v0 + δ) batch by batch, and add its gradient to that of δ.
@@ -111,27 +132,42 @@ class ValueSearch:
         """The key k*, the mean over prompts."""
         return self._unchanged[0]
 
+    @property
+    def _solved(self) -> Tensor:
+        """The key at which the edit is to give v*."""
+        return self._unchanged[1] if self.as_coded else self.key
+
     @cached_property
     def start(self) -> Tensor:
-        """The value v0 that the layer gives at k*."""
+        """The value v0 that the layer gives at k*, or in the bare prompt as coded."""
         down = self.engine.sites.downs[self.layer]
         with torch.no_grad():
-            value: Tensor = down(self.key.to(next(down.parameters()).dtype)[None])[0]
+            value: Tensor = down(self._solved.to(next(down.parameters()).dtype)[None])[0]
         return value.to(self.engine.wide)
 
     @cached_property
-    def _unchanged(self) -> tuple[Tensor, Tensor]:
-        """k*, and log P of the next token of ``essence``, with nothing changed."""
-        keys = torch.cat([batch.keys for batch in self._batches])[:-1]
-        last, place = self._batches[-1].unchanged[-1], self.essence.asked.targets[0].position
+    def _unchanged(self) -> tuple[Tensor, Tensor, Tensor]:
+        """k*, the first prompt's key, and log P of the next token of ``essence``, with nothing changed."""
+        keys = torch.cat([batch.keys for batch in self._batches])[:-1].to(self.engine.wide)
+        last = self._batches[-1].unchanged[-1]
         with torch.no_grad():
-            return keys.to(self.engine.wide).mean(0), self._logs(last[place][None])[0]
+            return keys.mean(0), keys[0], self._logs(last[self._compared][None])[0]
+
+    @property
+    def _compared(self) -> int:
+        """Position of ``essence`` whose next token KL compares."""
+        return self.essence.subject if self.as_coded else self.essence.asked.targets[0].position
+
+    def _decay(self, delta: Tensor) -> Tensor:
+        """Return what L adds for the length of δ."""
+        return self.plan.weight_decay * delta.norm() / self.start.square().sum()
 
     def _parts(self, delta: Tensor) -> Iterator[Tensor]:
         """Yield the terms of L: one for each batch, and at last that of δ alone."""
         n_tokens = sum(len(prompt.asked.targets) for prompt in self.prompts)
         for batch in self._batches:
-            hidden, last = batch.written(self.start + delta), batch is self._batches[-1]
+            written = delta if self.as_coded else self.start + delta
+            hidden, last = batch.written(written, added=self.as_coded), batch is self._batches[-1]
             answers = [
                 (row, target)
                 for row, prompt in enumerate(batch.prompts[:-1] if last else batch.prompts)
@@ -145,11 +181,11 @@ class ValueSearch:
                 loss = loss - (logs.gather(1, tokens[:, None]).sum() / n_tokens).to(loss)
             if last:
                 row = len(batch.prompts) - 1
-                place = batch.place(row, self.essence.asked.targets[0].position)
+                place = batch.place(row, self._compared)
                 after = self._logs(hidden[row, place][None])[0]
-                loss = loss + self.plan.kl * (after.exp() * (after - self._unchanged[1])).sum().to(loss)
+                loss = loss + self.plan.kl * (after.exp() * (after - self._unchanged[2])).sum().to(loss)
             yield loss
-        yield self.plan.weight_decay * delta.norm() / self.start.square().sum()
+        yield self._decay(delta)
 
     def _logs(self, hidden: Tensor) -> Tensor:
         """Return log P of every token, (row, vocabulary), from final hidden states, (row, hidden)."""

@@ -245,7 +245,7 @@ _NAMES: Final = {
     "random_columns": "random columns", "other_heads": "other heads",
     "suppress_renormalized": "suppress, renormalized", "enhance_renormalized": "enhance, renormalized",
     "update_signed": "update, signed", "in_context": "in context", "rome": "ROME",
-    "rome_identity": "ROME, C = I",
+    "rome_identity": "ROME, C = I", "rome_as_coded": "ROME as coded",
 }  # fmt: skip
 _NAMING: Final = ("operation", "neuron_set", "synapse_set", "set", "control")
 """Columns of the names above: elsewhere such a word may be somebody's data."""

@@ -7,7 +7,7 @@ A fact is a triple ⟨subject, relation, object⟩ with the prompts that ask for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from qloc.canonical_json import digest
@@ -46,6 +46,49 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnsweredQueries:
+    """Prompts and the answer that they ask for.
+
+    Attributes
+    ----------
+    answer : str
+        The right answer.
+    queries : tuple of Query
+        Prompts with one ``[Y]`` each.
+    """
+
+    answer: str
+    queries: tuple[Query, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entailments:
+    """Prompts of one fact that an edit should change, or should leave alone. Signals are taken of none.
+
+    Attributes
+    ----------
+    inverse : AnsweredQueries or None
+        Prompts that name the object and ask for the subject. ``[X]`` stands for the object, so that the new
+        object of an edit can take its place.
+    n_subjects : int
+        Number of subjects that have this object in the facts as read. The inverse is one fact only where it
+        is 1.
+    synonyms : tuple of AnsweredQueries
+        Prompts that ask for the same in other words, with the answer in those words.
+    neighborhood : tuple of AnsweredQueries
+        Prompts of other subjects that an edit should leave alone.
+    generation : tuple of str
+        Beginnings of texts about the subject.
+    """
+
+    inverse: AnsweredQueries | None = None
+    n_subjects: int = 1
+    synonyms: tuple[AnsweredQueries, ...] = ()
+    neighborhood: tuple[AnsweredQueries, ...] = ()
+    generation: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fact:
     """A fact and its queries, or a minimal pair.
 
@@ -73,6 +116,8 @@ class Fact:
         Free columns, such as a frequency.
     cue_in_prefix : bool
         Whether what decides a pair stands before ``[Y]``; a causal LM cannot be asked otherwise.
+    entailed : Entailments or None
+        Further prompts that edits are evaluated on, where the data has any.
     """
 
     id: str
@@ -86,6 +131,7 @@ class Fact:
     objects: tuple[str, ...] = ()
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     cue_in_prefix: bool = True
+    entailed: Entailments | None = None
 
     @property
     def leaks(self) -> bool:
@@ -121,7 +167,7 @@ class FactSet:
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Return the sha256 of all that a model could be asked, and of the attributes.
+        """Return the sha256 of all that signals could be taken of, and of the attributes.
 
         Returns
         -------
@@ -129,6 +175,17 @@ class FactSet:
             64 hexadecimal digits.
         """
         return digest([_plain(fact) for fact in self.facts])
+
+    def entailments_digest(self) -> str:
+        """Return the sha256 of the prompts that only edits are evaluated on.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits; empty where no fact has such prompts.
+        """
+        entailed = [asdict(fact.entailed) if fact.entailed else None for fact in self.facts]
+        return digest(entailed) if any(entailed) else ""
 
     def relations(self) -> list[str]:
         """Return the relations in order of first appearance.

@@ -43,6 +43,7 @@ EditSet = Literal[
     "in_context",
     "rome",
     "rome_identity",
+    "rome_as_coded",
 ]
 
 Matching = Literal["total", "decile"]
@@ -56,14 +57,19 @@ REPROMPT_SETS: Final[tuple[NeuronSet, ...]] = ("reprompt", "own_minus_reprompt",
 SYNAPSE_OPERATIONS: Final[tuple[SynapseOperation, ...]] = get_args(SynapseOperation)
 SYNAPSE_SETS: Final[tuple[SynapseSet, ...]] = get_args(SynapseSet)
 EDIT_OPERATIONS: Final[tuple[EditOperation, ...]] = get_args(EditOperation)
-EDIT_SETS: Final[tuple[EditSet, ...]] = get_args(EditSet)
+ROME_SETS: Final[tuple[EditSet, ...]] = ("rome", "rome_identity", "rome_as_coded")
+"""ROME as published, the same with C = I, and as the authors' program makes it."""
+
+EDIT_SETS: Final[tuple[EditSet, ...]] = tuple(name for name in get_args(EditSet) if name != "rome_as_coded")
+"""Sets that are edited where a plan names none; ``rome_as_coded`` has to be named."""
+
 MATCHED: Final = "matched"
 """Control set, drawn at extraction: as many neurons of the same layers and strength as ``own``."""
 
 IN_CONTEXT: Final = "in_context"
 """Positive control of edits: the new answer is stated before the prompt, and no weight changes."""
 
-UPDATED_ONLY: Final[tuple[EditSet, ...]] = (IN_CONTEXT, "rome", "rome_identity")
+UPDATED_ONLY: Final[tuple[EditSet, ...]] = (IN_CONTEXT, *ROME_SETS)
 """Edits of no set of neurons: they give a fact another answer (``update``), and that is all they can."""
 
 
@@ -194,6 +200,20 @@ class RomePlan(BaseModel):
     ridge: float = Field(0.1, gt=0)
     """λ, added to the diagonal of C, as a share of its mean. Ours, unverified: a small sample needs one."""
 
+    best_by: Literal["likelihood", "loss"] = "likelihood"
+    """What the best value is told by: −log P + KL, or, as in older stores, the whole loss with its decay."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the constants for fingerprint and attributes; older stores do not name ``best_by``.
+
+        Returns
+        -------
+        dict of str to Any
+            JSON only.
+        """
+        unused = {"best_by"} if self.best_by == "loss" else set[str]()
+        return self.model_dump(mode="json", exclude=unused)
+
 
 class EditPlan(_SetPlan):
     """Phase ``edits``: rows of down-projections erased or updated (docs/methods.md#edits)."""
@@ -224,6 +244,12 @@ class EditPlan(_SetPlan):
         """Whether the phase keeps how strong sets are: where they have a control that is as strong."""
         return self.matching == "total" and MATCHED in self.sets
 
+    @property
+    def tells_loss(self) -> bool:
+        """Whether the phase keeps the losses of ROME's values; older stores do not."""
+        coded = "rome_as_coded" in self.sets
+        return coded or (self.rome.best_by == "likelihood" and not set(ROME_SETS).isdisjoint(self.sets))
+
     def parameters(self) -> dict[str, Any]:
         """Return the parameters for the fingerprint.
 
@@ -235,6 +261,7 @@ class EditPlan(_SetPlan):
         dict of str to Any
             Part of the phase's fingerprint; JSON only.
         """
-        unused = {"rome"} if {"rome", "rome_identity"}.isdisjoint(self.sets) else set()
+        unused = {"rome"} if set(ROME_SETS).isdisjoint(self.sets) else set[str]()
         unused |= {"matching"} if MATCHED not in self.sets else set()
-        return {name: value for name, value in super().parameters().items() if name not in unused}
+        values = {**super().parameters(), "rome": self.rome.parameters()}
+        return {name: value for name, value in values.items() if name not in unused}

@@ -129,6 +129,12 @@ EDITS: Final = variables(
             "float32",
             "Σ of |activation at the edited query| · ‖row‖ over them; NaN where an edit has no slots",
         ),
+        "value_loss": (
+            (EDIT_SET, FACT),
+            "float32",
+            "−log P(o′) + KL at the value that ROME writes, nats; NaN for other edits. Finite without slots: "
+            "no value was better than what the layer gives",
+        ),
         **{name: (_EFK, dtype, f"{meaning}; after") for name, (dtype, meaning) in _OF_QUERIES.items()},
         **{
             f"base_{name}": (_FK, dtype, f"{meaning}; before")
@@ -160,7 +166,7 @@ PHASES: Final[Mapping[str, tuple[Variable, ...]]] = {
 }
 """What each phase after ``signals`` appends."""
 
-ADDED: Final = frozenset({"reprompts", "interventions/strength", "edits/strength"})
+ADDED: Final = frozenset({"reprompts", "interventions/strength", "edits/strength", "edits/value_loss"})
 """Groups and variables that a phase has only where its layout names them, which older stores' do not."""
 
 LABELLED: Final = (OPERATION, NEURON_SET, SYNAPSE_OPERATION, SYNAPSE_SET, EDIT_OPERATION, EDIT_SET)

@@ -21,6 +21,16 @@ def test_constants_of_an_edit_that_is_not_made_bear_on_nothing() -> None:
     )
 
 
+def test_older_stores_took_romes_best_value_by_its_loss() -> None:
+    older = EditPlan(rome=RomePlan(best_by="loss"))
+    assert "best_by" not in older.parameters()["rome"]
+    assert not older.tells_loss
+    assert EditPlan().parameters()["rome"]["best_by"] == "likelihood"
+    assert EditPlan().tells_loss
+    assert not EditPlan(sets=("own",)).tells_loss
+    assert "rome_as_coded" not in EditPlan().sets
+
+
 def test_older_stores_are_matched_by_deciles_and_do_not_say_so() -> None:
     for part in (InterventionPlan, EditPlan):
         assert part().parameters()["matching"] == "total"

@@ -31,7 +31,8 @@ Model = Annotated[
     ),
 ]
 SOURCES: Final = (
-    "A facts.jsonl or .csv, pararel:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, hf:NAME or embedded."
+    "A facts.jsonl or .csv, pararel:DIR, entailed:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, "
+    "hf:NAME or embedded."
 )
 Facts = Annotated[
     str | None,

@@ -11,7 +11,7 @@ import pytest
 
 from qloc.errors import InputError
 from qloc.extract.datasets import read_facts
-from qloc.facts import Query
+from qloc.facts import AnsweredQueries, Query
 
 MASSIF: dict[str, Any] = {
     "case_id": 7,
@@ -25,6 +25,7 @@ MASSIF: dict[str, Any] = {
     },
     "paraphrase_prompts": ["A list is given. Vinson Massif lies in", "He rests. It stands in"],
     "neighborhood_prompts": ["Mount Erebus is located in"],
+    "generation_prompts": ["Vinson Massif stands tall "],
 }
 MOUNT = {
     **MASSIF,
@@ -54,6 +55,16 @@ def test_counterfact_asks_with_the_prompt_and_its_paraphrases(tmp_path: Path) ->
     one, two = found.facts
     assert (one.id, one.relation, one.subject, one.object) == ("7", "P30", "Vinson Massif", "Antarctica")
     assert one.attributes == {"target_new": "Europe"}
+    assert one.entailed is not None
+    assert one.entailed.neighborhood == (
+        AnsweredQueries(
+            answer="Antarctica",
+            queries=(
+                Query(template="Mount Erebus is located in [Y]", text="Mount Erebus is located in [Y]"),
+            ),
+        ),
+    )
+    assert one.entailed.generation == ("Vinson Massif stands tall",)
     assert one.queries == (
         Query(template="[X] is located in [Y]", text="Vinson Massif is located in [Y]"),
         Query(template="A list is given. [X] lies in [Y]", text="A list is given. Vinson Massif lies in [Y]"),
@@ -80,6 +91,10 @@ def test_zsre_asks_the_question_and_its_rephrasing(tmp_path: Path) -> None:
         "Which university did Watts Humphrey go to? [Y]",
     ]
     assert first.attributes == {"target_new": "University of Michigan"}
+    assert first.entailed is not None
+    assert [(one.answer, one.queries[0].text) for one in first.entailed.neighborhood] == [
+        ("Hugo Weaving", f"{HUMPHREY['loc']}? [Y]")
+    ]
     assert second.objects == third.objects == ("A", "B")  # any of them is right
 
 

@@ -110,7 +110,7 @@ WRONG: dict[str, tuple[object, list[str]]] = {
     "unknown key": (
         {**FRANCE, "answer": "Paris"},
         [
-            "key is 'answer'; expected one of id, relation, subject, object, queries, kind, attributes. "
+            "key is 'answer'; expected one of id, relation, subject, object, queries, kind, attributes, inverse, synonyms, neighborhood, generation. "
             + LINE
             + ". Remove it, or put it into attributes."
         ],

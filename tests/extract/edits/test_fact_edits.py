@@ -199,22 +199,43 @@ def test_every_edit_equals_truly_edited_weights(tiny: Any, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
 def test_edits_of_rank_one_equal_truly_edited_weights(tiny: Any, kind: str) -> None:
     """Tolerances as above; only an update has them, beside sets of slots."""
-    run, arms = _run(tiny, kind, sets=("rome_identity", "own", "rome"), rome=NO_DECAY)
+    run, arms = _run(tiny, kind, sets=("rome_identity", "own", "rome", "rome_as_coded"), rome=NO_DECAY)
     arrays, tol = _columns(run, arms), 1e-4 if kind == "llama" else 2e-6
     new = run.encoder.ask(run.queries[run.edited].query, run.new_object)
     assert isinstance(new, TokenizedQuery)
-    edits = run.rome.edits(("rome", "rome_identity"), "France", new, "Paris")
+    edits = run.rome.edits(("rome", "rome_identity", "rome_as_coded"), "France", new, "Paris")
     downs, names = run.engine.sites.downs, {id(m): name for name, m in run.engine.model.named_modules()}
-    for name, edit in edits.items():
+    for name, made in edits.items():
+        edit = made.edit
+        assert edit is not None
         assert edit.change.norm() > 0.1
         model = copy.deepcopy(run.engine.model)
         down_weight(model.get_submodule(names[id(downs[edit.layer])])).add_(
             torch.outer(edit.change, edit.direction)
         )
         _check(run, arrays, model, (1, run.part.sets.index(name)), tol)
-    assert arrays["n_slots"][:, 0].tolist() == [72, 4, 72]
-    assert np.isnan(arrays["log_probability"][[0, 2]][:, [0, 2]]).all()
+    assert arrays["n_slots"][:, 0].tolist() == [72, 4, 72, 72]
+    assert np.isnan(arrays["log_probability"][[0, 2]][:, [0, 2, 3]]).all()
+    losses = [edits[name].loss if name in edits else np.nan for name in run.part.sets]
+    np.testing.assert_allclose(arrays["value_loss"][:, 0], losses, rtol=1e-6)
     assert not np.isnan(arrays["log_probability"][:, 1, 0, :2]).any()
+
+
+def test_an_edit_that_changes_nothing_is_none(tiny: Any) -> None:
+    """Its loss is kept, its outcomes are missing; as in older stores it passed for an edit."""
+    for best_by, slots in (("likelihood", 0), ("loss", 72)):
+        still = {"prefixes": 0, "enough": 1e9, "best_by": best_by}
+        run, arms = _run(tiny, "gpt2", sets=("rome",), operations=("update",), rome=still)
+        arrays = _columns(run, arms)
+        assert arrays["n_slots"][0, 0] == slots
+        assert np.isnan(arrays["new_log_probability"][0, 0, 0]).all() == (slots == 0)
+        assert ("value_loss" in arrays) == (best_by == "likelihood")
+    run, arms = _run(tiny, "gpt2", sets=("rome",), operations=("update",), rome={"enough": 1e9})
+    asked = run.encoder.ask(run.queries[run.edited].query, run.new_object)
+    assert isinstance(asked, TokenizedQuery)
+    assert _columns(run, arms)["value_loss"][0, 0] == pytest.approx(
+        run.rome.edits(("rome",), "France", asked, "Paris")["rome"].loss, rel=1e-6
+    )
 
 
 def test_a_subject_that_is_not_read_has_no_edit_of_rank_one(tiny: Any) -> None:

@@ -64,7 +64,8 @@ def test_a_row_is_the_model_with_the_weight_changed(
     """Final hidden states in float64; LLaMA's norms compute in float32, hence 1e-4 there."""
     rome = rome_of(kind)
     asked, tol = new_answer(rome), 1e-4 if kind == "llama" else 1e-9
-    edit = rome.edits((ROME,), "France", asked, "Paris")[ROME]
+    edit = rome.edits((ROME,), "France", asked, "Paris")[ROME].edit
+    assert edit is not None
     model, sites = rome.engine.model, rome.engine.sites
     ids = torch.tensor([asked.targets[0].ids] * 3)
     with torch.no_grad(), without_head(sites.head) as given:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from qloc.extract.edits.rome import Rome
+from qloc.extract.edits.rome import ROME, ROME_AS_CODED, Rome
 from qloc.extract.edits.rome_value import ValueSearch
 
 KINDS = ("gpt2", "llama", "bert")
@@ -129,3 +129,88 @@ def test_the_loss_falls_within_the_clamp(
         _plain_loss(wild, wild.start).detach()
     )
     assert torch.equal(search_of(rome_of(kind), enough=1e9).best().value, free.start)
+
+
+def _coded(search: ValueSearch, rome: Rome) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return u and v* by the authors' steps, plainly: a prompt at a time, δ added to each one's own output."""
+    model, down, plan = search.engine.model, search.engine.sites.downs[search.layer], search.plan
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def logs(prompt: Any, delta: torch.Tensor) -> torch.Tensor:
+        def add(_: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
+            seen.append((args[0][0, prompt.subject].detach(), output[0, prompt.subject].detach()))
+            mark = torch.zeros(output.shape[1], 1, dtype=output.dtype)
+            mark[prompt.subject] = 1
+            return output + mark * delta
+
+        handle = down.register_forward_hook(add)
+        out = model(input_ids=torch.tensor([prompt.asked.targets[-1].ids])).logits[0].log_softmax(1)
+        handle.remove()
+        return out
+
+    delta = torch.zeros(32, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        before = logs(search.essence, delta)[search.essence.subject]
+        seen.clear()
+        for prompt in search.prompts:
+            logs(prompt, delta)
+    keys, start = torch.stack([key for key, _ in seen]), seen[0][1]
+    adam = torch.optim.Adam([delta], lr=plan.rate)
+    for step in range(plan.steps):
+        adam.zero_grad()
+        each = []
+        for prompt in search.prompts:
+            out = logs(prompt, delta)
+            each.append(
+                -sum(out[t.position, t.token] for t in prompt.asked.targets) / len(prompt.asked.targets)
+            )
+        now = logs(search.essence, delta)[search.essence.subject]
+        loss = torch.stack(each).mean() + plan.kl * (now.exp() * (now - before)).sum()
+        loss = loss + plan.weight_decay * delta.norm() / start.norm() ** 2
+        if step == plan.steps - 1 or float(loss.detach()) < plan.enough:
+            break
+        loss.backward()
+        adam.step()
+        with torch.no_grad():
+            if delta.norm() > plan.clamp * start.norm():
+                delta.mul_(plan.clamp * start.norm() / delta.norm())
+    u = rome.moment.solve(keys.mean(0))
+    value = start + delta.detach()
+    with torch.no_grad():
+        right = (value - down(keys[0][None])[0]) / (keys[0] @ u)
+    return u, right
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_the_edit_as_coded_by_the_authors_steps(
+    kind: str, rome_of: Callable[..., Rome], new_answer: Callable[[Rome], Any]
+) -> None:
+    """float64; ΔW = right uᵀ is the same whatever length u has."""
+    rome = rome_of(kind, kl=0.7, weight_decay=0.5, steps=6, rate=0.1)
+    search = rome.search("France", new_answer(rome), "Paris", as_coded=True)
+    assert search is not None
+    u, right = _coded(search, rome)
+    made = rome.edits((ROME, ROME_AS_CODED), "France", new_answer(rome), "Paris")
+    edit, published = made[ROME_AS_CODED].edit, made[ROME].edit
+    assert edit is not None
+    assert published is not None
+    expected = torch.outer(right, u)
+    torch.testing.assert_close(torch.outer(edit.change, edit.direction), expected, rtol=1e-6, atol=1e-9)
+    assert (torch.outer(published.change, published.direction) - expected).norm() > 0.01 * expected.norm()
+
+
+def test_the_best_value_is_the_likeliest_not_the_shortest(
+    rome_of: Callable[..., Rome], search_of: Callable[..., ValueSearch]
+) -> None:
+    """A decay that outweighs all else leaves the value where it was by the whole loss, and not by likelihood."""
+    rome = rome_of("gpt2")
+    by = {
+        name: search_of(rome, weight_decay=1e4, best_by=name, rate=0.05).best()
+        for name in ("likelihood", "loss")
+    }
+    assert not by["loss"].changed
+    assert by["likelihood"].changed
+    assert by["likelihood"].loss < by["loss"].loss
+    search = search_of(rome, weight_decay=0.0)
+    expected = float(_plain_loss(search, by["likelihood"].value).detach())
+    assert by["likelihood"].loss == pytest.approx(expected, rel=1e-9)
