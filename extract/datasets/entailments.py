@@ -51,19 +51,20 @@ def entailments_of(entry: Mapping[str, Any], at: str, problems: Problems) -> Ent
     if not set(ENTAILED) & set(entry):
         return None
     subject, answer = (str(entry.get(key, "")) for key in ("subject", "object"))
-    lists = {
-        key: tuple(
-            group
-            for number, one in enumerate(_list(key, entry, at, problems), start=1)
-            if (group := _group(one, "answer", subject, f"{at}, {key} {number}", problems))
-        )
-        for key in ("synonyms", "neighborhood")
-    }
     return Entailments(
         inverse=_inverse(entry["inverse"], answer, at, problems) if "inverse" in entry else None,
+        synonyms=_groups("synonyms", entry, subject, at, problems),
+        neighborhood=_groups("neighborhood", entry, subject, at, problems),
         generation=_beginnings(entry, subject, at, problems),
-        **lists,
     )
+
+
+def _groups(
+    key: str, entry: Mapping[str, Any], subject: str, at: str, problems: Problems
+) -> tuple[AnsweredQueries, ...]:
+    numbered = enumerate(_list(key, entry, at, problems), start=1)
+    found = [_group(one, "answer", subject, f"{at}, {key} {number}", problems) for number, one in numbered]
+    return tuple(group for group in found if group is not None)
 
 
 def _list(key: str, entry: Mapping[str, Any], at: str, problems: Problems) -> list[Any]:

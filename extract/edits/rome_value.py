@@ -160,7 +160,8 @@ class ValueSearch:
 
     def _decay(self, delta: Tensor) -> Tensor:
         """Return what L adds for the length of δ."""
-        return self.plan.weight_decay * delta.norm() / self.start.square().sum()
+        decay: Tensor = self.plan.weight_decay * delta.norm() / self.start.square().sum()
+        return decay
 
     def _parts(self, delta: Tensor) -> Iterator[Tensor]:
         """Yield the terms of L: one for each batch, and at last that of δ alone."""

@@ -79,11 +79,11 @@ def test_every_problem_is_told(
     path = write_lines(tmp_path / "f.jsonl", {**FRANCE, **wrong})
     at = f"{path}, line 1"
     assert problems_of(str(path)) == [
+        "query is 'It is the capital of [Y].'; expected one that names the object, or [X] in its place. "
+        f"At {at}, inverse. Write the object as the fact does.",
         f"synonyms is {{'answer': 'x'}}; expected a list. At {at}. Write [ … ].",
         f"answer is ''; expected text that is not empty. At {at}, neighborhood 1. Fill it in.",
         f'prompts is {{\'queries\': []}}; expected {{"answer": …, "queries": [ … ]}}. At {at}, neighborhood 2. '
         "Correct it.",
-        "query is 'It is the capital of [Y].'; expected one that names the object, or [X] in its place. "
-        f"At {at}, inverse. Write the object as the fact does.",
         f"text is '[X] is [Y]'; expected a beginning without [Y]. At {at}, generation. Remove it.",
     ]

@@ -161,9 +161,8 @@ def _coded(search: ValueSearch, rome: Rome) -> tuple[torch.Tensor, torch.Tensor]
         each = []
         for prompt in search.prompts:
             out = logs(prompt, delta)
-            each.append(
-                -sum(out[t.position, t.token] for t in prompt.asked.targets) / len(prompt.asked.targets)
-            )
+            told = torch.stack([out[t.position, t.token] for t in prompt.asked.targets])
+            each.append(-told.mean())
         now = logs(search.essence, delta)[search.essence.subject]
         loss = torch.stack(each).mean() + plan.kl * (now.exp() * (now - before)).sum()
         loss = loss + plan.weight_decay * delta.norm() / start.norm() ** 2
