@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
+import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -173,6 +174,21 @@ class Plan(_Strict):
         if part.threshold < floor and info.field_name in phases:
             raise ValueError(f"a threshold of at least the floor, {floor:g}, or signals as the only phase")
         return part
+
+    def yaml(self) -> str:
+        """Return the whole plan, every default in it, as ``--plan`` reads it.
+
+        Returns
+        -------
+        str
+            YAML, in the order of the fields.
+
+        Examples
+        --------
+        >>> Plan().yaml().splitlines()[:2]
+        ['model: embedded:causal', 'facts: embedded']
+        """
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     def signal_parameters(self) -> dict[str, Any]:
         """Return what the numbers of phase ``signals`` depend on.

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from qloc.version import __version__
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
@@ -68,6 +70,47 @@ class Reference:
             Such as ``Dai et al. 2022 (arXiv:2104.08696)``.
         """
         return f"{self.short} {self.year}" + (f" (arXiv:{self.arxiv})" if self.arxiv else "")
+
+    def bibtex(self, key: str) -> str:
+        """Return the reference as a BibTeX entry.
+
+        Parameters
+        ----------
+        key : str
+            Of the bibliography.
+
+        Returns
+        -------
+        str
+            An ``@misc`` entry, since ``venue`` does not tell journals from conferences: where it appeared
+            stands in ``howpublished``, the preprint in ``eprint``.
+
+        Examples
+        --------
+        >>> print(BIBLIOGRAPHY["dai2022"].bibtex("dai2022"))
+        @misc{dai2022,
+          author = {Dai and Dong and Hao and Sui and Chang and Wei},
+          title = {{Knowledge Neurons in Pretrained Transformers}},
+          howpublished = {ACL},
+          year = {2022},
+          eprint = {2104.08696},
+          archiveprefix = {arXiv},
+        }
+        """
+        named = self.authors.replace(" et al.", ", others")
+        fields = {
+            "author": " and ".join(named.split(", ")),
+            "title": f"{{{self.title}}}",
+            "howpublished": self.venue.rstrip(",").replace("&", r"\&"),
+            "year": str(self.year),
+        }
+        fields |= {"eprint": self.arxiv, "archiveprefix": "arXiv"} if self.arxiv else {}
+        return _entry("misc", key, fields)
+
+
+def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
+    lines = [f"  {name} = {{{value}}},\n" for name, value in fields.items()]
+    return f"@{kind}{{{key},\n{''.join(lines)}}}"
 
 
 BIBLIOGRAPHY: Final[Mapping[str, Reference]] = {
@@ -147,6 +190,27 @@ BIBLIOGRAPHY: Final[Mapping[str, Reference]] = {
         year=2023,
         arxiv="2305.15853",
     ),
+    "harris2020": Reference(
+        authors="Harris et al.",
+        short="Harris et al.",
+        title="Array Programming with NumPy",
+        venue="Nature 585,",
+        year=2020,
+    ),
+    "hoyer2017": Reference(
+        authors="Hoyer, Hamman",
+        short="Hoyer & Hamman",
+        title="xarray: N-D Labeled Arrays and Datasets in Python",
+        venue="Journal of Open Research Software 5,",
+        year=2017,
+    ),
+    "hunter2007": Reference(
+        authors="Hunter",
+        short="Hunter",
+        title="Matplotlib: A 2D Graphics Environment",
+        venue="Computing in Science & Engineering 9,",
+        year=2007,
+    ),
     "levy2017": Reference(
         authors="Levy, Seo, Choi, Zettlemoyer",
         short="Levy et al.",
@@ -178,11 +242,26 @@ BIBLIOGRAPHY: Final[Mapping[str, Reference]] = {
         venue="IEEE Transactions on Systems, Man, and Cybernetics 9,",
         year=1979,
     ),
+    "paszke2019": Reference(
+        authors="Paszke et al.",
+        short="Paszke et al.",
+        title="PyTorch: An Imperative Style, High-Performance Deep Learning Library",
+        venue="NeurIPS",
+        year=2019,
+        arxiv="1912.01703",
+    ),
     "phipson2010": Reference(
         authors="Phipson, Smyth",
         short="Phipson & Smyth",
         title="Permutation P-values Should Never Be Zero",
         venue="Statistical Applications in Genetics and Molecular Biology 9,",
+        year=2010,
+    ),
+    "seabold2010": Reference(
+        authors="Seabold, Perktold",
+        short="Seabold & Perktold",
+        title="statsmodels: Econometric and Statistical Modeling with Python",
+        venue="Python in Science Conference",
         year=2010,
     ),
     "shrikumar2016": Reference(
@@ -215,6 +294,14 @@ BIBLIOGRAPHY: Final[Mapping[str, Reference]] = {
         year=2017,
         arxiv="1703.01365",
     ),
+    "virtanen2020": Reference(
+        authors="Virtanen et al.",
+        short="Virtanen et al.",
+        title="SciPy 1.0: Fundamental Algorithms for Scientific Computing in Python",
+        venue="Nature Methods 17,",
+        year=2020,
+        arxiv="1907.10121",
+    ),
     "warstadt2020": Reference(
         authors="Warstadt et al.",
         short="Warstadt et al.",
@@ -229,6 +316,14 @@ BIBLIOGRAPHY: Final[Mapping[str, Reference]] = {
         title="Reworking Wild Bootstrap-Based Inference for Clustered Errors",
         venue="Canadian Journal of Economics 56,",
         year=2023,
+    ),
+    "wolf2020": Reference(
+        authors="Wolf et al.",
+        short="Wolf et al.",
+        title="Transformers: State-of-the-Art Natural Language Processing",
+        venue="EMNLP: System Demonstrations",
+        year=2020,
+        arxiv="1910.03771",
     ),
 }
 """Key → source. A key is the first author and the year."""
@@ -270,6 +365,18 @@ DATA_SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "zsre": ("levy2017", "meng2022"),
 }
 """Prefix of --facts → keys."""
+
+
+SOFTWARE: Final = (
+    "paszke2019",
+    "wolf2020",
+    "harris2020",
+    "virtanen2020",
+    "seabold2010",
+    "hoyer2017",
+    "hunter2007",
+)
+"""Keys of the software that runs models, computes and draws: what a paper cites beside qloc."""
 
 
 def cited(*keys: str, where: str = "") -> tuple[str, ...]:
@@ -333,3 +440,29 @@ def sources_of(
     keys = [key for table, names in tables for name in names for key in table.get(name, ())]
     keys += DATA_SETS.get(facts.partition(":")[0], ())
     return cited(*dict.fromkeys(keys))
+
+
+def bibtex_of(lines: Iterable[str]) -> str:
+    """Return BibTeX entries for references, for qloc and for the software in it.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        References as :meth:`Reference.line` has them, with or without a place in them.
+
+    Returns
+    -------
+    str
+        Each entry once, by key, qloc first; a blank line between two.
+
+    Examples
+    --------
+    >>> entries = bibtex_of(cited("niu2024", where="§4"))
+    >>> "@misc{niu2024," in entries, entries.splitlines()[0]
+    (True, '@software{qloc,')
+    """
+    keys = {key for line in lines for key, one in BIBLIOGRAPHY.items() if line.startswith(one.line()[:-1])}
+    title = "{qloc: where does a language model keep a fact?}"
+    fields = {"author": "{qloc contributors}", "title": title, "version": __version__}
+    own = _entry("software", "qloc", fields)
+    return "\n\n".join([own, *(BIBLIOGRAPHY[key].bibtex(key) for key in sorted(keys | {*SOFTWARE}))]) + "\n"

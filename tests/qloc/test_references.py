@@ -5,7 +5,7 @@ from typing import get_args
 from qloc import references
 from qloc.methods import BUILT_IN
 from qloc.phase_plan import EditSet
-from qloc.references import BIBLIOGRAPHY, cited, sources_of
+from qloc.references import BIBLIOGRAPHY, bibtex_of, cited, sources_of
 
 TABLES = (references.METHODS, references.KINDS, references.PHASES, references.EDIT_SETS, references.DATA_SETS)
 
@@ -45,3 +45,12 @@ def test_what_has_no_source_is_left_out():
 def test_a_line_says_where():
     assert cited("dai2022", where="§4")[0].endswith("ACL 2022. arXiv:2104.08696, §4.")
     assert BIBLIOGRAPHY["dai2022"].in_text() == "Dai et al. 2022 (arXiv:2104.08696)"
+
+
+def test_bibtex_has_each_reference_once_wherever_a_line_points() -> None:
+    lines = [*cited("dai2022", where="eq. 3"), *cited("dai2022"), *cited("cameron2011")]
+    entries = bibtex_of(lines)
+    assert entries.count("@misc{dai2022,") == entries.count("@misc{cameron2011,") == 1
+    assert "  howpublished = {Journal of Business \\& Economic Statistics 29}," in entries
+    assert "  author = {Elazar and others}," in BIBLIOGRAPHY["elazar2021"].bibtex("elazar2021")
+    assert entries.count("{") == entries.count("}")

@@ -60,6 +60,7 @@ def extract(
     shard: opt.ShardText = None,
     signals: opt.Signals = None,
     dry_run: opt.DryRun = False,
+    print_plan: opt.PrintPlan = False,
     quiet: Quiet = False,
     log: Log = None,
 ) -> None:
@@ -76,6 +77,7 @@ def extract(
     Examples:
       qloc extract --model embedded:causal --facts embedded --out causal.zarr
       qloc extract --model gpt2 --facts facts.jsonl --out gpt2.zarr --dry-run
+      qloc extract --model gpt2 --facts facts.jsonl --print-plan > plan.yaml
       qloc extract --model ./llama --facts pararel:pararel --relations P36,P39 --out llama.zarr
 
     \b
@@ -83,7 +85,16 @@ def extract(
       {"id": "1", "relation": "capital", "subject": "France", "object": "Paris",
        "queries": ["The capital of [X] is [Y].", "[X]'s capital, [Y]"]}
     """  # noqa: D301  (typer keeps what follows \b as it is)
-    study, path = planned(plan, {**ctx.params, "revision": revision or None})
+    given = {**ctx.params, "revision": revision or None}
+    if print_plan:
+        from qloc.plan import Plan, plan_from
+
+        say(
+            plan_from(plan, {name: given[name] for name in given if name in Plan.model_fields}).yaml(),
+            nl=False,
+        )
+        return
+    study, path = planned(plan, given)
     from qloc.block import Shard
     from qloc.plan import each_revision
     from qloc.workflows.extract import extract_study

@@ -259,6 +259,9 @@ Signals = Annotated[
         "chosen from. They wait until it is given.",
     ),
 ]
+PrintPlan = Annotated[
+    bool, typer.Option("--print-plan", help="Print the whole plan as YAML, every default in it; run nothing.")
+]
 DryRun = Annotated[
     bool, _option(_RUN, "--dry-run", None, "Write nothing; tell queries, units, bytes and time.")
 ]

@@ -23,7 +23,18 @@ svg.svg = few
 """
 """One of each kind: all of them take longer than all commands."""
 
-COMMANDS = ["demo", "extract", "analyze", "report", "compare", "show", "reproduce", "simulate", "cite", "docs"]
+COMMANDS = [
+    "demo",
+    "extract",
+    "analyze",
+    "report",
+    "compare",
+    "show",
+    "reproduce",
+    "simulate",
+    "cite",
+    "docs",
+]
 
 
 def test_version() -> None:

@@ -16,7 +16,7 @@ import yaml
 import zarr
 from commands import FACTS, blocked, done, process, refused, run, write_facts
 
-from qloc.plan import Plan
+from qloc.plan import Plan, plan_from
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_the_defaults_in_the_help_are_those_of_the_plan() -> None:
 def test_every_field_of_a_plan_has_a_flag() -> None:
     flags = set(re.findall(r"^  --([a-z-]+)", done("extract", "--help"), re.MULTILINE))
     fields = {name.replace("_", "-") for name in Plan.model_fields} - IN_YAML_ONLY
-    assert flags == fields | {"out", "plan", "shard", "signals", "dry-run", "quiet", "log"}
+    assert flags == fields | {"out", "plan", "shard", "signals", "print-plan", "dry-run", "quiet", "log"}
 
 
 def test_all_that_is_wrong_with_a_command_is_said_at_once() -> None:
@@ -321,6 +321,19 @@ def test_jobs_of_an_array_make_the_store_of_one_machine(tmp_path: Path, embedded
     )
     assert ours["objects"] == theirs["objects"]
     assert ours["run"]["plan"] == theirs["run"]["plan"]
+
+
+def test_the_whole_plan_is_printed_and_read_again(tmp_path: Path) -> None:
+    """It needs neither a store nor torch, and has every default in it."""
+    printed = done(
+        "extract", "--facts", "mine.jsonl", "--quadrature", "right", "--relations", "P36,P39", "--print-plan"
+    )
+    (tmp_path / "plan.yaml").write_text(printed)
+    asked = Plan(facts="mine.jsonl", quadrature="right", relations=("P36", "P39"))
+    assert plan_from(tmp_path / "plan.yaml") == asked
+    assert set(yaml.safe_load(printed)) == set(Plan.model_fields)
+    assert done("extract", "--plan", tmp_path / "plan.yaml", "--print-plan") == printed
+    assert "steps is '0'; expected " in refused("extract", "--steps", "0", "--print-plan")
 
 
 def test_without_torch_extraction_names_what_to_install(tmp_path: Path) -> None:
