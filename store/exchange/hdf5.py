@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ import numpy as np
 import zarr
 
 from qloc.arrays import Array
-from qloc.errors import InputError, SchemaError, VerificationError, message
+from qloc.errors import InputError, QlocError, SchemaError, VerificationError, message
 from qloc.store.exchange.hdf5_sink import Sink
 from qloc.store.files.place import is_inside
 from qloc.store.files.staging import file_aside, folder_aside, refuse_present
@@ -35,6 +36,7 @@ from qloc.store.places.open_place import place_of
 from qloc.store.schema import manifest, metadata, zarr_arrays
 from qloc.store.schema.bounded_codecs import bounded_codecs
 from qloc.store.schema.variables import SCHEMA_VERSION, STRING, Variable
+from qloc.store.schema.zarr_arrays import reading
 from qloc.store.writing.assemble import consolidate
 from qloc.store.writing.card import write_card
 from qloc.text.parsing import json_of
@@ -49,6 +51,8 @@ NOT_ALONG: Final = "_nc4_non_coord_"
 
 NO_VALUES: Final = "This is a netCDF dimension but not a netCDF variable."
 """Name of a dimension scale without values of its own, as netCDF-4 defines it."""
+
+_LABELS: Final = "DIMENSION_LABELS"
 
 MOST_EXPANSION: Final = 1100
 """Most bytes that one byte of gzip can become (1032), and a little more."""
@@ -158,10 +162,11 @@ def export(store: str | Path, out: str | Path) -> Path:
     refuse_present(out)
     if problems := verify(place):
         raise VerificationError(problems)
-    root = zarr.open_group(place.zarr(), mode="r", zarr_format=3, use_consolidated=False)
     with file_aside(out) as aside, aside.open("r+b", buffering=0) as file:
-        sink = Sink(file)
-        with h5py.File(sink, "w") as target:
+        sink = Sink(file, out)
+        # A stranger's store verifies whatever is in it; what the disk refuses is told by the sink alone.
+        with reading("store", str(place.path)), h5py.File(sink, "w") as target:
+            root = zarr.open_group(place.zarr(), mode="r", zarr_format=3, use_consolidated=False)
             _write_attributes(target, root)
             target.attrs[MANIFEST_ATTRIBUTE] = place.read(MANIFEST).decode()
             for name in sorted({name.split("/")[0] for name in place.names() if "/" in name}):
@@ -220,7 +225,8 @@ def _write_array(target: Any, name: str, array: zarr.Array[Any], sink: Sink) -> 
     )
     digest = Digest()
     for piece in pieces(array.shape, (array.shards or array.chunks)):
-        values = np.asarray(array[piece])
+        with reading(f"array {array.path}", str(array.store_path)):
+            values = np.asarray(array[piece])
         values = values.astype(object) if text else values
         digest.add(values)
         try:
@@ -269,10 +275,11 @@ def import_hdf5(source: str | Path, out: str | Path) -> Path:
     source, out = Path(source), Path(out)
     refuse_present(out)
     with _open(source) as opened:
-        original = _read_manifest(opened, source)
-        if problems := list(_problems(opened, source)):
-            raise VerificationError(problems)
-        with folder_aside(out) as aside, zarr_arrays.whole_writes():
+        with _reading_file(source):
+            original = _read_manifest(opened, source)
+            if problems := list(_problems(opened, source)):
+                raise VerificationError(problems)
+        with folder_aside(out) as aside, zarr_arrays.whole_writes(), _made_of(source):
             if problems := list(_write_store(opened, aside, source)):
                 raise VerificationError(problems)
             consolidate(aside)
@@ -282,6 +289,32 @@ def import_hdf5(source: str | Path, out: str | Path) -> Path:
             if problems := verify(aside):
                 raise VerificationError(text.replace(str(aside), str(out)) for text in problems)
     return out
+
+
+@contextmanager
+def _reading_file(source: Path) -> Iterator[None]:
+    """Turn whatever h5py and libhdf5 raise at a damaged or foreign file into a VerificationError."""
+    try:
+        yield
+    except (QlocError, MemoryError):
+        raise
+    except Exception as error:
+        got = f"unreadable ({type(error).__name__}: {' '.join(str(error).split())[:500]})"
+        text = message("HDF5 file", got, "one that qloc store export wrote", str(source), _ACTION)
+        raise VerificationError(text) from error
+
+
+@contextmanager
+def _made_of(source: Path) -> Iterator[None]:
+    """Turn what is raised at names, shapes and attributes of another form into a VerificationError."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, QlocError):
+            raise
+        got = f"of another form ({type(error).__name__}: {' '.join(str(error).split())[:500]})"
+        text = message("content of the HDF5 file", got, "that of a store", str(source), _ACTION)
+        raise VerificationError(text) from error
 
 
 def _open(source: Path) -> Any:
@@ -352,8 +385,8 @@ def _why_unreadable(dataset: Any) -> str:
     stored = dataset.id.get_storage_size()
     if max(dataset.shape, default=0) > metadata.MOST_ROWS or n_bytes > MOST_EXPANSION * stored:
         return f"of shape {dataset.shape} in {stored} bytes"
-    labels = [dim.label for dim in dataset.dims]
-    if not dataset.shape or not all(labels) or not isinstance(dataset.attrs.get(SHA256), str):
+    labels = _labels(dataset)
+    if not dataset.shape or not labels or not all(labels) or not isinstance(dataset.attrs.get(SHA256), str):
         return f"without dims or {SHA256}"
     return ""
 
@@ -365,6 +398,20 @@ def _dtype(dataset: Any) -> str:
     return str(dataset.dtype.newbyteorder("="))
 
 
+def _labels(dataset: Any) -> list[str]:
+    """Return the name of each dimension; empty where they are not stored as one text each.
+
+    libhdf5, asked for them, takes whatever the attribute holds for pointers.
+    """
+    if _LABELS not in dataset.attrs:
+        return []
+    held = dataset.attrs.get_id(_LABELS)
+    text = h5py.check_string_dtype(held.dtype)
+    if text is None or text.length is not None or held.shape != (dataset.ndim,):
+        return []
+    return [label.decode() if isinstance(label, bytes) else str(label) for label in dataset.attrs[_LABELS]]
+
+
 def _is_scale(dataset: Any) -> bool:
     name = dataset.attrs.get("NAME", b"")
     raw = name.encode() if isinstance(name, str) else bytes(name)
@@ -373,27 +420,36 @@ def _is_scale(dataset: Any) -> bool:
 
 def _write_store(opened: Any, store: Path, source: Path) -> Iterator[str]:
     """Write every array into a new hierarchy; yield which arrays are not those that were exported."""
-    root = zarr.create_group(store, zarr_format=3, attributes=json_of(opened.attrs[ATTRIBUTES]))
-    for name in _own(opened):
-        exported = opened[name]
-        group = root.create_group(name, attributes=json_of(exported.attrs[ATTRIBUTES]))
-        for inner in exported:
-            if not _is_scale(exported[inner]):
-                yield from _copy_array(group, name, inner.removeprefix(NOT_ALONG), exported[inner], source)
+    with _reading_file(source):
+        groups = {name: opened[name] for name in _own(opened)}
+        attributes = {name: json_of(group.attrs[ATTRIBUTES]) for name, group in groups.items()}
+        of_root = json_of(opened.attrs[ATTRIBUTES])
+        arrays = {
+            name: {inner: group[inner] for inner in group if not _is_scale(group[inner])}
+            for name, group in groups.items()
+        }
+    root = zarr.create_group(store, zarr_format=3, attributes=of_root)
+    for name in groups:
+        group = root.create_group(name, attributes=attributes[name])
+        for inner, dataset in arrays[name].items():
+            yield from _copy_array(group, name, inner.removeprefix(NOT_ALONG), dataset, source)
 
 
 def _copy_array(group: zarr.Group, place: str, name: str, dataset: Any, source: Path) -> Iterator[str]:
-    dims = tuple(str(dim.label) for dim in dataset.dims)
-    meaning, dtype = str(dataset.attrs.get("long_name", "")), _dtype(dataset)
+    with _reading_file(source):
+        dims = tuple(_labels(dataset))
+        meaning, dtype = str(dataset.attrs.get("long_name", "")), _dtype(dataset)
+        shape, exported = dataset.shape, dataset.attrs[SHA256]
     variable = Variable(group=place, name=name, dims=dims, dtype=dtype, meaning=meaning)
-    array = zarr_arrays.create(group, variable, dtype, dataset.shape)
+    array = zarr_arrays.create(group, variable, dtype, shape)
     digest = Digest()
-    for piece in pieces(dataset.shape, array.shards or array.chunks):
-        values = _values(dataset, piece, dtype)
-        digest.add(values)
+    for piece in pieces(shape, array.shards or array.chunks):
+        with _reading_file(source):
+            values = _values(dataset, piece, dtype)
+            digest.add(values)
         zarr_arrays.put(array, piece, values)
-    if digest.hex() != dataset.attrs[SHA256]:
-        expected = f"sha256 {dataset.attrs[SHA256]}"
+    if digest.hex() != exported:
+        expected = f"sha256 {exported}"
         yield message(f"array {place}/{name}", f"sha256 {digest.hex()}", expected, str(source), _ACTION)
 
 

@@ -8,7 +8,10 @@ whoever writes looks after each array whether all went well.
 from __future__ import annotations
 
 from io import FileIO
+from pathlib import Path
 from typing import Any
+
+from qloc.store.files.durable import storing
 
 
 class Sink:
@@ -18,10 +21,12 @@ class Sink:
     ----------
     file : FileIO
         The file, open to be read and written; it has no buffer.
+    path : Path
+        What is being written; named in the error.
     """
 
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
+    def __init__(self, file: FileIO, path: Path) -> None:
+        self._file, self._path = file, path
         self._error: OSError | None = None
 
     def require_written(self) -> None:
@@ -29,11 +34,12 @@ class Sink:
 
         Raises
         ------
-        OSError
+        StorageError
             The disk refused.
         """
-        if self._error is not None:
-            raise self._error
+        with storing(self._path):
+            if self._error is not None:
+                raise self._error
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to a place in the file.

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from qloc.errors import InputError, LockedError, message
+from qloc.errors import InputError, LockedError, StorageError, message
 from qloc.store.files.durable import storing, sync_folder, sync_tree
 from qloc.store.files.lock import Lock
 from qloc.store.files.own_names import own_file, own_folder, remove
@@ -62,7 +62,7 @@ def folder_aside(path: Path, *, keep: bool = False) -> Iterator[Path]:
     LockedError
         Another process is making it.
     StorageError
-        The disk refused; without ``keep``, nothing is left.
+        The disk refused, or has no locks; without ``keep``, nothing is left.
     """
     refuse_present(path)
     aside = path.absolute().parent / f".{path.name}.partial"
@@ -160,10 +160,27 @@ def _locked(descriptor: int, aside: Path, path: Path) -> Lock:
             action = "Wait for it to end, or stop it"
             text = message("path", "being written", "no other process writing it", str(path), action)
             raise LockedError(text)
-    except BaseException:
+    except BaseException as error:
         lock.release()
+        if isinstance(error, StorageError):
+            remove_unused(aside)
         raise
     return lock
+
+
+def remove_unused(aside: Path) -> None:
+    """Remove a temporary file or folder that could not be locked, unless an earlier run left something in it.
+
+    Parameters
+    ----------
+    aside : Path
+        The file or folder, which is ours.
+    """
+    with suppress(OSError):
+        if aside.is_dir():
+            aside.rmdir()
+        elif not aside.stat().st_size:
+            aside.unlink()
 
 
 def empty(folder: Path) -> None:

@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
+from qloc.arrays import Array
 from qloc.block import Unit
 from qloc.errors import SchemaError, VerificationError, message
 from qloc.store.files.place import Place
@@ -31,7 +32,7 @@ from qloc.store.reading.unfinished import unfinished_groups
 from qloc.store.schema import manifest, metadata
 from qloc.store.schema.bounded_codecs import bounded_codecs
 from qloc.store.schema.layout import Layout
-from qloc.store.schema.value_domains import check_values
+from qloc.store.schema.value_domains import check_own_queries, check_values
 from qloc.store.schema.variables import FACTS, Variable
 from qloc.vocabulary import CANDIDATE, RELATION
 
@@ -147,7 +148,7 @@ def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
     _require_candidates(facts, layout, str(path))
     absent: tuple[Unit, ...] = ()
     if whole:
-        groups = {"facts": facts, **_complete(place, layout)}
+        groups = {"facts": facts, **_complete(place, layout, facts)}
         _require_attributes(groups["signals"], layout, str(path))
         require_rows(layout, facts, str(path), groups["queries"])
     else:
@@ -202,15 +203,22 @@ def _require_attributes(signals: xr.Dataset, layout: Layout, at: str) -> None:
         raise SchemaError(message("attributes of /signals", held, f"{expected}", at, _ACTION))
 
 
-def _complete(place: Place, layout: Layout) -> dict[str, xr.Dataset]:
+def _complete(place: Place, layout: Layout, facts: xr.Dataset) -> dict[str, xr.Dataset]:
     names = dict.fromkeys(variable.group for variable in layout.variables())
+    n_queries = facts["n_queries"].to_numpy().astype(np.int64)
     return {
-        name: _group(place, name, [v for v in layout.variables() if v.group == name], layout)
+        name: _group(place, name, [v for v in layout.variables() if v.group == name], layout, n_queries)
         for name in names
     }
 
 
-def _group(place: Place, name: str, schema: Sequence[Variable], layout: Layout) -> xr.Dataset:
+def _group(
+    place: Place,
+    name: str,
+    schema: Sequence[Variable],
+    layout: Layout,
+    n_queries: NDArray[np.int64] | None = None,
+) -> xr.Dataset:
     """Open one group of the hierarchy, in dask chunks as long as its shards, with strings as objects.
 
     Variables that an index is made of are read into memory at once, without dask. Values are compared with
@@ -225,7 +233,11 @@ def _group(place: Place, name: str, schema: Sequence[Variable], layout: Layout) 
             values[key] = xr.Variable(variable.dims, variable.to_numpy().astype(object), variable.attrs)
             continue
         held = by_name.get(str(key))
-        check_read = partial(check_values, variable=held, layout=layout, at=str(place.path)) if held else None
+        check_read = (
+            partial(_check, variable=held, layout=layout, n_queries=n_queries, at=str(place.path))
+            if held
+            else None
+        )
         array = StoredArray(place, f"{name}/{key}", variable, check_read)
         values_of = indexing.LazilyIndexedArray(array)
         lazy = xr.Variable(variable.dims, values_of, variable.attrs, variable.encoding)
@@ -237,3 +249,17 @@ def _group(place: Place, name: str, schema: Sequence[Variable], layout: Layout) 
     opened = opened.assign_coords(coords).assign(values)
     others = sorted(str(key) for key in opened.data_vars if key not in by_name)
     return opened[[key for key in [*by_name, *others] if key in opened.data_vars]]
+
+
+def _check(
+    values: Array,
+    part: tuple[slice, ...],
+    *,
+    variable: Variable,
+    layout: Layout,
+    n_queries: NDArray[np.int64] | None,
+    at: str,
+) -> None:
+    check_values(values, variable, layout, at)
+    if n_queries is not None:
+        check_own_queries(values, part, variable, layout, n_queries, at)

@@ -13,9 +13,10 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from qloc.arrays import Array
-from qloc.errors import QlocError, SchemaError, VerificationError, message
+from qloc.errors import QlocError, SchemaError, VerificationError
 from qloc.store.files.place import Place
 from qloc.store.integrity.verify import object_problems
+from qloc.store.schema.zarr_arrays import unreadable
 
 
 @contextmanager
@@ -51,10 +52,7 @@ def readable(place: Place, what: str, names: Callable[[], Iterable[str]]) -> Ite
             problems = object_problems(place, names())
         except (SchemaError, VerificationError, OSError):  # an unfinished store, or a damaged manifest
             problems = []
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        action = "Run qloc store verify on the store"
-        told = message(what, f"unreadable ({reason})", "what qloc wrote", str(place.path), action)
-        raise VerificationError(problems or told) from error
+        raise VerificationError(problems or unreadable(what, error, str(place.path))) from error
 
 
 class StoredArray(BackendArray):
@@ -69,7 +67,8 @@ class StoredArray(BackendArray):
     variable : xarray.Variable
         The array as xarray opens it, not read yet.
     check : callable, optional
-        Called with the values whenever some are read; raises where they are not those of a store.
+        Called with the values whenever some are read, and the slices of the array that they are; raises where
+        they are not those of a store.
 
     Attributes
     ----------
@@ -78,7 +77,11 @@ class StoredArray(BackendArray):
     """
 
     def __init__(
-        self, place: Place, path: str, variable: xr.Variable, check: Callable[[Array], None] | None = None
+        self,
+        place: Place,
+        path: str,
+        variable: xr.Variable,
+        check: Callable[[Array, tuple[slice, ...]], None] | None = None,
     ) -> None:
         self._place, self._path, self._variable, self._check = place, path, variable, check
         self.steps: tuple[int, ...] = variable.encoding.get("shards") or variable.encoding["chunks"]
@@ -96,7 +99,7 @@ class StoredArray(BackendArray):
         with readable(self._place, f"array {self._path}", lambda: self._names(key)):
             values: Array = self._variable[kept].to_numpy()
         if self._check is not None:
-            self._check(values)
+            self._check(values, kept)
         inside = tuple(slice(None) if isinstance(part, slice) else 0 for part in key)
         return np.asarray(values[inside], dtype=self.dtype)
 

@@ -15,7 +15,7 @@ from qloc.errors import VerificationError, message
 from qloc.store.integrity.object_contents import Region
 from qloc.store.names import ROOT
 from qloc.store.schema.variables import Variable
-from qloc.store.schema.zarr_arrays import array_at, put, stored, whole_writes
+from qloc.store.schema.zarr_arrays import array_at, put, reading, stored, whole_writes
 from qloc.store.units import ledger
 from qloc.vocabulary import FACT
 
@@ -87,7 +87,8 @@ def cells_of_units(
     ndarray, shape of the region, or None
         None where a unit's file does not have the variable.
     """
-    array = array_at(store / variable.path)
+    with reading(f"array {variable.path}", str(store)):
+        array = array_at(store / variable.path)
     dtype = object if array.dtype.kind == "T" else array.dtype
     shape = [piece.stop - piece.start for piece in region]
     cells = stored(store / variable.path, region) if keep else np.full(shape, array.fill_value, dtype=dtype)
@@ -121,7 +122,8 @@ def require_slots(store: Path, records: Iterable[ledger.UnitRecord]) -> None:
     VerificationError
         If panels are larger; names each unit.
     """
-    most = int(array_at(store / "signals" / "panel_neuron").shape[-1])
+    with reading("array panel_neuron", str(store)):
+        most = int(array_at(store / "signals" / "panel_neuron").shape[-1])
     action = "Repair where it was made (the manifest's run says on what), or extract again"
     larger = [record for record in records if record.n_slots > most]
     if larger:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qloc.arrays import Array
 from qloc.errors import SchemaError, message
@@ -21,6 +22,8 @@ _FLAGS: Final = frozenset({"known", "leaks", "converged", "held_out"})
 _OF_QUERIES: Final = frozenset({"first_query", "neighbor", "other_fact", "edited_query", "probe_query"})
 _PANEL: Final = "signals/panel_neuron"
 _ATTRIBUTION: Final = "signals/attribution"
+_EDITED: Final = "edits/edited_query"
+_HELD_OUT: Final = "edits/held_out"
 
 
 def domain(variable: Variable, layout: Layout) -> tuple[int, int] | None:
@@ -99,6 +102,52 @@ def check_values(values: Array, variable: Variable, layout: Layout, at: str) -> 
             _refuse(
                 values[~finite].flat[0], variable, "a finite number, or NaN in the empty slots behind", at
             )
+
+
+def check_own_queries(
+    values: Array,
+    part: tuple[slice, ...],
+    variable: Variable,
+    layout: Layout,
+    n_queries: NDArray[np.int64],
+    at: str,
+) -> None:
+    """Refuse rows of edits that name queries which their fact does not have.
+
+    ``edited_query`` must be a query of its own fact, and ``held_out`` tell nothing of queries past its last.
+
+    Parameters
+    ----------
+    values : ndarray
+        Values of the array, or of a region of it with all its axes.
+    part : tuple of slice
+        The region.
+    variable : Variable
+        The variable; others than these two are let through.
+    layout : Layout
+        The layout of the store.
+    n_queries : int64 ndarray, shape (fact,)
+        How many queries each fact has.
+    at : str
+        Where they were read, for the message.
+
+    Raises
+    ------
+    SchemaError
+        A value is that of a query which the fact does not have; names the first.
+    """
+    if variable.path == _EDITED:
+        first = (np.cumsum(n_queries) - n_queries)[part[0]]
+        wrong = (values != NO_INDEX) & ((values < first) | (values >= first + n_queries[part[0]]))
+        rule = "a query of its own fact"
+    elif variable.path == _HELD_OUT:
+        query_of_fact = np.arange(layout.sizes[QUERY_OF_FACT])[part[1]]
+        wrong = (values != NO_INDEX) & (query_of_fact >= n_queries[part[0], None])
+        rule = "-1 behind the fact's last query"
+    else:
+        return
+    if wrong.any():
+        _refuse(values[wrong].flat[0], variable, rule, at)
 
 
 def _check_panel(values: Array, variable: Variable, at: str) -> None:

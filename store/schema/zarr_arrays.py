@@ -17,7 +17,7 @@ from zarr.storage import StoreLike
 
 from qloc.arrays import Array
 from qloc.canonical_json import canonical
-from qloc.errors import StorageError, message
+from qloc.errors import QlocError, StorageError, VerificationError, message
 from qloc.store.names import ROOT
 from qloc.store.schema.bounded_codecs import bounded_codecs
 from qloc.store.schema.variables import STRING, Variable, missing
@@ -31,6 +31,7 @@ SHARD_BYTES: Final = 2**25
 
 _STRING_BYTES: Final = 64
 _WAITING: Final = "qloc waits"
+_LONGEST_REASON: Final = 500
 
 
 def create(group: zarr.Group, variable: Variable, dtype: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
@@ -157,13 +158,69 @@ def put(array: zarr.Array[Any], region: tuple[slice, ...], values: Array) -> Non
     Raises
     ------
     StorageError
-        The values read back are not those written.
+        The values read back are not those written, or cannot be read.
     """
     array[region] = values
-    if not same(np.asarray(array[region]), values):
+    try:
+        got = "" if same(np.asarray(array[region]), values) else "different"
+    except ValueError as error:  # a checksum, or a frame that no codec reads
+        got = f"unreadable ({error})"
+    if got:
         where = f"{array.store_path}, rows {region[-1].start} to {region[-1].stop}"
         action = "Check the disk and run the same command again"
-        raise StorageError(message("what was read back", "different", "what was written", where, action))
+        raise StorageError(message("what was read back", got, "what was written", where, action))
+
+
+def unreadable(what: str, error: Exception, at: str) -> str:
+    """Say that something of a store cannot be read, in the house form.
+
+    Parameters
+    ----------
+    what : str
+        What is read, such as ``array signals/attribution``.
+    error : Exception
+        What zarr, a codec or another library raised.
+    at : str
+        The store or file.
+
+    Returns
+    -------
+    str
+        One line.
+    """
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
+    return message(
+        what, f"unreadable ({reason})", "what qloc wrote", at, "Run qloc store verify on the store"
+    )
+
+
+@contextmanager
+def reading(what: str, at: str) -> Iterator[None]:
+    """Turn whatever zarr, its codecs and other libraries raise at a damaged store into one error of ours.
+
+    Parameters
+    ----------
+    what : str
+        What is read.
+    at : str
+        The store or file.
+
+    Yields
+    ------
+    None
+        Nothing; read inside the block, and write nothing.
+
+    Raises
+    ------
+    VerificationError
+        It cannot be read. Our own errors, and a lack of memory, pass unchanged.
+    """
+    try:
+        yield
+    except (QlocError, MemoryError):
+        raise
+    except Exception as error:
+        raise VerificationError(unreadable(what, error, at)) from error
 
 
 def array_at(store: StoreLike, path: str = "") -> zarr.Array[Any]:
@@ -200,8 +257,14 @@ def stored(folder: Path, region: tuple[slice, ...] = ()) -> Array:
     -------
     ndarray
         The values; strings as objects.
+
+    Raises
+    ------
+    VerificationError
+        The array cannot be read.
     """
-    values = np.asarray(array_at(folder)[region or ...])
+    with reading(f"array {folder.name}", str(folder)):
+        values = np.asarray(array_at(folder)[region or ...])
     return values.astype(object) if values.dtype.kind == "T" else values
 
 

@@ -21,9 +21,11 @@ from typing import Any, Final
 import zarr
 
 from qloc.canonical_json import canonical
+from qloc.errors import StorageError
 from qloc.store.files.durable import PARTIAL, storing, sync_folder, sync_tree, write_bytes
 from qloc.store.files.lock import Lock
 from qloc.store.files.own_names import own_folder
+from qloc.store.files.staging import remove_unused
 from qloc.store.integrity.check import root_attributes
 from qloc.store.names import APPENDING, CARD, LEDGER, LOCK, MANIFEST, UNITS
 from qloc.store.schema import manifest
@@ -121,11 +123,16 @@ def take_lock(store: Path) -> Lock | None:
     LockedError
         If another process has the lock.
     StorageError
-        If the disk refused.
+        If the disk refused, or has no locks.
     """
     with storing(store):
         own_folder(store / APPENDING)
-    return Lock.take(store / APPENDING / LOCK, store)
+    try:
+        return Lock.take(store / APPENDING / LOCK, store)
+    except StorageError:  # no locks here
+        for made in (store / APPENDING / LOCK, store / APPENDING):
+            remove_unused(made)
+        raise
 
 
 def hold_store(store: Path) -> Lock:

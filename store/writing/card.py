@@ -10,15 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from qloc.references import BIBLIOGRAPHY, METHODS
 from qloc.store.files.durable import write_bytes
 from qloc.store.files.place import Folder
 from qloc.store.integrity.check import OURS, root_attributes
 from qloc.store.names import CARD, ROOT
 from qloc.store.schema.layout import Layout
-from qloc.store.schema.zarr_arrays import array_at
+from qloc.store.schema.zarr_arrays import stored
 from qloc.vocabulary import FACT, LAYER, NEURON, QUERY
 
 _GROUPS: Final = {
@@ -197,7 +195,7 @@ def _citation(layout: Layout) -> Iterator[str]:
 
 
 def _array(store: Path, name: str) -> Any:
-    return np.asarray(array_at(store / name)[...])
+    return stored(store / name)
 
 
 def _words(value: Any) -> str:

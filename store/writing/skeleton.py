@@ -17,11 +17,12 @@ import zarr
 from qloc.arrays import Array
 from qloc.block import Outline
 from qloc.canonical_json import canonical, differences, digest
-from qloc.errors import FingerprintError, InputError, message
+from qloc.errors import FingerprintError, InputError, StorageError, message
 from qloc.store.files.durable import PARTIAL, storing, sync_folder, sync_tree, write_bytes
 from qloc.store.files.lock import Lock
 from qloc.store.files.own_names import own_folder, remove
 from qloc.store.files.set_aside import set_aside
+from qloc.store.files.staging import remove_unused
 from qloc.store.integrity.check import OURS, is_store, root_attributes
 from qloc.store.integrity.skeleton_record import SkeletonRecord
 from qloc.store.names import LEDGER, LOCK, MANIFEST, ROOT, SKELETON, UNITS
@@ -99,7 +100,12 @@ def make_skeleton(
         aside.parent.mkdir(parents=True, exist_ok=True)
         own_folder(aside)
         own_folder(aside / LEDGER)
-    lock = Lock.take(aside / LEDGER / LOCK, path)
+    try:
+        lock = Lock.take(aside / LEDGER / LOCK, path)
+    except StorageError:  # no locks here
+        for made in (aside / LEDGER / LOCK, aside / LEDGER, aside):
+            remove_unused(made)
+        raise
     if lock is None:
         return None
     try:

@@ -104,7 +104,7 @@ def repair_store(
         extraction = None
         if repair.facts or any(stage.units for stage in repair.stages):
             flags = {"model": model, "facts": facts, "sets": sets, "device": device}
-            extraction = _again(repair, flags)
+            extraction = _again(repair, _plan_of(repair, flags))
         for stage in repair.stages:
             environment = _run(stage, extraction, progress) if extraction and stage.units else {}
             told = {**_described("repaired"), "environment": environment}
@@ -112,13 +112,24 @@ def repair_store(
         return Mended(path=path, repaired=repair.finish())
 
 
-def _again(repair: Repair, flags: Mapping[str, Any]) -> Extraction:
+def _plan_of(repair: Repair, flags: Mapping[str, Any]) -> Plan:
+    """The plan that a store was extracted by, of which a stranger's store may say anything."""
+    try:
+        return _plan(repair, flags)
+    except (LookupError, TypeError, AttributeError) as error:
+        got = f"of another form ({type(error).__name__}: {error})"
+        rule, action = "as qloc writes them", "Take the store from its source again"
+        what = "parameters in the fingerprint"
+        raise InputError(message(what, got, rule, str(repair.path), action)) from None
+
+
+def _again(repair: Repair, plan: Plan) -> Extraction:
     """The extraction that made the store, once it is sure that it is the same; facts are handed over."""
     from qloc.store.integrity.check import layout_of
     from qloc.store.writing.phase_writer import refuse_other_phase
     from qloc.store.writing.skeleton import refuse_other_parameters
 
-    extraction = prepared(_plan(repair, flags))
+    extraction = prepared(plan)
     refuse_other_parameters(repair.path, layout_of(repair.path), extraction.fingerprint)
     for stage in repair.stages[1:]:
         if stage.units:

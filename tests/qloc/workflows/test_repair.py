@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from qloc.canonical_json import canonical, file_digest
 from qloc.cli import app
 from qloc.plan import Plan
 from qloc.workflows.extract import extract_study
@@ -200,6 +201,32 @@ def test_a_lost_manifest_exits_3_and_a_planted_store_has_no_model(damaged: Path,
     assert planted.stderr == (
         "Error: store is 'made without a model'; expected an extraction's, which can be repeated. "
         f"At {tmp_path / 'planted.zarr'}. Make the store again as it was made.\n"
+    )
+
+
+def test_parameters_of_another_form_are_told(tmp_path: Path) -> None:
+    """What a stranger's fingerprint may have in it; its damaged facts would be read again by them."""
+    from qloc.simulation.simulate import simulate
+    from qloc.store.schema import manifest
+
+    store = tmp_path / "s.zarr"
+    simulate(store, facts=6, relations=2, templates=3, seed=1)
+    root = json.loads((store / "zarr.json").read_bytes())
+    root["attributes"] |= {
+        "model": "x",
+        "fingerprint": {"signals": {"digest": "x", "made_from": {"parameters": []}}},
+    }
+    listed = manifest.read(store)
+    (store / "zarr.json").write_bytes(canonical(root))
+    entry = {"sha256": file_digest(store / "zarr.json"), "size": (store / "zarr.json").stat().st_size}
+    listed["objects"]["zarr.json"], listed["metadata"] = entry, root
+    manifest.replace(store, {key: value for key, value in listed.items() if key != "sha256"})
+    flip(store / "queries" / "rank" / "c" / "0")
+    told = run(store)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert told.stderr.startswith('Error: parameters in the fingerprint is "of another form (TypeError: ')
+    assert told.stderr.endswith(
+        f"expected as qloc writes them. At {store}. Take the store from its source again.\n"
     )
 
 

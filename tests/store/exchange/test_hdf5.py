@@ -1,9 +1,12 @@
 """export and import: HDF5 there and back, bit for bit."""
 
+import json
 import resource
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,6 +20,7 @@ from qloc.store.exchange.hdf5 import export, import_hdf5, pieces
 from qloc.store.exchange.pack import pack
 from qloc.store.integrity.verify import verify
 from qloc.store.reading.open_store import open_store
+from qloc.store.schema import manifest
 from qloc.store.writing.writer import Writer
 
 AGAIN = "Export it again from its store."
@@ -30,7 +34,7 @@ def exported(finished, tmp_path_factory):
 @pytest.fixture
 def file(exported, tmp_path):
     """Return an HDF5 file of the test's own."""
-    return shutil.copy(exported, tmp_path / "s.h5")
+    return Path(shutil.copy(exported, tmp_path / "s.h5"))
 
 
 def test_round_trip_gives_the_same_bytes(finished, exported, tmp_path):
@@ -241,3 +245,63 @@ def test_phases_are_exported_and_imported(phased, tmp_path):
     assert edits is not None
     np.testing.assert_array_equal(read["greedy_token_id"], edits["greedy_token_id"])
     assert read["edit_set"].values.tolist() == ["own", "union", "cas"]
+
+
+@pytest.mark.parametrize("content", [b"noise", b"(\xb5/\xfd\xe0" + bytes(11)])
+def test_a_strangers_store_that_verifies_and_cannot_be_read(copy, tmp_path, content):
+    """Chunks that are none, with digests that fit: one error in the house form, and nothing left."""
+    (copy / "queries/rank/c/0").write_bytes(content)
+    listed = json.loads((copy / "manifest.json").read_bytes())
+    listed["objects"]["queries/rank/c/0"] = {"sha256": sha256(content).hexdigest(), "size": len(content)}
+    manifest.replace(copy, {name: value for name, value in listed.items() if name != "sha256"})
+    assert verify(copy) == []
+    with pytest.raises(
+        VerificationError, match=r"^array queries/rank is .unreadable \(.*; expected what qloc wrote\. At "
+    ):
+        export(copy, tmp_path / "e.h5")
+    assert [path.name for path in tmp_path.iterdir()] == [copy.name]
+
+
+def test_a_file_cut_short_is_told(exported, tmp_path):
+    """Anywhere: by libhdf5 when it is opened, or when an array is read."""
+    whole = exported.read_bytes()
+    for share in (0.02, 0.3, 0.6, 0.95):
+        (tmp_path / "cut.h5").write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises((SchemaError, VerificationError), match=rf"At {tmp_path}/cut\.h5\. "):
+            import_hdf5(tmp_path / "cut.h5", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.h5"]
+
+
+def test_damaged_values_are_told(file, tmp_path):
+    """A flipped byte of a filtered chunk, which its checksum tells: libhdf5 raises an OSError of its own."""
+    with h5py.File(file) as opened:
+        chunk = opened["signals/attribution"].id.get_chunk_info(0)
+    content = bytearray(file.read_bytes())
+    content[chunk.byte_offset + chunk.size // 2] ^= 1
+    file.write_bytes(content)
+    (problem,) = refused(file, tmp_path / "out")
+    assert problem.startswith('HDF5 file is "unreadable (OSError: ')
+    assert problem.endswith(f"; expected one that qloc store export wrote. At {file}. {AGAIN}")
+
+
+def test_attributes_of_another_form_are_told(file, tmp_path):
+    """The layout reads, and the card cannot be written of what describes the study."""
+    with h5py.File(file, "r+") as f:
+        attributes = json.loads(f.attrs["qloc_attributes"])
+        attributes["fingerprint"] = {"signals": {"digest": "x", "made_from": {}}, "": []}
+        f.attrs["qloc_attributes"] = json.dumps(attributes)
+    with pytest.raises((SchemaError, VerificationError)) as caught:
+        import_hdf5(file, tmp_path / "out")
+    assert " is 'another form'; expected " in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.h5"]
+
+
+@pytest.mark.parametrize("held", ["x", np.int64(2**62), np.arange(2), np.array([b"query", b"x"])])
+def test_names_of_dimensions_that_are_none_are_never_pointers(file, tmp_path, held):
+    """libhdf5 takes them for pointers, whatever they are, and frees them."""
+    with h5py.File(file, "r+") as f:
+        f["queries/rank"].attrs["DIMENSION_LABELS"] = held
+    assert refused(file, tmp_path / "out") == (
+        f"object 'queries/rank' is 'without dims or qloc_sha256'; expected an array as qloc writes it. "
+        f"At {file}. {AGAIN}",
+    )

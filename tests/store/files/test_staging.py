@@ -1,5 +1,6 @@
 """Files and folders are there when they are whole; what an interrupted run left is cleared away or gone on with."""
 
+import errno
 import os
 import stat
 
@@ -136,3 +137,22 @@ def test_a_link_at_the_temporary_name_is_not_followed(tmp_path, make):
         aside.unlink()
     assert (tmp_path / "target" / "kept").read_text() == "kept"
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("making", [folder_aside, file_aside])
+def test_nothing_is_left_where_there_are_no_locks(tmp_path, making, monkeypatch):
+    """But for what an earlier run left, on a file system that had them."""
+
+    def none(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("qloc.store.files.lock.fcntl.flock", none)
+    with pytest.raises(StorageError, match=r"^lock is 'No locks available'"), making(tmp_path / "out"):
+        pass
+    assert listing(tmp_path) == []
+    kept = tmp_path / ".out.partial" if making is file_aside else tmp_path / ".out.partial/kept"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_bytes(b"1")
+    with pytest.raises(StorageError, match=r"^lock is"), making(tmp_path / "out"):
+        pass
+    assert kept.read_bytes() == b"1"

@@ -5,8 +5,8 @@ import pytest
 
 from qloc.errors import SchemaError
 from qloc.store.schema.layout import Layout
-from qloc.store.schema.value_domains import check_values, domain
-from qloc.store.schema.variables import FACTS
+from qloc.store.schema.value_domains import check_own_queries, check_values, domain
+from qloc.store.schema.variables import FACTS, Variable
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +72,32 @@ def test_panels_as_they_are_pass(by_path, layout):
 def test_attributions_are_finite_but_for_empty_slots(by_path, layout, row):
     assert "value of signals/attribution is" in refused(by_path, layout, "signals/attribution", [[row]])
     check_values(np.array([[[1.0, -2.0, np.nan]]]), by_path["signals/attribution"], layout, "s.zarr")
+
+
+def of_edits(name, *dims):
+    return Variable(group="edits", name=name, dims=dims, dtype="int32", meaning="made up")
+
+
+def test_edits_name_queries_of_their_own_fact(layout):
+    """Facts with 2, 0 and 3 queries: rows 0 and 1, none, rows 2 to 4."""
+    n_queries = np.array([2, 0, 3])
+    held, edited = of_edits("held_out", "fact", "query_of_fact"), of_edits("edited_query", "fact")
+
+    def check(values, variable, *part):
+        check_own_queries(np.array(values), part, variable, layout, n_queries, "s.zarr")
+
+    check([[0, 1, -1], [-1, -1, -1], [1, 1, 0]], held, slice(0, 3), slice(0, 3))
+    check([[-1], [0]], held, slice(1, 3), slice(2, 3))
+    check([1, -1, 4], edited, slice(0, 3))
+    check([4], edited, slice(2, 3))
+    check([7], of_edits("probe_query", "fact", "probe"), slice(0, 1))
+    for values, part in (
+        ([[0, 1, 0], [-1, -1, -1]], (slice(0, 2), slice(0, 3))),
+        ([[0]], (slice(1, 2), slice(0, 1))),
+        ([[1]], (slice(0, 1), slice(2, 3))),
+    ):
+        with pytest.raises(SchemaError, match=r"expected -1 behind the fact's last query\. At s\.zarr"):
+            check(values, held, *part)
+    for query, fact in ((2, 0), (0, 1), (1, 2), (5, 2)):
+        with pytest.raises(SchemaError, match="expected a query of its own fact"):
+            check([query], edited, slice(fact, fact + 1))

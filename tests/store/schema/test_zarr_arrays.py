@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zarr.core.sync import sync
 
 from qloc.canonical_json import canonical
-from qloc.errors import StorageError
+from qloc.errors import StorageError, VerificationError
 from qloc.store.schema import zarr_arrays
 from qloc.store.schema.variables import Variable
 
@@ -165,3 +165,23 @@ def test_nothing_is_written_after_a_failure():
     with pytest.raises(OSError, match="disk"):
         fails()
     assert ended == ["slow"]
+
+
+def test_what_cannot_be_read_is_told_in_the_house_form(tmp_path):
+    group = zarr.create_group(tmp_path)
+    array = zarr_arrays.create(group, variable("query", name="rank"), "int32", (3,))
+    array[...] = 1
+    chunk = tmp_path / "rank/c/0"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
+    with pytest.raises(VerificationError) as caught:
+        zarr_arrays.stored(tmp_path / "rank")
+    text = str(caught.value)
+    assert text.startswith('array rank is "unreadable (ValueError: ')
+    assert text.endswith(
+        f"; expected what qloc wrote. At {tmp_path}/rank. Run qloc store verify on the store."
+    )
+    (tmp_path / "rank/zarr.json").write_bytes(b"{")
+    with pytest.raises(VerificationError, match=r"^array rank is 'unreadable"):
+        zarr_arrays.stored(tmp_path / "rank")
+    with pytest.raises(MemoryError), zarr_arrays.reading("array", "s.zarr"):
+        raise MemoryError

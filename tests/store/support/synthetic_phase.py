@@ -27,7 +27,7 @@ LABELS = {
     },
     "edits": {"edit_operation": ("erase", "update"), "edit_set": ("own", "union", "cas")},
 }
-MOST = {"neighbor": 2, "other_fact": 2, "edited_query": 2, "probe_query": 2, "held_out": 1}
+MOST = {"neighbor": 2, "other_fact": 2, "probe_query": 2, "held_out": 1}
 """Largest values of what indexes the queries, and of flags."""
 
 SIZES = {"interventions": {}, "edits": {"probe": 2, "step": 4}}
@@ -97,6 +97,11 @@ def block(phase: str, unit: Unit, *absent: str, seed: int = 0) -> PhaseBlock:
         "greedy_token_id": ((2, 3, f, 4), int),
     }
     arrays = {f"edits/{name}": made(name, *shape) for name, shape in shapes.items()}
+    n_queries = Synthetic().n_queries
+    of_facts = np.arange(unit.first_fact, unit.last_fact)
+    first = (np.cumsum(n_queries) - n_queries)[of_facts]
+    arrays["edits/edited_query"] = np.where(n_queries[of_facts] > 0, first, -1)
+    arrays["edits/held_out"][np.arange(k) >= n_queries[of_facts, None]] = -1
     kinds = [[f"kind “{n}” of {unit.first_fact + i}" for n in range(2)] for i in range(f)]
     texts = np.array([[f"objéct {i}"] for i in range(f)], dtype=object).reshape(f)
     arrays |= {"edits/probe_kind": np.array(kinds, dtype=object).reshape(f, 2), "edits/new_object": texts}

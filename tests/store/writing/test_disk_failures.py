@@ -1,6 +1,7 @@
 """What disks, users and clocks do to an extraction: it is refused with the reason, and then ends as if nothing was."""
 
 import ast
+import errno
 import os
 import resource
 import shutil
@@ -12,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from synthetic import FINGERPRINT
+import synthetic_phase
+from synthetic import FINGERPRINT, write_store
 
 from qloc.errors import StorageError
 from qloc.store.integrity.verify import verify
@@ -280,3 +282,20 @@ def test_the_store_reads_no_clock_and_no_times_of_files():
             elif isinstance(node, ast.ImportFrom):
                 used |= {node.module or "", *(name.name for name in node.names)}
         assert used & clocks == set(), path
+
+
+def test_where_there_are_no_locks_nothing_is_begun_and_nothing_left(tmp_path, study, copy, monkeypatch):
+    before = state(tmp_path)
+
+    def none(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("qloc.store.files.lock.fcntl.flock", none)
+    for call in (
+        lambda: write_store(tmp_path / "new.zarr", study),
+        lambda: Repair.open(copy),
+        lambda: synthetic_phase.append(copy, "edits"),
+    ):
+        with pytest.raises(StorageError, match=r"^lock is 'No locks available'"):
+            call()
+        assert state(tmp_path) == before
