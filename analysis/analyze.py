@@ -42,9 +42,11 @@ import scipy
 import statsmodels
 import xarray as xr
 
+from qloc.analysis.alerts import alerts
 from qloc.analysis.deviations import registration_notes
 from qloc.analysis.inference.multiplicity import in_families
 from qloc.analysis.inputs.study import Study
+from qloc.analysis.plain_summary import plain_summary
 from qloc.analysis.questions.behaviour import behaviour_question
 from qloc.analysis.questions.consistency import consistency_question
 from qloc.analysis.questions.context import AnalysisContext
@@ -167,6 +169,7 @@ def gathered(context: AnalysisContext, answers: Sequence[Question]) -> StudyResu
         Of these questions, in their order.
     """
     study, questions = context.study, in_families(answers, context.plan)
+    counts, missing = study_counts(context), missing_groups(study)
     model, facts = (
         words(study.attrs.get("model", "unnamed model")),
         words(study.attrs.get("facts", "unnamed facts")),
@@ -177,10 +180,12 @@ def gathered(context: AnalysisContext, answers: Sequence[Question]) -> StudyResu
         facts=f"{facts} ({size_of(context)})",
         questions=questions,
         provenance=provenance(context),
-        counts=study_counts(context),
+        counts=counts,
         plan=context.plan.model_dump(mode="json"),
         synthetic=synthetic(study),
         notes=notes(context, questions),
+        summary=plain_summary(questions),
+        alerts=alerts(questions, counts, missing),
     )
 
 
@@ -222,10 +227,27 @@ def questions_of(context: AnalysisContext) -> tuple[Callable[[AnalysisContext], 
     tuple of functions
         Each takes the context and returns a Question.
     """
-    dropped = {question for question, group in OF_PHASES.items() if not context.study.datasets.get(group)}
+    lacking = missing_groups(context.study)
+    dropped = {question for question, group in OF_PHASES.items() if group in lacking}
     if len(context.study.methods) < 2 and "H9" not in context.plan.confirmatory:
         dropped.add(methods_question)
     return tuple(question for question in QUESTIONS if question not in dropped)
+
+
+def missing_groups(study: Study) -> tuple[str, ...]:
+    """Return the groups that some question reads, and the study lacks.
+
+    Parameters
+    ----------
+    study : Study
+        What is analyzed.
+
+    Returns
+    -------
+    tuple of str
+        Each once, in the order of the questions.
+    """
+    return tuple(dict.fromkeys(group for group in OF_PHASES.values() if not study.datasets.get(group)))
 
 
 def provenance(context: AnalysisContext) -> dict[str, str]:

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from qloc.analysis.plain_values import plain
-from qloc.hypothesis_registry import Claims, Direction
-from qloc.text.rounding import available, number, p_value
+from qloc.hypothesis_registry import Claims, Direction, Region
+from qloc.text.rounding import available, estimated, number, p_value
 
 Verdict = Literal[
     "holds",
@@ -37,6 +37,8 @@ MARKS: Final[Mapping[Verdict, str]] = {
     "descriptive": "·",
 }
 """The mark of each verdict; its word always stands beside it."""
+
+_LACKING: Final = "not available"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,19 +199,47 @@ class TestResult:
         str
             Estimate, interval, sample sizes, p-values and verdict.
         """
-        parts = [f"{self.name}: {self.estimand} is {_short(self.estimate)}"]
-        if self.interval:
-            share = f"{100 * self.interval.confidence:g}%"
-            parts.append(f" ({share} interval {_short(self.interval.low)} to {_short(self.interval.high)})")
-        if self.n:
-            parts.append(
-                " over " + ", ".join(f"{number(int(count))} {level}" for level, count in self.n.items())
+        ends = self.interval
+        value, low, high = estimated(self.estimate, ends.low if ends else None, ends.high if ends else None)
+        parts = [f"{self.name}: {self.estimand} is {value if available(self.estimate) else _LACKING}"]
+        if ends:
+            low, high = (
+                text if available(end) else _LACKING for text, end in ((low, ends.low), (high, ends.high))
             )
+            parts.append(f" ({100 * ends.confidence:g}% interval {low} to {high})")
+        if self.n:
+            parts.append(f" over {self.sizes()}")
         if self.p is not None:
             parts.append(f"; p {_p(self.p)}")
         if self.p_adjusted is not None:
             parts.append(f", adjusted p {_p(self.p_adjusted)}")
         return "".join(parts) + f". {self.outcome()}."
+
+    def sizes(self) -> str:
+        """Return how many there are at each level.
+
+        Returns
+        -------
+        str
+            Such as ``9 relations, 812 facts``.
+        """
+        return ", ".join(f"{number(int(count))} {level}" for level, count in self.n.items())
+
+    def seen(self) -> Region | None:
+        """Return which of its claims a test found.
+
+        Returns
+        -------
+        {"more", "equal", "less"} or None
+            The key of ``claims``; None where the verdict leaves that open.
+        """
+        if self.verdict == "no relevant difference":
+            return "equal"
+        if self.verdict not in ("holds", "the opposite holds"):
+            return None
+        if self.direction == "two-sided":
+            return "more" if self.estimate > 0 else "less"
+        return "more" if (self.direction == "less") is (self.verdict == "the opposite holds") else "less"
 
     def outcome(self) -> str:
         """Return the verdict in mark and word, and what must stand beside it.
@@ -293,18 +323,16 @@ def estimate_words(test: TestResult) -> str:
     """
     if not available(test.estimate):
         return ""
-    text, ends = number(float(test.estimate)), test.interval
+    ends = test.interval
+    bounds = (ends.low, ends.high) if ends else (None, None)
+    text, low, high = estimated(float(test.estimate), *bounds)
     if ends is None or not (available(ends.low) or available(ends.high)):
         return text
-    return f"{text} [{number(ends.low)}, {number(ends.high)}]"
-
-
-def _short(value: float) -> str:
-    return "not available" if math.isnan(value) else number(float(value))
+    return f"{text} [{low}, {high}]"
 
 
 def _p(value: float) -> str:
     if math.isnan(value):
-        return "not available"
+        return _LACKING
     text = p_value(value)
     return text if text.startswith("<") else f"= {text}"

@@ -156,6 +156,25 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alert:
+    """What may spoil a study, found in its numbers.
+
+    Attributes
+    ----------
+    kind : str
+        In a word or two, such as ``leaking``.
+    text : str
+        What was found, in one sentence with its numbers.
+    question : str
+        Id of the question whose tables have more; empty where none has.
+    """
+
+    kind: str
+    text: str
+    question: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyResult:
     """The whole analysis of one store, or of several that are compared.
 
@@ -179,6 +198,10 @@ class StudyResult:
         Whether model or data are for demonstration only.
     notes : tuple of str
         Caveats of the whole analysis, one sentence each.
+    summary : tuple of str
+        What came out, in a few sentences; empty in results of older versions.
+    alerts : tuple of Alert
+        What may spoil the study, found in its numbers.
     """
 
     title: str
@@ -190,6 +213,8 @@ class StudyResult:
     plan: Mapping[str, Any]
     synthetic: bool = False
     notes: tuple[str, ...] = ()
+    summary: tuple[str, ...] = ()
+    alerts: tuple[Alert, ...] = ()
 
     def tests(self) -> tuple[TestResult, ...]:
         """Return every test, in the order of the questions.
@@ -266,7 +291,10 @@ def load(folder: Path) -> StudyResult:
     rule, action = f"a whole {FILE} as `qloc analyze` writes it", "Run `qloc analyze` again"
     try:
         questions = tuple(_question(entry) for entry in content.pop("questions"))
-        result = StudyResult(questions=questions, **{**content, "notes": tuple(content["notes"])})
+        alerts = tuple(Alert(**alert) for alert in content.pop("alerts", ()))
+        told = tuple(content.pop("summary", ()))
+        fields = {**content, "notes": tuple(content["notes"])}
+        result = StudyResult(questions=questions, alerts=alerts, summary=told, **fields)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(message("results", str(folder), rule, str(path), action)) from None
     if problems := [message(at, got, rule, str(path), action) for at, got, rule in _problems(result)]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final, TypeVar, cast
 
-from qloc.analysis.results import Cell, Question, StudyResult, Table, TestResult, Verdict, plain
+from qloc.analysis.results import Alert, Cell, Question, StudyResult, Table, TestResult, Verdict, plain
 from qloc.canonical_json import digest
 from qloc.errors import InputError, message
+from qloc.hypothesis_registry import ACCOUNTS, REGISTRY
 from qloc.reports.document import (
     ColumnKind,
     Document,
     Finding,
     Part,
+    Prediction,
     Provenance,
     Section,
     Summary,
@@ -22,6 +25,7 @@ from qloc.reports.document import (
 )
 from qloc.reports.figures.from_table import figure
 from qloc.reports.figures.table_recipes import heading, word
+from qloc.reports.forest import forest
 from qloc.reports.side_by_side import side_by_side
 from qloc.text.printable import printable
 from qloc.text.rounding import available
@@ -67,6 +71,7 @@ def build(results: Sequence[StudyResult]) -> Document:
     studies = parts[sum(map(_compares, results)) :]
     if len(studies) < 2:
         return Document(title=ordered[0].title, parts=parts)
+    parts = tuple(replace(part, summary=replace(part.summary, figure=None)) for part in parts)  # drawn once
     title = f"{len(studies)} studies compared"
     return Document(title=title, parts=parts, comparison=side_by_side(studies))
 
@@ -120,10 +125,8 @@ def _part(result: StudyResult, prefix: str) -> Part:
         facts=result.facts,
         synthetic=result.synthetic,
         notes=tuple(note for note in result.notes if not (result.synthetic and note.startswith("Synthetic"))),
-        summary=summary(
-            (finding for section in sections for finding in section.findings),
-            digest(plain(result.plan)) if result.plan else "",
-        ),
+        alerts=tuple(_alert(alert, prefix, sections) for alert in result.alerts),
+        summary=_summary(result, sections, prefix),
         sections=sections,
         provenance=Provenance(
             entries=tuple((str(name), str(value)) for name, value in result.provenance.items()),
@@ -133,6 +136,52 @@ def _part(result: StudyResult, prefix: str) -> Part:
     )
 
 
+def _summary(result: StudyResult, sections: Sequence[Section], prefix: str) -> Summary:
+    findings = [finding for section in sections for finding in section.findings]
+    counted = summary(findings, digest(plain(result.plan)) if result.plan else "")
+    return replace(
+        counted,
+        sentences=result.summary,
+        predictions=predictions(findings),
+        figure=forest([("", findings)], f"{prefix}effects", "Every effect that was tested, standardized"),
+    )
+
+
+def _alert(alert: Alert, prefix: str, sections: Sequence[Section]) -> Alert:
+    anchor = f"{prefix}{alert.question}"
+    return replace(alert, question=anchor if anchor in {section.id for section in sections} else "")
+
+
+def predictions(findings: Iterable[Finding]) -> tuple[Prediction, ...]:
+    """Say what each account predicts, and what was seen.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+        Of one study.
+
+    Returns
+    -------
+    tuple of Prediction
+        Account by account, in the order of the hypotheses.
+    """
+    known = {finding.test.name: finding for finding in findings if finding.test.role != "descriptive"}
+    made = []
+    for account, says in ACCOUNTS.items():
+        for name, entry in REGISTRY.items():
+            region = entry.predicted.get(account)
+            if region is None or name not in known or entry.claims is None:
+                continue
+            seen = known[name].test.seen()
+            made.append(
+                Prediction(
+                    account=account, says=says, claim=getattr(entry.claims, region),
+                    seen=None if seen is None else seen == region, finding=known[name],
+                )
+            )  # fmt: skip
+    return tuple(made)
+
+
 def _section(question: Question, prefix: str) -> Section:
     id = f"{prefix}{question.id}"
     drawn = (figure(table, f"{id}-{table.name}") for table in question.tables)
@@ -140,12 +189,23 @@ def _section(question: Question, prefix: str) -> Section:
         id=id,
         title=question.title,
         sentence=question.answer or "The analysis gave no answer.",
-        findings=tuple(_finding(test, id) for test in question.tests),
+        findings=_findings(question, id),
         figures=tuple(one for one in drawn if one),
         tables=tuple(block(table) for table in question.tables),
         method=question.method,
         references=question.references,
     )
+
+
+def _findings(question: Question, id: str) -> tuple[Finding, ...]:
+    """The findings of a section, each with an anchor that its name makes."""
+    names = [re.sub("[^a-z0-9]+", "-", test.name.lower()).strip("-") or "test" for test in question.tests]
+    anchors = [
+        f"{id}-{name}" if names.count(name) == 1 else f"{id}-{name}-{place}"
+        for place, name in enumerate(names, start=1)
+    ]
+    made = (_finding(test, id) for test in question.tests)
+    return tuple(replace(finding, anchor=anchor) for finding, anchor in zip(made, anchors, strict=True))
 
 
 def _finding(test: TestResult, section: str) -> Finding:
@@ -231,6 +291,7 @@ def block(table: Table) -> TableBlock:
         columns=tuple(tuple(word(cell, name) for cell in table.columns[name]) for name in names),
         kinds=tuple(_kind(name, table.columns[name]) for name in names),
         note=table.note,
+        keys=names,
     )
 
 

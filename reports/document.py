@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from qloc.analysis.results import Cell, Role, TestResult
+from qloc.analysis.results import Alert, Cell, Role, TestResult
 
-FigureKind = Literal["dots", "bars", "stacked", "lines", "profile", "heatmap", "multiples"]
+FigureKind = Literal[
+    "dots", "bars", "stacked", "lines", "profile", "heatmap", "forest", "violins", "multiples"
+]
 ColumnKind = Literal["text", "count", "number", "p"]
 AxisKind = Literal["number", "share", "count"]
 
@@ -128,6 +130,9 @@ class TableBlock:
         How each column is written and aligned.
     note : str
         What a reader must know to read it.
+    keys : tuple of str
+        Names of the columns; ``NAME_low`` and ``NAME_high`` are the interval of ``NAME``, and bare ``low``
+        and ``high`` that of the column before. Empty where no column is an interval's end.
     """
 
     name: str
@@ -136,6 +141,7 @@ class TableBlock:
     columns: tuple[tuple[Cell, ...], ...]
     kinds: tuple[ColumnKind, ...]
     note: str = ""
+    keys: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -155,11 +161,39 @@ class Finding:
         What the test prints as.
     section : str
         Id of the section.
+    anchor : str
+        Its own, unique within a document; empty where it has none.
     """
 
     test: TestResult
     sentence: str
     section: str
+    anchor: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What an account predicts for one test, and whether it was seen.
+
+    Attributes
+    ----------
+    account : str
+        Its name, such as ``Knowledge Localization``.
+    says : str
+        What the account says, as a clause.
+    claim : str
+        What it predicts, as a clause.
+    seen : bool or None
+        Whether the test found that; None where it is open.
+    finding : Finding
+        The test.
+    """
+
+    account: str
+    says: str
+    claim: str
+    seen: bool | None
+    finding: Finding
 
 
 SYNTHETIC = "Model or facts are made up for demonstration: nothing here is about a real model."
@@ -184,6 +218,12 @@ class Summary:
         difference, undecided, and cannot be told (also: not identified).
     measured : tuple of Finding
         Descriptive results, without a verdict.
+    sentences : tuple of str
+        What came out, in three to five sentences; empty for results of older versions.
+    predictions : tuple of Prediction
+        What each account predicts, and what was seen.
+    figure : Figure or None
+        Every tested effect in standardized units, confirmatory ones first.
     """
 
     headline: str
@@ -194,6 +234,9 @@ class Summary:
     undecided: tuple[Finding, ...] = ()
     untold: tuple[Finding, ...] = ()
     measured: tuple[Finding, ...] = ()
+    sentences: tuple[str, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    figure: Figure | None = None
 
     def roles(self) -> tuple[tuple[str, Groups], ...]:
         """Tell what the plan confirms from what was only explored.
@@ -224,6 +267,10 @@ class Summary:
         )
         chosen = ((title, tuple(f for f in findings if f.test.role == role)) for title, findings in named)
         return tuple((title, findings) for title, findings in chosen if findings)
+
+
+LONGEST_HEADING: Final = 150
+"""Letters of a heading, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +305,18 @@ class Section:
     tables: tuple[TableBlock, ...] = ()
     method: str = ""
     references: tuple[str, ...] = ()
+
+    @property
+    def heading(self) -> str:
+        """The finding as a heading: the lead without its brackets, or the question where that is long.
+
+        Examples
+        --------
+        >>> Section(id="a", title="Do they?", sentence="They do (0.4 [0.3, 0.5]). Yet not all.").heading
+        'They do'
+        """
+        short = re.sub(r"\s*\([^()]*\)", "", self.lead).rstrip(".").strip()
+        return short if 0 < len(short) <= LONGEST_HEADING else self.title
 
     @property
     def lead(self) -> str:
@@ -309,6 +368,8 @@ class Part:
         Whether model or facts are made up for demonstration.
     notes : tuple of str
         What a reader must know before any figure.
+    alerts : tuple of Alert
+        What may spoil the study, found in its numbers; ``question`` is the anchor of a section, or empty.
     summary : Summary
         What was asked and what came out.
     sections : tuple of Section
@@ -323,6 +384,7 @@ class Part:
     facts: str
     synthetic: bool
     notes: tuple[str, ...] = ()
+    alerts: tuple[Alert, ...] = ()
     summary: Summary
     sections: tuple[Section, ...]
     provenance: Provenance
@@ -338,12 +400,18 @@ class ComparedTest:
         Such as ``H1a``.
     question : str
         What it asks.
+    unit : str
+        Unit of inference.
+    role : Role
+        Confirmatory where it is in any of the studies.
     findings : tuple of Finding or None
         One a study, in their order; None where the test was not made.
     """
 
     name: str
     question: str
+    unit: str
+    role: Role
     findings: tuple[Finding | None, ...]
 
 
@@ -395,9 +463,11 @@ class Document:
     def figures(self) -> tuple[Figure, ...]:
         """Every figure, in the order of reading; a figure's number is its place here, from 1."""
         first = (self.comparison.figure,) if self.comparison and self.comparison.figure else ()
-        return first + tuple(
-            figure for part in self.parts for section in part.sections for figure in section.figures
-        )
+        found = list(first)
+        for part in self.parts:
+            found += [part.summary.figure] if part.summary.figure and not self.comparison else []
+            found += [figure for section in part.sections for figure in section.figures]
+        return tuple(found)
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:

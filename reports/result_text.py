@@ -2,9 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from qloc.analysis.results import Cell, Interval, TestResult, estimate_words
 from qloc.reports.document import AxisKind, ColumnKind, TableBlock
-from qloc.text.rounding import aligned, available, number, p_value, share, written
+from qloc.text.rounding import (
+    aligned,
+    available,
+    decimals_of,
+    estimated,
+    fixed,
+    number,
+    p_value,
+    share,
+    written,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaidOut:
+    """A table as text.
+
+    Attributes
+    ----------
+    heads : tuple of str
+        One a column.
+    numeric : tuple of bool
+        Which columns stand to the right.
+    rows : tuple of tuple of str
+        One text a column.
+    """
+
+    heads: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def on_axis(value: float, axis: AxisKind) -> str:
@@ -42,7 +73,8 @@ def interval(bounds: Interval | None) -> str:
     """
     if bounds is None:
         return ""
-    return f"{100 * bounds.confidence:g}% interval {number(bounds.low)} to {number(bounds.high)}"
+    _, low, high = estimated(None, bounds.low, bounds.high)
+    return f"{100 * bounds.confidence:g}% interval {low} to {high}"
 
 
 def estimate(test: TestResult) -> str:
@@ -109,7 +141,7 @@ def counts(test: TestResult) -> str:
     str
         Such as ``9 relations, 812 facts``.
     """
-    return ", ".join(f"{number(count)} {level}" for level, count in test.n.items())
+    return test.sizes()
 
 
 def column(cells: tuple[Cell, ...], kind: ColumnKind) -> tuple[str, ...]:
@@ -141,8 +173,8 @@ def column(cells: tuple[Cell, ...], kind: ColumnKind) -> tuple[str, ...]:
     return aligned(cells)
 
 
-def rows(table: TableBlock) -> list[tuple[str, ...]]:
-    """Write a table's rows as text.
+def laid_out(table: TableBlock) -> LaidOut:
+    """Write a table as text, each interval beside its estimate: ``0.88 [0.48, 0.99]``.
 
     Parameters
     ----------
@@ -151,11 +183,64 @@ def rows(table: TableBlock) -> list[tuple[str, ...]]:
 
     Returns
     -------
-    list of tuple of str
-        One tuple a row, one text a column.
+    LaidOut
+        Headings, whether columns are of numbers, and one tuple of texts a row.
     """
-    columns = [column(cells, kind) for cells, kind in zip(table.columns, table.kinds, strict=True)]
-    return list(zip(*columns, strict=True))
+    keys = table.keys or ("",) * len(table.heads)
+    place = {key: n for n, key in enumerate(keys) if key}
+    ends = {n: pair for n in range(len(keys)) if (pair := _ends(keys, place, n))}
+    joined = {end for pair in ends.values() for end in pair}
+    heads, numeric, columns = [], [], []
+    for n, head in enumerate(table.heads):
+        if n in joined:
+            continue
+        heads.append(head)
+        numeric.append(table.kinds[n] != "text")
+        low, high = ends.get(n, (None, None))
+        if low is None or high is None:
+            columns.append(column(table.columns[n], table.kinds[n]))
+        else:
+            columns.append(with_ends(*(table.columns[place] for place in (n, low, high))))
+    return LaidOut(heads=tuple(heads), numeric=tuple(numeric), rows=tuple(zip(*columns, strict=True)))
+
+
+def _ends(keys: tuple[str, ...], place: dict[str, int], n: int) -> tuple[int, int] | None:
+    """Where the ends of a column's interval stand."""
+    low, high = place.get(f"{keys[n]}_low"), place.get(f"{keys[n]}_high")
+    if low is None or high is None:
+        low, high = (n + 1, n + 2) if keys[n + 1 : n + 3] == ("low", "high") else (None, None)
+    return None if low is None or high is None or not keys[n] else (low, high)
+
+
+def with_ends(values: tuple[Cell, ...], lows: tuple[Cell, ...], highs: tuple[Cell, ...]) -> tuple[str, ...]:
+    """Write estimates with their intervals, with the digits that most of the intervals leave meaningful.
+
+    Parameters
+    ----------
+    values, lows, highs : tuple of Cell
+        From top to bottom.
+
+    Returns
+    -------
+    tuple of str
+        One text a row.
+
+    Examples
+    --------
+    >>> with_ends((0.88123, 0.5, None), (0.4812, None, None), (0.9912, None, None))
+    ('0.88 [0.48, 0.99]', '0.50', '–')
+    """
+    wanted = sorted(d for ends in zip(lows, highs, strict=True) if (d := decimals_of(*ends)) is not None)  # type: ignore[arg-type]
+    if not wanted:
+        return aligned(values)
+    decimals = wanted[len(wanted) // 2]
+    texts = []
+    for value, *ends in zip(values, lows, highs, strict=True):
+        told = fixed(float(value), decimals) if available(value) else written(value)  # type: ignore[arg-type]
+        if available(value) and all(map(available, ends)):
+            told += f" [{', '.join(fixed(float(end), decimals) for end in ends)}]"  # type: ignore[arg-type]
+        texts.append(told)
+    return tuple(texts)
 
 
 def _named(name: str, value: float | None) -> str:

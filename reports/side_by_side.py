@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from qloc.analysis.results import MARKS
+from qloc.analysis.results import MARKS, Role
 from qloc.reports.document import (
     ColumnKind,
     ComparedTest,
     Comparison,
-    Figure,
     Finding,
-    Mark,
     Part,
-    Series,
     TableBlock,
     unique,
 )
-from qloc.reports.figures.alt_text import in_words
-from qloc.reports.result_text import estimate
-from qloc.text.rounding import available
+from qloc.reports.forest import forest
+from qloc.reports.result_text import estimate, surety
 
-N_DRAWN: Final = 8
-"""Tests whose estimates are drawn; the table has all."""
+_ORDER: Final[Mapping[Role, int]] = {"confirmatory": 0, "exploratory": 1, "descriptive": 2}
 
 
 def side_by_side(parts: Sequence[Part]) -> Comparison:
-    """Compare the tests of several studies, by name, in the order of their first appearance.
+    """Compare the tests of several studies, by name, those of a plan first.
 
     Parameters
     ----------
@@ -42,7 +36,10 @@ def side_by_side(parts: Sequence[Part]) -> Comparison:
     """
     found = [_findings(part) for part in parts]
     tests = tuple(_compared(name, found) for name in unique(name for study in found for name in study))
-    return Comparison(tests=tests, table=_table(tests, parts), figure=_figure(tests, parts))
+    tests = tuple(sorted(tests, key=lambda test: _ORDER[test.role]))
+    studies = [(name, tuple(one.values())) for name, one in zip(names(parts), found, strict=True)]
+    drawn = forest(studies, "comparison", "Every effect that was tested, standardized, study by study")
+    return Comparison(tests=tests, table=_table(tests, parts), figure=drawn)
 
 
 def _findings(part: Part) -> dict[str, Finding]:
@@ -56,18 +53,26 @@ def _findings(part: Part) -> dict[str, Finding]:
 
 def _compared(name: str, found: Sequence[dict[str, Finding]]) -> ComparedTest:
     findings = tuple(study.get(name) for study in found)
-    question = next(finding.test.question for finding in findings if finding)
-    return ComparedTest(name=name, question=question, findings=findings)
+    tests = [finding.test for finding in findings if finding]
+    role = min((test.role for test in tests), key=lambda role: _ORDER[role])
+    return ComparedTest(
+        name=name, question=tests[0].question, unit=tests[0].unit, role=role, findings=findings
+    )
 
 
 def _table(tests: Sequence[ComparedTest], parts: Sequence[Part]) -> TableBlock:
-    kinds: list[ColumnKind] = ["text"] * (1 + len(parts))
+    kinds: list[ColumnKind] = ["text"] * (3 + len(parts))
     columns = [tuple(_written(test.findings[place]) for test in tests) for place in range(len(parts))]
     return TableBlock(
         name="comparison",
         title="Every test, study by study",
-        heads=("test", *names(parts)),
-        columns=(tuple(f"{test.name}: {test.question}" for test in tests), *columns),
+        heads=("test", *names(parts), "unit", "role"),
+        columns=(
+            tuple(f"{test.name}: {test.question}" for test in tests),
+            *columns,
+            tuple(test.unit for test in tests),
+            tuple(test.role for test in tests),
+        ),
         kinds=tuple(kinds),
         note="A few studies that agree or differ support no claim about models in general.",
     )
@@ -95,37 +100,9 @@ def names(parts: Sequence[Part]) -> tuple[str, ...]:
 def _written(finding: Finding | None) -> str:
     if finding is None:
         return "not made"
-    return f"{MARKS[finding.test.verdict]} {finding.test.verdict}, {estimate(finding.test)}"
-
-
-def _figure(tests: Sequence[ComparedTest], parts: Sequence[Part]) -> Figure | None:
-    titles = names(parts)
-    drawn = [test for test in tests if any(f and available(f.test.estimate) for f in test.findings)]
-    panels = tuple(_panel(test, titles, place) for place, test in enumerate(drawn[:N_DRAWN]))
-    if not panels:
-        return None
-    more = f" The first {N_DRAWN} of {len(drawn)} tests are drawn." if len(drawn) > N_DRAWN else ""
-    made = Figure(
-        kind="multiples", id="comparison", title="Estimates side by side, with their intervals", alt="",
-        caption=f"Each panel has its own scale; the dashed line is zero.{more}", panels=panels,
-    )  # fmt: skip
-    return replace(made, alt=in_words(made))
-
-
-def _panel(test: ComparedTest, titles: tuple[str, ...], place: int) -> Figure:
-    bounds = [finding.test.interval if finding else None for finding in test.findings]
-    series = Series(
-        name=test.name,
-        x=titles,
-        y=tuple(_finite(finding.test.estimate) if finding else None for finding in test.findings),
-        low=tuple(_finite(bound.low) if bound else None for bound in bounds),
-        high=tuple(_finite(bound.high) if bound else None for bound in bounds),
+    told = (
+        f"{MARKS[finding.test.verdict]} {finding.test.verdict}",
+        estimate(finding.test),
+        surety(finding.test),
     )
-    zero = Mark(at=0.0, label="")
-    return Figure(
-        kind="dots", id=f"comparison-{place}", title=test.name, alt="", series=(series,), marks=(zero,)
-    )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if available(value) else None
+    return "; ".join(filter(None, (", ".join(filter(None, told)), finding.test.sizes())))

@@ -13,6 +13,8 @@ _KINDS = {
     "lines": "Line chart",
     "profile": "Bar chart by position",
     "heatmap": "Heatmap",
+    "forest": "Forest plot",
+    "violins": "Violin plot",
     "multiples": "Small charts",
 }
 _TOLD = 4

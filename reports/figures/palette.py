@@ -26,6 +26,7 @@ LIGHT: Final[dict[str, str]] = {
     "series-3": "#a3487e",
     "series-4": "#3797d1",
     "series-5": "#3d3d3d",
+    "published": "#77736b",
 }
 """Role → colour on a light page; also what a viewer without the page's variables shows."""
 
@@ -40,6 +41,7 @@ DARK: Final[dict[str, str]] = {
     "series-3": "#e48abf",
     "series-4": "#a9dcff",
     "series-5": "#f7e27a",
+    "published": "#98948b",
 }
 """Role → colour on a dark page."""
 

@@ -12,6 +12,7 @@ from matplotlib.transforms import ScaledTranslation
 from qloc.reports.document import Figure, FigureKind
 from qloc.reports.figures.axis_labels import CHARACTER, categories, clipped
 from qloc.reports.figures.plots import DRAWERS, crowded, ramp
+from qloc.reports.figures.row_plots import forest_height
 
 ROW, ROW_OF_MANY, MANY = 24, 17, 15
 """Height of one row of a categorical figure, in CSS pixels; of one in a figure of more than so many rows."""
@@ -19,7 +20,7 @@ OWN_LABELS: Final = 0.45
 """Share of a panel that the names of its own rows may take."""
 SCALE: Final = 54
 """Height of a heatmap's scale with its title and its ends."""
-ROWED: Final = ("dots", "bars", "stacked")
+ROWED: Final = ("dots", "bars", "stacked", "violins")
 """Kinds with a row for each category."""
 
 
@@ -64,6 +65,10 @@ def _height(figure: Figure, width: int) -> float:
         longest = max(map(len, categories(figure)), default=0)
         upright = min(longest * CHARACTER, 0.4 * width) if crowded(figure, width) else 0
         return len(figure.series) * ROW + 52 + upright
+    if figure.kind == "forest":
+        return forest_height(figure, width)
+    if figure.kind == "violins":
+        return len(categories(figure)) * 34 + 52
     dodge = 1 + 0.4 * (len(figure.series) - 1) if figure.kind in ("dots", "bars") else 1
     n_rows = len(categories(figure))
     return n_rows * (ROW if n_rows <= MANY else ROW_OF_MANY) * dodge + 52

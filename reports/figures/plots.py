@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from qloc.reports.document import Figure, FigureKind
-from qloc.reports.figures import palette
-from qloc.reports.figures.axis_labels import (
-    CHARACTER,
-    categories,
-    clipped,
-    floats,
-    padded,
-    ticks,
-    wrapped,
-    written,
-)
+from qloc.reports.document import Figure, FigureKind, Series
+from qloc.reports.figures import palette, row_plots
+from qloc.reports.figures.axes_frames import frame, rows
+from qloc.reports.figures.axis_labels import CHARACTER, categories, clipped, floats, ticks, written
+from qloc.reports.figures.marks import SeriesMark, mark_of, published_mark
+from qloc.reports.published import is_published
 from qloc.text import rounding
 
 Drawer = Callable[[Axes, Figure, int], None]
@@ -31,12 +25,32 @@ def _dots(axes: Axes, figure: Figure, width: int) -> None:
     offsets = _offsets(figure, 0.4 / max(1, len(figure.series) - 1))
     for n, series in enumerate(figure.series):
         y = [place[str(name)] + offsets.get((n, str(name)), 0.0) for name in series.x]
-        colour = palette.series(n)
-        if series.low:
-            axes.hlines(y, floats(series.low), floats(series.high), color=colour, linewidth=1.6)
-        marker = palette.MARKERS[n % palette.N_SERIES]
-        axes.plot(floats(series.y), y, marker, color=colour, markersize=5.5, label=series.name)
-    _rows(axes, figure, names, width)
+        for rows_of, mark in _marked(figure, n):
+            _dotted(axes, series, y, rows_of, mark)
+    rows(axes, figure, names, width)
+
+
+def _marked(figure: Figure, n: int) -> Iterator[tuple[list[int], SeriesMark]]:
+    """The rows of a series, and their mark: rows as published have their own."""
+    series = figure.series[n]
+    hollow = [place for place, name in enumerate(series.x) if is_published(name)]
+    yield [place for place in range(len(series.x)) if place not in hollow], mark_of(figure, n)
+    if hollow:
+        yield hollow, published_mark()
+
+
+def _dotted(axes: Axes, series: Series, y: Sequence[float], chosen: Sequence[int], mark: SeriesMark) -> None:
+    at = [y[place] for place in chosen]
+    values, low, high = (
+        floats([cells[place] for place in chosen]) if cells else []
+        for cells in (series.y, series.low, series.high)
+    )
+    if low:
+        axes.hlines(at, low, high, color=mark.colour, linewidth=1.6)
+    label = None if mark.hollow and not is_published(series.name) else series.name
+    axes.plot(
+        values, at, mark.marker, color=mark.colour, markersize=5.5, markerfacecolor=mark.face, label=label
+    )
 
 
 def _bars(axes: Axes, figure: Figure, width: int) -> None:
@@ -46,8 +60,15 @@ def _bars(axes: Axes, figure: Figure, width: int) -> None:
     offsets = _offsets(figure, thick)
     for n, series in enumerate(figure.series):
         y = [place[str(name)] + offsets.get((n, str(name)), 0.0) for name in series.x]
-        axes.barh(y, floats(series.y), height=thick, color=palette.series(n), label=series.name)
-    _rows(axes, figure, names, width)
+        mark = mark_of(figure, n)
+        face = "none" if mark.hollow else mark.colour
+        axes.barh(y, floats(series.y), height=thick, color=face, edgecolor=mark.colour, label=series.name)
+        if series.low:
+            axes.hlines(
+                y, floats(series.low), floats(series.high), color=palette.colour("paper"), linewidth=3
+            )
+            axes.hlines(y, floats(series.low), floats(series.high), color=palette.colour("ink"), linewidth=1)
+    rows(axes, figure, names, width)
 
 
 def _offsets(figure: Figure, step: float) -> dict[tuple[int, str], float]:
@@ -68,38 +89,38 @@ def _stacked(axes: Axes, figure: Figure, width: int) -> None:
     place = {name: row for row, name in enumerate(names)}
     up, down = np.zeros(len(names)), np.zeros(len(names))
     for n, series in enumerate(figure.series):
-        rows = [place[str(name)] for name in series.x]
+        at = [place[str(name)] for name in series.x]
         values = np.nan_to_num(np.array(floats(series.y)))
-        start = np.where(values >= 0, up[rows], down[rows])
+        start = np.where(values >= 0, up[at], down[at])
         paper = palette.colour("paper")
         axes.barh(
-            rows, values, left=start, height=0.66, color=palette.series(n), label=series.name,
+            at, values, left=start, height=0.66, color=palette.series(n), label=series.name,
             edgecolor=paper, linewidth=1,
         )  # fmt: skip
-        up[rows] += np.maximum(values, 0)
-        down[rows] += np.minimum(values, 0)
-    _rows(axes, figure, names, width)
+        up[at] += np.maximum(values, 0)
+        down[at] += np.minimum(values, 0)
+    rows(axes, figure, names, width)
 
 
 def _lines(axes: Axes, figure: Figure, width: int) -> None:
     for n, series in enumerate(figure.series):
-        x, y, colour = floats(series.x), floats(series.y), palette.series(n)
+        mark = mark_of(figure, n)
+        x, y, colour = floats(series.x), floats(series.y), mark.colour
         if series.low and None not in series.low:
             axes.fill_between(
                 x, floats(series.low), floats(series.high), color=colour, alpha=0.16, linewidth=0
             )
         elif series.low:  # intervals here and there
             axes.vlines(x, floats(series.low), floats(series.high), color=colour, linewidth=1.6)
-        marker = palette.MARKERS[n % palette.N_SERIES] if len(x) <= 16 else ""
-        dash = palette.DASHES[n % palette.N_SERIES]
+        marker = mark.marker if len(x) <= 16 else ""
         axes.plot(
-            x, y, marker=marker, markersize=4.5, color=colour, linestyle=dash, linewidth=1.8,
-            label=series.name,
+            x, y, marker=marker, markersize=4.5, markerfacecolor=mark.face, color=colour, linestyle=mark.dash,
+            linewidth=1.8, label=series.name,
         )  # fmt: skip
     whole = all(float(x).is_integer() for series in figure.series for x in floats(series.x))
     axes.xaxis.set_major_locator(ticks(max(4, width // 80), whole))
     axes.xaxis.set_major_formatter(written("count" if whole else "number"))
-    _frame(axes, figure, width)
+    frame(axes, figure, width)
 
 
 def _profile(axes: Axes, figure: Figure, width: int) -> None:
@@ -108,58 +129,15 @@ def _profile(axes: Axes, figure: Figure, width: int) -> None:
         shift = (n - (len(figure.series) - 1) / 2) * thick
         x = np.array(floats(series.x)) + shift
         y = np.array(floats(series.y))
-        axes.bar(x, y, width=thick, color=palette.series(n), label=series.name)
+        mark = mark_of(figure, n)
+        face = "none" if mark.hollow else mark.colour
+        axes.bar(x, y, width=thick, color=face, edgecolor=mark.colour, label=series.name)
         if series.low:
             low, high = np.array(floats(series.low)), np.array(floats(series.high))
             axes.vlines(x, low, high, color=palette.colour("paper"), linewidth=3)  # to be seen on dark bars
             axes.vlines(x, low, high, color=palette.colour("ink"), linewidth=1)
     axes.xaxis.set_major_locator(ticks(max(4, width // 55), True))
-    _frame(axes, figure, width)
-
-
-def _frame(axes: Axes, figure: Figure, width: int) -> None:
-    """What figures with values upwards share."""
-    axes.grid(axis="y", linewidth=0.8)
-    axes.set_xlabel(wrapped(figure.other_label, width))
-    axes.set_title(clipped(figure.value_label, 2.4 * width), color=palette.colour("muted"))
-    axes.yaxis.set_major_formatter(written(figure.axis))
-    axes.yaxis.set_major_locator(ticks(5, figure.axis == "count"))
-    if limits := figure.limits or _share_limits(figure, axes.get_ylim()):
-        axes.set_ylim(*padded(limits))
-    for mark in figure.marks:
-        axes.axvline(mark.at, color=palette.colour("muted"), linewidth=1, linestyle=(0, (2, 2)))
-        if mark.label:
-            axes.annotate(
-                mark.label, (mark.at, 1), xycoords=("data", "axes fraction"), xytext=(3, -3),
-                textcoords="offset points", va="top", color=palette.colour("muted"),
-            )  # fmt: skip
-
-
-def _share_limits(figure: Figure, ends: tuple[float, float]) -> tuple[float, float] | None:
-    """The ends of an axis of shares without what no share can be; None for other axes, and other values."""
-    values = [v for one in figure.series for v in (*one.y, *one.low, *one.high) if v is not None]
-    if figure.axis != "share" or not values or min(values) < 0 or max(values) > 1:
-        return None
-    return max(0.0, ends[0]), min(1.0, ends[1])
-
-
-def _rows(axes: Axes, figure: Figure, names: Sequence[str], width: int) -> None:
-    """What figures with a row for each category share."""
-    axes.set_yticks(range(len(names)), [clipped(name, width) for name in names])
-    axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
-    axes.grid(axis="x", linewidth=0.8)
-    axes.set_xlabel(wrapped(figure.value_label, width))
-    axes.xaxis.set_major_locator(ticks(max(3, width // 85), figure.axis == "count"))
-    axes.xaxis.set_major_formatter(written(figure.axis))
-    if limits := figure.limits or _share_limits(figure, axes.get_xlim()):
-        axes.set_xlim(*padded(limits))
-    for mark in figure.marks:
-        axes.axvline(mark.at, color=palette.colour("muted"), linewidth=1, linestyle=(0, (2, 2)), zorder=0.9)
-        if mark.label:
-            axes.annotate(
-                mark.label, (mark.at, 1), xycoords=("data", "axes fraction"), xytext=(3, 2),
-                textcoords="offset points", color=palette.colour("muted"), annotation_clip=False,
-            )  # fmt: skip
+    frame(axes, figure, width)
 
 
 def _heatmap(axes: Axes, figure: Figure, width: int) -> None:
@@ -261,4 +239,6 @@ DRAWERS: Final[dict[FigureKind, Drawer]] = {
     "lines": _lines,
     "profile": _profile,
     "heatmap": _heatmap,
+    "forest": row_plots.forest,
+    "violins": row_plots.violins,
 }

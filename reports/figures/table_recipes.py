@@ -9,6 +9,7 @@ from typing import Final, Literal
 from qloc.analysis.results import Cell, Table
 from qloc.reports.document import AxisKind, FigureKind
 from qloc.reports.figures import table_reshaping
+from qloc.reports.published import SCORES, tagged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +234,7 @@ def recipe_of(table: Table) -> Recipe | None:
 
 
 _WORDS: Final = {
-    "kappa": "κ", "kappa_same_answer": "κ, same answer", "cs1": "CS1", "cs2": "CS2", "dice": "D", "d0": "D₀",
+    "kappa": "κ", "kappa_same_answer": "κ, same answer", "dice": "D", "d0": "D₀", **SCORES,
     "ki": "K_I", "k0": "k₀", "hedges_g": "Hedges' g", "p_adjusted": "adjusted p", "otsu": "Otsu",
 }  # fmt: skip
 
@@ -295,7 +296,7 @@ def heading(table: Table, name: str) -> str:
     base, _, end = name.rpartition("_")
     if end in ("low", "high") and base in table.columns and name not in table.labels:
         return f"{heading(table, base)}, {end}"
-    return table.labels.get(name) or _WORDS.get(name) or name.replace("_", " ")
+    return tagged(table.labels.get(name) or _WORDS.get(name) or name.replace("_", " "), name)
 
 
 def _is_text(cells: tuple[Cell, ...]) -> bool:

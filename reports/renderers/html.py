@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import groupby
 from typing import Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -20,8 +21,10 @@ from markupsafe import Markup, escape
 from qloc.analysis.results import MARKS
 from qloc.exploration.exploration import Exploration
 from qloc.reports import result_text
-from qloc.reports.document import SYNTHETIC, Document, Figure, TableBlock
+from qloc.reports.document import SYNTHETIC, Document, Figure, Prediction, TableBlock
 from qloc.reports.figures import palette, svg
+from qloc.reports.glossary import TERMS, first_uses
+from qloc.reports.published import TAG, is_published, untagged
 from qloc.text import rounding
 
 OPEN_ROWS: Final = 12
@@ -45,6 +48,7 @@ def render(document: Document, explorations: Sequence[Exploration] = ()) -> str:
     str
         The whole file.
     """
+    seen: set[str] = set()
     environment = Environment(
         loader=FunctionLoader(_template),
         autoescape=True,
@@ -58,11 +62,17 @@ def render(document: Document, explorations: Sequence[Exploration] = ()) -> str:
         cited=_cited,
         paragraphs=_paragraphs,
         data=_data,
+        explained=lambda text: _explained(text, seen),
+        tag=_tag,
+        begun=_begun,
+        groupby_account=_by_account,
     )
+    environment.filters["published"] = environment.tests["published"] = is_published
     environment.globals.update(
         estimate=result_text.estimate, surety=result_text.surety, counts=result_text.counts,
-        p_value=rounding.p_value, marks=MARKS,
-        rows=result_text.rows, drawn=_drawn, stands_open=_stands_open, synthetic=SYNTHETIC,
+        p_value=rounding.p_value, marks=MARKS, classes=_classes,
+        laid_out=result_text.laid_out, drawn=_drawn, stands_open=_stands_open, synthetic=SYNTHETIC,
+        glossary=lambda: [term for term in TERMS if term.sign in seen],
     )  # fmt: skip
     style = Markup(_style(explorer=bool(explorations)))  # noqa: S704 - our own files
     script = _template("explorer.js")
@@ -73,6 +83,8 @@ def render(document: Document, explorations: Sequence[Exploration] = ()) -> str:
         style=style,
         sources=sources,
         places=places,
+        base=3 if document.comparison else 2,
+        names=document.comparison.table.heads[1:-2] if document.comparison else (),
         explorations=explorations,
         explorer_script=Markup(script),  # noqa: S704 - our own file
         explorer_hash=_hash(script),
@@ -116,6 +128,42 @@ def _drawn(figure: Figure) -> Markup:
 
 def _stands_open(table: TableBlock, figure_sources: list[str]) -> bool:
     return table.name not in figure_sources and 0 < table.n_rows <= OPEN_ROWS
+
+
+def _explained(text: str, seen: set[str]) -> Markup:
+    """A text in which the first use of each term has its meaning, and leads to the glossary."""
+    pieces = (
+        Markup('<a class="term" href="#{}"><abbr title="{}">{}</abbr></a>').format(
+            term.anchor, term.meaning, part
+        )
+        if term
+        else escape(part)
+        for part, term in first_uses(text, seen)
+    )
+    return Markup("").join(pieces)
+
+
+def _tag(text: str, alone: bool = False) -> Markup:
+    """A text whose "as published" becomes the gray tag of whatever is; or the tag itself."""
+    if not alone and not is_published(text):
+        return escape(text)
+    tag = Markup('<span class="tag published"><span aria-hidden="true">○</span> {}</span>').format(TAG)
+    return tag if alone else Markup("{} {}").format(untagged(text), tag)
+
+
+def _classes(numeric: bool, published: bool) -> Markup:
+    """The attribute ``class`` of a cell."""
+    names = " ".join(name for name, wanted in (("number", numeric), ("published", published)) if wanted)
+    return Markup(' class="{}"').format(names) if names else Markup("")
+
+
+def _begun(value: str) -> str:
+    """The beginning of what is folded: twelve digits of a sha256, the first words of all else."""
+    return f"{value[:12]}…" if re.fullmatch(r"(sha256:)?[0-9a-f]{64}", value) else f"{value[:48].rstrip()}…"
+
+
+def _by_account(predictions: Sequence[Prediction]) -> list[tuple[str, list[Prediction]]]:
+    return [(name, list(made)) for name, made in groupby(predictions, key=lambda one: one.account)]
 
 
 def _cited(text: str) -> Markup:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, Part, Section, Summary, TableBlock
+from qloc.reports.result_text import LaidOut
 from qloc.text import rounding
 
 _PREAMBLE = r"""\documentclass[11pt]{article}
@@ -119,6 +120,8 @@ def _part(part: Part, document: Document) -> Iterator[str]:
         yield rf"\fbox{{\parbox{{0.97\linewidth}}{{\textbf{{Synthetic.}} {escape(SYNTHETIC)}}}}}"
     yield rf"\textbf{{Model:}} {escape(part.model)}\\ \textbf{{Asked:}} {escape(part.facts)}"
     yield from (escape(note) for note in part.notes)
+    if part.alerts:
+        yield _items([rf"\textbf{{{escape(alert.kind)}}} {escape(alert.text)}" for alert in part.alerts])
     yield from _summary(part.summary)
     for section in part.sections:
         yield from _section(section, document)
@@ -133,6 +136,7 @@ def _part(part: Part, document: Document) -> Iterator[str]:
 
 
 def _summary(summary: Summary) -> Iterator[str]:
+    yield from map(escape, summary.sentences)
     yield rf"\textbf{{{escape(summary.headline)}}}"
     for role, groups in summary.roles():
         yield rf"\subsection*{{{escape(role)}}}"
@@ -146,7 +150,8 @@ def _summary(summary: Summary) -> Iterator[str]:
 
 def _section(section: Section, document: Document) -> Iterator[str]:
     places = (rf"\cite{{r{document.references.index(text) + 1}}}" for text in section.references)
-    yield rf"\section*{{{escape(section.title)}}}"
+    yield rf"\section*{{{escape(section.heading)}}}"
+    yield rf"\emph{{{escape(section.title)}}}"
     yield " ".join((escape(section.sentence), *places))
     said = [escape(finding.sentence) for finding in section.findings]
     checks = ((finding.test.name, check) for finding in section.findings for check in finding.test.checks)
@@ -171,24 +176,26 @@ def _figure(figure: Figure) -> str:
 
 def _table(table: TableBlock) -> Iterator[str]:
     yield rf"\textbf{{{escape(table.title)}}}"
-    if table.heads:
-        rows = result_text.rows(table)
-        yield _grid(table.heads, rows, _columns(table, rows))
+    if not table.n_rows:
+        yield "No rows."
+    elif table.heads:
+        text = result_text.laid_out(table)
+        yield _grid(text.heads, text.rows, _columns(text))
     if table.note:
         yield rf"{{\small {escape(table.note)}}}"
 
 
-def _columns(table: TableBlock, rows: Sequence[Sequence[str]]) -> str:
+def _columns(text: LaidOut) -> str:
     """As wide as their contents where these fit, else shares of the line, in which cells are broken."""
-    sizes = [max(map(len, cells)) for cells in zip(table.heads, *rows, strict=True)]
+    sizes = [max(map(len, cells)) for cells in zip(text.heads, *text.rows, strict=True)]
     if sum(sizes) + 2 * len(sizes) <= _LINE:
-        return "".join("l" if kind == "text" else "r" for kind in table.kinds)
+        return "".join("r" if numeric else "l" for numeric in text.numeric)
     needs = [min(max(size, 4), _LINE // 2) for size in sizes]
     room = 0.99 - len(needs) * 2 * _GAP / _WIDTH
     return "".join(
-        rf">{{\{'raggedright' if kind == 'text' else 'raggedleft'}\arraybackslash}}"
+        rf">{{\{'raggedleft' if numeric else 'raggedright'}\arraybackslash}}"
         rf"p{{{room * need / sum(needs):.4f}\linewidth}}"
-        for need, kind in zip(needs, table.kinds, strict=True)
+        for need, numeric in zip(needs, text.numeric, strict=True)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, Finding, Part, Section, Summary, TableBlock
@@ -73,6 +73,8 @@ def _part(part: Part, document: Document) -> Iterator[str]:
         yield f"> **Synthetic.** {SYNTHETIC}"
     yield f"**Model:** {escape(part.model)}  \n**Asked:** {escape(part.facts)}"
     yield from (escape(note) for note in part.notes)
+    if part.alerts:
+        yield "\n".join(f"- **{escape(alert.kind)}** {escape(alert.text)}" for alert in part.alerts)
     yield from _summary(part.summary)
     for section in part.sections:
         yield from _section(section, document)
@@ -87,6 +89,20 @@ def _part(part: Part, document: Document) -> Iterator[str]:
 
 
 def _summary(summary: Summary) -> Iterator[str]:
+    yield from (escape(sentence) for sentence in summary.sentences)
+    if summary.predictions:
+        rows = [
+            (
+                one.account,
+                one.claim,
+                "open" if one.seen is None else "seen" if one.seen else "contradicted",
+                one.finding.test.name,
+            )
+            for one in summary.predictions
+        ]
+        yield _grid(("account", "predicts that", "was", "test"), rows, (False,) * 4)
+    if summary.figure:
+        yield _figure(summary.figure)
     yield f"**{escape(summary.headline)}**"
     for role, groups in summary.roles():
         yield f"### {escape(role)}"
@@ -101,7 +117,8 @@ def _line(finding: Finding) -> str:
 
 
 def _section(section: Section, document: Document) -> Iterator[str]:
-    yield f"## {escape(section.title)}"
+    yield f"## {escape(section.heading)}"
+    yield f"*{escape(section.title)}*"
     yield escape(section.sentence)
     if section.findings:
         yield "\n".join(f"- {escape(finding.sentence)}" for finding in section.findings)
@@ -126,15 +143,16 @@ def _figure(figure: Figure) -> str:
 
 def _table(table: TableBlock) -> Iterator[str]:
     yield f"**{escape(table.title)}**"
-    if table.heads:
-        yield _grid(table.heads, result_text.rows(table), tuple(kind != "text" for kind in table.kinds))
+    if not table.n_rows:
+        yield "No rows."
+    elif table.heads:
+        text = result_text.laid_out(table)
+        yield _grid(text.heads, text.rows, text.numeric)
     if table.note:
         yield f"*{escape(table.note)}*"
 
 
-def _grid(
-    heads: tuple[str, ...], rows: list[tuple[str, ...]] | list[tuple[str, str]], right: tuple[bool, ...]
-) -> str:
+def _grid(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: tuple[bool, ...]) -> str:
     lines = [" | ".join(map(escape, heads)), " | ".join("---:" if flag else "---" for flag in right)]
     lines += [" | ".join(map(escape, row)) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)

@@ -14,6 +14,16 @@ from typing import Final, Literal
 
 Direction = Literal["more", "less", "two-sided", "descriptive"]
 Phase = Literal["signals", "interventions", "synapses", "edits"]
+Region = Literal["more", "equal", "less"]
+
+ACCOUNTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "Knowledge Localization": "a fact lies in one small set of neurons, however it is asked",
+        "Query Localization": "each query of a fact has neurons of its own, which attention selects",
+        "Shared words": "what a fact's queries share is their template's and their answer's",
+    }
+)
+"""What could be: name of an account → what it says, as a clause; what follows is ``Hypothesis.predicted``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +66,8 @@ class Hypothesis:
         What is claimed where the estimate is above 0, practically 0, or below 0; None where there is no test.
     arguments : mapping of str to str
         Keyword arguments that make that function test this hypothesis; empty where it tests no other.
+    predicted : mapping of str to {"more", "equal", "less"}
+        The claim that each account of :data:`ACCOUNTS` makes; without those that make none.
     """
 
     name: str
@@ -65,6 +77,7 @@ class Hypothesis:
     function: str
     claims: Claims | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
+    predicted: Mapping[str, Region] = field(default_factory=dict)
 
 
 _ENTRIES: Final = (
@@ -79,6 +92,7 @@ _ENTRIES: Final = (
             equal="a fact's queries share about as many neurons as the same templates do over other facts",
             less="a fact's queries share fewer neurons than the same templates do over other facts",
         ),
+        predicted={"Knowledge Localization": "more"},
     ),
     Hypothesis(
         name="H1b",
@@ -91,6 +105,7 @@ _ENTRIES: Final = (
             equal="a fact's queries share about as many neurons as its answer does over other facts",
             less="a fact's queries share fewer neurons than its answer does over other facts",
         ),
+        predicted={"Knowledge Localization": "more", "Shared words": "equal"},
     ),
     Hypothesis(
         name="H2",
@@ -135,6 +150,7 @@ _ENTRIES: Final = (
             less="a query's own set stands out less against that of another query of the fact than "
             "against that of its near-identical re-prompt",
         ),
+        predicted={"Knowledge Localization": "equal", "Query Localization": "more"},
     ),
     Hypothesis(
         name="H5a",
@@ -182,6 +198,7 @@ _ENTRIES: Final = (
             "agree or not",
             less="own sets stand out more, against a neighbor query's, in facts whose queries agree less",
         ),
+        predicted={"Query Localization": "less"},
     ),
     Hypothesis(
         name="H6a",
@@ -195,6 +212,7 @@ _ENTRIES: Final = (
             less="knowledge synapses move knowledge neurons less than other attention does",
         ),
         arguments={"outcome": "activation"},
+        predicted={"Query Localization": "more"},
     ),
     Hypothesis(
         name="H6b",

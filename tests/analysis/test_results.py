@@ -77,9 +77,13 @@ OLD = (
 )
 
 
-def test_a_sentence_has_three_digits_and_a_minus_sign():
+def test_a_sentence_has_the_digits_that_its_interval_leaves_and_a_minus_sign():
+    close = replace(TEST, interval=Interval(low=-0.0612, high=-0.0236, confidence=0.95, method="t"))
+    assert close.sentence().startswith(
+        "H1a: overlap beyond chance is −0.042 (95% interval −0.061 to −0.024) over"
+    )
     assert TEST.sentence() == (
-        "H1a: overlap beyond chance is −0.0424 (95% interval −0.0612 to 1,234) over 9 relations, 1,812 facts; "
+        "H1a: overlap beyond chance is 0 (95% interval 0 to 1,234) over 9 relations, 1,812 facts; "
         "p = 0.041, adjusted p < 0.001. ≈ No relevant difference: within ±0.05, p = 0.031."
     )
     assert str(TEST) == TEST.sentence()

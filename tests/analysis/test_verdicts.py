@@ -119,7 +119,7 @@ def test_every_verdict_of_every_question_is_a_sentence_of_its_own(name):
             }
             assert stated == (expected.get(verdict) == claim)
     assert told["undecided"].startswith(
-        f"It is undecided whether {asked} (0.3 [0.2, 0.4]; an effect of 0.4 would"
+        f"It is undecided whether {asked} (0.30 [0.20, 0.40]; an effect of 0.4 would"
     )
     assert "6 relations allow no p below 0.0156" in told["cannot be told"]
     assert asked in told["not identified"]
@@ -140,12 +140,12 @@ def test_an_effect_that_may_be_too_small_to_matter_is_told_so():
         "(0.15 [0.05, 0.25]; whether by more than ±0.1 is open)."
     )
     assert sentence_of(replace(near, estimate=-0.3, verdict="the opposite holds")).endswith("is open).")
-    assert sentence_of(replace(a_test("H5a", 0.3), verdict="holds")).endswith("(0.3 [0.2, 0.4]).")
+    assert sentence_of(replace(a_test("H5a", 0.3), verdict="holds")).endswith("(0.30 [0.20, 0.40]).")
 
 
 def test_an_answer_is_its_sentences_and_what_was_measured():
     assert answer_of([], "Measured.") == "Measured."
     assert answer_of([replace(a_test("H5a"), verdict="descriptive")], "Measured.") == "Measured."
     assert answer_of([replace(a_test("H5a"), verdict="holds")], "Measured.").endswith(
-        "(0.3 [0.2, 0.4]). Measured."
+        "(0.30 [0.20, 0.40]). Measured."
     )

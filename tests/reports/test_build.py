@@ -32,6 +32,7 @@ def test_headline_counts_the_confirmatory_verdicts(study, bare, void):
 def test_every_table_that_can_be_drawn_is(study):
     kinds = {figure.source: figure.kind for figure in build([study]).figures}
     assert kinds == {
+        "": "forest",
         "consistency_by_relation": "dots",
         "ki_by_threshold": "multiples",
         "overlap_decomposition": "stacked",

@@ -31,7 +31,9 @@ NASTY = "<script>alert('x')</script>"
 
 
 def folded(page: str) -> str:
-    """HTML's quotes as the standard library writes them, so that escaped texts compare."""
+    """HTML's quotes as the standard library writes them, terms and tags as words, so that texts compare."""
+    page = re.sub(r'<a class="term"[^>]*><abbr [^>]*>(.*?)</abbr></a>', r"\1", page)
+    page = re.sub(r' <span class="tag published">.*? as published</span>', ", as published", page)
     return page.replace("&#39;", "'").replace("&#34;", '"')
 
 
@@ -52,12 +54,12 @@ def test_every_sentence_is_there(rendered, study, format):
 
 @pytest.mark.parametrize("format", ["html", "md", "latex"])
 def test_every_number_is_there_rounded(rendered, study, format):
-    page, written = rendered[format, "rich"], WRITTEN[format]
+    page, written = folded(rendered[format, "rich"]), WRITTEN[format]
     cells = [
         cell
         for section in build([study]).parts[0].sections
         for table in section.tables
-        for row in result_text.rows(table)
+        for row in result_text.laid_out(table).rows
         for cell in row
     ]
     assert len(cells) > 300

@@ -21,5 +21,29 @@ def test_columns_are_written_by_what_they_hold():
         )
     )
     assert table.kinds == ("text", "count", "number", "p", "text")
-    assert result_text.rows(table) == [("ig", "1,200", "0.5", "< 0.001", "yes"), ("–", "–", "–", "0.2", "–")]
-    assert result_text.rows(TableBlock(name="t", title="", heads=(), columns=(), kinds=())) == []
+    rows = result_text.laid_out(table).rows
+    assert rows == (("ig", "1,200", "0.5", "< 0.001", "yes"), ("–", "–", "–", "0.2", "–"))
+    assert result_text.laid_out(TableBlock(name="t", title="", heads=(), columns=(), kinds=())).rows == ()
+
+
+def test_an_interval_stands_beside_its_estimate_with_the_digits_that_it_leaves():
+    table = block(
+        a_table(
+            "t",
+            x=("a", "b"),
+            mean=(0.412345, 0.9),
+            low=(0.3811, 0.88),
+            high=(0.4422, 0.95),
+            slope=(12.345, None),
+            facts=(3, 4),
+            slope_low=(-40.0, None),
+            slope_high=(65.0, None),
+        )
+    )
+    text = result_text.laid_out(table)
+    assert text.heads == ("x", "mean", "slope", "facts")
+    assert text.numeric == (False, True, True, True)
+    assert text.rows == (
+        ("a", "0.412 [0.381, 0.442]", "12 [−40, 65]", "3"),
+        ("b", "0.900 [0.880, 0.950]", "–", "4"),
+    )

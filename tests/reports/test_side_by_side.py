@@ -13,8 +13,14 @@ def test_several_studies_are_compared(study):
     assert document.title == "2 studies compared"
     assert document.comparison is not None
     table = document.comparison.table
-    assert table.heads == ("test", study.title, "other")
-    assert table.columns[2][:1] == ("✓ holds, 0.412 [0.381, 0.442]",)
+    assert table.heads == ("test", study.title, "other", "unit", "role")
+    sizes = "9 relations, 812 facts, 6,120 queries"
+    assert table.columns[2][:1] == (f"✓ holds, 0.412 [0.381, 0.442], adjusted p = 0.003; {sizes}",)
     assert table.columns[2][2] == "not made"
+    assert [test.role for test in document.comparison.tests] == ["confirmatory"] * 3 + [
+        "exploratory",
+        "descriptive",
+    ]
     assert document.comparison.figure is not None
-    assert [panel.title for panel in document.comparison.figure.panels] == ["H1a", "H1b", "H2", "L1", "L2"]
+    assert [series.name for series in document.comparison.figure.series] == [study.title, "other"]
+    assert all(part.summary.figure is None for part in document.parts)  # drawn once

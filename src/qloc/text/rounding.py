@@ -114,6 +114,87 @@ def share(value: float | None) -> str:
     return _signed(f"{percent:.0f}%" if whole else f"{percent:.1f}%")
 
 
+def decimals_of(low: float | None, high: float | None) -> int | None:
+    """Return how many decimals an estimate deserves: two significant digits of half its interval.
+
+    Parameters
+    ----------
+    low, high : float or None
+        Ends of the interval.
+
+    Returns
+    -------
+    int or None
+        None where there is no interval, or one without width, and where more than six decimals were needed.
+
+    Examples
+    --------
+    >>> decimals_of(0.24, 0.54), decimals_of(7.31, 9.31), decimals_of(-400.0, 900.0), decimals_of(None, 1.0)
+    (2, 1, 0, None)
+    """
+    if not (available(low) and available(high)):
+        return None
+    half = abs(float(high) - float(low)) / 2  # type: ignore[arg-type]  # available
+    if not half or (decimals := max(0, 1 - math.floor(math.log10(half)))) > 6:
+        return None
+    return decimals
+
+
+def estimated(value: float | None, low: float | None, high: float | None) -> tuple[str, str, str]:
+    """Return an estimate and the ends of its interval, with the digits that the interval leaves meaningful.
+
+    Parameters
+    ----------
+    value : float or None
+        The estimate.
+    low, high : float or None
+        Ends of its interval.
+
+    Returns
+    -------
+    tuple of str
+        Value, low and high, with equally many decimals; each as :func:`number` writes it where there is no
+        interval to go by.
+
+    Examples
+    --------
+    >>> estimated(8.3122, 7.3139, 9.3106), estimated(0.8812, 0.4812, 0.9912), estimated(0.5, None, None)
+    (('8.3', '7.3', '9.3'), ('0.88', '0.48', '0.99'), ('0.5', '–', '–'))
+    """
+    decimals = decimals_of(low, high)
+    if decimals is None:
+        return number(value), number(low), number(high)
+    return _rounded(value, decimals), _rounded(low, decimals), _rounded(high, decimals)
+
+
+def share_with_interval(value: float, low: float | None, high: float | None) -> str:
+    """Return a share with its interval, in percent.
+
+    Parameters
+    ----------
+    value : float
+        1 is all.
+    low, high : float or None
+        Ends of its interval.
+
+    Returns
+    -------
+    str
+        Without an interval where there is none.
+
+    Examples
+    --------
+    >>> share_with_interval(0.3928, 0.2412, 0.5444), share_with_interval(0.39, None, None)
+    ('39% (24–54)', '39%')
+    """
+    if not (available(low) and available(high)):
+        return share(value)
+    decimals = decimals_of(100 * float(low), 100 * float(high)) or 0  # type: ignore[arg-type]  # available
+    decimals = max(0, decimals - 1) if decimals else 0
+    told, *ends = (_rounded(100 * float(part), decimals) for part in (value, low, high))  # type: ignore[arg-type]
+    return f"{told}% ({'–'.join(ends)})"
+
+
 def fixed(value: Cell, decimals: int) -> str:
     """Return a value with so many decimals; with an exponent where they would all be zero.
 
@@ -213,6 +294,11 @@ def counted(n: int, noun: str) -> str:
     """
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{n:,} {noun if n == 1 else plural}"
+
+
+def _rounded(value: float | None, decimals: int) -> str:
+    """To so many decimals, zero where nothing is left: what an interval hides is no matter."""
+    return _signed(f"{round(float(value), decimals) + 0.0:,.{decimals}f}") if available(value) else ABSENT  # type: ignore[arg-type]
 
 
 def _scientific(value: float, digits: int) -> str:

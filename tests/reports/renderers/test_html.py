@@ -96,7 +96,7 @@ def test_structure_can_be_read_aloud(pages, name):
     levels = [int(tag[1]) for tag, _ in page.found if re.fullmatch("h[1-6]", tag)]
     assert all(after - before <= 1 for before, after in pairwise(levels))
     assert page.all("html")[0]["lang"] == "en"
-    assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
+    assert all(cell.get("scope") in ("col", "row", "rowgroup") for cell in page.all("th"))
     pictures = [attributes for attributes in page.all("div") if attributes.get("role") == "img"]
     assert len(pictures) == len(page.all("svg"))
     assert all(picture["aria-label"] for picture in pictures)
@@ -115,4 +115,36 @@ def test_tables_without_a_figure_stand_open(pages):
 
 def test_every_figure_is_drawn_for_page_and_phone(pages, study):
     figures = build([study]).figures
-    assert pages["rich"].count("<svg") == 2 * len(figures) == 20
+    assert pages["rich"].count("<svg") == 2 * len(figures) == 22
+
+
+def test_headings_of_several_studies_are_below_those_of_the_page(pages):
+    levels = [tag for tag, _ in Page(pages["two"]).found if re.fullmatch("h[1-6]", tag)]
+    assert levels.count("h2") == 5  # side by side, two studies, references, glossary
+    assert len(Page(pages["two"]).all("h3")) > 4
+
+
+def test_counts_of_verdicts_come_last_and_tests_can_be_linked_to(pages):
+    page = pages["rich"]
+    assert (
+        page.index('id="figure-effects"')
+        < page.index('class="headline"')
+        < page.index('id="consistency-h1a"')
+    )
+    assert 'href="#consistency-h1a"' in page
+
+
+def test_terms_are_explained_once_where_they_are_first_used(pages):
+    page = pages["rich"]
+    assert page.count("<abbr ") == page.count('<div id="term-') == 1  # κ alone is used
+    assert page.index('href="#term--3ba"') < page.index('<div id="term--3ba"')
+
+
+def test_what_is_as_published_has_its_tag_in_tables_and_headings(pages):
+    tag = '<span class="tag published"><span aria-hidden="true">○</span> as published</span>'
+    assert f"CS1 {tag}" in pages["rich"]
+    assert "CS1, as published</th>" not in pages["rich"]
+
+
+def test_a_table_without_rows_is_a_line(pages):
+    assert '<p class="nothing">Table: No rows. No rows.</p>' in pages["void"]

@@ -1,0 +1,12 @@
+"""The one tag of what is as published."""
+
+from qloc.reports.published import COLUMNS, is_published, tagged, untagged
+
+
+def test_a_heading_is_tagged_once():
+    for column in COLUMNS:
+        heading = tagged("score", column)
+        assert is_published(heading)
+        assert tagged(heading, column) == heading
+        assert untagged(heading) == "score"
+    assert tagged("arithmetic mean, as published", "arithmetic") == "arithmetic mean, as published"
