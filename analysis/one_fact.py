@@ -178,9 +178,11 @@ def one_facts(
         In the order of the rows.
     """
     sets = study.neurons(method, threshold)
-    scores = consistency(sets)
+    of_facts, kind = consistency(sets), sets.queries["kind"]
+    of_pairs = consistency(sets.select(kind != "fact"))
+    pairs = set(sets.queries["fact"][kind != "fact"].tolist())
     for row in map(int, rows):
-        yield _one(study, sets, scores, row)
+        yield _one(study, sets, of_pairs if row in pairs else of_facts, row)
 
 
 def _one(study: Study, sets: NeuronSets, scores: xr.Dataset, row: int) -> OneFact:

@@ -59,10 +59,11 @@ class QueryRows:
         return mean_by(values[keep], self.fact[keep], len(self.relation))
 
 
-def rows_of(study: Study, known: bool = True) -> QueryRows:
+def rows_of(study: Study, known: bool = True, kind: str | None = None) -> QueryRows:
     """Return the queries of a study that enter paired tests.
 
-    Minimal pairs and facts whose answer stands in the prompt (``leaks``) are left out.
+    Facts whose answer stands in the prompt (``leaks``) are left out, and so are minimal pairs: figures are of
+    facts or of syntax. A study without facts is tested on its groups of pairs.
 
     Parameters
     ----------
@@ -70,6 +71,8 @@ def rows_of(study: Study, known: bool = True) -> QueryRows:
         Groups ``queries`` and ``facts`` are read.
     known : bool, default True
         Use only queries that the model knows; else all.
+    kind : {"fact", "minimal_pair"}, optional
+        Kind of the queries used; that of facts where it is not given and the study has any.
 
     Returns
     -------
@@ -77,7 +80,9 @@ def rows_of(study: Study, known: bool = True) -> QueryRows:
         The queries used, and the clusters of all facts of the study.
     """
     fact = study.column("queries", "fact").astype(np.int64)
-    asked = (study.column("queries", "kind") == "fact") & ~(study.column("facts", "leaks") > 0)[fact]
+    kinds = study.column("queries", "kind")
+    kind = kind or ("fact" if (kinds == "fact").any() else "minimal_pair")
+    asked = (kinds == kind) & ~(study.column("facts", "leaks") > 0)[fact]
     is_known = study.column("queries", "known") == 1
     return QueryRows(
         fact=fact,

@@ -50,6 +50,9 @@ class Study:
         Description of the study: model, site, parameters, fingerprint, excluded queries by reason.
     complete : bool
         Whether every unit is extracted; an unfinished store can be opened, and says so.
+    pairs_as_stored : bool
+        Whether ``known`` of single minimal pairs is what the store says: the good continuation's rank. What
+        phases choose from it must not change. Elsewhere a pair is known if good is likelier than bad.
 
     Examples
     --------
@@ -62,6 +65,7 @@ class Study:
     datasets: Mapping[str, xr.Dataset] = field(repr=False)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     complete: bool = True
+    pairs_as_stored: bool = False
 
     def __repr__(self) -> str:
         model, facts = (str(self.attrs.get(name, "unnamed")) for name in ("model", "facts"))
@@ -76,6 +80,8 @@ class Study:
     def queries(self) -> xr.Dataset:
         """The columns of group /queries, one row a query: prompts, and how the model answered."""
         columns = self._labelled("queries")
+        if "known" in columns and self._has_pairs:
+            columns = columns.assign(known=columns["known"].copy(data=self._known))
         return columns[[name for name, column in columns.data_vars.items() if column.dims == (QUERY,)]]
 
     @property
@@ -284,7 +290,24 @@ class Study:
         if name not in found.variables:
             rule = f"one of {', '.join(map(str, found.variables))}"
             raise InputError(message("variable", name, rule, f"group {group!r}", "Correct the name"))
-        return _plain(found[name])
+        return self._known if (group, name) == ("queries", "known") else _plain(found[name])
+
+    @cached_property
+    def _known(self) -> Array:
+        """Column ``known`` of the queries; of pairs, whether good is likelier than bad."""
+        stored = _plain(self._group("queries")["known"])
+        if not self._has_pairs:
+            return stored
+        pair = self.column("queries", "kind") == "minimal_pair"
+        return np.where(pair, self._preferred().astype(stored.dtype), stored)
+
+    @cached_property
+    def _has_pairs(self) -> bool:
+        queries = self._group("queries")
+        needed = {"kind", "log_probability", "bad_log_probability"}
+        if self.pairs_as_stored or not needed <= queries.variables.keys():
+            return False
+        return bool((self.column("queries", "kind") == "minimal_pair").any())
 
     @cached_property
     def _fact_of_query(self) -> Array:

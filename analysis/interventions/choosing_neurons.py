@@ -320,7 +320,9 @@ def strata(sets: NeuronSets) -> dict[tuple[str, str], Array]:
 def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int) -> Array:
     """Return queries of other subjects' facts with the query's template and another answer.
 
-    Two facts of one subject, with other objects, have the same prompts: neither is a control for the other.
+    Two facts of one subject, with other objects, have the same prompts: neither is a control for the other. A
+    sentence of a group of minimal pairs whose template no other group has is compared with all sentences of
+    its paradigm that have another feature.
 
     Parameters
     ----------
@@ -337,15 +339,23 @@ def other_fact(sets: NeuronSets, of: Mapping[tuple[str, str], Array], query: int
         Query numbers: known ones alone, if any is known.
     """
     queries = sets.queries
-    same = of.get((queries["relation"][query], queries["template"][query]), np.zeros(0, dtype=np.int64))
-    subject = sets.facts["subject"]
-    same = same[
-        (subject[queries["fact"][same]] != subject[queries["fact"][query]])
-        & (queries["answer"][same] != queries["answer"][query])
-    ]
+    none = np.zeros(0, dtype=np.int64)
+    same = _others(sets, of.get((queries["relation"][query], queries["template"][query]), none), query)
+    if not len(same) and sets.facts["object"][queries["fact"][query]] != queries["answer"][query]:
+        relation = [rows for (name, _), rows in of.items() if name == queries["relation"][query]]
+        same = _others(sets, np.sort(np.concatenate([none, *relation])), query)
     known = same[queries["known"][same]]
     candidates: Array = known if len(known) else same
     return candidates
+
+
+def _others(sets: NeuronSets, among: Array, query: int) -> Array:
+    """Keep queries of facts with another subject and another answer (of groups: another feature)."""
+    fact = sets.queries["fact"]
+    mine, theirs = fact[query], fact[among]
+    subject, answer = sets.facts["subject"], sets.facts["object"]
+    kept: Array = among[(subject[theirs] != subject[mine]) & (answer[theirs] != answer[mine])]
+    return kept
 
 
 def drawn(among: Array, stream: Stream, seed: int, item: int) -> int:

@@ -44,14 +44,17 @@ def considered(sets: NeuronSets, known: bool = True) -> NeuronSets:
     sets : NeuronSets
         Sets of all queries.
     known : bool
-        Known queries only; otherwise all. Facts whose answer is in their subject are left out either way.
+        Known queries only; otherwise all. Facts whose answer is in their subject are left out either way, and
+        so are minimal pairs where there are facts.
 
     Returns
     -------
     NeuronSets
         Sets of the selected queries; the table of facts stays whole.
     """
-    return sets.known() if known else sets.select(~sets.facts["leaks"][sets.queries["fact"]])
+    if known:
+        return sets.known()
+    return sets.select(~sets.facts["leaks"][sets.queries["fact"]] & sets.of_facts())
 
 
 def filled(sets: NeuronSets) -> NeuronSets:
@@ -128,11 +131,28 @@ def answer_codes(sets: NeuronSets) -> Ints:
     return codes(sets.facts["object"])
 
 
+def query_answers(sets: NeuronSets) -> NDArray[Any]:
+    """Return the answer of each query's fact: of a group of minimal pairs its feature, not the form.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Its tables of queries and facts are read.
+
+    Returns
+    -------
+    str ndarray, shape (query,)
+        What queries are compared by when they have the same answer or another.
+    """
+    answer: NDArray[Any] = np.asarray(sets.facts["object"])[sets.queries["fact"]]
+    return answer
+
+
 def subject_codes(sets: NeuronSets) -> Ints:
     """Number the subjects of queries within their relation.
 
     Two facts of one subject are asked with the same prompts: they tell nothing of each other that is not the
-    prompt's. Each minimal pair has a number of its own, since pairs have prompts of their own.
+    prompt's. Each minimal pair, or group of pairs, has a number of its own: pairs have prompts of their own.
 
     Parameters
     ----------
@@ -301,7 +321,7 @@ def chance_overlap(sets: NeuronSets, relations: NDArray[Any]) -> tuple[Floats, F
     """
     q = sets.queries
     relation = np.searchsorted(relations, q["relation"])
-    template, answer = codes(relation, q["template"]), codes(relation, q["answer"])
+    template, answer = codes(relation, q["template"]), codes(relation, query_answers(sets))
     subject = subject_codes(sets)
     groups = {
         "r": relation,

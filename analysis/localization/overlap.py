@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
-from qloc.analysis.localization.consistency import subject_codes
+from qloc.analysis.localization.consistency import query_answers, subject_codes
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.random_streams import Stream
@@ -161,7 +161,7 @@ def design_of(sets: NeuronSets, pairs: QueryPairs, level: Level) -> Design:
     """
     stratum = pairs.template
     if level == "answer":
-        stratum = codes(pairs.template, sets.queries["answer"])
+        stratum = codes(pairs.template, query_answers(sets))
     n = sizes_of(stratum)
     cell = (
         codes(stratum[pairs.first], stratum[pairs.second])

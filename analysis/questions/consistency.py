@@ -12,7 +12,7 @@ from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.share_intervals import Bound
 from qloc.analysis.inputs.study import CORE_FACTS
 from qloc.analysis.localization.consistency import CONSISTENCY_SCORES
-from qloc.analysis.questions.context import AnalysisContext
+from qloc.analysis.questions.context import PAIR, AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number, percent
 from qloc.references import cited
@@ -159,14 +159,12 @@ def relation_table(context: AnalysisContext) -> Table:
         One row for each relation.
     """
     names, code = context.relations
-    rows = [
-        {
-            "relation": str(name),
-            **_row(context, context.scores, code == r),
-            **_chance(context.scores, code == r),
-        }
-        for r, name in enumerate(names)
-    ]
+    rows: list[dict[str, Any]] = []
+    for r, name in enumerate(names):
+        here = code == r
+        syntax = bool(np.any(context.kind_of_fact[here] == PAIR))
+        scores = context.scores_of_pairs if syntax else context.scores
+        rows.append({"relation": str(name), **_row(context, scores, here), **_chance(scores, here)})
     return Table.from_frame(
         pd.DataFrame(rows),
         name="consistency_by_relation",
@@ -196,7 +194,9 @@ def _chance(scores: xr.Dataset, here: Any) -> dict[str, float]:
 
 
 def _queried(context: AnalysisContext) -> Any:
-    return np.bincount(context.known.queries["fact"], minlength=context.sets.n_facts) > 0
+    queries, leaks = context.sets.queries, context.sets.facts["leaks"]
+    known = queries["fact"][queries["known"] & ~leaks[queries["fact"]]]
+    return np.bincount(known, minlength=context.sets.n_facts) > 0
 
 
 def attributes_of(context: AnalysisContext) -> list[str]:

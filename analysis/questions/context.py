@@ -112,6 +112,16 @@ class AnalysisContext:
         return consistency(self.sets)
 
     @cached_property
+    def pairs(self) -> NeuronSets:
+        """The sets of all queries that are minimal pairs."""
+        return self.sets.select(self.sets.queries["kind"] == PAIR)
+
+    @cached_property
+    def scores_of_pairs(self) -> xr.Dataset:
+        """Consistency over known minimal pairs; NaN for facts."""
+        return consistency(self.pairs)
+
+    @cached_property
     def scores_all(self) -> xr.Dataset:
         """Consistency over all queries of facts that do not leak."""
         return consistency(self.sets, known=False)
@@ -121,6 +131,7 @@ class AnalysisContext:
         """Consistency over queries whose own object ranks first; None where no other right one does."""
         queries = self.sets.queries
         by_another = queries["known"] & ~queries.get("own_first", queries["known"])
+        by_another &= queries["kind"] != PAIR  # a pair is known by its bad form, whatever ranks first
         return consistency(self.sets.select(~by_another)) if by_another.any() else None
 
     @cached_property

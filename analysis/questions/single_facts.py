@@ -149,7 +149,7 @@ def _table(context: AnalysisContext, role: str, fact: int, queries: Array) -> Ta
 def _used_mask(context: AnalysisContext) -> Array:
     sets = context.sets
     leaks = sets.facts["leaks"][sets.queries["fact"]]
-    return np.asarray(sets.queries["known"] & ~leaks & (sets.sizes() > 0))
+    return np.asarray(sets.queries["known"] & ~leaks & sets.of_facts() & (sets.sizes() > 0))
 
 
 def _activation_table(context: AnalysisContext, fact: int, queries: Array) -> list[Table]:

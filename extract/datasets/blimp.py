@@ -1,5 +1,8 @@
 """BLiMP: pairs of sentences, of which only one is grammatical, read as minimal pairs.
 
+The sets of the same layout, SLING and JBLiMP, are read too. Sentences are compared word by word, and those of
+scripts without spaces character by character.
+
 References
 ----------
 Warstadt et al., "BLiMP: The Benchmark of Linguistic Minimal Pairs for English", TACL 2020.
@@ -15,6 +18,7 @@ from typing import Any, Final
 
 from qloc.errors import InputError, message
 from qloc.extract.datasets.blimp_agreement import feature_of, subject_of
+from qloc.extract.datasets.blimp_layouts import in_blimp_layout, is_without_spaces
 from qloc.extract.datasets.json_lines import Problems, json_lines
 from qloc.extract.datasets.selection import require_relations, select
 from qloc.facts import ANSWER_MARK, Fact, FactSet, Query
@@ -32,6 +36,8 @@ _WORDS: Final = re.compile(r"[^\s.,;:!?](?:\S*[^\s.,;:!?])?|[.,;:!?]")
 class Frame:
     """The words that the two sentences of a pair share, and the words in which they differ.
 
+    In scripts without spaces, what is said of words holds of characters.
+
     Attributes
     ----------
     prefix : str
@@ -42,12 +48,20 @@ class Frame:
         Words of the other sentence in their place.
     suffix : str
         Words after the difference, with a leading space unless punctuation comes first.
+    gap : str, default " "
+        What stands between ``prefix`` and the difference: a space, or nothing in scripts without spaces.
     """
 
     prefix: str
     good: str
     bad: str
     suffix: str
+    gap: str = " "
+
+    @property
+    def text(self) -> str:
+        """The sentence with [Y] in the place of the difference."""
+        return f"{self.prefix}{self.gap}{ANSWER_MARK}{self.suffix}".strip()
 
 
 def read_blimp(
@@ -123,11 +137,15 @@ def frame(good: str, bad: str) -> Frame | None:
     Examples
     --------
     >>> frame("Tracy described herself.", "Tracy described himself.")
-    Frame(prefix='Tracy described', good='herself', bad='himself', suffix='.')
+    Frame(prefix='Tracy described', good='herself', bad='himself', suffix='.', gap=' ')
+    >>> frame("太郎が花子に会う。", "太郎が花子を会う。")
+    Frame(prefix='太郎が花子', good='に', bad='を', suffix='会う。', gap='')
     >>> frame("Who did the man see?", "Who the man did see?") is None
     True
     """
-    good_words, bad_words = _WORDS.findall(good), _WORDS.findall(bad)
+    whole = is_without_spaces(good) and is_without_spaces(bad)
+    split = list if whole else _WORDS.findall
+    good_words, bad_words = split(good), split(bad)
     before = _shared(good_words, bad_words)
     after = _shared(good_words[before:][::-1], bad_words[before:][::-1])
     good_only, bad_only = (
@@ -137,6 +155,10 @@ def frame(good: str, bad: str) -> Frame | None:
     if not good_only or not bad_only or set(good_only) & set(bad_only):
         return None
     suffix = good_words[len(good_words) - after :]
+    if whole:
+        parts = (good_words[:before], good_only, bad_only, suffix)
+        prefix, good_part, bad_part, rest = ("".join(part) for part in parts)
+        return Frame(prefix=prefix, good=good_part, bad=bad_part, suffix=rest, gap="")
     space = " " if suffix and suffix[0] not in _PUNCTUATION else ""
     return Frame(
         prefix=_sentence(good_words[:before]),
@@ -158,9 +180,9 @@ def _shared(first: Sequence[str], second: Sequence[str]) -> int:
 
 def _entries(file: Path, problems: Problems) -> list[tuple[dict[str, Any], str]]:
     entries = []
-    for number, entry in json_lines(file, problems):
-        at, before = f"{file}, line {number}", len(problems.found)
-        for key in (*_TEXTS, "one_prefix_method"):
+    for number, line in json_lines(file, problems):
+        at, before, entry = f"{file}, line {number}", len(problems.found), in_blimp_layout(line)
+        for key in _TEXTS:
             if key not in entry:
                 problems.add("key", f"{key} missing", "an object as BLiMP has them", at, "Add it")
         for key in set(_TEXTS) & entry.keys():
@@ -187,7 +209,8 @@ def _fact(entry: Mapping[str, Any]) -> Fact | None:
     if shared is None:
         return None
     term, noun = str(entry.get("linguistics_term", "")), str(entry.get("two_prefix_word", ""))
-    text = f"{shared.prefix} {ANSWER_MARK}{shared.suffix}".strip()
+    text = shared.text
+    at_the_end = not any(character.isalnum() for character in shared.suffix) and bool(shared.prefix)
     return Fact(
         id=f"{entry['UID']}-{entry['pairID']}",
         relation=entry["UID"],
@@ -197,5 +220,5 @@ def _fact(entry: Mapping[str, Any]) -> Fact | None:
         kind="minimal_pair",
         bad=shared.bad,
         feature=feature_of(term, shared.prefix, shared.good, shared.bad),
-        cue_in_prefix=entry["one_prefix_method"],
+        cue_in_prefix=entry.get("one_prefix_method", at_the_end),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +17,12 @@ from qloc.extract.datasets.counterfact_zsre import counterfact, read_records, zs
 from qloc.extract.datasets.facts_csv import is_table, read_table
 from qloc.extract.datasets.facts_jsonl import read_jsonl
 from qloc.extract.datasets.huggingface import read_hub
+from qloc.extract.datasets.pair_groups import group_pairs
 from qloc.extract.datasets.pararel import read_pararel
 from qloc.extract.datasets.pararel_entailments import read_entailed
+from qloc.extract.datasets.selection import sample
 from qloc.facts import FactSet
+from qloc.plan import PairGroups
 
 __all__ = ["read_facts"]
 
@@ -37,7 +41,13 @@ _KNOWN = (
 
 
 def read_facts(
-    source: str, *, relations: tuple[str, ...] = (), max_facts: int | None = None, seed: int = 0
+    source: str,
+    *,
+    relations: tuple[str, ...] = (),
+    max_facts: int | None = None,
+    seed: int = 0,
+    pairs: PairGroups = "single",
+    pair_queries: int = 20,
 ) -> FactSet:
     """Read the facts that ``source`` names.
 
@@ -52,12 +62,16 @@ def read_facts(
     max_facts : int or None
         Largest number of facts of each relation; all facts, if None.
     seed : int
-        Seed of the sample of facts.
+        Seed of the samples of facts and of sentences.
+    pairs : {"feature", "cue", "item", "single"}
+        What minimal pairs are grouped by; see :func:`qloc.extract.datasets.pair_groups.group_pairs`.
+    pair_queries : int
+        Largest number of sentences of a group of pairs.
 
     Returns
     -------
     FactSet
-        The facts in input order.
+        The facts in input order; ``max_facts`` counts groups, not their sentences.
 
     Raises
     ------
@@ -72,6 +86,16 @@ def read_facts(
     blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, hf:NAME, a facts.jsonl or a facts.csv. At --facts. Give
     one of these.
     """
+    if pairs != "single":
+        whole = _read(source, relations, None, seed)
+        grouped = group_pairs(whole, pairs, most=pair_queries, seed=seed)
+        if max_facts is None:
+            return grouped
+        return replace(grouped, facts=tuple(sample(grouped.facts, max_facts, seed)))
+    return _read(source, relations, max_facts, seed)
+
+
+def _read(source: str, relations: tuple[str, ...], max_facts: int | None, seed: int) -> FactSet:
     prefix, _, place = source.partition(":")
     if source == "embedded":
         from qloc.extract.embedded import facts_path

@@ -118,7 +118,7 @@ def merge(facts: Sequence[Fact]) -> tuple[list[Fact], int]:
     """
     groups: dict[tuple[object, ...], list[Fact]] = {}
     for fact in facts:
-        pair = (fact.bad, fact.queries[0].text) if fact.kind == "minimal_pair" else None
+        pair = (fact.bad, fact.id if fact.is_group else fact.queries[0].text) if fact.kind != "fact" else None
         groups.setdefault((fact.relation, fact.subject, fact.object, pair), []).append(fact)
     merged, repeated = [], 0
     for first, *others in groups.values():

@@ -78,8 +78,9 @@ def attributed(
     for query, (tokenized, fact) in enumerate(zip(asked, facts, strict=True)):
         good = _cut(tokenized.targets, answer_tokens)
         bad: tuple[Target, ...] = ()
-        if target != "good" and fact.bad is not None:
-            bad_query = encoder.ask(tokenized.query, fact.bad, ignore_tail=True)
+        bad_answer = fact.bad_of(tokenized.query)
+        if target != "good" and bad_answer is not None:
+            bad_query = encoder.ask(tokenized.query, bad_answer, ignore_tail=True)
             bad = _cut(bad_query.targets, answer_tokens) if isinstance(bad_query, TokenizedQuery) else ()
         if not bad:
             passes += [_pass_of(query, token, good, 1 / len(good), 1 / len(good)) for token in good]
@@ -130,6 +131,6 @@ def refuse_contrast_of_facts(plan: Plan, facts: FactSet) -> None:
     InputError
         If the target is ``bad`` or ``contrast`` and no fact is a minimal pair.
     """
-    if plan.target != "good" and all(fact.bad is None for fact in facts.facts):
+    if plan.target != "good" and all(fact.kind == "fact" for fact in facts.facts):
         rule = f"'good' where {plan.facts} holds no minimal pair, the only facts with a bad continuation"
         raise InputError(message("target", plan.target, rule, "qloc extract --target", "Leave it out"))

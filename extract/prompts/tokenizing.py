@@ -25,6 +25,9 @@ Family = Literal["causal", "masked"]
 UNKNOWN_SUBJECT: Final = "subject unknown to the tokenizer"
 """Reason of queries whose subject has a part that the tokenizer has no token for."""
 
+NO_CUE: Final = "cue not before the answer"
+"""Begins the reason of pairs whose prefix does not decide between the two forms; it names the paradigm."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -320,13 +323,15 @@ def askable(fact: Fact, encoder: Encoder) -> tuple[list[TokenizedQuery], list[st
     """
     pair = fact.kind == "minimal_pair"
     if pair and encoder.family == "causal" and not fact.cue_in_prefix:
-        return [], ["cue not before the answer (causal)"] * len(fact.queries)
+        return [], [f"{NO_CUE} (causal): {fact.relation}"] * len(fact.queries)
     queries, reasons = [], []
     subject = "" if pair else fact.subject
-    answers = encoder.ask_all([(q, fact.object) for q in fact.queries], ignore_tail=pair, subject=subject)
+    asked = [(query, fact.answer_of(query)) for query in fact.queries]
+    answers = encoder.ask_all(asked, ignore_tail=pair, subject=subject)
     for query, tokenized in zip(fact.queries, answers, strict=True):
-        if isinstance(tokenized, TokenizedQuery) and pair and fact.bad is not None:
-            with_bad = encoder.ask(query, fact.bad, ignore_tail=True)
+        bad = fact.bad_of(query)
+        if isinstance(tokenized, TokenizedQuery) and bad is not None:
+            with_bad = encoder.ask(query, bad, ignore_tail=True)
             tokenized = with_bad if isinstance(with_bad, str) else tokenized
         if isinstance(tokenized, str):
             reasons.append(tokenized)

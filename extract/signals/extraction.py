@@ -67,7 +67,14 @@ def prepare(plan: Plan) -> Extraction:
     """
     if plan.device == MAP:
         require_accelerate()
-    facts = read_facts(plan.facts, relations=plan.relations, max_facts=plan.max_facts, seed=plan.seed)
+    facts = read_facts(
+        plan.facts,
+        relations=plan.relations,
+        max_facts=plan.max_facts,
+        seed=plan.seed,
+        pairs=plan.pair_groups(),
+        pair_queries=plan.pair_queries,
+    )
     named = Paths(blocks=plan.blocks, down=plan.down) if plan.blocks and plan.down else None
     return Extraction(plan=plan, source=source(plan.model, plan.revision, named), facts=facts)
 
@@ -405,12 +412,18 @@ class Extraction:
             **({"spaces_apart": apart} if (apart := self.asking.n_spaces_apart) else {}),
             "skipped": dict(facts.skipped),
             "merged": facts.merged,
+            **self._groups_of_pairs(),
             **{
                 name: value
                 for name, value in self.plan.signal_parameters().items()
                 if name not in ("dtype", "memory", "threads")
             },
         }
+
+    def _groups_of_pairs(self) -> dict[str, Any]:
+        if not any(fact.is_group for fact in self.facts.facts):
+            return {}
+        return {"pairs": self.plan.pair_groups(), "pair_queries": self.plan.pair_queries}
 
 
 @contextmanager

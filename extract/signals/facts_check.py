@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qloc.extract.models.output_head import Head
-from qloc.extract.prompts.tokenizing import TokenizedQuery
-from qloc.extract.signals.answers import answers_scored, other_right_answers
+from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
+from qloc.extract.signals.answers import answers_scored, other_right_answers, scored
 from qloc.extract.signals.extraction import Extraction
 from qloc.extract.signals.query_columns import not_finite
-from qloc.facts import Fact
+from qloc.facts import ANSWER_MARK, Fact
 
 AT_A_TIME = 32
 """Facts whose queries are scored together."""
@@ -28,12 +28,19 @@ class Checked:
     n_askable : int
         Queries that the model can be asked.
     n_known : int
-        Queries for which a right answer ranks first, as in the column ``known`` of a store.
+        Queries for which a right answer ranks first, and minimal pairs whose good continuation is likelier
+        than the bad one, as in the column ``known`` of a store.
+    n_whole : int, default 0
+        Pairs that were compared as whole sentences, since the model cannot be asked them.
+    n_whole_known : int, default 0
+        Those of them whose good sentence is likelier.
     """
 
     fact: Fact
     n_askable: int
     n_known: int
+    n_whole: int = 0
+    n_whole_known: int = 0
 
     @property
     def left(self) -> int:
@@ -41,13 +48,16 @@ class Checked:
         return 0 if self.fact.leaks else self.n_known
 
 
-def checked(extraction: Extraction) -> Iterator[Checked]:
+def checked(extraction: Extraction, *, whole_sentences: bool = False) -> Iterator[Checked]:
     """Check every fact, in input order, by plain forward passes without gradients.
 
     Parameters
     ----------
     extraction : Extraction
         Model and facts.
+    whole_sentences : bool, default False
+        Whether to compare pairs that a causal model cannot be asked, since what decides them does not stand
+        before ``[Y]``, by log P of the whole sentences: Σ log P(token | tokens before), from the second on.
 
     Yields
     ------
@@ -70,22 +80,67 @@ def checked(extraction: Extraction) -> Iterator[Checked]:
         for (fact, _), is_known in zip(queries, known, strict=True):
             n_known[fact] += is_known
         for fact in chosen:
-            yield Checked(fact=facts[fact], n_askable=len(asked[fact]), n_known=n_known[fact])
+            whole = _whole(extraction, facts[fact]) if whole_sentences and not asked[fact] else []
+            yield Checked(
+                fact=facts[fact],
+                n_askable=len(asked[fact]),
+                n_known=n_known[fact],
+                n_whole=len(whole),
+                n_whole_known=sum(whole),
+            )
 
 
 def _known(extraction: Extraction, queries: list[tuple[Fact, TokenizedQuery]]) -> list[bool]:
-    """Return, for each query, whether any right answer ranks first."""
-    loaded = extraction.loaded
-    head = Head(model=loaded.model, module=loaded.sites.head, chunk_bytes=extraction.plan.memory // 4)
-    known = [False] * len(queries)
+    """Return whether any right answer ranks first; of pairs, whether good is likelier than bad."""
+    loaded, encoder = extraction.loaded, extraction.source.encoder()
+    head = _head(extraction)
 
-    def score(numbered: list[tuple[int, TokenizedQuery]]) -> None:
+    def score(numbered: list[tuple[int, TokenizedQuery]]) -> list[tuple[int, float, int]]:
         scores = answers_scored(loaded, head, [query for _, query in numbered])
-        for (place, query), (log_probability, rank) in zip(numbered, scores, strict=True):
+        for (place, query), (log_probability, _) in zip(numbered, scores, strict=True):
             if not math.isfinite(log_probability):
                 raise not_finite(query, queries[place][0])
-            known[place] |= rank == 1
+        return [(place, *of) for (place, _), of in zip(numbered, scores, strict=True)]
 
-    score([(place, query) for place, (_, query) in enumerate(queries)])
-    score(other_right_answers(extraction.source.encoder(), queries, known))
+    own = score([(place, query) for place, (_, query) in enumerate(queries)])
+    known = [rank == 1 for _, _, rank in own]
+    for place, log_probability, _ in score(_bad_continuations(encoder, queries)):
+        known[place] = own[place][1] > log_probability
+    for place, _, rank in score(other_right_answers(encoder, queries, known)):
+        known[place] |= rank == 1
     return known
+
+
+def _bad_continuations(
+    encoder: Encoder, queries: list[tuple[Fact, TokenizedQuery]]
+) -> list[tuple[int, TokenizedQuery]]:
+    """Return the pairs among some queries, by place, asked with their bad continuations."""
+    every = [(place, fact.bad_of(query.query), query) for place, (fact, query) in enumerate(queries)]
+    asked = [
+        (n, encoder.ask(query.query, bad, ignore_tail=True)) for n, bad, query in every if bad is not None
+    ]
+    return [(place, query) for place, query in asked if isinstance(query, TokenizedQuery)]
+
+
+def _whole(extraction: Extraction, fact: Fact) -> list[bool]:
+    """Return of each pair of a fact whether the good sentence is likelier than the bad one, as a whole."""
+    if extraction.source.family != "causal" or fact.cue_in_prefix:
+        return []
+    sentences = []
+    for query in fact.queries:
+        bad = fact.bad_of(query)
+        both = (fact.answer_of(query), bad or "")
+        sentences.append([query.text.replace(ANSWER_MARK, form) for form in both])
+    return [good > bad for good, bad in ([_log_p(extraction, s) for s in pair] for pair in sentences)]
+
+
+def _log_p(extraction: Extraction, sentence: str) -> float:
+    """Return Σ log P(token | tokens before) of a sentence, from its second token on; nats."""
+    ids = extraction.source.tokenizer(sentence)["input_ids"]
+    targets = [Target(ids=tuple(ids[:n]), position=n - 1, token=ids[n]) for n in range(1, len(ids))]
+    return sum(log_p for log_p, _ in scored(extraction.loaded, _head(extraction), targets))
+
+
+def _head(extraction: Extraction) -> Head:
+    loaded = extraction.loaded
+    return Head(model=loaded.model, module=loaded.sites.head, chunk_bytes=extraction.plan.memory // 4)

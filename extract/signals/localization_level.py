@@ -25,7 +25,8 @@ class GramRows:
         Rows, within the unit, of each fact's queries.
     null : tuple of (tuple of int or None)
         For each fact as many rows from different subjects' facts of the relation, with different answers, one
-        for each of its templates. None where the unit has too few.
+        for each of its templates; None where the unit has too few. For each group of minimal pairs one row of
+        its own and of each other paradigm × feature, as many as it has rows itself at most.
     """
 
     own: tuple[tuple[int, ...], ...]
@@ -41,8 +42,12 @@ def gram_rows(
     *,
     seed: int,
     n_facts: int,
+    groups: Sequence[bool] = (),
 ) -> GramRows:
     """Choose the rows of each Gram matrix. Each fact has a random stream of its own.
+
+    Groups of minimal pairs share no templates, and a unit has few of them. Their null rows are of different
+    paradigms or features, each once.
 
     Parameters
     ----------
@@ -60,18 +65,24 @@ def gram_rows(
         Seed of the draws, together with the fact's index.
     n_facts : int
         Number of facts in the unit.
+    groups : sequence of bool
+        Whether each query's fact is a group of minimal pairs, whose answer is its feature; none, if empty.
 
     Returns
     -------
     GramRows
         The rows of every fact.
     """
+    of_groups = list(groups) or [False] * len(facts)
     own = tuple(tuple(row for row, of in enumerate(facts) if of == fact) for fact in range(n_facts))
     null: list[tuple[int, ...] | None] = []
     for fact, rows in enumerate(own):
         # The key is [plan seed + first fact of the unit, fact within the unit]. It is not a Stream,
         # since stores hold what it draws.
         rng = np.random.default_rng([seed, fact])
+        if rows and of_groups[rows[0]]:
+            null.append(_null_of_group(rows, relations, answers, of_groups, rng))
+            continue
         used = {subjects[rows[0]]} if rows else set()
         taken = {answers[rows[0]]} if rows else set()
         chosen: list[int] = []
@@ -92,6 +103,26 @@ def gram_rows(
             taken.add(answers[picked])
         null.append(tuple(chosen) if rows and len(chosen) == len(rows) else None)
     return GramRows(own=own, null=tuple(null))
+
+
+def _null_of_group(
+    rows: Sequence[int],
+    relations: Sequence[str],
+    answers: Sequence[str],
+    of_groups: Sequence[bool],
+    rng: np.random.Generator,
+) -> tuple[int, ...] | None:
+    """Return one row of each paradigm × feature, that of ``rows`` first; None where there is but one."""
+    cells: dict[tuple[str, str], list[int]] = {}
+    for row, grouped in enumerate(of_groups):
+        if grouped:
+            cells.setdefault((relations[row], answers[row]), []).append(row)
+    own = cells.pop((relations[rows[0]], answers[rows[0]]))
+    others = [of for _, of in sorted(cells.items())]
+    order = rng.permutation(len(others))[: len(rows) - 1]
+    mine = [row for row in own if row in set(rows)]
+    chosen = [int(rng.choice(mine)), *(int(rng.choice(others[number])) for number in order)]
+    return tuple(chosen) if len(chosen) > 1 else None
 
 
 def grams(

@@ -122,14 +122,16 @@ class QueryColumns:
             self.columns["token_rank"][place] = rank
 
     def _score_bad_continuations(self) -> None:
-        every = [
-            (q, self._ask_again(q, fact.bad)) for q, fact in enumerate(self.fact_of) if fact.bad is not None
-        ]
+        answers = [fact.bad_of(query.query) for fact, query in zip(self.fact_of, self.queries, strict=True)]
+        every = [(q, self._ask_again(q, answer)) for q, answer in enumerate(answers) if answer is not None]
         bad = [(query, asked) for query, asked in every if asked]
         scores = answers_scored(self.loaded, self.head, [asked for _, asked in bad])
         self._refuse_nan([query for query, _ in bad], scores)
         for (query, _), (log_probability, _) in zip(bad, scores, strict=True):
             self.columns["bad_log_probability"][query] = log_probability
+            if self.fact_of[query].is_group:  # single pairs keep the rank's: readers derive this one
+                known = self.columns["log_probability"][query] > self.columns["bad_log_probability"][query]
+                self.columns["known"][query] = known
 
     def _know_other_right_answers(self) -> None:
         """Mark queries as known, too, for whose prompt another right object ranks first."""

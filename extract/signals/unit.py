@@ -332,6 +332,7 @@ class UnitRun:
             [self._subject(fact) for fact in self.index],
             seed=self.plan.seed + self.unit.first_fact,
             n_facts=self.unit.n_facts,
+            groups=[self.facts[fact].is_group for fact in self.index],
         )
 
     def _subject(self, number: int) -> str:

@@ -1,7 +1,8 @@
 """Fact and Query: what is asked of a model, before any tokenizer has seen it.
 
-A fact is a triple ⟨subject, relation, object⟩ with the prompts that ask for its object; a minimal pair
-(BLiMP) is one fact with one query, a good and a bad continuation, its paradigm playing the relation's part.
+A fact is a triple ⟨subject, relation, object⟩ with the prompts that ask for its object. A minimal pair
+(BLiMP) is a sentence with a good and a bad continuation; its paradigm plays the relation's part. Pairs are
+either facts of one query each, or a group of them is one fact: a paradigm and a feature, a sentence a query.
 """
 
 from __future__ import annotations
@@ -29,10 +30,17 @@ class Query:
         Id of the template; shared by the facts that it is asked of.
     text : str
         The prompt, subject filled in, with one ``[Y]`` where the answer stands.
+    good : str or None
+        The good continuation of this sentence, in a group of minimal pairs; None where the fact's object is
+        the answer of all of its queries.
+    bad : str or None
+        Its bad continuation; None where ``good`` is.
     """
 
     template: str
     text: str
+    good: str | None = None
+    bad: str | None = None
 
     @property
     def head(self) -> str:
@@ -90,7 +98,7 @@ class Entailments:
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A fact and its queries, or a minimal pair.
+    """A fact and its queries, a minimal pair, or a group of minimal pairs.
 
     Attributes
     ----------
@@ -101,13 +109,13 @@ class Fact:
     subject : str
         What is asked about.
     object : str
-        The answer asked for; for a minimal pair the good continuation.
+        The answer asked for; of a minimal pair, the good continuation; of a group of pairs, its feature.
     queries : tuple of Query
         Prompts that ask for the object.
     kind : {"fact", "minimal_pair"}
         ``fact`` or ``minimal_pair``.
     bad : str or None
-        The bad continuation of a minimal pair, else None.
+        The bad continuation of a minimal pair; None of facts, and of groups, whose queries have their own.
     feature : str
         What a minimal pair is about, such as ``singular``; else empty.
     objects : tuple of str
@@ -132,6 +140,41 @@ class Fact:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     cue_in_prefix: bool = True
     entailed: Entailments | None = None
+
+    @property
+    def is_group(self) -> bool:
+        """Whether this is a group of minimal pairs, whose queries have continuations of their own."""
+        return any(query.good is not None for query in self.queries)
+
+    def answer_of(self, query: Query) -> str:
+        """Return the right answer of one of the fact's queries.
+
+        Parameters
+        ----------
+        query : Query
+            A query of this fact.
+
+        Returns
+        -------
+        str
+            The good continuation of a sentence of a group, else the object.
+        """
+        return self.object if query.good is None else query.good
+
+    def bad_of(self, query: Query) -> str | None:
+        """Return the bad continuation of one of the fact's queries.
+
+        Parameters
+        ----------
+        query : Query
+            A query of this fact.
+
+        Returns
+        -------
+        str or None
+            None where the fact is no minimal pair.
+        """
+        return self.bad if query.good is None else query.bad
 
     @property
     def leaks(self) -> bool:
@@ -227,6 +270,8 @@ def fill(text: str, subject: str) -> str:
 def candidates(facts: Sequence[Fact]) -> dict[str, tuple[str, ...]]:
     """Return the answers that occur in each relation, most frequent first, ties in alphabetical order.
 
+    A group of minimal pairs has the good and the bad continuations of all of its queries.
+
     Parameters
     ----------
     facts : sequence of Fact
@@ -240,12 +285,18 @@ def candidates(facts: Sequence[Fact]) -> dict[str, tuple[str, ...]]:
     counts: dict[str, dict[str, int]] = {}
     for fact in facts:
         of_relation = counts.setdefault(fact.relation, {})
-        of_relation[fact.object] = of_relation.get(fact.object, 0) + 1
+        for answer in _answers(fact):
+            of_relation[answer] = of_relation.get(answer, 0) + 1
     return {relation: tuple(sorted(of, key=lambda o: (-of[o], o))) for relation, of in counts.items()}
 
 
+def _answers(fact: Fact) -> list[str]:
+    own = [answer for query in fact.queries for answer in (query.good, query.bad) if answer is not None]
+    return own or [fact.object]
+
+
 def _plain(fact: Fact) -> list[object]:
-    queries = [[q.template, q.text] for q in fact.queries]
+    queries = [[q.template, q.text, *([] if q.good is None else [q.good, q.bad])] for q in fact.queries]
     return [
         fact.id,
         fact.relation,

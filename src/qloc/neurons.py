@@ -198,15 +198,32 @@ class NeuronSets:
             queries={name: column[keep] for name, column in self.queries.items()},
         )
 
+    def of_facts(self) -> NDArray[np.bool_]:
+        """Return which queries are facts', or, where there are no facts, minimal pairs'.
+
+        Figures are of facts or of syntax, never of a mixture. To have those of minimal pairs, select them.
+
+        Returns
+        -------
+        bool ndarray, shape (query,)
+            All queries where they are of one kind, or where their kind is not told.
+        """
+        kind = self.queries.get("kind", np.full(self.n_queries, "fact"))
+        fact: NDArray[np.bool_] = np.asarray(kind) == "fact"
+        return fact if fact.any() else np.ones(self.n_queries, dtype=bool)
+
     def known(self) -> NeuronSets:
         """Keep the sets of known queries of facts that do not leak: what headline figures are computed over.
+
+        Where there are facts, minimal pairs are left out (:meth:`of_facts`).
 
         Returns
         -------
         NeuronSets
             Those sets.
         """
-        return self.select(self.queries["known"] & ~self.facts["leaks"][self.queries["fact"]])
+        leaks = self.facts["leaks"][self.queries["fact"]]
+        return self.select(self.queries["known"] & ~leaks & self.of_facts())
 
 
 def threshold_rows(

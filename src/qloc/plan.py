@@ -33,6 +33,7 @@ from qloc.text.parsing import yaml_of
 Quadrature = Literal["certified", "midpoint", "right", "left", "endpoints", "gauss", "adaptive"]
 Site = Literal["mlp_post", "mlp_pre"]
 PairTarget = Literal["good", "bad", "contrast"]
+PairGroups = Literal["feature", "cue", "item", "single"]
 AnswerTokens = Literal["all", "first"]
 Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
@@ -85,6 +86,8 @@ class Plan(_Strict):
     memory: Annotated[int, BeforeValidator(bytes_of)] = Field(8 * 10**9, ge=10**6)
     relations: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     max_facts: int | None = Field(None, ge=1)
+    pairs: PairGroups | None = None
+    pair_queries: int = Field(20, ge=2)
     seed: int = Field(0, ge=0)
     threads: int = Field(2, ge=1)
     device: str = "auto"
@@ -225,6 +228,16 @@ class Plan(_Strict):
             named += ("target",)
         own = sources(self.methods)
         return {name: values[name] for name in names + named} | ({"method_sources": own} if own else {})
+
+    def pair_groups(self) -> PairGroups:
+        """Return what minimal pairs are grouped by.
+
+        Returns
+        -------
+        {"feature", "cue", "item", "single"}
+            As the plan says; else by feature where the facts are BLiMP's, and single pairs of other files.
+        """
+        return self.pairs or ("feature" if self.facts.startswith("blimp:") else "single")
 
     def intervention_plan(self) -> InterventionPlan:
         """Return what phase ``interventions`` does, its method named.

@@ -102,3 +102,21 @@ def test_ranks_of_an_edit_are_those_of_the_edited_query(edited_study):
         replace(edited_study, datasets={**edited_study.datasets, "edits": erased}), np.array([row])
     )
     assert (other.new_object, other.edited) == ("", {})
+
+
+def test_a_group_of_pairs_beside_facts_has_scores_of_its_own():
+    """Facts' scores leave pairs out where there are facts."""
+    study = simulate(facts=8, relations=2, templates=4, seed=1)
+    fact, kind = study.column("queries", "fact"), study.column("queries", "kind")
+    known = study.column("queries", "log_probability")
+    syntax = fact >= 6
+    queries = study.queries.assign(
+        kind=("query", np.where(syntax, "minimal_pair", kind)),
+        bad_log_probability=("query", np.where(syntax, known - 1, np.nan)),
+    )
+    mixed = replace(study, datasets={**study.datasets, "queries": queries})
+    (shown,) = one_facts(mixed, np.array([7]))
+    alone = consistency(mixed.neurons().select(syntax))
+    assert shown.k == 4
+    assert shown.scores["D"] == alone["D"].values[7]
+    assert np.isnan(consistency(mixed.neurons())["D"].values[7])

@@ -35,6 +35,8 @@ def extract(
     down: opt.Down = None,
     relations: opt.Relations = None,
     max_facts: opt.MaxFacts = None,
+    pairs: opt.Pairs = None,
+    pair_queries: opt.PairQueries = None,
     seed: opt.Seed = None,
     methods: opt.Methods = None,
     steps: opt.Steps = None,

@@ -76,6 +76,26 @@ Relations = Annotated[str | None, _option(_WHAT, "--relations", "P36,P39", "Only
 MaxFacts = Annotated[
     str | None, _option(_WHAT, "--max-facts", "N", "At most N facts of each relation, drawn with --seed.")
 ]
+Pairs = Annotated[
+    str | None,
+    _option(
+        _WHAT,
+        "--pairs",
+        "feature|cue|item|single",
+        "Group minimal pairs by paradigm and feature, such as singular; and by what the form agrees with "
+        "(cue), or also by the form (item). A group is one fact, its sentences are its queries. "
+        "[default: feature of blimp:, else single]",
+    ),
+]
+PairQueries = Annotated[
+    str | None,
+    _option(
+        _WHAT,
+        "--pair-queries",
+        "N",
+        "At most N sentences of a group, drawn with --seed. [default: 20]",
+    ),
+]
 Seed = Annotated[str | None, _option(_WHAT, "--seed", "N", "Of all that is drawn. [default: 0]")]
 
 Methods = Annotated[

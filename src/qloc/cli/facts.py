@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -25,7 +25,19 @@ facts = typer.Typer(
 )
 
 _ALSO_OF_EXTRACT: Final = (
-    *("revision", "blocks", "down", "relations", "max_facts", "seed", "device", "dtype", "memory"),
+    *(
+        "revision",
+        "blocks",
+        "down",
+        "relations",
+        "max_facts",
+        "pairs",
+        "pair_queries",
+        "seed",
+        "device",
+        "dtype",
+        "memory",
+    ),
 )
 """Options that an extraction of the facts that were checked takes too."""
 
@@ -74,10 +86,19 @@ def check(
     down: opt.Down = None,
     relations: opt.Relations = None,
     max_facts: opt.MaxFacts = None,
+    pairs: opt.Pairs = None,
+    pair_queries: opt.PairQueries = None,
     seed: opt.Seed = None,
     device: opt.Device = None,
     dtype: opt.DtypeName = None,
     memory: opt.Memory = None,
+    whole_sentences: Annotated[
+        bool,
+        typer.Option(
+            "--whole-sentences",
+            help="Compare pairs that a causal model cannot be asked, by log P of the whole sentences.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.csv", help="Write one line a fact to a table.")
     ] = None,
@@ -88,8 +109,9 @@ def check(
 
     By plain forward passes, in minutes where an extraction takes hours. Askable: prompt and answer can be
     tokenized and, for a causal model, nothing but punctuation follows the answer. Known: a right answer ranks
-    first. Leaking: the answer is contained in the subject; such facts are left out of every score. Left (k):
-    known queries of facts that do not leak. Scores need k of two at least, K_I(3) of three.
+    first; of a minimal pair, the good form is likelier than the bad one. Leaking: the answer is contained in
+    the subject; such facts are left out of every score. Left (k): known queries of facts that do not leak.
+    Scores need k of two at least, K_I(3) of three.
 
     \b
     Examples:
@@ -113,7 +135,7 @@ def check(
         raise InputError(message("model", None, rule, "qloc facts check", action))
     flags = {name: value for name, value in ctx.params.items() if name in Plan.model_fields}
     with Progress(quiet=quiet, log=log) as progress:
-        counts = check_facts(plan_from(None, flags), progress=progress)
+        counts = check_facts(plan_from(None, flags), whole_sentences=whole_sentences, progress=progress)
     if out:
         counts.write_csv(out)
     if not quiet:
@@ -139,8 +161,16 @@ def _page(counts: FactsCheck) -> Iterator[str]:
     yield "\nBy relation"
     rows = counts.by_relation()
     yield table([*rows[0]], [[*row.values()] for row in rows])
+    if counts.n_pairs:
+        yield "\nMinimal pairs by paradigm and feature: how often the good form is likelier"
+        pairs = counts.by_paradigm()
+        yield table([*pairs[0]], [[_cell(value) for value in row.values()] for row in pairs])
     yield "\nKnown queries left of a fact (k), leaking facts aside"
     yield table(["k", "facts"], [*counts.left.items()])
+
+
+def _cell(value: Any) -> Any:
+    return "–" if value is None else share(value) if isinstance(value, float) else value
 
 
 def _share(n: int, of: int) -> str:

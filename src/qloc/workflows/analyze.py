@@ -141,6 +141,7 @@ def _opened(path: str | Path, *, phases: bool = True) -> Study:
         {name: group for name, group in groups.items() if group is not None},
         {**stored.attrs, "fingerprint": digests},
         complete=stored.complete,
+        pairs_as_stored=not phases,
     )
 
 

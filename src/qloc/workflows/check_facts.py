@@ -61,6 +61,45 @@ class FactsCheck:
         return sum(checked.n_known for checked in self.facts)
 
     @property
+    def n_pairs(self) -> int:
+        """Number of minimal pairs, askable or not."""
+        return sum(len(checked.fact.queries) for checked in self.facts if checked.fact.kind != "fact")
+
+    def by_paradigm(self) -> list[dict[str, Any]]:
+        """Count the pairs of each paradigm and feature, and those whose good continuation is likelier.
+
+        Returns
+        -------
+        list of dict
+            ``paradigm, feature, pairs, askable, good > bad`` and ``share``; ``share`` is None if none is
+            askable. If whole sentences were compared, ``as sentences`` and ``good > bad, sentences``, too.
+        """
+        cells: dict[tuple[str, str], list[Checked]] = {}
+        for checked in self.facts:
+            if checked.fact.kind != "fact":
+                cells.setdefault((checked.fact.relation, checked.fact.feature), []).append(checked)
+        whole = any(checked.n_whole for checked in self.facts)
+        return [
+            {
+                "paradigm": paradigm,
+                "feature": feature or "none",
+                "pairs": sum(len(checked.fact.queries) for checked in of),
+                "askable": (n := sum(checked.n_askable for checked in of)),
+                "good > bad": (good := sum(checked.n_known for checked in of)),
+                "share": good / n if n else None,
+                **(
+                    {
+                        "as sentences": sum(checked.n_whole for checked in of),
+                        "good > bad, sentences": sum(checked.n_whole_known for checked in of),
+                    }
+                    if whole
+                    else {}
+                ),
+            }
+            for (paradigm, feature), of in cells.items()
+        ]
+
+    @property
     def n_leaking(self) -> int:
         """Number of facts whose answer is contained in their subject."""
         return sum(checked.fact.leaks for checked in self.facts)
@@ -116,13 +155,15 @@ class FactsCheck:
         write_text(text.getvalue(), path, "table")
 
 
-def check_facts(plan: Plan, *, progress: Progress | None = None) -> FactsCheck:
+def check_facts(plan: Plan, *, whole_sentences: bool = False, progress: Progress | None = None) -> FactsCheck:
     """Ask a model every query of the plan's facts, by plain forward passes.
 
     Parameters
     ----------
     plan : Plan
-        Model, facts, relations, max_facts and seed count here.
+        Model, facts, relations, max_facts, pairs and seed count here.
+    whole_sentences : bool, default False
+        Whether to compare pairs whose prefix does not decide by log P of whole sentences (causal models).
     progress : Progress or None
         Told of each fact.
 
@@ -149,7 +190,7 @@ def check_facts(plan: Plan, *, progress: Progress | None = None) -> FactsCheck:
     facts: list[Checked] = []
     progress.say(f"Loading {plan.model} …")
     with progress.stage("check", sum(map(len, extraction.asking.asked))) as advance:
-        for fact in checked(extraction):
+        for fact in checked(extraction, whole_sentences=whole_sentences):
             facts.append(fact)
             advance(fact.n_askable)
     return FactsCheck(

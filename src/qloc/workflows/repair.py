@@ -172,6 +172,7 @@ def _plan(repair: Repair, flags: Mapping[str, Any]) -> Plan:
     told = {"model": attributes["model"], "facts": attributes.get("facts")}
     told |= {"revision": attributes.get("revision") or None, **parameters[_SIGNALS]}
     known = {name: value for name, value in told.items() if name in Plan.model_fields}
+    known.setdefault("pairs", "single")  # told where there are groups
     later = [stage.phase for stage in repair.stages if stage.phase != _SIGNALS]
     known["phases"] = (_SIGNALS, *later)
     known |= {phase: _part(phase, parameters[phase]) for phase in later}

@@ -92,3 +92,22 @@ def test_a_study_shows_itself_in_a_line(study):
         "methods ig"
     )
     assert repr(replace(study, complete=False)).endswith("; unfinished>")
+
+
+def test_pairs_are_known_where_good_is_likelier(study):
+    """Whatever the good form's rank is; phases are chosen from what the store says."""
+    kind, facts = study.column("queries", "kind"), study.column("queries", "known")
+    kind = np.where(study.column("queries", "fact") % 2 == 0, "minimal_pair", kind)
+    log_p = study.column("queries", "log_probability")
+    bad = np.where(np.arange(len(log_p)) % 3 == 0, log_p - 1, log_p + 1)
+    queries = study.queries.assign(kind=("query", kind), bad_log_probability=("query", bad))
+    groups = {**study.datasets, "queries": queries}
+    expected = np.where(kind == "minimal_pair", log_p > bad, facts == 1)
+    for known in (
+        Study(groups, study.attrs).column("queries", "known") == 1,
+        Study(groups, study.attrs).queries["known"].values == 1,
+        Study(groups, study.attrs).neurons().queries["known"],
+    ):
+        assert known.tolist() == expected.tolist()
+    stored = Study(groups, study.attrs, pairs_as_stored=True)
+    assert stored.column("queries", "known").tolist() == facts.tolist()

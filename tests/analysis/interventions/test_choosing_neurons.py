@@ -210,3 +210,18 @@ def test_a_query_without_a_neighbor_has_no_differences(study: Study) -> None:
     assert arms.neighbor[0] == -1
     for name in ("neighbor", "own_minus_neighbor", "neighbor_minus_own"):
         assert _set(arms, name, 0) == set()
+
+
+def test_a_sentence_whose_template_is_its_own_has_another_feature_of_its_paradigm(study: Study) -> None:
+    """Of BLiMP's sentences, no two share a template; single pairs, whose object is their answer, have none."""
+    fact, n = study.column("queries", "fact"), len(study.column("queries", "fact"))
+    own = study.queries.assign(template=("query", [f"own {row}" for row in range(n)]))
+    forms = own.assign(answer=("query", [f"form {row}" for row in range(n)]))
+    for queries, some in ((own, False), (forms, True)):
+        moved = Study({**study.datasets, "queries": queries}, study.attrs)
+        other = _chooser(moved).arms(_unit(study, 0, 24)).other_fact
+        assert (other >= 0).any() == some
+        here = np.flatnonzero(other >= 0)
+        for name, same in (("relation", True), ("object", False), ("subject", False)):
+            column = study.column("facts", name)
+            assert ((column[fact[other[here]]] == column[fact[here]]) == same).all()

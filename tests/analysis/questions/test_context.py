@@ -28,7 +28,8 @@ def test_thresholds_below_the_floor_are_apart(study, dense_study, plan):
 
 def test_scores_run_over_known_queries_of_facts_that_do_not_leak(context):
     queries, leaks = context.sets.queries, context.sets.facts["leaks"]
-    clean = ~leaks[queries["fact"]]
+    clean = ~leaks[queries["fact"]] & (queries["kind"] == "fact")
+    assert 0 < context.pairs.n_queries < context.sets.n_queries
     assert context.known.n_queries == np.sum(clean & queries["known"])
     assert context.used.n_queries == np.sum(context.known.sizes() > 0)
     assert context.considered() is context.known

@@ -81,7 +81,7 @@ def test_minimal_pair_ignores_what_follows_and_needs_its_cue_before_the_answer(
     good, reasons = askable(Fact(**pair, queries=(query,)), encoder)
     assert (len(good), reasons) == (1, [])
     good, reasons = askable(Fact(**pair, queries=(query,), cue_in_prefix=False), encoder)
-    assert (len(good), reasons) == (0, ["cue not before the answer (causal)"])
+    assert (len(good), reasons) == (0, ["cue not before the answer (causal): agreement"])
 
 
 def test_slow_tokenizer_is_refused() -> None:

@@ -80,3 +80,34 @@ def test_nothing_to_ask_is_refused(extraction_of: Callable[..., Extraction]) -> 
     fact = Fact(id="a", relation="r", subject="s", object="Paris", queries=(query,))
     with pytest.raises(InputError, match=r"left out: 1 text after the answer \(causal\)"):
         list(checked(extraction_of("gpt2", FactSet(source="t", facts=(fact,)))))
+
+
+def test_pairs_are_known_where_good_is_likelier_also_as_whole_sentences(
+    extraction_of: Callable[..., Extraction], block_of: Callable[[Extraction], Block]
+) -> None:
+    """Where the prefix does not decide, both sentences are scored token by token, by hand here."""
+    forms = (("Paris", "Rome"), ("Rome", "Paris"))
+    queries = tuple(
+        Query(template=f"{n}", text="The capital of France is [Y] now", good=good, bad=bad)
+        for n, (good, bad) in enumerate(forms)
+    )
+    group = Fact(
+        id="g", relation="r", subject="s", object="s", objects=("s",), kind="minimal_pair", queries=queries
+    )
+    refused = replace(group, id="h", cue_in_prefix=False)
+    extraction = extraction_of("gpt2", FactSet(source="t", facts=(group, refused)))
+    asked, whole = checked(extraction, whole_sentences=True)
+    assert (asked.n_askable, asked.n_known, asked.n_whole) == (
+        2,
+        sum(block_of(extraction).queries["known"]),
+        0,
+    )
+    ids = [
+        extraction.source.tokenizer(f"The capital of France is {form} now")["input_ids"] for form in forms[0]
+    ]
+    logs = [extraction.loaded.model(torch.tensor([row])).logits[0].log_softmax(-1) for row in ids]
+    total = [sum(float(log[n, t]) for n, t in enumerate(row[1:])) for log, row in zip(logs, ids, strict=True)]
+    assert total[0] != total[1]
+    assert (whole.n_askable, whole.n_whole, whole.n_whole_known) == (0, 2, 1)
+    assert facts_check._whole(extraction, refused) == [total[0] > total[1], total[1] > total[0]]
+    assert list(checked(extraction))[1].n_whole == 0

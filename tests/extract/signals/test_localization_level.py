@@ -64,3 +64,20 @@ def test_grams_pad_with_nan(rng: np.random.Generator) -> None:
     assert np.isnan(found[:, 0, 2]).all()
     assert np.isnan(found[:, 0, :, 2]).all()
     assert np.isnan(found[:, 1:]).all()
+
+
+def test_null_rows_of_a_group_are_of_other_paradigms_or_features_each_once() -> None:
+    """Two paradigms of two features: no template is shared, and a fact has three rows of its own."""
+    facts = [0, 0, 0, 1, 1, 2, 2, 3, 4]
+    relations = ["p"] * 5 + ["q"] * 3 + ["fact"]
+    answers = ["one"] * 3 + ["many"] * 2 + ["one"] * 2 + ["many"] + ["x"]
+    templates = [str(row) for row in range(9)]
+    arguments = (facts, relations, templates, answers, [str(fact) for fact in facts])
+    rows = gram_rows(*arguments, seed=1, n_facts=5, groups=[True] * 8 + [False])
+    assert rows.own[0] == (0, 1, 2)
+    of = [tuple((relations[row], answers[row]) for row in null or ()) for null in rows.null]
+    assert [len(cells) for cells in of] == [3, 2, 2, 0, 0]  # as many rows as the fact has, at most
+    for fact, cells in enumerate(of[:3]):
+        assert len(set(cells)) == len(cells)
+        assert cells[0] == (relations[rows.own[fact][0]], answers[rows.own[fact][0]])
+        assert ("fact", "x") not in cells

@@ -111,3 +111,22 @@ def test_nan_at_an_answer_token_that_is_only_scored_is_named_too(
         ).replace("]", r"\]"),
     ):
         block_of(extraction)
+
+
+def test_a_group_of_pairs_knows_where_good_is_likelier(
+    extraction_of: Callable[..., Extraction], block_of: Callable[[Extraction], Block]
+) -> None:
+    """Each sentence has an answer of its own; single pairs keep the rank's, which older stores have."""
+    text = "A cat [Y] on the mat."
+    queries = tuple(Query(template=t, text=text, good=good, bad=bad) for t, good, bad in (
+        ("t", "sits", "sit"), ("t#2", "sit", "sits"),
+    ))  # fmt: skip
+    group = Fact(
+        id="g", relation="r", subject="s", object="s", objects=("s",), kind="minimal_pair", queries=queries
+    )
+    block = block_of(extraction_of("gpt2", FactSet(source="t", facts=(group,))))
+    good, bad = block.queries["log_probability"], block.queries["bad_log_probability"]
+    assert block.queries["answer"].tolist() == ["sits", "sit"]
+    assert block.queries["known"].tolist() == (good > bad).tolist()
+    assert sum(block.queries["known"]) == 1
+    assert sum(~np.isnan(block.queries["candidate_log_probability"][0])) <= 2
