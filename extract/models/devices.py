@@ -168,6 +168,19 @@ def devices_of(model: nn.Module) -> list[torch.device]:
     return list(dict.fromkeys(part.device for part in model.parameters()))
 
 
+def peak_of_gpus() -> int:
+    """Return the most memory that tensors of this process have taken on GPUs.
+
+    Returns
+    -------
+    int
+        Bytes, all GPUs together; 0 where none was used.
+    """
+    if not torch.cuda.is_initialized():
+        return 0
+    return sum(torch.cuda.max_memory_allocated(number) for number in range(torch.cuda.device_count()))
+
+
 def described(model: nn.Module) -> str:
     """Return the names of the devices that hold a model's weights, for the manifest.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +21,7 @@ _SCHEME: Final = re.compile("[a-z][a-z0-9+.-]+:/")
 
 if TYPE_CHECKING:
     from qloc.plan import Plan
+    from qloc.workflows.dry_run import Estimate
     from qloc.workflows.extract import Extracted
 
 
@@ -107,7 +108,7 @@ def extract(
             merged = signals / store.name if signals and store != path else signals
             found = extract_study(one, store, progress=progress, dry_run=dry_run, shard=part, signals=merged)
             if not quiet:
-                _conclude(found, dry_run)
+                _conclude(found)
 
 
 def planned(path: Path | None, given: Mapping[str, Any]) -> tuple[Plan, Path]:
@@ -146,7 +147,7 @@ def planned(path: Path | None, given: Mapping[str, Any]) -> tuple[Plan, Path]:
     return plan, Path(given["out"])
 
 
-def _conclude(found: Extracted, dry_run: bool) -> None:
+def _conclude(found: Extracted) -> None:
     if found.merged:
         say(f"Merged: {counted(found.merged, 'fact')} with an earlier one.")
     for reason, count in found.skipped.items():
@@ -156,14 +157,33 @@ def _conclude(found: Extracted, dry_run: bool) -> None:
     work = ", ".join(
         [counted(found.n_facts, "fact"), counted(found.n_queries, "query"), counted(found.n_units, "unit")]
     )
-    if dry_run:
-        needs = f"about {size(found.n_bytes)}, in about {duration(found.seconds)}"
-        conclude(f"{found.path} would hold {work}: {needs}.", "the same command without --dry-run")
+    if found.estimate is not None:
+        conclude("\n".join(_estimated(found, found.estimate, work)), "the same command without --dry-run")
     elif found.shard is not None:
         _conclude_shard(found)
     else:
         told = f"Store: {found.path} ({work}, {size(found.n_bytes)})"
         conclude(told, quoted("qloc", "analyze", found.path), quoted("qloc", "store", "info", found.path))
+
+
+def _estimated(found: Extracted, told: Estimate, work: str) -> Iterator[str]:
+    """What a dry run tells: what is there, and what the rest takes, phase by phase."""
+    part = "" if found.shard is None else f", shard {found.shard}"
+    for phase, n_done in told.n_done.items():
+        if n_done:
+            yield f"{found.path} has {n_done:,} of {counted(found.n_units, 'unit')} of {phase} already."
+    if not any(told.seconds.values()):
+        yield f"{found.path} holds this extraction already{part}: nothing is left to do."
+        return
+    times = ", ".join(f"{phase} {duration(spent)}" for phase, spent in told.seconds.items() if spent)
+    yield (
+        f"{found.path} would hold {work}{part}: about {size(found.n_bytes)}, in about "
+        f"{duration(found.seconds)} of one process ({times})."
+    )
+    memory = [f"about {size(told.n_memory)} of memory"] if told.n_memory else []
+    memory += [f"{size(told.n_gpu)} on GPUs"] if told.n_gpu else []
+    if memory:
+        yield f"A process takes {' and '.join(memory)}, more where prompts are longer than those tried."
 
 
 def _conclude_shard(found: Extracted) -> None:

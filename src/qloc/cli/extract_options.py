@@ -283,5 +283,11 @@ PrintPlan = Annotated[
     bool, typer.Option("--print-plan", help="Print the whole plan as YAML, every default in it; run nothing.")
 ]
 DryRun = Annotated[
-    bool, _option(_RUN, "--dry-run", None, "Write nothing; tell queries, units, bytes and time.")
+    bool,
+    _option(
+        _RUN,
+        "--dry-run",
+        None,
+        "Write nothing; tell queries, units, bytes, memory and the time of every phase that is left.",
+    ),
 ]

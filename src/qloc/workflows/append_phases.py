@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -365,6 +366,42 @@ def _run_phase(
         progress.say(f"Assembling {phase} of {writer.path} …")
     environment = run.call(partial(getattr, units.extraction, "environment"))
     writer.finalize(described(units.extraction, environment, started))
+
+
+def timed(extraction: Extraction, store: Path, phase: str) -> float:
+    """Append a phase to a small store, and tell what its last unit took.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        Model and plan.
+    store : Path
+        Complete.
+    phase : str
+        Its name.
+
+    Returns
+    -------
+    float
+        Seconds; 0 where the phase cannot be run.
+
+    Raises
+    ------
+    InputError, ModelError, StorageError
+        As for an extraction.
+    """
+    from qloc.store.writing.phase_writer import PhaseWriter
+
+    units = PhaseUnits(extraction=extraction, store=store.absolute(), phase=phase)
+    spent = 0.0
+    with PhaseWriter.open(store, units.outline(), fingerprint(extraction, phase)) as writer:
+        for unit in writer.missing():
+            clock = time.monotonic()
+            writer.record(units(unit))
+            spent = time.monotonic() - clock
+        writer.finalize()
+    _MADE.clear()
+    return spent
 
 
 def run_again(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -27,10 +26,9 @@ if TYPE_CHECKING:
     from qloc.extract.signals.extraction import Extraction
     from qloc.store.units.ledger import UnitRecord
     from qloc.store.writing.writer import Writer
+    from qloc.workflows.dry_run import Estimate
 
 _EXTRACT_NEEDS: Final = ("torch", "transformers", "tokenizers", "safetensors")
-_PROBED_QUERIES: Final = 24
-"""Queries that a dry run extracts to tell time and size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,7 @@ class Extracted:
     n_done : int
         Units that were in the store already.
     n_bytes, seconds : int or float
-        Size on disk, this run's time; in a dry run estimated from a few queries.
+        Size on disk, this run's time; in a dry run estimated from a few facts.
     excluded : dict of str to int
         Queries that the model cannot be asked, by reason.
     skipped : dict of str to int
@@ -57,6 +55,8 @@ class Extracted:
         The part that was run of the units, if not all: ``n_units`` is its number of units then.
     waiting : tuple of str
         Phases that a shard cannot run before the signals of all shards are merged.
+    estimate : Estimate or None
+        Of a dry run: time by phase, and memory.
     """
 
     path: Path
@@ -71,6 +71,7 @@ class Extracted:
     merged: int = 0
     shard: Shard | None = None
     waiting: tuple[str, ...] = ()
+    estimate: Estimate | None = None
 
 
 def extract_study(
@@ -93,7 +94,7 @@ def extract_study(
     progress : Progress or None, default None
         Told of each step.
     dry_run : bool, default False
-        Write nothing; extract a few queries, to tell how much and how long it would be.
+        Write nothing; run a few facts through all phases, to tell how much and how long the rest would be.
     shard : Shard or None, default None
         Run this part of the units only, into a store of its own that stays unfinished until all shards are
         merged; None for all units.
@@ -128,20 +129,18 @@ def extract_study(
     if "interventions" in plan.phases:
         refuse_unknown_facts(extraction, plan)
     fingerprint = extraction.fingerprint  # before the tokenizer is used, which changes what it says of itself
+    if dry_run:
+        return _estimated(extraction, out, progress, shard)
     if shard is not None or signals is not None:
         return _extracted_shard(extraction, out, progress, shard, signals)
     further = [phase for phase in plan.phases if phase != "signals"]
-    signals_held = not dry_run and _finished(out, fingerprint, progress)
+    signals_held = _finished(out, fingerprint, progress)
     if signals_held:
         further = [phase for phase in further if not append_phases.is_held(extraction, out, phase)]
         if not further:
             progress.say(f"{out} holds this extraction already.")
             return _of_store(out)
     progress.say(f"Loading {plan.model} …")
-    if dry_run:
-        if further:
-            progress.say(f"Not in the estimate: {', '.join(further)}.")
-        return _estimated(extraction, out)
     clock = time.monotonic()
     with _runner(extraction, progress) as run:
         found = _of_store(out) if signals_held else _run(extraction, out, progress, run)
@@ -321,7 +320,25 @@ def _finished(out: Path, fingerprint: Mapping[str, Any], progress: Progress) -> 
     return True
 
 
-def _opened(extraction: Extraction, outline: Outline, out: Path, shard: Shard | None = None) -> Writer:
+def opened(extraction: Extraction, outline: Outline, out: Path, shard: Shard | None = None) -> Writer:
+    """Open the store of an extraction to write its signals.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        Plan and fingerprint.
+    outline : Outline
+        What is known before the model has run.
+    out : Path
+        The store.
+    shard : Shard or None
+        The part of the units that is written; None for all.
+
+    Returns
+    -------
+    Writer
+        The hold on the store; raises what :meth:`Writer.open` raises.
+    """
     from qloc.store.writing.writer import Writer
 
     kept = extraction.plan.model_dump(include={"tier", "floor", "capacity", "store_dtype"})
@@ -333,7 +350,7 @@ def _run(
 ) -> Extracted:
     started, clock = datetime.now(UTC), time.monotonic()
     outline = run.call(partial(getattr, extraction, "outline"))
-    with _opened(extraction, outline, out, shard) as writer:
+    with opened(extraction, outline, out, shard) as writer:
         n_told = _tell_restored(writer, progress)
         units, missing = writer.units, writer.missing()
         n_done = len(units) - len(missing)
@@ -411,42 +428,27 @@ def _left_out(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: attrs[name] for name in ("excluded", "skipped", "merged") if name in attrs}
 
 
-def _estimated(extraction: Extraction, out: Path) -> Extracted:
-    """Time and size of the first few queries, for all of them."""
+def _estimated(extraction: Extraction, out: Path, progress: Progress, shard: Shard | None) -> Extracted:
+    """What the whole, or a shard, would still take."""
+    from qloc.workflows.dry_run import estimate
+
+    if shard is not None:
+        refuse_more_shards_than_units(extraction, shard)
+    progress.say(f"Loading {extraction.plan.model}, and trying a few facts …")
+    told = estimate(extraction, out, shard)
+    if not any(told.seconds.values()):
+        return replace(_of_store(out), n_units=told.n_done["signals"], shard=shard, estimate=told)
     outline = extraction.outline
-    extraction.extract(_first(outline, 1))  # what is done once is not timed
-    probe = _first(outline, _PROBED_QUERIES)
-    clock = time.monotonic()
-    block = extraction.extract(probe)
-    seconds = time.monotonic() - clock
-    few = replace(
-        outline,
-        facts={name: column[: probe.last_fact] for name, column in outline.facts.items()},
-        sizes={**outline.sizes, "fact": probe.n_facts, "query": probe.n_queries},
-        units=(probe,),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        with _opened(extraction, few, Path(folder) / "probe.zarr") as writer:
-            writer.write(block)
-            writer.finalize()
-        n_bytes = sum(path.stat().st_size for path in Path(folder).glob("*.zarr/**/c/**/*") if path.is_file())
-    share = outline.sizes["query"] / probe.n_queries
+    units = outline.units if shard is None else shard.units(outline.units)
     return Extracted(
         path=out,
-        n_facts=outline.sizes["fact"],
-        n_queries=outline.sizes["query"],
-        n_units=len(outline.units),
-        n_done=0,
-        n_bytes=round(share * n_bytes),
-        seconds=share * seconds,
+        n_facts=sum(unit.n_facts for unit in units),
+        n_queries=sum(unit.n_queries for unit in units),
+        n_units=len(units),
+        n_done=told.n_done["signals"],
+        n_bytes=told.n_bytes,
+        seconds=sum(told.seconds.values()),
+        shard=shard,
+        estimate=told,
         **_left_out(outline.attrs),
     )
-
-
-def _first(outline: Outline, n_queries: int) -> Unit:
-    """The first facts that have ``n_queries`` queries between them, as a unit."""
-    from qloc.block import Unit
-
-    ends = outline.facts["n_queries"].cumsum()
-    last = int(ends.searchsorted(min(n_queries, ends[-1])))
-    return Unit(number=0, first_fact=0, last_fact=last + 1, first_query=0, last_query=int(ends[last]))

@@ -161,7 +161,9 @@ def test_extract_says_where_and_what_next(tmp_path: Path, embedded: None) -> Non
     dry = done(*extraction(tmp_path, "--dry-run"))
     assert re.fullmatch(
         re.escape(f"{out} would hold 4 facts, 8 queries, 1 unit: about ")
-        + r"[\d.]+ kB, in about .+\.\nNext:\n  the same command without --dry-run\n",
+        + r"[\d.]+ kB, in about (.+) of one process \(signals \1\)\.\n"
+        + r"A process takes about .+ of memory, more where prompts are longer than those tried\.\n"
+        + r"Next:\n  the same command without --dry-run\n",
         dry,
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["facts.jsonl"]

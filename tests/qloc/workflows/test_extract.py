@@ -71,17 +71,6 @@ def test_a_stopped_extraction_goes_on_and_is_equal(
         assert getattr(open_study(out), name).load().identical(getattr(open_study(whole), name).load())
 
 
-def test_a_dry_run_writes_nothing_and_is_near(plan: Plan, signals: Path, tmp_path: Path) -> None:
-    would = extract_study(plan, tmp_path / "s.zarr", dry_run=True)
-    assert not (tmp_path / "s.zarr").exists()
-    did = extract_study(plan, signals)  # which holds it already
-    assert (would.n_facts, would.n_queries, would.n_units) == (did.n_facts, did.n_queries, did.n_units)
-    assert would.seconds > 0
-    # Chunks only: metadata and manifest do not grow with the facts, and are most of so small a store.
-    chunks = sum(p.stat().st_size for p in did.path.glob("**/c/**/*") if p.is_file())
-    assert 0.5 * chunks < would.n_bytes < 2 * chunks
-
-
 def test_a_finished_store_needs_no_weights(
     plan: Plan, signals: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

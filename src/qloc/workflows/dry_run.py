@@ -1,0 +1,210 @@
+"""What an extraction would still take, told from a few of its facts run through every phase."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from qloc.workflows import append_phases
+
+if TYPE_CHECKING:
+    from qloc.block import Shard, Unit
+    from qloc.extract.signals.extraction import Extraction
+    from qloc.facts import Fact
+
+PROBED_QUERIES: Final = 12
+"""Queries that are timed, if one relation has as many facts for them; as many before are not, to warm up."""
+
+_SIGNALS: Final = "signals"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What is still to be spent on a store, estimated.
+
+    Attributes
+    ----------
+    seconds : mapping of str to float
+        Of each phase, for its units that are missing; 0 where none is.
+    n_bytes : int
+        On disk in the end, of all phases that are asked for.
+    n_memory : int
+        Largest resident memory of this process so far, bytes; 0 where the system does not say.
+    n_gpu : int
+        Most memory that was taken on GPUs so far, bytes, all of them together.
+    n_done : mapping of str to int
+        Of each phase, units that the store has already.
+    """
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    n_bytes: int = 0
+    n_memory: int = 0
+    n_gpu: int = 0
+    n_done: Mapping[str, int] = field(default_factory=dict)
+
+
+def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> Estimate:
+    """Run a few facts through all phases in a store of their own, and tell what the rest would take.
+
+    Time and size of signals and interventions grow with queries, those of edits with facts that are edited.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        The whole study.
+    out : Path
+        Its store: nothing yet, or what an earlier run left. It is not changed.
+    shard : Shard or None
+        The part of the units that would be run; None for all.
+
+    Returns
+    -------
+    Estimate
+        By phase.
+
+    Raises
+    ------
+    InputError, FingerprintError, ModelError
+        As for an extraction.
+    """
+    from qloc.extract.models.devices import peak_of_gpus
+
+    phases = [_SIGNALS, *(phase for phase in extraction.plan.phases if phase != _SIGNALS)]
+    recorded = {
+        phase: _recorded(extraction, out, phase) for phase in phases
+    }  # refuses before weights are read
+    if all(numbers is None for numbers in recorded.values()):
+        return Estimate(
+            seconds=dict.fromkeys(phases, 0.0), n_done=dict.fromkeys(phases, _n_units(out, shard))
+        )
+    outline = extraction.outline
+    units = outline.units if shard is None else shard.units(outline.units)
+    left = {phase: _n_queries(units, numbers) for phase, numbers in recorded.items()}
+    n_done = {
+        phase: len(units) if numbers is None else sum(unit.number in numbers for unit in units)
+        for phase, numbers in recorded.items()
+    }
+    few = _few(extraction)
+    timed, queries, share = few.outline.units[-1], outline.sizes["query"], _n_queries(units, frozenset())
+    seconds: dict[str, float] = {}
+    n_bytes, size = 0.0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "probe.zarr"
+        for phase in phases:
+            spent = (
+                _timed_signals(few, store) if phase == _SIGNALS else append_phases.timed(few, store, phase)
+            )
+            before, size = size, _size_of_chunks(store)
+            times = queries / timed.n_queries
+            if phase == "edits":
+                times = _n_edited(extraction) / timed.n_facts
+            # Of the units of the probe, the last was timed; all of them were kept.
+            n_bytes += share / queries * times * (size - before) / len(few.outline.units)
+            seconds[phase] = left[phase] / queries * times * spent
+    return Estimate(
+        seconds=seconds, n_bytes=round(n_bytes), n_memory=_peak(), n_gpu=peak_of_gpus(), n_done=n_done
+    )
+
+
+def _n_units(store: Path, shard: Shard | None) -> int:
+    from qloc.store.integrity.check import layout_of
+
+    units = layout_of(store).units
+    return len(units if shard is None else shard.units(units))
+
+
+def _n_queries(units: Sequence[Unit], recorded: frozenset[int] | None) -> int:
+    """Queries of the units that are not recorded; None where all are."""
+    if recorded is None:
+        return 0
+    return sum(unit.n_queries for unit in units if unit.number not in recorded)
+
+
+def _few(extraction: Extraction) -> Extraction:
+    """Two units of one relation's first facts that can be asked; every one of them is edited.
+
+    Facts of one object give each other nothing to be edited to: other objects come first.
+    """
+    from qloc.extract.signals.extraction import Extraction
+
+    of: dict[str, list[tuple[Fact, int]]] = {}
+    for fact, asked in zip(extraction.facts.facts, extraction.asking.asked, strict=True):
+        if asked:
+            of.setdefault(fact.relation, []).append((fact, len(asked)))
+    most = max(of.values(), key=lambda facts: min(len(facts), 2 * PROBED_QUERIES))
+    first_of = {fact.object: fact.id for fact, _ in reversed(most)}
+    most = sorted(most, key=lambda entry: first_of[entry[0].object] != entry[0].id)  # stable
+    n, n_queries = 0, 0
+    while n < len(most) // 2 and n_queries < PROBED_QUERIES:
+        n_queries += most[n][1]
+        n += 1
+    chosen = tuple(fact for fact, _ in most[: 2 * n or 1])
+    edits = extraction.plan.edits.model_copy(update={"max_facts": None})
+    given = {"unit_facts": max(1, n), "edits": edits, "sets": None}
+    return Extraction(
+        plan=extraction.plan.model_copy(update=given),
+        source=extraction.source,
+        facts=replace(extraction.facts, facts=chosen),
+    )
+
+
+def _timed_signals(few: Extraction, store: Path) -> float:
+    """Extract the few facts; the seconds of the last unit, since what is done once is not to be timed."""
+    from qloc.workflows.extract import opened
+
+    spent = 0.0
+    with opened(few, few.outline, store) as writer:
+        for unit in few.outline.units:
+            clock = time.monotonic()
+            writer.write(few.extract(unit))
+            spent = time.monotonic() - clock
+        writer.finalize()
+    return spent
+
+
+def _recorded(extraction: Extraction, out: Path, phase: str) -> frozenset[int] | None:
+    """Numbers of the units of a phase that a store has, None for all; refuses another plan's store."""
+    from qloc.store.integrity.check import complete, is_store, layout_of
+    from qloc.store.units import ledger
+    from qloc.store.writing import append
+    from qloc.store.writing.phase_writer import refuse_other_phase
+    from qloc.store.writing.skeleton import refuse_other, refuse_other_parameters
+
+    refuse_other(out)
+    if not is_store(out):
+        return frozenset()
+    if phase == _SIGNALS:
+        refuse_other_parameters(out, layout_of(out), extraction.fingerprint)
+        return None if complete(out) else frozenset(unit.number for unit in ledger.records(out))
+    refuse_other_phase(out, phase, append_phases.fingerprint(extraction, phase))
+    if append.is_appended(out, phase):
+        return None
+    return frozenset(unit.number for unit in ledger.records(append.folder_of(out, phase)))
+
+
+def _n_edited(extraction: Extraction) -> int:
+    """Facts that phase ``edits`` would edit: at most its ``max_facts`` of each relation."""
+    counts = Counter(fact.relation for fact in extraction.facts.facts)
+    most = extraction.plan.edits.max_facts
+    return sum(counts.values() if most is None else (min(most, n) for n in counts.values()))
+
+
+def _size_of_chunks(store: Path) -> int:
+    """Size of what grows with the facts: metadata do not."""
+    return sum(path.stat().st_size for path in store.rglob("*") if path.is_file() and "c" in path.parts)
+
+
+def _peak() -> int:
+    """Largest resident memory of this process, bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

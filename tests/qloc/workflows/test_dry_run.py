@@ -1,0 +1,85 @@
+"""A dry run: every phase that is left is told, from what the store has; nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from qloc.block import Shard
+from qloc.errors import FingerprintError, InputError
+from qloc.plan import Plan
+from qloc.workflows import append_phases
+from qloc.workflows.dry_run import Estimate, _few
+from qloc.workflows.extract import extract_study, prepared
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    from qloc.extract.models.loading import ModelSource
+
+    def loaded(self: ModelSource, **_: object) -> None:
+        raise AssertionError("the weights were read")
+
+    monkeypatch.setattr(ModelSource, "load", loaded)
+
+
+def test_it_writes_nothing_and_is_near(
+    signals_plan: Plan, signals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Phase edits is made up: its last unit takes 2 s, in which one fact is edited."""
+    monkeypatch.setattr(append_phases, "timed", lambda few, store, phase: 2.0)
+    plan = signals_plan.model_copy(update={"phases": ("signals", "edits")})
+    would = extract_study(plan, tmp_path / "s.zarr", dry_run=True)
+    assert [*tmp_path.iterdir()] == []
+    did = extract_study(signals_plan, signals)  # which holds it already
+    assert (would.n_facts, would.n_queries, would.n_units) == (did.n_facts, did.n_queries, did.n_units)
+    told = would.estimate
+    assert told is not None
+    assert told.seconds["signals"] > 0
+    assert told.seconds["edits"] == 3 * 2.0
+    assert would.seconds == sum(told.seconds.values())
+    assert told.n_done == {"signals": 0, "edits": 0}
+    assert told.n_memory > 10**8  # torch alone
+    # Chunks only: metadata and manifest do not grow with the facts, and are most of so small a store.
+    chunks = sum(p.stat().st_size for p in did.path.glob("**/c/**/*") if p.is_file())
+    assert 0.5 * chunks < would.n_bytes < 2 * chunks
+
+
+def test_what_is_there_is_not_counted(
+    signals_plan: Plan, copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(append_phases, "timed", lambda few, store, phase: 2.0)
+    plan = signals_plan.model_copy(update={"phases": ("signals", "edits")})
+    for shard, edited in ((None, 3), (Shard(number=1, of=2), 2)):
+        told = extract_study(plan, copied(f"{shard is None}.zarr"), dry_run=True, shard=shard).estimate
+        assert told is not None
+        assert told.seconds == {"signals": 0.0, "edits": edited * 2.0}
+        assert told.n_done == {"signals": edited, "edits": 0}
+
+
+def test_of_a_whole_store_nothing_is_left(signals_plan: Plan, signals: Path, no_weights: None) -> None:
+    found = extract_study(signals_plan, signals, dry_run=True)
+    assert found.estimate == Estimate(seconds={"signals": 0.0}, n_done={"signals": 3})
+    assert (found.n_facts, found.n_queries, found.n_units, found.n_done) == (3, 6, 3, 3)
+
+
+def test_another_store_is_refused_before_the_weights(
+    signals_plan: Plan, signals: Path, tmp_path: Path, no_weights: None
+) -> None:
+    with pytest.raises(FingerprintError, match=r"steps: 3 → 5"):
+        extract_study(signals_plan.model_copy(update={"steps": 5}), signals, dry_run=True)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=r"^path is 'a file'; expected a qloc store, or nothing yet"):
+        extract_study(signals_plan, tmp_path / "file", dry_run=True)
+
+
+def test_facts_that_are_tried_have_other_objects_and_are_asked(signals_plan: Plan) -> None:
+    extraction = prepared(signals_plan.model_copy(update={"facts": "embedded"}))
+    few = _few(extraction)
+    facts = few.facts.facts
+    assert len({fact.object for fact in facts}) == len({fact.id for fact in facts}) == len(facts)
+    assert len({fact.relation for fact in facts}) == 1
+    assert len(facts) == 2 * few.plan.unit_facts
+    assert all(few.asking.asked)
