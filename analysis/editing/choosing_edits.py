@@ -25,9 +25,10 @@ from qloc.analysis.interventions.choosing_neurons import (
     strata,
 )
 from qloc.analysis.localization.refined_neurons import Refined, refined_neurons
-from qloc.arms import EditArms, matrix, row_of
+from qloc.arms import EditArms, EntailedArms, matrix, row_of
 from qloc.arrays import Array
 from qloc.block import Unit
+from qloc.facts import TARGET_NEW, Entailments
 from qloc.neurons import NeuronSets
 from qloc.phase_plan import EditPlan
 from qloc.random_streams import Stream
@@ -48,6 +49,8 @@ class EditChooser:
     right : sequence of collection of str, default ()
         Every right object of each fact's subject and relation, whether or not its own fact is in the study;
         none but the study's where empty.
+    entailed : sequence of (Entailments or None), default ()
+        What each fact entails; empty where that, and o′ of the facts' own, are not used.
     seed : int, default 0
         Of every draw.
     """
@@ -55,6 +58,7 @@ class EditChooser:
     study: Study
     part: EditPlan
     right: Sequence[Collection[str]] = ()
+    entailed: Sequence[Entailments | None] = ()
     seed: int = 0
 
     @cached_property
@@ -75,12 +79,17 @@ class EditChooser:
     @cached_property
     def edited(self) -> Array:
         """The query of each fact that is edited, known if any is: int64, (fact,); -1 where none is."""
+        return self._within_budget(self._drawn)
+
+    @cached_property
+    def _drawn(self) -> Array:
+        """The query of each fact that would be edited if there were no budget."""
         queries, chosen = self.sets.queries, np.full(self.sets.n_facts, -1, dtype=np.int64)
         for fact, numbers in enumerate(self._queries):
             numbers = numbers[queries["kind"][numbers] == "fact"]
             known = numbers[queries["known"][numbers]]
             chosen[fact] = drawn(known if len(known) else numbers, Stream.EDITED_QUERY, self.seed, fact)
-        return self._within_budget(chosen)
+        return chosen
 
     def _within_budget(self, edited: Array) -> Array:
         """Keep at most ``max_facts`` of a relation, drawn, those that are known first."""
@@ -101,11 +110,15 @@ class EditChooser:
     def used(self) -> Array:
         """Which queries sets are chosen from: bool, (query,). Half of a fact's other queries are held out."""
         kept = np.ones(self.sets.n_queries, dtype=bool)
-        for fact, numbers in enumerate(self._queries):
-            others = numbers[numbers != self.edited[fact]]
-            rng = Stream.HELD_OUT_QUERIES.generator(self.seed, fact)
-            kept[rng.permutation(others)[: len(others) // 2]] = False
+        for fact in range(self.sets.n_facts):
+            kept[self._held_out_of(fact, int(self.edited[fact]))] = False
         return kept
+
+    def _held_out_of(self, fact: int, edited: int) -> Array:
+        """Return the queries of a fact that its sets are not chosen from, where this one is edited."""
+        others = self._queries[fact][self._queries[fact] != edited]
+        rng = Stream.HELD_OUT_QUERIES.generator(self.seed, fact)
+        return rng.permutation(others)[: len(others) // 2]
 
     @cached_property
     def _queries(self) -> list[Array]:
@@ -146,21 +159,66 @@ class EditChooser:
         other = np.full(len(facts), -1, dtype=np.int64)
         for place, fact in enumerate(facts):
             if self.edited[fact] >= 0:
-                other[place] = self._other_fact(fact)
-            slots = self._sets_of(fact, int(other[place])) if self.edited[fact] >= 0 else {}
+                other[place] = self._other_fact(int(self.edited[fact]))
+            slots = self._sets_of(fact, int(self.edited[fact])) if self.edited[fact] >= 0 else {}
             for name, rows in chosen.items():
                 rows.append(slots.get(name, _NOTHING))
         width = self.sets.n_layers * self.sets.n_neurons
         probes = [self._probes(fact) for fact in facts]
+        objects = tuple(self._new_object(fact) for fact in facts)
         return EditArms(
             sets={name: matrix(rows, width) for name, rows in chosen.items()},
             edited_query=self.edited[unit.first_fact : unit.last_fact],
             other_fact=other,
             held_out=self._held_out(unit),
-            new_object=tuple(self._new_object(fact) for fact in facts),
+            new_object=objects,
             probe_query=np.array([numbers for numbers, _ in probes], dtype=np.int64).reshape(len(facts), -1),
             probe_kind=np.array([kinds for _, kinds in probes], dtype=object).reshape(len(facts), -1),
+            entailed=self._along(unit, objects) if any(self.entailed) else None,
         )
+
+    def _along(self, unit: Unit, objects: Sequence[str]) -> EntailedArms:
+        """Choose what is edited along with a unit's facts, so that their inverses stay one to one."""
+        facts = range(unit.first_fact, unit.last_fact)
+        asked = [self._is_one_to_one(fact) for fact in facts]
+        partner = np.full(len(facts), -1, dtype=np.int64)
+        held_out = np.full((len(facts), max(map(len, self._queries))), -1, dtype=np.int8)
+        chosen: dict[str, NeuronRows] = {name: [] for name in self.part.sets}
+        for place, fact in enumerate(facts):
+            found = self._partners(fact, objects[place]) if asked[place] and objects[place] else []
+            if len(found) > 1 or (found and not self._can_swap(found[0])):
+                asked[place] = False
+            elif found:
+                partner[place] = found[0]
+            slots: dict[str, Array] = {}
+            if partner[place] >= 0:
+                other, query = int(partner[place]), int(self._drawn[partner[place]])
+                slots = self._sets_of(other, query) if self.edited[fact] >= 0 else {}
+                numbers = self._queries[other]
+                held_out[place, : len(numbers)] = np.isin(numbers, self._held_out_of(other, query))
+            for name, rows in chosen.items():
+                rows.append(slots.get(name, _NOTHING))
+        width = self.sets.n_layers * self.sets.n_neurons
+        return EntailedArms(
+            asks_inverse=np.array(asked, dtype=bool),
+            partner=partner,
+            partner_query=np.where(partner >= 0, self._drawn[partner], -1),
+            partner_sets={name: matrix(rows, width) for name, rows in chosen.items()},
+            partner_held_out=held_out,
+        )
+
+    def _is_one_to_one(self, fact: int) -> bool:
+        entailed = self.entailed[fact]
+        return entailed is not None and entailed.inverse is not None and entailed.n_subjects == 1
+
+    def _can_swap(self, partner: int) -> bool:
+        return self._is_one_to_one(partner) and self._drawn[partner] >= 0
+
+    def _partners(self, fact: int, new_object: str) -> list[int]:
+        """Return the facts of the relation whose object is o′."""
+        facts = self.sets.facts
+        same = np.asarray(facts["relation"]) == facts["relation"][fact]
+        return [int(row) for row in np.flatnonzero(same & (np.asarray(facts["object"]) == new_object))]
 
     def _held_out(self, unit: Unit) -> Array:
         most = max(map(len, self._queries))
@@ -170,14 +228,13 @@ class EditChooser:
             held_out[place, : len(numbers)] = ~self.used[numbers]
         return held_out
 
-    def _other_fact(self, fact: int) -> int:
-        query = int(self.edited[fact])
+    def _other_fact(self, query: int) -> int:
         return drawn(other_fact(self.sets, self._strata, query), Stream.OTHER_FACT, self.seed, query)
 
-    def _sets_of(self, fact: int, other: int) -> dict[str, Array]:
-        """Return the slots of a fact's edits, by name."""
-        edited, numbers = int(self.edited[fact]), self._queries[fact]
-        used = numbers[self.used[numbers]]
+    def _sets_of(self, fact: int, edited: int) -> dict[str, Array]:
+        """Return the slots of a fact's edits where this query is edited, by name."""
+        other, numbers = self._other_fact(edited), self._queries[fact]
+        used = numbers[np.isin(numbers, self._held_out_of(fact, edited), invert=True)]
         _, values, panel = self._signals.rows(used)
         maximum = self._signals.maximum[used]
         own = np.flatnonzero(used == edited)
@@ -205,16 +262,43 @@ class EditChooser:
         return _among(scores, scores.neuron[scores.score >= self._signals.floors[fact]])
 
     def _new_object(self, fact: int) -> str:
-        """Draw another answer of the relation that is right for no fact of the subject; empty if none is."""
+        """Choose o′: the fact's own, or a drawn answer that is right for no fact of the subject."""
         facts = self.sets.facts
         objects = np.asarray(facts["object"])
         same = np.asarray(facts["relation"]) == facts["relation"][fact]
         of_subject = np.flatnonzero(np.asarray(facts["subject"]) == facts["subject"][fact]).tolist()
         right = {str(objects[row]) for row in of_subject}
         right = right.union(*(self.right[row] for row in of_subject) if self.right else ())
-        others = np.setdiff1d(objects[same], sorted(right))
+        own = str(self._targets[fact]) if self._targets is not None else ""
+        if own and own not in right:
+            return own
+        others = self._entailing(fact, np.setdiff1d(objects[same], sorted(right)))
         place = drawn(np.arange(len(others)), Stream.NEW_OBJECT, self.seed, fact)
         return str(others[place]) if place >= 0 else ""
+
+    @cached_property
+    def _targets(self) -> Array | None:
+        """The facts' own o′; None where they have none, or it is not used."""
+        own = self.part.entailments and TARGET_NEW in self.study.facts
+        return self.study.column("facts", TARGET_NEW) if own else None
+
+    def _entailing(self, fact: int, objects: Array) -> Array:
+        """Keep the objects to which an edit entails something that can be asked, if there are any."""
+        entailed = self.entailed[fact] if self.entailed else None
+        if entailed is None:
+            return objects
+        kept = objects
+        if self._is_one_to_one(fact):
+            swapped = [len(rows := self._partners(fact, o)) == 1 and self._can_swap(rows[0]) for o in kept]
+            kept = kept[np.array(swapped, dtype=bool)]
+        if entailed.synonyms:
+            restated = [any(self._has_synonyms(row) for row in self._partners(fact, o)) for o in kept]
+            kept = kept[np.array(restated, dtype=bool)]
+        return kept if len(kept) else objects
+
+    def _has_synonyms(self, fact: int) -> bool:
+        entailed = self.entailed[fact]
+        return entailed is not None and bool(entailed.synonyms)
 
     def _probes(self, fact: int) -> tuple[list[int], list[str]]:
         """Draw known queries of other subjects, in turn with the same or another answer and relation."""

@@ -45,7 +45,7 @@ class Study:
     datasets : mapping of str to xarray.Dataset
         Groups by name, with the variables and dimensions of docs/store.md: ``queries``, ``facts``,
         ``signals``, and where recorded ``attention``, ``grams``, ``statistics``, ``interventions``,
-        ``synapses``, ``reprompts``, ``edits``.
+        ``synapses``, ``reprompts``, ``edits``, ``entailments``.
     attrs : mapping
         Description of the study: model, site, parameters, fingerprint, excluded queries by reason.
     complete : bool
@@ -129,6 +129,11 @@ class Study:
     def edits(self) -> xr.Dataset:
         """Group /edits: answers after weights were edited; an empty Dataset where the phase was not run."""
         return self._optional("edits")
+
+    @property
+    def entailments(self) -> xr.Dataset:
+        """Group /entailments: answers to what edits entail; empty where no fact says what that is."""
+        return self._optional("entailments")
 
     @property
     def phases(self) -> tuple[str, ...]:

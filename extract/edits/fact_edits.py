@@ -237,8 +237,7 @@ class EditRun:
         fact : int
             The fact, as its number within the unit.
         """
-        rome = self._of_rome()
-        edits: dict[EditKey, Added] = {**self._edits(), **_made(rome)}
+        edits = self.edits
         distinct, number_of = distinct_edits(list(edits.values()))
         tests = EditTests(engine=self.engine, edits=[None, *distinct])
         n, m = len(self.queries), len(self.queries) + len(self._new)
@@ -253,7 +252,7 @@ class EditRun:
             tokens = None if greedy is None else greedy[number]
             effect = self._effect(outcomes, number, kl=kl[number], nats=float(nats[number]), greedy=tokens)
             columns.keep(operation, name, fact, effect)
-        for (_, name), made in rome.items() if self.part.tells_loss else ():
+        for (_, name), made in self._rome.items() if self.part.tells_loss else ():
             columns.arrays["value_loss"][name, fact] = made.loss
         for place, label in enumerate(self.part.sets if self.part.tells_strength else ()):
             if len(self._slots.get(label, ())):
@@ -261,12 +260,38 @@ class EditRun:
         self._in_context(columns, fact, n)
 
     @cached_property
+    def edits(self) -> dict[EditKey, Added]:
+        """Every edit of the fact that changes weights, by operation and set."""
+        return {**self._of_slots(), **_made(self._rome)}
+
+    @property
+    def statement(self) -> str:
+        """What the in-context edit puts before a prompt; empty where there is no such edit."""
+        if IN_CONTEXT not in self.part.sets or "update" not in self.part.operations or not self.new_object:
+            return ""
+        statement = self.queries[self.edited].query.text.replace(ANSWER_MARK, self.new_object)
+        return statement.rstrip(" .") + ". "
+
+    @cached_property
     def _new(self) -> list[TokenizedQuery | None]:
         """The queries with o′ in place of o."""
-        return [self._ask(query.query, self.new_object) for query in self.queries]
+        return [self.ask(query.query, self.new_object) for query in self.queries]
 
-    def _ask(self, query: Query, answer: str) -> TokenizedQuery | None:
-        """Ask a query with another answer; None where the model cannot be asked it."""
+    def ask(self, query: Query, answer: str) -> TokenizedQuery | None:
+        """Ask a query with an answer.
+
+        Parameters
+        ----------
+        query : Query
+            The query.
+        answer : str
+            The answer.
+
+        Returns
+        -------
+        TokenizedQuery or None
+            None where there is no answer, or the model cannot be asked it.
+        """
         asked = self.encoder.ask(query, answer) if answer else ""
         return asked if isinstance(asked, TokenizedQuery) else None
 
@@ -294,10 +319,9 @@ class EditRun:
 
     def _in_context(self, columns: EditColumns, fact: int, n: int) -> None:
         """Run the positive control: the edited query, answered with o′, is put before every prompt."""
-        if IN_CONTEXT not in self.part.sets or "update" not in self.part.operations or not self.new_object:
+        context = self.statement
+        if not context:
             return
-        statement = self.queries[self.edited].query.text.replace(ANSWER_MARK, self.new_object)
-        context = statement.rstrip(" .") + ". "
         behind = [self._behind(context, query) for query in (*self.queries, *self._new, *self.probes)]
         pairs = [(2 * n + place, len(behind) + place) for place in range(len(self.probes))]
         tests = EditTests(engine=self.engine, edits=[None])
@@ -312,7 +336,7 @@ class EditRun:
         if query is None:
             return None
         text = context + query.query.text
-        return self._ask(Query(template=query.query.template, text=text), query.answer)
+        return self.ask(Query(template=query.query.template, text=text), query.answer)
 
     @cached_property
     def _activation(self) -> Array:
@@ -336,7 +360,7 @@ class EditRun:
         strength = np.abs(self._activation[self.edited]) * self.norms.ravel()
         return float(strength[self._slots[name]].sum())
 
-    def _edits(self) -> dict[EditKey, Added]:
+    def _of_slots(self) -> dict[EditKey, Added]:
         edits: dict[EditKey, Added] = {}
         for number, operation in enumerate(self.part.operations):
             for place, name in enumerate(self.part.sets):
@@ -346,7 +370,8 @@ class EditRun:
                     edits[number, place] = edit
         return edits
 
-    def _of_rome(self) -> dict[EditKey, RomeEdit]:
+    @cached_property
+    def _rome(self) -> dict[EditKey, RomeEdit]:
         """Make ROME's edits: updates only, where o′ can be asked and the subject is read."""
         names, new = [name for name in ROME_SETS if name in self.part.sets], self._new[self.edited]
         if "update" not in self.part.operations or new is None:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qloc.arms import EditArms, row_of
+from qloc.arms import EditArms, EntailedArms, row_of
 from qloc.block import PhaseBlock, PhaseOutline, Unit
+from qloc.extract.edits.entailed_prompts import (
+    SynonymTable,
+    entailed_prompts,
+    is_entailing,
+    n_prompts,
+    synonym_table,
+)
+from qloc.extract.edits.entailment_run import EntailedColumns, EntailmentRun
 from qloc.extract.edits.fact_edits import EditColumns, EditRun
 from qloc.extract.edits.rome import Rome
 from qloc.extract.models.architectures import down_weight
@@ -20,7 +29,8 @@ from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.held_out_text import held_out_text, pieces, sampled_text, windows
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery
 from qloc.extract.signals.extraction import Extraction
-from qloc.phase_plan import EditPlan
+from qloc.facts import Fact
+from qloc.phase_plan import GENERATED_LABELS, EditPlan
 
 
 def prepare(extraction: Extraction, part: EditPlan) -> Edits:
@@ -85,10 +95,14 @@ class Edits:
         part = self.part
         return PhaseOutline(
             phase="edits",
-            labels={"edit_operation": tuple(part.operations), "edit_set": tuple(part.sets)},
-            sizes={"probe": part.n_probes, "step": part.greedy_tokens},
+            labels={
+                "edit_operation": tuple(part.operations),
+                "edit_set": tuple(part.sets),
+                "generated": GENERATED_LABELS,
+            },
+            sizes={"probe": part.n_probes, "step": part.greedy_tokens, "entailed": self._n_entailed},
             attrs={
-                **part.model_dump(mode="json"),
+                **part.model_dump(mode="json", exclude={"entailments"}),
                 "rome": part.rome.parameters(),
                 "refused": self.refused,
             },
@@ -98,9 +112,26 @@ class Edits:
 
     @property
     def _added(self) -> tuple[str, ...]:
-        """Variables that older stores do not have."""
-        told = {"edits/strength": self.part.tells_strength, "edits/value_loss": self.part.tells_loss}
+        """Variables and groups that older stores do not have."""
+        told = {
+            "edits/strength": self.part.tells_strength,
+            "edits/value_loss": self.part.tells_loss,
+            "entailments": self.part.entailments and any(map(is_entailing, self._facts)),
+        }
         return tuple(name for name, is_told in told.items() if is_told)
+
+    @property
+    def _facts(self) -> tuple[Fact, ...]:
+        return self.extraction.facts.facts
+
+    @property
+    def _n_entailed(self) -> int:
+        """Length of the axis ``entailed``."""
+        return max(map(n_prompts, self._facts), default=0)
+
+    @functools.cached_property
+    def _synonyms(self) -> SynonymTable:
+        return synonym_table(self._facts)
 
     @functools.cached_property
     def engine(self) -> RowEngine:
@@ -178,23 +209,69 @@ class Edits:
         """
         columns = EditColumns.empty(self.part, arms, self.extraction.outline.sizes["query_of_fact"])
 
+        entailed = None
+        if arms.entailed is not None and "entailments" in self._added:
+            entailed = EntailedColumns.empty(self.part, arms.entailed, self._n_entailed)
+
         def work() -> None:
             for place in np.flatnonzero(arms.edited_query >= 0).tolist():
-                self._of_fact(unit.first_fact + place, place, arms).run(columns, place)
+                run = self._of_fact(unit.first_fact + place, place, arms)
+                run.run(columns, place)
+                if entailed is not None and arms.entailed is not None:
+                    self._entailed(unit.first_fact + place, place, run, arms.entailed).fill(entailed, place)
 
         _, notes = self.extraction.run(work, lambda _: f"edits, unit {unit.number}")
         arrays = {f"edits/{name}": values for name, values in columns.arrays.items()}
+        if entailed is not None:
+            arrays |= {f"entailments/{name}": values for name, values in entailed.arrays.items()}
         return PhaseBlock(unit=unit, arrays=arrays, notes=notes)
 
     def _of_fact(self, fact: int, place: int, arms: EditArms) -> EditRun:
+        probes = [self._every[number] if number >= 0 else None for number in arms.probe_query[place]]
+        return self._edit_run(
+            fact,
+            int(arms.edited_query[place]),
+            arms.new_object[place],
+            {name: row_of(member, place) for name, member in arms.sets.items()},
+            arms.held_out[place],
+            probes,
+        )
+
+    def _entailed(self, fact: int, place: int, run: EditRun, arms: EntailedArms) -> EntailmentRun:
+        """Prepare the evaluation of what a fact's edits entail."""
+        own, number = self._facts[fact], int(arms.partner[place])
+        partner = self._facts[number] if number >= 0 else None
+        asks = bool(arms.asks_inverse[place])
+        along = None
+        if partner is not None and asks:
+            along = self._edit_run(
+                number,
+                int(arms.partner_query[place]),
+                own.object,
+                {name: row_of(member, place) for name, member in arms.partner_sets.items()},
+                arms.partner_held_out[place],
+                (),
+            )
+        prompts = entailed_prompts(own, run.new_object, partner, asks, self._synonyms)
+        text = own.entailed.generation[:1] if own.entailed else ()
+        return EntailmentRun(run=run, partner=along, prompts=list(prompts), text="".join(text))
+
+    def _edit_run(
+        self,
+        fact: int,
+        edited_query: int,
+        new_object: str,
+        slots: dict[str, NDArray[np.int64]],
+        held_out: NDArray[np.int8],
+        probes: Sequence[TokenizedQuery | None],
+    ) -> EditRun:
         queries = self.extraction.asking.asked[fact]
-        slots = {name: row_of(member, place) for name, member in arms.sets.items()}
         return EditRun(
             queries=queries,
-            edited=int(arms.edited_query[place] - self._first_query[fact]),
-            chose_sets=arms.held_out[place, : len(queries)] == 0,
-            new_object=arms.new_object[place],
-            probes=[self._every[number] if number >= 0 else None for number in arms.probe_query[place]],
+            edited=int(edited_query - self._first_query[fact]),
+            chose_sets=held_out[: len(queries)] == 0,
+            new_object=new_object,
+            probes=probes,
             slots=slots,
             part=self.part,
             embedding=self._embedding,

@@ -140,6 +140,31 @@ class RelationSums:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EntailedArms:
+    """What is edited along with each fact of one unit, so that its inverse stays one to one.
+
+    Attributes
+    ----------
+    asks_inverse : bool ndarray, shape (fact,)
+        Whether the inverse is asked: the object has one subject, and o′ has none or a partner's.
+    partner : int64 ndarray, shape (fact,)
+        Study-wide fact whose object is o′, and which is edited to o; -1 where there is none.
+    partner_query : int64 ndarray, shape (fact,)
+        Study-wide query of the partner that is edited; -1 where there is none.
+    partner_sets : dict of str to sparse.csr_array
+        As :attr:`EditArms.sets`, of the partners.
+    partner_held_out : int8 ndarray, shape (fact, query_of_fact)
+        As :attr:`EditArms.held_out`, of the partners.
+    """
+
+    asks_inverse: NDArray[np.bool_]
+    partner: NDArray[np.int64]
+    partner_query: NDArray[np.int64]
+    partner_sets: Mapping[str, sparse.csr_array]
+    partner_held_out: NDArray[np.int8]
+
+
+@dataclass(frozen=True, kw_only=True)
 class EditArms:
     """What is to be edited for each fact of one unit, and what the edits are tested on.
 
@@ -160,6 +185,8 @@ class EditArms:
         Study-wide queries; -1 where there are fewer.
     probe_kind : str ndarray, shape (fact, probe)
         Such as ``other_answer_same_relation``; empty where there is none.
+    entailed : EntailedArms or None
+        What is edited along with facts; None where no fact says what it entails.
     """
 
     sets: Mapping[str, sparse.csr_array]
@@ -169,3 +196,4 @@ class EditArms:
     new_object: tuple[str, ...]
     probe_query: NDArray[np.int64]
     probe_kind: NDArray[np.object_]
+    entailed: EntailedArms | None = None

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from qloc.canonical_json import digest
 
 SUBJECT_MARK = "[X]"
 ANSWER_MARK = "[Y]"
+
+TARGET_NEW: Final = "target_new"
+"""Attribute that names the new object which an edit should insert, as ROME's data has it."""
 
 Attribute = str | int | float
 """What an attribute of a fact may be; it becomes a coordinate of ``/facts``."""

@@ -69,6 +69,16 @@ MATCHED: Final = "matched"
 IN_CONTEXT: Final = "in_context"
 """Positive control of edits: the new answer is stated before the prompt, and no weight changes."""
 
+NEW_INVERSE: Final = "new_inverse"
+OLD_INVERSE: Final = "old_inverse"
+SYNONYM: Final = "synonym"
+SYNONYM_OF_STEM: Final = "synonym_of_stem"
+NEIGHBORHOOD: Final = "neighborhood"
+"""Kinds of prompts of what an edit entails (docs/methods.md#what-edits-entail)."""
+
+GENERATED_LABELS: Final = ("inverse", "synonym", "text")
+"""What is continued greedily under each edit: the first prompt of the new inverse, of a synonym, a text."""
+
 UPDATED_ONLY: Final[tuple[EditSet, ...]] = (IN_CONTEXT, *ROME_SETS)
 """Edits of no set of neurons: they give a fact another answer (``update``), and that is all they can."""
 
@@ -236,6 +246,10 @@ class EditPlan(_SetPlan):
     greedy_tokens: int = Field(20, ge=0)
     rome: RomePlan = RomePlan()
 
+    entailments: bool = True
+    """Whether what facts give beside their queries is used: o′ (``target_new``), and prompts of what edits
+    entail. False makes the edits of older stores."""
+
     max_facts: int | None = Field(None, ge=1)
     """Facts of a relation that are edited, seeded, those with known queries first; all where None."""
 
@@ -254,7 +268,7 @@ class EditPlan(_SetPlan):
         """Return the parameters for the fingerprint.
 
         What no edit uses is left out, so that older stores keep their fingerprint: ROME's constants, and how
-        controls are matched.
+        controls are matched. What facts entail is in the fingerprint where they have any.
 
         Returns
         -------
@@ -262,6 +276,6 @@ class EditPlan(_SetPlan):
             Part of the phase's fingerprint; JSON only.
         """
         unused = {"rome"} if set(ROME_SETS).isdisjoint(self.sets) else set[str]()
-        unused |= {"matching"} if MATCHED not in self.sets else set()
+        unused |= {"entailments"} | ({"matching"} if MATCHED not in self.sets else set())
         values = {**super().parameters(), "rome": self.rome.parameters()}
         return {name: value for name, value in values.items() if name not in unused}

@@ -29,6 +29,8 @@ EDIT_OPERATION: Final = "edit_operation"
 EDIT_SET: Final = "edit_set"
 PROBE: Final = "probe"
 STEP: Final = "step"
+ENTAILED: Final = "entailed"
+GENERATED: Final = "generated"
 
 NO_INDEX: Final = -1
 """Missing integer: no panel neuron in this slot, no such answer token."""

@@ -12,7 +12,9 @@ from qloc.store.schema.variables import STRING, Variable, variables
 from qloc.vocabulary import (
     EDIT_OPERATION,
     EDIT_SET,
+    ENTAILED,
     FACT,
+    GENERATED,
     LAYER,
     NEURON,
     NEURON_SET,
@@ -160,16 +162,54 @@ EDITS: Final = variables(
     },
 )
 
+_EFN, _FN = (*_EF, ENTAILED), (FACT, ENTAILED)
+_OF_ENTAILED: Final = {
+    "log_probability": ("float32", "log P(a | prompt), nats, a being the answer before the edit"),
+    "rank": ("int32", "rank of a, from 1"),
+    "new_log_probability": ("float32", "log P(a′ | prompt), nats, a′ being the answer that the edit entails"),
+    "new_rank": ("int32", "rank of a′, from 1"),
+}
+ENTAILMENTS: Final = variables(
+    "entailments",
+    {
+        "kind": (
+            _FN,
+            STRING,
+            "new_inverse, old_inverse, synonym, synonym_of_stem or neighborhood; empty where no prompt is",
+        ),
+        "partner": (
+            _F,
+            "int32",
+            "the fact of the object o′, edited to o along with this one in inverse prompts; -1 where none is",
+        ),
+        **{name: (_EFN, dtype, f"{meaning}; after") for name, (dtype, meaning) in _OF_ENTAILED.items()},
+        **{
+            f"base_{name}": (_FN, dtype, f"{meaning}; before")
+            for name, (dtype, meaning) in _OF_ENTAILED.items()
+        },
+        "generated_token_id": (
+            (*_EF, GENERATED, STEP),
+            "int32",
+            "tokens that follow the first new inverse, synonym or text, greedily; -1 where there is none",
+        ),
+        "base_generated_token_id": ((FACT, GENERATED, STEP), "int32", "the same with nothing edited"),
+        "relation": (_F, STRING, "relation of the fact"),
+        **_labels(EDIT_OPERATION, EDIT_SET, GENERATED),
+    },
+)
+
 PHASES: Final[Mapping[str, tuple[Variable, ...]]] = {
     "interventions": (*INTERVENTIONS, *SYNAPSES, *REPROMPTS),
-    "edits": EDITS,
+    "edits": (*EDITS, *ENTAILMENTS),
 }
 """What each phase after ``signals`` appends."""
 
-ADDED: Final = frozenset({"reprompts", "interventions/strength", "edits/strength", "edits/value_loss"})
+ADDED: Final = frozenset(
+    {"reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"}
+)
 """Groups and variables that a phase has only where its layout names them, which older stores' do not."""
 
-LABELLED: Final = (OPERATION, NEURON_SET, SYNAPSE_OPERATION, SYNAPSE_SET, EDIT_OPERATION, EDIT_SET)
+LABELLED: Final = (OPERATION, NEURON_SET, SYNAPSE_OPERATION, SYNAPSE_SET, EDIT_OPERATION, EDIT_SET, GENERATED)
 """Axes with labels of their own."""
 
 COPIED: Final[Mapping[str, str]] = {
@@ -179,6 +219,7 @@ COPIED: Final[Mapping[str, str]] = {
         for name in _PER_QUERY
     },
     "edits/relation": "facts/relation",
+    "entailments/relation": "facts/relation",
 }
 """Coordinates that a phase repeats from what is there: groups inherit nothing from each other."""
 
@@ -188,4 +229,5 @@ PHASE_COORDINATES: Final[Mapping[str, tuple[str, ...]]] = {
     "synapses": (*_PER_QUERY, SYNAPSE_OPERATION, SYNAPSE_SET),
     "reprompts": tuple(_PER_QUERY),
     "edits": (RELATION, EDIT_OPERATION, EDIT_SET),
+    "entailments": (RELATION, EDIT_OPERATION, EDIT_SET, GENERATED),
 }

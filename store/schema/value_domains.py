@@ -45,6 +45,8 @@ def domain(variable: Variable, layout: Layout) -> tuple[int, int] | None:
     if not variable.dtype.startswith("int"):
         return None
     sizes, most = layout.sizes, int(np.iinfo(variable.dtype).max)
+    if variable.path == "entailments/partner":
+        return NO_INDEX, sizes[FACT] - 1
     if variable.name == FACT:
         return 0, sizes[FACT] - 1
     if variable.path == _PANEL:

@@ -15,6 +15,7 @@ import numpy as np
 from qloc.arms import RelationSums
 from qloc.canonical_json import digest, file_digest
 from qloc.errors import InputError, message
+from qloc.facts import TARGET_NEW
 from qloc.neuron_set_files import OwnSets, neuron_set_labels, read_own_sets
 from qloc.vocabulary import LAYER, RELATION
 from qloc.workflows.analyze import open_signals
@@ -78,8 +79,14 @@ def _edits(extraction: Extraction, study: Study) -> PhaseSteps:
 
     plan = extraction.plan
     part = plan.edit_plan()
-    right = tuple(fact.objects for fact in extraction.facts.facts)
-    chooser = EditChooser(study=study, part=part, right=right, seed=plan.seed)
+    facts = extraction.facts.facts
+    chooser = EditChooser(
+        study=study,
+        part=part,
+        right=tuple(fact.objects for fact in facts),
+        entailed=tuple(fact.entailed for fact in facts) if part.entailments else (),
+        seed=plan.seed,
+    )
     return chooser.arms, prepare(extraction, part)
 
 
@@ -237,10 +244,22 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
     plan = extraction.plan
     part = {"interventions": plan.intervention_plan, "edits": plan.edit_plan}[phase]()
     parameters = {**part.parameters(), "seed": plan.seed, **_rules(plan, phase)}
+    if phase == "edits":
+        parameters |= _of_facts(extraction)
     if plan.sets is not None and phase == "interventions":
         read_own_sets(plan.sets)  # refused where it is none of that form
         parameters[OWN_SETS] = file_digest(Path(plan.sets))
     return {"phase": phase, "parents": {"signals": digest(extraction.fingerprint)}, "parameters": parameters}
+
+
+def _of_facts(extraction: Extraction) -> dict[str, str]:
+    """Return what facts give to edits beside their queries; older stores of other facts keep theirs."""
+    facts = extraction.facts
+    if not extraction.plan.edit_plan().entailments:
+        return {}
+    given = {"entailments": facts.entailments_digest()} if facts.entailments_digest() else {}
+    targets = any(TARGET_NEW in fact.attributes for fact in facts.facts)
+    return given | ({"new_object": TARGET_NEW} if targets else {})
 
 
 def _rules(plan: Plan, phase: str) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from qloc.analysis.editing.choosing_edits import EditChooser
 from qloc.analysis.inputs.study import Study
 from qloc.arms import EditArms
 from qloc.block import Unit
+from qloc.facts import AnsweredQueries, Entailments, Query
 from qloc.phase_plan import EditPlan
 from qloc.simulation.simulate import simulate
 
@@ -130,3 +133,68 @@ def test_a_budget_of_facts_takes_known_ones_first(study: Study) -> None:
         here = relation == name
         assert chosen[here].sum() == min(3, here.sum())
         assert not known[here & ~chosen].any() or known[here & chosen].all()
+
+
+def _entailing(study: Study, n_subjects: int = 1) -> list[Entailments]:
+    """Every fact with an inverse and a synonym."""
+    query = (Query(template="t", text="[X] [Y]"),)
+    subjects = study.column("facts", "subject").tolist()
+    return [
+        Entailments(
+            inverse=AnsweredQueries(answer=str(subject), queries=query),
+            n_subjects=n_subjects,
+            synonyms=(AnsweredQueries(answer="a", queries=query),),
+        )
+        for subject in subjects
+    ]
+
+
+def test_facts_that_swap_their_objects_are_edited_as_each_alone_would_be() -> None:
+    """One-to-one relations: every o′ is one other fact's object, which is edited the other way round."""
+    study = simulate(facts=24, relations=3, templates=6, one_to_one=3, seed=5)
+    part, unit = EditPlan(max_facts=4), _unit(study, 0, 24)
+    arms = EditChooser(study=study, part=part, entailed=_entailing(study)).arms(unit)
+    alone = EditChooser(study=study, part=EditPlan(), entailed=_entailing(study)).arms(unit)
+    objects, relation = study.column("facts", "object"), study.column("facts", "relation")
+    assert arms.entailed is not None
+    assert arms.entailed.asks_inverse.all()
+    for row in range(24):
+        partner = int(arms.entailed.partner[row])
+        assert objects[partner] == arms.new_object[row]
+        assert relation[partner] == relation[row]
+        assert arms.entailed.partner_query[row] == alone.edited_query[partner]
+        np.testing.assert_array_equal(arms.entailed.partner_held_out[row], alone.held_out[partner])
+        for name, member in arms.entailed.partner_sets.items():
+            there = member.indices[member.indptr[row] : member.indptr[row + 1]]
+            expected = _set(alone, name, partner) if arms.edited_query[row] >= 0 else []
+            if name != "refined":  # chosen over all facts, whose used queries a budget changes
+                assert sorted(there.tolist()) == expected
+
+
+def test_an_inverse_that_is_not_one_fact_is_not_asked() -> None:
+    study = simulate(facts=24, relations=3, templates=6, one_to_one=3, seed=5)
+    shared = EditChooser(study=study, part=EditPlan(), entailed=_entailing(study, n_subjects=2))
+    arms = shared.arms(_unit(study, 0, 24)).entailed
+    assert arms is not None
+    assert not arms.asks_inverse.any()
+    assert (arms.partner == -1).all()
+    one = [None, *_entailing(study)[1:]]
+    facts = EditChooser(study=study, part=EditPlan(), entailed=one)
+    assert facts.arms(_unit(study, 0, 24)).new_object.count(study.column("facts", "object")[0]) == 0
+    assert EditChooser(study=study, part=EditPlan()).arms(_unit(study, 0, 24)).entailed is None
+
+
+def test_a_facts_own_new_object_is_taken(study: Study) -> None:
+    """Nobody has it, so that no other fact is edited along; a right answer is not taken."""
+    objects = study.column("facts", "object")
+    own = np.array(["Elsewhere", str(objects[1]), *[""] * 22], dtype=object)
+    given = replace(study, datasets={**study.datasets, "facts": study.facts.assign(target_new=("fact", own))})
+    drawn = EditChooser(study=study, part=EditPlan()).arms(_unit(study, 0, 24)).new_object
+    used = EditChooser(study=given, part=EditPlan(), entailed=_entailing(study)).arms(_unit(study, 0, 2))
+    assert used.new_object[0] == "Elsewhere"
+    assert used.new_object[1] != objects[1]
+    assert used.entailed is not None
+    assert used.entailed.partner[0] == -1
+    assert used.entailed.asks_inverse[0]
+    ignored = EditChooser(study=given, part=EditPlan(entailments=False)).arms(_unit(study, 0, 24))
+    assert ignored.new_object == drawn

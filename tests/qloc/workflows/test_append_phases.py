@@ -309,14 +309,27 @@ def test_means_over_other_facts_come_from_the_statistics() -> None:
 
 
 def test_edits_go_on_in_another_process_and_are_equal(
-    plan: Plan, copied: Copies, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, copied: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ROME's prefixes and second moment are made anew there, of the same text: the same bits."""
+    """ROME's prefixes and second moment are made anew there, of the same text: the same bits.
+
+    The facts say what edits of them entail, which the store of their signals did not know.
+    """
     from qloc.extract.edits.phase import Edits
+    from qloc.extract.signals.extraction import prepare
 
     small = {"n_probes": 2, "text_tokens": 16, "greedy_tokens": 2, "rome": RomePlan(steps=3)}
     edits = EditPlan(sets=("own", "rome", "rome_identity"), operations=("update",), **small)
+    facts = [json.loads(line) for line in Path(plan.facts).read_text().splitlines()]
+    for fact in facts:
+        fact["inverse"] = {"object": fact["subject"], "queries": ["[X] is the capital of [Y]."]}
+        fact["generation"] = ["[X] is"]
+    (tmp_path / "f.jsonl").write_text("\n".join(map(json.dumps, facts)))
     plan = plan.model_copy(update={"phases": ("signals", "edits"), "edits": edits})
+    bare = append_phases.fingerprint(prepare(plan), "edits")["parameters"]
+    plan = plan.model_copy(update={"facts": str(tmp_path / "f.jsonl")})
+    given = append_phases.fingerprint(prepare(plan), "edits")["parameters"]
+    assert {name for name in given if given[name] != bare.get(name)} == {"entailments"}
     whole, out = extract_study(plan, copied("whole.zarr")).path, copied("s.zarr")
     extract = Edits.extract
 
@@ -335,6 +348,13 @@ def test_edits_go_on_in_another_process_and_are_equal(
     found = qloc.open(out).edits
     assert (found["n_slots"].sel(edit_set="rome") == 512).all()
     assert np.isfinite(found["new_log_probability"].sel(edit_set="rome_identity")).all()
+    assert verify(out) == []
+    entailed = qloc.open(out).entailments.load()
+    assert (entailed["kind"].values == [["new_inverse", "old_inverse"]]).all()
+    objects = qloc.open(out).column("facts", "object")
+    assert (objects[entailed["partner"].values] == found["new_object"].values).all()
+    assert np.isfinite(entailed["log_probability"].sel(edit_set="rome")).all()
+    assert (entailed["generated_token_id"].sel(edit_set="rome", generated=["inverse", "text"]) >= 0).all()
 
 
 @pytest.mark.slow

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 import xarray as xr
 
-from qloc.store.schema.phase_variables import EDITS, INTERVENTIONS, REPROMPTS, STATISTICS, SYNAPSES
+from qloc.store.schema.phase_variables import (
+    EDITS,
+    ENTAILMENTS,
+    INTERVENTIONS,
+    REPROMPTS,
+    STATISTICS,
+    SYNAPSES,
+)
 from qloc.store.schema.variables import ATTENTION, FACTS, GRAMS, QUERIES, SIGNALS, STORED
 
 PAGE = Path(__file__).parents[3] / "docs" / "store.md"
@@ -20,7 +27,7 @@ def test_table_is_the_schema():
     assert shown is not None
     rows = ["| group | variable | dims | dtype | what it is |", "|---|---|---|---|---|"]
     signals = (*QUERIES, *FACTS, *SIGNALS["panel"], *ATTENTION, *GRAMS, *STATISTICS)
-    for variable in (*signals, *INTERVENTIONS, *SYNAPSES, *REPROMPTS, *EDITS):
+    for variable in (*signals, *INTERVENTIONS, *SYNAPSES, *REPROMPTS, *EDITS, *ENTAILMENTS):
         dtype = "float32 ¹" if variable.dtype == STORED else variable.dtype
         meaning = variable.meaning.replace("|", "\\|")
         rows.append(

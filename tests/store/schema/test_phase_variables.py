@@ -15,8 +15,12 @@ BY_PATH = {v.path: v for v in (*QUERIES, *FACTS, *STATISTICS, *PHASES["intervent
 
 def test_groups_of_each_phase():
     groups = {phase: list(dict.fromkeys(v.group for v in made)) for phase, made in PHASES.items()}
-    assert groups == {"interventions": ["interventions", "synapses", "reprompts"], "edits": ["edits"]}
-    assert {"reprompts", "interventions/strength", "edits/strength"} == ADDED
+    assert groups == {
+        "interventions": ["interventions", "synapses", "reprompts"],
+        "edits": ["edits", "entailments"],
+    }
+    optional = {"reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"}
+    assert optional == ADDED
 
 
 def test_phases_are_stored_in_dtypes_of_their_own():
@@ -51,9 +55,9 @@ def test_each_outcome_of_an_intervention_has_its_base():
 
 
 def test_each_value_after_an_edit_has_its_value_before():
-    after = {name: v for name, v in ((v.name, v) for v in PHASES["edits"]) if v.meaning.endswith("; after")}
-    assert len(after) == 7
-    for name, variable in after.items():
-        base = BY_PATH[f"edits/base_{name}"]
+    after = [v for v in PHASES["edits"] if v.meaning.endswith("; after")]
+    assert len(after) == 11
+    for variable in after:
+        base = BY_PATH[f"{variable.group}/base_{variable.name}"]
         assert variable.dims == ("edit_operation", "edit_set", *base.dims)
         assert (base.dtype, base.meaning) == (variable.dtype, variable.meaning.replace("; after", "; before"))
