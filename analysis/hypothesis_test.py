@@ -123,7 +123,8 @@ class TestResult:
     alpha : float
         Level of the verdict.
     p_adjusted : float or None
-        p adjusted within ``family``.
+        p adjusted within ``family``, and for the opposite being tested too
+        (:func:`qloc.analysis.verdicts.shared_level`).
     p_opposite : float or None
         p of the opposite of what is asked, two-sided (twice one side's); None where p is two-sided.
     p_opposite_adjusted : float or None

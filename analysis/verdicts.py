@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from qloc.analysis.hypothesis_test import TestResult, Verdict, estimate_words
 from qloc.hypothesis_registry import REGISTRY
 from qloc.text.rounding import available
+
+OPPOSITE_SHARE: Final = 0.1
+"""Share of α that is kept for the opposite of what is asked; the rest is of what is asked."""
 
 
 def judged(test: TestResult) -> TestResult:
@@ -40,16 +43,50 @@ def judged(test: TestResult) -> TestResult:
         return replace(test, verdict="descriptive")
     if not available(test.p):
         return replace(test, p=None, verdict="not identified")
-    return replace(
-        test,
-        verdict=verdict_of(
-            p=test.p,
-            p_opposite=test.p_opposite,
-            p_equivalence=test.p_equivalence,
-            least_p=test.least_p,
-            alpha=test.alpha,
-        ),
+    asked, opposite = shared_level(test.p, test.p_opposite)
+    verdict = verdict_of(
+        p=asked,
+        p_opposite=opposite,
+        p_equivalence=test.p_equivalence,
+        least_p=shared_level(test.least_p, test.p_opposite)[0],
+        alpha=test.alpha,
     )
+    return replace(test, verdict=verdict)
+
+
+def shared_level(p: float | None, p_opposite: float | None) -> tuple[float | None, float | None]:
+    """Return p of what is asked and of its opposite so that α is the level of both verdicts together.
+
+    What is asked gets (1 − w) α and its opposite w α of one side, w being :data:`OPPOSITE_SHARE`: p/(1 − w)
+    and p_opposite/2w, at most 1, are compared with α.
+
+    Parameters
+    ----------
+    p : float or None
+        One-sided p of what is asked; the two-sided p where ``p_opposite`` is None.
+    p_opposite : float or None
+        Two-sided p of the opposite (twice one side's); None where the question has no direction.
+
+    Returns
+    -------
+    p, p_opposite : float or None
+        ``p`` as it is where ``p_opposite`` is None; None stays None, and NaN stays NaN.
+
+    Examples
+    --------
+    >>> [round(p, 4) for p in shared_level(0.045, 0.01)]
+    [0.05, 0.05]
+    >>> shared_level(0.05, None)
+    (0.05, None)
+    """
+    if p_opposite is None:
+        return p, None
+    of_opposite = p_opposite / 2 / OPPOSITE_SHARE
+    return p if p is None else _capped(p / (1 - OPPOSITE_SHARE)), _capped(of_opposite)
+
+
+def _capped(p: float) -> float:
+    return 1.0 if p > 1 else p  # NaN stays NaN
 
 
 def verdict_of(
@@ -68,7 +105,7 @@ def verdict_of(
     no relevant difference  p_equivalence ≤ α: the effect lies within the smallest effect of interest,
                             whether or not it differs from 0
     holds                   p ≤ α
-    the opposite holds      p_opposite ≤ α (two-sided: one side at α/2)
+    the opposite holds      p_opposite ≤ α
     cannot be told          least_p > α: data of this size give no p ≤ α, whatever the effect
     undecided               otherwise: failing to reject shows nothing
     ======================= ===========================================================================
@@ -76,9 +113,9 @@ def verdict_of(
     Parameters
     ----------
     p : float or None
-        p of what is asked; None and NaN count as large, here and below.
+        p of what is asked, as :func:`shared_level` returns it; None and NaN count as large, here and below.
     p_opposite : float or None, optional
-        Two-sided p of the opposite.
+        p of the opposite, likewise.
     p_equivalence : float or None, optional
         p of two one-sided tests against ±margin.
     least_p : float or None, optional

@@ -17,7 +17,7 @@ from statsmodels.stats.multitest import fdrcorrection, multipletests
 
 from qloc.analysis.inference.detectable import detectable_effect
 from qloc.analysis.results import Question, Role, StudyResult, TestResult
-from qloc.analysis.verdicts import answer_of, or_nan, verdict_of
+from qloc.analysis.verdicts import OPPOSITE_SHARE, answer_of, or_nan, shared_level, verdict_of
 from qloc.plan import AnalysisPlan
 
 Correction = Literal["holm", "fdr_bh", "fdr_by"]
@@ -72,10 +72,10 @@ def correct(
 ) -> tuple[TestResult, ...]:
     """Return the tests of one family with adjusted p-values and the verdicts that follow.
 
-    p, p of the opposite, and p of equivalence are each adjusted over the family, and so is the least p that
-    the data could give: what no data of this size could show is told from what stayed undecided. Tests that
-    were not identified stay so. Raw p-values are kept, so that tests can be corrected again in a larger
-    family.
+    p and p of the opposite (:func:`qloc.analysis.verdicts.shared_level`), and p of equivalence are each
+    adjusted over the family, and so is the least p that the data could give: what no data of this size could
+    show is told from what stayed undecided. Tests that were not identified stay so. Raw p-values are kept, so
+    that tests can be corrected again in a larger family.
 
     Parameters
     ----------
@@ -94,21 +94,19 @@ def correct(
         In the order of ``tests``: ``p_adjusted``, ``p_opposite_adjusted``, ``p_equivalence_adjusted``,
         ``least_p_adjusted``, ``family``, ``alpha``, ``verdict``, and ``detectable`` where undecided.
     """
-    p = [or_nan(test.p) for test in tests]
-    adjusted_p = adjusted(p, correction)
-    opposite = adjusted([or_nan(test.p_opposite) for test in tests], correction)
-    equivalence = adjusted([or_nan(test.p_equivalence) for test in tests], correction)
-    # A test without p counts as 1; one whose p nothing bounds could be as small as it needs to be.
-    least = adjusted([math.nan if test.p is None else test.least_p or 0.0 for test in tests], correction)
+    both = [shared_level(test.p, test.p_opposite) for test in tests]
+    p = [or_nan(asked) for asked, _ in both]
+    found = {
+        "p_adjusted": adjusted(p, correction),
+        "p_opposite_adjusted": adjusted([or_nan(opposite) for _, opposite in both], correction),
+        "p_equivalence_adjusted": adjusted([or_nan(test.p_equivalence) for test in tests], correction),
+        "least_p_adjusted": adjusted([_bound(test) for test in tests], correction),
+    }
     name = f"{family} ({_NAMES[correction]}, {len(tests)} test{'s' * (len(tests) != 1)})"
     corrected = []
     for place, test in enumerate(tests):
-        values = {
-            "p_adjusted": _or_none(adjusted_p[place]),
-            "p_opposite_adjusted": _or_none(opposite[place]),
-            "p_equivalence_adjusted": _or_none(equivalence[place]),
-            "least_p_adjusted": None if test.least_p is None else _or_none(least[place]),
-        }
+        values = {attribute: _or_none(column[place]) for attribute, column in found.items()}
+        values["least_p_adjusted"] = None if test.least_p is None else values["least_p_adjusted"]
         verdict = test.verdict
         if verdict not in ("descriptive", "not identified"):
             verdict = verdict_of(
@@ -119,11 +117,17 @@ def correct(
                 alpha=alpha,
             )
         left = level_left(p, place, correction, alpha) if verdict == "undecided" else 0.0
+        left *= 1.0 if test.p_opposite is None else 1 - OPPOSITE_SHARE
         effect = detectable_effect(test, left) if left else None
         corrected.append(
             replace(test, **values, family=name, alpha=alpha, verdict=verdict, detectable=effect)  # type: ignore[arg-type]
         )
     return tuple(corrected)
+
+
+def _bound(test: TestResult) -> float:
+    """Return the least p of one test of a family: 0 where nothing bounds it, NaN where there is no p."""
+    return math.nan if test.p is None else or_nan(shared_level(test.least_p or 0.0, test.p_opposite)[0])
 
 
 def level_left(p: Sequence[float], place: int, correction: Correction, alpha: float) -> float:

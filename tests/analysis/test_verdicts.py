@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.multiplicity import correct
 from qloc.analysis.inference.paired import paired_test
 from qloc.analysis.inference.slope_test import slope_test
 from qloc.analysis.results import Interval, TestResult, Verdict
@@ -20,12 +21,12 @@ from qloc.hypothesis_registry import CONFIRMABLE, REGISTRY
 VERDICTS = get_args(Verdict)
 
 
-def a_test(name: str, estimate: float = 0.3, **more) -> TestResult:
+def a_test(name: str, estimate: float = 0.3, p: float = 0.5, **more) -> TestResult:
     entry = REGISTRY[name]
     return TestResult(
         name=name, question=entry.question, estimand="e", unit="fact", n={"relations": 6}, estimate=estimate,
         interval=Interval(low=estimate - 0.1, high=estimate + 0.1, confidence=0.95, method="t"), effect=None,
-        method="m", p=0.5, role="exploratory", direction=entry.direction, claims=entry.claims, margin=0.1, **more,
+        method="m", p=p, role="exploratory", direction=entry.direction, claims=entry.claims, margin=0.1, **more,
     )  # fmt: skip
 
 
@@ -71,6 +72,16 @@ def test_a_proven_opposite_is_told(sign, verdict):
     above = slope_test(y, {"k": k}, clusters, name="H10d", question="?", estimand="e", direction="above")
     below = slope_test(-y, {"k": k}, clusters, name="H5c", question="?", estimand="e", direction="below")
     assert above.verdict == below.verdict == verdict
+
+
+def test_what_is_asked_and_its_opposite_err_in_alpha_together():
+    """Where nothing is there, one side's p is uniform: both verdicts together; the same as a family of one."""
+    tails = (np.arange(2_000) + 0.5) / 2_000
+    tests = [replace(a_test("H5a", p=tail), p_opposite=min(1.0, 2 * (1 - tail))) for tail in tails]
+    verdicts = [judged(test).verdict for test in tests]
+    assert [verdicts.count(word) / 2_000 for word in ("holds", "the opposite holds")] == [0.045, 0.005]
+    for place in (89, 90, 1_989, 1_990):
+        assert correct([tests[place]], family="one")[0].verdict == verdicts[place]
 
 
 def test_hypotheses_that_ask_for_more_do_not_hold_for_less():
