@@ -14,7 +14,7 @@ import pandas as pd
 
 from qloc.analysis.plain_values import plain
 from qloc.hypothesis_registry import Claims, Direction, Region
-from qloc.text.rounding import available, estimated, number, p_value
+from qloc.text.rounding import available, counted, estimated, number, p_value
 
 Verdict = Literal[
     "holds",
@@ -39,6 +39,12 @@ MARKS: Final[Mapping[Verdict, str]] = {
 """The mark of each verdict; its word always stands beside it."""
 
 _LACKING: Final = "not available"
+
+LEAST_FACTS: Final = 10
+LEAST_CLUSTERS: Final = 5
+"""Facts and relations that a confirmatory verdict needs not to be told as resting on few."""
+
+_TOLD: Final[tuple[Verdict, ...]] = ("holds", "the opposite holds", "no relevant difference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +256,7 @@ class TestResult:
         str
             Such as ``? Undecided: an effect of 0.3 would be found 4 times of 5``.
         """
-        why = self.why()
+        why = "; ".join(filter(None, (self.why(), self.basis())))
         return f"{MARKS[self.verdict]} {self.verdict.capitalize()}{f': {why}' if why else ''}"
 
     def why(self) -> str:
@@ -275,6 +281,22 @@ class TestResult:
         if self.verdict == "undecided" and self.detectable is not None:
             return f"an effect of {number(self.detectable)} would be found 4 times of 5"
         return ""
+
+    def basis(self) -> str:
+        """Return what a confirmatory verdict rests on, where that is little.
+
+        Returns
+        -------
+        str
+            Such as ``resting on 8 facts of 3 relations only``; empty with ten facts of five relations,
+            for exploratory tests, and where nothing was shown.
+        """
+        n = {"facts": LEAST_FACTS, "relations": LEAST_CLUSTERS} | dict(self.n)
+        few = n["facts"] < LEAST_FACTS or n["relations"] < LEAST_CLUSTERS
+        if self.role != "confirmatory" or self.verdict not in _TOLD or not few:
+            return ""
+        parts = (counted(n[level], level[:-1]) for level in ("facts", "relations") if level in self.n)
+        return f"resting on {' of '.join(parts)} only"
 
     def margin_words(self) -> str:
         """Return the smallest effect of interest in words.

@@ -182,12 +182,12 @@ def sentence_of(test: TestResult) -> str:
     whether = f"whether {asked}"
     size = estimate_words(test)
     if verdict == "holds":
-        return f"{_capital(asked)}{_in_brackets(size, _relevance(test))}."
+        return f"{_capital(asked)}{_in_brackets(size, _relevance(test), test.basis())}."
     if verdict == "the opposite holds":
-        return f"The opposite holds: {opposite}{_in_brackets(size, _relevance(test))}."
+        return f"The opposite holds: {opposite}{_in_brackets(size, _relevance(test), test.basis())}."
     if verdict == "no relevant difference":
         within = f"no more than {test.margin_words()}" if test.margin is not None else ""
-        return f"No relevant difference: {claims.equal}{_in_brackets(size, within)}."
+        return f"No relevant difference: {claims.equal}{_in_brackets(size, within, test.basis())}."
     if test.direction == "two-sided":
         whether = f"whether {claims.more}, or {claims.less}"
     if verdict == "not identified":

@@ -15,7 +15,7 @@ from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, least_paired_p, paired_p, paired_test
 from qloc.analysis.inference.slope_test import slope_test
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.neuron_effects import strength_ratio, values_of
+from qloc.analysis.interventions.neuron_effects import CHOSEN_BY_ATTRIBUTION, strength_ratio, values_of
 from qloc.analysis.results import TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats
@@ -167,7 +167,7 @@ def matched_test(
         draws=draws,
         margin=margin,
         n_queries=int(edited.on[on].sum()),
-        checks=_strengths(edited, ~np.isnan(moved)),
+        checks=(*_strengths(edited, ~np.isnan(moved)), *([CHOSEN_BY_ATTRIBUTION] * (operation == "erase"))),
         store=store,
         stream=_STREAMS[operation],
     )

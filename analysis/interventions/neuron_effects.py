@@ -41,6 +41,13 @@ _STREAMS: Final[Mapping[Control, Stream]] = {
 }
 
 
+CHOSEN_BY_ATTRIBUTION: Final = (
+    "N_i were chosen by attribution to this very answer: it shows that attribution finds what matters to it, "
+    "not that a fact is stored there."
+)
+"""Caveat of a test whose outcome is the answer that its neurons were chosen by."""
+
+
 @dataclass(frozen=True)
 class ArmOutcomes:
     """The outcomes of one group of arms, query by query.
@@ -459,8 +466,4 @@ def _checks(changed: ArmOutcomes, x: Floats, control: str) -> tuple[str, ...]:
     if control == "matched" and "strength" in changed.found:
         own, other = (changed.per_arm("strength", arm)[used & ~np.isnan(x)] for arm in ("own", control))
         lines += strength_ratio(own, other, "query")
-    lines.append(
-        "N_i were chosen by attribution to this very answer: it shows that attribution finds what matters to "
-        "it, not that a fact is stored there."
-    )
-    return tuple(lines)
+    return (*lines, CHOSEN_BY_ATTRIBUTION)

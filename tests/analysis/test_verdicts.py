@@ -154,6 +154,19 @@ def test_an_effect_that_may_be_too_small_to_matter_is_told_so():
     assert sentence_of(replace(a_test("H5a", 0.3), verdict="holds")).endswith("(0.30 [0.20, 0.40]).")
 
 
+@pytest.mark.parametrize("verdict", ["holds", "the opposite holds", "no relevant difference"])
+def test_a_confirmatory_verdict_on_few_facts_or_relations_says_so(verdict):
+    words = "resting on 9 facts of 6 relations only"
+    few = replace(a_test("H5a"), verdict=verdict, role="confirmatory", n={"relations": 6, "facts": 9})
+    assert few.basis() == words
+    assert sentence_of(few).endswith(f"; {words}).")
+    assert words in few.outcome()
+    assert replace(few, n={"relations": 4, "facts": 90}).basis() == "resting on 90 facts of 4 relations only"
+    enough = replace(few, n={"relations": 5, "facts": 10})
+    for other in (enough, replace(few, role="exploratory"), replace(few, verdict="undecided")):
+        assert other.basis() == ""
+
+
 def test_an_answer_is_its_sentences_and_what_was_measured():
     assert answer_of([], "Measured.") == "Measured."
     assert answer_of([replace(a_test("H5a"), verdict="descriptive")], "Measured.") == "Measured."

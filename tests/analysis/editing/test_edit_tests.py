@@ -18,6 +18,7 @@ from qloc.analysis.editing.edit_tests import (
 from qloc.analysis.editing.outcomes import edit_effects
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inputs.study import Study
+from qloc.analysis.interventions.neuron_effects import CHOSEN_BY_ATTRIBUTION
 from qloc.errors import InputError
 from qloc.simulation.interventions import Effects
 from qloc.simulation.simulate import simulate
@@ -62,6 +63,7 @@ def test_paired_estimates_are_mean_differences_of_effects(study, name, on, first
     assert found.name == name
     assert found.estimate == pytest.approx(np.nanmean(both[0] - both[1]))
     assert found.n["facts"] == int(np.sum(~np.isnan(both[0] - both[1])))
+    assert (CHOSEN_BY_ATTRIBUTION in found.checks) == (name == "H7a")  # it alone asks of the edited query
 
 
 def test_equal_damage_is_an_intercept(study):
