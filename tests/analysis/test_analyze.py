@@ -156,6 +156,7 @@ def test_a_plan_may_confirm_less(study, answers):
     plan = PLAN.model_copy(update={"confirmatory": ("H1a",)})
     found = {t.name: t for t in gathered(AnalysisContext(study, plan), answers).tests()}
     assert found["H1a"].role == "confirmatory"
+    assert found["H1a"].p is not None
     assert found["H1a"].p_adjusted == pytest.approx(found["H1a"].p / 0.9)  # the rest is of the opposite
     assert found["H1b"].role == "exploratory"
     assert found["H1b"].family == found["H10a"].family == "exploratory (Benjamini–Hochberg, 6 tests)"

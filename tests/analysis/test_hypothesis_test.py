@@ -15,7 +15,7 @@ TEST = TestResult(
 
 def test_a_sentence_has_estimate_interval_sizes_p_and_verdict():
     assert replace(TEST, verdict="undecided", detectable=0.5).sentence() == (
-        "H5a: log-odds lost is 0.412 (95% interval 0.01 to 0.815) over 6 relations, 1,200 facts; p = 0.04, "
+        "H5a: log-odds lost is 0.41 (95% interval 0.01 to 0.81) over 6 relations, 1,200 facts; p = 0.04, "
         "adjusted p = 0.08. ? Undecided: an effect of 0.5 would be found 4 times of 5."
     )
 
