@@ -22,10 +22,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
+from _killing import at, contents, never, started
 
 from qloc.plan import Plan
 from qloc.store.integrity.verify import verify
@@ -33,11 +34,10 @@ from qloc.store.writing import writer as _  # noqa: F401  (before any fork)
 from qloc.workflows.extract import extract_study, prepared
 
 STAGES = ("starting", "skeleton", "units", "assembling", "clearing up", "ended before")
-STEPS = ("fsync", "rename", "replace", "unlink", "mkdir", "rmdir")
 COUNTRIES = ("France", "Kenya", "Peru", "Austria", "Norway", "Japan", "Egypt", "Chile")
 
 
-def plan_of(folder: Path, n_facts: int) -> Plan:
+def plan_of(folder: Path, n_facts: int, phases: tuple[str, ...] = ("signals",)) -> Plan:
     facts = folder / "facts.jsonl"
     with facts.open("w") as lines:
         for n in range(n_facts):
@@ -46,50 +46,23 @@ def plan_of(folder: Path, n_facts: int) -> Plan:
             fact = {"id": str(n), "relation": "capital", "subject": subject, "object": "Paris"}
             lines.write(json.dumps({**fact, "queries": queries}) + "\n")
     # one thread: the processes forked from here must not wait for threads that they have not
-    given = {"steps": 3, "unit_facts": 1, "threads": 1, "device": "cpu", "phases": ("signals",)}
+    given = {"steps": 3, "unit_facts": 1, "threads": 1, "device": "cpu", "phases": phases}
     return Plan(model="embedded:causal", facts=str(facts), **given)
 
 
-def started(plan: Plan, out: Path, dies: Callable[[int], bool], report: int | None = None) -> int:
-    """Extract in a forked process, which kills itself in front of the step that ``dies`` says; its id."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        taken = counted(dies)
-        extract_study(plan, out)
-        if report is not None:
-            os.write(report, str(taken[0]).encode())
-        os._exit(0)
-    finally:
-        os._exit(1)
+def warm(plan: Plan) -> None:
+    """Import what an extraction needs and read the weights, once for all processes forked from this one."""
+    torch.set_num_threads(1)  # they must not wait for threads that they have not
+    prepared(plan).outline  # noqa: B018  (a property that is kept)
 
 
-def counted(dies: Callable[[int], bool]) -> list[int]:
-    """Count the steps that touch the disk; SIGKILL in front of the one that ``dies`` says."""
-    taken = [0]
+def killed_with_units(plan: Plan, out: Path, n_units: int) -> None:
+    """Extract until so many units are recorded, and be killed."""
 
-    def counting(step: Callable[..., Any]) -> Callable[..., Any]:
-        def one(*arguments: Any, **options: Any) -> Any:
-            if dies(taken[0]):
-                os.kill(os.getpid(), signal.SIGKILL)
-            taken[0] += 1
-            return step(*arguments, **options)
+    def dies(step: int) -> bool:
+        return len(list((out / "ledger").glob("unit-*.json"))) >= n_units
 
-        return one
-
-    setattr(os, "fsync", lambda descriptor: None)  # noqa: B010  (its type says more than is needed here)
-    for name in STEPS:
-        setattr(os, name, counting(getattr(os, name)))
-    return taken
-
-
-def never(step: int) -> bool:
-    return False
-
-
-def at(step: int) -> Callable[[int], bool]:
-    return lambda taken: taken == step
+    os.waitpid(started(partial(extract_study, plan, out), dies), 0)
 
 
 def behind_the_manifest(out: Path, steps: int) -> Callable[[int], bool]:
@@ -115,31 +88,24 @@ def stage(out: Path, n_units: int, status: int) -> str:
     return "skeleton" if (out.parent / f".{out.name}.new").exists() else "starting"
 
 
-def contents(store: Path) -> dict[str, bytes]:
-    found = {p.relative_to(store).as_posix(): p.read_bytes() for p in store.rglob("*") if p.is_file()}
-    told = json.loads(found["manifest.json"])
-    del told["run"], told["sha256"]
-    return {**found, "manifest.json": json.dumps(told).encode()}
-
-
 def killed(plan: Plan, out: Path, n: int, rng: random.Random, *, steps: int, seconds: float) -> int:
     """Start, and kill for the n-th time; how the process ended."""
     if n == 1:
-        child = started(plan, out, never)
+        child = started(partial(extract_study, plan, out), never)
         time.sleep(rng.uniform(0, seconds))
         os.kill(child, signal.SIGKILL)
         return os.waitpid(child, 0)[1]
     dies = at(rng.randrange(steps // 4 if n == 0 else steps))
     if n == 2 and rng.random() < 0.5:
         dies = behind_the_manifest(out, rng.randrange(12))
-    return os.waitpid(started(plan, out, dies), 0)[1]
+    return os.waitpid(started(partial(extract_study, plan, out), dies), 0)[1]
 
 
 def uninterrupted(plan: Plan, out: Path) -> tuple[dict[str, bytes], int, float]:
     """Bytes of the store, steps that touch the disk, seconds."""
     reader, writer = os.pipe()
     clock = time.monotonic()
-    status = os.waitpid(started(plan, out, never, report=writer), 0)[1]
+    status = os.waitpid(started(partial(extract_study, plan, out), never, report=writer), 0)[1]
     if status:
         sys.exit("the uninterrupted extraction failed")
     return contents(out), int(os.read(reader, 99)), time.monotonic() - clock
@@ -150,12 +116,11 @@ def main() -> None:
     for name, default in (("kills", 100), ("facts", 4), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
     rng, hits, n_stores = random.Random(asked.seed), Counter[str](), 0
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         plan = plan_of(here, asked.facts)
-        _ = prepared(plan).outline  # imports what it needs, and reads the weights
+        warm(plan)
         whole, steps, seconds = uninterrupted(plan, here / "whole.zarr")
         print(f"uninterrupted: {len(whole)} objects, {steps} steps that touch the disk, {seconds:.2f} s")
         while (n_kills := sum(hits.values()) - hits["ended before"]) < asked.kills:
@@ -163,7 +128,7 @@ def main() -> None:
             for n in range(min(3, asked.kills - n_kills)):
                 status = killed(plan, out, n, rng, steps=steps, seconds=seconds)
                 hits[stage(out, asked.facts, status)] += 1
-            if os.waitpid(started(plan, out, never), 0)[1]:
+            if os.waitpid(started(partial(extract_study, plan, out), never), 0)[1]:
                 sys.exit(f"{out.name}: did not end well when it was run again")
             if (problems := verify_aside(out)) or contents(out) != whole:
                 sys.exit(f"{out.name}: not the store of an uninterrupted run {problems}")

@@ -14,6 +14,8 @@ from qloc.canonical_json import digest
 from qloc.errors import InputError, message
 from qloc.plan import Plan
 from qloc.text.files import write_text
+from qloc.text.ordinary_files import MOST_SETTINGS, read_ordinary
+from qloc.text.parsing import json_of
 
 FORMAT_VERSION: Final = 1
 """Version of the form of a registration."""
@@ -106,7 +108,7 @@ def registration_from(path: Path) -> Registration | None:
         It was changed after it was locked, or is of another format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_of(read_ordinary(path, most=MOST_SETTINGS))
     except (OSError, ValueError):
         return None  # a plan, or nothing: whoever reads plans says so
     if not isinstance(content, dict) or "locked" not in content:
@@ -119,10 +121,30 @@ def registration_from(path: Path) -> Registration | None:
         rule, action = f"{digest(content)}, the digest of its content", "Use the file as it was locked"
         raise InputError(message("sha256", told, rule, f"registration {path}", action))
     try:
-        plan = Plan.model_validate(content["plan"])
+        plan = Plan.model_validate(content.get("plan"))
     except ValidationError as error:
         rule, action = "a plan that this version reads", "Read it with the qloc that wrote it"
         problems = "; ".join(problem["msg"] for problem in error.errors())
         raise InputError(message("plan", problems, rule, f"registration {path}", action)) from None
     del content["format"]
+    if not _is_registration(content):
+        rule, action = (
+            "date, plan, versions and stores as `qloc plan lock` writes them",
+            "Lock the plan again",
+        )
+        raise InputError(message("registration", "of another form", rule, str(path), action))
     return Registration(**{**content, "plan": plan}, sha256=told)
+
+
+def _is_registration(content: Mapping[str, Any]) -> bool:
+    def texts(held: object) -> bool:
+        return isinstance(held, dict) and all(isinstance(text, str) for text in held.values())
+
+    extracted = content.get("extracted")
+    return (
+        set(content) == {"locked", "plan", "versions", "extracted"}
+        and isinstance(content["locked"], str)
+        and texts(content["versions"])
+        and isinstance(extracted, dict)
+        and all(texts(phases) for phases in extracted.values())
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from qloc.canonical_json import digest
 from qloc.errors import InputError
 from qloc.plan import Plan
 from qloc.registration import Registration, registration_from
@@ -60,3 +62,23 @@ def test_other_files_are_no_registrations(tmp_path: Path) -> None:
     path.write_text('{"locked": "2026", "format": 9}')
     with pytest.raises(InputError, match=r"^format of registration is 9; expected 1\."):
         registration_from(path)
+
+
+def test_what_no_plan_lock_wrote_is_refused_or_no_registration(locked: Registration, tmp_path: Path) -> None:
+    """Sealed as anybody can; brackets that nest deeply, and pipes, are no registrations."""
+    path = tmp_path / "r.json"
+    changes: list[dict[str, object]] = [{"versions": []}, {"extracted": {"a": 1}}, {"locked": 3}, {"more": 1}]
+    for change in changes:
+        content = {**locked.content(), **change}
+        path.write_text(json.dumps({**content, "sha256": digest(content)}))
+        with pytest.raises(InputError) as caught:
+            registration_from(path)
+        assert str(caught.value) == (
+            "registration is 'of another form'; expected date, plan, versions and stores as `qloc plan lock` "
+            f"writes them. At {path}. Lock the plan again."
+        )
+    path.write_text("[" * 100_000)
+    assert registration_from(path) is None
+    path.unlink()
+    os.mkfifo(path)
+    assert registration_from(path) is None

@@ -21,6 +21,8 @@ from qloc.exploration.explored_facts import (
     row_of,
 )
 from qloc.text.files import write_text
+from qloc.text.ordinary_files import read_ordinary
+from qloc.text.parsing import json_of
 
 FILE: Final = "explorer.json"
 """Name of the file that :meth:`Exploration.save` writes."""
@@ -132,7 +134,7 @@ def load(folder: Path) -> Exploration | None:
     """
     path = folder / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_of(read_ordinary(path))
         if content.pop("format") != FORMAT_VERSION:
             raise ValueError
         named = (content.pop("fact"), content.pop("query"))
@@ -141,7 +143,7 @@ def load(folder: Path) -> Exploration | None:
         return Exploration(**{**as_tuples(content), "facts": tuple(map(fact_of_row, content["facts"]))})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         rule = f"{FILE} of format {FORMAT_VERSION}, as `qloc analyze` writes it"
         raise InputError(
             message("exploration", str(folder), rule, str(path), "Run `qloc analyze` again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any, Final, Literal
 
 from qloc.errors import InputError, StorageError, message
 from qloc.exploration.exploration import FILE as EXPLORATION
+from qloc.text.ordinary_files import read_ordinary
+from qloc.text.parsing import json_of
 
 Kind = Literal["analysis", "comparison", "reproduction"]
 """What a folder of results is of: one store, several compared, or a published study's tables."""
@@ -86,7 +87,7 @@ def _held(path: Path) -> tuple[Kind, list[str]] | None:
     if not (path / FILE).exists():
         return None
     try:
-        content: dict[str, Any] = json.loads((path / FILE).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json_of(read_ordinary(path / FILE))
         provenance = content["provenance"]
         questions = [question["id"] for question in content["questions"]]
         fingerprints = sorted(text for name, text in provenance.items() if name.startswith(_FINGERPRINT))

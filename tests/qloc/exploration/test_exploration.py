@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,9 @@ def test_what_is_no_exploration_is_refused(tmp_path: Path, text: str) -> None:
         f"exploration is '{tmp_path}'; expected explorer.json of format 1, as `qloc analyze` writes it. "
         f"At {tmp_path / FILE}. Run `qloc analyze` again."
     )
+
+
+def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE)
+    with pytest.raises(InputError, match=r"^exploration is "):
+        load(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,14 @@ def test_the_same_studys_results_are_written_again_and_others_are_not(store: Pat
 
 
 def test_a_file_of_another_program_stays(store: Path, tmp_path: Path) -> None:
-    (tmp_path / "study.json").write_text("{}")
-    assert said(tmp_path, store) == (
-        'study.json is "another program\'s"; expected results that qloc wrote, or no such file. '
-        f"At {tmp_path}. Give another --out."
-    )
+    """Whatever is in it; a pipe is not waited for."""
+    for text in ("{}", "[" * 100_000, None):
+        (tmp_path / "study.json").unlink(missing_ok=True)
+        if text is None:
+            os.mkfifo(tmp_path / "study.json")
+        else:
+            (tmp_path / "study.json").write_text(text)
+        assert said(tmp_path, store) == (
+            'study.json is "another program\'s"; expected results that qloc wrote, or no such file. '
+            f"At {tmp_path}. Give another --out."
+        )
