@@ -139,6 +139,37 @@ def log_probabilities(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) 
     return logs
 
 
+@torch.no_grad()
+def log_odds(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) -> Floats:
+    """Return the log odds log(P / (1 − P)) of the answer tokens, one token a row.
+
+    They are the answer's logit less the logsumexp of all others, so that they stay finite where P rounds
+    to 1.
+
+    Parameters
+    ----------
+    head : Head
+        From final hidden states to logits.
+    hidden : Tensor, shape (row, hidden)
+        Final hidden states at the target.
+    tokens : sequence of int, or int64 ndarray, shape (row,)
+        Id of each row's answer token.
+
+    Returns
+    -------
+    float64 ndarray, shape (row,)
+        Log odds, in nats.
+    """
+    wanted = torch.as_tensor(np.asarray(tokens, dtype=np.int64), device=hidden.device)
+    parts = []
+    for start, logits in _logits(head, hidden):
+        token = wanted[start : start + len(logits)].to(logits.device)[:, None]
+        own = logits.gather(1, token)[:, 0]
+        parts.append(own - logits.scatter(1, token, -torch.inf).logsumexp(1))
+    odds: Floats = torch.cat(parts).double().cpu().numpy()
+    return odds
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutcomeColumns:
     """Outcomes of whole answers, filled token by token.

@@ -1,4 +1,4 @@
-"""Inputs of a model: whole prompts, or the last token behind a shared prompt that runs once (causal)."""
+"""Inputs of a model: whole prompts, or the last tokens behind a shared prompt that runs once (causal)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ _PLAIN: Final = frozenset({"DynamicLayer", "DynamicSlidingWindowLayer"})
 """Layers of a cache that hold keys and values and nothing that a pass changes."""
 
 
-@torch.no_grad()
 def last_token(
     model: Any, ids: Tensor, query_of_row: Callable[[], Tensor], kept: KeptPrompts | None = None
 ) -> dict[str, Any]:
@@ -40,24 +39,54 @@ def last_token(
     dict of str to object
         Keyword arguments of the model.
     """
+    return last_tokens(model, ids, query_of_row, ids.shape[1] - 1, kept)
+
+
+@torch.no_grad()
+def last_tokens(
+    model: Any,
+    ids: Tensor,
+    query_of_row: Callable[[], Tensor],
+    start: int,
+    kept: KeptPrompts | None = None,
+) -> dict[str, Any]:
+    """Return inputs that run each query's tokens from ``start`` on, in as many rows as there are then.
+
+    Parameters
+    ----------
+    model : transformers model
+        The loaded model. The tokens before ``start`` run through it here.
+    ids : int64 Tensor, shape (query, token)
+        The prompts, all of one length.
+    query_of_row : callable
+        () → the query of each row, int64, (row,). It is called anew in every layer, since batches grow.
+    start : int
+        First position that rows run themselves.
+    kept : KeptPrompts, optional
+        Where the prompts stay, so that the same ones need not run again in the caller's next batch.
+
+    Returns
+    -------
+    dict of str to object
+        Keyword arguments of the model.
+    """
     from transformers import DynamicCache
 
-    before = ids.shape[1] - 1
-    position = torch.full((1, 1), before, device=ids.device)  # one row, so that rotary tables broadcast
+    position = torch.arange(start, ids.shape[1], device=ids.device)[None]  # one row: rotary tables broadcast
     where = {"position_ids": position} if "position_ids" in parameters_of(model) else {}
-    if before == 0:
+    if start == 0:
         return {"input_ids": ids, **where, "use_cache": False}
     asked = ids.tolist()
     last, cache = (kept or {}).get(ids.shape[1], ([], None))
     if cache is None or last != asked:
         cache = DynamicCache(config=model.config)
         with without_head(model.get_output_embeddings()):
-            model(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True)
+            model(input_ids=ids[:, :start], past_key_values=cache, use_cache=True)
         if kept is not None and all(type(layer).__name__ in _PLAIN for layer in cache.layers):
             kept[ids.shape[1]] = asked, cache
     for layer in cache.layers:
-        layer.update = _shared(layer.keys, layer.values, query_of_row)
-    return {"input_ids": ids[:, -1:], **where, "past_key_values": cache, "use_cache": True}
+        layer.update = _shared(layer.keys, layer.values, query_of_row, ids.shape[1] - start)
+    return {"input_ids": ids[:, start:], **where, "past_key_values": cache, "use_cache": True}
 
 
 def whole(model: Any, ids: Tensor) -> dict[str, Any]:
@@ -95,10 +124,12 @@ def parameters_of(model: Any) -> frozenset[str]:
 
 
 def _shared(
-    keys: Tensor, values: Tensor, query_of_row: Callable[[], Tensor]
+    keys: Tensor, values: Tensor, query_of_row: Callable[[], Tensor], n_own: int
 ) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return a cache layer's ``update`` that stores nothing: rows get their query's prefix and own token."""
-    prefixes = [torch.cat([part, part[:, :, -1:]], dim=-2) for part in (keys, values)]
+    """Return a cache layer's ``update`` that stores nothing: rows get their query's prefix and own tokens."""
+    prefixes = [
+        torch.cat([part, part[:, :, -1:].expand(-1, -1, n_own, -1)], dim=-2) for part in (keys, values)
+    ]
 
     def update(key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         rows = query_of_row().to(key.device)
@@ -112,16 +143,17 @@ def _shared(
 
 
 class _Behind(torch.autograd.Function):
-    """Put a token behind its query's prefix: (row, head, 1, width) → (row, head, token, width), one copy."""
+    """Put tokens behind their query's prefix: (row, head, own, …) → (row, head, token, …), one copy."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, prefix: Tensor, rows: Tensor) -> Tensor:
-        """Copy ``prefix``, (query, head, position, width), which has room for the token at its end."""
+        """Copy ``prefix``, (query, head, position, width), which has room for the tokens at its end."""
         joined = prefix.index_select(0, rows)
-        joined[:, :, -1:] = own
+        ctx.n_own = own.shape[2]
+        joined[:, :, -ctx.n_own :] = own
         return joined
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
-        """Return the token's gradient alone: the prefix is the same whatever the row."""
-        return upstream[0][:, :, -1:], None, None
+        """Return the tokens' gradient alone: the prefix is the same whatever the row."""
+        return upstream[0][:, :, -ctx.n_own :], None, None

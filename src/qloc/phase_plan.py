@@ -46,6 +46,11 @@ EditSet = Literal[
     "rome_as_coded",
 ]
 
+TracingPart = Literal["residual", "mlp", "attention"]
+TokenRole = Literal[
+    "first_subject", "middle_subject", "last_subject", "next_token", "further_tokens", "last_token"
+]
+
 Matching = Literal["total", "decile"]
 """How the control ``matched`` is as strong as ``own``: in total, or decile by decile as in older stores."""
 

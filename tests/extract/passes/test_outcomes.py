@@ -14,6 +14,7 @@ from qloc.extract.passes import outcomes as read
 from qloc.extract.passes.outcomes import (
     OutcomeColumns,
     Outcomes,
+    log_odds,
     log_probabilities,
     outcomes,
     unchanged,
@@ -154,3 +155,16 @@ def test_the_unchanged_pass(plain_rows: Any, queries_of: Any, kind: str, dtype: 
             found[number], expected, rtol=0, atol=(1e-12 if exact else 2e-2) * np.abs(expected).max()
         )
         assert base.log_probability[number] == pytest.approx(sum(logs), rel=1e-9 if exact else 2e-2)
+
+
+def test_log_odds_stay_finite_where_the_answer_is_certain(plain_rows: Any) -> None:
+    """float32 logits of which one is 60 above the rest: P rounds to 1, the odds do not."""
+    engine, _ = plain_rows("gpt2")
+    head = engine.head
+    rng = torch.Generator().manual_seed(0)
+    hidden = torch.randn(3, engine.model.config.n_embd, generator=rng, dtype=torch.float64)
+    tokens = np.array([1, 2, 3])
+    odds = log_odds(head, hidden, tokens)
+    logs = log_probabilities(head, hidden, tokens)
+    np.testing.assert_allclose(odds, logs - np.log(-np.expm1(logs)), rtol=1e-9, atol=1e-9)
+    assert np.isfinite(log_odds(head, 1e4 * hidden, tokens)).all()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from qloc.extract.passes.prompt_cache import KeptPrompts, _Behind, last_token, whole
+from qloc.extract.passes.prompt_cache import KeptPrompts, _Behind, last_token, last_tokens, whole
 
 
 def _ids(n: int, length: int) -> torch.Tensor:
@@ -92,3 +92,14 @@ def test_only_the_tokens_own_keys_have_a_gradient() -> None:
     assert own.grad is not None
     assert torch.equal(own.grad, weight[:, :, -1:])
     assert prefix.grad is None
+
+
+@pytest.mark.parametrize("start", [0, 1, 3])
+def test_tokens_behind_a_prompt_are_those_of_whole_prompts(plain_rows: Any, start: int) -> None:
+    engine, targets = plain_rows("gpt2")
+    model, ids = engine.model, torch.tensor([targets[0].ids, targets[0].ids[::-1]])
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits[:, start:]
+        inputs = last_tokens(model, ids, lambda: torch.arange(2), start)
+        found = model(**inputs).logits
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
