@@ -45,7 +45,7 @@ class Study:
     datasets : mapping of str to xarray.Dataset
         Groups by name, with the variables and dimensions of docs/store.md: ``queries``, ``facts``,
         ``signals``, and where recorded ``attention``, ``grams``, ``statistics``, ``interventions``,
-        ``synapses``, ``reprompts``, ``edits``, ``entailments``.
+        ``synapses``, ``reprompts``, ``edits``, ``entailments``, ``tracing``.
     attrs : mapping
         Description of the study: model, site, parameters, fingerprint, excluded queries by reason.
     complete : bool
@@ -136,9 +136,14 @@ class Study:
         return self._optional("entailments")
 
     @property
+    def tracing(self) -> xr.Dataset:
+        """Group /tracing: answers after states were restored; an empty Dataset without that phase."""
+        return self._optional("tracing")
+
+    @property
     def phases(self) -> tuple[str, ...]:
         """The phases that the store has, in the order in which they run."""
-        return ("signals", *(name for name in ("interventions", "edits") if name in self.datasets))
+        return ("signals", *(name for name in ("interventions", "edits", "tracing") if name in self.datasets))
 
     @property
     def signals(self) -> xr.Dataset:

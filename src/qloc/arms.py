@@ -123,6 +123,19 @@ class Arms:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TracingArms:
+    """Which queries of one unit are traced.
+
+    Attributes
+    ----------
+    traced : bool ndarray, shape (query in the unit,)
+        True where a query is.
+    """
+
+    traced: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RelationSums:
     """Sums of activations over all queries of a relation, which means over *other* facts are taken from.
 

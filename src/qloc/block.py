@@ -216,7 +216,7 @@ class PhaseOutline:
     Attributes
     ----------
     phase : str
-        ``interventions`` or ``edits``.
+        ``interventions``, ``edits`` or ``tracing``.
     labels : dict of str to tuple of str
         The labels along each labelled axis, in order: ``{"operation": ("suppress", …), …}``.
     sizes : dict of str to int

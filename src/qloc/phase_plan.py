@@ -84,6 +84,14 @@ NEIGHBORHOOD: Final = "neighborhood"
 GENERATED_LABELS: Final = ("inverse", "synonym", "text")
 """What is continued greedily under each edit: the first prompt of the new inverse, of a synonym, a text."""
 
+TRACING_PARTS: Final[tuple[TracingPart, ...]] = get_args(TracingPart)
+TOKEN_ROLES: Final[tuple[TokenRole, ...]] = get_args(TokenRole)
+OTHER_SUBJECT: Final = "other_subject"
+"""Corruption of causal tracing: another subject of the relation, of as many tokens."""
+
+NOISE: Final = "noise_"
+"""What the labels of corruptions by noise begin with; the sample's number follows, from 1."""
+
 UPDATED_ONLY: Final[tuple[EditSet, ...]] = (IN_CONTEXT, *ROME_SETS)
 """Edits of no set of neurons: they give a fact another answer (``update``), and that is all they can."""
 
@@ -284,3 +292,81 @@ class EditPlan(_SetPlan):
         unused |= {"entailments"} | ({"matching"} if MATCHED not in self.sets else set())
         values = {**super().parameters(), "rome": self.rome.parameters()}
         return {name: value for name, value in values.items() if name not in unused}
+
+
+class TracingPlan(BaseModel):
+    """Phase ``tracing``: subjects corrupted, and states of the clean pass restored (docs/methods.md#tracing).
+
+    Noise, samples and the windows of MLPs and attention are those of Meng et al. 2022, §2 and app. B.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    noise: float = Field(3.0, gt=0)
+    """Standard deviation of the noise, in those of the subjects' embeddings."""
+
+    samples: int = Field(10, ge=1)
+    """How often each query is corrupted by noise."""
+
+    parts: tuple[TracingPart, ...] = Field(TRACING_PARTS, min_length=1)
+    roles: tuple[TokenRole, ...] = Field(TOKEN_ROLES, min_length=1)
+    window: float = Field(10 / 48, ge=0, le=1)
+    """Layers of MLPs and of attention that are restored together, as a share of all: 10 of 48."""
+
+    residual_window: float = Field(0.0, ge=0, le=1)
+    """The same of the residual stream; one layer at the least, as published."""
+
+    queries: int = Field(2, ge=1)
+    """Known queries of a fact that are traced at most, seeded."""
+
+    max_facts: int | None = Field(None, ge=1)
+    """Facts of a relation that are traced at most, seeded; all where None."""
+
+    @field_validator("parts", "roles")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"{', '.join(names)} names one twice; expected each once")
+        return names
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """Labels of the axis ``corruption``: the samples of noise, then the other subject."""
+        return (*(f"{NOISE}{number}" for number in range(1, self.samples + 1)), OTHER_SUBJECT)
+
+    def windows(self, n_layers: int) -> dict[TracingPart, tuple[range, ...]]:
+        """Return the layers that are restored together around each layer, of each part.
+
+        A window of w layers around layer l begins at l − ⌊w/2⌋, and ends with the network.
+
+        Parameters
+        ----------
+        n_layers : int
+            Layers of the model.
+
+        Returns
+        -------
+        dict of str to tuple of range
+            One window for each layer.
+
+        Examples
+        --------
+        >>> TracingPlan(parts=("mlp",), window=0.5).windows(4)
+        {'mlp': (range(0, 1), range(0, 2), range(1, 3), range(2, 4))}
+        """
+        found: dict[TracingPart, tuple[range, ...]] = {}
+        for part in self.parts:
+            width = max(1, round(n_layers * (self.residual_window if part == "residual" else self.window)))
+            starts = [layer - width // 2 for layer in range(n_layers)]
+            found[part] = tuple(range(max(0, start), min(n_layers, start + width)) for start in starts)
+        return found
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters for the fingerprint.
+
+        Returns
+        -------
+        dict of str to Any
+            Part of the phase's fingerprint; JSON only.
+        """
+        return self.model_dump(mode="json")

@@ -25,7 +25,7 @@ from pydantic import (
 from qloc.analysis_plan import AnalysisPlan as AnalysisPlan
 from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
-from qloc.phase_plan import EditPlan, InterventionPlan
+from qloc.phase_plan import EditPlan, InterventionPlan, TracingPlan
 from qloc.text.byte_sizes import bytes_of
 from qloc.text.ordinary_files import MOST_SETTINGS, read_ordinary
 from qloc.text.parsing import yaml_of
@@ -37,7 +37,10 @@ PairGroups = Literal["feature", "cue", "item", "single"]
 AnswerTokens = Literal["all", "first"]
 Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
-Phase = Literal["signals", "interventions", "edits"]
+Phase = Literal["signals", "interventions", "edits", "tracing"]
+
+DEFAULT_PHASES: Final[tuple[Phase, ...]] = ("signals", "interventions", "edits")
+"""Phases that run where none are named: tracing is asked for."""
 
 FIRST_STEPS: Final = {"certified": 4, "adaptive": 8}
 """Nodes that these rules start with where none are given: benchmarks/quadrature.py."""
@@ -95,10 +98,11 @@ class Plan(_Strict):
     cluster: str | None = Field(None, validate_default=True)
     dtype: Dtype = "auto"
     store_dtype: Literal["float32", "float64"] = "float32"
-    phases: Annotated[tuple[Phase, ...], BeforeValidator(_listed)] = get_args(Phase)
+    phases: Annotated[tuple[Phase, ...], BeforeValidator(_listed)] = DEFAULT_PHASES
     sets: str | None = None
     interventions: InterventionPlan = Field(InterventionPlan(), validate_default=True)
     edits: EditPlan = Field(EditPlan(), validate_default=True)
+    tracing: TracingPlan = TracingPlan()
     analysis: AnalysisPlan = AnalysisPlan()
 
     @model_validator(mode="before")

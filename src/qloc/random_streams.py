@@ -68,6 +68,12 @@ class Stream(Enum):
     NEW_OBJECT = 13, "item"
     PROBES = 14, "item"
     EDITED_FACTS = 15, "item"
+    TRACED_QUERIES = 16, "item"
+    TRACED_FACTS = 17, "item"
+
+    # Corruptions of one query (qloc.extract.tracing)
+    TRACING_NOISE = 18, "item"
+    TRACING_SUBJECT = 19, "item"
 
     def __init__(self, number: int, of: Literal["study", "item"]) -> None:
         self.number = number

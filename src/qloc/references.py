@@ -345,6 +345,7 @@ PHASES: Final[Mapping[str, tuple[str, ...]]] = {
     "interventions": ("dai2022", "chen2025"),
     "synapses": ("chen2025",),
     "edits": ("dai2022", "chen2025"),
+    "tracing": ("meng2022",),
 }
 """Group of a store that a phase after ``signals`` fills → keys."""
 

@@ -31,6 +31,9 @@ PROBE: Final = "probe"
 STEP: Final = "step"
 ENTAILED: Final = "entailed"
 GENERATED: Final = "generated"
+TRACING_PART: Final = "tracing_part"
+TOKEN_ROLE: Final = "token_role"
+CORRUPTION: Final = "corruption"
 
 NO_INDEX: Final = -1
 """Missing integer: no panel neuron in this slot, no such answer token."""

@@ -167,6 +167,7 @@ def _allows(study: StoredStudy) -> list[str]:
         "reprompts": "the ceiling of overlaps: queries against themselves in another form",
         "edits": "reliability, generalization and locality of edits",
         "entailments": "whether edits carry over to inverses and synonyms, and leave the neighborhood alone",
+        "tracing": "effects of restoring states, by part, token and layer (causal tracing)",
     }
     groups = [group for phase in study.layout.phases.values() for group in phase.groups]
     return lines + [allowed[group] for group in groups]

@@ -38,7 +38,7 @@ from qloc.vocabulary import CANDIDATE, RELATION
 
 GROUPS: Final = (
     *("facts", "queries", "signals", "grams", "attention", "statistics"),
-    *("interventions", "synapses", "reprompts", "edits", "entailments"),
+    *("interventions", "synapses", "reprompts", "edits", "entailments", "tracing"),
 )
 """Those that a store may have; the first four are in every one."""
 
@@ -69,7 +69,7 @@ class StoredStudy:
         The group of attention weights; None where they could not be recorded.
     statistics : xarray.Dataset or None
         Sums over relations; None in an unfinished store, and in stores without statistics.
-    interventions, synapses, reprompts, edits, entailments : xarray.Dataset or None
+    interventions, synapses, reprompts, edits, entailments, tracing : xarray.Dataset or None
         The groups of appended phases; None for phases that the store does not have.
     missing : tuple of Unit
         Units that are planned but not stored yet.
@@ -90,6 +90,7 @@ class StoredStudy:
     reprompts: xr.Dataset | None
     edits: xr.Dataset | None
     entailments: xr.Dataset | None
+    tracing: xr.Dataset | None
     missing: tuple[Unit, ...]
 
     @property

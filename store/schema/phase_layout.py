@@ -23,7 +23,7 @@ class PhaseLayout:
     Attributes
     ----------
     phase : str
-        Name of the phase: ``interventions`` or ``edits``.
+        Name of the phase: ``interventions``, ``edits`` or ``tracing``.
     labels : mapping of str to tuple of str
         Labels of each labelled axis.
     sizes : mapping of str to int

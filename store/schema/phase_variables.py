@@ -1,4 +1,4 @@
-"""The schema of statistics by relation, interventions and edits, as frozen data.
+"""The schema of statistics by relation, interventions, edits and tracing, as frozen data.
 
 Like :mod:`qloc.store.schema.variables`, this is part of the contract that docs/store.md describes.
 """
@@ -10,6 +10,7 @@ from typing import Final
 
 from qloc.store.schema.variables import STRING, Variable, variables
 from qloc.vocabulary import (
+    CORRUPTION,
     EDIT_OPERATION,
     EDIT_SET,
     ENTAILED,
@@ -26,6 +27,8 @@ from qloc.vocabulary import (
     STEP,
     SYNAPSE_OPERATION,
     SYNAPSE_SET,
+    TOKEN_ROLE,
+    TRACING_PART,
 )
 
 _R, _RLN = (RELATION,), (RELATION, LAYER, NEURON)
@@ -198,9 +201,29 @@ ENTAILMENTS: Final = variables(
     },
 )
 
+_PRLCQ = (TRACING_PART, TOKEN_ROLE, LAYER, CORRUPTION, QUERY)
+_CQ = (CORRUPTION, QUERY)
+_RESTORED: Final = "of the corrupted pass with one position restored, mean over the role's tokens"
+TRACING: Final = variables(
+    "tracing",
+    {
+        "log_odds": (_PRLCQ, "float32", f"log P(answer) − log(1 − P) {_RESTORED}, nats"),
+        "probability": (_PRLCQ, "float32", f"P(answer) {_RESTORED}"),
+        "corrupted_log_odds": (_CQ, "float32", "log-odds of the answer with nothing restored, nats"),
+        "corrupted_probability": (_CQ, "float32", "P(answer) with nothing restored"),
+        "clean_log_odds": (_Q, "float32", "log-odds of the answer in the clean pass; NaN where not traced"),
+        "clean_probability": (_Q, "float32", "P(answer) in the clean pass"),
+        "n_role_tokens": ((TOKEN_ROLE, QUERY), "int32", "tokens of the role; -1 where not traced"),
+        "other_subject": (_Q, "int32", "the fact whose subject takes the subject's place; -1 where none"),
+        **_PER_QUERY,
+        **_labels(TRACING_PART, TOKEN_ROLE, CORRUPTION),
+    },
+)
+
 PHASES: Final[Mapping[str, tuple[Variable, ...]]] = {
     "interventions": (*INTERVENTIONS, *SYNAPSES, *REPROMPTS),
     "edits": (*EDITS, *ENTAILMENTS),
+    "tracing": TRACING,
 }
 """What each phase after ``signals`` appends."""
 
@@ -209,13 +232,16 @@ ADDED: Final = frozenset(
 )
 """Groups and variables that a phase has only where its layout names them, which older stores' do not."""
 
-LABELLED: Final = (OPERATION, NEURON_SET, SYNAPSE_OPERATION, SYNAPSE_SET, EDIT_OPERATION, EDIT_SET, GENERATED)
+LABELLED: Final = (
+    *(OPERATION, NEURON_SET, SYNAPSE_OPERATION, SYNAPSE_SET, EDIT_OPERATION, EDIT_SET, GENERATED),
+    *(TRACING_PART, TOKEN_ROLE, CORRUPTION),
+)
 """Axes with labels of their own."""
 
 COPIED: Final[Mapping[str, str]] = {
     **{
         f"{group}/{name}": f"queries/{name}"
-        for group in ("interventions", "synapses", "reprompts")
+        for group in ("interventions", "synapses", "reprompts", "tracing")
         for name in _PER_QUERY
     },
     "edits/relation": "facts/relation",
@@ -230,4 +256,5 @@ PHASE_COORDINATES: Final[Mapping[str, tuple[str, ...]]] = {
     "reprompts": tuple(_PER_QUERY),
     "edits": (RELATION, EDIT_OPERATION, EDIT_SET),
     "entailments": (RELATION, EDIT_OPERATION, EDIT_SET, GENERATED),
+    "tracing": (*_PER_QUERY, TRACING_PART, TOKEN_ROLE, CORRUPTION),
 }

@@ -49,6 +49,8 @@ def domain(variable: Variable, layout: Layout) -> tuple[int, int] | None:
         return NO_INDEX, sizes[FACT] - 1
     if variable.name == FACT:
         return 0, sizes[FACT] - 1
+    if variable.path == "tracing/other_subject":
+        return NO_INDEX, sizes[FACT] - 1
     if variable.path == _PANEL:
         return NO_INDEX, layout.n_network - 1
     if variable.name in _OF_QUERIES:

@@ -30,6 +30,7 @@ _GROUPS: Final = {
     "synapses": "answers with attention suppressed, enhanced",
     "reprompts": "queries asked again in another form, and the neurons they share",
     "edits": "answers with rows of down-projections edited",
+    "tracing": "answers with the subject corrupted and one state restored",
 }
 _REMARKS: Final = {
     "ig_mean": ", from the relation's mean activation: ours",

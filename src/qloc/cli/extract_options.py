@@ -178,7 +178,8 @@ Phases = Annotated[
         _HOW,
         "--phases",
         "LIST",
-        "What to extract, by commas: signals, interventions, edits. [default: signals,interventions,edits]",
+        "What to extract, by commas: signals, interventions, edits, tracing. "
+        "[default: signals,interventions,edits]",
     ),
 ]
 Sets = Annotated[

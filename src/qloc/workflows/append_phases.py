@@ -90,9 +90,19 @@ def _edits(extraction: Extraction, study: Study) -> PhaseSteps:
     return chooser.arms, prepare(extraction, part)
 
 
+def _tracing(extraction: Extraction, study: Study) -> PhaseSteps:
+    from qloc.analysis.tracing.traced_queries import TracedQueries
+    from qloc.extract.tracing.phase import prepare
+
+    plan = extraction.plan
+    chooser = TracedQueries(study=study, part=plan.tracing, seed=plan.seed)
+    return chooser.arms, prepare(extraction, plan.tracing)
+
+
 STEPS: Final[Mapping[str, Callable[[Extraction, Study], PhaseSteps]]] = {
     "interventions": _interventions,
     "edits": _edits,
+    "tracing": _tracing,
 }
 """What each phase does, in the order in which they run."""
 
@@ -242,8 +252,12 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
         Nested, JSON only.
     """
     plan = extraction.plan
-    part = {"interventions": plan.intervention_plan, "edits": plan.edit_plan}[phase]()
-    parameters = {**part.parameters(), "seed": plan.seed, **_rules(plan, phase)}
+    of_phase = {
+        "interventions": plan.intervention_plan().parameters,
+        "edits": plan.edit_plan().parameters,
+        "tracing": plan.tracing.parameters,
+    }
+    parameters = {**of_phase[phase](), "seed": plan.seed, **_rules(plan, phase)}
     if phase == "edits":
         parameters |= _of_facts(extraction)
     if plan.sets is not None and phase == "interventions":

@@ -52,7 +52,7 @@ class Estimate:
 def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> Estimate:
     """Run a few facts through all phases in a store of their own, and tell what the rest would take.
 
-    Time and size of signals and interventions grow with queries, those of edits with facts that are edited.
+    Time and size of signals and interventions grow with queries, those of edits and tracing with the facts that they take.
 
     Parameters
     ----------
@@ -102,8 +102,8 @@ def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> E
             )
             before, size = size, _size_of_chunks(store)
             times = queries / timed.n_queries
-            if phase == "edits":
-                times = _n_edited(extraction) / timed.n_facts
+            if phase in ("edits", "tracing"):
+                times = _n_facts(extraction, phase) / timed.n_facts
             # Of the units of the probe, the last was timed; all of them were kept.
             n_bytes += share / queries * times * (size - before) / len(few.outline.units)
             seconds[phase] = left[phase] / queries * times * spent
@@ -146,7 +146,8 @@ def _few(extraction: Extraction) -> Extraction:
         n += 1
     chosen = tuple(fact for fact, _ in most[: 2 * n or 1])
     edits = extraction.plan.edits.model_copy(update={"max_facts": None})
-    given = {"unit_facts": max(1, n), "edits": edits, "sets": None}
+    tracing = extraction.plan.tracing.model_copy(update={"max_facts": None})
+    given = {"unit_facts": max(1, n), "edits": edits, "tracing": tracing, "sets": None}
     return Extraction(
         plan=extraction.plan.model_copy(update=given),
         source=extraction.source,
@@ -188,10 +189,11 @@ def _recorded(extraction: Extraction, out: Path, phase: str) -> frozenset[int] |
     return frozenset(unit.number for unit in ledger.records(append.folder_of(out, phase)))
 
 
-def _n_edited(extraction: Extraction) -> int:
-    """Facts that phase ``edits`` would edit: at most its ``max_facts`` of each relation."""
+def _n_facts(extraction: Extraction, phase: str) -> int:
+    """Facts that phase ``edits`` would edit, or ``tracing`` trace: at most its ``max_facts`` of each relation."""
     counts = Counter(fact.relation for fact in extraction.facts.facts)
-    most = extraction.plan.edits.max_facts
+    plan = extraction.plan
+    most = plan.edits.max_facts if phase == "edits" else plan.tracing.max_facts
     return sum(counts.values() if most is None else (min(most, n) for n in counts.values()))
 
 

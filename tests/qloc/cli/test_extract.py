@@ -47,7 +47,7 @@ def extraction(folder: Path, *more: object, store: str = "s.zarr") -> list[objec
     return ["extract", "--phases", "signals", *given, *more]
 
 
-IN_YAML_ONLY = {"analysis", "interventions", "edits"}
+IN_YAML_ONLY = {"analysis", "interventions", "edits", "tracing"}
 
 
 def test_the_defaults_in_the_help_are_those_of_the_plan() -> None:

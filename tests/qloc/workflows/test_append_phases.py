@@ -19,7 +19,7 @@ from qloc.arms import RelationSums
 from qloc.block import PhaseBlock, PhaseOutline, Shard, Unit
 from qloc.errors import FingerprintError, InputError
 from qloc.neuron_set_files import OwnSets
-from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, EditPlan, InterventionPlan, RomePlan
+from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, EditPlan, InterventionPlan, RomePlan, TracingPlan
 from qloc.plan import Plan
 from qloc.progress import Progress
 from qloc.simulation.simulate import simulate
@@ -355,6 +355,41 @@ def test_edits_go_on_in_another_process_and_are_equal(
     assert (objects[entailed["partner"].values] == found["new_object"].values).all()
     assert np.isfinite(entailed["log_probability"].sel(edit_set="rome")).all()
     assert (entailed["generated_token_id"].sel(edit_set="rome", generated=["inverse", "text"]) >= 0).all()
+
+
+def test_tracing_goes_on_in_another_process_and_is_equal(
+    plan: Plan, copied: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Appended to a complete store, stopped at the second unit, verified."""
+    from qloc.extract.tracing.phase import Tracing
+
+    part = TracingPlan(samples=2, queries=1, parts=("residual", "mlp"))
+    plan = plan.model_copy(update={"phases": ("signals", "tracing"), "tracing": part})
+    whole, out = extract_study(plan, copied("whole.zarr")).path, copied("s.zarr")
+    extract = Tracing.extract
+
+    def stopped(self: Tracing, unit: Unit, arms: Any) -> PhaseBlock:
+        if unit.number == 1:
+            raise KeyboardInterrupt
+        return extract(self, unit, arms)
+
+    monkeypatch.setattr(Tracing, "extract", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        extract_study(plan, out)
+    monkeypatch.setattr(Tracing, "extract", extract)
+    append_phases._MADE.clear()
+    extract_study(plan, out)
+    assert manifest.read(out)["objects"] == manifest.read(whole)["objects"]
+    assert verify(out) == []
+    study = qloc.open(out)
+    assert study.phases == ("signals", "tracing")
+    found = study.tracing
+    traced = np.isfinite(found["clean_log_odds"].values)
+    assert traced.sum() == 3
+    assert (found["clean_log_odds"] > found["corrupted_log_odds"].mean("corruption")).values[traced].all()
+    other = plan.model_copy(update={"tracing": part.model_copy(update={"noise": 2.0})})
+    with pytest.raises(FingerprintError, match="noise"):
+        extract_study(other, out)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from qloc.store.schema.phase_variables import (
     REPROMPTS,
     STATISTICS,
     SYNAPSES,
+    TRACING,
 )
 from qloc.store.schema.variables import ATTENTION, FACTS, GRAMS, QUERIES, SIGNALS, STORED
 
@@ -27,7 +28,7 @@ def test_table_is_the_schema():
     assert shown is not None
     rows = ["| group | variable | dims | dtype | what it is |", "|---|---|---|---|---|"]
     signals = (*QUERIES, *FACTS, *SIGNALS["panel"], *ATTENTION, *GRAMS, *STATISTICS)
-    for variable in (*signals, *INTERVENTIONS, *SYNAPSES, *REPROMPTS, *EDITS, *ENTAILMENTS):
+    for variable in (*signals, *INTERVENTIONS, *SYNAPSES, *REPROMPTS, *EDITS, *ENTAILMENTS, *TRACING):
         dtype = "float32 ¹" if variable.dtype == STORED else variable.dtype
         meaning = variable.meaning.replace("|", "\\|")
         rows.append(

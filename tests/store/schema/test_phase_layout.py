@@ -68,7 +68,7 @@ def test_attributes_there_and_back(sizes, changes):
 
 def test_unknown_phase(sizes):
     outline = dataclasses.replace(synthetic_phase.outline("edits"), phase="dreams")
-    assert problems(outline, sizes) == ["phase is 'dreams'; expected one of interventions, edits."]
+    assert problems(outline, sizes) == ["phase is 'dreams'; expected one of interventions, edits, tracing."]
 
 
 def test_every_problem_is_told_at_once(sizes):

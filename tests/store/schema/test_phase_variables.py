@@ -10,7 +10,10 @@ from qloc.store.schema.phase_variables import (
 )
 from qloc.store.schema.variables import FACTS, QUERIES, STORED
 
-BY_PATH = {v.path: v for v in (*QUERIES, *FACTS, *STATISTICS, *PHASES["interventions"], *PHASES["edits"])}
+BY_PATH = {
+    v.path: v
+    for v in (*QUERIES, *FACTS, *STATISTICS, *PHASES["interventions"], *PHASES["edits"], *PHASES["tracing"])
+}
 
 
 def test_groups_of_each_phase():
@@ -18,6 +21,7 @@ def test_groups_of_each_phase():
     assert groups == {
         "interventions": ["interventions", "synapses", "reprompts"],
         "edits": ["edits", "entailments"],
+        "tracing": ["tracing"],
     }
     optional = {"reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"}
     assert optional == ADDED

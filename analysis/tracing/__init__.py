@@ -1,0 +1,1 @@
+"""Causal tracing: which queries are traced, and where restoring states helps."""

@@ -1,0 +1,206 @@
+"""Corrupted prompts: the subject's embeddings with Gaussian noise, or another subject in its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qloc.arrays import Array, Ints
+from qloc.extract.prompts.token_roles import TokenRoles, token_roles
+from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
+from qloc.facts import Fact
+from qloc.random_streams import Stream
+
+_TRIED: Final = 16
+"""Other subjects that the tokenizer is given at once."""
+
+
+@torch.no_grad()
+def embedding_deviation(model: Any, ids: Sequence[int]) -> float:
+    """Return σ: the standard deviation of all entries of the embeddings of some tokens.
+
+    Parameters
+    ----------
+    model : transformers model
+        The loaded model.
+    ids : sequence of int
+        Ids of the tokens; each counts as often as it occurs.
+
+    Returns
+    -------
+    float
+        σ, of the output of the input embedding.
+    """
+    device = next(iter(model.parameters())).device
+    vectors = model.get_input_embeddings()(torch.tensor([list(ids)], device=device))
+    return float(vectors.double().std(correction=0))
+
+
+def subject_ids(encoder: Encoder, asked: Sequence[tuple[TokenizedQuery, Fact]]) -> list[int]:
+    """Return the token ids of the subjects of queries.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The model's tokenizer.
+    asked : sequence of (TokenizedQuery, Fact)
+        Queries, and what each is of.
+
+    Returns
+    -------
+    list of int
+        In order; none of a query that does not name its subject.
+    """
+    found = [(query, token_roles(encoder, query, fact.subject)) for query, fact in asked]
+    return [query.targets[0].ids[place] for query, roles in found if roles for place in roles.subject]
+
+
+def noise(scale: float, roles: TokenRoles, width: int, samples: int, seed: int, query: int) -> Array:
+    """Draw the noise of a query; no other query bears on it.
+
+    Parameters
+    ----------
+    scale : float
+        Its standard deviation.
+    roles : TokenRoles
+        Which tokens are the subject's.
+    width : int
+        Width of an embedding.
+    samples : int
+        How often it is drawn.
+    seed : int
+        The plan's.
+    query : int
+        Number of the query in the study.
+
+    Returns
+    -------
+    float64 ndarray, shape (sample, subject token, embedding)
+        Normal.
+    """
+    shape = (samples, len(roles.subject), width)
+    return scale * Stream.TRACING_NOISE.generator(seed, query).standard_normal(shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherSubjects:
+    """Finds a subject of the relation that has as many tokens as another, in the same prompt.
+
+    Attributes
+    ----------
+    encoder : Encoder
+        The model's tokenizer.
+    facts : sequence of Fact
+        The study's facts.
+    seed : int
+        Of every draw.
+    """
+
+    encoder: Encoder
+    facts: Sequence[Fact]
+    seed: int
+
+    def of(self, asked: TokenizedQuery, fact: int, query: int) -> tuple[int, TokenizedQuery] | None:
+        """Return the query with the first of the other subjects, in drawn order, that fits.
+
+        The other subject has another right answer. The prompt differs from the query's in the tokens of its
+        subject alone, and the answer stays the query's own.
+
+        Parameters
+        ----------
+        asked : TokenizedQuery
+            The query.
+        fact : int
+            Number of its fact.
+        query : int
+            Number of the query in the study.
+
+        Returns
+        -------
+        tuple of (int, TokenizedQuery), or None
+            The fact that lends its subject, and the query; None where no subject fits.
+        """
+        own = self.facts[fact]
+        roles = token_roles(self.encoder, asked, own.subject)
+        if roles is None:
+            return None
+        order = Stream.TRACING_SUBJECT.generator(self.seed, query).permutation(len(self.facts))
+        others = [number for number in order.tolist() if self._is_other(own, self.facts[number])]
+        for start in range(0, len(others), _TRIED):
+            numbers = others[start : start + _TRIED]
+            texts = [_with(asked.query.text, own, self.facts[number]) for number in numbers]
+            pairs = [(replace(asked.query, text=text), asked.answer) for text in texts]
+            for number, found in zip(numbers, self.encoder.ask_all(pairs, ignore_tail=True), strict=True):
+                if isinstance(found, TokenizedQuery) and _fits(asked, found, roles.subject):
+                    return number, found
+        return None
+
+    @staticmethod
+    def _is_other(own: Fact, other: Fact) -> bool:
+        return (
+            other.kind == own.kind
+            and other.relation == own.relation
+            and other.subject not in ("", own.subject)
+            and own.object not in other.objects
+        )
+
+
+def _with(text: str, own: Fact, other: Fact) -> str:
+    """Return the prompt with another subject, wherever the own one is mentioned: whole words preferred."""
+    name = re.escape(own.subject)
+    whole, n = re.subn(rf"(?<!\w){name}(?!\w)", lambda _: other.subject, text)
+    return whole if n else text.replace(own.subject, other.subject)
+
+
+def _fits(asked: TokenizedQuery, other: TokenizedQuery, subject: tuple[int, ...]) -> bool:
+    if len(other.targets) != len(asked.targets):
+        return False
+    for mine, theirs in zip(asked.targets, other.targets, strict=True):
+        if (len(mine.ids), mine.position, mine.token) != (len(theirs.ids), theirs.position, theirs.token):
+            return False
+        apart = {place for place, (a, b) in enumerate(zip(mine.ids, theirs.ids, strict=True)) if a != b}
+        if not apart or not apart.issubset(subject):
+            return False
+    return True
+
+
+def corrupted(
+    target: Target,
+    other: Target | None,
+    drawn: Array,
+    subject: tuple[int, ...],
+    like: Callable[[Ints], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Return the corrupted prompts of one pass: of each sample of noise, then of the other subject.
+
+    Parameters
+    ----------
+    target : Target
+        The pass.
+    other : Target or None
+        The same pass with another subject.
+    drawn : float64 ndarray, shape (sample, subject token, embedding)
+        The noise.
+    subject : tuple of int
+        Positions of the subject's tokens.
+    like : callable
+        (ids) → their embeddings, whose dtype and device the noise takes.
+
+    Returns
+    -------
+    ids : int64 Tensor, shape (prompt, token)
+        What the model reads.
+    noise : Tensor, shape (prompt, token, embedding)
+        What is added to the embeddings; zero for the other subject.
+    """
+    rows = [target.ids] * len(drawn) + ([other.ids] if other is not None else [])
+    vectors = like(np.array(rows[:1]))
+    added = torch.zeros(len(rows), len(target.ids), vectors.shape[-1], dtype=torch.float64)
+    added[: len(drawn), list(subject)] = torch.from_numpy(drawn)
+    return torch.tensor(rows, device=vectors.device), added.to(vectors)

@@ -1,0 +1,188 @@
+"""Phase tracing: arrays by a plan, effects by hand, units apart, models refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from qloc.arms import TracingArms
+from qloc.block import PhaseBlock, Unit
+from qloc.errors import InputError
+from qloc.extract.models.loading import source
+from qloc.extract.prompts.token_roles import TokenRoles, token_roles
+from qloc.extract.signals.extraction import Extraction
+from qloc.extract.tracing import phase as traced_phase
+from qloc.extract.tracing.phase import Tracing, prepare
+from qloc.extract.tracing.proof import refused
+from qloc.phase_plan import TracingPlan
+from qloc.plan import Plan
+from qloc.random_streams import Stream
+
+
+@pytest.fixture(scope="module")
+def phase_of(tiny: Callable[[str], Any]) -> Callable[..., Tracing]:
+    def plan(kind: str = "gpt2", unit_facts: int = 32, **changed: Any) -> Tracing:
+        made = tiny(kind)
+        plan = Plan(model=str(made.folder), methods="ig", dtype="float64", unit_facts=unit_facts)
+        extraction = Extraction(plan, source(str(made.folder)), made.facts)
+        return prepare(extraction, TracingPlan(**{"samples": 2, "window": 0.6, **changed}))
+
+    return plan
+
+
+def _roles(encoder: Any, asked: Any, subject: str) -> TokenRoles:
+    found = token_roles(encoder, asked, subject)
+    assert found is not None
+    return found
+
+
+def _block(phase: Tracing, unit: Unit) -> PhaseBlock:
+    return phase.extract(unit, TracingArms(traced=np.ones(unit.n_queries, dtype=bool)))
+
+
+@pytest.fixture(scope="module")
+def traced(phase_of: Callable[..., Tracing]) -> tuple[Tracing, dict[str, Any]]:
+    phase = phase_of()
+    return phase, dict(_block(phase, phase.extraction.outline.units[0]).arrays)
+
+
+def test_the_outline_names_what_is_planned(phase_of: Callable[..., Tracing]) -> None:
+    outline = phase_of(parts=("mlp",), roles=("last_subject",)).outline
+    assert outline.labels == {
+        "tracing_part": ("mlp",),
+        "token_role": ("last_subject",),
+        "corruption": ("noise_1", "noise_2", "other_subject"),
+    }
+    assert (outline.absent, outline.attrs["refused"]) == ((), "")
+    assert outline.attrs["deviation"] > 0
+
+
+def test_corrupted_passes_are_plain_passes_with_the_seeded_noise(traced: Any) -> None:
+    """log P of the whole answer, several tokens among them, by the model's own logits."""
+    phase, arrays = traced
+    loaded, encoder = phase.extraction.loaded, phase.extraction.source.encoder()
+    model, embedding = loaded.model, loaded.model.get_input_embeddings()
+    queries = [query for of_fact in phase.extraction.asking.asked for query in of_fact]
+    subjects = [
+        fact.subject
+        for fact, of_fact in zip(phase.extraction.facts.facts, phase.extraction.asking.asked, strict=True)
+        for _ in of_fact
+    ]
+    assert max(len(query.targets) for query in queries) > 1
+    vectors = [
+        embedding.weight[of_fact[0].targets[0].ids[place]]
+        for fact, of_fact in zip(phase.extraction.facts.facts, phase.extraction.asking.asked, strict=True)
+        for place in _roles(encoder, of_fact[0], fact.subject).subject
+    ]
+    sigma = float(torch.stack(vectors).std(correction=0))
+    assert phase.deviation == pytest.approx(sigma, rel=1e-9)
+    for number, query in enumerate(queries):
+        roles = _roles(encoder, query, subjects[number])
+        shape = (2, len(roles.subject), embedding.embedding_dim)
+        drawn = 3 * sigma * Stream.TRACING_NOISE.generator(0, number).standard_normal(shape)
+        for sample in range(2):
+            total = 0.0
+            for target in query.targets:
+                inputs = embedding(torch.tensor([target.ids])).clone()
+                inputs[0, list(roles.subject)] += torch.from_numpy(drawn[sample])
+                with torch.no_grad():
+                    logits = model(inputs_embeds=inputs).logits[0, target.position]
+                total += float(logits.log_softmax(0)[target.token])
+            expected = total - np.log(-np.expm1(total))
+            assert arrays["tracing/corrupted_log_odds"][sample, number] == pytest.approx(expected, rel=1e-5)
+            assert arrays["tracing/corrupted_probability"][sample, number] == pytest.approx(
+                np.exp(total), rel=1e-4
+            )
+
+
+def test_another_subject_is_a_prompt_of_the_relation(traced: Any) -> None:
+    """Where a subject fits, the corrupted pass is that of its prompt with the query's own answer."""
+    phase, arrays = traced
+    others = arrays["tracing/other_subject"]
+    queries = [
+        (number, query) for number, of_fact in enumerate(phase.extraction.asking.asked) for query in of_fact
+    ]
+    model, encoder = phase.extraction.loaded.model, phase.extraction.source.encoder()
+    assert (others >= 0).any()
+    for place, (number, query) in enumerate(queries):
+        values = arrays["tracing/corrupted_log_odds"][-1, place]
+        if others[place] < 0:
+            assert np.isnan(values)
+            continue
+        own, other = (phase.extraction.facts.facts[fact] for fact in (number, int(others[place])))
+        text = query.query.text.replace(own.subject, other.subject)
+        swapped = encoder.ask(replace(query.query, text=text), query.answer, ignore_tail=True)
+        assert own.subject != other.subject
+        total = 0.0
+        for target in swapped.targets:
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([target.ids])).logits[0, target.position]
+            total += float(logits.log_softmax(0)[target.token])
+        assert values == pytest.approx(total - np.log(-np.expm1(total)), rel=1e-5)
+
+
+def test_the_last_token_restored_in_the_last_layer_is_the_clean_pass(traced: Any) -> None:
+    """And the subject's restored there changes nothing; a role without tokens is missing."""
+    phase, arrays = traced
+    roles, odds = phase.part.roles, arrays["tracing/log_odds"]
+    clean, corrupted = arrays["tracing/clean_log_odds"], arrays["tracing/corrupted_log_odds"]
+    counts = arrays["tracing/n_role_tokens"]
+    last = roles.index("last_token")
+    here = counts[last] == 1
+    assert here.any()
+    np.testing.assert_allclose(
+        odds[0, last, -1, :2][:, here], np.broadcast_to(clean, (2, len(clean)))[:, here], rtol=1e-5, atol=1e-5
+    )
+    subject = roles.index("last_subject")
+    apart = (counts[subject] == 1) & here
+    np.testing.assert_allclose(odds[0, subject, -1, :2][:, apart], corrupted[:2][:, apart], rtol=1e-6)
+    for role in range(len(roles)):
+        assert np.isnan(odds[:, role, :, :2][..., counts[role] == 0]).all()
+        assert np.isfinite(odds[:, role, :, :2][..., counts[role] > 0]).all()
+
+
+def test_units_do_not_depend_on_each_other(traced: Any, phase_of: Callable[..., Tracing]) -> None:
+    _, every = traced
+    apart = phase_of(unit_facts=1)
+    second = _block(apart, apart.extraction.outline.units[1])
+    for path, values in second.arrays.items():
+        np.testing.assert_allclose(every[path][..., 3:5], values, rtol=1e-5, atol=1e-5, err_msg=path)
+
+
+def test_untraced_queries_are_missing(phase_of: Callable[..., Tracing]) -> None:
+    phase = phase_of(parts=("residual",), roles=("last_subject",), samples=1)
+    unit = phase.extraction.outline.units[0]
+    chosen = np.zeros(unit.n_queries, dtype=bool)
+    chosen[1] = True
+    arrays = phase.extract(unit, TracingArms(traced=chosen)).arrays
+    assert np.isfinite(arrays["tracing/clean_log_odds"]).tolist() == chosen.tolist()
+    assert (arrays["tracing/n_role_tokens"][:, ~chosen] == -1).all()
+    assert np.isnan(arrays["tracing/log_odds"][..., ~chosen]).all()
+
+
+def test_a_model_whose_parts_cannot_be_traced_is_refused_by_name(
+    phase_of: Callable[..., Tracing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phase = phase_of()
+
+    def refuse(engine: Any, *_: Any) -> Any:
+        raise refused(engine.model, "it is a test")
+
+    monkeypatch.setattr(traced_phase, "proved", refuse)
+    outline = phase.outline
+    assert outline.absent == ("tracing",)
+    assert outline.attrs["refused"] == (
+        "model type is 'gpt2'; expected one whose parts can be restored: it is a test. At phase tracing. "
+        "Leave tracing out of --phases."
+    )
+    assert (
+        phase.extract(phase.extraction.outline.units[0], TracingArms(traced=np.zeros(0, dtype=bool))).arrays
+        == {}
+    )
+    with pytest.raises(InputError, match="it is a test"):
+        _ = phase.engine
