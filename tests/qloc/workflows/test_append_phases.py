@@ -385,7 +385,10 @@ def test_tracing_goes_on_in_another_process_and_is_equal(
     assert study.phases == ("signals", "tracing")
     found = study.tracing
     traced = np.isfinite(found["clean_log_odds"].values)
-    assert traced.sum() == 3
+    assert traced.sum() == len(
+        np.unique(study.column("queries", "fact")[study.column("queries", "known") == 1])
+    )
+    assert traced.any()
     assert (found["clean_log_odds"] > found["corrupted_log_odds"].mean("corruption")).values[traced].all()
     other = plan.model_copy(update={"tracing": part.model_copy(update={"noise": 2.0})})
     with pytest.raises(FingerprintError, match="noise"):
