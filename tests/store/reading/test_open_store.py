@@ -160,7 +160,7 @@ def own(phased, tmp_path):
 def test_phase_of_a_later_version_is_passed_over(phased, own):
     """It is in the manifest, and verified byte by byte; what it means, this version need not know."""
     root = json.loads((own / "zarr.json").read_bytes())
-    root["attributes"]["phases"]["tracing"] = {"whatever": 1}
+    root["attributes"]["phases"]["dreams"] = {"whatever": 1}
     said = manifest.read(own)
     del said["sha256"]
     write_bytes(own / "zarr.json", canonical(root))
