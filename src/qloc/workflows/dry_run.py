@@ -52,7 +52,8 @@ class Estimate:
 def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> Estimate:
     """Run a few facts through all phases in a store of their own, and tell what the rest would take.
 
-    Time and size of signals and interventions grow with queries, those of edits and tracing with the facts that they take.
+    Time and size of signals and interventions grow with queries, those of edits and tracing with the facts
+    that are edited and traced.
 
     Parameters
     ----------
@@ -190,7 +191,7 @@ def _recorded(extraction: Extraction, out: Path, phase: str) -> frozenset[int] |
 
 
 def _n_facts(extraction: Extraction, phase: str) -> int:
-    """Facts that phase ``edits`` would edit, or ``tracing`` trace: at most its ``max_facts`` of each relation."""
+    """Facts that ``edits`` or ``tracing`` would take: at most the phase's ``max_facts`` of each relation."""
     counts = Counter(fact.relation for fact in extraction.facts.facts)
     plan = extraction.plan
     most = plan.edits.max_facts if phase == "edits" else plan.tracing.max_facts
