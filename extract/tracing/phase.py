@@ -99,7 +99,13 @@ class Tracing:
 
     @functools.cached_property
     def deviation(self) -> float:
-        """σ of the embeddings of all subjects' tokens, each fact counted once, in its first query."""
+        """σ of the embeddings of all subjects' tokens, each fact counted once, in its first query.
+
+        Returns
+        -------
+        float
+            0 where no query names its subject.
+        """
         asked, facts = self.extraction.asking.asked, self.extraction.facts.facts
         first = [(queries[0], fact) for queries, fact in zip(asked, facts, strict=True) if queries]
         ids = subject_ids(self.extraction.source.encoder(), first)
@@ -107,7 +113,13 @@ class Tracing:
 
     @functools.cached_property
     def windows(self) -> Windows:
-        """The layers that are restored together, of each part."""
+        """The layers that are restored together.
+
+        Returns
+        -------
+        Windows
+            Of each part, one window a layer.
+        """
         return self.part.windows(self.extraction.loaded.sites.n_layers)
 
     @functools.cached_property

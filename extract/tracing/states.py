@@ -50,7 +50,13 @@ class TracedSites:
     embedding: nn.Module
 
     def projections(self) -> Mapping[TracingPart, tuple[nn.Module, ...]]:
-        """Return the modules of each part that writes to the residual stream, in the order of layers."""
+        """Return the modules of each part that writes to the residual stream.
+
+        Returns
+        -------
+        dict of str to tuple of torch.nn.Module
+            Part → its modules, in the order of layers.
+        """
         return {"mlp": self.sites.downs, "attention": self.attention}
 
 
