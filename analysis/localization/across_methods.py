@@ -6,8 +6,9 @@ an eighth, and one of them on seven eighths: what "all" and "any" say is only ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ def across_methods(
     """Tabulate shares of facts below the cut under all methods and under any, beside those of independence.
 
     Expected, within each relation and number of queries with its own shares p_m: Π p_m under all, 1 − Π (1 −
-    p_m) under any. (Scores move with k by construction, by any method: facts that differ in k would agree.)
+    p_m) under any, as the mean over all choices of a fact of its own for each method: a fact counted with
+    itself would shrink the excess where there are few. Strata of fewer facts than methods are left out.
+    (Scores move with k by construction, by any method: facts that differ in k would agree.)
 
     Parameters
     ----------
@@ -53,12 +56,15 @@ def across_methods(
         facts``; the interval is of the excess, for new relations.
     """
     below, defined = _below(scores, cut)
+    stratum = codes(clusters[0], k, defined) if len(defined) else k
+    defined &= np.bincount(stratum[defined], minlength=len(defined) + 1)[stratum] >= len(below)
+    below, stratum = below[:, defined], codes(stratum[defined]) if defined.any() else stratum[defined]
     kept = tuple(code[defined] for code in clusters)
     rows: list[dict[str, Any]] = []
     for name, x in (("under all methods", below), ("under any method", 1 - below)):
         together = x.prod(axis=0)
-        own, shares = _within(x, codes(kept[0], k[defined]))
-        expected = shares.prod(axis=0)
+        own, shares = _within(x, stratum)
+        expected = of_different_facts(x, stratum)
         # The excess linearized in every share: what a fact adds to it.
         others = np.stack([np.delete(shares, m, axis=0).prod(axis=0) for m in range(len(x))])
         part = together - expected - np.sum(others * own, axis=0)
@@ -97,6 +103,7 @@ def method_pairs(
     rows = []
     for a, b in combinations(scores, 2):
         below, defined = _below({a: scores[a], b: scores[b]}, cut)
+        below = below[:, defined]
         kept = tuple(code[defined] for code in clusters)
         effect = odds_ratio(below[0] > 0, below[1] > 0, kept, confidence=confidence)
         ends = effect.interval
@@ -116,7 +123,54 @@ def _below(scores: Mapping[str, Floats], cut: float) -> tuple[Floats, NDArray[np
     """Whether each fact is below the cut, float64, (method, fact); and which facts have all scores."""
     values = np.stack([*scores.values()])
     defined: NDArray[np.bool_] = np.asarray(~np.isnan(values).any(axis=0))
-    return (values[:, defined] < cut).astype(np.float64), defined
+    return (values < cut).astype(np.float64), defined
+
+
+def of_different_facts(x: Floats, stratum: Ints) -> Floats:
+    """Return the mean of Π_m x[m, i_m] over all choices of different facts i_m of each stratum.
+
+    With S_B = Σ_i Π_{m in B} x[m, i], it is Σ_π Π_{B in π} (−1)^{|B| − 1} (|B| − 1)! S_B over all partitions
+    π of the M methods, divided by n (n − 1) ⋯ (n − M + 1).
+
+    Parameters
+    ----------
+    x : float64 ndarray, shape (method, fact)
+        Values, such as 0 and 1.
+    stratum : int64 ndarray, shape (fact,)
+        Code of each fact's stratum, from 0; each has as many facts as there are methods, or more.
+
+    Returns
+    -------
+    float64 ndarray, shape (fact,)
+        Its stratum's mean.
+
+    Examples
+    --------
+    >>> of_different_facts(np.array([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), np.zeros(3, dtype=int))
+    array([0.16666667, 0.16666667, 0.16666667])
+    """
+    n = np.bincount(stratum).astype(np.float64)
+    total = np.zeros(len(n))
+    for parts in _partitions(tuple(range(len(x)))):
+        term = np.ones(len(n))
+        for part in parts:
+            sums = np.bincount(stratum, weights=x[list(part)].prod(axis=0), minlength=len(n))
+            term *= (-1) ** (len(part) - 1) * factorial(len(part) - 1) * sums
+        total += term
+    choices = np.prod([n - taken for taken in range(len(x))], axis=0)
+    return np.asarray((total / np.maximum(choices, 1))[stratum])
+
+
+def _partitions(members: tuple[int, ...]) -> Iterator[list[tuple[int, ...]]]:
+    """All ways to part some members into groups."""
+    if not members:
+        yield []
+        return
+    first, rest = members[0], members[1:]
+    for size in range(len(rest) + 1):
+        for together in combinations(rest, size):
+            left = tuple(member for member in rest if member not in together)
+            yield from ([(first, *together), *parts] for parts in _partitions(left))
 
 
 def _within(x: Floats, stratum: Ints) -> tuple[Floats, Floats]:

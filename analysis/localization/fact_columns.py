@@ -13,7 +13,15 @@ import xarray as xr
 from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.means import mean_by
 from qloc.analysis.inputs.study import CORE_FACTS, Study
-from qloc.analysis.localization.consistency import CONSISTENCY_SCORES, considered, consistency
+from qloc.analysis.localization.consistency import (
+    CONSISTENCY_SCORES,
+    considered,
+    consistency,
+    filled,
+    kappa,
+)
+from qloc.analysis.localization.overlap import pairs_of
+from qloc.analysis.localization.pairwise_dice import dice_of_rows
 from qloc.arrays import Array, Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD, NO_INDEX
@@ -49,8 +57,8 @@ def fact_columns(
         ``id, subject, relation, object``; ``CS1, CS2, D, kappa, kappa_same_answer, k, n_neurons, mean_size``
         (:func:`qloc.analysis.localization.consistency.consistency`); ``agreement, candidate_agreement,
         log_probability, known_share, n_tokens`` (:func:`behaviour`); ``answer_count``, facts of the relation
-        with the answer; every attribute; and ``log_<name>`` of counts, sizes and attributes that are positive
-        throughout.
+        with the answer; ``template_kappa`` (:func:`template_kappa`); every attribute; and
+        ``log_<name>`` of counts, sizes and attributes that are positive throughout.
     """
     sets = study.neurons(method=method, threshold=threshold)
     return columns_from_sets(sets, behaviour(study, known=known), known=known)
@@ -79,14 +87,40 @@ def columns_from_sets(sets: NeuronSets, answered: Mapping[str, Array], *, known:
     columns |= {name: scores[name].values for name in _SCORE_COLUMNS}
     columns |= answered
     columns["answer_count"] = _answer_count(sets.facts)
+    columns["template_kappa"] = template_kappa(filled(considered(sets, known)), scores["D0"].values)
     columns |= {name: v for name, v in sets.facts.items() if name not in {*CORE_FACTS, *columns, "leaks"}}
     frame = pd.DataFrame(columns).loc[queried & ~sets.facts["leaks"]].copy()
-    kept = {*_FACT_LABELS, *CONSISTENCY_SCORES, *_BEHAVIOUR}
+    kept = {*_FACT_LABELS, *CONSISTENCY_SCORES, *_BEHAVIOUR, "template_kappa"}
     for name in [str(name) for name in frame if name not in kept]:
         cells = frame[name]
         if cells.dtype.kind in "iuf" and cells.notna().any() and (cells.dropna() > 0).all():
             frame[f"log_{name}"] = np.log(cells.astype(float))
     return pd.DataFrame(frame.reset_index(drop=True))
+
+
+def template_kappa(sets: NeuronSets, chance: Floats) -> Floats:
+    """Return the κ that each fact's templates make: it is high for templates that are alike.
+
+    It is (m − D_0)/(1 − D_0), m the mean over the fact's pairs of templates of the mean Dice overlap, over
+    all facts of the relation, of sets under these two templates.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Non-empty sets of the queries considered.
+    chance : float64 ndarray, shape (fact,)
+        D_0 of each fact's relation.
+
+    Returns
+    -------
+    float64 ndarray, shape (fact,)
+        NaN with fewer than two queries.
+    """
+    pairs = pairs_of(sets)
+    overlap = dice_of_rows(sets.member, sets.member, pairs.first, pairs.second)
+    cell = codes(pairs.template[pairs.first], pairs.template[pairs.second]) if len(overlap) else pairs.fact
+    usual = mean_by(overlap, cell, len(overlap))[cell]
+    return kappa(mean_by(usual, pairs.fact, sets.n_facts), chance)
 
 
 def behaviour(study: Study, *, known: bool = False) -> dict[str, Floats]:

@@ -14,6 +14,7 @@ from qloc.analysis.localization.behaviour import (
 )
 from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.simulation.simulate import simulate
+from qloc.text.rounding import number, p_value
 
 DRAWS = Draws(n_permutations=99, n_bootstrap=99)
 
@@ -22,11 +23,12 @@ def test_behaviour_is_least_squares_with_relation_dummies(study):
     frame = fact_columns(study, known=False).rename(columns={"class": "kind"})
     result = behaviour_test(frame, "agreement", draws=DRAWS)
     rows = frame.dropna(subset=["kappa", "agreement"])
-    formula = "agreement ~ kappa + log_probability + log_mean_size + log_answer_count + C(relation)"
+    formula = "agreement ~ kappa + log_probability + log_mean_size + log_answer_count + template_kappa + C(relation)"
     fit = smf.ols(formula, rows).fit()
     assert result.estimate == pytest.approx(fit.params["kappa"], rel=1e-8)
     assert (
-        result.checks[0] == "Covariates, within relations: log_probability, log_mean_size, log_answer_count."
+        result.checks[0] == "Covariates, within relations: log_probability, log_mean_size, log_answer_count, "
+        "template_kappa."
     )
     assert result.checks[1] == "Left out, constant within relations: n_tokens."
 
@@ -34,14 +36,19 @@ def test_behaviour_is_least_squares_with_relation_dummies(study):
 def test_the_second_opinion_is_a_mixed_model(rng):
     relation = np.repeat(np.arange(6), 10)
     frame = pd.DataFrame({"relation": relation, "kappa": rng.normal(size=60)})
-    frame["agreement"] = 0.5 * frame["kappa"] + rng.normal(size=6)[relation] + 0.1 * rng.normal(size=60)
+    slope = 0.5 + 0.3 * rng.normal(size=6)[relation]
+    frame["agreement"] = slope * frame["kappa"] + rng.normal(size=6)[relation] + 0.1 * rng.normal(size=60)
     result = behaviour_test(frame, "agreement", draws=DRAWS)
-    fit = smf.mixedlm("agreement ~ kappa", frame, groups=frame["relation"]).fit(reml=True)
-    assert fit.params["kappa"] == pytest.approx(0.5, abs=0.1)
+    frame["centred"] = frame["kappa"] - frame["kappa"].mean()
+    model = smf.mixedlm("agreement ~ kappa", frame, groups=frame["relation"], re_formula="~centred")
+    fit = model.fit(reml=True)
+    assert (
+        fit.bse["kappa"] > 0.05
+    )  # with one slope for all relations, 0.02: it would count facts, not relations
     assert result.checks == (
         "Covariates, within relations: none.",
-        "Second opinion, a mixed model with an intercept for each relation: "
-        f"slope {fit.params['kappa']:.3g}; p-value: < 0.001.",
+        "Second opinion, a mixed model with an intercept and a slope for each relation: "
+        f"slope {number(fit.params['kappa'])}; p-value: {p_value(fit.pvalues['kappa'])}.",
         "Smallest effect of interest: ±0.1 standard deviations.",
     )
     alone = behaviour_test(frame, "agreement", draws=DRAWS, second_opinion=False)

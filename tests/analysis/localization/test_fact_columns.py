@@ -13,6 +13,7 @@ from qloc.analysis.localization.fact_columns import (
     fact_columns,
     same_answer,
     same_candidate,
+    template_kappa,
 )
 from qloc.vocabulary import FACT_COLUMNS
 
@@ -100,3 +101,15 @@ def test_facts_that_leak_or_are_not_asked_are_left_out(make_sets):
     sets = make_sets([(f, t, "a", [f]) for f in (0, 1, 3) for t in "st"])
     sets.facts["leaks"][1] = True
     assert columns_from_sets(sets, {})["id"].tolist() == ["f0", "f3"]
+
+
+def test_the_kappa_of_templates_is_that_of_their_pairs_over_all_facts(make_sets):
+    """By hand: s and t always overlap by half, u with neither; fact 2 has no u. One relation, D_0 = 0.2."""
+    rows = [(f, t, "a", [9, f] if t != "u" else [20 + f, 30 + f]) for f in range(2) for t in "stu"]
+    rows += [(2, "s", "a", [9, 2]), (2, "t", "a", [9, 5])]
+    sets = make_sets(rows)
+    found = template_kappa(sets, np.full(3, 0.2))
+    of_s_and_t = np.mean([1.0, 1.0, 0.5])
+    expected = [(m - 0.2) / 0.8 for m in (of_s_and_t / 3, of_s_and_t / 3, of_s_and_t)]
+    assert found == pytest.approx(expected)
+    assert np.isnan(template_kappa(make_sets([(0, "s", "a", [1])]), np.zeros(1))).all()

@@ -1,5 +1,6 @@
 """Shares of inconsistent facts: by thresholds, by relation and by subsets, against enumeration."""
 
+from collections import Counter
 from itertools import combinations
 
 import numpy as np
@@ -87,6 +88,10 @@ def test_methods_are_compared_where_there_are_two(context, plan, question, frame
         AnalysisContext(context.study, plan.model_copy(update={"method": "grad_x_act"})).scores["CS2"].values,
     ]
     both = ~np.isnan(scores[0]) & ~np.isnan(scores[1])
+    k = np.bincount(context.known.queries["fact"], minlength=len(both))
+    alike = Counter(zip(context.clusters[0][both], k[both], strict=True))
+    both &= [alike[cell] > 1 for cell in zip(context.clusters[0], k, strict=True)]
+    assert (table.facts == both.sum()).all()
     below = [score[both] < 0.1 for score in scores]
     assert table.ki["under all methods"] == pytest.approx(np.mean(below[0] & below[1]))
     assert table.ki["under any method"] == pytest.approx(np.mean(below[0] | below[1]))
