@@ -4,7 +4,8 @@
 question           tables (columns are documented where each is made)
 =================  ==================================================================================
 ``counts``         ``counts_by_relation``, ``left_out``
-``consistency``    ``consistency_overall``, ``consistency_by_relation``, ``by_attribute`` (where facts
+``consistency``    ``consistency_overall``, ``consistency_by_relation``, ``consistency_by_fact`` (up to 24
+                   facts of each relation), ``by_attribute`` (where facts
                    have a categorical attribute)
 ``ratio``          ``ki_by_threshold`` (CS2), ``ki_by_threshold_cs1``, ``ki_by_relation``, ``rarefaction``,
                    ``set_sizes``; with two methods ``ki_across_methods``, ``ki_method_pairs``; H2

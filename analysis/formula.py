@@ -16,10 +16,11 @@ from qloc.analysis.inference.slope_test import SLOPE_MARGIN, SLOPE_UNIT, equival
 from qloc.analysis.inputs.public_arguments import require_draws, require_study, require_text
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
-from qloc.analysis.results import TestResult
+from qloc.analysis.results import TestResult, estimate_words
 from qloc.analysis.verdicts import judged
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import Claims
+from qloc.text.notebook_html import notebook_html
 from qloc.text.rounding import number
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
@@ -70,6 +71,16 @@ class Fit:
         within = f"within {self.within}, " if self.within else ""
         head = f"{self.formula}, {size} facts, {within}clustered by {self.cluster}, R² {explained}"
         return "\n".join([head, *(test.sentence() for test in self.tests)])
+
+    def __repr__(self) -> str:
+        told = "; ".join(f"{test.name} {estimate_words(test)}" for test in self.tests)
+        return f"<Fit of {self.formula}, {number(self.n)} facts: {told}>"
+
+    def _repr_html_(self) -> str:
+        head, *_ = str(self).splitlines()
+        return notebook_html(
+            head, (), [(test.name, f"{estimate_words(test)}, {test.outcome()}") for test in self.tests]
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return the fit as a table.

@@ -14,6 +14,7 @@ import pandas as pd
 
 from qloc.analysis.plain_values import plain
 from qloc.hypothesis_registry import Claims, Direction, Region
+from qloc.text.notebook_html import notebook_html
 from qloc.text.rounding import available, counted, estimated, number, p_value
 
 Verdict = Literal[
@@ -310,6 +311,25 @@ class TestResult:
 
     def __str__(self) -> str:
         return self.sentence()
+
+    def __repr__(self) -> str:
+        told = filter(None, (self.verdict, estimate_words(self), self._surety(), self.sizes(), self.role))
+        return f"<TestResult {self.name}: {'; '.join(told)}>"
+
+    def _repr_html_(self) -> str:
+        pairs = [
+            ("verdict", self.outcome()),
+            (self.estimand, estimate_words(self)),
+            ("p", self._surety()),
+            ("n", self.sizes()),
+            ("method", self.method),
+            ("role", self.role),
+        ]
+        return notebook_html(f"{self.name}: {self.question}", (), pairs)
+
+    def _surety(self) -> str:
+        p = self.p if self.p_adjusted is None else self.p_adjusted
+        return "" if p is None else f"{'' if self.p_adjusted is None else 'adjusted '}p {_p(p)}"
 
     def to_frame(self) -> pd.DataFrame:
         """Return the result as a table of one row.

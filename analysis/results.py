@@ -28,6 +28,7 @@ from qloc.errors import InputError, message
 from qloc.hypothesis_registry import Claims
 from qloc.text.annotated import mistyped
 from qloc.text.files import write_text
+from qloc.text.notebook_html import notebook_html
 from qloc.text.ordinary_files import read_ordinary
 from qloc.text.parsing import json_of
 from qloc.text.rounding import Cell as Cell  # what a table holds; reports import it from here
@@ -215,6 +216,17 @@ class StudyResult:
     notes: tuple[str, ...] = ()
     summary: tuple[str, ...] = ()
     alerts: tuple[Alert, ...] = ()
+
+    def __repr__(self) -> str:
+        told = "".join(f"\n  {sentence}" for sentence in self.summary)
+        tables = sum(len(question.tables) for question in self.questions)
+        held = ", ".join(f"{test.name} {MARKS[test.verdict]}" for test in self.tests())
+        size = f"{len(self.questions)} questions, {len(self.tests())} tests, {tables} tables"
+        return f"<StudyResult of {self.title}: {size}>{told}" + (f"\n  {held}" if held else "")
+
+    def _repr_html_(self) -> str:
+        pairs = [(question.title, question.answer) for question in self.questions]
+        return notebook_html(self.title, self.summary, pairs)
 
     def tests(self) -> tuple[TestResult, ...]:
         """Return every test, in the order of the questions.

@@ -23,8 +23,8 @@ from qloc.reports.document import (
     Summary,
     TableBlock,
 )
-from qloc.reports.figures.from_table import figure
-from qloc.reports.figures.table_recipes import heading, word
+from qloc.reports.figures.from_table import figures
+from qloc.reports.figures.table_words import heading, word
 from qloc.reports.forest import forest
 from qloc.reports.side_by_side import side_by_side
 from qloc.text.printable import printable
@@ -139,6 +139,8 @@ def _part(result: StudyResult, prefix: str) -> Part:
 def _summary(result: StudyResult, sections: Sequence[Section], prefix: str) -> Summary:
     findings = [finding for section in sections for finding in section.findings]
     counted = summary(findings, digest(plain(result.plan)) if result.plan else "")
+    if result.questions and not findings:
+        counted = replace(counted, headline="Nothing was tested: tables and figures describe.")
     return replace(
         counted,
         sentences=result.summary,
@@ -184,13 +186,12 @@ def predictions(findings: Iterable[Finding]) -> tuple[Prediction, ...]:
 
 def _section(question: Question, prefix: str) -> Section:
     id = f"{prefix}{question.id}"
-    drawn = (figure(table, f"{id}-{table.name}") for table in question.tables)
     return Section(
         id=id,
         title=question.title,
         sentence=question.answer or "The analysis gave no answer.",
         findings=_findings(question, id),
-        figures=tuple(one for one in drawn if one),
+        figures=tuple(one for table in question.tables for one in figures(table, f"{id}-{table.name}")),
         tables=tuple(block(table) for table in question.tables),
         method=question.method,
         references=question.references,

@@ -97,6 +97,7 @@ def consistency_question(context: AnalysisContext) -> Question:
             + _STRICT * (context.scores_strict is not None),
         ),
         relation_table(context),
+        fact_table(context),
         *([attribute_table(context)] if attributes_of(context) else []),
     ]
     return Question(
@@ -171,6 +172,44 @@ def relation_table(context: AnalysisContext) -> Table:
         title="Consistency across paraphrases, by relation",
         labels=_LABELS,
         note="Means over facts; the interval of κ is cluster-robust by answer.",
+    )
+
+
+FACTS_OF_A_RELATION: Final = 24
+"""Facts of a relation in ``consistency_by_fact``; of more, places of even distance in the order of κ."""
+
+
+def fact_table(context: AnalysisContext) -> Table:
+    """Return table ``consistency_by_fact``: κ and CS2 of single facts, from which violins are drawn.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        The study and its plan.
+
+    Returns
+    -------
+    Table
+        ``relation, fact, kappa, cs2``: up to 24 facts of each relation, from the least κ to the greatest.
+    """
+    names, code = context.relations
+    kappa, cs2 = context.scores["kappa"].values, context.scores["CS2"].values
+    facts = context.sets.facts["id"]
+    rows: list[dict[str, Any]] = []
+    for r, name in enumerate(names):
+        here = np.flatnonzero((code == r) & ~np.isnan(kappa))
+        order = here[np.argsort(kappa[here], kind="stable")]
+        if len(order) > FACTS_OF_A_RELATION:
+            order = order[np.linspace(0, len(order) - 1, FACTS_OF_A_RELATION).round().astype(int)]
+        rows += [
+            {"relation": str(name), "fact": str(facts[f]), "kappa": kappa[f], "cs2": cs2[f]} for f in order
+        ]
+    return Table.from_frame(
+        pd.DataFrame(rows, columns=["relation", "fact", "kappa", "cs2"]),
+        name="consistency_by_fact",
+        title="Consistency of single facts",
+        labels={"kappa": "κ, other answers"},
+        note=f"Up to {FACTS_OF_A_RELATION} facts of a relation, at even distances in the order of κ.",
     )
 
 

@@ -31,11 +31,11 @@ def frame(axes: Axes, figure: Figure, width: int) -> None:
     if limits := figure.limits or _share_limits(figure, axes.get_ylim()):
         axes.set_ylim(*padded(limits))
     for mark in figure.marks:
-        axes.axvline(mark.at, color=palette.colour("muted"), linewidth=1, linestyle=(0, (2, 2)))
+        axes.axhline(mark.at, color=palette.colour("muted"), linewidth=1, linestyle=(0, (2, 2)))
         if mark.label:
             axes.annotate(
-                mark.label, (mark.at, 1), xycoords=("data", "axes fraction"), xytext=(3, -3),
-                textcoords="offset points", va="top", color=palette.colour("muted"),
+                mark.label, (1, mark.at), xycoords=("axes fraction", "data"), xytext=(-3, 3),
+                textcoords="offset points", ha="right", color=palette.colour("muted"),
             )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from qloc.reports.document import Figure, Mark, Series, unique
 from qloc.reports.figures import table_reshaping
 from qloc.reports.figures.alt_text import in_words
 from qloc.reports.figures.palette import N_SERIES
-from qloc.reports.figures.table_recipes import Recipe, heading, recipe_of, word
+from qloc.reports.figures.table_recipes import FURTHER, RECIPES, Recipe, recipe_of
+from qloc.reports.figures.table_words import heading, word
 from qloc.text.rounding import ABSENT, available
 
 N_PANELS: Final = 12
@@ -20,7 +21,32 @@ N_ROWS: Final = 60
 _NUMERIC: Final = ("lines", "profile")
 
 
-def figure(table: Table, id: str) -> Figure | None:
+def figures(table: Table, id: str) -> tuple[Figure, ...]:
+    """Draw a table by every recipe that it has.
+
+    Parameters
+    ----------
+    table : Table
+        Of the analysis.
+    id : str
+        Anchor of the first figure, and beginning of the others'.
+
+    Returns
+    -------
+    tuple of Figure
+        Without those that have too little to draw.
+    """
+    further = (figure(table, f"{id}-{name}", name) for name in FURTHER.get(table.name, ()))
+    drawn = [figure(table, id), *(one for one in further if one and _says_more(one))]
+    return tuple(one for one in drawn if one)
+
+
+def _says_more(further: Figure) -> bool:
+    """Dots are drawn once more for their intervals alone."""
+    return further.kind != "dots" or any(series.low for series in further.series)
+
+
+def figure(table: Table, id: str, recipe_name: str = "") -> Figure | None:
     """Draw a table by its recipe.
 
     Parameters
@@ -29,13 +55,15 @@ def figure(table: Table, id: str) -> Figure | None:
         Of the analysis.
     id : str
         Anchor of the figure.
+    recipe_name : str, default ""
+        A key of ``RECIPES``; that of the table's name where it is empty.
 
     Returns
     -------
     Figure or None
         The figure as data; None where the table has no recipe, or too little to draw.
     """
-    recipe = recipe_of(table)
+    recipe = RECIPES[recipe_name] if recipe_name else recipe_of(table)
     if recipe is None:
         return None
     table = recipe.prepare(table) if recipe.prepare else table

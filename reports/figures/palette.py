@@ -13,6 +13,9 @@ References
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 LIGHT: Final[dict[str, str]] = {
@@ -107,6 +110,30 @@ _ROLE: Final = {colour: role for role, colour in _PLACEHOLDER.items()}
 _FIND: Final = re.compile("(?<=: )(?:" + "|".join(_ROLE) + ")")
 
 
+_DRAWN_IN: Final = ContextVar[Mapping[str, str]]("drawn in", default=_PLACEHOLDER)
+
+
+@contextmanager
+def drawn_in(colours: Mapping[str, str]) -> Iterator[None]:
+    """Let roles be colours at once, where no page gives them theirs.
+
+    Parameters
+    ----------
+    colours : mapping of str to str
+        Role → colour, such as :data:`LIGHT`.
+
+    Yields
+    ------
+    None
+        Until then :func:`colour` returns these.
+    """
+    token = _DRAWN_IN.set(colours)
+    try:
+        yield
+    finally:
+        _DRAWN_IN.reset(token)
+
+
 def colour(role: str) -> str:
     """Return the colour that stands for a role in a drawing.
 
@@ -120,7 +147,7 @@ def colour(role: str) -> str:
     str
         As ``#rrggbb``.
     """
-    return _PLACEHOLDER[role]
+    return _DRAWN_IN.get()[role]
 
 
 def series(place: int) -> str:

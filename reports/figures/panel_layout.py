@@ -42,7 +42,7 @@ def draw(canvas: Canvas, figure: Figure, width: int) -> None:
     if figure.kind == "heatmap":
         _heatmap(canvas, figure, width)
         return
-    canvas.set_size_inches(width / 72, (_height(figure, width) + _legend_height(figure, width)) / 72)
+    canvas.set_size_inches(width / 72, (height_of(figure, width) + _legend_height(figure, width)) / 72)
     axes = canvas.add_subplot()
     DRAWERS[figure.kind](axes, figure, width)
     if _legend_height(figure, width):
@@ -51,14 +51,28 @@ def draw(canvas: Canvas, figure: Figure, width: int) -> None:
 
 def _heatmap(canvas: Canvas, figure: Figure, width: int) -> None:
     """A heatmap below its scale, which says what light and dark mean, on a page of either kind."""
-    height = _height(figure, width)
+    height = height_of(figure, width)
     canvas.set_size_inches(width / 72, (height + SCALE) / 72)
     grid = canvas.add_gridspec(2, 2, height_ratios=(10, height), width_ratios=(min(1.0, 220 / width), 1))
     DRAWERS["heatmap"](canvas.add_subplot(grid[1, :]), figure, width)
     ramp(canvas.add_subplot(grid[0, 0]), figure)
 
 
-def _height(figure: Figure, width: int) -> float:
+def height_of(figure: Figure, width: int) -> float:
+    """Return how high a figure is, without its legend.
+
+    Parameters
+    ----------
+    figure : Figure
+        As data; not one of several panels.
+    width : int
+        In CSS pixels.
+
+    Returns
+    -------
+    float
+        In CSS pixels.
+    """
     if figure.kind in ("lines", "profile"):
         return min(300, 0.62 * width) + 46
     if figure.kind == "heatmap":
@@ -81,7 +95,7 @@ def _multiples(canvas: Canvas, figure: Figure, width: int) -> None:
     across = _columns(figure, width, shared)
     rows = [figure.panels[n : n + across] for n in range(0, len(figure.panels), across)]
     above = 0 if shared else max(_legend_height(panel, width // across) for panel in figure.panels)
-    heights = [max(_height(panel, width // across) for panel in row) + 24 + above for row in rows]
+    heights = [max(height_of(panel, width // across) for panel in row) + 24 + above for row in rows]
     top = _legend_height(figure.panels[fullest], width) if shared else 0
     canvas.set_size_inches(width / 72, (sum(heights) + top) / 72)
     grid = canvas.add_gridspec(len(rows), across, height_ratios=heights)

@@ -24,7 +24,7 @@ WIDE: Final = 680
 NARROW: Final = 350
 """Width in CSS pixels on a phone: drawn anew, since a shrunk figure has no legible text."""
 
-_STYLE: Final[dict[str, object]] = {
+STYLE: Final[dict[str, object]] = {
     "figure.facecolor": "none",  # the page's shows through
     "axes.facecolor": "none",
     "svg.fonttype": "none",
@@ -55,7 +55,7 @@ _STYLE: Final[dict[str, object]] = {
     "figure.constrained_layout.wspace": 0.05,
     "figure.constrained_layout.hspace": 0.04,
 }
-_INKS: Final = {
+INKS: Final = {
     "text.color": "ink",
     "axes.labelcolor": "muted",
     "axes.edgecolor": "muted",
@@ -85,9 +85,9 @@ def svg(figure: Figure, *, width: int = WIDE) -> str:
     str
         Without prolog, comments, dates or references to anything outside; ids are unique to figure and width.
     """
-    inks = {name: palette.colour(role) for name, role in _INKS.items()}
+    inks = {name: palette.colour(role) for name, role in INKS.items()}
     buffer = io.StringIO()
-    with matplotlib.style.context(["default", {**_STYLE, **inks}]), warnings.catch_warnings():
+    with matplotlib.style.context(["default", {**STYLE, **inks}]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the reader's fonts draw it
         canvas = Canvas(figsize=(width / 72, width / 72), layout="constrained")
         draw(canvas, figure, width)

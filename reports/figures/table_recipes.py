@@ -9,7 +9,7 @@ from typing import Final, Literal
 from qloc.analysis.results import Cell, Table
 from qloc.reports.document import AxisKind, FigureKind
 from qloc.reports.figures import table_reshaping
-from qloc.reports.published import SCORES, tagged
+from qloc.vocabulary import GAP_TOLERANCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,11 @@ _MEASURES: Final[tuple[tuple[str, tuple[str, ...], AxisKind], ...]] = (
     ("Beyond the answer (H1b)", ("beyond_answer",), "number"),
 )
 
+_EDIT_MATRIX: Final = Recipe(
+    kind="heatmap", over="criterion", values=("value",), split="edit", prepare=table_reshaping.edit_matrix,
+    limits=(0.0, 1.0), value_label="share of 1", caption="Of Δ nats less is better, of all else more.",
+)  # fmt: skip
+
 RECIPES: Final[Mapping[str, Recipe]] = {
     "counts_by_relation": Recipe(
         kind="bars", over="relation", values=("queries", "known"), axis="count", value_label="queries"
@@ -85,6 +90,10 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "consistency_by_relation": Recipe(
         kind="dots", over="relation", values=("kappa", "kappa_same_answer"), order="down", value_label=_KAPPA,
         reference=0.0,
+    ),
+    "consistency_by_fact": Recipe(
+        kind="violins", over="relation", values=(), reference=0.0,
+        facets=(("κ", ("kappa",), "number"), ("CS2, as published", ("cs2",), "number")),
     ),
     "by_attribute": Recipe(
         kind="dots", over="level", values=("kappa",), panel="attribute", value_label="κ", reference=0.0,
@@ -195,12 +204,50 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="heatmap", over="column", values=("value",), split="row", ticked="member",
         value_label="activation", caption="Dot: the neuron is in the query's set.",
     ),
+    "edit_matrix": _EDIT_MATRIX,
+    "decomposition": Recipe(
+        kind="dots", over="part", values=("overlap",), reference=0.0,
+        prepare=table_reshaping.over_all_relations, value_label="mean overlap (Dice)",
+    ),
+    "specification_curve": Recipe(
+        kind="dots", over="specification", values=("kappa",), order="down", reference=0.0, value_label=_KAPPA,
+        prepare=table_reshaping.specifications,
+    ),
+    "gap_by_layer": Recipe(
+        kind="lines", over="layer", values=("median", "percentile_95"), reference=GAP_TOLERANCE,
+        value_label="completeness gap; dashed: the tolerance",
+    ),
+    "chen_ratio": Recipe(
+        kind="bars", over="sets", values=("ratio", "ki_k0"), axis="share", value_label="inconsistent facts",
+        prepare=table_reshaping.ratios,
+    ),
+    "chen_probability": Recipe(
+        kind="bars", over="change", values=(), prepare=table_reshaping.changes,
+        facets=(
+            ("ΔProb, as published", ("probability_own", "probability_neighbor"), "number"),
+            ("Δ log-odds", ("log_odds_own", "log_odds_neighbor"), "number"),
+        ),
+    ),
+    "chen_synapses": Recipe(
+        kind="dots", over="synapses", values=("log_odds",), panel="operation", reference=0.0,
+        value_label="Δ log-odds of the answer",
+    ),
+    "chen_modification": _EDIT_MATRIX,
+    "chen_cas": _EDIT_MATRIX,
     "completeness_by_layer": Recipe(
         kind="profile", over="layer", values=("over",), split="method", axis="share",
         value_label="queries over the tolerance",
     ),
 }  # fmt: skip
 """Name of a table → how it is drawn; ``<name>_<more>``, unless it is here too, is drawn like ``<name>``."""
+
+FURTHER: Final[Mapping[str, tuple[str, ...]]] = {
+    "overlap_decomposition": ("decomposition",),
+    "edit_scores": ("edit_matrix",),
+    "multiverse": ("specification_curve",),
+    "completeness_by_layer": ("gap_by_layer",),
+}
+"""Table → recipes of what else is drawn of it."""
 
 _NUMERIC_AXES: Final = ("threshold", "k0", "k", "layer", "budget", "b", "steps", "n_steps")
 
@@ -231,72 +278,6 @@ def recipe_of(table: Table) -> Recipe | None:
         return Recipe(kind="dots", over=category, values=values)
     axis = next((name for name in _NUMERIC_AXES if name in table.columns), None)
     return Recipe(kind="lines", over=axis, values=values) if axis else None
-
-
-_WORDS: Final = {
-    "kappa": "κ", "kappa_same_answer": "κ, same answer", "dice": "D", "d0": "D₀", **SCORES,
-    "ki": "K_I", "k0": "k₀", "hedges_g": "Hedges' g", "p_adjusted": "adjusted p", "otsu": "Otsu",
-}  # fmt: skip
-
-_NAMES: Final = {
-    "cas": "CAS", "cas_no_penalty": "CAS, β₂ = 0", "cas_top": "CAS, top b", "own_top": "own, top b",
-    "union_top": "union, top b", "own_minus_neighbor": "own − neighbor",
-    "neighbor_minus_own": "neighbor − own", "own_minus_reprompt": "own − re-prompt",
-    "reprompt_minus_own": "re-prompt − own", "reprompt": "re-prompt", "other_fact": "other fact",
-    "random_columns": "random columns", "other_heads": "other heads",
-    "suppress_renormalized": "suppress, renormalized", "enhance_renormalized": "enhance, renormalized",
-    "update_signed": "update, signed", "in_context": "in context", "rome": "ROME",
-    "rome_identity": "ROME, C = I", "rome_as_coded": "ROME as coded",
-}  # fmt: skip
-_NAMING: Final = ("operation", "neuron_set", "synapse_set", "set", "control")
-"""Columns of the names above: elsewhere such a word may be somebody's data."""
-
-
-def word(cell: Cell, column: str = "") -> Cell:
-    """Write a cell as readers know it.
-
-    Parameters
-    ----------
-    cell : Cell
-        Of a table.
-    column : str, default ""
-        The column that it stands in.
-
-    Returns
-    -------
-    Cell
-        A score's symbol for its name; operations and sets of neurons in words where the column holds those;
-        anything else as it is.
-
-    Examples
-    --------
-    >>> word("kappa"), word("own_minus_neighbor", "neuron_set"), word("rome", "subject")
-    ('κ', 'own − neighbor', 'rome')
-    """
-    if not isinstance(cell, str):
-        return cell
-    return _NAMES.get(cell, cell) if column in _NAMING else _WORDS.get(cell, cell)
-
-
-def heading(table: Table, name: str) -> str:
-    """Say what a column holds.
-
-    Parameters
-    ----------
-    table : Table
-        With its labels.
-    name : str
-        Of the column.
-
-    Returns
-    -------
-    str
-        Its label, a score's symbol, or its name without underscores.
-    """
-    base, _, end = name.rpartition("_")
-    if end in ("low", "high") and base in table.columns and name not in table.labels:
-        return f"{heading(table, base)}, {end}"
-    return tagged(table.labels.get(name) or _WORDS.get(name) or name.replace("_", " "), name)
 
 
 def _is_text(cells: tuple[Cell, ...]) -> bool:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from qloc.analysis.results import Cell, Table
+from qloc.reports.figures.table_words import word
 from qloc.text.rounding import available, number
+
+ALL: Final = "All relations"
+"""How tables call a row over all relations."""
 
 
 def by_rule(table: Table) -> Table:
@@ -97,6 +102,122 @@ def where(table: Table, column: str, value: str) -> Table:
         Those rows.
     """
     return _kept(table, [n for n, cell in enumerate(table.columns[column]) if str(cell) == value])
+
+
+_CRITERIA: Final = (
+    ("reliability", "Reliability"),
+    ("generalization", "Generalization"),
+    ("locality", "Locality"),
+    ("harmonic", "Harmonic mean"),
+    ("nats", "Δ nats"),
+)
+
+
+def edit_matrix(table: Table) -> Table:
+    """Return scores of edits as a matrix: a row for each edit, a column for each criterion.
+
+    Parameters
+    ----------
+    table : Table
+        With columns ``operation`` and ``set``, perhaps ``model`` and ``class``, and scores.
+
+    Returns
+    -------
+    Table
+        With columns ``edit``, ``criterion`` and ``value``; edits of no fact are left out.
+    """
+    if not {"operation", "set", "reliability"} <= set(table.columns):
+        return table
+    told = [name for name in ("model", "operation", "set", "class") if _varies(table, name) or name == "set"]
+    rows = [n for n, cell in enumerate(table.columns["reliability"]) if available(cell)]
+    edits = [", ".join(str(word(table.columns[name][n], name)) for name in told) for n in rows]
+    there = [(name, label) for name, label in _CRITERIA if name in table.columns]
+    cells = [
+        (edit, label, table.columns[name][n])
+        for edit, n in zip(edits, rows, strict=True)
+        for name, label in there
+    ]
+    names = ("edit", "criterion", "value")
+    columns = dict(zip(names, zip(*cells, strict=True), strict=True)) if cells else dict.fromkeys(names, ())
+    return replace(table, columns=columns, labels={})
+
+
+def _varies(table: Table, name: str) -> bool:
+    return len(set(table.columns.get(name, ()))) > 1
+
+
+def over_all_relations(table: Table) -> Table:
+    """Keep what is over all relations.
+
+    Parameters
+    ----------
+    table : Table
+        With column ``relation``.
+
+    Returns
+    -------
+    Table
+        Its rows over all relations; all rows where there are none.
+    """
+    relations = table.columns.get("relation", ())
+    return where(table, "relation", ALL) if ALL in relations else table
+
+
+def specifications(table: Table) -> Table:
+    """Join the choices of a multiverse into one column ``specification``.
+
+    Parameters
+    ----------
+    table : Table
+        With columns ``choice`` and ``threshold``.
+
+    Returns
+    -------
+    Table
+        With it.
+    """
+    return _with(
+        table, "specification", lambda choice, t: f"{choice}, t = {number(t)}", ("choice", "threshold")
+    )
+
+
+def ratios(table: Table) -> Table:
+    """Keep the ratios by CS2, named by model, method and threshold in column ``sets``.
+
+    Parameters
+    ----------
+    table : Table
+        ``chen_ratio``.
+
+    Returns
+    -------
+    Table
+        With the ratio's heading tagged as published.
+    """
+    if "score" not in table.columns:
+        return table
+    named = [name for name in ("model", "method") if _varies(table, name)]
+    kept = where(table, "score", "CS2")
+    named_so = _with(kept, "sets", lambda *cells: ", ".join(map(str, cells)), (*named, "threshold"))
+    return replace(named_so, labels={**table.labels, "ratio": "as published", "ki_k0": "K_I(k₀)"})
+
+
+def changes(table: Table) -> Table:
+    """Name changes by model, operation and class in column ``change``.
+
+    Parameters
+    ----------
+    table : Table
+        ``chen_probability``.
+
+    Returns
+    -------
+    Table
+        With it.
+    """
+    named = [name for name in ("model",) if _varies(table, name)]
+    joined = (*named, "operation", "class")
+    return _with(table, "change", lambda *cells: ", ".join(map(str, cells)), joined)
 
 
 def _with(table: Table, name: str, join: Callable[..., str], parts: tuple[str, ...]) -> Table:

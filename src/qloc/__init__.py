@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qloc.plan import Plan as Plan
     from qloc.simulation.simulate import simulate as simulate
     from qloc.store.integrity.verify import verify as verify
+    from qloc.workflows import plot as plot
     from qloc.workflows.analyze import analyze as analyze
     from qloc.workflows.analyze import compare as compare
     from qloc.workflows.analyze import load as load
@@ -47,6 +48,7 @@ _HOME = {
     "report": ("qloc.workflows.analyze", "report"),
     "show": ("qloc.workflows.show", "show"),
     "cite": ("qloc.workflows.cite", "cite"),
+    "plot": ("qloc.workflows.plot", None),
     "verify": ("qloc.store.integrity.verify", "verify"),
     "Plan": ("qloc.plan", "Plan"),
     "NeuronSets": ("qloc.neurons", "NeuronSets"),

@@ -3,7 +3,16 @@
 import math
 
 from qloc.analysis.results import Table
-from qloc.reports.figures.table_reshaping import by_rule, drawable, where
+from qloc.reports.figures.table_reshaping import (
+    by_rule,
+    changes,
+    drawable,
+    edit_matrix,
+    over_all_relations,
+    ratios,
+    specifications,
+    where,
+)
 
 
 def a_table(**columns) -> Table:
@@ -35,3 +44,43 @@ def test_a_rule_and_its_score_make_one_panel_each():
 def test_a_table_without_rules_stays_as_it_is():
     table = a_table(kappa=(0.1,))
     assert by_rule(table) == table
+
+
+def test_edits_become_a_matrix_of_criteria():
+    table = Table(
+        name="edit_scores", title="", labels={"set": "set"},
+        columns={
+            "operation": ("update", "update", "erase"), "set": ("own_top", "rome", "own"),
+            "reliability": (1.0, 0.5, None), "locality": (0.25, 0.75, 0.5), "nats": (0.1, 2.0, 0.0),
+        },
+    )  # fmt: skip
+    matrix = edit_matrix(table)
+    assert matrix.columns["edit"] == ("update, own, top b",) * 3 + ("update, ROME",) * 3
+    assert matrix.columns["criterion"] == ("Reliability", "Locality", "Δ nats") * 2
+    assert matrix.columns["value"] == (1.0, 0.25, 0.1, 0.5, 0.75, 2.0)
+
+
+def test_choices_changes_and_ratios_are_named_in_one_column():
+    multiverse = Table(
+        name="multiverse", title="", columns={"choice": ("ig, all queries",), "threshold": (0.2,)}
+    )
+    assert specifications(multiverse).columns["specification"] == ("ig, all queries, t = 0.2",)
+    effects = {"model": ("a", "b"), "operation": ("suppress",) * 2, "class": ("K_C", "K_I")}
+    drawn = changes(Table(name="chen_probability", title="", columns=effects))
+    assert drawn.columns["change"] == ("a, suppress, K_C", "b, suppress, K_I")
+    rows = {
+        "model": ("a",) * 3,
+        "method": ("ig", "ig", "amig"),
+        "score": ("CS1", "CS2", "CS2"),
+        "threshold": ("Otsu",) * 3,
+    }
+    shares = ratios(Table(name="chen_ratio", title="", columns=rows))
+    assert shares.columns["sets"] == ("ig, Otsu", "amig, Otsu")
+    assert shares.labels["ratio"] == "as published"
+
+
+def test_a_decomposition_is_of_all_relations():
+    parts = Table(
+        name="t", title="", columns={"relation": ("All relations", "P36"), "part": ("fact", "fact")}
+    )
+    assert over_all_relations(parts).columns["relation"] == ("All relations",)
