@@ -237,8 +237,8 @@ def across_tables(context: AnalysisContext) -> list[Table]:
                 "expected": "expected of independent methods",
                 "excess": "more than expected",
             },
-            note=f"{names}; independent within relation × number of known queries; facts that have too few others "
-            "there are left out. Interval: of the excess.",
+            note=f"{names}; independent within relation × number of known queries; facts that have too few "
+            "others there are left out. Interval: of the excess.",
         ),
         Table.from_frame(
             method_pairs(scores, at, context.clusters, confidence=confidence),

@@ -40,7 +40,7 @@ def test_what_a_verdict_needs_stands_beside_it(changes, why):
 
 
 def test_estimates_without_ends_stand_alone():
-    assert estimate_words(TEST) == "0.412 [0.01, 0.815]"
+    assert estimate_words(TEST) == "0.41 [0.01, 0.81]"
     assert estimate_words(replace(TEST, interval=None)) == "0.412"
     assert estimate_words(replace(TEST, estimate=float("nan"))) == ""
 
