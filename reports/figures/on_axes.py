@@ -1,4 +1,4 @@
-"""A figure of a report on axes of Matplotlib: the same recipe and drawer, in the colours of a light page."""
+"""A figure of a report on axes of Matplotlib: by its recipe and drawer, in the colours of a light page."""
 
 from __future__ import annotations
 
