@@ -452,13 +452,13 @@ def _command(process: int) -> bytes:
 # The table
 
 FAULTS: Final[dict[str, tuple[Callable[[Whole, int, random.Random], Iterator[Outcome]], int]]] = {
-    "kills": (kills, 60),
-    "power": (power, 60),
-    "disks": (disks, 20),
-    "flips": (flips, 60),
-    "strangers": (strangers, 100),
-    "connections": (connections, 12),
-    "workers": (workers, 6),
+    "kills": (kills, 30),
+    "power": (power, 39),
+    "disks": (disks, 10),
+    "flips": (flips, 39),
+    "strangers": (strangers, 38),
+    "connections": (connections, 9),
+    "workers": (workers, 3),
 }
 """Each kind of fault, and how many are tried at ``--scale 1``."""
 
