@@ -20,6 +20,8 @@ question           tables (columns are documented where each is made)
                    tests H6a, H6b
 ``edits``          ``edit_scores``, ``edit_scores_probability``, ``edit_by_class``, ``edit_contrasts``; tests
                    H7a, H7b, H8a–e, H10d; as the two above only where the store has it
+``entailments``    ``edit_entailments``, ``edit_entailments_all``, ``edit_entailments_probability``,
+                   ``edit_entailment_moves``; tests H13a–d
 ``sensitivity``    ``multiverse``, ``by_budget``
 ``layers``         ``layer_profile``
 ``level``          ``localization_level``; where the store has Gram matrices
@@ -53,6 +55,7 @@ from qloc.analysis.questions.consistency import consistency_question
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.counts import counts_question, study_counts
 from qloc.analysis.questions.edits import edits_question
+from qloc.analysis.questions.entailments import entailments_question
 from qloc.analysis.questions.inconsistent_share import ratio_question
 from qloc.analysis.questions.interventions import interventions_question
 from qloc.analysis.questions.layers import layers_question
@@ -89,6 +92,7 @@ QUESTIONS: Final = (
     interventions_question,
     synapses_question,
     edits_question,
+    entailments_question,
     sensitivity_question,
     layers_question,
     level_question,
@@ -102,6 +106,7 @@ OF_PHASES: Final[Mapping[Callable[[AnalysisContext], Question], str]] = {
     interventions_question: "interventions",
     synapses_question: "synapses",
     edits_question: "edits",
+    entailments_question: "entailments",
     level_question: "grams",
 }
 """Questions that take more than signals, and the group of the store that they read."""

@@ -20,7 +20,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
-from qloc.analysis.editing import edit_tests, generalization
+from qloc.analysis.editing import edit_tests, entailment_tests, generalization
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inputs.public_arguments import (
     require_draws,
@@ -59,6 +59,7 @@ __all__ = [
     "Draws",
     "beyond_answer",
     "beyond_template",
+    "carries_over",
     "cas_at_equal_budget",
     "cas_at_equal_damage",
     "dynamic_selection",
@@ -108,6 +109,7 @@ dynamic_selection = _checked(knowledge_synapses.dynamic_selection)
 edit_against_matched = _checked(edit_tests.edit_against_matched)
 cas_at_equal_budget = _checked(edit_tests.cas_at_equal_budget)
 cas_at_equal_damage = _checked(edit_tests.cas_at_equal_damage)
+carries_over = _checked(entailment_tests.carries_over)
 predicts_generalization = _checked(generalization.predicts_generalization)
 methods_agree = _checked(method_agreement.methods_agree, require_study_or_methods)
 overlap_tests = _checked(by_overlap.overlap_tests, require_sets)

@@ -169,6 +169,14 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="dots", over="contrast", values=("difference",), panel="operation", reference=0.0,
         value_label="difference in log-odds moved",
     ),
+    "edit_entailments": Recipe(
+        kind="dots", over="set", values=("reliability", "symmetry", "synonymy", "neighborhood"),
+        panel="operation", axis="share", limits=(0.0, 1.0),
+    ),
+    "edit_entailment_moves": Recipe(
+        kind="dots", over="set", values=("difference",), split="entailed", panel="operation", reference=0.0,
+        value_label="log-odds gained by what is entailed",
+    ),
     "multiverse": Recipe(
         kind="lines", over="threshold", values=(), split="choice", facets=_MEASURES
     ),

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 Direction = Literal["more", "less", "two-sided", "descriptive"]
-Phase = Literal["signals", "interventions", "synapses", "edits"]
+Phase = Literal["signals", "interventions", "synapses", "edits", "entailments"]
 Region = Literal["more", "equal", "less"]
 
 ACCOUNTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -58,7 +58,7 @@ class Hypothesis:
     direction : {"more", "less", "two-sided", "descriptive"}
         What the question asks for: an estimate above 0, below 0, or either; ``descriptive`` where there is no
         test.
-    phase : {"signals", "interventions", "synapses", "edits"}
+    phase : {"signals", "interventions", "synapses", "edits", "entailments"}
         Group of the store that it reads beside the signals.
     function : str
         Name of the public function of ``qloc.hypotheses`` that tests it.
@@ -388,6 +388,58 @@ _ENTRIES: Final = (
             equal="updates of facts with a higher κ carry about as far to paraphrases",
             less="updates of facts with a higher κ carry less far to paraphrases",
         ),
+    ),
+    Hypothesis(
+        name="H13a",
+        question="Do updates of N_i carry over to the inverse of the new object?",
+        direction="more",
+        phase="entailments",
+        function="carries_over",
+        claims=Claims(
+            more="updates of N_i carry over to the inverse of the new object",
+            equal="updates of N_i hardly carry over to the inverse of the new object",
+            less="updates of N_i lower the inverse of the new object",
+        ),
+        arguments={"entailment": "inverse", "edited": "own"},
+    ),
+    Hypothesis(
+        name="H13b",
+        question="Do ROME's edits carry over to the inverse of the new object?",
+        direction="more",
+        phase="entailments",
+        function="carries_over",
+        claims=Claims(
+            more="ROME's edits carry over to the inverse of the new object",
+            equal="ROME's edits hardly carry over to the inverse of the new object",
+            less="ROME's edits lower the inverse of the new object",
+        ),
+        arguments={"entailment": "inverse", "edited": "rome"},
+    ),
+    Hypothesis(
+        name="H13c",
+        question="Do updates of N_i carry over to the new object's synonyms of another stem?",
+        direction="more",
+        phase="entailments",
+        function="carries_over",
+        claims=Claims(
+            more="updates of N_i carry over to the new object's synonyms of another stem",
+            equal="updates of N_i hardly carry over to the new object's synonyms of another stem",
+            less="updates of N_i lower the new object's synonyms of another stem",
+        ),
+        arguments={"entailment": "synonym", "edited": "own"},
+    ),
+    Hypothesis(
+        name="H13d",
+        question="Do ROME's edits carry over to the new object's synonyms of another stem?",
+        direction="more",
+        phase="entailments",
+        function="carries_over",
+        claims=Claims(
+            more="ROME's edits carry over to the new object's synonyms of another stem",
+            equal="ROME's edits hardly carry over to the new object's synonyms of another stem",
+            less="ROME's edits lower the new object's synonyms of another stem",
+        ),
+        arguments={"entailment": "synonym", "edited": "rome"},
     ),
 )
 

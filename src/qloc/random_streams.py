@@ -28,6 +28,7 @@ class Stream(Enum):
     PLANTED_SYNAPSES = 22, "study"
     PLANTED_REPROMPTS = 23, "study"
     PLANTED_EDITS = 24, "study"
+    PLANTED_ENTAILMENTS = 27, "study"
 
     # Tests and descriptions (qloc.analysis)
     BEYOND_TEMPLATE = 25, "study"
@@ -54,10 +55,15 @@ class Stream(Enum):
     UPDATE_AGAINST_MATCHED = 91, "study"
     CAS_AGAINST_OWN_TOP = 92, "study"
     CAS_AGAINST_UNION_TOP = 93, "study"
+    OWN_CARRIES_TO_INVERSE = 94, "study"
+    ROME_CARRIES_TO_INVERSE = 95, "study"
+    OWN_CARRIES_TO_SYNONYM = 96, "study"
+    ROME_CARRIES_TO_SYNONYM = 97, "study"
     CAS_AT_EQUAL_DAMAGE = 99, "study"
     INTERVENTION_SCREEN = 100, "study"
     SYNAPSE_SCREEN = 110, "study"
     EDIT_SCREEN = 120, "study"
+    ENTAILMENT_SCREEN = 125, "study"
 
     # Choices for one query or fact (analysis.interventions.choosing_neurons, analysis.editing.choosing_edits)
     NEIGHBOR = 1, "item"

@@ -346,6 +346,7 @@ PHASES: Final[Mapping[str, tuple[str, ...]]] = {
     "synapses": ("chen2025",),
     "edits": ("dai2022", "chen2025"),
     "tracing": ("meng2022",),
+    "entailments": ("niu2024", "meng2022"),
 }
 """Group of a store that a phase after ``signals`` fills → keys."""
 

@@ -82,6 +82,12 @@ PHASE_TABLES = {
     ],
     "synapses": ["synapse_effects", "synapse_contrasts", "synapse_contrasts_activation"],
     "edits": ["edit_scores", "edit_scores_probability", "edit_by_class", "edit_contrasts"],
+    "entailments": [
+        "edit_entailments",
+        "edit_entailments_all",
+        "edit_entailments_probability",
+        "edit_entailment_moves",
+    ],
 }
 
 

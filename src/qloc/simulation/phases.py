@@ -11,14 +11,15 @@ import xarray as xr
 from qloc.arrays import Array
 from qloc.block import PhaseBlock, PhaseOutline, Unit
 from qloc.simulation.edits import planted_edits
+from qloc.simulation.entailments import planted_entailments
 from qloc.simulation.interventions import Effects, interventions_of, reprompts_of, synapses_of
 from qloc.simulation.planted import Planted
-from qloc.vocabulary import FACT, PROBE, QUERY, STEP
+from qloc.vocabulary import ENTAILED, FACT, PROBE, QUERY, STEP
 
 PlantedPhaseName = Literal["interventions", "edits"]
 PLANTED_PHASES: Final[tuple[PlantedPhaseName, ...]] = ("interventions", "edits")
-_SIZES: Final = (PROBE, STEP)
-_ADDED: Final = "reprompts"
+_SIZES: Final = (PROBE, STEP, ENTAILED)
+_ADDED: Final = ("reprompts", "entailments")
 """A group that is there only where an outline names it."""
 
 
@@ -58,7 +59,8 @@ class PlantedPhase:
             The same for the same arguments.
         """
         if name == "edits":
-            return cls(name, {"edits": planted_edits(planted, effects)})
+            edits = planted_edits(planted, effects)
+            return cls(name, {"edits": edits, "entailments": planted_entailments(planted, effects, edits)})
         groups = {
             "interventions": interventions_of(planted, effects),
             "synapses": synapses_of(planted, effects),
@@ -78,7 +80,7 @@ class PlantedPhase:
         lengths = {str(dim): n for group in self.groups.values() for dim, n in group.sizes.items()}
         sizes: dict[str, int] = {dim: lengths[dim] for dim in _SIZES if dim in lengths}
         attrs = {str(name): value for group in self.groups.values() for name, value in group.attrs.items()}
-        added = (_ADDED,) if _ADDED in self.groups else ()
+        added = tuple(name for name in _ADDED if name in self.groups)
         return PhaseOutline(phase=self.name, labels=labels, sizes=sizes, attrs=attrs, added=added)
 
     def block(self, unit: Unit) -> PhaseBlock:
