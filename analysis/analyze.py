@@ -67,6 +67,7 @@ from qloc.analysis.questions.sensitivity import sensitivity_question
 from qloc.analysis.questions.single_facts import heatmap_question
 from qloc.analysis.questions.stability import stability_question
 from qloc.analysis.questions.synapses import synapses_question
+from qloc.analysis.questions.tracing import tracing_question
 from qloc.analysis.questions.welch import welch_question
 from qloc.analysis.results import Question, StudyResult
 from qloc.canonical_json import digest
@@ -93,6 +94,7 @@ QUESTIONS: Final = (
     synapses_question,
     edits_question,
     entailments_question,
+    tracing_question,
     sensitivity_question,
     layers_question,
     level_question,
@@ -107,6 +109,7 @@ OF_PHASES: Final[Mapping[Callable[[AnalysisContext], Question], str]] = {
     synapses_question: "synapses",
     edits_question: "edits",
     entailments_question: "entailments",
+    tracing_question: "tracing",
     level_question: "grams",
 }
 """Questions that take more than signals, and the group of the store that they read."""

@@ -242,6 +242,13 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     ),
     "chen_modification": _EDIT_MATRIX,
     "chen_cas": _EDIT_MATRIX,
+    **{
+        f"tracing_{part}": Recipe(
+            kind="heatmap", over="layer", values=("indirect",), split="token",
+            value_label="indirect effect, log-odds",
+        )
+        for part in ("residual", "mlp", "attention")
+    },
     "completeness_by_layer": Recipe(
         kind="profile", over="layer", values=("over",), split="method", axis="share",
         value_label="queries over the tolerance",

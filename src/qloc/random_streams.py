@@ -64,6 +64,8 @@ class Stream(Enum):
     SYNAPSE_SCREEN = 110, "study"
     EDIT_SCREEN = 120, "study"
     ENTAILMENT_SCREEN = 125, "study"
+    TRACING_SITE = 130, "study"
+    TRACING_LAYERS = 131, "study"
 
     # Choices for one query or fact (analysis.interventions.choosing_neurons, analysis.editing.choosing_edits)
     NEIGHBOR = 1, "item"
