@@ -14,6 +14,7 @@ from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number
 from qloc.arrays import Floats, Ints
+from qloc.neurons import NeuronSets
 from qloc.references import cited
 
 PARTS = ("template", "answer", "fact")
@@ -50,7 +51,7 @@ def overlap_question(context: AnalysisContext) -> Question:
     return Question(
         id="overlap",
         title="What do a fact's paraphrases share?",
-        answer=_answer(parts, beyond),
+        answer=_answer(parts, beyond, context.used),
         tests=tests,
         tables=(_decomposition(context, parts), _by_relation(context, parts, beyond)),
         method=(
@@ -139,9 +140,12 @@ def _row(name: str, parts: Floats, beyond: Floats, ends: tuple[Floats, Floats]) 
     }
 
 
-def _answer(parts: Floats, beyond: Floats) -> str:
+def _answer(parts: Floats, beyond: Floats, used: NeuronSets) -> str:
     means = [mean(column) for column in parts.T]
     if np.isnan(means[0]):
+        _, n_queries = np.unique(used.queries["fact"], return_counts=True)
+        if not (n_queries > 1).any():
+            return "No fact has two known queries with knowledge neurons: there is nothing to compare."
         if np.isnan(mean(beyond)):
             return "No two facts were asked with the same two templates: there is nothing to compare with."
         return "No facts share an answer, so what is the answer's and what the fact's is not identified."

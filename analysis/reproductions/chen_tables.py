@@ -401,6 +401,7 @@ def reproduce(
     tables = [(layout, layout.table(sides)) for layout in LAYOUTS]
     questions = [_question(layout, table, source) for layout, table in tables if table]
     absent = dict.fromkeys(layout.phase for layout, table in tables if not table)
+    held = {phase for side in sides for phase in side.study.phases}
     names = [side.model for side in sides]
     return StudyResult(
         title=f"{source.title}: {', '.join(names)}",
@@ -417,13 +418,17 @@ def reproduce(
         plan=plan.model_dump(mode="json"),
         synthetic=any(synthetic(study) for study in several),
         notes=(
-            *(f"Tables that need phase {phase} are left out: no store has it." for phase in absent),
+            *(f"Tables that need phase {phase} are left out: {_why(phase, held)}." for phase in absent),
             *(note for side in sides for note in _unlike(side, source)),
             *_unmatched(tables, source),
             *(differently_extracted(studies) if isinstance(studies, Studies) else ()),
             *([few_models(len(names))] if len(names) > 1 else []),
         ),
     )
+
+
+def _why(phase: str, held: set[str]) -> str:
+    return "no fact gives them a row, such as one that is known" if phase in held else "no store has it"
 
 
 def _unlike(side: Side, source: Published) -> Iterator[str]:

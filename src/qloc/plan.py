@@ -6,7 +6,7 @@ does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -104,6 +104,24 @@ class Plan(_Strict):
     edits: EditPlan = Field(EditPlan(), validate_default=True)
     tracing: TracingPlan = TracingPlan()
     analysis: AnalysisPlan = AnalysisPlan()
+
+    def __init__(self, **fields: Any) -> None:
+        """Make a plan in Python; refuse every unknown field and every wrong value at once.
+
+        Parameters
+        ----------
+        **fields : Any
+            As in YAML; those that are left out have their defaults.
+
+        Raises
+        ------
+        InputError
+            One line for each problem.
+        """
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise InputError(_problems(error, "qloc.Plan", ())) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -324,10 +342,13 @@ def plan_from(path: Path | None = None, flags: Mapping[str, Any] | None = None) 
     """
     written = _read(path) if path else {}
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    try:
-        return Plan.model_validate({**written, **given})
+    plan = Plan.__new__(Plan)
+    try:  # not by way of __init__, whose errors name no file
+        Plan.__pydantic_validator__.validate_python({**written, **given}, self_instance=plan)
     except ValidationError as error:
-        raise InputError(_problems(error, path, given)) from None
+        place = f"plan {path}" if path else None
+        raise InputError(_problems(error, place, given)) from None
+    return plan
 
 
 def require_plan(given: Any, at: str) -> Plan:
@@ -400,12 +421,12 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def _problems(error: ValidationError, path: Path | None, flags: Mapping[str, Any]) -> list[str]:
+def _problems(error: ValidationError, at: str | None, flags: Collection[str]) -> list[str]:
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
         top = str(problem["loc"][0]) if problem["loc"] else ""
-        place = f"flag --{top.replace('_', '-')}" if top in flags or not path else f"plan {path}"
+        place = f"flag --{top.replace('_', '-')}" if top in flags or at is None else at
         if problem["type"] == "extra_forbidden":
             known = ", ".join(_part_of(problem["loc"][:-1]).model_fields)
             lines.append(message("key", key, f"one of {known}", place, "Remove or correct it"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from qloc.store.schema.phase_variables import LABELLED
 from qloc.store.units import ledger
 from qloc.store.writing import append
 from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
+
+_MOST_NAMES: Final = 12
+"""Relations that are named where not everything is told."""
 
 
 def info(path: str | Path) -> dict[str, Any]:
@@ -173,68 +177,109 @@ def _allows(study: StoredStudy) -> list[str]:
     return lines + [allowed[group] for group in groups]
 
 
-def info_text(summary: Mapping[str, Any]) -> str:
+def info_text(summary: Mapping[str, Any], *, everything: bool = False, width: int = 100) -> str:
     """Format the result of :func:`info` as text for a terminal.
 
     Parameters
     ----------
     summary : Mapping
         The result of :func:`info`.
+    everything : bool, default False
+        Tell also the labels of phases, fingerprints, and what the store says of the study and its run, the
+        plan among it; else what fits on one screen.
+    width : int, default 100
+        Characters of a line.
 
     Returns
     -------
     str
         Several lines, without a newline at the end.
     """
-    units, queries, facts = summary["units"], summary["queries"], summary["facts"]
-    panel, network = summary["panel"], summary["network"]
-    state = (
-        "complete" if summary["complete"] else f"unfinished: {units['written']} of {units['planned']} units"
-    )
-    lines = [
-        f"{summary['path']}: qloc store, schema {summary['schema_version']}, {state}",
-        f"  facts      {facts['all']}, {facts['with queries']} with queries, "
-        f"of {len(summary['relations'])} relations",
-        f"  queries    {queries['written']} of {queries['planned']}, {queries['known']} known",
-        f"  methods    {', '.join(summary['methods'])}",
-        f"  network    {network['layers']} layers × {network['neurons of a layer']} neurons",
-        f"  tier       {summary['tier']}",
-    ]
-    if panel["share of the network"] is not None:
-        lines.append(
-            f"  panel      floor {panel['floor']:g}; {panel['median neurons of a fact']:g} neurons a fact "
-            f"(median), {panel['most neurons of a fact']} at most, "
-            f"{panel['share of the network']:.2%} of the network; "
-            f"{panel['facts over capacity']} facts over the capacity of {panel['capacity']}"
+    rows = [*_rows(summary, everything=everything)]
+    if everything:
+        rows += [(f"{phase} digest", digest) for phase, digest in summary["fingerprint"].items()]
+    lines = [_head(summary), *(line for name, text in rows for line in _row(name, text, width))]
+    if everything:
+        for heading, attributes in (("study", summary["attributes"]), ("run", summary["run"])):
+            told = {name: value for name, value in attributes.items() if value not in (None, "", [])}
+            lines += [f"  {heading}"] if told else []
+            for name, value in told.items():
+                lines += _filled(f"{name}: {_words(value)}", "    ", "      ", width)
+    lines.append("  allows")
+    return "\n".join([*lines, *(line for part in _allowed(summary, width) for line in part)])
+
+
+def _head(summary: Mapping[str, Any]) -> str:
+    units = summary["units"]
+    unfinished = f"unfinished: {units['written']} of {units['planned']} units"
+    state = "complete" if summary["complete"] else unfinished
+    return f"{summary['path']}: qloc store, schema {summary['schema_version']}, {state}"
+
+
+def _rows(summary: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[str, str]]:
+    """Yield name and text of each row, what a reader looks for first in front."""
+    facts, queries, panel, network = (summary[name] for name in ("facts", "queries", "panel", "network"))
+    if "model" in summary["attributes"]:
+        yield "model", _words(summary["attributes"]["model"])
+    yield "facts", f"{facts['all']:,}, {facts['with queries']:,} with queries"
+    share = f" ({queries['known'] / queries['written']:.0%} of them)" if queries["written"] else ""
+    yield "queries", f"{queries['written']:,} of {queries['planned']:,}, {queries['known']:,} known{share}"
+    names = summary["relations"]
+    yield "relations", f"{len(names)}: {', '.join(names if everything else _few(names))}"
+    yield "size", _size(summary["bytes"])
+    yield "methods", ", ".join(summary["methods"])
+    yield "network", f"{network['layers']} layers × {network['neurons of a layer']:,} neurons"
+    if panel["share of the network"] is None:
+        yield "tier", summary["tier"]
+    else:
+        yield (
+            "panel",
+            f"floor {panel['floor']:g}; {panel['median neurons of a fact']:g} neurons a fact (median), "
+            f"{panel['most neurons of a fact']} at most, {panel['share of the network']:.2%} of the network; "
+            f"{panel['facts over capacity']} facts over the capacity of {panel['capacity']}",
         )
-    lines += _quadrature_lines(summary["quadrature"])
-    lines += [f"  size       {_size(summary['bytes'])}"]
+    yield from _quadrature_rows(summary["quadrature"])
     for phase, labels in summary["phases"].items():
-        axes = "; ".join(f"{dim} {', '.join(names)}" for dim, names in labels.items())
-        lines.append(f"  {phase:<13}  {axes or 'nothing: it cannot be run on this model'}")
+        axes = [f"{dim} {', '.join(of) if everything else len(of)}" for dim, of in labels.items()]
+        yield phase, "; ".join(axes) or "nothing: it cannot be run on this model"
     for phase, so_far in summary["appending"].items():
-        lines.append(f"  {phase:<13}  being appended: {so_far['written']} of {so_far['planned']} units")
-    lines += [f"  {phase:<10} fingerprint {digest}" for phase, digest in summary["fingerprint"].items()]
-    for heading, attributes in (("study", summary["attributes"]), ("run", summary["run"])):
-        words = [
-            f"    {name}: {_words(value)}"
-            for name, value in attributes.items()
-            if value not in (None, "", [])
-        ]
-        lines += [f"  {heading}", *words] if words else []
-    return "\n".join([*lines, "  allows", *(f"    - {line}" for line in summary["allows"])])
+        yield phase, f"being appended: {so_far['written']} of {so_far['planned']} units"
 
 
-def _quadrature_lines(quadrature: Mapping[str, Any]) -> Iterator[str]:
+def _few(names: list[str]) -> list[str]:
+    return names if len(names) <= _MOST_NAMES else [*names[:_MOST_NAMES], "…"]
+
+
+def _row(name: str, text: str, width: int) -> list[str]:
+    return _filled(f"{name:<13} {text}", "  ", " " * 16, width)
+
+
+def _filled(text: str, first: str, rest: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _allowed(summary: Mapping[str, Any], width: int) -> Iterator[list[str]]:
+    return (_filled(f"- {line}", "    ", "      ", width) for line in summary["allows"])
+
+
+def _quadrature_rows(quadrature: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     told = [text for name, of in quadrature["methods"].items() if (text := _paths(name, of))]
-    yield f"  quadrature {'; '.join([quadrature['rule'], *told])}"
+    yield "quadrature", "; ".join([quadrature["rule"], *told])
     for name, of in quadrature["methods"].items():
         if failed := of["queries not converged"]:
             yield (
-                f"             {name}: the sets of {failed:,} {'query' if failed == 1 else 'queries'} may be "
+                "",
+                f"{name}: the sets of {failed:,} {'query' if failed == 1 else 'queries'} may be "
                 "wrong, and what is computed from them: consistency, overlap, layers, effects of "
                 f"interventions and edits ({GUIDE}). Answers, behavioural consistency and attention do not "
-                "depend on paths"
+                "depend on paths",
             )
 
 

@@ -229,3 +229,16 @@ def test_a_plan_says_what_is_analyzed_and_nothing_else_does() -> None:
         "plan is 'dict'; expected a qloc.Plan. At qloc.analyze. "
         "Write qloc.Plan(model=…, facts=…), or read one with qloc.plan.plan_from."
     )
+
+
+def test_a_plan_made_in_python_says_all_that_is_wrong_with_it() -> None:
+    with pytest.raises(InputError) as caught:
+        Plan(steps=0, site="middle", typo=1, interventions={"alpha": -1})
+    known = ", ".join(Plan.model_fields)
+    assert caught.value.problems == (
+        "steps is 0; expected greater than or equal to 1. At qloc.Plan. Correct it.",
+        "site is 'middle'; expected 'mlp_post' or 'mlp_pre'. At qloc.Plan. Correct it.",
+        "interventions.alpha is -1; expected greater than 0. At qloc.Plan. Correct it.",
+        f"key is 'typo'; expected one of {known}. At qloc.Plan. Remove or correct it.",
+    )
+    assert Plan(steps=7) == plan_from(None, {"steps": 7}) == Plan.model_validate({"steps": 7})

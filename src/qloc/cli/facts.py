@@ -167,6 +167,8 @@ def _page(counts: FactsCheck) -> Iterator[str]:
         yield table([*pairs[0]], [[_cell(value) for value in row.values()] for row in pairs])
     yield "\nKnown queries left of a fact (k), leaking facts aside"
     yield table(["k", "facts"], [*counts.left.items()])
+    if counts.empty:
+        yield f"\n{counts.empty}"
 
 
 def _cell(value: Any) -> Any:

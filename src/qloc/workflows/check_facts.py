@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qloc.plan import Plan
 from qloc.progress import Progress
 from qloc.text.files import write_text
+from qloc.text.rounding import counted
 
 if TYPE_CHECKING:
     from qloc.extract.signals.facts_check import Checked
@@ -109,6 +110,11 @@ class FactsCheck:
         """Number of facts by how many known queries they have left, ascending; leaking facts have none."""
         return dict(sorted(Counter(checked.left for checked in self.facts).items()))
 
+    @property
+    def empty(self) -> str:
+        """Why a study of these facts gives no score of consistency; empty where it gives some."""
+        return emptiness(self.n_askable, self.n_known, max(self.left, default=0))
+
     def by_relation(self) -> list[dict[str, Any]]:
         """Count facts and queries of each relation.
 
@@ -153,6 +159,39 @@ class FactsCheck:
             counts = (len(fact.queries), checked.n_askable, checked.n_known, int(fact.leaks), checked.left)
             writer.writerow((fact.id, fact.relation, fact.subject, fact.object, *counts))
         write_text(text.getvalue(), path, "table")
+
+
+def emptiness(n_askable: int, n_known: int, most_left: int) -> str:
+    """Say why a study gives no score of consistency.
+
+    Parameters
+    ----------
+    n_askable : int
+        Queries that the model was asked.
+    n_known : int
+        Queries for which a right answer ranks first.
+    most_left : int
+        Most known queries of a fact that does not leak its answer.
+
+    Returns
+    -------
+    str
+        A sentence; empty where some fact has two known queries.
+
+    Examples
+    --------
+    >>> emptiness(8, 0, 0)
+    'The model knows the answer to none of 8 queries: no score of consistency can be computed.'
+    >>> emptiness(8, 3, 2)
+    ''
+    """
+    if most_left > 1:
+        return ""
+    if not n_known:
+        got = f"The model knows the answer to none of {counted(n_askable, 'query')}"
+    else:
+        got = "No fact has two known queries whose answer is not in its subject"
+    return f"{got}: no score of consistency can be computed."
 
 
 def check_facts(plan: Plan, *, whole_sentences: bool = False, progress: Progress | None = None) -> FactsCheck:

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from qloc.errors import InputError, MissingDependencyError, message
 from qloc.neuron_set_files import read_own_sets
 from qloc.plan import Plan, require_plan
@@ -140,10 +142,14 @@ def extract_study(
         if not further:
             progress.say(f"{out} holds this extraction already.")
             return _of_store(out)
+    if told := _too_few_queries(extraction):
+        progress.say(told)
     progress.say(f"Loading {plan.model} …")
     clock = time.monotonic()
     with _runner(extraction, progress) as run:
         found = _of_store(out) if signals_held else _run(extraction, out, progress, run)
+        if told := _nothing_known(out):
+            progress.say(told)
         for phase in further:
             append_phases.append_phase(extraction, out, phase, progress, run)
     whole = _of_store(out)
@@ -228,6 +234,30 @@ def _signals_of_all(extraction: Extraction, path: Path) -> Path:
     refuse_other_parameters(path, layout, extraction.fingerprint)
     require_present(path)
     return path
+
+
+def _too_few_queries(extraction: Extraction) -> str:
+    """Why no score can come of the facts, whatever the model knows; empty where one can."""
+    facts = zip(extraction.facts.facts, extraction.asking.asked, strict=True)
+    n_queries = [len(asked) for fact, asked in facts if fact.kind == "fact" and not fact.leaks]
+    if not n_queries or max(n_queries) > 1:
+        return ""
+    return "No fact has two queries that can be asked: no score of consistency can be computed."
+
+
+def _nothing_known(store: Path) -> str:
+    """Why no score can come of a store's signals; empty where one can, and where all queries are pairs."""
+    from qloc.workflows.analyze import open_signals
+    from qloc.workflows.check_facts import emptiness
+
+    study = open_signals(store)
+    kind, known, fact = (study.column("queries", name) for name in ("kind", "known", "fact"))
+    facts = kind == "fact"
+    if not facts.any():
+        return ""
+    usable = facts & (known == 1) & (study.column("facts", "leaks")[fact] != 1)
+    most = int(np.bincount(fact[usable], minlength=1).max())
+    return emptiness(int(facts.sum()), int((known[facts] == 1).sum()), most)
 
 
 def _store_path(out: str | Path) -> Path:

@@ -1,12 +1,15 @@
 """What paraphrases share: parts that add up, and the tests of the hypotheses."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from qloc.analysis import hypotheses
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
-from qloc.analysis.questions.overlap import overlap_question
+from qloc.analysis.questions.overlap import _answer, overlap_question
 from qloc.simulation.simulate import simulate
 
 
@@ -67,3 +70,16 @@ def test_what_cannot_be_told_is_said(plan, planting, answer):
     size = {"facts": 12, "relations": 2, "templates": 3, "n_neurons": 32, "seed": 1}
     question = overlap_question(AnalysisContext(simulate(**{**size, **planting}), plan))
     assert question.answer.startswith(answer)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ([0, 1, 2], "No fact has two known queries with knowledge neurons: there is nothing to compare."),
+        ([], "No fact has two known queries with knowledge neurons: there is nothing to compare."),
+        ([0, 0, 1], "No two facts were asked with the same two templates: there is nothing to compare with."),
+    ],
+)
+def test_the_reason_why_nothing_is_compared_is_the_true_one(facts, expected):
+    used: Any = SimpleNamespace(queries={"fact": np.array(facts, dtype=np.int64)})
+    assert _answer(np.full((3, 3), np.nan), np.full(3, np.nan), used) == expected

@@ -58,7 +58,7 @@ def test_the_store_says_how_the_weights_were_quantized(folder: Path) -> None:
     attributes = root_attributes(folder / "s.zarr")
     assert attributes["quantization"] == TOLD
     assert attributes["dtype"] == "float32"
-    assert f"    quantization: {TOLD}\n" in done("store", "info", folder / "s.zarr")
+    assert f"    quantization: {TOLD}\n" in done("store", "info", folder / "s.zarr", "--all")
     assert f"- quantization: {TOLD}\n" in (folder / "s.zarr" / "README.md").read_text()
 
 

@@ -40,7 +40,7 @@ def of_paths(blocks, methods):
             f"{bound.max():.2g}, gradients a layer {n_nodes.mean():.1f} mean, {n_nodes.max()} most"
         )
         affected += (
-            f"             {method}: the sets of {failed.any(axis=1).sum()} queries may be wrong, and what is "
+            f"                {method}: the sets of {failed.any(axis=1).sum()} queries may be wrong, and what is "
             "computed from them: consistency, overlap, layers, effects of interventions and edits "
             "(docs/extraction.md#quadrature). Answers, behavioural consistency and attention do not depend on "
             "paths\n"
@@ -98,7 +98,7 @@ CERTIFIED = {"quadrature": "certified", "quadrature_error": 0.001}
 )
 def test_the_rule_and_its_bound_are_told(tmp_path, numbers, attributes, line):
     store = write_store(tmp_path / "s.zarr", with_paths(*numbers, **attributes))
-    assert f"  quadrature {line}\n  size " in info_text(info(store))
+    assert f"  quadrature    {line}\n  allows\n" in info_text(info(store), width=1000)
 
 
 def test_an_older_store_says_nothing_of_its_paths(tmp_path):
@@ -106,7 +106,7 @@ def test_an_older_store_says_nothing_of_its_paths(tmp_path):
     store = write_older_store(tmp_path / "s.zarr", study)
     assert not [path.name for path in (store / "signals").iterdir() if path.name in ERROR_BOUNDS]
     assert verify(store) == []
-    assert "  quadrature midpoint 20: no error bound\n  size " in info_text(info(store))
+    assert "  quadrature    midpoint 20: no error bound\n  allows\n" in info_text(info(store))
     assert info(store)["quadrature"]["methods"]["ig"] == {
         "paths": 0,
         "not converged": None,
@@ -122,19 +122,24 @@ def test_text_of_an_unfinished_store_that_overflows(tmp_path, study):
     with Writer.open(store, study.outline(), FINGERPRINT, capacity=4) as writer:
         for block in study.blocks()[:2]:
             writer.write(block)
-        text = info_text(info(store))
+        told = info(store)
+    text = info_text(told, everything=True, width=1000)
+    assert max(map(len, info_text(told, width=80).splitlines()[1:])) <= 80
     head, size, *_ = text.split("  size ")
     assert head == (
         f"{store}: qloc store, schema 1, unfinished: 2 of 4 units\n"
-        "  facts      10, 5 with queries, of 2 relations\n"
-        "  queries    11 of 16, 5 known\n"
-        "  methods    ig, grad_x_act\n"
-        "  network    3 layers × 40 neurons\n"
-        "  tier       panel\n"
-        "  panel      floor 0.05; 4 neurons a fact (median), 4 at most, 3.33% of the network; "
-        "5 facts over the capacity of 4\n"
-        f"  quadrature a rule that the store does not name{of_paths(study.blocks()[:2], study.methods)}"
+        "  model         id synthetic\n"
+        "  facts         10, 5 with queries\n"
+        "  queries       11 of 16, 5 known (45% of them)\n"
+        "  relations     2: P36, P37\n"
     )
+    assert (
+        "  methods       ig, grad_x_act\n"
+        "  network       3 layers × 40 neurons\n"
+        "  panel         floor 0.05; 4 neurons a fact (median), 4 at most, 3.33% of the network; "
+        "5 facts over the capacity of 4\n"
+        f"  quadrature    a rule that the store does not name{of_paths(study.blocks()[:2], study.methods)}"
+    ) in size
     assert "5 facts overflow the panel: with them t ≥ " in size
     study_lines = "    excluded: words after [Y] 2\n    model: id synthetic\n    site: mlp_post\n"
     assert f"  study\n{study_lines}  allows\n" in size
@@ -150,7 +155,7 @@ def test_dense_tier_without_attention(tmp_path):
         "localization level R1² (Gram matrices of full score vectors)",
         "consistency-aware sets (CAS) of attribution and activation",
     ]
-    assert "  run\n    device: cpu\n  allows\n    - neuron sets" in info_text(info(store))
+    assert "  run\n    device: cpu\n  allows\n    - neuron sets" in info_text(info(store), everything=True)
 
 
 def test_info_tells_of_phases(phased):
@@ -164,7 +169,8 @@ def test_info_tells_of_phases(phased):
         },
         "edits": {"edit_operation": ["erase", "update"], "edit_set": ["own", "union", "cas"]},
     }
-    assert "  interventions  operation suppress, enhance; neuron_set own, neighbor, my söt; " in info_text(
-        found
+    assert "  interventions operation suppress, enhance; neuron_set own, neighbor, my söt; " in info_text(
+        found, everything=True, width=1000
     )
+    assert "  interventions operation 2; neuron_set 3; " in info_text(found)
     assert "    - effects of interventions, by operation and neuron set" in info_text(found)

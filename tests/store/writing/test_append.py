@@ -78,7 +78,7 @@ def test_interrupted_store_is_as_before_and_goes_on(copy, finished, phased, tmp_
     assert open_store(copy).interventions is None
     told = info(copy)
     assert told["appending"] == {"interventions": {"planned": 4, "written": 2}}
-    assert "  interventions  being appended: 2 of 4 units" in info_text(told)
+    assert "  interventions being appended: 2 of 4 units" in info_text(told)
     assert told["bytes"] == info(finished)["bytes"]
     packed = pack(copy, tmp_path / "p.zarr.zip")
     assert packed.read_bytes() == pack(finished, tmp_path / "f.zarr.zip").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated
 
 import typer
@@ -24,14 +25,22 @@ StorePath = Annotated[
 
 
 @store.command(cls=Command)
-def info(path: StorePath) -> None:
+def info(
+    path: StorePath,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Tell all labels and relations, fingerprints, and the plan and run too."),
+    ] = False,
+) -> None:
     """Tell what is in a store, how complete and how large it is, and which analyses it allows.
 
-    Works on unfinished stores too. To be sure that nothing is damaged, use `qloc store verify`.
+    On one screen; --all tells the rest. Works on unfinished stores too. To be sure that nothing is damaged,
+    use `qloc store verify`.
 
     \b
     Examples:
       qloc store info gpt2.zarr
+      qloc store info gpt2.zarr --all
       qloc store info s3://bucket/gpt2.zarr
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.store.reading.info import info as informed
@@ -41,7 +50,8 @@ def info(path: StorePath) -> None:
     following = [quoted("qloc", "analyze", path), quoted("qloc", "store", "verify", path)]
     if not found["complete"]:
         following = ["the qloc extract command that began it, to complete it", following[0]]
-    conclude(info_text(found), *following)
+    width = max(60, shutil.get_terminal_size((100, 40)).columns)
+    conclude(info_text(found, everything=everything, width=width), *following)
 
 
 @store.command(cls=Command)
