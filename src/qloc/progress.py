@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from qloc.errors import InputError, message
 from qloc.text.printable import printable
+from qloc.text.rounding import number
 
 LINE_EVERY: Final = 10.0
 """Seconds between two lines, where there is no terminal."""
@@ -167,7 +168,7 @@ class _Lines:
 
     def _line(self, seconds: float) -> str:
         rate = (self._done - self._first) / seconds if seconds > 0 else 0.0
-        line = f"{self._name}: {self._done:,} of {self._total:,} {self._unit}, {rate:.3g} a second"
+        line = f"{self._name}: {self._done:,} of {self._total:,} {self._unit}, {number(rate)} a second"
         left = self._total - self._done
         return f"{line}, {duration(left / rate)} left" if left > 0 and rate > 0 else line
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from qloc.cli.shared import Log, Quiet, conclude, plan_given, quoted, say
 from qloc.progress import Progress
+from qloc.text.tables import paragraph
 
 if TYPE_CHECKING:
     from qloc.analysis.results import StudyResult
+    from qloc.plan import AnalysisPlan
+    from qloc.registration import Registration
 
 
 def analyze(
@@ -33,6 +36,14 @@ def analyze(
             metavar="FILE",
             help="What `qloc plan lock` wrote, where --plan is another plan: reports list what deviates.",
         ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", metavar="NAME", help="Attribution method, in place of the plan's."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", metavar="T", help="Attribution threshold, in place of the plan's."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -68,6 +79,7 @@ def analyze(
     Examples:
       qloc analyze gpt2.zarr
       qloc analyze gpt2.zarr --plan plan.yaml --out results
+      qloc analyze gpt2.zarr --method ig --threshold 0.3 --out at-0.3
       qloc analyze gpt2.zarr llama.zarr --out results
 
     \b
@@ -80,6 +92,7 @@ def analyze(
 
     with Progress(quiet=quiet, log=log) as progress:
         asked, locked = plan_given(plan, registration)
+        asked = _asked(asked, locked, {"method": method, "threshold": threshold})
         analyzed = analyze_stores(
             stores,
             asked,
@@ -96,10 +109,29 @@ def analyze(
     conclude(f"Results: {shown}", quoted("qloc", "report", *results), quiet=quiet)
 
 
+_COLOURS: Final = {"holds": "green", "the opposite holds": "red", "no relevant difference": "blue"}
+"""Verdict → colour on a terminal; all others are yellow, and what has no verdict is plain."""
+
+
 def _answers(found: StudyResult) -> None:
     say(found.title)
     for question in found.questions:
         if question.answer:
-            say(f"  {question.title}\n    {question.answer}")
+            say(f"{paragraph(question.title)}\n{paragraph(question.answer, indent=4)}")
         for test in question.tests:
-            say(f"    {test.name}: {test.outcome()} ({test.role})")
+            colour = None if test.verdict == "descriptive" else _COLOURS.get(test.verdict, "yellow")
+            say(paragraph(f"{test.name}: {test.outcome()} ({test.role})", indent=4), colour=colour)
+
+
+def _asked(
+    plan: AnalysisPlan | None, locked: Registration | None, flags: dict[str, Any]
+) -> AnalysisPlan | None:
+    """The analysis plan with what flags say in the place of what it says."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    if not given:
+        return plan
+    from qloc.plan import plan_from
+
+    base = plan or (locked.plan.analysis if locked else None)
+    written = {} if base is None else base.model_dump()
+    return plan_from(None, {"analysis": {**written, **given}}).analysis

@@ -100,9 +100,14 @@ class Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
-def say(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print a text that may have words of a store: characters that would act on a terminal are escaped."""
-    typer.echo(printable(text), err=err, nl=nl)
+def say(text: str, *, err: bool = False, nl: bool = True, colour: str | None = None) -> None:
+    """Print a text that may have words of a store: characters that would act on a terminal are escaped.
+
+    A colour is shown on a terminal only, and not where NO_COLOR is set (https://no-color.org).
+    """
+    shown = printable(text)
+    plain = colour is None or os.environ.get("NO_COLOR")
+    typer.echo(shown if plain else typer.style(shown, fg=colour), err=err, nl=nl)
 
 
 def _from_home(argument: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Sequence
 from typing import Final
@@ -9,7 +10,19 @@ from typing import Final
 from qloc.text.rounding import Cell, aligned, written
 
 WIDTH: Final = 100
-"""Columns that a page of text takes at most."""
+"""Columns that a page of text takes where there is no terminal."""
+_NARROWEST: Final = 40
+
+
+def width() -> int:
+    """Return the columns that a page of text takes.
+
+    Returns
+    -------
+    int
+        The terminal's, or what COLUMNS says; :data:`WIDTH` where there is none.
+    """
+    return max(_NARROWEST, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, indent: int = 2) -> str:
@@ -70,10 +83,10 @@ def paragraph(text: str, *, indent: int = 2) -> str:
     Returns
     -------
     str
-        Lines of at most :data:`WIDTH` letters.
+        Lines of at most :func:`width` letters.
     """
     room = " " * indent
-    return textwrap.fill(text, WIDTH, initial_indent=room, subsequent_indent=room)
+    return textwrap.fill(text, width(), initial_indent=room, subsequent_indent=room)
 
 
 def cut(text: str, width: int) -> str:

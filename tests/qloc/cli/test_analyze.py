@@ -43,6 +43,19 @@ def test_a_threshold_below_the_floor_is_refused(planted: Path, tmp_path: Path) -
     assert not (tmp_path / "r").exists()
 
 
+def test_flags_stand_in_the_place_of_the_plan(planted: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("analysis: {threshold: 0.3, thresholds: [0.2], n_permutations: 99, n_bootstrap: 99}\n")
+    said = refused(
+        "analyze", planted, "--plan", plan, "--threshold", "0.01", "--out", tmp_path / "r", "--quiet"
+    )
+    assert re.match(r"Error: threshold is 0\.01; expected .*0\.05", said), said
+    said = refused("analyze", planted, "--plan", plan, "--method", "none", "--out", tmp_path / "r", "--quiet")
+    assert "none" in said
+    said = refused("analyze", planted, "--threshold", "7", "--out", tmp_path / "r", "--quiet")
+    assert said.startswith("Error: analysis.threshold is 7")
+
+
 @pytest.fixture(scope="module")
 def analyzed(stores: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with a plan and the results of two stores, which no test may change."""

@@ -57,3 +57,13 @@ def test_home_is_home_also_where_the_shell_leaves_it(monkeypatch, tmp_path):
     said = refused("analyze", "~/none.zarr", "--out=~/r", "--quiet")
     assert f"At {tmp_path}/none.zarr." in said
     assert "~" not in said
+
+
+def test_colours_are_for_terminals_and_not_where_no_color_is_set(monkeypatch, capsys):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    styled: list[str] = []
+    monkeypatch.setattr("typer.echo", lambda text, **_: styled.append(text))
+    say("✓ Holds", colour="green")
+    monkeypatch.setenv("NO_COLOR", "1")
+    say("✓ Holds", colour="green")
+    assert styled == ["\x1b[32m✓ Holds\x1b[0m", "✓ Holds"]
