@@ -67,6 +67,7 @@ from qloc.analysis.questions.sensitivity import sensitivity_question
 from qloc.analysis.questions.single_facts import heatmap_question
 from qloc.analysis.questions.stability import stability_question
 from qloc.analysis.questions.synapses import synapses_question
+from qloc.analysis.questions.syntax import syntax_question
 from qloc.analysis.questions.tracing import tracing_question
 from qloc.analysis.questions.welch import welch_question
 from qloc.analysis.results import Question, StudyResult
@@ -98,6 +99,7 @@ QUESTIONS: Final = (
     sensitivity_question,
     layers_question,
     level_question,
+    syntax_question,
     welch_question,
     heatmap_question,
     quality_question,
@@ -224,7 +226,8 @@ def answered(context: AnalysisContext, progress: Progress) -> list[Question]:
 def questions_of(context: AnalysisContext) -> tuple[Callable[[AnalysisContext], Question], ...]:
     """Return the questions that this store can answer.
 
-    The question on methods takes two of them, or a plan that confirms H9; those on a phase take the phase.
+    The question on methods takes two of them, or a plan that confirms H9; that on syntax takes groups of
+    minimal pairs, or a plan that confirms H11; those on a phase take the phase.
 
     Parameters
     ----------
@@ -240,6 +243,9 @@ def questions_of(context: AnalysisContext) -> tuple[Callable[[AnalysisContext], 
     dropped = {question for question, group in OF_PHASES.items() if group in lacking}
     if len(context.study.methods) < 2 and "H9" not in context.plan.confirmatory:
         dropped.add(methods_question)
+    asked = {"H11a", "H11b", "H11c"} & {*context.plan.confirmatory}
+    if not asked and not context.has_groups:
+        dropped.add(syntax_question)
     return tuple(question for question in QUESTIONS if question not in dropped)
 
 

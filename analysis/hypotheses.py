@@ -41,6 +41,7 @@ from qloc.analysis.localization import (
     behaviour,
     method_agreement,
     reliability,
+    syntax,
     welch,
 )
 from qloc.analysis.localization import (
@@ -66,6 +67,7 @@ __all__ = [
     "edit_against_matched",
     "inconsistent_share",
     "kinds_of_facts",
+    "layers_of_syntax",
     "methods_agree",
     "overlap_tests",
     "own_against_control",
@@ -75,6 +77,7 @@ __all__ = [
     "published_welch",
     "query_kn_mapping",
     "stable_consistency",
+    "syntax_against_facts",
 ]
 
 _P = ParamSpec("_P")
@@ -112,4 +115,6 @@ cas_at_equal_damage = _checked(edit_tests.cas_at_equal_damage)
 carries_over = _checked(entailment_tests.carries_over)
 predicts_generalization = _checked(generalization.predicts_generalization)
 methods_agree = _checked(method_agreement.methods_agree, require_study_or_methods)
+syntax_against_facts = _checked(syntax.syntax_against_facts)
+layers_of_syntax = _checked(syntax.layers_of_syntax)
 overlap_tests = _checked(by_overlap.overlap_tests, require_sets)

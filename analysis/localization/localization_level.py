@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from qloc.analysis.inputs.study import Study
 from qloc.arrays import Array, Floats
+from qloc.neurons import NeuronSets
+from qloc.vocabulary import METHOD
 
 
 def localization_level(gram: Floats, counted: Array | None = None) -> Floats:
@@ -55,3 +58,42 @@ def localization_level(gram: Floats, counted: Array | None = None) -> Floats:
     largest = np.linalg.eigvalsh(cosine)[:, -1]  # rows that are left out are zero: they add eigenvalues of 0
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(n > 1, (largest - 1) / (n - 1), np.nan))
+
+
+def levels_by_fact(study: Study, sets: NeuronSets, method: str) -> dict[str, Floats]:
+    """Return R₁² of each fact over its known queries, over all, and of its null.
+
+    Parameters
+    ----------
+    study : Study
+        Its Gram matrices are read.
+    sets : NeuronSets
+        Sets of all queries, for their facts and which are known.
+    method : str
+        Attribution method.
+
+    Returns
+    -------
+    dict of str to float64 ndarray, shape (fact,)
+        ``level`` (known queries), ``level_all``, ``null`` and ``beyond``: R₁² of as many queries as the null
+        has rows, less the null. NaN for facts whose answer is in their subject, and without Gram matrices.
+    """
+    if "gram" not in study.grams:
+        return dict.fromkeys(("level", "level_all", "null", "beyond"), np.full(sets.n_facts, np.nan))
+    here = study.grams.sel({METHOD: method})
+    gram, null = (np.asarray(here[name].values, dtype=np.float64) for name in ("gram", "null_gram"))
+    fact = sets.queries["fact"].astype(np.int64)
+    known = np.zeros(gram.shape[:2], dtype=bool)
+    known[fact, np.arange(len(fact)) - np.searchsorted(fact, fact)] = sets.queries["known"]
+    levels = {
+        "level": localization_level(gram, known),
+        "level_all": localization_level(gram),
+        "null": localization_level(null),
+    }
+    # Groups of minimal pairs have fewer null rows than sentences: compare as many.
+    n_null = (np.nan_to_num(np.diagonal(null, axis1=1, axis2=2)) > 0).sum(axis=1)
+    there = np.nan_to_num(np.diagonal(gram, axis1=1, axis2=2)) > 0
+    fewer = there & (np.cumsum(there, axis=1) <= n_null[:, None])
+    as_many = np.where(n_null < there.sum(axis=1), localization_level(gram, fewer), levels["level_all"])
+    levels["beyond"] = as_many - levels["null"]
+    return {name: np.where(sets.facts["leaks"], np.nan, values) for name, values in levels.items()}

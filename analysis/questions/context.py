@@ -117,6 +117,11 @@ class AnalysisContext:
         return self.sets.select(self.sets.queries["kind"] == PAIR)
 
     @cached_property
+    def has_groups(self) -> bool:
+        """Whether some minimal pairs make up a group, so that syntax has scores as facts have."""
+        return bool((np.bincount(self.pairs.queries["fact"]) > 1).any())
+
+    @cached_property
     def scores_of_pairs(self) -> xr.Dataset:
         """Consistency over known minimal pairs; NaN for facts."""
         return consistency(self.pairs)

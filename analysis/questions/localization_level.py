@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.inference.means import mean
-from qloc.analysis.localization.localization_level import localization_level
+from qloc.analysis.localization.localization_level import levels_by_fact
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number
 from qloc.arrays import Array, Floats
 from qloc.references import cited
 from qloc.text.rounding import counted
-from qloc.vocabulary import METHOD
 
 _LABELS = {
     "facts": "facts with two known queries",
@@ -95,19 +94,7 @@ def levels_of(context: AnalysisContext) -> dict[str, Floats]:
         ``level`` (known queries), ``level_all``, ``null`` (as many rows as ``level_all`` has) and ``beyond``
         (``level_all`` − ``null``); NaN for facts whose answer is in their subject.
     """
-    sets = context.sets
-    here = context.study.grams.sel({METHOD: context.plan.method})
-    gram, null = (np.asarray(here[name].values, dtype=np.float64) for name in ("gram", "null_gram"))
-    fact = sets.queries["fact"].astype(np.int64)
-    known = np.zeros(gram.shape[:2], dtype=bool)
-    known[fact, np.arange(len(fact)) - np.searchsorted(fact, fact)] = sets.queries["known"]
-    levels = {
-        "level": localization_level(gram, known),
-        "level_all": localization_level(gram),
-        "null": localization_level(null),
-    }
-    levels["beyond"] = levels["level_all"] - levels["null"]
-    return {name: np.where(sets.facts["leaks"], np.nan, values) for name, values in levels.items()}
+    return levels_by_fact(context.study, context.sets, context.plan.method)
 
 
 def _groups(context: AnalysisContext) -> list[tuple[str, Array]]:

@@ -199,6 +199,21 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="dots", over="relation", values=("level", "null"), order="down", limits=(0.0, 1.0),
         value_label="R₁²: 0 is orthogonal, 1 the same direction",
     ),
+    "syntax_localization": Recipe(
+        kind="dots", over="of", values=(), order="down",
+        facets=(
+            ("κ", ("kappa",), "number"),
+            ("R₁² beyond different facts or features", ("beyond",), "number"),
+        ),
+    ),
+    "good_over_bad": Recipe(
+        kind="dots", over="feature", values=("share",), panel="paradigm", axis="share", limits=(0.0, 1.0),
+        reference=0.5,
+    ),
+    "syntax_layer_groups": Recipe(
+        kind="bars", over="layers", values=("facts", "syntax"), axis="share",
+        value_label="share of a query's knowledge neurons",
+    ),
     "layer_profile": Recipe(
         kind="profile", over="layer", values=("share",), split="group", axis="share",
         value_label="share of a query's knowledge neurons",

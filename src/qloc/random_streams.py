@@ -66,6 +66,8 @@ class Stream(Enum):
     ENTAILMENT_SCREEN = 125, "study"
     TRACING_SITE = 130, "study"
     TRACING_LAYERS = 131, "study"
+    SYNTAX = 140, "study"
+    SYNTAX_LAYER_GROUPS = 141, "study"
 
     # Choices for one query or fact (analysis.interventions.choosing_neurons, analysis.editing.choosing_edits)
     NEIGHBOR = 1, "item"

@@ -1,0 +1,174 @@
+"""Compare means of two groups of clusters, such as relations and paradigms, by permuting their labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy import stats
+
+from qloc.analysis.inference.equivalence import tost_p
+from qloc.arrays import Floats, Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoGroups:
+    """The difference of two groups' means, and how often permuted labels give a larger one.
+
+    Attributes
+    ----------
+    difference : float
+        Mean of the first group less that of the second.
+    low, high : float
+        Welch's interval of the difference.
+    freedom : float
+        Satterthwaite's degrees of freedom.
+    p : float
+        Two-sided; NaN where a group has fewer than two members, or nothing varies.
+    least_p : float
+        Least p that groups of these sizes can give.
+    p_equivalence : float
+        p of two one-sided Welch tests against ±margin.
+    n_permutations : int
+        Labellings that were looked at.
+    enumerated : bool
+        Whether these are all.
+    """
+
+    difference: float
+    low: float
+    high: float
+    freedom: float
+    p: float
+    least_p: float
+    p_equivalence: float
+    n_permutations: int
+    enumerated: bool
+
+
+def compare_groups(
+    first: Floats,
+    second: Floats,
+    *,
+    margin: float,
+    confidence: float,
+    n_permutations: int,
+    rng: np.random.Generator,
+) -> TwoGroups:
+    """Compare two groups of independent values by the permutation distribution of Welch's t.
+
+    Labels are permuted over the pooled values; all labellings are enumerated where there are at most
+    ``n_permutations``. With the studentized statistic p is exact where both groups have one distribution, and
+    right in large samples where only their means are equal.
+
+    Parameters
+    ----------
+    first, second : float64 ndarray, shape (cluster,)
+        One mean a cluster; no NaN.
+    margin : float
+        Largest difference that counts as none.
+    confidence : float
+        Level of the interval.
+    n_permutations : int
+        Most labellings to look at.
+    rng : numpy.random.Generator
+        Draws labellings where there are more.
+
+    Returns
+    -------
+    TwoGroups
+        NaN where either group has fewer than two values, or none varies.
+
+    References
+    ----------
+    Janssen 1997, "Studentized permutation tests for non-i.i.d. hypotheses and the generalized Behrens–Fisher
+    problem", Statistics and Probability Letters 36.
+
+    Examples
+    --------
+    >>> one, two = np.array([0.9, 1.0, 1.1]), np.array([0.1, 0.2, 0.0])
+    >>> found = compare_groups(
+    ...     one, two, margin=0.1, confidence=0.95, n_permutations=999, rng=np.random.default_rng(0)
+    ... )
+    >>> found.difference, found.p, found.least_p  # of 20 labellings, two are as extreme
+    (0.9, 0.1, 0.1)
+    """
+    a, b = len(first), len(second)
+    difference = float(first.mean() - second.mean()) if a and b else math.nan
+    if min(a, b) < 2 or not (np.ptp(first) or np.ptp(second)):
+        return TwoGroups(
+            difference=difference, low=math.nan, high=math.nan, freedom=math.nan, p=math.nan,
+            least_p=math.nan, p_equivalence=math.nan, n_permutations=0, enumerated=True,
+        )  # fmt: skip
+    parts = first.var(ddof=1) / a, second.var(ddof=1) / b
+    error = math.sqrt(sum(parts))
+    freedom = error**4 / (parts[0] ** 2 / (a - 1) + parts[1] ** 2 / (b - 1))
+    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    pooled = np.concatenate([first, second])
+    labels, enumerated = labellings(a + b, a, n_permutations, rng)
+    n, own = len(labels), _welch(pooled, np.arange(a)[None])[0]
+    extreme = int(np.sum(_welch(pooled, labels) >= own - 1e-9))
+    p = extreme / n if enumerated else (extreme + 1) / (n + 1)
+    return TwoGroups(
+        difference=round(difference, 12),
+        low=difference - reach,
+        high=difference + reach,
+        freedom=freedom,
+        p=p,
+        least_p=(1 + (a == b)) / n if enumerated else 1 / (n + 1),
+        p_equivalence=tost_p(difference, error, freedom, margin),
+        n_permutations=n,
+        enumerated=enumerated,
+    )
+
+
+def labellings(n: int, chosen: int, most: int, rng: np.random.Generator) -> tuple[Ints, bool]:
+    """Return the ways to choose the members of a group: all of them, or as many drawn.
+
+    Parameters
+    ----------
+    n : int
+        Members of both groups.
+    chosen : int
+        Members of the first group.
+    most : int
+        Most labellings.
+    rng : numpy.random.Generator
+        Draws them where there are more.
+
+    Returns
+    -------
+    rows : int64 ndarray, shape (labelling, chosen)
+        Members of the first group.
+    enumerated : bool
+        Whether these are all; the groups as they are is then among them.
+
+    Examples
+    --------
+    >>> labellings(3, 2, 99, np.random.default_rng(0))[0].tolist()
+    [[0, 1], [0, 2], [1, 2]]
+    """
+    if math.comb(n, chosen) <= most:
+        return np.array(list(combinations(range(n), chosen)), dtype=np.int64), True
+    return np.argsort(rng.random((most, n)), axis=1)[:, :chosen], False
+
+
+def _welch(pooled: Floats, rows: Ints) -> Floats:
+    """Return |t| of each labelling: rows are the members of the first group, (labelling, member)."""
+    mine = np.zeros((len(rows), len(pooled)), dtype=bool)
+    np.put_along_axis(mine, rows, True, axis=1)
+    parts = [_moments(pooled, of) for of in (mine, ~mine)]
+    error = np.sqrt(parts[0][1] + parts[1][1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(parts[0][0] - parts[1][0]) / error
+    return np.asarray(np.where(np.isnan(t), 0.0, t))
+
+
+def _moments(pooled: Floats, of: Ints) -> tuple[Floats, Floats]:
+    """Return mean, and squared error of the mean, of the chosen values of each labelling."""
+    n = of.sum(axis=1)
+    mean = of @ pooled / n
+    squares = np.einsum("lv,lv->l", of, (pooled[None] - mean[:, None]) ** 2)
+    return mean, squares / (n - 1) / n

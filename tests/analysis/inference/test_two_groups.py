@@ -1,0 +1,43 @@
+"""Two groups of clusters: p against looking at every labelling by hand, and at the level under the null."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from qloc.analysis.inference.two_groups import TwoGroups, compare_groups
+
+
+def compared(a: np.ndarray, b: np.ndarray, n: int = 999, seed: int = 0) -> TwoGroups:
+    rng = np.random.default_rng(seed)
+    return compare_groups(a, b, margin=0.1, confidence=0.95, n_permutations=n, rng=rng)
+
+
+def test_every_labelling_is_looked_at(rng):
+    a, b = rng.normal(1, 1, 3), rng.normal(0, 2, 5)
+    found, pooled = compared(a, b), np.concatenate([a, b])
+    own, t = stats.ttest_ind(a, b, equal_var=False), []
+    for first in combinations(range(8), 3):
+        rest = [row for row in range(8) if row not in first]
+        t.append(abs(stats.ttest_ind(pooled[list(first)], pooled[rest], equal_var=False).statistic))
+    assert found.p == pytest.approx(np.mean(np.array(t) >= abs(own.statistic) - 1e-9))
+    assert (found.n_permutations, found.enumerated, found.least_p) == (56, True, 1 / 56)
+    ends = own.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
+    assert found.freedom == pytest.approx(own.df)
+
+
+def test_drawn_labellings_agree_with_all_of_them(rng):
+    a, b = rng.normal(0.8, 1, 5), rng.normal(0, 1, 6)
+    drawn = compared(a, b, 400)
+    assert not drawn.enumerated
+    assert drawn.least_p == 1 / 401
+    assert drawn.p == pytest.approx(compared(a, b).p, abs=0.07)  # 462 labellings; 3 errors of 400 draws
+
+
+@pytest.mark.parametrize(("a", "b"), [([1.0], [0.0, 1.0]), ([], [1.0, 2.0]), ([1.0, 1.0], [1.0, 1.0])])
+def test_too_few_or_no_spread_is_not_tested(a, b):
+    found = compared(np.array(a), np.array(b))
+    assert np.isnan(found.p)
+    assert found.n_permutations == 0
