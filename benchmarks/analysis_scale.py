@@ -30,7 +30,9 @@ from typing import Any
 from qloc.analysis.analyze import gathered, questions_of
 from qloc.analysis.comparison.models import compare_models
 from qloc.analysis.questions.context import AnalysisContext
-from qloc.analysis.reproductions.chen_tables import reproduce
+from qloc.analysis.reproductions.chen_tables import LAYOUTS
+from qloc.analysis.reproductions.published import published
+from qloc.analysis.reproductions.published_tables import reproduce
 from qloc.plan import AnalysisPlan
 from qloc.simulation.simulate import simulate
 from qloc.workflows.analyze import open_study, report
@@ -93,7 +95,8 @@ def measure(folder: Path, only: str) -> Iterator[str]:
     ]
     answers = [one for one in questions if one]
     clock.timed("result", lambda: gathered(asked, answers).save(folder / "results" / "one"))
-    clock.timed("reproduce chen", lambda: reproduce(open_study(folder / "one.zarr")))
+    one = folder / "one.zarr"
+    clock.timed("reproduce chen", lambda: reproduce(open_study(one), LAYOUTS, published("chen")))
     both = [folder / "one.zarr", folder / "other.zarr"]
     clock.timed("compare", lambda: compare_models(open_study(both)).save(folder / "results" / "comparison"))
     clock.timed("report", lambda: report([folder / "results"], "html", folder / "report.html"))

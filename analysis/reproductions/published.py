@@ -82,13 +82,11 @@ class Published(_Strict):
     source : str
         Citation.
     plan : mapping
-        The plan of ``qloc extract`` that makes a store for it; empty where qloc cannot make one.
+        The plan of ``qloc extract`` that makes a store for it.
     settings : tuple of Setting
         Its settings.
     missing : tuple of str
         What qloc does not reproduce.
-    instead : str
-        What qloc has in place of that.
     values : tuple of Value
         The published cells that are on file.
     """
@@ -98,7 +96,6 @@ class Published(_Strict):
     plan: Mapping[str, Any] = {}
     settings: tuple[Setting, ...] = ()
     missing: tuple[str, ...] = ()
-    instead: str = ""
     values: tuple[Value, ...] = ()
 
     def value(self, table: str, row: Mapping[str, Cell], column: str) -> Cell:

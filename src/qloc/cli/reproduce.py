@@ -45,7 +45,14 @@ def reproduce(
     A published value is shown where published.yaml has it with its place; where not, it says "not on file".
     The tables are descriptive, as published; qloc analyze tests what they suggest.
 
-    dai, niu: not made yet; what is missing is listed (exit code 2).
+    dai: Dai et al. 2022 (Knowledge Neurons): refined neurons of facts and those that facts share, beside the
+    baseline by activation; relation neurons; ΔProb of suppression and amplification; activations by prompt;
+    updates and erasures. Baseline and activations need a store of tier dense.
+
+    niu: Niu et al. 2024 (the Knowledge Neuron Thesis): categorical flips under suppression; bijective
+    symmetry and synonymous invariance of edits. Needs facts with inverses or synonyms (entailed:DIR).
+
+    What of a study is not made is told in a note each.
 
     \b
     Examples:
@@ -64,7 +71,7 @@ def reproduce(
     if not stores:
         rule, action = "one store at least", "Give one, or --print-plan for the plan that makes it"
         raise InputError(message("stores", [], rule, "qloc reproduce", action))
-    result = reproduce_study(source, stores, plan_from(plan).analysis, out)
+    result = reproduce_study(study, source, stores, plan_from(plan).analysis, out)
     say(reproduction_text(result))
     if out is None:
         again = quoted("qloc", "reproduce", study, *stores, "--out", study)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from qloc.errors import InputError, message
-from qloc.plan import AnalysisPlan
 
 if TYPE_CHECKING:
     from qloc.analysis.reproductions.published import Published
+    from qloc.analysis.reproductions.published_tables import PublishedTable
     from qloc.analysis.results import StudyResult
-
-MADE: Final = "chen"
-"""The study whose tables are made."""
+    from qloc.plan import AnalysisPlan
 
 
 def published_study(name: str, file: Path | None = None) -> Published:
-    """Return what is on file of a published study whose tables can be made.
+    """Return what is on file of a published study.
 
     Parameters
     ----------
@@ -35,19 +33,25 @@ def published_study(name: str, file: Path | None = None) -> Published:
     Raises
     ------
     InputError
-        The name of no study, a file that is none, or a study whose tables are not made yet: every missing
-        part.
+        The name of no study whose tables are made, or a file that is none.
     """
-    from qloc.analysis.reproductions.published import published
+    from qloc.analysis.reproductions.published import STUDIES, published
 
-    source = published(name, file)
-    if name != MADE:
-        place, action = f"qloc reproduce {name}", f"Until then, {source.instead}"
-        raise InputError(message("a part", part, "made by qloc", place, action) for part in source.missing)
-    return source
+    if name not in STUDIES:
+        rule = f"one of {', '.join(STUDIES)}"
+        raise InputError(message("study", name, rule, "qloc reproduce", "Choose one"))
+    return published(name, file)
+
+
+def _layouts(name: str) -> Sequence[PublishedTable]:
+    """The tables of a study, in its paper's order."""
+    from qloc.analysis.reproductions import chen_tables, dai_tables, niu_tables
+
+    return {"chen": chen_tables.LAYOUTS, "dai": dai_tables.LAYOUTS, "niu": niu_tables.LAYOUTS}[name]
 
 
 def reproduce_study(
+    name: str,
     source: Published,
     stores: Sequence[str | Path],
     plan: AnalysisPlan | None = None,
@@ -57,6 +61,8 @@ def reproduce_study(
 
     Parameters
     ----------
+    name : str
+        ``chen``, ``dai`` or ``niu``.
     source : Published
         Of :func:`published_study`.
     stores : sequence of str or Path
@@ -80,14 +86,14 @@ def reproduce_study(
     StorageError
         The disk refused.
     """
-    from qloc.analysis.reproductions.chen_tables import reproduce
+    from qloc.analysis.reproductions.published_tables import reproduce
     from qloc.workflows.analyze import open_study
     from qloc.workflows.results_folder import refuse_folder
 
     study = open_study(stores[0]) if len(stores) == 1 else open_study(stores)
     if out is not None:
         refuse_folder(out, "reproduction", stores)
-    result = reproduce(study, plan or AnalysisPlan(), source)
+    result = reproduce(study, _layouts(name), source, plan)
     if out is not None:
         result.save(Path(out))
     return result

@@ -6,13 +6,17 @@ import pytest
 
 from qloc.analysis.reproductions.published import NOT_ON_FILE, STUDIES, Published, Value, published
 from qloc.errors import InputError
+from qloc.plan import Plan
 from qloc.text.rounding import Cell
 
 
 def test_what_is_on_file_is_whole() -> None:
     for name in STUDIES:
         found = published(name)
-        assert bool(found.plan) != bool(found.missing)
+        assert Plan.model_validate({**found.plan, "model": "m"}).facts == found.plan["facts"]
+        assert not [
+            one for one in found.settings if one.status == "as published" and "not checked" in one.where
+        ]
         assert "arXiv" in found.source
     with pytest.raises(InputError, match="study is 'nobody'; expected one of chen, dai, niu"):
         published("nobody")

@@ -1,0 +1,41 @@
+"""The tables of Niu et al. 2024: flips counted by hand, and entailments from their scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qloc.analysis.editing.entailment_outcomes import EntailmentOutcomes
+from qloc.analysis.inputs.study import Study
+from qloc.analysis.reproductions.niu_tables import LAYOUTS
+from qloc.analysis.reproductions.published import published
+from qloc.analysis.reproductions.published_tables import reproduce
+
+
+def test_tables_are_those_of_the_outcomes(study: Study) -> None:
+    result = reproduce(study, LAYOUTS, published("niu"))
+    tables = {table.name: table.to_frame() for question in result.questions for table in question.tables}
+    group = study.interventions
+    arm = group.sel(operation="suppress", neuron_set="own")
+    leaks = study.column("facts", "leaks")[study.column("queries", "fact")] > 0
+    counted = study.column("queries", "known").astype(bool) & ~leaks & (group["base_rank"].values == 1)
+    counted &= arm["n_neurons"].values > 0
+    flipped = arm["rank"].values > 1
+    row = tables["niu_suppression"].set_index("set").loc["own"]
+    assert (row.share, row.queries) == pytest.approx((flipped[counted].mean(), counted.sum()))
+    relation = study.column("queries", "relation")
+    by = [flipped[counted & (relation == name)].mean() for name in np.unique(relation[counted])]
+    assert row.largest == pytest.approx(max(by))
+    outcomes = EntailmentOutcomes.of(study)
+    symmetry = tables["niu_symmetry"].set_index("set")
+    assert symmetry.loc["rome", "lost_known"] == pytest.approx(
+        np.nanmean(outcomes.score("lost", "update", "rome", "argmax"))
+    )
+    synonymy = tables["niu_synonymy"].set_index("set")
+    every = EntailmentOutcomes.of(study, known=False)
+    assert synonymy.loc["rome", "synonymy"] == pytest.approx(
+        np.nanmean(every.score("synonymy", "update", "rome", "argmax", conditional=False))
+    )
+    published_cells = tables["niu_suppression_published"]
+    assert "at most 5.2%" in published_cells.published.tolist()
+    assert [note for note in result.notes if note.startswith("Not made: causal tracing")]
