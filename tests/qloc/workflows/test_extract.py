@@ -146,10 +146,14 @@ def test_a_unit_is_computed_with_the_threads_of_the_plan(plan: Plan) -> None:
 
 
 def test_studies_without_a_score_are_told(plan: Plan, signals: Path, tmp_path: Path) -> None:
-    """Of the fixture's facts two queries each are known; there is nothing to tell."""
+    """One query of the fixture's six is known."""
     from qloc.workflows.extract import _nothing_known, _too_few_queries, prepared
 
-    assert (_nothing_known(signals), _too_few_queries(prepared(plan))) == ("", "")
+    assert open_study(signals).queries["known"].values.tolist() == [0, 0, 0, 0, 1, 0]
+    assert _nothing_known(signals) == (
+        "No fact has two known queries whose answer is not in its subject: no score of consistency can be computed."
+    )
+    assert _too_few_queries(prepared(plan)) == ""
     fact = {"id": "a", "relation": "capital", "subject": "France", "object": "Paris"}
     path = tmp_path / "one.jsonl"
     path.write_text(json.dumps({**fact, "queries": ["The capital of [X] is [Y]."]}) + "\n")
