@@ -15,7 +15,7 @@ from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.means import mean_by
-from qloc.analysis.inference.resampling import permutation_p, sign_flip_p
+from qloc.analysis.inference.resampling import sign_flip_p
 from qloc.analysis.localization.across_methods import across_methods
 from qloc.analysis.localization.behaviour import behaviour_test
 from qloc.analysis.localization.consistency import (
@@ -30,7 +30,7 @@ from qloc.analysis.localization.inconsistent_share import ratio, ratio_interval,
 from qloc.analysis.localization.kinds_of_facts import components_p, recurrence_counts
 from qloc.analysis.localization.method_agreement import agreement, agreement_of
 from qloc.analysis.localization.otsu import otsu
-from qloc.analysis.localization.overlap import excesses
+from qloc.analysis.localization.overlap_tests import overlap_tests
 from qloc.analysis.localization.reliability import reliability_test
 from qloc.analysis.results import Interval, TestResult
 from qloc.neurons import NeuronSets
@@ -85,10 +85,7 @@ SMALL = {"facts": 160, "relations": 8, "templates": 4, "n_neurons": 64,
 
 def overlap(level: Any, planting: dict[str, Any], seed: int) -> Outcome:
     """H1a (template) and H1b (answer)."""
-    sets = filled(considered(plant(**{**SIZE, **planting}).sets()))
-    found = excesses(sets, (level,), n_permutations=N_PERMUTATIONS, seed=seed)[level]
-    interval = cluster_interval(found.excess, (relation_codes(sets)[1], answer_codes(sets)))
-    return (found.estimate, permutation_p(found.estimate, found.permuted), *_ends(interval))
+    return _of(overlap_tests(plant(**{**SIZE, **planting}).sets(), (level,), draws=_draws(seed))[0])
 
 
 # H2: shares of inconsistent facts -----------------------------------------------------------------

@@ -314,6 +314,8 @@ class Excess:
         Mean Dice over a fact's identified pairs of queries; NaN where no pair is identified.
     between : float64 ndarray, shape (fact,)
         Mean Dice of those pairs' counterparts between facts.
+    other : float64 ndarray, shape (fact,)
+        The same between facts with different answers, at level ``answer``; NaN where a fact has none.
     permuted : float64 ndarray, shape (permutation,)
         Mean over facts of within − between.
     n_queries : int
@@ -323,6 +325,7 @@ class Excess:
     level: Level
     within: Floats
     between: Floats
+    other: Floats
     permuted: Floats
     n_queries: int
 
@@ -340,11 +343,24 @@ class Excess:
 
 @dataclass(frozen=True)
 class _Sums:
-    """What one level adds up while blocks pass by: cell totals Z, and Σ_p u_p S(π(i), π(j))."""
+    """What one level adds up while blocks pass by.
+
+    Attributes
+    ----------
+    level, design
+        The comparison.
+    total : float64 ndarray, shape (cell,)
+        Z.
+    apart : float64 ndarray, shape (pair,)
+        Σ S over pairs of facts with different answers, asked with the pair's two templates.
+    permuted : float64 ndarray, shape (permutation,)
+        Σ_p u_p S(π(i), π(j)).
+    """
 
     level: Level
     design: Design
     total: Floats
+    apart: Floats
     permuted: Floats
 
 
@@ -386,7 +402,9 @@ def excesses(
     sums = []
     for level in levels:
         design = design_of(sets, pairs, level)
-        sums.append(_Sums(level, design, np.zeros(n_codes(design.cell)), np.zeros(n_permutations)))
+        total, apart = np.zeros(n_codes(design.cell)), np.zeros(len(pairs.first))
+        sums.append(_Sums(level, design, total, apart, np.zeros(n_permutations)))
+    answer = codes(sets.queries["answer"])
     observed = np.full(len(pairs.first), np.nan)
     wanted = np.zeros(len(pairs.first), dtype=bool)
     for part in sums:
@@ -401,6 +419,8 @@ def excesses(
             _observe(block, pairs, observed)
             for part, exchange in zip(sums, exchanges, strict=True):
                 _add(block, pairs, part, exchange)
+                if part.level == "answer":
+                    _add_apart(block, pairs, part, answer)
     return {part.level: _collected(sets, pairs, part, observed) for part in sums}
 
 
@@ -467,6 +487,28 @@ def _add_totals(block: OverlapBlock, pairs: QueryPairs, part: _Sums, used: Ints)
     part.total[cells] += table[row_place, column_place]
 
 
+def _add_apart(block: OverlapBlock, pairs: QueryPairs, part: _Sums, answer: Ints) -> None:
+    """Add Σ S over queries with different answers, for each pair's two templates."""
+    used = block.pairs[part.design.weight[block.pairs] > 0]
+    if not len(used):
+        return
+    same = answer[block.rows][:, None] == answer[block.columns][None, :]
+    rows, row_place = _indicator(pairs.template[block.rows], pairs.template[pairs.first[used]])
+    columns, column_place = _indicator(pairs.template[block.columns], pairs.template[pairs.second[used]])
+    table = np.asarray((rows @ np.where(same, np.float32(0), block.values)) @ columns.T, dtype=np.float64)
+    part.apart[used] += table[row_place, column_place]
+
+
+def _n_apart(template: Ints, answer: Ints, first: Ints, second: Ints) -> Floats:
+    """Number of pairs of queries of two templates that have different answers, for each pair of queries."""
+    places = (np.ones(len(template)), (template, answer))
+    count = sparse.csr_array(places, shape=(n_codes(template), n_codes(answer)))
+    size = np.bincount(template).astype(np.float64)
+    s, t = template[first], template[second]
+    same = np.asarray(count[s].multiply(count[t]).sum(axis=1)).ravel()
+    return np.asarray(size[s] * size[t] - same)
+
+
 def _indicator(stratum: Ints, wanted: Ints) -> tuple[sparse.csr_array, Ints]:
     """Ones where a member is of a wanted stratum, (distinct stratum, member); the row of each wanted one."""
     levels, place = np.unique(wanted, return_inverse=True)
@@ -483,16 +525,21 @@ def _collected(sets: NeuronSets, pairs: QueryPairs, part: _Sums, observed: Float
     used = np.flatnonzero(design.weight > 0)
     value, cell, n_between = observed[used], design.cell[used], design.n_between[used]
     between = (part.total[cell] - inside[cell]) / n_between
+    n_apart = _n_apart(pairs.template, codes(sets.queries["answer"]), pairs.first[used], pairs.second[used])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        other = np.where(part.level == "answer", part.apart[used] / n_apart, np.nan)
     constant = float(np.sum(design.weight[used] * part.total[cell] / n_between))
     n = np.bincount(pairs.fact[used], minlength=sets.n_facts)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = [
-            np.bincount(pairs.fact[used], weights=v, minlength=sets.n_facts) / n for v in (value, between)
+            np.bincount(pairs.fact[used], weights=v, minlength=sets.n_facts) / n
+            for v in (value, between, other)
         ]
     return Excess(
         level=part.level,
         within=means[0],
         between=means[1],
+        other=means[2],
         permuted=part.permuted - constant,
         n_queries=len(np.unique(np.concatenate([pairs.first[used], pairs.second[used]]))),
     )

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from qloc.analysis.inference.cluster_error import t_words
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
@@ -21,11 +22,13 @@ from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import answer_codes, considered, filled, relation_codes
 from qloc.analysis.localization.overlap import LEVELS, Excess, Level, excesses
+from qloc.analysis.localization.overlap_margins import net_excess, net_p
 from qloc.analysis.results import TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
+from qloc.text.rounding import number
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 OVERLAP_MARGIN: Final = 0.01
@@ -34,13 +37,14 @@ OVERLAP_MARGIN: Final = 0.01
 _TEXT: Final[Mapping[Level, tuple[str, str, str]]] = {
     "template": (
         "H1a",
-        "excess of within-fact pairwise Dice over that of different facts with the same two templates",
+        "excess of within-fact pairwise Dice over that of different facts with the same two templates, net "
+        "of what the sizes of sets and the popularity of their neurons predict",
         "relation × template",
     ),
     "answer": (
         "H1b",
         "excess of within-fact pairwise Dice over that of different facts with the same two templates "
-        "and answer",
+        "and answer, net of what the sizes of sets and the popularity of their neurons predict",
         "relation × template × answer",
     ),
 }
@@ -194,20 +198,26 @@ def result_of(
     """
     name, estimand, strata = _TEXT[excess.level]
     facts = np.flatnonzero(~np.isnan(excess.excess))
-    p, opposite = permutation_tails(excess.estimate, excess.permuted)
+    net = net_excess(sets, excess.level)
+    by_t, freedom = net_p(sets, net)
+    exchanged = permutation_tails(excess.estimate, excess.permuted)
+    p, opposite = (
+        float(np.fmax(a, b)) for a, b in zip(exchanged, (by_t, min(1.0, 2 * (1 - by_t))), strict=True)
+    )
     relation = relation_codes(sets)[1]
     clusters = (relation, answer_codes(sets))
-    equal = mean_tost_p(excess.excess, clusters, margin)
+    equal = mean_tost_p(net, clusters, margin)
     result = TestResult(
         name=name,
         question=REGISTRY[name].question,
         estimand=estimand,
         unit="fact",
         n={"relations": len(np.unique(relation[facts])), "facts": len(facts), "queries": excess.n_queries},
-        estimate=excess.estimate,
-        interval=cluster_interval(excess.excess, clusters, confidence=draws.confidence),
-        effect=rank_biserial(excess.excess, clusters, confidence=draws.confidence),
-        method=f"sets permuted within {strata}, one-sided, {len(excess.permuted)} permutations",
+        estimate=float(net[facts].mean()) if len(facts) else float("nan"),
+        interval=cluster_interval(net, clusters, confidence=draws.confidence),
+        effect=rank_biserial(net, clusters, confidence=draws.confidence),
+        method=f"t-test over facts, {t_words(freedom)}, and sets permuted within {strata}, "
+        f"{len(excess.permuted)} permutations: the larger p, one-sided",
         p=None if np.isnan(p) else p,
         role="exploratory",
         alpha=draws.alpha,
@@ -248,8 +258,12 @@ def _checks(sets: NeuronSets, excess: Excess, relation: Ints) -> tuple[str, ...]
             f"{int(np.sum(k == 1)):,} facts or minimal pairs have one non-empty set only: undefined."
         )
     lines.append(
-        "Sets are exchanged whole: facts that differ in how large, not in which, their sets are also "
-        "violate the null."
+        f"Whatever their sizes and popularity, within-fact overlaps exceed the others by "
+        f"{number(excess.estimate)}."
+    )
+    lines.append(
+        "Not told apart from a fact's own neurons: those of kinds of facts, and neurons that facts use "
+        "unequally in more ways than one."
     )
     n_clusters = len(np.unique(relation[compared]))
     if 0 < n_clusters < 10:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from qloc.analysis.inference.means import mean
-from qloc.analysis.localization.overlap import excesses
+from qloc.analysis.inference.share_intervals import share_interval
+from qloc.analysis.localization.overlap import Excess, excesses
 from qloc.analysis.localization.overlap_tests import result_of
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.results import Question, Table
@@ -19,6 +20,9 @@ from qloc.references import cited
 
 PARTS = ("template", "answer", "fact")
 """Whose each part of a within-fact overlap is."""
+
+LEAST_FACTS: Final = 10
+"""Facts that a share needs."""
 
 
 def overlap_question(context: AnalysisContext) -> Question:
@@ -46,7 +50,7 @@ def overlap_question(context: AnalysisContext) -> Question:
         )
         for level in ("template", "answer")
     )
-    parts = _parts(by_level["template"].between, by_level["answer"].between, by_level["answer"].within)
+    parts = _parts(by_level["answer"])
     beyond = by_level["template"].excess
     return Question(
         id="overlap",
@@ -56,21 +60,20 @@ def overlap_question(context: AnalysisContext) -> Question:
         tables=(_decomposition(context, parts), _by_relation(context, parts, beyond)),
         method=(
             "Mean Dice overlap of a fact's queries, pair of templates by pair of templates, against the "
-            "same two templates asked of other facts of the relation (template), and of other facts with "
-            "the same answer (answer); what is left is the fact's. Tests permute sets within relation × "
-            "template (H1a) and relation × template × answer (H1b), independently for each template, so "
-            "that answers and templates cannot pass for facts. Facts without another fact of the same "
-            "answer are not identified for H1b."
+            "same two templates asked of facts of the relation with other answers (template), and of other "
+            "facts with the same answer (answer); what is left is the fact's. H1a compares with all other "
+            "facts asked with the same templates, H1b with those of the same answer, both net of what the "
+            "sizes of sets and the popularity of their neurons predict. Facts without another fact of the "
+            "same answer are not identified for H1b."
         ),
         references=cited("phipson2010", "cameron2011"),
     )
 
 
-def _parts(by_template: Floats, by_answer: Floats, within: Floats) -> Floats:
-    """Return the overlap of any two facts, what the same answer adds, what the fact adds: (fact, part)."""
-    both = ~np.isnan(by_template) & ~np.isnan(by_answer)
-    columns = [by_template, by_answer - by_template, within - by_answer]
-    return np.where(both[:, None], np.stack(columns, axis=1), np.nan)
+def _parts(by_answer: Excess) -> Floats:
+    """Return the overlap of facts with other answers, what the same answer adds, what the fact adds."""
+    columns = [by_answer.other, by_answer.between - by_answer.other, by_answer.within - by_answer.between]
+    return np.where(np.isnan(by_answer.other)[:, None], np.nan, np.stack(columns, axis=1))
 
 
 def _decomposition(context: AnalysisContext, parts: Floats) -> Table:
@@ -87,8 +90,8 @@ def _decomposition(context: AnalysisContext, parts: Floats) -> Table:
         title="Within-fact overlap, split into template, answer and fact",
         labels={"overlap": "mean Dice overlap"},
         note=(
-            "Facts that share their answer with another fact of the relation. Template: what any two "
-            "facts share under the same two templates; answer: what facts with the same answer share "
+            "Facts that share their answer with another fact of the relation. Template: what facts with "
+            "other answers share under the same two templates; answer: what facts with the same answer share "
             "beyond it; fact: the rest."
         ),
     )
@@ -107,37 +110,79 @@ def _stack(
 
 def _by_relation(context: AnalysisContext, parts: Floats, beyond: Floats) -> Table:
     """Return table ``overlap_by_relation``: the overlap beyond the template, and the answer's share of it."""
-    names, code = context.relations
-    rows = [_row(ALL_RELATIONS, parts, beyond, context.intervals(beyond[:, None]))]
+    (names, code), level = context.relations, context.plan.confidence
+    rows = [_row(ALL_RELATIONS, parts, beyond, context.intervals(beyond[:, None]), context.clusters, level)]
     for r, name in enumerate(names):
         here = np.where(code == r, beyond, np.nan)
         if not np.isnan(here).all():
             ends = context.intervals(here[:, None], context.clusters[1:])
-            rows.append(_row(str(name), parts[code == r], here, ends))
+            answers = (context.clusters[1][code == r],)
+            rows.append(_row(str(name), parts[code == r], here, ends, answers, level))
     return Table.from_frame(
         pd.DataFrame(rows),
         name="overlap_by_relation",
         title="Within-fact overlap beyond the template, by relation",
         labels={
             "beyond_template": "overlap beyond the template",
-            "answer_share": "share of it that is the answer's",
+            "answer_share": "the answer's share of what goes beyond other answers",
+            "answer_share_low": "from",
+            "answer_share_high": "to",
             "facts_identified": "facts whose answer another fact has",
         },
         note="Without facts that share an answer (one-to-one relations), answer and fact are not told apart.",
     )
 
 
-def _row(name: str, parts: Floats, beyond: Floats, ends: tuple[Floats, Floats]) -> dict[str, Any]:
-    _, answer, fact = (mean(column) for column in parts.T)
+def _row(
+    name: str,
+    parts: Floats,
+    beyond: Floats,
+    ends: tuple[Floats, Floats],
+    share_clusters: tuple[Ints, ...],
+    confidence: float,
+) -> dict[str, Any]:
+    share, low, high = answer_share(parts, share_clusters, confidence)
     return {
         "relation": name,
         "beyond_template": mean(beyond),
         "beyond_template_low": ends[0][0],
         "beyond_template_high": ends[1][0],
-        "answer_share": answer / (answer + fact) if answer + fact > 0 else float("nan"),
+        "answer_share": share,
+        "answer_share_low": low,
+        "answer_share_high": high,
         "facts": int(np.sum(~np.isnan(beyond))),
         "facts_identified": int(np.sum(~np.isnan(parts[:, 0]))),
     }
+
+
+def answer_share(parts: Floats, clusters: tuple[Ints, ...], confidence: float) -> tuple[float, float, float]:
+    """Return the answer's share of what goes beyond other answers, and its interval.
+
+    Σ answer/Σ (answer + fact), linearized, cluster-robust, on the log-odds scale.
+
+    Parameters
+    ----------
+    parts : float64 ndarray, shape (fact, 3)
+        Overlaps of facts with other answers, more by the same answer, more by the fact; NaN where a fact is
+        not identified.
+    clusters : tuple of int64 ndarray, shape (fact,) each
+        One or two ways of clustering, the coarser first.
+    confidence : float
+        Level of the interval, within (0, 1).
+
+    Returns
+    -------
+    share, low, high : float
+        NaN with fewer than ten identified facts, or where nothing goes beyond other answers.
+    """
+    answer, above = parts[:, 1], parts[:, 1] + parts[:, 2]
+    there = ~np.isnan(above)
+    if int(there.sum()) < LEAST_FACTS or not (total := float(above[there].mean())) > 0:
+        return float("nan"), float("nan"), float("nan")
+    share = float(answer[there].mean()) / total
+    linear = np.where(there, share + (answer - share * above) / total, np.nan)
+    ends = share_interval(linear, clusters, confidence=confidence)
+    return share, ends.low if ends else float("nan"), ends.high if ends else float("nan")
 
 
 def _answer(parts: Floats, beyond: Floats, used: NeuronSets) -> str:
@@ -152,6 +197,7 @@ def _answer(parts: Floats, beyond: Floats, used: NeuronSets) -> str:
     n, n_all = int(np.sum(~np.isnan(parts[:, 0]))), int(np.sum(~np.isnan(beyond)))
     return (
         f"Over the {n:,} of {n_all:,} facts whose answer another fact has, the mean overlap is "
-        f"{number(means[0])} between facts asked with the same two templates, {number(means[0] + means[1])} "
-        f"where they have the same answer too, and {number(sum(means))} within a fact."
+        f"{number(means[0])} between facts with other answers asked with the same two templates, "
+        f"{number(means[0] + means[1])} where they have the same answer, and {number(sum(means))} within "
+        "a fact."
     )

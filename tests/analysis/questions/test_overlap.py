@@ -8,8 +8,11 @@ import pytest
 
 from qloc.analysis import hypotheses
 from qloc.analysis.inference.draws import Draws
+from qloc.analysis.localization.consistency import considered, filled
+from qloc.analysis.localization.overlap import excesses
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
-from qloc.analysis.questions.overlap import _answer, overlap_question
+from qloc.analysis.questions.overlap import _answer, answer_share, overlap_question
+from qloc.simulation.planted import plant
 from qloc.simulation.simulate import simulate
 
 
@@ -37,10 +40,28 @@ def test_tests_are_those_of_the_hypotheses(context, question, frame):
     expected = hypotheses.overlap_tests(context.sets, draws=draws, store=context.study.fingerprint)
     assert question.tests == expected
     assert [test.name for test in question.tests] == ["H1a", "H1b"]
-    beyond = frame(question, "overlap_by_relation").set_index("relation")
-    assert beyond.beyond_template[ALL_RELATIONS] == pytest.approx(question.tests[0].estimate)
-    parts = frame(question, "overlap_decomposition").set_index(["relation", "part"]).overlap
-    assert parts[ALL_RELATIONS, "fact"] == pytest.approx(question.tests[1].estimate)
+
+
+def test_the_answer_share_does_not_depend_on_how_many_answers_there_are():
+    """Against facts with other answers; against all others, the share is smaller with 2 answers than with 10."""
+    planting = {"fact_strength": 0.2, "one_to_one": 0, "n_neurons": 128, "missing": 0.0, "seed": 4}
+    shares = []
+    for answers in (2, 10):
+        sets = plant(facts=320, relations=4, templates=3, answers_per_relation=answers, **planting).sets()
+        by_level = excesses(filled(considered(sets)), n_permutations=0)
+        same, fact = by_level["answer"].between, by_level["answer"].excess
+        bases = by_level["answer"].other, by_level["template"].between
+        shares.append([np.nanmean(same - base) / np.nanmean(same - base + fact) for base in bases])
+    assert abs(shares[0][0] - shares[1][0]) < 0.05
+    assert shares[1][1] - shares[0][1] > 0.05
+
+
+def test_shares_of_few_facts_are_not_told():
+    parts = np.column_stack([np.zeros(12), np.arange(12.0), 12 - np.arange(12.0)])
+    share, low, high = answer_share(parts, (np.arange(12),), 0.95)
+    assert share == pytest.approx(5.5 / 12)
+    assert 0 < low < share < high < 1
+    assert np.isnan(answer_share(parts[:9], (np.arange(9),), 0.95)).all()
 
 
 def test_relations_make_up_the_whole(question, frame):

@@ -1,0 +1,326 @@
+"""What paraphrases share beyond what the sizes of their sets and the popularity of their neurons predict.
+
+Facts whose sets are all large, or that use generic hub neurons more than others, have sets that overlap more
+with each other than with those of other facts, whichever neurons they are. So the overlap of two queries is
+compared with the overlap that is expected when every set of a stratum (relation × template, or × answer)
+keeps its number of neurons in each class (:func:`neuron_classes`), and every neuron its number of sets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy import sparse, stats
+from scipy.sparse.linalg import ArpackError, LinearOperator, svds
+
+from qloc.analysis.inference.cluster_error import mean_error
+from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
+from qloc.analysis.localization.consistency import answer_codes
+from qloc.analysis.localization.overlap import Level, design_of, pairs_of
+from qloc.arrays import Floats, Ints
+from qloc.neurons import NeuronSets
+
+POPULARITY_RATIO: Final = 2.0
+"""Factor between a class of popularity and the next: the share of all sets of the study with a neuron."""
+
+FREQUENT: Final = 0.25
+"""Share of a template's sets, or of an answer's, above which a neuron is frequent there."""
+
+_ITERATIONS: Final = 300
+_CLOSE: Final = 1e-3
+"""Largest error of a neuron's number of sets at which the fit ends."""
+_SATURATED: Final = 1e9
+"""Odds of a set that has every neuron of a class."""
+_PIECE: Final = 2**22
+"""Cells of memberships in memory at a time."""
+
+
+def net_excess(sets: NeuronSets, level: Level) -> Floats:
+    """Return each fact's within-fact overlap beyond what set sizes and popularity predict.
+
+    Mean over the fact's identified pairs of queries of 2(c_ij − e_ij)/(|N_i| + |N_j|) · n_1 n_2/(n_1 n_2 −
+    M), with c_ij = Σ_n (x_in − m_sn)(x_jn − m_tn), x the memberships and m their means in the two strata,
+    e_ij of :func:`expected_together`, and n_1, n_2 and M as in
+    :class:`qloc.analysis.localization.overlap.Design`. Around the means of strata, what a set shares with
+    every other fact's cancels fact by fact, as it does in the sum. Expectation and means count the fact
+    itself among those of its stratum, which the factor makes up for.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Non-empty sets of the queries considered.
+    level : {"template", "answer"}
+        Whether strata are relation × template or relation × template × answer.
+
+    Returns
+    -------
+    float64 ndarray, shape (fact,)
+        NaN where no pair of the fact is identified. Its mean is 0 where sets are drawn neuron by neuron, with
+        odds that are the product of one factor for each query and class of neurons and one for each neuron
+        and stratum.
+    """
+    pairs = pairs_of(sets)
+    design = design_of(sets, pairs, level)
+    used = np.flatnonzero(design.weight > 0)
+    total, n = np.zeros(sets.n_facts), np.zeros(sets.n_facts)
+    member, size = sparse.csr_array(sets.member.astype(np.float64)), sets.sizes()
+    popularity, answer = neuron_classes(member, pairs.template), codes(sets.queries["answer"])
+    for relation in np.unique(pairs.relation[pairs.first[used]]) if len(used) else ():
+        rows = np.flatnonzero(pairs.relation == relation)
+        here = used[pairs.relation[pairs.first[used]] == relation]
+        place = np.full(len(size), -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        first, second = place[pairs.first[here]], place[pairs.second[here]]
+        stratum = codes(design.stratum[rows])
+        groups = [pairs.template[rows], *([answer[rows]] if level == "answer" else [])]
+        classes = _frequent_apart(member[rows], stratum, groups, popularity)
+        beyond = _beyond(member[rows], stratum, classes, first, second)
+        n_within = sizes_of(design.cell)[here]
+        scale = 2 * (1 + n_within / design.n_between[here])
+        value = scale * beyond / (size[pairs.first[here]] + size[pairs.second[here]])
+        total += np.bincount(pairs.fact[here], weights=value, minlength=sets.n_facts)
+        n += np.bincount(pairs.fact[here], minlength=sets.n_facts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total / n)
+
+
+def net_p(sets: NeuronSets, net: Floats) -> tuple[float, float]:
+    """Return the one-sided p of a mean net excess above 0, and its degrees of freedom.
+
+    A t-test over facts, clustered by answer within relation, whose facts share strata.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        The sets that ``net`` was computed from.
+    net : float64 ndarray, shape (fact,)
+        As of :func:`net_excess`.
+
+    Returns
+    -------
+    p : float
+        NaN with fewer than two facts.
+    freedom : float
+        Degrees of freedom of t.
+    """
+    facts = np.flatnonzero(~np.isnan(net))
+    if len(facts) < 2:
+        return float("nan"), float("nan")
+    cluster = codes(np.asarray(sets.facts["relation"])[facts], answer_codes(sets)[facts])
+    x = net[facts]
+    error, freedom = mean_error(x, (cluster if n_codes(cluster) > 1 else np.arange(len(x)),))
+    if not error > 0:
+        return (0.0 if x.mean() > 0 else 1.0), freedom
+    return float(stats.t.sf(x.mean() / error, freedom)), freedom
+
+
+def neuron_classes(member: sparse.csr_array, template: Ints) -> Ints:
+    """Return the classes of neurons of which every set keeps its number.
+
+    A class is a span of popularity, the share of all sets that have a neuron (steps of a factor
+    :data:`POPULARITY_RATIO`), and the side of the median on which the neuron loads on the first principal
+    component of memberships, less their means over relation × template: generic hub neurons that the same
+    facts use more are on one side of it, whatever their popularity.
+
+    Parameters
+    ----------
+    member : float64 CSR array, shape (set, neuron)
+        Ones where a set has a neuron.
+    template : int64 ndarray, shape (set,)
+        Code of relation × template of each set, from 0.
+
+    Returns
+    -------
+    int64 ndarray, shape (neuron,)
+        Codes from 0.
+    """
+    count = np.bincount(member.indices, minlength=member.shape[1])
+    level = np.floor(np.log(np.maximum(count, 1) / member.shape[0]) / np.log(POPULARITY_RATIO))
+    loading = _first_component(member, template)
+    above = loading > (np.median(loading[count > 0]) if count.any() else 0.0)
+    return np.unique(2 * level + above, return_inverse=True)[1].astype(np.int64)
+
+
+def _frequent_apart(member: sparse.csr_array, stratum: Ints, groups: list[Ints], popularity: Ints) -> Ints:
+    """Return classes of one relation's neurons, (stratum, neuron): those frequent in a group of sets apart.
+
+    How the odds of frequent and of rare neurons grow with the size of a set is not known: each of both
+    keeps its number. Groups are the sets of a template, or of an answer, that a stratum is part of.
+    """
+    classes = np.repeat(popularity[None, :], n_codes(stratum), axis=0)
+    of_stratum = np.unique(stratum, return_index=True)[1]
+    for group in map(codes, groups):
+        places = (1 / np.bincount(group)[group], (group, np.arange(len(group))))
+        share = (sparse.csr_array(places, shape=(n_codes(group), len(group))) @ member).toarray()
+        classes = 2 * classes + (share > FREQUENT)[group[of_stratum]]
+    return np.unique(classes, return_inverse=True)[1].reshape(classes.shape).astype(np.int64)
+
+
+def _first_component(member: sparse.csr_array, template: Ints) -> Floats:
+    """Return each neuron's loading on the first principal component of memberships within templates."""
+    if min(member.shape) < 3:
+        return np.zeros(member.shape[1])
+    places = (np.ones(len(template)), (template, np.arange(len(template))))
+    of_template = sparse.csr_array(places, shape=(n_codes(template), len(template)))
+    size = np.asarray(of_template.sum(axis=1))
+    spread = sparse.csr_array(of_template.T)
+
+    def rows(vector: Floats) -> Floats:
+        value = member @ vector.ravel()
+        return np.asarray(value - spread @ (of_template @ value / size))
+
+    def columns(vector: Floats) -> Floats:
+        value = vector.ravel()
+        return np.asarray(member.T @ (value - spread @ (of_template @ value / size)))
+
+    centred = LinearOperator(member.shape, matvec=rows, rmatvec=columns, dtype=np.float64)
+    start = np.random.default_rng(0).standard_normal(min(member.shape))
+    try:
+        return np.asarray(svds(centred, k=1, v0=start, return_singular_vectors="vh")[2][0])
+    except ArpackError:  # no spread within templates: no component
+        return np.zeros(member.shape[1])
+
+
+@dataclass(frozen=True)
+class Margins:
+    """The strata of one relation, as what a fit needs of them.
+
+    Neurons of a stratum that are in as many of its sets, and of one class of popularity, are of one *kind*:
+    their odds are the same. A *cell* is one set and one kind of its stratum, kind by kind.
+
+    Attributes
+    ----------
+    kind : int64 ndarray, shape (stratum, neuron)
+        Kind of each neuron, -1 where no set of the stratum has it.
+    first : int64 ndarray, shape (kind,)
+        First cell of each kind.
+    n_neurons, n_sets : float64 ndarray, shape (kind,)
+        Neurons of a kind, and sets that have each of them.
+    of_kind, of_row : int64 ndarray, shape (cell,)
+        Kind of each cell; and its set and class of popularity, as one number.
+    size : float64 ndarray, shape (set · class,)
+        Neurons of each set in each class of popularity.
+    """
+
+    kind: Ints
+    first: Ints
+    n_neurons: Floats
+    n_sets: Floats
+    of_kind: Ints
+    of_row: Ints
+    size: Floats
+
+
+def _margins(member: sparse.csr_array, stratum: Ints, popularity: Ints) -> Margins:
+    n_strata, n_classes = n_codes(stratum), int(popularity.max(initial=0)) + 1
+    rows_of = [np.flatnonzero(stratum == s) for s in range(n_strata)]
+    ones = (np.ones(len(stratum)), (stratum, np.arange(len(stratum))))
+    count = (sparse.csr_array(ones, shape=(n_strata, len(stratum))) @ member).toarray().astype(np.int64)
+    s, neuron = np.nonzero(count)
+    key = (s * n_classes + popularity[s, neuron]) * (int(count.max()) + 1) + count[s, neuron]
+    levels, inverse, n_neurons = np.unique(key, return_inverse=True, return_counts=True)
+    kind = np.full(count.shape, -1, dtype=np.int64)
+    kind[s, neuron] = inverse
+    of_stratum, rest = np.divmod(levels, n_classes * (int(count.max()) + 1))
+    class_, n_sets = np.divmod(rest, int(count.max()) + 1)
+    length = np.bincount(stratum)[of_stratum]
+    rows = np.concatenate([rows_of[place] for place in of_stratum])
+    of_kind = np.repeat(np.arange(len(levels)), length)
+    entry = member.tocoo()
+    size = np.bincount(entry.coords[0] * n_classes + popularity[stratum[entry.coords[0]], entry.coords[1]],
+                       minlength=len(stratum) * n_classes)  # fmt: skip
+    return Margins(
+        kind=kind,
+        first=np.cumsum(length) - length,
+        n_neurons=n_neurons.astype(np.float64),
+        n_sets=n_sets.astype(np.float64),
+        of_kind=of_kind,
+        of_row=rows * n_classes + class_[of_kind],
+        size=size.astype(np.float64),
+    )
+
+
+def _memberships(margins: Margins) -> Floats:
+    """Return the probability of each cell: odds are a product whose sums are the margins, by scaling.
+
+    They are those of the distribution of most entropy with these margins, which differs little from the mean
+    over all memberships that have them.
+    """
+    kind, row = margins.of_kind, margins.of_row
+    many, n_rows = margins.n_neurons[kind], len(margins.size)
+    there = np.bincount(row, weights=many, minlength=n_rows)
+    share = np.divide(margins.size, there, out=np.zeros(n_rows), where=there > 0)
+    length = np.bincount(kind)
+    weight = np.where(margins.n_sets < length, margins.n_sets / np.maximum(length - margins.n_sets, 0.5), 1.0)
+    weight = np.where(margins.n_sets < length, weight, _SATURATED)
+    odds = np.where(share >= 1, _SATURATED, share / np.maximum(1 - share, 1e-12))
+    for _ in range(_ITERATIONS):
+        lower = np.bincount(
+            row, weights=many * weight[kind] / (1 + odds[row] * weight[kind]), minlength=n_rows
+        )
+        odds = np.where(share >= 1, _SATURATED, margins.size / np.maximum(lower, 1e-300))
+        product = odds[row] * weight[kind]
+        found = np.bincount(kind, weights=product / (1 + product))
+        if np.abs(found - margins.n_sets).max() < _CLOSE:
+            break
+        weight = margins.n_sets / np.maximum(np.bincount(kind, weights=odds[row] / (1 + product)), 1e-300)
+    product = odds[row] * weight[kind]
+    return np.asarray(product / (1 + product))
+
+
+def _beyond(member: sparse.csr_array, stratum: Ints, popularity: Ints, first: Ints, second: Ints) -> Floats:
+    """Return what pairs of one relation's queries share beyond margins, around strata's means: (pair,)."""
+    there = np.flatnonzero(np.bincount(member.indices, minlength=member.shape[1]) > 0)
+    member, popularity = sparse.csr_array(member[:, there]), popularity[:, there]
+    margins = _margins(member, stratum, popularity)
+    expected = expected_together(margins, _memberships(margins), stratum, first, second)
+    size = np.bincount(stratum).astype(np.float64)
+    places = (1 / size[stratum], (stratum, np.arange(len(stratum))))
+    means = sparse.csr_array(places, shape=(len(size), len(stratum))) @ member
+    s, t = stratum[first], stratum[second]
+    together = _products(member, member, first, second) - _products(member, means, first, t)
+    together += _products(means, means, s, t) - _products(member, means, second, s)
+    return together - expected
+
+
+def _products(a: sparse.csr_array, b: sparse.csr_array, rows: Ints, columns: Ints) -> Floats:
+    """Return Σ_n a[row, n] b[column, n] of each pair of rows."""
+    return np.asarray(a[rows].multiply(b[columns]).sum(axis=1)).ravel()
+
+
+def expected_together(
+    margins: Margins, probability: Floats, stratum: Ints, first: Ints, second: Ints
+) -> Floats:
+    """Return e_ij = Σ_n (p_in − m_sn)(p_jn − m_tn), m the means of the two sets' strata.
+
+    Parameters
+    ----------
+    margins : Margins
+        Of one relation.
+    probability : float64 ndarray, shape (cell,)
+        Of each set having a neuron of each kind.
+    stratum : int64 ndarray, shape (set,)
+        Stratum of each set.
+    first, second : int64 ndarray, shape (pair,)
+        Sets of each pair, of different strata.
+
+    Returns
+    -------
+    float64 ndarray, shape (pair,)
+        Numbers of neurons.
+    """
+    length = np.bincount(stratum)
+    order = np.argsort(stratum, kind="stable")
+    position = np.empty(len(stratum), dtype=np.int64)
+    position[order] = np.arange(len(stratum)) - (np.cumsum(length) - length)[stratum[order]]
+    expected = np.zeros(len(first))
+    step = max(1, _PIECE // max(1, len(stratum) + 2 * len(first)))
+    for low in range(0, margins.kind.shape[1], step):
+        kind = margins.kind[stratum, low : low + step]
+        cell = np.where(kind >= 0, margins.first[kind] + position[:, None], 0)
+        beyond = probability[cell] - margins.n_sets[kind] / length[stratum][:, None]
+        p = np.where(kind >= 0, beyond, 0.0)
+        expected += np.einsum("ij,ij->i", p[first], p[second])
+    return expected

@@ -1,0 +1,96 @@
+"""Overlap net of set sizes and popularity: by enumeration, and where sizes or hubs alone differ."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from qloc.analysis.localization.consistency import considered, filled
+from qloc.analysis.localization.overlap import excesses
+from qloc.analysis.localization.overlap_margins import _beyond, net_excess, net_p, neuron_classes
+from qloc.simulation.planted import plant
+
+
+def _all_with_margins(member):
+    """Every 0/1 matrix with the row and column sums of this one."""
+    width = member.shape[1]
+    rows = [[np.isin(np.arange(width), c) for c in combinations(range(width), int(k))] for k in member.sum(1)]
+    every = (np.array(choice) for choice in product(*rows))
+    return [m for m in every if (m.sum(0) == member.sum(0)).all()]
+
+
+def test_expected_overlap_is_that_of_all_memberships_with_the_same_margins(rng):
+    """Two strata of four sets, neurons of one class: the mean over all exchanges that keep both margins.
+
+    The fit is of most entropy, which differs a little from the mean over so few exchanges.
+    """
+    member = rng.random((8, 6)) < 0.4
+    member[:, 0] = [1, 0, 0, 1, 1, 0, 1, 0]
+    stratum = np.repeat([0, 1], 4)
+    first, second = np.arange(4), np.arange(4, 8)
+    means = [np.mean(_all_with_margins(member[stratum == s]), axis=0) for s in (0, 1)]
+    of_strata = [member[stratum == s].mean(axis=0) for s in (0, 1)]
+    expected = ((means[0] - of_strata[0]) * (means[1] - of_strata[1])).sum(axis=1)
+    together = ((member[:4] - of_strata[0]) * (member[4:] - of_strata[1])).sum(axis=1)
+    beyond = _beyond(
+        sparse.csr_array(member.astype(float)), stratum, np.zeros((2, 6), dtype=np.int64), first, second
+    )
+    np.testing.assert_allclose(together - beyond, expected, atol=0.05)
+
+
+def _sets(make_sets, rng, large, hub):
+    """40 facts × 3 templates: sets of 4 or 12 of 28 neurons, or of 5 with 3 or 1 of 4 hubs."""
+    rows = []
+    for fact in range(40):
+        more = fact % 2
+        for template in "stu":
+            n_hubs = (3 if more else 1) if hub else 0
+            size = (12 if more else 4) if large else 5
+            hubs = rng.choice(4, size=n_hubs, replace=False)
+            others = 4 + rng.choice(28, size=size - n_hubs, replace=False)
+            rows.append((fact, template, f"a{fact % 4}", [*hubs.tolist(), *others.tolist()]))
+    return make_sets(rows)
+
+
+@pytest.mark.parametrize(("large", "hub"), [(True, False), (False, True)])
+@pytest.mark.parametrize("level", ["template", "answer"])
+def test_sizes_and_hubs_alone_make_no_excess(make_sets, level, large, hub):
+    """Mean over 12 draws within four standard errors of 0, or a tenth of what raw overlaps exceed by."""
+    means = [
+        np.nanmean(net_excess(_sets(make_sets, np.random.default_rng(seed), large, hub), level))
+        for seed in range(12)
+    ]
+    assert abs(np.mean(means)) < max(4 * np.std(means) / np.sqrt(12), 0.005)
+
+
+def test_facts_of_their_own_neurons_are_found():
+    """Most neurons of a fact's sets are its own: what margins predict takes a fifth of the raw excess at most."""
+    planting = {"answer_strength": 0.0, "fact_strength": 0.8, "template_strength": 0.1, "one_to_one": 0}
+    planted = plant(
+        facts=80, relations=4, templates=3, n_neurons=64, answers_per_relation=2, seed=3, **planting
+    )
+    sets = filled(considered(planted.sets()))
+    net, raw = net_excess(sets, "answer"), excesses(sets, ("answer",), n_permutations=0)["answer"]
+    assert 0.8 * raw.estimate < np.nanmean(net) < 1.05 * raw.estimate
+    assert net_p(sets, net)[0] < 0.001
+    assert np.isnan(net_p(sets, net[:1])[0])
+
+
+def test_one_class_has_what_the_same_facts_use_more(make_sets):
+    """Half of the facts use neurons 0 to 5, half 6 to 11, all as popular: the two kinds are told apart."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (f, t, "a", (6 * (f % 2) + rng.choice(6, size=3, replace=False)).tolist())
+        for f in range(40)
+        for t in "st"
+    ]
+    member = sparse.csr_array(make_sets(rows).member.astype(float))[:, :12]
+    classes = neuron_classes(member, np.tile([0, 1], 40))
+    assert not {*classes[:6]} & {*classes[6:]}
+    assert len({*neuron_classes(sparse.csr_array(np.ones((4, 5))), np.zeros(4, dtype=int))}) == 1
+
+
+def test_a_fact_without_another_is_not_identified(make_sets):
+    net = net_excess(make_sets([(0, "s", "a", [1]), (0, "t", "a", [1]), (1, "u", "a", [1])]), "template")
+    assert np.isnan(net).all()
