@@ -17,7 +17,8 @@ from qloc.analysis.localization.consistency import (
     filled,
     relation_codes,
 )
-from qloc.analysis.localization.overlap import excesses
+from qloc.analysis.localization.overlap import LEVELS
+from qloc.analysis.localization.overlap_margins import net_excess
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.arrays import Floats
 from qloc.neurons import NeuronSets
@@ -85,9 +86,8 @@ def cell_of(sets: NeuronSets, *, known: bool, k0: int, cut: float) -> Floats:
     used = filled(considered(sets, known))
     fact = used.queries["fact"].astype(np.int64)
     share = subset_scores(used.member, fact, sets.n_facts, [k0], cut).below_cs2[:, 0]
-    by_level = excesses(used, n_permutations=0)
     columns = [consistency(sets, known=known)["kappa"].values, share]
-    return np.stack([*columns, by_level["template"].excess, by_level["answer"].excess], axis=1)
+    return np.stack([*columns, *(net_excess(used, level) for level in LEVELS)], axis=1)
 
 
 def multiverse(
