@@ -62,7 +62,8 @@ def study(seed: int, relations: tuple[int, ...] = (20,) * 8, **planting: float) 
     """Sets of relations of so many facts each."""
     rng = np.random.default_rng([seed, 91])
     popularity = np.exp(rng.standard_normal(N))
-    member, queries, facts = [], [], []
+    member, queries = [], []
+    facts: list[tuple[str, str]] = []
     for r, n in enumerate(relations):
         rows, fact, asked, answer = relation_rows(rng, 4 * popularity / popularity.sum(), facts=n, **planting)  # type: ignore[arg-type]
         member.append(rows)

@@ -492,7 +492,7 @@ def _add_apart(block: OverlapBlock, pairs: QueryPairs, part: _Sums, answer: Ints
     used = block.pairs[part.design.weight[block.pairs] > 0]
     if not len(used):
         return
-    same = answer[block.rows][:, None] == answer[block.columns][None, :]
+    same: NDArray[np.bool_] = np.equal.outer(answer[block.rows], answer[block.columns])
     rows, row_place = _indicator(pairs.template[block.rows], pairs.template[pairs.first[used]])
     columns, column_place = _indicator(pairs.template[block.columns], pairs.template[pairs.second[used]])
     table = np.asarray((rows @ np.where(same, np.float32(0), block.values)) @ columns.T, dtype=np.float64)
@@ -505,7 +505,7 @@ def _n_apart(template: Ints, answer: Ints, first: Ints, second: Ints) -> Floats:
     count = sparse.csr_array(places, shape=(n_codes(template), n_codes(answer)))
     size = np.bincount(template).astype(np.float64)
     s, t = template[first], template[second]
-    same = np.asarray(count[s].multiply(count[t]).sum(axis=1)).ravel()
+    same: Floats = np.asarray(count[s].multiply(count[t]).sum(axis=1)).ravel()
     return np.asarray(size[s] * size[t] - same)
 
 

@@ -164,21 +164,23 @@ def _first_component(member: sparse.csr_array, template: Ints) -> Floats:
         return np.zeros(member.shape[1])
     places = (np.ones(len(template)), (template, np.arange(len(template))))
     of_template = sparse.csr_array(places, shape=(n_codes(template), len(template)))
-    size = np.asarray(of_template.sum(axis=1))
+    size: Floats = np.asarray(of_template.sum(axis=1))
     spread = sparse.csr_array(of_template.T)
 
+    def within(value: Floats) -> Floats:
+        total: Floats = np.asarray(of_template @ value)
+        return np.asarray(value - np.asarray(spread @ (total / size)))
+
     def rows(vector: Floats) -> Floats:
-        value = member @ vector.ravel()
-        return np.asarray(value - spread @ (of_template @ value / size))
+        return within(np.asarray(member @ vector.ravel()))
 
     def columns(vector: Floats) -> Floats:
-        value = vector.ravel()
-        return np.asarray(member.T @ (value - spread @ (of_template @ value / size)))
+        return np.asarray(member.T @ within(vector.ravel()))
 
     centred = LinearOperator(member.shape, matvec=rows, rmatvec=columns, dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(min(member.shape))
     try:
-        return np.asarray(svds(centred, k=1, v0=start, return_singular_vectors="vh")[2][0])
+        return np.asarray(svds(centred, k=1, v0=start)[2][0])
     except ArpackError:  # no spread within templates: no component
         return np.zeros(member.shape[1])
 

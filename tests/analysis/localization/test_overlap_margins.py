@@ -1,6 +1,7 @@
 """Overlap net of set sizes and popularity: by enumeration, and where sizes or hubs alone differ."""
 
 from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,12 @@ def test_sizes_and_hubs_alone_make_no_excess(make_sets, level, large, hub):
 
 def test_facts_of_their_own_neurons_are_found():
     """Most neurons of a fact's sets are its own: what margins predict takes a fifth of the raw excess at most."""
-    planting = {"answer_strength": 0.0, "fact_strength": 0.8, "template_strength": 0.1, "one_to_one": 0}
+    planting: dict[str, Any] = {
+        "answer_strength": 0.0,
+        "fact_strength": 0.8,
+        "template_strength": 0.1,
+        "one_to_one": 0,
+    }
     planted = plant(
         facts=80, relations=4, templates=3, n_neurons=64, answers_per_relation=2, seed=3, **planting
     )

@@ -44,7 +44,13 @@ def test_tests_are_those_of_the_hypotheses(context, question, frame):
 
 def test_the_answer_share_does_not_depend_on_how_many_answers_there_are():
     """Against facts with other answers; against all others, the share is smaller with 2 answers than with 10."""
-    planting = {"fact_strength": 0.2, "one_to_one": 0, "n_neurons": 128, "missing": 0.0, "seed": 4}
+    planting: dict[str, Any] = {
+        "fact_strength": 0.2,
+        "one_to_one": 0,
+        "n_neurons": 128,
+        "missing": 0.0,
+        "seed": 4,
+    }
     shares = []
     for answers in (2, 10):
         sets = plant(facts=320, relations=4, templates=3, answers_per_relation=answers, **planting).sets()
@@ -83,7 +89,7 @@ def test_relations_make_up_the_whole(question, frame):
         ),
         (
             {"templates": 1},
-            "No two facts were asked with the same two templates: there is nothing to compare ",
+            "No fact has two known queries with knowledge neurons: there is nothing to compare.",
         ),
     ],
 )
