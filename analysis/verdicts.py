@@ -170,7 +170,7 @@ def sentence_of(test: TestResult) -> str:
     ...     p_opposite=0.001, role="exploratory",
     ... )
     >>> sentence_of(judged(test))  # doctest: +ELLIPSIS
-    'The opposite holds: facts with a higher κ get the same most likely answer less often (−2.42 [−3.48...
+    'The opposite holds: facts with a higher κ get the same most likely answer less often (−2.4 [−3.5...
     """
     claims, verdict = test.claims, test.verdict
     if claims is None or verdict == "descriptive":

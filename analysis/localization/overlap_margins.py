@@ -137,7 +137,7 @@ def neuron_classes(member: sparse.csr_array, template: Ints) -> Ints:
         Codes from 0.
     """
     count = np.bincount(member.indices, minlength=member.shape[1])
-    level = np.floor(np.log(np.maximum(count, 1) / member.shape[0]) / np.log(POPULARITY_RATIO))
+    level = np.floor(np.log(np.maximum(count, 1) / max(member.shape[0], 1)) / np.log(POPULARITY_RATIO))
     loading = _first_component(member, template)
     above = loading > (np.median(loading[count > 0]) if count.any() else 0.0)
     return np.unique(2 * level + above, return_inverse=True)[1].astype(np.int64)

@@ -424,7 +424,7 @@ _ENTRIES: Final = (
         claims=Claims(
             more="the neurons of syntax lie in other layers than those of facts",
             equal="the neurons of syntax lie in the same layers as those of facts",
-            less="the neurons of syntax lie in the same layers as those of facts",
+            less="the layers of syntax and of facts are closer to each other than chance makes them",
         ),
     ),
     Hypothesis(

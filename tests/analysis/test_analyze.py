@@ -46,7 +46,7 @@ PLAN = AnalysisPlan(
 )
 TABLES = {
     "counts": ["counts_by_relation", "left_out"],
-    "consistency": ["consistency_overall", "consistency_by_relation", "by_attribute"],
+    "consistency": ["consistency_overall", "consistency_by_relation", "consistency_by_fact", "by_attribute"],
     "ratio": [
         "ki_by_threshold",
         "ki_by_threshold_cs1",

@@ -129,8 +129,9 @@ def test_every_verdict_of_every_question_is_a_sentence_of_its_own(name):
                 "no relevant difference": claims.equal,
             }
             assert stated == (expected.get(verdict) == claim)
+    whether = f"{claims.more}, or {claims.less}" if entry.direction == "two-sided" else asked
     assert told["undecided"].startswith(
-        f"It is undecided whether {asked} (0.30 [0.20, 0.40]; an effect of 0.4 would"
+        f"It is undecided whether {whether} (0.30 [0.20, 0.40]; an effect of 0.4 would"
     )
     assert "6 relations allow no p below 0.0156" in told["cannot be told"]
     assert asked in told["not identified"]

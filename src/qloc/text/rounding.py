@@ -158,8 +158,8 @@ def estimated(value: float | None, low: float | None, high: float | None) -> tup
 
     Examples
     --------
-    >>> estimated(8.3122, 7.3139, 9.3106), estimated(0.8812, 0.4812, 0.9912), estimated(0.5, None, None)
-    (('8.3', '7.3', '9.3'), ('0.88', '0.48', '0.99'), ('0.5', '–', '–'))
+    >>> estimated(8.3122, 7.2139, 9.4106), estimated(0.8812, 0.4812, 0.9912), estimated(0.5, None, None)
+    (('8.3', '7.2', '9.4'), ('0.88', '0.48', '0.99'), ('0.5', '–', '–'))
     """
     decimals = decimals_of(low, high)
     if decimals is None:
