@@ -1,4 +1,4 @@
-"""Where restoring helps: effects by hand, a planted site found, and noise that finds nothing."""
+"""Where restoring helps: a planted site found, and noise that finds nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import xarray as xr
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.tracing import tracing_question
-from qloc.analysis.tracing.restoring_effects import RestoringEffects, profile_correlation
 from qloc.phase_plan import TOKEN_ROLES, TRACING_PARTS, TracingPlan
 from qloc.plan import AnalysisPlan
 from qloc.simulation.simulate import simulate
@@ -60,38 +59,6 @@ def planted() -> Study:
 
 def _plan() -> AnalysisPlan:
     return AnalysisPlan(n_permutations=99, n_bootstrap=99)
-
-
-def test_effects_are_differences_averaged_over_samples_queries_and_facts(planted: Study) -> None:
-    study = traced(planted, 1.0)
-    effects = RestoringEffects.of(study.tracing)
-    found = study.tracing.isel(corruption=[0, 1])
-    assert not effects.used[3]
-    assert effects.used.sum() == len(effects.used) - 1
-    query, n_facts = 5, study.facts.sizes["fact"]
-    by_hand = np.mean(
-        [
-            float(found["log_odds"][1, 2, 1, sample, query] - found["corrupted_log_odds"][sample, query])
-            for sample in range(2)
-        ]
-    )
-    assert effects.at("mlp", "last_subject")[1, query] == pytest.approx(by_hand)
-    fact = int(effects.fact[query])
-    rows = np.flatnonzero((effects.fact == fact) & effects.used)
-    of_fact = effects.of_facts(effects.indirect, n_facts)[fact, 1, 2, 1]
-    assert of_fact == pytest.approx(effects.at("mlp", "last_subject")[1, rows].mean())
-    swapped = RestoringEffects.of(study.tracing, "other_subject", "probability")
-    last = study.tracing.isel(corruption=2)
-    expected = float(last["clean_probability"][7] - last["corrupted_probability"][7])
-    assert swapped.total[7] == pytest.approx(expected)
-
-
-def test_correlations_of_profiles_are_spearmans() -> None:
-    first = np.array([[1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 1.0, 1.0], [np.nan] * 4])
-    second = np.array([[2.0, 1.0, 4.0, 3.0], [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]])
-    found = profile_correlation(first, second)
-    assert found[0] == pytest.approx(0.6)  # 1 − 6 Σd² / (n (n² − 1)), Σd² = 4
-    assert np.isnan(found[1:]).all()
 
 
 def test_a_planted_site_is_found(planted: Study) -> None:

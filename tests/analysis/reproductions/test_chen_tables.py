@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,17 +10,15 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner, Result
 
-from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.knowledge_synapses import synapse_effects
 from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.reproductions.chen_tables import LAYOUTS
-from qloc.analysis.reproductions.published import NOT_ON_FILE, published
+from qloc.analysis.reproductions.published import published
 from qloc.analysis.reproductions.published_tables import reproduce
 from qloc.analysis.results import StudyResult
 from qloc.cli import app
 from qloc.plan import AnalysisPlan, Plan, plan_from
-from qloc.simulation.interventions import Effects
 from qloc.simulation.simulate import simulate
 
 PLAN = AnalysisPlan(consistency_threshold=0.3)
@@ -120,49 +116,6 @@ def test_synapses_are_those_of_their_effects(study: Study, tables: dict) -> None
         assert row.activation == pytest.approx(np.nanmean(values))
 
 
-def test_several_models_stand_side_by_side_on_common_facts(study: Study, size: dict[str, Any]) -> None:
-    other = simulate(**size, effects=Effects(), fact_strength=0.5, seed=5)
-    result = reproduce(Studies({"a": study, "b": other}), LAYOUTS, published("chen"), PLAN)
-    modification = result.question("chen_modification")
-    assert modification is not None
-    assert set(modification.tables[0].columns["model"]) == {"a", "b"}
-    assert result.notes[-1] == "2 models support no claim about larger models, or about models in general."
-    assert not result.tests()
-
-
-def test_what_the_store_lacks_is_left_out_and_said(study: Study) -> None:
-    groups = {name: group for name, group in study.datasets.items() if name not in ("edits", "synapses")}
-    result = reproduce(replace(study, datasets=groups), LAYOUTS, published("chen"), PLAN)
-    assert [question.id for question in result.questions] == ["chen_ratio", "chen_probability", "settings"]
-    assert "Tables that need phase edits are left out: no store has it." in result.notes
-    odd = replace(study, attrs={**study.attrs, "quadrature": "midpoint"})
-    assert (
-        "planted: quadrature is midpoint; the published plan has right."
-        in reproduce(odd, LAYOUTS, published("chen"), PLAN).notes
-    )
-
-
-def test_published_values_stand_beside_ours_where_they_are_on_file(
-    study: Study, result: StudyResult, tmp_path: Path
-) -> None:
-    assert "chen_ratio_published" not in {t.name for q in result.questions for t in q.tables}
-    path = tmp_path / "mine.yaml"
-    path.write_text(
-        "chen:\n  title: T\n  source: S\n  settings:\n"
-        "    - {name: a, value: 1, where: here, status: ours}\n  values:\n"
-        "    - {table: chen_ratio, row: {score: CS2, threshold: Otsu}, column: t, value: 12.5, where: Table 9}\n"
-    )
-    question = reproduce(study, LAYOUTS, published("chen", path), PLAN).question("chen_ratio")
-    assert question is not None
-    table = question.table("chen_ratio_published")
-    assert table is not None
-    frame = table.to_frame()
-    on_file = frame[frame.published.map(lambda cell: cell != NOT_ON_FILE)]
-    assert on_file[["row", "value", "published"]].values.tolist() == [
-        ["planted, ig, CS2, Otsu", "Welch's t", 12.5]
-    ]
-
-
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="qloc")
 
@@ -195,20 +148,3 @@ def test_without_a_store_there_is_nothing_to_make() -> None:
         "Error: stores is []; expected one store at least. At qloc reproduce. "
         "Give one, or --print-plan for the plan that makes it.\n",
     )
-
-
-def test_published_values_that_match_nothing_are_told_and_settings_may_be_missing(
-    study: Study, tmp_path: Path
-) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(
-        "chen:\n  title: T\n  source: S\n  values:\n"
-        "    - {table: chen_ratio, row: {score: CS2, threshold: Otsu}, column: t, value: 12.5, where: Table 9}\n"
-        "    - {table: chen_ratio, row: {score: CS3}, column: t, value: 1.5, where: Table 9}\n"
-    )
-    result = reproduce(study, LAYOUTS, published("chen", path), PLAN)
-    told = [note for note in result.notes if note.startswith("The published value")]
-    assert told == ["The published value of chen_ratio, t, score CS3 matches no cell of ours."]
-    settings = result.question("settings")
-    assert settings is not None
-    assert settings.answer == "No settings are on file."

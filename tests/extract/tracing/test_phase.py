@@ -13,26 +13,11 @@ import torch
 from qloc.arms import TracingArms
 from qloc.block import PhaseBlock, Unit
 from qloc.errors import InputError
-from qloc.extract.models.loading import source
 from qloc.extract.prompts.token_roles import TokenRoles, token_roles
-from qloc.extract.signals.extraction import Extraction
 from qloc.extract.tracing import phase as traced_phase
-from qloc.extract.tracing.phase import Tracing, prepare
+from qloc.extract.tracing.phase import Tracing
 from qloc.extract.tracing.proof import refused
-from qloc.phase_plan import TracingPlan
-from qloc.plan import Plan
 from qloc.random_streams import Stream
-
-
-@pytest.fixture(scope="module")
-def phase_of(tiny: Callable[[str], Any]) -> Callable[..., Tracing]:
-    def plan(kind: str = "gpt2", unit_facts: int = 32, **changed: Any) -> Tracing:
-        made = tiny(kind)
-        plan = Plan(model=str(made.folder), methods="ig", dtype="float64", unit_facts=unit_facts)
-        extraction = Extraction(plan, source(str(made.folder)), made.facts)
-        return prepare(extraction, TracingPlan(**{"samples": 2, "window": 0.6, **changed}))
-
-    return plan
 
 
 def _roles(encoder: Any, asked: Any, subject: str) -> TokenRoles:
