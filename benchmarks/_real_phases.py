@@ -24,7 +24,7 @@ from qloc.extract.signals.extraction import Extraction, prepare
 from qloc.phase_plan import EditPlan
 from qloc.plan import Plan
 from qloc.simulation.in_memory_store import datasets_of
-from qloc.workflows.append_phases import STEPS
+from qloc.workflows.phase_steps import STEPS
 
 N_QUERIES = 5
 STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

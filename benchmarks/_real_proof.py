@@ -30,7 +30,7 @@ from qloc.extract.models.architectures import down_weight
 from qloc.extract.prompts.tokenizing import TokenizedQuery
 from qloc.extract.signals.extraction import Extraction, prepare
 from qloc.phase_plan import EditPlan, InterventionPlan
-from qloc.workflows.append_phases import STEPS
+from qloc.workflows.phase_steps import STEPS
 
 NODES, ROWS = 96, 32
 """Gauss–Legendre nodes of the reference, on one layer of each query, and how many of them make a batch."""

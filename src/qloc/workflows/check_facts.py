@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from qloc.plan import Plan
 from qloc.progress import Progress
 from qloc.text.files import write_text
-from qloc.text.rounding import counted
+from qloc.workflows.empty_studies import emptiness
+from qloc.workflows.extract import prepared
 
 if TYPE_CHECKING:
     from qloc.extract.signals.facts_check import Checked
@@ -161,39 +162,6 @@ class FactsCheck:
         write_text(text.getvalue(), path, "table")
 
 
-def emptiness(n_askable: int, n_known: int, most_left: int) -> str:
-    """Say why a study gives no score of consistency.
-
-    Parameters
-    ----------
-    n_askable : int
-        Queries that the model was asked.
-    n_known : int
-        Queries for which a right answer ranks first.
-    most_left : int
-        Most known queries of a fact that does not leak its answer.
-
-    Returns
-    -------
-    str
-        A sentence; empty where some fact has two known queries.
-
-    Examples
-    --------
-    >>> emptiness(8, 0, 0)
-    'The model knows the answer to none of 8 queries: no score of consistency can be computed.'
-    >>> emptiness(8, 3, 2)
-    ''
-    """
-    if most_left > 1:
-        return ""
-    if not n_known:
-        got = f"The model knows the answer to none of {counted(n_askable, 'query')}"
-    else:
-        got = "No fact has two known queries whose answer is not in its subject"
-    return f"{got}: no score of consistency can be computed."
-
-
 def check_facts(plan: Plan, *, whole_sentences: bool = False, progress: Progress | None = None) -> FactsCheck:
     """Ask a model every query of the plan's facts, by plain forward passes.
 
@@ -220,8 +188,6 @@ def check_facts(plan: Plan, *, whole_sentences: bool = False, progress: Progress
     ModelError
         A number that is not finite, naming the query.
     """
-    from qloc.workflows.extract import prepared
-
     progress = progress or Progress(quiet=True)
     extraction = prepared(plan)
     from qloc.extract.signals.facts_check import checked

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from qloc.workflows import append_phases
+from qloc.workflows.signal_units import opened
 
 if TYPE_CHECKING:
     from qloc.block import Shard, Unit
@@ -158,8 +159,6 @@ def _few(extraction: Extraction) -> Extraction:
 
 def _timed_signals(few: Extraction, store: Path) -> float:
     """Extract the few facts; the seconds of the last unit, since what is done once is not to be timed."""
-    from qloc.workflows.extract import opened
-
     spent = 0.0
     with opened(few, few.outline, store) as writer:
         for unit in few.outline.units:

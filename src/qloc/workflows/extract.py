@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -13,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from qloc.errors import InputError, MissingDependencyError, message
 from qloc.neuron_set_files import read_own_sets
 from qloc.plan import Plan, require_plan
@@ -22,11 +19,12 @@ from qloc.progress import Progress
 from qloc.text.rounding import counted
 from qloc.workers.runner import Runner, runner
 from qloc.workflows import append_phases
+from qloc.workflows.empty_studies import nothing_known, too_few_queries
+from qloc.workflows.signal_units import SignalUnits, opened
 
 if TYPE_CHECKING:
-    from qloc.block import Outline, Shard, Unit
+    from qloc.block import Shard
     from qloc.extract.signals.extraction import Extraction
-    from qloc.store.units.ledger import UnitRecord
     from qloc.store.writing.writer import Writer
     from qloc.workflows.dry_run import Estimate
 
@@ -142,13 +140,13 @@ def extract_study(
         if not further:
             progress.say(f"{out} holds this extraction already.")
             return _of_store(out)
-    if told := _too_few_queries(extraction):
+    if told := too_few_queries(extraction):
         progress.say(told)
     progress.say(f"Loading {plan.model} …")
     clock = time.monotonic()
     with _runner(extraction, progress) as run:
         found = _of_store(out) if signals_held else _run(extraction, out, progress, run)
-        if told := _nothing_known(out):
+        if told := nothing_known(out):
             progress.say(told)
         for phase in further:
             append_phases.append_phase(extraction, out, phase, progress, run)
@@ -234,30 +232,6 @@ def _signals_of_all(extraction: Extraction, path: Path) -> Path:
     refuse_other_parameters(path, layout, extraction.fingerprint)
     require_present(path)
     return path
-
-
-def _too_few_queries(extraction: Extraction) -> str:
-    """Why no score can come of the facts, whatever the model knows; empty where one can."""
-    facts = zip(extraction.facts.facts, extraction.asking.asked, strict=True)
-    n_queries = [len(asked) for fact, asked in facts if fact.kind == "fact" and not fact.leaks]
-    if not n_queries or max(n_queries) > 1:
-        return ""
-    return "No fact has two queries that can be asked: no score of consistency can be computed."
-
-
-def _nothing_known(store: Path) -> str:
-    """Why no score can come of a store's signals; empty where one can, and where all queries are pairs."""
-    from qloc.workflows.analyze import open_signals
-    from qloc.workflows.check_facts import emptiness
-
-    study = open_signals(store)
-    kind, known, fact = (study.column("queries", name) for name in ("kind", "known", "fact"))
-    facts = kind == "fact"
-    if not facts.any():
-        return ""
-    usable = facts & (known == 1) & (study.column("facts", "leaks")[fact] != 1)
-    most = int(np.bincount(fact[usable], minlength=1).max())
-    return emptiness(int(facts.sum()), int((known[facts] == 1).sum()), most)
 
 
 def _store_path(out: str | Path) -> Path:
@@ -350,31 +324,6 @@ def _finished(out: Path, fingerprint: Mapping[str, Any], progress: Progress) -> 
     return True
 
 
-def opened(extraction: Extraction, outline: Outline, out: Path, shard: Shard | None = None) -> Writer:
-    """Open the store of an extraction to write its signals.
-
-    Parameters
-    ----------
-    extraction : Extraction
-        Plan and fingerprint.
-    outline : Outline
-        What is known before the model has run.
-    out : Path
-        The store.
-    shard : Shard or None
-        The part of the units that is written; None for all.
-
-    Returns
-    -------
-    Writer
-        The hold on the store; raises what :meth:`Writer.open` raises.
-    """
-    from qloc.store.writing.writer import Writer
-
-    kept = extraction.plan.model_dump(include={"tier", "floor", "capacity", "store_dtype"})
-    return Writer.open(out, outline, extraction.fingerprint, **kept, shard=shard)
-
-
 def _run(
     extraction: Extraction, out: Path, progress: Progress, run: Runner, shard: Shard | None = None
 ) -> Extracted:
@@ -388,7 +337,7 @@ def _run(
             progress.say(f"{n_done:,} of {len(units):,} units are in {out} already.")
         total, left = sum(unit.n_queries for unit in units), sum(unit.n_queries for unit in missing)
         with progress.stage("extract", total, done=total - left) as advance:
-            for unit, record in run.each(_SignalUnits(extraction, out.absolute()), missing):
+            for unit, record in run.each(SignalUnits(extraction, out.absolute()), missing):
                 writer.record(record)
                 advance(unit.n_queries)
         if shard is None:
@@ -418,24 +367,6 @@ def _runner(extraction: Extraction, progress: Progress) -> AbstractContextManage
     plan = extraction.plan
     gpus = visible_gpus(plan.device) if plan.workers else ()
     return runner(plan.workers, plan.cluster, gpus=gpus, say=progress.say)
-
-
-@dataclass(frozen=True)
-class _SignalUnits:
-    """Extracts units of phase ``signals`` and writes their files; called wherever units are run."""
-
-    extraction: Extraction
-    store: Path
-
-    def __call__(self, unit: Unit) -> UnitRecord:
-        from qloc.store.integrity.check import is_store
-        from qloc.store.writing.writer import write_unit
-
-        if not is_store(self.store):
-            place, action = platform.node(), "Put --out on a file system that all workers share"
-            rule = "a folder that every worker sees, at one path"
-            raise InputError(message("store", str(self.store), rule, place, action))
-        return write_unit(self.store, self.extraction.extract(unit))
 
 
 def _of_store(path: Path) -> Extracted:

@@ -15,19 +15,17 @@ import numpy as np
 import pytest
 
 import qloc
-from qloc.arms import RelationSums
 from qloc.block import PhaseBlock, PhaseOutline, Shard, Unit
 from qloc.errors import FingerprintError, InputError
-from qloc.neuron_set_files import OwnSets
 from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, EditPlan, InterventionPlan, RomePlan, TracingPlan
 from qloc.plan import Plan
 from qloc.progress import Progress
-from qloc.simulation.simulate import simulate
 from qloc.store.exchange.merge import merge
 from qloc.store.integrity.verify import verify
 from qloc.store.schema import manifest
 from qloc.workflows import append_phases
 from qloc.workflows.extract import extract_study
+from qloc.workflows.phase_steps import PhaseSteps
 
 Copies = Callable[[str], Path]
 OUTCOMES = ("log_probability", "logit", "margin", "rank", "argmax")
@@ -72,7 +70,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Sizes:
     """Put a phase without a model in place of interventions."""
     run = Sizes([])
 
-    def steps(extraction: object, study: Any) -> append_phases.PhaseSteps:
+    def steps(extraction: object, study: Any) -> PhaseSteps:
         member = study.neurons().member
 
         def arms(unit: Unit) -> Any:
@@ -273,39 +271,6 @@ def test_without_reprompts_parameters_are_those_of_older_stores(plan: Plan) -> N
     assert more == {**parameters, "mean": "of stored activations"}
     parameters = append_phases.fingerprint(prepare(plan), "interventions")["parameters"]
     assert (parameters["reprompt"], parameters["reprompted"]) == ("- ", 2)
-
-
-def test_own_sets_that_do_not_fit_are_refused_at_once() -> None:
-    study = simulate(facts=6, relations=2, templates=3, seed=1)
-    n = study.signals.attrs["n_neurons"]
-    own: OwnSets = {"a": {"F00001": ((0, n),), "nobody": ()}, "b": {"": ((99, 0), (1, 2))}}
-    with pytest.raises(InputError) as caught:
-        append_phases._numbered(own, study, "sets.json")
-    layers = study.signals.sizes["layer"]
-    assert caught.value.problems == (
-        "fact is 'nobody'; expected the id of a fact of the study, or empty for all. At sets.json. "
-        "Mend set 'a'.",
-        f"neuron is [0, {n}]; expected [layer < {layers}, index < {n}]. At sets.json. Mend set 'a'.",
-        f"neuron is [99, 0]; expected [layer < {layers}, index < {n}]. At sets.json. Mend set 'b'.",
-    )
-    numbered = append_phases._numbered({"a": {"F00001": ((1, 2), (0, 3))}}, study, "sets.json")
-    assert numbered["a"]["F00001"].tolist() == [n + 2, 3]
-
-
-def test_means_over_other_facts_come_from_the_statistics() -> None:
-    study = simulate(facts=12, relations=2, templates=3, tier="dense", seed=1)
-    sums = append_phases.relation_sums(study)
-    assert isinstance(sums, RelationSums)
-    relation = str(study.facts["relation"].values[0])
-    rows = study.signals["activation"].values[study.queries["relation"].values == relation]
-    assert sums.n_queries[relation] == len(rows)
-    # Kept in float32: half a unit in the last place.
-    np.testing.assert_allclose(
-        sums.activation_sum(relation), rows.sum(0, dtype=float), rtol=2.0**-23, atol=1e-12
-    )
-    bare = type(study)({k: v for k, v in study.datasets.items() if k != "statistics"}, study.attrs)
-    assert append_phases.relation_sums(bare) is None
-    assert bare.statistics.sizes == {}
 
 
 def test_edits_go_on_in_another_process_and_are_equal(

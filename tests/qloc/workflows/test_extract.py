@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import platform
 from dataclasses import replace
 from pathlib import Path
@@ -143,21 +142,3 @@ def test_a_unit_is_computed_with_the_threads_of_the_plan(plan: Plan) -> None:
     first, second = blocks
     for name in ("attribution", "activation", "gradient", "completeness_gap", "gram"):
         assert getattr(first, name).tobytes() == getattr(second, name).tobytes()
-
-
-def test_studies_without_a_score_are_told(plan: Plan, signals: Path, tmp_path: Path) -> None:
-    """One query of the fixture's six is known."""
-    from qloc.workflows.extract import _nothing_known, _too_few_queries, prepared
-
-    assert open_study(signals).queries["known"].values.tolist() == [0, 0, 0, 0, 1, 0]
-    assert _nothing_known(signals) == (
-        "No fact has two known queries whose answer is not in its subject: no score of consistency can be computed."
-    )
-    assert _too_few_queries(prepared(plan)) == ""
-    fact = {"id": "a", "relation": "capital", "subject": "France", "object": "Paris"}
-    path = tmp_path / "one.jsonl"
-    path.write_text(json.dumps({**fact, "queries": ["The capital of [X] is [Y]."]}) + "\n")
-    lone = prepared(plan.model_copy(update={"facts": str(path)}))
-    assert _too_few_queries(lone) == (
-        "No fact has two queries that can be asked: no score of consistency can be computed."
-    )

@@ -11,11 +11,11 @@ import pytest
 
 from qloc import hypotheses
 from qloc.analysis.inputs.study import Study
-from qloc.hypothesis_registry import CONFIRMABLE, REGISTRY, hypothesis_of
+from qloc.hypothesis_registry.registry import CONFIRMABLE, REGISTRY, hypothesis_of
 from qloc.simulation.interventions import Effects
 from qloc.simulation.simulate import simulate
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "statistics.md"
 DRAWS = hypotheses.Draws(n_permutations=99, n_bootstrap=19)
 _NAMES = (
     *"H1a H1b H2 H3 H4 H5 H5a H5b H5c H6a H6b H7a H7b H8a H8b H8c H8d H8e H9".split(),
