@@ -50,7 +50,7 @@ from qloc.analysis.localization import (
 from qloc.analysis.localization import (
     kinds_of_facts as by_kinds,
 )
-from qloc.analysis.localization import (
+from qloc.analysis.localization.overlap import (
     overlap_tests as by_overlap,
 )
 from qloc.hypothesis_registry import REGISTRY

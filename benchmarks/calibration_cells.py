@@ -30,7 +30,7 @@ from qloc.analysis.localization.inconsistent_share import ratio, ratio_interval,
 from qloc.analysis.localization.kinds_of_facts import components_p, recurrence_counts
 from qloc.analysis.localization.method_agreement import agreement, agreement_of
 from qloc.analysis.localization.otsu import otsu
-from qloc.analysis.localization.overlap_tests import overlap_tests
+from qloc.analysis.localization.overlap.overlap_tests import overlap_tests
 from qloc.analysis.localization.reliability import reliability_test
 from qloc.analysis.results import Interval, TestResult
 from qloc.neurons import NeuronSets

@@ -13,7 +13,7 @@ import numpy as np
 from calibration_cells import Cell, Outcome, _draws, _of
 from scipy import sparse
 
-from qloc.analysis.localization.overlap_tests import overlap_tests
+from qloc.analysis.localization.overlap.overlap_tests import overlap_tests
 from qloc.neurons import NeuronSets
 
 N, POOL, N_HUBS = 512, 8, 40

@@ -19,7 +19,7 @@ from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, paired_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN
-from qloc.analysis.localization.pairwise_dice import dice_of_rows
+from qloc.analysis.localization.overlap.pairwise_dice import dice_of_rows
 from qloc.analysis.results import TestResult
 from qloc.analysis.wording import percent
 from qloc.arrays import Floats

@@ -20,8 +20,8 @@ from qloc.analysis.localization.consistency import (
     filled,
     kappa,
 )
-from qloc.analysis.localization.overlap import pairs_of
-from qloc.analysis.localization.pairwise_dice import dice_of_rows
+from qloc.analysis.localization.overlap.pairwise_dice import dice_of_rows
+from qloc.analysis.localization.overlap.query_pairs import pairs_of
 from qloc.arrays import Array, Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD, NO_INDEX

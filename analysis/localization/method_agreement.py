@@ -19,8 +19,8 @@ from qloc.analysis.inference.means import mean_by
 from qloc.analysis.inference.paired import paired_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import answer_codes, considered, relation_codes
-from qloc.analysis.localization.overlap import pairs_of
-from qloc.analysis.localization.pairwise_dice import dice_of_rows
+from qloc.analysis.localization.overlap.pairwise_dice import dice_of_rows
+from qloc.analysis.localization.overlap.query_pairs import pairs_of
 from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.hypothesis_registry import REGISTRY

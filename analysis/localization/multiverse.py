@@ -17,8 +17,8 @@ from qloc.analysis.localization.consistency import (
     filled,
     relation_codes,
 )
-from qloc.analysis.localization.overlap import LEVELS
-from qloc.analysis.localization.overlap_margins import net_excess
+from qloc.analysis.localization.overlap.margins import net_excess
+from qloc.analysis.localization.overlap.query_pairs import LEVELS
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.arrays import Floats
 from qloc.neurons import NeuronSets

@@ -30,8 +30,8 @@ from qloc.analysis.localization.consistency import (
     filled,
     relation_codes,
 )
-from qloc.analysis.localization.overlap import pairs_of
-from qloc.analysis.localization.pairwise_dice import dice_of_rows
+from qloc.analysis.localization.overlap.pairwise_dice import dice_of_rows
+from qloc.analysis.localization.overlap.query_pairs import pairs_of
 from qloc.analysis.results import EffectSize, Interval, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints

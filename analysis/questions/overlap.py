@@ -9,8 +9,8 @@ import pandas as pd
 
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.share_intervals import share_interval
-from qloc.analysis.localization.overlap import Excess, excesses
-from qloc.analysis.localization.overlap_tests import result_of
+from qloc.analysis.localization.overlap.excess import Excess, excesses
+from qloc.analysis.localization.overlap.overlap_tests import result_of
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number

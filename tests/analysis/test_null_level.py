@@ -13,7 +13,7 @@ from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.resampling import permutation_p
 from qloc.analysis.localization.behaviour import behaviour_test
 from qloc.analysis.localization.consistency import considered, filled
-from qloc.analysis.localization.overlap import excesses
+from qloc.analysis.localization.overlap.excess import excesses
 from qloc.analysis.localization.reliability import reliability_test
 from qloc.plan import AnalysisPlan
 from qloc.simulation.planted import plant

@@ -19,5 +19,5 @@ def test_a_misspelt_hypothesis_is_refused_not_demoted(tmp_path: Path) -> None:
     names = "".join(f"'{name}', " for name in CONFIRMABLE[:-1])
     assert caught.value.problems == (
         f"analysis.thresholds.1 is 7; expected less than 1. At plan {path}. Correct it.",
-        f"analysis.confirmatory.0 is 'h1a'; expected {names[:-2]} or 'H10d'. At plan {path}. Correct it.",
+        f"analysis.confirmatory.0 is 'h1a'; expected {names[:-2]} or '{CONFIRMABLE[-1]}'. At plan {path}. Correct it.",
     )

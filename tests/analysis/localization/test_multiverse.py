@@ -6,7 +6,7 @@ import pytest
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.localization.multiverse import HEADLINE_MEASURES, cell_of, multiverse, sample_of
-from qloc.analysis.localization.overlap_tests import beyond_template
+from qloc.analysis.localization.overlap.overlap_tests import beyond_template
 
 
 def test_a_multiverse_is_its_cells(study):

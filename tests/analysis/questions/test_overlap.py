@@ -9,7 +9,7 @@ import pytest
 from qloc.analysis import hypotheses
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.localization.consistency import considered, filled
-from qloc.analysis.localization.overlap import excesses
+from qloc.analysis.localization.overlap.excess import excesses
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.questions.overlap import _answer, answer_share, overlap_question
 from qloc.simulation.planted import plant

@@ -8,8 +8,8 @@ import pytest
 from scipy import sparse
 
 from qloc.analysis.localization.consistency import considered, filled
-from qloc.analysis.localization.overlap import excesses
-from qloc.analysis.localization.overlap_margins import _beyond, net_excess, net_p, neuron_classes
+from qloc.analysis.localization.overlap.excess import excesses
+from qloc.analysis.localization.overlap.margins import _beyond, net_excess, net_p, neuron_classes
 from qloc.simulation.planted import plant
 
 

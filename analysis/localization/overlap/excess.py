@@ -10,296 +10,40 @@ Under the null, sets are exchangeable between the facts of a stratum (relation �
 permuting them there, independently for each template, gives the distribution of the statistic. Within and
 between means move together, which the weights of :class:`Design` account for exactly.
 
-The module reads in three parts: which pairs are compared with which others (:class:`QueryPairs`,
-:class:`Design`), their overlaps, block by block (:class:`OverlapBlock`), and the excess with its permutations
-(:func:`excesses`). docs/statistics.md has the reasons.
+Which pairs are compared with which others is said by :mod:`~qloc.analysis.localization.overlap.query_pairs`,
+their overlaps come from :mod:`~qloc.analysis.localization.overlap.overlap_blocks`; here is the excess with
+its permutations (:func:`excesses`). docs/statistics.md has the reasons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
-from qloc.analysis.localization.consistency import query_answers, subject_codes
+from qloc.analysis.inference.label_codes import codes, n_codes
+from qloc.analysis.localization.consistency import subject_codes
+from qloc.analysis.localization.overlap.overlap_blocks import OverlapBlock, blocks_of
+from qloc.analysis.localization.overlap.query_pairs import (
+    LEVELS,
+    Design,
+    Level,
+    QueryPairs,
+    design_of,
+    pairs_of,
+)
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.random_streams import Stream
-
-Level = Literal["template", "answer"]
-"""What the compared facts share."""
-
-LEVELS: Final[tuple[Level, ...]] = ("template", "answer")
 
 _STREAMS: Final[Mapping[Level, Stream]] = {
     "template": Stream.BEYOND_TEMPLATE,
     "answer": Stream.BEYOND_ANSWER,
 }
-
-WHOLE = 2048
-"""Queries up to which a relation is one block; above, each pair of templates is one."""
-
-BLOCK_CELLS = 2**26
-"""Cells of a block of float32 at most; rows are cut where it would be more."""
-
-POPULAR = 16
-"""A neuron in more than one in so many of a relation's sets goes through the dense product."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueryPairs:
-    """Every pair of queries of one fact, or of one subject, with different templates.
-
-    Attributes
-    ----------
-    first : int64 ndarray, shape (pair,)
-        Row of the sets; the query whose template has the smaller code.
-    second : int64 ndarray, shape (pair,)
-        Row of the sets; the other query.
-    fact : int64 ndarray, shape (pair,)
-        The fact of both; -1 where two facts have the subject.
-    template : int64 ndarray, shape (query,)
-        Code of relation × template.
-    relation : int64 ndarray, shape (query,)
-        Code of the relation.
-    """
-
-    first: Ints
-    second: Ints
-    fact: Ints
-    template: Ints
-    relation: Ints
-
-
-def pairs_of(sets: NeuronSets, group: Ints | None = None) -> QueryPairs:
-    """List all pairs of a fact's queries with different templates.
-
-    Parameters
-    ----------
-    sets : NeuronSets
-        Only its table of queries is read.
-    group : int64 ndarray, shape (query,), optional
-        What the queries of a pair have in common, such as their subject; by default, the fact.
-
-    Returns
-    -------
-    QueryPairs
-        The pairs, and codes of all queries.
-    """
-    template = codes(sets.queries["relation"], sets.queries["template"])
-    fact = sets.queries["fact"].astype(np.int64)
-    group = fact if group is None else group
-    order = np.lexsort((template, group))
-    first, second = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for apart in range(1, int(np.bincount(group).max(initial=0))):
-        i, j = order[:-apart], order[apart:]
-        good = (group[i] == group[j]) & (template[i] != template[j])
-        first.append(i[good])
-        second.append(j[good])
-    a, b = np.concatenate(first), np.concatenate(second)
-    return QueryPairs(
-        first=a,
-        second=b,
-        fact=np.where(fact[a] == fact[b], fact[a], -1),
-        template=template,
-        relation=codes(sets.queries["relation"]),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Design:
-    """A comparison: between which queries sets are exchanged, and how pairs enter the statistic.
-
-    A *stratum* is relation × template (level ``template``) or relation × template × answer (``answer``). A
-    pair's *cell* is the strata of its two queries, of n_1 and n_2 queries; M of their n_1 · n_2 overlaps are
-    within subjects. The statistic is T = Σ_p w_p (S_p − B_cell), B_cell the mean of the cell's n_1 n_2 − M
-    overlaps between facts. As the cell's total Z is the same under every permutation, T = Σ_p u_p S_p −
-    constant with u_p = w_p + W_cell / (n_1 n_2 − M), W_cell = Σ of w_p in the cell; w_p of two facts is 0.
-
-    Attributes
-    ----------
-    stratum : int64 ndarray, shape (query,)
-        Stratum of each query.
-    cell : int64 ndarray, shape (pair,)
-        Cell of each pair.
-    n_between : int64 ndarray, shape (pair,)
-        n_1 n_2 − M of the pair's cell; a pair is identified where it is positive.
-    weight : float64 ndarray, shape (pair,)
-        w_p: facts count alike, and so do the identified pairs of a fact.
-    pull : float64 ndarray, shape (pair,)
-        u_p.
-    """
-
-    stratum: Ints
-    cell: Ints
-    n_between: Ints
-    weight: Floats
-    pull: Floats
-
-
-def design_of(sets: NeuronSets, pairs: QueryPairs, level: Level) -> Design:
-    """Return the strata, cells and weights of one comparison.
-
-    Parameters
-    ----------
-    sets : NeuronSets
-        Only its table of queries is read.
-    pairs : QueryPairs
-        Pairs of its queries (:func:`pairs_of`).
-    level : {"template", "answer"}
-        What the compared facts share.
-
-    Returns
-    -------
-    Design
-        The comparison.
-    """
-    stratum = pairs.template
-    if level == "answer":
-        stratum = codes(pairs.template, query_answers(sets))
-    n = sizes_of(stratum)
-    cell = (
-        codes(stratum[pairs.first], stratum[pairs.second])
-        if len(pairs.first)
-        else np.zeros(0, dtype=np.int64)
-    )
-    n_between = n[pairs.first] * n[pairs.second] - sizes_of(cell)
-    identified = (n_between > 0) & (pairs.fact >= 0)
-    per_fact = np.bincount(pairs.fact[identified], minlength=int(pairs.fact.max(initial=-1)) + 1)
-    n_facts = max(1, int(np.sum(per_fact > 0)))
-    weight = np.where(identified, 1.0 / np.maximum(per_fact[pairs.fact], 1) / n_facts, 0.0)
-    in_cell = np.bincount(cell, weights=weight, minlength=n_codes(cell))
-    pull = np.where(n_between > 0, weight + in_cell[cell] / np.maximum(n_between, 1), 0.0)
-    return Design(stratum=stratum, cell=cell, n_between=n_between, weight=weight, pull=pull)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OverlapBlock:
-    """Overlaps of some queries with others.
-
-    Attributes
-    ----------
-    rows : int64 ndarray, shape (row,)
-        Queries.
-    columns : int64 ndarray, shape (column,)
-        Queries.
-    pairs : int64 ndarray, shape (wanted pair,)
-        Indices of the wanted pairs whose second query is among ``columns``, and whose first query is among
-        ``rows`` or the rows of another piece of this block.
-    n_rows : int
-        Rows of all pieces of the block.
-    values : float32 ndarray, shape (row, column)
-        Dice overlaps.
-    """
-
-    rows: Ints
-    columns: Ints
-    pairs: Ints
-    n_rows: int
-    values: NDArray[np.float32]
-
-
-class Overlaps:
-    """The sets of one relation, ready for overlaps between any of them.
-
-    Parameters
-    ----------
-    member : bool CSR array, shape (query, neuron)
-        Non-empty sets of all queries of the study.
-    queries : int64 ndarray, shape (query of the relation,)
-        The relation's rows of ``member``.
-    """
-
-    def __init__(self, member: sparse.csr_array, queries: Ints) -> None:
-        self.queries = queries
-        own = sparse.csc_array(member[queries].astype(np.float32))
-        count = np.diff(own.indptr)
-        popular = count * POPULAR > len(queries)
-        self._dense = np.ascontiguousarray(own[:, np.flatnonzero(popular)].toarray())
-        self._sparse = sparse.csr_array(own[:, np.flatnonzero(~popular & (count > 1))])
-        self._size = np.diff(member.indptr)[queries].astype(np.float32)
-
-    def dice(self, rows: Ints, columns: Ints) -> NDArray[np.float32]:
-        """Return 2|N_i ∩ N_j| / (|N_i| + |N_j|) for every row i and column j.
-
-        Parameters
-        ----------
-        rows : int64 ndarray, shape (row,)
-            Positions in ``queries``.
-        columns : int64 ndarray, shape (column,)
-            Positions in ``queries``.
-
-        Returns
-        -------
-        float32 ndarray, shape (row, column)
-            Overlaps in [0, 1] of different queries; a query's with itself is not computed in full, since
-            neurons of one set only are left out.
-        """
-        shared = self._dense[rows] @ self._dense[columns].T
-        rest = self._sparse[rows] @ self._sparse[columns].T
-        if rest.nnz:
-            shared += rest.toarray()
-        shared *= 2
-        shared /= self._size[rows][:, None] + self._size[columns][None, :]
-        return np.asarray(shared, dtype=np.float32)
-
-
-def blocks_of(
-    sets: NeuronSets, pairs: QueryPairs, wanted: NDArray[np.bool_], relation: int
-) -> Iterator[OverlapBlock]:
-    """Compute the overlaps of one relation that wanted pairs, and what they are compared with, lie in.
-
-    Parameters
-    ----------
-    sets : NeuronSets
-        Non-empty sets.
-    pairs : QueryPairs
-        Pairs of their queries (:func:`pairs_of`).
-    wanted : bool ndarray, shape (pair,)
-        Pairs that some comparison uses.
-    relation : int
-        Code of the relation.
-
-    Yields
-    ------
-    OverlapBlock
-        The whole relation where it is small; otherwise two templates, cut by rows where memory asks for it.
-    """
-    queries = np.flatnonzero(pairs.relation == relation)
-    chosen = (
-        np.flatnonzero(wanted & (pairs.relation[pairs.first] == relation))
-        if len(wanted)
-        else np.zeros(0, int)
-    )
-    if not len(chosen):
-        return
-    overlaps = Overlaps(sets.member, queries)
-    if len(queries) <= WHOLE:
-        yield from _cut(overlaps, np.arange(len(queries)), np.arange(len(queries)), chosen)
-        return
-    template = pairs.template[queries]
-    key = np.stack([pairs.template[pairs.first[chosen]], pairs.template[pairs.second[chosen]]])
-    for s, t in np.unique(key, axis=1).T:
-        of_both = chosen[(key[0] == s) & (key[1] == t)]
-        yield from _cut(overlaps, np.flatnonzero(template == s), np.flatnonzero(template == t), of_both)
-
-
-def _cut(overlaps: Overlaps, rows: Ints, columns: Ints, pairs: Ints) -> Iterator[OverlapBlock]:
-    step = max(1, BLOCK_CELLS // max(1, len(columns)))
-    for first in range(0, len(rows), step):
-        part = rows[first : first + step]
-        yield OverlapBlock(
-            rows=overlaps.queries[part],
-            columns=overlaps.queries[columns],
-            pairs=pairs,
-            n_rows=len(rows),
-            values=overlaps.dice(part, columns),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 from qloc.analysis.inference.cluster_error import mean_error
 from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
 from qloc.analysis.localization.consistency import answer_codes
-from qloc.analysis.localization.overlap import Level, design_of, pairs_of
+from qloc.analysis.localization.overlap.query_pairs import Level, design_of, pairs_of
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
 
@@ -43,9 +43,9 @@ def net_excess(sets: NeuronSets, level: Level) -> Floats:
     Mean over the fact's identified pairs of queries of 2(c_ij − e_ij)/(|N_i| + |N_j|) · n_1 n_2/(n_1 n_2 −
     M), with c_ij = Σ_n (x_in − m_sn)(x_jn − m_tn), x the memberships and m their means in the two strata,
     e_ij of :func:`expected_together`, and n_1, n_2 and M as in
-    :class:`qloc.analysis.localization.overlap.Design`. Around the means of strata, what a set shares with
-    every other fact's cancels fact by fact, as it does in the sum. Expectation and means count the fact
-    itself among those of its stratum, which the factor makes up for.
+    :class:`~qloc.analysis.localization.overlap.query_pairs.Design`. Around the means of strata, what a set
+    shares with every other fact's cancels fact by fact, as it does in the sum. Expectation and means count
+    the fact itself among those of its stratum, which the factor makes up for.
 
     Parameters
     ----------

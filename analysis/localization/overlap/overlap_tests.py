@@ -1,7 +1,8 @@
 """H1a and H1b, whether the queries of a fact share more than their templates, and more than their answer.
 
-The overlaps and their permutations are those of :mod:`qloc.analysis.localization.overlap`; here they become a
-result, with an interval for new relations, an effect size, and a word about the facts that are left out.
+The overlaps and their permutations are those of :mod:`qloc.analysis.localization.overlap.excess`; here they
+become a result, with an interval for new relations, an effect size, and a word about the facts that are left
+out.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from qloc.analysis.inference.resampling import permutation_tails
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import answer_codes, considered, filled, relation_codes
-from qloc.analysis.localization.overlap import LEVELS, Excess, Level, excesses
-from qloc.analysis.localization.overlap_margins import net_excess, net_p
+from qloc.analysis.localization.overlap.excess import Excess, excesses
+from qloc.analysis.localization.overlap.margins import net_excess, net_p
+from qloc.analysis.localization.overlap.query_pairs import LEVELS, Level
 from qloc.analysis.results import TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Ints
@@ -183,7 +185,7 @@ def result_of(
     sets : NeuronSets
         Non-empty sets that ``excess`` was computed from.
     excess : Excess
-        Overlaps and their permutations (:func:`qloc.analysis.localization.overlap.excesses`).
+        Overlaps and their permutations (:func:`qloc.analysis.localization.overlap.excess.excesses`).
     draws : Draws
         What the permutations were drawn by.
     store : str

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from qloc.analysis.localization.pairwise_dice import dice_of_rows
+from qloc.analysis.localization.overlap.pairwise_dice import dice_of_rows
 
 
 def dice(a, b):
@@ -34,7 +34,7 @@ def test_pairs_of_two_families_in_pieces(rng, monkeypatch):
         expected = 2 * shared / (first[rows].sum(axis=1) + second[columns].sum(axis=1))
     assert np.isnan(expected[0])
     for piece in (7, 10**6):
-        monkeypatch.setattr("qloc.analysis.localization.pairwise_dice._PIECE", piece)
+        monkeypatch.setattr("qloc.analysis.localization.overlap.pairwise_dice._PIECE", piece)
         overlaps = dice_of_rows(sparse.csr_array(first), sparse.csr_array(second), rows, columns)
         assert overlaps == pytest.approx(expected, abs=1e-15, nan_ok=True)
 

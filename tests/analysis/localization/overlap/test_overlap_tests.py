@@ -6,9 +6,15 @@ import pytest
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.resampling import permutation_p
 from qloc.analysis.localization.consistency import considered, filled
-from qloc.analysis.localization.overlap import LEVELS, excesses
-from qloc.analysis.localization.overlap_margins import net_excess, net_p
-from qloc.analysis.localization.overlap_tests import beyond_answer, beyond_template, overlap_tests, result_of
+from qloc.analysis.localization.overlap.excess import excesses
+from qloc.analysis.localization.overlap.margins import net_excess, net_p
+from qloc.analysis.localization.overlap.overlap_tests import (
+    beyond_answer,
+    beyond_template,
+    overlap_tests,
+    result_of,
+)
+from qloc.analysis.localization.overlap.query_pairs import LEVELS
 from qloc.simulation.planted import plant
 
 DRAWS = Draws(n_permutations=99)

@@ -6,9 +6,9 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 
-from qloc.analysis.localization import overlap as overlap_module
 from qloc.analysis.localization.consistency import considered, filled
-from qloc.analysis.localization.overlap import LEVELS, Level, Overlaps, design_of, excesses, pairs_of
+from qloc.analysis.localization.overlap.excess import excesses
+from qloc.analysis.localization.overlap.query_pairs import LEVELS, Level
 from qloc.simulation.planted import plant
 
 
@@ -79,27 +79,6 @@ def test_facts_of_one_subject_are_not_compared(make_sets):
     assert drawn.mean() == pytest.approx(np.mean(values), abs=4 * np.std(values) / 4000**0.5)
 
 
-@pytest.mark.parametrize(("whole", "cells"), [(0, 2**26), (0, 40), (2048, 40)])
-def test_blocks_however_cut_give_the_same(monkeypatch, whole, cells):
-    sets = filled(considered(plant(facts=40, relations=2, templates=4, seed=5).sets()))
-    expected = excesses(sets, n_permutations=20, seed=1)
-    monkeypatch.setattr(overlap_module, "WHOLE", whole)
-    monkeypatch.setattr(overlap_module, "BLOCK_CELLS", cells)
-    again = excesses(sets, n_permutations=20, seed=1)
-    for level in LEVELS:
-        assert again[level].permuted == pytest.approx(expected[level].permuted, abs=1e-12)
-        assert again[level].excess == pytest.approx(expected[level].excess, abs=1e-12, nan_ok=True)
-
-
-def test_popular_neurons_are_counted_like_others(monkeypatch):
-    sets = filled(considered(plant(facts=30, relations=1, templates=3, template_strength=0.9, seed=6).sets()))
-    expected = excesses(sets, n_permutations=9)
-    for popular in (1, 10**6):  # nothing dense, everything dense
-        monkeypatch.setattr(overlap_module, "POPULAR", popular)
-        again = excesses(sets, n_permutations=9)
-        assert again["template"].permuted == pytest.approx(expected["template"].permuted, abs=1e-7)
-
-
 def test_permutations_are_those_of_the_null(make_sets):
     """Three facts, two templates: 6 relative permutations; each permuted value is one of theirs."""
     rows = [(0, "s", "a", [1, 2]), (0, "t", "a", [1, 3]), (1, "s", "a", [4, 5]), (1, "t", "a", [4, 6]),
@@ -124,40 +103,6 @@ def test_levels_do_not_depend_on_each_other(planted):
     for level in LEVELS:
         alone = excesses(used, (level,), n_permutations=30, seed=7)[level]
         assert alone.permuted.tolist() == both[level].permuted.tolist()
-
-
-def test_pairs_are_of_one_fact_and_different_templates(planted):
-    pairs, q = pairs_of(planted), planted.queries
-    expected = {
-        (i, j)
-        for i, j in combinations(range(planted.n_queries), 2)
-        if q["fact"][i] == q["fact"][j] and q["template"][i] != q["template"][j]
-    }
-    assert {(min(pair), max(pair)) for pair in zip(pairs.first, pairs.second, strict=True)} == expected
-    assert (pairs.template[pairs.first] < pairs.template[pairs.second]).all()
-    assert (pairs.fact == q["fact"][pairs.second]).all()
-
-
-@pytest.mark.parametrize("level", LEVELS)
-def test_weights_count_facts_alike(planted, level: Level):
-    used = filled(considered(planted))
-    pairs = pairs_of(used)
-    design = design_of(used, pairs, level)
-    identified = design.n_between > 0
-    assert (design.weight > 0).tolist() == identified.tolist()
-    by_fact = np.bincount(pairs.fact, weights=design.weight)
-    assert by_fact[by_fact > 0] == pytest.approx(1 / np.sum(by_fact > 0))
-
-
-def test_overlaps_of_one_relation(planted):
-    used = filled(planted)
-    queries = np.flatnonzero(used.queries["relation"] == used.queries["relation"][0])
-    wide = used.member.toarray()[queries].astype(int)
-    rows, columns = np.arange(3), np.arange(3, 9)
-    size = wide.sum(axis=1)
-    expected = 2 * (wide[rows] @ wide[columns].T) / (size[rows][:, None] + size[columns])
-    # Overlaps are kept in float32: 24 bits.
-    assert Overlaps(used.member, queries).dice(rows, columns) == pytest.approx(expected, abs=1e-7)
 
 
 def test_study_without_pairs(make_sets):
