@@ -84,7 +84,7 @@ Pairs = Annotated[
         "feature|cue|item|single",
         "Group minimal pairs by paradigm and feature, such as singular; and by what the form agrees with "
         "(cue), or also by the form (item). A group is one fact, its sentences are its queries. "
-        "[default: feature of blimp:, else single]",
+        "Unless given: feature where the facts are blimp:, else single.",
     ),
 ]
 PairQueries = Annotated[
@@ -93,7 +93,7 @@ PairQueries = Annotated[
         _WHAT,
         "--pair-queries",
         "N",
-        "At most N sentences of a group, drawn with --seed. [default: 20]",
+        "At most N sentences of a group, drawn by the seed. [default: 20]",
     ),
 ]
 Seed = Annotated[str | None, _option(_WHAT, "--seed", "N", "Of all that is drawn. [default: 0]")]
