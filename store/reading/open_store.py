@@ -150,9 +150,10 @@ def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
     _require_candidates(facts, layout, str(path))
     absent: tuple[Unit, ...] = ()
     if whole:
-        groups = {"facts": facts, **_complete(place, layout, facts)}
+        counted = facts.assign(n_queries=facts["n_queries"].compute())  # read once, for every comparison
+        groups = {"facts": facts, **_complete(place, layout, counted)}
         _require_attributes(groups["signals"], layout, str(path))
-        require_rows(layout, facts, str(path), groups["queries"])
+        require_rows(layout, counted, str(path), groups["queries"])
     else:
         groups, absent = unfinished_groups(Path(path), layout, facts)
     datasets = {name: _by_relation(groups[name]) if name in groups else None for name in GROUPS}

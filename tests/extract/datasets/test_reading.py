@@ -19,7 +19,7 @@ ProblemsOf = Callable[..., list[str]]
 @pytest.mark.parametrize("source", ["", "builtin:x", "mine:x.json"])
 def test_unknown_sources_are_refused(source: str, problems_of: ProblemsOf) -> None:
     assert problems_of(source) == [
-        f"facts is '{source}'; expected embedded, pararel:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, "
+        f"facts is '{source}'; expected embedded, pararel:DIR, entailed:DIR, blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, "
         "hf:NAME, a facts.jsonl or a facts.csv. At --facts. Give one of these."
     ]
 

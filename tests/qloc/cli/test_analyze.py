@@ -75,7 +75,7 @@ def test_analyze_of_several_compares_them(analyzed: Path, tmp_path: Path) -> Non
     found = json.loads((tmp_path / "r.json").read_text())
     assert found["parts"][0]["title"] == "early, late compared"
     heads = found["comparison"]["table"]["heads"]
-    assert len(heads) == len(set(heads)) == 3
+    assert len(heads) == len(set(heads)) == 5  # test, unit, role, and each study
 
 
 def test_stores_with_nothing_in_common_are_analyzed_and_not_compared(

@@ -24,7 +24,9 @@ def test_edits_cite_rome_where_the_store_has_it(tmp_path):
     simulate(
         tmp_path / "s.zarr", facts=12, relations=2, templates=3, phases=("signals", "interventions", "edits")
     )
-    assert cite([tmp_path / "s.zarr"]) == cited("sundararajan2017", "dai2022", "chen2025", "meng2022")
+    assert cite([tmp_path / "s.zarr"]) == cited(
+        "sundararajan2017", "dai2022", "chen2025", "niu2024", "meng2022"
+    )
 
 
 def test_results_cite_what_their_questions_do(store, tmp_path):
