@@ -130,13 +130,7 @@ def log_probabilities(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) 
     float64 ndarray, shape (row,)
         Log P, in nats.
     """
-    wanted = torch.as_tensor(np.asarray(tokens, dtype=np.int64), device=hidden.device)
-    parts = []
-    for start, logits in _logits(head, hidden):
-        token = wanted[start : start + len(logits)].to(logits.device)
-        parts.append(logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(1))
-    logs: Floats = torch.cat(parts).double().cpu().numpy()
-    return logs
+    return _token_less_rest(head, hidden, tokens, lambda logits, token: logits.logsumexp(1))
 
 
 @torch.no_grad()
@@ -160,14 +154,22 @@ def log_odds(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) -> Floats
     float64 ndarray, shape (row,)
         Log odds, in nats.
     """
+    return _token_less_rest(
+        head, hidden, tokens, lambda logits, token: logits.scatter(1, token, -torch.inf).logsumexp(1)
+    )
+
+
+def _token_less_rest(
+    head: Head, hidden: Tensor, tokens: Sequence[int] | Ints, rest: Callable[[Tensor, Tensor], Tensor]
+) -> Floats:
+    """Return each row's logit of its token less ``rest`` of the row's logits and token."""
     wanted = torch.as_tensor(np.asarray(tokens, dtype=np.int64), device=hidden.device)
     parts = []
     for start, logits in _logits(head, hidden):
-        token = wanted[start : start + len(logits)].to(logits.device)[:, None]
-        own = logits.gather(1, token)[:, 0]
-        parts.append(own - logits.scatter(1, token, -torch.inf).logsumexp(1))
-    odds: Floats = torch.cat(parts).double().cpu().numpy()
-    return odds
+        token = wanted[start : start + len(logits), None].to(logits.device)
+        parts.append(logits.gather(1, token)[:, 0] - rest(logits, token))
+    values: Floats = torch.cat(parts).double().cpu().numpy()
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)

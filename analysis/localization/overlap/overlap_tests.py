@@ -63,9 +63,11 @@ def beyond_template(
 ) -> TestResult:
     """Test H1a: a fact's queries share more neurons than queries of other facts with the same templates.
 
-    Estimate: mean over facts of within-fact pairwise Dice minus that between different facts, for the same
-    two templates of the relation. Null: within each relation × template, sets are exchangeable between facts.
-    The test permutes them there, independently for each template; one-sided.
+    Estimate: mean over facts of within-fact pairwise Dice beyond what the sizes of sets and the popularity of
+    neurons predict, for two templates of the relation
+    (:func:`qloc.analysis.localization.overlap.margins.net_excess`). p is the larger of two, one-sided: of
+    a t-test over facts of this excess, and of exchanging sets between facts within each relation × template,
+    independently for each template, with the mean Dice within facts minus that between different facts.
 
     Parameters
     ----------
@@ -107,7 +109,7 @@ def beyond_answer(
 ) -> TestResult:
     """Test H1b: a fact's queries share more neurons than those of other facts with its templates and answer.
 
-    As :func:`beyond_template`, with exchange and comparison within relation × template × answer. Facts
+    As :func:`beyond_template`, with margins and exchange within relation × template × answer. Facts
     without another fact of the same answer in their relation have nothing to be compared with: they are left
     out, and relations of such facts only (one-to-one relations) are not identified.
 
