@@ -69,7 +69,10 @@ def test_a_scheduler_that_is_slow_to_let_go_does_not_hide_the_error(
 
     def late(self: Client, timeout: object = None) -> None:
         close(self, timeout=timeout)
-        raise TimeoutError
+        if (
+            timeout is not None
+        ):  # clients of other tests close as they are collected: nobody could catch that error
+            raise TimeoutError
 
     monkeypatch.setattr(Client, "close", late)
     with pytest.raises(ZeroDivisionError), client_of(address=scheduler):
