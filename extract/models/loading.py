@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from qloc.canonical_json import digest, file_digest
 from qloc.errors import InputError, message
 from qloc.extract.embedded import checkpoint
+from qloc.extract.models import fingerprint
 from qloc.extract.models.architectures import Paths, Sites, sites
 from qloc.extract.models.devices import MAP, Placement, accelerate_installed, spread
 from qloc.extract.models.gguf_file import GgufFile, dequantizing, for_transformers, gguf_file
@@ -25,12 +24,9 @@ from qloc.extract.models.unsupported import refuse_unsupported
 from qloc.extract.prompts.tokenizing import Encoder, Family
 
 _EMBEDDED: Final = "embedded:"
-_WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
 _CONTEXT: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
 _NO_CODE: Final[dict[str, Any]] = {"trust_remote_code": False}
 """A checkpoint's own code is never run; if this is left out, transformers asks on the terminal."""
-
-_UNTOUCHED: Final = ("_name_or_path", "transformers_version", "_commit_hash", "torch_dtype")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +51,8 @@ class ModelSource:
         Module paths that the user named.
     gguf : GgufFile or None
         What is in the file, where the model is a GGUF file.
+    as_read : tuple of two dict or None
+        How the tokenizer padded and truncated when it was read; use changes it.
     """
 
     name: str
@@ -65,6 +63,12 @@ class ModelSource:
     family: Family
     paths: Paths | None = None
     gguf: GgufFile | None = None
+    as_read: tuple[Any, Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Keep the tokenizer's state before its first use."""
+        backend = self.tokenizer.backend_tokenizer
+        object.__setattr__(self, "as_read", (backend.padding, backend.truncation))
 
     @property
     def folder(self) -> Path | None:
@@ -86,35 +90,45 @@ class ModelSource:
             longest -= (self.config.pad_token_id or 0) + 1  # their positions start after the padding index
         return Encoder(tokenizer=self.tokenizer, family=self.family, longest=int(longest))
 
-    def fingerprint(self) -> dict[str, str]:
+    def fingerprint(self, *, older: bool = False) -> dict[str, Any]:
         """Return what identifies the numbers that this model gives; its path is not part of it.
 
-        Returns
-        -------
-        dict of str to str
-            Digests of weights and configuration (folder, GGUF file), or id, commit and digest of the
-            configuration (id). That of a GGUF file's weights is the sha256 of the file.
-        """
-        described = {k: v for k, v in self.config.to_dict().items() if k not in _UNTOUCHED}
-        config = digest(_jsonable(described))
-        if self.gguf is not None:
-            path = self.gguf.path
-            return {"weights": _file_digest(path, path.stat().st_mtime_ns), "config": config}
-        if self.folder is None:
-            return {"id": self.place, "commit": _commit(self.place, self.revision), "config": config}
-        return {"weights": _digest_of(self.folder, _WEIGHTS), "config": config}
-
-    def tokenizer_fingerprint(self) -> str:
-        """Return a digest of the vocabulary and of the rules that cut text into tokens.
+        Parameters
+        ----------
+        older : bool, default False
+            Whether to give the form that older stores have: it follows the version of transformers.
 
         Returns
         -------
-        str
-            The digest.
+        dict of str to Any
+            Digest of the weights and the configuration file's own keys (folder), id, commit and those keys
+            (id), or the sha256 of the file (GGUF).
         """
-        backend = self.tokenizer.backend_tokenizer.to_str()
-        specials = {name: str(token) for name, token in self.tokenizer.special_tokens_map.items()}
-        return digest([backend, specials])
+        file = None if self.gguf is None else self.gguf.path
+        if older:
+            return fingerprint.older_model(self.config, self.folder, file, (self.place, self.revision))
+        if file is not None:
+            return fingerprint.of_file(file)
+        if self.folder is not None:
+            return fingerprint.of_folder(self.folder)
+        return fingerprint.of_id(self.place, self.revision, self.config)
+
+    def tokenizer_fingerprint(self, *, older: bool = False) -> dict[str, Any] | str:
+        """Return what identifies the vocabulary and the rules that cut text into tokens.
+
+        Parameters
+        ----------
+        older : bool, default False
+            Whether to give the form that older stores have: it follows the version of tokenizers.
+
+        Returns
+        -------
+        dict of str to Any or str
+            Digests of the tokenizer's files and of the tokens of a fixed text; a single digest if ``older``.
+        """
+        if older:
+            return fingerprint.older_tokenizer(self.tokenizer, *self.as_read)
+        return fingerprint.of_tokenizer(self.tokenizer, self.folder)
 
     def load(self, *, dtype: str, device: str, spare: int = 0) -> LoadedModel:
         """Read the weights, in evaluation mode and without gradients for them.
@@ -387,33 +401,3 @@ def _unreadable(name: str, part: str, error: Exception) -> InputError:
             "Give a Hugging Face id, a checkpoint's folder or .gguf file, embedded:causal or embedded:masked",
         )
     )
-
-
-def _commit(place: str, revision: str | None) -> str:
-    """Return the commit that a branch or tag of the Hub points to.
-
-    Names move, and configurations do not keep the commit.
-    """
-    from transformers.utils.hub import cached_file, extract_commit_hash
-
-    with quiet():
-        config_file = cached_file(place, "config.json", revision=revision)
-    return extract_commit_hash(config_file, None) or revision or "main"
-
-
-def _digest_of(folder: Path, patterns: tuple[str, ...]) -> str:
-    files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
-    return digest([[path.name, _file_digest(path, path.stat().st_mtime_ns)] for path in files])
-
-
-@functools.cache
-def _file_digest(path: Path, _changed: int) -> str:
-    return file_digest(path)
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _jsonable(part) for key, part in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_jsonable(part) for part in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

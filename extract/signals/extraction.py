@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from qloc.extract.attribution.relation_baseline import RelationBaselines, refuse
 from qloc.extract.datasets import read_facts
 from qloc.extract.models.architectures import Paths
 from qloc.extract.models.devices import MAP, described, require_accelerate
+from qloc.extract.models.fingerprint import is_older
 from qloc.extract.models.loading import LoadedModel, ModelSource, source
 from qloc.extract.models.norm_behind import norm_behind_mlp
 from qloc.extract.models.out_of_memory import DoesNotFit, noting_what_shrinks, out_of_memory, too_large
@@ -80,7 +81,7 @@ def prepare(plan: Plan) -> Extraction:
 
 
 @functools.lru_cache(maxsize=1)
-def _prepared_again(plan: Plan, expected: str) -> Extraction:
+def _prepared_again(plan: Plan, expected: str, older: bool = False) -> Extraction:
     """Prepare an extraction that another process planned, once in this process.
 
     Raises
@@ -88,7 +89,7 @@ def _prepared_again(plan: Plan, expected: str) -> Extraction:
     InputError
         Another model, or other facts, are at the plan's paths here.
     """
-    extraction = prepare(plan)
+    extraction = replace(prepare(plan), older=older)
     if (actual := digest(extraction.fingerprint)) != expected:
         got, rule = f"of fingerprint {actual[:12]}", f"those of fingerprint {expected[:12]}, as planned"
         place, action = (
@@ -114,15 +115,35 @@ class Extraction:
         The model's configuration and tokenizer, and where its weights are.
     facts : FactSet
         The facts that the plan selects.
+    older : bool
+        Whether model and tokenizer are in the fingerprint as in the store of an older version.
     """
 
     plan: Plan
     source: ModelSource
     facts: FactSet
+    older: bool = False
 
-    def __reduce__(self) -> tuple[Callable[[Plan, str], Extraction], tuple[Plan, str]]:
+    def __reduce__(self) -> tuple[Callable[[Plan, str, bool], Extraction], tuple[Plan, str, bool]]:
         """Pickle as the plan, and the digest of the fingerprint that it led to here."""
-        return _prepared_again, (self.plan, digest(self.fingerprint))
+        return _prepared_again, (self.plan, digest(self.fingerprint), self.older)
+
+    def as_in(self, made_from: Mapping[str, Any]) -> Extraction:
+        """Return the extraction with its fingerprint in the form of a store's, to go on with the store.
+
+        Parameters
+        ----------
+        made_from : Mapping
+            What the fingerprint of the store's signals is made from.
+
+        Returns
+        -------
+        Extraction
+            This one, unless a version of qloc made the store whose fingerprints of models depend on the
+            installed version of transformers.
+        """
+        older = is_older(made_from)
+        return self if older == self.older else replace(self, older=older)
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -135,8 +156,8 @@ class Extraction:
         """
         return {
             "phase": "signals",
-            "model": self.source.fingerprint(),
-            "tokenizer": self.source.tokenizer_fingerprint(),
+            "model": self.source.fingerprint(older=self.older),
+            "tokenizer": self.source.tokenizer_fingerprint(older=self.older),
             "facts": self.facts.digest(),
             "parameters": {**self.plan.signal_parameters(), "site": self.plan.site, **self._rules},
         }

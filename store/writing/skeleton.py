@@ -302,6 +302,27 @@ def _column_problems(name: str, column: Array, n_facts: int) -> list[str]:
     return problems
 
 
+def made_from(path: Path) -> dict[str, Any]:
+    """Return what the fingerprint of a store's signals is made from, told from its record if need be.
+
+    Parameters
+    ----------
+    path : Path
+        Any path.
+
+    Returns
+    -------
+    dict of str to Any
+        Nested; empty where there is no store, or one of another form.
+    """
+    record = None if is_store(path) else SkeletonRecord.read(path)
+    if record is None and not is_store(path):
+        return {}
+    attributes = root_attributes(path) if record is None else record.root["attributes"]
+    held: dict[str, Any] = attributes["fingerprint"][SIGNALS_PHASE]["made_from"]
+    return held
+
+
 def refuse_other_parameters(path: Path, layout: Layout, fingerprint: Mapping[str, Any]) -> None:
     """Refuse to continue a store with other parameters.
 

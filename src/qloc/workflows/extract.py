@@ -125,16 +125,17 @@ def extract_study(
         The disk refused.
     """
     out, progress = _store_path(out), progress or Progress(quiet=True)
-    extraction = prepared(require_plan(plan, "qloc.extract_study"))
+    extraction = as_held(
+        prepared(require_plan(plan, "qloc.extract_study")), out if signals is None else signals
+    )
     if "interventions" in plan.phases:
         refuse_unknown_facts(extraction, plan)
-    fingerprint = extraction.fingerprint  # before the tokenizer is used, which changes what it says of itself
     if dry_run:
         return _estimated(extraction, out, progress, shard)
     if shard is not None or signals is not None:
         return _extracted_shard(extraction, out, progress, shard, signals)
     further = [phase for phase in plan.phases if phase != "signals"]
-    signals_held = _finished(out, fingerprint, progress)
+    signals_held = _finished(out, extraction, progress)
     if signals_held:
         further = [phase for phase in further if not append_phases.is_held(extraction, out, phase)]
         if not further:
@@ -300,7 +301,27 @@ def prepared(plan: Plan) -> Extraction:
         raise MissingDependencyError(message(what, "missing", rule, "qloc extract", action)) from None
 
 
-def _finished(out: Path, fingerprint: Mapping[str, Any], progress: Progress) -> bool:
+def as_held(extraction: Extraction, store: str | Path) -> Extraction:
+    """Give an extraction the form of fingerprint that a store has, so that older stores are gone on with.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        Model and plan.
+    store : str or Path
+        Any path.
+
+    Returns
+    -------
+    Extraction
+        The same, where there is no store yet or one of the present form.
+    """
+    from qloc.store.writing.skeleton import made_from
+
+    return extraction.as_in(made_from(Path(store).expanduser()))
+
+
+def _finished(out: Path, extraction: Extraction, progress: Progress) -> bool:
     """Whether this extraction is in ``out`` already, and nothing is left to tidy; refuses another's store.
 
     Asked before the weights are read, so that neither answer has to wait for them.
@@ -316,7 +337,7 @@ def _finished(out: Path, fingerprint: Mapping[str, Any], progress: Progress) -> 
     refuse_other(out)
     if not is_store(out):
         return False
-    refuse_other_parameters(out, layout_of(out), fingerprint)
+    refuse_other_parameters(out, layout_of(out), extraction.fingerprint)
     if not complete(out) or (out / LEDGER).exists():
         return False
     manifest.read(out)

@@ -12,7 +12,7 @@ from qloc.errors import InputError, message
 from qloc.plan import Plan, plan_from
 from qloc.progress import Progress
 from qloc.workflows import append_phases
-from qloc.workflows.extract import prepared
+from qloc.workflows.extract import as_held, prepared
 
 if TYPE_CHECKING:
     from qloc.block import Block, PhaseBlock, Unit
@@ -129,7 +129,7 @@ def _again(repair: Repair, plan: Plan) -> Extraction:
     from qloc.store.writing.phase_writer import refuse_other_phase
     from qloc.store.writing.skeleton import refuse_other_parameters
 
-    extraction = prepared(plan)
+    extraction = as_held(prepared(plan), repair.path)
     refuse_other_parameters(repair.path, layout_of(repair.path), extraction.fingerprint)
     for stage in repair.stages[1:]:
         if stage.units:

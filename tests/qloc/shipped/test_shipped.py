@@ -42,8 +42,9 @@ def test_the_shipped_store_is_what_extraction_gives(kind: shipped.Kind) -> None:
     from qloc.block import Unit
     from qloc.extract.signals.extraction import prepare
 
-    extraction, study = prepare(shipped_plan(kind)), open_study(archive(kind))
-    assert json.loads(canonical(extraction.fingerprint)) == fingerprint(archive(kind))
+    made_from, study = fingerprint(archive(kind)), open_study(archive(kind))
+    extraction = prepare(shipped_plan(kind)).as_in(made_from)
+    assert json.loads(canonical(extraction.fingerprint)) == made_from
     n = int(study.facts["n_queries"].values[:FEW_FACTS].sum())
     unit = Unit(number=0, first_fact=0, last_fact=FEW_FACTS, first_query=0, last_query=n)
     block = extraction.extract(unit)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import platform
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qloc.errors import InputError
+from qloc.errors import FingerprintError, InputError
 from qloc.plan import Plan
 from qloc.progress import Progress
+from qloc.store.writing.skeleton import made_from
+from qloc.workflows import append_phases
 from qloc.workflows.analyze import open_study
 from qloc.workflows.extract import extract_study
 
@@ -89,6 +92,38 @@ def test_a_finished_store_needs_no_weights(
         extract_study(plan.model_copy(update={"steps": 5}), signals)
 
 
+def test_a_store_of_an_older_version_is_gone_on_with(
+    plan: Plan, signals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fingerprints of model and tokenizer are single digests, which follow the installed transformers."""
+    from qloc.extract.signals.extraction import Extraction, prepare
+
+    out, whole_extract = tmp_path / "older.zarr", Extraction.extract
+
+    def stopped(self: Extraction, unit: object) -> object:
+        if unit.number == 1:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+        return whole_extract(self, unit)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "qloc.workflows.extract.as_held", lambda extraction, _: replace(extraction, older=True)
+        )
+        patched.setattr(Extraction, "extract", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            extract_study(plan, out)
+    with pytest.raises(InputError, match=r"^fingerprint of signals is .*steps: 3 → 5\)'"):
+        extract_study(plan.model_copy(update={"steps": 5}), out)
+    (out / "zarr.json").write_bytes(b"")
+    assert extract_study(plan, out).n_done == 1
+    held, later = made_from(out), plan.model_copy(update={"phases": ("signals", "interventions")})
+    assert re.fullmatch("[0-9a-f]{64}", held["model"]["config"])
+    assert open_study(out).signals.load().identical(open_study(signals).signals.load())
+    assert not append_phases.is_held(replace(prepare(later), older=True), out, "interventions")
+    with pytest.raises(FingerprintError, match=r"^fingerprint of signals is "):
+        append_phases.is_held(prepare(later), out, "interventions")
+
+
 @pytest.mark.slow
 def test_workers_give_the_same_store_bit_for_bit(plan: Plan, signals: Path, tmp_path: Path) -> None:
     """Each worker prepares model and facts by itself; threads, batches and proofs must not differ."""
@@ -115,8 +150,8 @@ def test_a_worker_that_finds_another_model_says_so(plan: Plan) -> None:
     from qloc.extract.signals.extraction import _prepared_again, prepare
 
     prepared = prepare(plan)
-    function, (sent, expected) = prepared.__reduce__()
-    assert function(sent, expected).fingerprint == prepared.fingerprint
+    function, (sent, expected, older) = prepared.__reduce__()
+    assert function(sent, expected, older).fingerprint == prepared.fingerprint
     with pytest.raises(InputError) as caught:
         _prepared_again(plan, "0" * 64)
     assert str(caught.value) == (
