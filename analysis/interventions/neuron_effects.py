@@ -19,6 +19,7 @@ from qloc.analysis.results import TestResult
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
+from qloc.phase_plan import NEURON_SETS, control_of
 from qloc.random_streams import Stream
 from qloc.text.rounding import counted, number
 from qloc.vocabulary import FACT, NEURON_SET, OPERATION
@@ -27,15 +28,14 @@ Measure = Literal["log_odds", "logit", "margin", "probability"]
 ANSWER_MEASURES: Final[tuple[Measure, ...]] = ("log_odds", "logit", "margin")
 """What verdicts may rest on; ``probability``, (after − before)/before, is as published, and descriptive."""
 
-Control = Literal["matched", "other_fact"]
-NEURON_CONTROLS: Final[tuple[Control, ...]] = ("matched", "other_fact")
+NEURON_CONTROLS: Final = ("matched", "other_fact")
 """Sets of neurons that own sets are compared with."""
 
-_WORDS: Final[Mapping[Control, str]] = {
+_WORDS: Final[Mapping[str, str]] = {
     "matched": "as many neurons of the same layers and strength",
     "other_fact": "the neurons of another fact asked with the same template",
 }
-_STREAMS: Final[Mapping[Control, Stream]] = {
+_STREAMS: Final[Mapping[str, Stream]] = {
     "matched": Stream.OWN_AGAINST_MATCHED,
     "other_fact": Stream.OWN_AGAINST_OTHER_FACT,
 }
@@ -326,7 +326,8 @@ def per_fact(changed: ArmOutcomes, measure: Measure) -> xr.DataArray:
 def own_against_control(
     study: Study,
     *,
-    control: Control = "matched",
+    neurons: str = "own",
+    control: str = "matched",
     operation: str = "suppress",
     known: bool = True,
     margin: float = LOG_ODDS_MARGIN,
@@ -341,9 +342,11 @@ def own_against_control(
     ----------
     study : Study
         With phase ``interventions``.
-    control : {"matched", "other_fact"}
+    neurons : str, default "own"
+        The set that is tested: N_i, or a set of your own (``--sets``), by its name.
+    control : str, default "matched"
         ``matched`` (H5a): as many neurons of the same layers and strength; ``other_fact`` (H5b): the neurons
-        of another fact asked with the same template (as they are: not as many).
+        of another fact asked with the same template (as they are: not as many). Or a set of your own.
     operation : str, default "suppress"
         What was done to the neurons.
     known : bool, default True
@@ -356,44 +359,52 @@ def own_against_control(
     Returns
     -------
     TestResult
-        "Not identified" where no fact has both.
+        "Not identified" where no fact has both. With a set of your own it belongs to no hypothesis.
 
     Raises
     ------
     InputError
         The store has no phase ``interventions``, or not these arms.
     """
-    if control not in _WORDS:
-        rule, action = " or ".join(_WORDS), "Compare sets of your own by qloc show, or by their log P"
-        raise InputError(message("control", control, rule, "own_against_control", action))
     changed = ArmOutcomes.of(study, known)
-    if not changed.has(operation, "own", control):
-        rule, have = f"arms own and {control} under {operation}", ", ".join(changed.arms)
+    users = [name for name in changed.arms if name not in NEURON_SETS]
+    for what, name, rest in (("neurons", neurons, ("own",)), ("control", control, NEURON_CONTROLS)):
+        if name not in (*rest, *users):
+            rule, action = " or ".join((*rest, *users)), "Choose one, or extract your own with --sets"
+            raise InputError(message(what, name, rule, "own_against_control", action))
+    arm = control_of(neurons) if control == "matched" else control
+    if not changed.has(operation, neurons, arm):
+        rule, have = f"arms {neurons} and {arm} under {operation}", ", ".join(changed.arms)
         raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
-    return control_test(changed, control, operation, draws, margin=margin, store=study.fingerprint)
+    return control_test(
+        changed, control, operation, draws, neurons=neurons, margin=margin, store=study.fingerprint
+    )
 
 
 def control_test(
     changed: ArmOutcomes,
-    control: Control,
+    control: str,
     operation: str,
     draws: Draws,
     *,
+    neurons: str = "own",
     margin: float = LOG_ODDS_MARGIN,
     store: str = "",
 ) -> TestResult:
-    """Run H5a or H5b on outcomes that are already loaded.
+    """Run H5a or H5b, or a test of a set of the user's own, on outcomes that are already loaded.
 
     Parameters
     ----------
     changed : ArmOutcomes
-        With the arms ``own`` and the control.
-    control : {"matched", "other_fact"}
+        With the arms of ``neurons`` and the control.
+    control : str
         As for :func:`own_against_control`.
     operation : str
         What was done to the neurons.
     draws : Draws
         Number of flips, confidence, α and seed.
+    neurons : str, default "own"
+        As for :func:`own_against_control`.
     margin : float, default 0.1
         Difference in log-odds that counts as none.
     store : str, default ""
@@ -404,22 +415,28 @@ def control_test(
     TestResult
         As of :func:`own_against_control`.
     """
-    x = changed.contrast(operation, "own", control)
-    hypothesis, words = hypothesis_of("own_against_control", control=control), _WORDS[control]
+    arm = control_of(neurons) if control == "matched" else control
+    x = changed.contrast(operation, neurons, arm)
+    words = _WORDS.get(control, f"set {control!r}")
+    tested = "N_i" if neurons == "own" else f"set {neurons!r}"
+    name, question = f"{neurons} against {control}", f"Does {tested} matter more to the answer than {words}?"
+    if neurons == "own" and control in _WORDS:
+        hypothesis = hypothesis_of("own_against_control", control=control)
+        name, question = hypothesis.name, hypothesis.question
     gone = "gained" if operation.startswith("enhance") else "lost"
     return paired_test(
         changed.rows.mean(x),
         changed.rows.clusters,
-        name=hypothesis.name,
-        question=hypothesis.question,
-        estimand=f"log-odds of the answer {gone} under {operation} of N_i, less those {gone} under "
+        name=name,
+        question=question,
+        estimand=f"log-odds of the answer {gone} under {operation} of {tested}, less those {gone} under "
         f"{operation} of {words}",
         draws=draws,
         margin=margin,
         n_queries=int(np.sum(changed.rows.used & ~np.isnan(x))),
-        checks=_checks(changed, x, control),
+        checks=_checks(changed, x, neurons, arm),
         store=store,
-        stream=_STREAMS[control],
+        stream=_STREAMS[control] if name.startswith("H5") else Stream.USERS_SETS_AGAINST_CONTROL,
     )
 
 
@@ -453,7 +470,7 @@ def strength_ratio(own: Floats, control: Floats, unit: str) -> list[str]:
     return [f"Sets are {mean} times as strong as their controls, mean of {of} (5–95%: {spread})."]
 
 
-def _checks(changed: ArmOutcomes, x: Floats, control: str) -> tuple[str, ...]:
+def _checks(changed: ArmOutcomes, x: Floats, neurons: str, control: str) -> tuple[str, ...]:
     used = changed.rows.used
     lines = [
         f"{int(np.sum(used & np.isnan(x))):,} of {int(used.sum()):,} queries have an empty set: left out."
@@ -461,9 +478,9 @@ def _checks(changed: ArmOutcomes, x: Floats, control: str) -> tuple[str, ...]:
     if "n_neurons" in changed.found:
         there = used & ~np.isnan(x)
         if there.any():
-            mine, theirs = (changed.per_arm("n_neurons", arm)[there].mean() for arm in ("own", control))
+            mine, theirs = (changed.per_arm("n_neurons", arm)[there].mean() for arm in (neurons, control))
             lines.append(f"Neurons changed, mean: {number(float(mine))} and {number(float(theirs))}.")
-    if control == "matched" and "strength" in changed.found:
-        own, other = (changed.per_arm("strength", arm)[used & ~np.isnan(x)] for arm in ("own", control))
+    if control == control_of(neurons) and "strength" in changed.found:
+        own, other = (changed.per_arm("strength", arm)[used & ~np.isnan(x)] for arm in (neurons, control))
         lines += strength_ratio(own, other, "query")
-    return (*lines, CHOSEN_BY_ATTRIBUTION)
+    return (*lines, *([CHOSEN_BY_ATTRIBUTION] if neurons == "own" else []))

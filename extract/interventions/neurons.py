@@ -26,7 +26,8 @@ from qloc.extract.passes.outcomes import OutcomeColumns, outcomes, summed_activa
 from qloc.extract.passes.row_engine import Cells, Ints, RowEngine
 from qloc.extract.prompts.minimal_pairs import Attributed
 from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
-from qloc.phase_plan import MATCHED, Matching
+from qloc.phase_plan import MATCHED, NEURON_SETS, Matching, control_of
+from qloc.random_streams import Stream
 
 ACTIVATION_FACTOR: Final = {"suppress": 0.0, "enhance": 2.0, "mean": 0.0, "resample": 0.0}
 """Factor of an activation in each operation. ``mean`` and ``resample`` then add another activation."""
@@ -56,7 +57,8 @@ class InterventionRun:
     operations : tuple of str
         Operations of the arms, of :data:`ACTIVATION_FACTOR`.
     names : tuple of str
-        Neuron sets of the arms, in order. :data:`qloc.phase_plan.MATCHED` is drawn here, from ``own``.
+        Neuron sets of the arms, in order. :data:`qloc.phase_plan.MATCHED` is drawn here, from ``own``, and
+        so are the controls of users' own sets that are among them.
     totals : callable
         Sums of activations, for the operation ``mean``.
     engine : RowEngine
@@ -119,13 +121,16 @@ class InterventionRun:
 
     @cached_property
     def sets(self) -> dict[str, sparse.csr_array]:
-        """Every neuron set, the matched control among them."""
+        """Every neuron set, the matched controls among them."""
         # The key is [plan seed, query of the study]. It is not a Stream, since stores hold what it draws.
         seeds = [[self.seed, self.unit.first_query + query] for query in range(len(self.queries))]
-        return {
-            **self.arms.sets,
-            MATCHED: matched(self.arms.sets["own"], self._strength, seeds, self.matching),
-        }
+        drawn = {MATCHED: matched(self.arms.sets["own"], self._strength, seeds, self.matching)}
+        controls = {control_of(name): name for name in self.arms.sets if name not in NEURON_SETS}
+        for number, (control, name) in enumerate(controls.items()):
+            if control in self.names:
+                keys = [[*seed, number, Stream.OWN_SET_CONTROL.number] for seed in seeds]
+                drawn[control] = matched(self.arms.sets[name], self._strength, keys, self.matching)
+        return {**self.arms.sets, **drawn}
 
     @cached_property
     def _strength(self) -> Floats:

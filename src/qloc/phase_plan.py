@@ -71,6 +71,28 @@ EDIT_SETS: Final[tuple[EditSet, ...]] = tuple(name for name in get_args(EditSet)
 MATCHED: Final = "matched"
 """Control set, drawn at extraction: as many neurons of the same layers and strength as ``own``."""
 
+
+def control_of(name: str) -> str:
+    """Return the label of the control that is matched to a set, N_i or one of the user's own.
+
+    Parameters
+    ----------
+    name : str
+        Of the set.
+
+    Returns
+    -------
+    str
+        Label along ``neuron_set``.
+
+    Examples
+    --------
+    >>> control_of("mine"), control_of("own")
+    ('mine_matched', 'matched')
+    """
+    return MATCHED if name == "own" else f"{name}_{MATCHED}"
+
+
 IN_CONTEXT: Final = "in_context"
 """Positive control of edits: the new answer is stated before the prompt, and no weight changes."""
 
@@ -161,6 +183,9 @@ class InterventionPlan(_SetPlan):
     reprompted: int = Field(2, ge=1)
     """Known queries of a fact that are asked again at most, seeded."""
 
+    own_controls: bool = True
+    """Whether each set of the user's own gets a matched control, where ``matched`` is among the sets."""
+
     @property
     def reprompts(self) -> bool:
         """Whether queries are asked again: for the sets that come of it, and for nothing else."""
@@ -177,13 +202,14 @@ class InterventionPlan(_SetPlan):
         """Return the parameters for the fingerprint.
 
         Fields of re-prompts are left out where none are asked, so that older stores keep their fingerprint.
+        Controls of users' own sets are named beside the sets' digest.
 
         Returns
         -------
         dict of str to Any
             Part of the phase's fingerprint; JSON only.
         """
-        unused = () if self.reprompts else ("reprompt", "reprompted")
+        unused = ("own_controls", *(() if self.reprompts else ("reprompt", "reprompted")))
         return {name: value for name, value in super().parameters().items() if name not in unused}
 
 

@@ -16,7 +16,10 @@ def test_own_sets_are_read_in_their_order(tmp_path: Path) -> None:
     path.write_text('{"mine": {"f1": [[0, 3], [2, 1]], "f2": []}, "also mine": {}}')
     own = read_own_sets(path)
     assert own == {"mine": {"f1": ((0, 3), (2, 1)), "f2": ()}, "also mine": {}}
-    assert neuron_set_labels(InterventionPlan(), own)[-3:] == ("mine", "also mine", "matched")
+    labels = ("mine", "also mine", "mine_matched", "also mine_matched", "matched")
+    assert neuron_set_labels(InterventionPlan(), own)[-5:] == labels
+    for less in (InterventionPlan(own_controls=False), InterventionPlan(sets=("own",))):
+        assert "mine_matched" not in neuron_set_labels(less, own)
     assert read_own_sets(None) == {}
 
 
@@ -32,6 +35,9 @@ def test_every_problem_of_own_sets_is_told(tmp_path: Path) -> None:
         f"set 'b' of fact 'f' is [[0, 1], [1, -1]]; expected [[layer, index], …]. At {path}. Mend the file.",
         f"set 'b' of fact 'g' is [[0]]; expected [[layer, index], …]. At {path}. Mend the file.",
     )
+    path.write_text('{"a": {}, "a_matched": {}}')
+    with pytest.raises(InputError, match=r"^name of a set is 'a_matched'; expected another name"):
+        read_own_sets(path)
     path.write_text("[]")
     with pytest.raises(InputError, match=r"^file is 'list'; expected JSON of the form "):
         read_own_sets(path)

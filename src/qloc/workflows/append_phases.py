@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qloc.canonical_json import digest, file_digest
 from qloc.facts import TARGET_NEW
-from qloc.neuron_set_files import read_own_sets
+from qloc.neuron_set_files import has_own_controls, read_own_sets
 from qloc.workflows.analyze import open_signals
 from qloc.workflows.phase_steps import STEPS, PhaseSteps
 
@@ -121,8 +121,10 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
     if phase == "edits":
         parameters |= _of_facts(extraction)
     if plan.sets is not None and phase == "interventions":
-        read_own_sets(plan.sets)  # refused where it is none of that form
+        own = read_own_sets(plan.sets)  # refused where it is none of that form
         parameters[OWN_SETS] = file_digest(Path(plan.sets))
+        if has_own_controls(plan.intervention_plan(), own):
+            parameters["own_controls"] = True
     return {"phase": phase, "parents": {"signals": digest(extraction.fingerprint)}, "parameters": parameters}
 
 

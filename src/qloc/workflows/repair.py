@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qloc.errors import InputError, message
+from qloc.phase_plan import MATCHED
 from qloc.plan import Plan, plan_from
 from qloc.progress import Progress
 from qloc.workflows import append_phases
@@ -185,7 +186,15 @@ def _plan(repair: Repair, flags: Mapping[str, Any]) -> Plan:
 def _part(phase: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a phase does, of the parameters in its fingerprint."""
     fields = type(getattr(Plan(), phase)).model_fields
-    return {name: value for name, value in parameters.items() if name in fields}
+    told = {name: value for name, value in parameters.items() if name in fields}
+    # What older stores do not name, they did otherwise than a plan's defaults say.
+    if phase == "interventions" or MATCHED in parameters.get("sets", ()):
+        told.setdefault("matching", "decile")
+    if phase == "interventions":
+        told["own_controls"] = bool(parameters.get("own_controls"))
+    if "rome" in told:
+        told["rome"] = {"best_by": "loss", **told["rome"]}
+    return told
 
 
 def _sets(repair: Repair) -> str | None:

@@ -184,9 +184,36 @@ def test_level_and_power_in_small():
 
 
 def test_a_control_that_is_none_is_refused(changed_study):
-    with pytest.raises(InputError) as caught:
-        own_against_control(changed_study, control="mine")  # type: ignore[arg-type]  # what is refused
-    assert str(caught.value) == (
-        "control is 'mine'; expected matched or other_fact. At own_against_control. "
-        "Compare sets of your own by qloc show, or by their log P."
-    )
+    for chosen, words in (
+        ({"control": "mine"}, "control is 'mine'; expected matched or other_fact. At "),
+        ({"neurons": "mine"}, "neurons is 'mine'; expected own. At "),
+    ):
+        with pytest.raises(InputError) as caught:
+            own_against_control(changed_study, **chosen)
+        assert str(caught.value) == (
+            f"{words}own_against_control. Choose one, or extract your own with --sets."
+        )
+
+
+def test_sets_of_the_users_own_are_tested_against_their_own_control(study):
+    """The same arms by other names give the same estimates, and no hypothesis takes them as its own."""
+    named = {"union": "mine", "refined": "mine_matched"}
+    arms = [named.get(str(name), str(name)) for name in study.interventions["neuron_set"].values]
+    groups = {**study.datasets, "interventions": study.interventions.assign_coords(neuron_set=arms)}
+    users = replace(study, datasets=groups)
+    changed, rows = ArmOutcomes.of(study), ArmOutcomes.of(study).rows
+    for chosen, pair in (
+        ({"neurons": "mine"}, ("union", "refined")),
+        ({"neurons": "mine", "control": "other_fact"}, ("union", "other_fact")),
+        ({"control": "mine"}, ("own", "union")),
+    ):
+        found = own_against_control(users, **chosen, **FEW)
+        means = rows.mean(changed.contrast("suppress", *pair))
+        assert found.estimate == pytest.approx(np.nanmean(means))
+        assert found.name == f"{chosen.get('neurons', 'own')} against {chosen.get('control', 'matched')}"
+        assert "set 'mine'" in str(found)
+        assert ("chosen by attribution" in " ".join(found.checks)) == ("neurons" not in chosen)
+    bare = users.interventions.drop_sel(neuron_set="mine_matched")
+    less = replace(users, datasets={**groups, "interventions": bare})
+    with pytest.raises(InputError, match="expected arms mine and mine_matched under suppress"):
+        own_against_control(less, neurons="mine")

@@ -185,14 +185,27 @@ def test_a_finished_phase_needs_no_weights(
 
 def test_interventions_on_the_embedded_model(plan: Plan, copied: Copies, tmp_path: Path) -> None:
     """The real phase, with a set of one's own; suppressing nothing changes nothing."""
+    from qloc.extract.signals.extraction import prepare
+
     (tmp_path / "sets.json").write_text('{"mine": {"France": [[0, 1], [1, 2]], "": []}}')
     part = plan.interventions.model_copy(update={"operations": ("suppress", "mean")})
     plan = plan.model_copy(update={"sets": str(tmp_path / "sets.json"), "interventions": part})
     study = qloc.open(extract_study(plan, copied("s.zarr")).path)
     found = study.interventions.load()
-    assert found["neuron_set"].values.tolist()[-2:] == ["mine", "matched"]
+    assert found["neuron_set"].values.tolist()[-3:] == ["mine", "mine_matched", "matched"]
     np.testing.assert_array_equal(found["n_neurons"].sel(neuron_set="own"), study.neurons().sizes())
-    assert found["n_neurons"].sel(neuron_set="mine").values.tolist() == [2, 2, 0, 0, 0, 0]
+    for name in ("mine", "mine_matched"):
+        assert found["n_neurons"].sel(neuron_set=name).values.tolist() == [2, 2, 0, 0, 0, 0]
+    own, control = found["strength"].sel(neuron_set=["mine", "mine_matched"]).isel(query=slice(2)).values
+    np.testing.assert_allclose(control, own, rtol=0.05)
+    assert not np.array_equal(control, own)
+    test = qloc.hypotheses.own_against_control(study, neurons="mine", known=False)
+    assert (test.name, test.n["facts"]) == ("mine against matched", 1)
+    older = plan.model_copy(update={"interventions": part.model_copy(update={"own_controls": False})})
+    digests = [
+        append_phases.fingerprint(prepare(each), "interventions")["parameters"] for each in (plan, older)
+    ]
+    assert digests[0] == {**digests[1], "own_controls": True}
     changed = np.isfinite(found["log_probability"].sel(operation="suppress"))
     np.testing.assert_array_equal(changed, found["n_neurons"] > 0)
     # The same forward pass in rows of other lengths: a few float32 roundings of a log-probability.

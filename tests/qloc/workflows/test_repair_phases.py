@@ -11,12 +11,13 @@ from typer.testing import CliRunner, Result
 
 from qloc.block import PhaseBlock, Unit
 from qloc.cli import app
-from qloc.phase_plan import EditPlan, InterventionPlan
+from qloc.phase_plan import EditPlan, InterventionPlan, RomePlan
 from qloc.plan import Plan
 from qloc.store.integrity.verify import verify
 from qloc.store.schema import manifest
 from qloc.workflows import append_phases
 from qloc.workflows.extract import extract_study
+from qloc.workflows.repair import _part
 
 SUBJECTS = (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lima"), ("Austria", "Vienna"))
 
@@ -237,6 +238,22 @@ def test_what_is_no_longer_there_is_named_and_nothing_lost(
         assert contents(damaged) == contents(extracted)
     finally:
         shutil.move(there, model)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        EditPlan(),
+        EditPlan(matching="decile", rome=RomePlan(best_by="loss")),
+        InterventionPlan(),
+        InterventionPlan(matching="decile", own_controls=False),
+    ],
+)
+def test_a_phases_part_of_the_plan_is_that_of_its_fingerprint(part: EditPlan | InterventionPlan) -> None:
+    """Older stores do not name what they did otherwise than defaults say."""
+    phase = "edits" if isinstance(part, EditPlan) else "interventions"
+    own = {"own_controls": True} if getattr(part, "own_controls", False) else {}
+    assert type(part)(**_part(phase, {**part.parameters(), **own, "seed": 0})) == part
 
 
 def test_a_packed_store_is_refused(extracted: Path, tmp_path: Path) -> None:
