@@ -19,7 +19,7 @@ from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, log_odds, paired_test
 from qloc.analysis.inputs.query_rows import QueryRows
 from qloc.analysis.interventions.knowledge_synapses import AttentionOutcomes, synapse_test
-from qloc.analysis.interventions.neuron_effects import ArmOutcomes, Control, control_test
+from qloc.analysis.interventions.neuron_effects import ArmOutcomes, control_test
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, mapping_test, others
 from qloc.analysis.interventions.reprompt_ceiling import AGAIN, ceiling_test
 from qloc.analysis.localization.consistency import consistency
@@ -68,7 +68,7 @@ def changed(planted: Planted, effects: Effects, *sets: str) -> ArmOutcomes:
 
 
 def control(
-    more: float, given: Mapping[str, Any], planting: dict[str, Any], seed: int, which: Control = "matched"
+    more: float, given: Mapping[str, Any], planting: dict[str, Any], seed: int, which: str = "matched"
 ) -> Outcome:
     """H5a, H5b: N_i moves ``more`` log-odds than the control."""
     planted = plant(**{**SIZE, **planting})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from qloc.hypothesis_registry import CONFIRMABLE
+from qloc.text.checked_models import CheckedModel
 
 if TYPE_CHECKING:
     ConfirmableName = str
@@ -15,13 +16,11 @@ else:
     ConfirmableName = Literal[CONFIRMABLE]
 
 
-class AnalysisPlan(BaseModel):
+class AnalysisPlan(CheckedModel):
     """What is asked of a store, fixed before looking.
 
     See docs/methods.md#neuron-sets and docs/statistics.md#families-and-verdicts.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str = "ig"
     threshold: float = Field(0.2, gt=0, lt=1)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from qloc.text.checked_models import CheckedModel
 
 Operation = Literal["suppress", "enhance", "mean", "resample"]
 NeuronSet = Literal[
@@ -118,10 +120,8 @@ UPDATED_ONLY: Final[tuple[EditSet, ...]] = (IN_CONTEXT, *ROME_SETS)
 """Edits of no set of neurons: they give a fact another answer (``update``), and that is all they can."""
 
 
-class _SetPlan(BaseModel):
+class _SetPlan(CheckedModel):
     """How the sets of a phase are chosen from what ``signals`` stored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str | None = None
     """Attribution method; the plan's first where None."""
@@ -213,14 +213,12 @@ class InterventionPlan(_SetPlan):
         return {name: value for name, value in super().parameters().items() if name not in unused}
 
 
-class RomePlan(BaseModel):
+class RomePlan(CheckedModel):
     """ROME's constants (Meng et al. 2022, arXiv 2202.05262).
 
     Where nothing else is said, from ``hparams/ROME/gpt2-xl.json`` of the authors' repository kmeng01/rome,
     read there; that they suit another model is unverified.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     layer: float = Field(0.35, ge=0, le=1)
     """l*, as a share of the layers: layer 17 of 48."""
@@ -320,13 +318,11 @@ class EditPlan(_SetPlan):
         return {name: value for name, value in values.items() if name not in unused}
 
 
-class TracingPlan(BaseModel):
+class TracingPlan(CheckedModel):
     """Phase ``tracing``: subjects corrupted, and states of the clean pass restored (docs/methods.md#tracing).
 
     Noise, samples and the windows of MLPs and attention are those of Meng et al. 2022, §2 and app. B.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     noise: float = Field(3.0, gt=0)
     """Standard deviation of the noise, in those of the subjects' embeddings."""

@@ -6,7 +6,7 @@ does not.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -27,6 +27,7 @@ from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
 from qloc.phase_plan import EditPlan, InterventionPlan, TracingPlan
 from qloc.text.byte_sizes import bytes_of
+from qloc.text.checked_models import problems_of
 from qloc.text.ordinary_files import MOST_SETTINGS, read_ordinary
 from qloc.text.parsing import yaml_of
 
@@ -62,12 +63,10 @@ def _joined(value: Any) -> Any:
     return ",".join(names) or None
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Plan(_Strict):
+class Plan(BaseModel):
     """One study, model to analysis; every field may stand in YAML, most as a flag of ``qloc extract``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "embedded:causal"
     facts: str = "embedded"
@@ -121,7 +120,7 @@ class Plan(_Strict):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise InputError(_problems(error, "qloc.Plan", ())) from None
+            raise InputError(problems_of(error, Plan, "qloc.Plan")) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -347,7 +346,7 @@ def plan_from(path: Path | None = None, flags: Mapping[str, Any] | None = None) 
         Plan.__pydantic_validator__.validate_python({**written, **given}, self_instance=plan)
     except ValidationError as error:
         place = f"plan {path}" if path else None
-        raise InputError(_problems(error, place, given)) from None
+        raise InputError(problems_of(error, Plan, place, given)) from None
     return plan
 
 
@@ -419,27 +418,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(message("plan", type(found).__name__, "keys and values", str(path), "Mend the file"))
     return found
-
-
-def _problems(error: ValidationError, at: str | None, flags: Collection[str]) -> list[str]:
-    lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        top = str(problem["loc"][0]) if problem["loc"] else ""
-        place = f"flag --{top.replace('_', '-')}" if top in flags or at is None else at
-        if problem["type"] == "extra_forbidden":
-            known = ", ".join(_part_of(problem["loc"][:-1]).model_fields)
-            lines.append(message("key", key, f"one of {known}", place, "Remove or correct it"))
-        else:
-            rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            lines.append(message(key, problem["input"], rule, place, "Correct it"))
-    return lines
-
-
-def _part_of(place: tuple[int | str, ...]) -> type[BaseModel]:
-    """The part of a plan that these keys lead to."""
-    part: type[BaseModel] = Plan
-    for key in place:
-        found = part.model_fields[str(key)].annotation
-        part = found if isinstance(found, type) and issubclass(found, BaseModel) else part
-    return part

@@ -184,10 +184,11 @@ def test_level_and_power_in_small():
 
 
 def test_a_control_that_is_none_is_refused(changed_study):
-    for chosen, words in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"control": "mine"}, "control is 'mine'; expected matched or other_fact. At "),
         ({"neurons": "mine"}, "neurons is 'mine'; expected own. At "),
-    ):
+    ]
+    for chosen, words in refused:
         with pytest.raises(InputError) as caught:
             own_against_control(changed_study, **chosen)
         assert str(caught.value) == (
@@ -202,11 +203,12 @@ def test_sets_of_the_users_own_are_tested_against_their_own_control(study):
     groups = {**study.datasets, "interventions": study.interventions.assign_coords(neuron_set=arms)}
     users = replace(study, datasets=groups)
     changed, rows = ArmOutcomes.of(study), ArmOutcomes.of(study).rows
-    for chosen, pair in (
+    pairs: list[tuple[dict[str, Any], tuple[str, str]]] = [
         ({"neurons": "mine"}, ("union", "refined")),
         ({"neurons": "mine", "control": "other_fact"}, ("union", "other_fact")),
         ({"control": "mine"}, ("own", "union")),
-    ):
+    ]
+    for chosen, pair in pairs:
         found = own_against_control(users, **chosen, **FEW)
         means = rows.mean(changed.contrast("suppress", *pair))
         assert found.estimate == pytest.approx(np.nanmean(means))
