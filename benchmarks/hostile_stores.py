@@ -2,21 +2,24 @@
 
     python benchmarks/hostile_stores.py [--stores 500] [--seed 0] [--only KIND] [--json FILE]
 
-Complete stores: the shipped one with something changed (metadata, values, bytes of chunks, the sizes that
-chunks declare, missing and added objects, the manifest) and sealed anew, so that ``verify`` has nothing to
-compare with but sense. Unfinished stores, with other unit files and records that fit. HDF5 files. Texts and
-what is no file, in the place of plans, facts, neurons, results, manifests and ledgers. A process forked for
-each runs the commands over it. Handled is what works, or is refused with exit code 2 or 3; not handled are
-tracebacks, other exit codes, signals, more than 2 GB of memory, and more than five minutes of processor time.
+Complete stores: a planted one, or one of ten times the shipped one, with something changed (metadata,
+values, bytes of chunks, the sizes that chunks declare, missing and added objects, the manifest) and sealed
+anew, so that ``verify`` has nothing to compare with but sense. Unfinished stores, with other unit files and
+records that fit. HDF5 files. Texts and what is no file, in the place of plans, facts, neurons, results,
+manifests and ledgers. A process forked for each runs the commands over it. Handled is what works, or is
+refused with exit code 2 or 3; not handled are tracebacks, other exit codes, signals, more than 2 GB of
+memory, and more than five minutes of processor time.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
 import json
 import os
+import pkgutil
 import resource
 import shutil
 import signal
@@ -33,12 +36,18 @@ from typing import Final
 from _hostile_changes import CHANGES, Rng, seal
 from _hostile_inputs import HDF5, UNITS, special, text
 
+import qloc.analysis
+import qloc.cli
+import qloc.reports
+import qloc.store
+import qloc.workflows
 from qloc.shipped import archive
 
 MOST_MEMORY: Final = 2 * 10**9
 MOST_SECONDS: Final = 300
 MOST_WAITING: Final = 900
 UNITS_PLANNED: Final = 4
+SHIPPED_EVERY: Final = 10
 
 Step = tuple[str, list[str] | Callable[[], object]]
 """A name, and the arguments of a command or something to call."""
@@ -51,14 +60,14 @@ class Kind:
     Attributes
     ----------
     base : callable
-        Copies what is changed into a folder; is given the folder of all bases, and that folder.
+        Copies what is changed into a folder; is given the bases, that folder, and the input's number.
     change : callable
         Changes it in that folder, by a seeded generator; says how.
     steps : callable
         What is run over it.
     """
 
-    base: Callable[[Bases, Path], None]
+    base: Callable[[Bases, Path, int], None]
     change: Callable[[Path, Rng], str]
     steps: Callable[[Path], list[Step]]
 
@@ -124,8 +133,8 @@ def _planted(path: Path) -> str:
 # Complete stores
 
 
-def _copy_store(bases: Bases, out: Path) -> None:
-    shutil.copytree(bases.store(), out / "s.zarr")
+def _copy_store(bases: Bases, out: Path, number: int) -> None:
+    shutil.copytree(bases.small() if number % SHIPPED_EVERY else bases.store(), out / "s.zarr")
 
 
 def _change_store(change: Callable[[Path, Rng], str], out: Path, rng: Rng) -> str:
@@ -147,7 +156,7 @@ def zipped(store: Path, target: Path) -> None:
 def store_steps(out: Path) -> list[Step]:
     """The commands over a complete store, in order; what one makes, later ones read."""
     store, plan = str(out / "s.zarr"), out / "plan.yaml"
-    plan.write_text("analysis:\n  n_permutations: 99\n  n_bootstrap: 99\n")
+    plan.write_text("analysis:\n  n_permutations: 99\n  n_bootstrap: 99\n  thresholds: [0.2]\n")
     return [
         ("verify", ["store", "verify", store]),
         ("info", ["store", "info", store]),
@@ -171,7 +180,7 @@ def store_steps(out: Path) -> list[Step]:
 # Unfinished stores
 
 
-def _copy_unfinished(bases: Bases, out: Path) -> None:
+def _copy_unfinished(bases: Bases, out: Path, number: int) -> None:
     shutil.copytree(bases.unfinished(), out, dirs_exist_ok=True)
 
 
@@ -210,7 +219,7 @@ def _resumed(out: Path) -> None:
 # HDF5
 
 
-def _copy_hdf5(bases: Bases, out: Path) -> None:
+def _copy_hdf5(bases: Bases, out: Path, number: int) -> None:
     shutil.copyfile(bases.small().with_suffix(".h5"), out / "e.h5")
 
 
@@ -225,7 +234,7 @@ def hdf5_steps(out: Path) -> list[Step]:
 # Texts
 
 
-def _copy_texts(bases: Bases, out: Path) -> None:
+def _copy_texts(bases: Bases, out: Path, number: int) -> None:
     """Files of every kind that people write or send, as they should be."""
     shutil.copytree(bases.small().parent, out, dirs_exist_ok=True)
     shutil.copytree(bases.unfinished() / "s.zarr", out / "u.zarr")
@@ -367,7 +376,7 @@ def tried(kind: str, number: int, seed: int, bases: Bases, out: Path) -> tuple[s
     """Change one input and run the commands over it: the change, what was not handled, bytes of memory."""
     made = KINDS[kind]
     out.mkdir()
-    made.base(bases, out)
+    made.base(bases, out, number)
     said, _ = forked(lambda: made.change(out, Rng(f"{seed} {number}")))
     bad, memory = forked(lambda: run_steps(made.steps, out))
     told: dict[str, str] = json.loads(bad)
@@ -379,10 +388,18 @@ def tried(kind: str, number: int, seed: int, bases: Bases, out: Path) -> tuple[s
     return said, told, memory
 
 
+def warm() -> None:
+    """Import once, before any fork, what each process would import (without torch)."""
+    for package in (qloc.cli, qloc.workflows, qloc.store, qloc.analysis, qloc.reports):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+
 def tried_all(
     numbers: Sequence[int], kinds: Sequence[str], seed: int, lines: Path | None = None
 ) -> Iterator[tuple[str, bool, int]]:
     """Try inputs one after the other; yield kind, whether it was handled, and bytes of memory."""
+    warm()
     with tempfile.TemporaryDirectory() as folder:
         bases = Bases(Path(folder))
         for n in numbers:

@@ -8,7 +8,7 @@ power loss, a full disk or a dead worker, the same command gives the bytes of an
 flipped bit is told by verify, and by whatever reads the object, and repaired to the same bytes; input from
 strangers works or is refused (benchmarks/hostile_stores.py); a store that is pulled over a faulty connection
 has the bytes of its source, or is not there. ``--scale 0.1`` is for a quick look; ``--write`` writes
-benchmarks/results/reliability.md.
+benchmarks/results/reliability.json and .md; ``--only`` renews only its rows.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import errno
 import http.server
+import json
 import os
 import random
 import resource
@@ -26,7 +27,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ import qloc.store.repair.whole_store
 import qloc.store.writing.phase_writer
 import qloc.workflows.analyze  # noqa: F401  (before any fork, as all of these)
 
-RESULTS: Final = Path(__file__).parent / "results" / "reliability.md"
+RESULTS: Final = Path(__file__).parent / "results" / "reliability.json"
 PHASES: Final = ("signals", "interventions", "edits")
 STUDY: Final[dict[str, Any]] = {
     "facts": 6, "relations": 2, "templates": 3, "n_layers": 2, "n_neurons": 32, "unit_facts": 2, "seed": 1,
@@ -306,12 +306,18 @@ def strangers(whole: Whole, n: int, rng: random.Random) -> Iterator[Outcome]:
 # Connections
 
 
+_ANSWERS: Final = (
+    "errors 500", "answers cut short", "changed bytes", "answers in chunks", "answers that drip",
+)  # fmt: skip
+
+
 class _Faulty(http.server.SimpleHTTPRequestHandler):
     """Files of a folder, each answer with one kind of fault at random."""
 
     fault: str = ""
     rng: random.Random
     share = 0.3
+    protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -333,17 +339,28 @@ class _Faulty(http.server.SimpleHTTPRequestHandler):
             at_byte = self.rng.randrange(len(content))
             content = content[:at_byte] + bytes([content[at_byte] ^ 1]) + content[at_byte + 1 :]
         self.send_response(200)
+        self.close_connection = True
+        if self.fault == "answers in chunks":
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content) if content else b"0\r\n\r\n")
+            return
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        if self.fault == "answers that drip":
+            with suppress(OSError):  # once it is tired of us
+                for byte in content:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.5)
+            return
         cut = len(content) // 2 if self.fault == "answers cut short" else len(content)
         self.wfile.write(content[:cut])
-        self.close_connection = True
 
 
 def connections(whole: Whole, n: int, rng: random.Random) -> Iterator[Outcome]:
     """Pull a store from a server with one kind of fault: it has the source's bytes, or is not there."""
     for number in range(n):
-        fault = ("errors 500", "answers cut short", "changed bytes")[number % 3]
+        fault = _ANSWERS[number % len(_ANSWERS)]
         room = _room(whole, f"pull{number}")
         handler = type("Handler", (_Faulty,), {"fault": fault, "rng": random.Random(rng.random())})
         source = str(whole.folder)
@@ -456,19 +473,40 @@ FAULTS: Final[dict[str, tuple[Callable[[Whole, int, random.Random], Iterator[Out
     "power": (power, 39),
     "disks": (disks, 10),
     "flips": (flips, 39),
-    "strangers": (strangers, 38),
-    "connections": (connections, 9),
+    "strangers": (strangers, 500),
+    "connections": (connections, 10),
     "workers": (workers, 3),
 }
 """Each kind of fault, and how many are tried at ``--scale 1``."""
 
+Tried = dict[str, dict[str, int]]
+"""Of each fault, how many were ``tried`` and ``handled``."""
 
-def table(counts: dict[str, Counter[str]]) -> str:
-    """Print as Markdown what was tried and handled."""
+
+def tried_of(whole: Whole, name: str, scale: float, seed: int) -> Tried:
+    """Try faults of one kind; say on stderr what was not handled."""
+    attempt, most = FAULTS[name]
+    counts: Tried = {}
+    for fault, handled, wrong in attempt(whole, max(3, round(most * scale)), random.Random(f"{seed} {name}")):
+        count = counts.setdefault(fault, {"tried": 0, "handled": 0})
+        count["tried"] += 1
+        count["handled"] += handled
+        if not handled:
+            print(f"{fault}: {wrong}", file=sys.stderr, flush=True)
+    return counts
+
+
+def table(runs: dict[str, dict[str, Any]]) -> str:
+    """Print as Markdown what was tried and handled, and what made it."""
     lines = ["| fault | tried | handled |", "|---|---|---|"]
-    lines += [f"| {fault} | {of['tried']} | {of['handled']} |" for fault, of in counts.items()]
-    total = sum(counts.values(), Counter[str]())
-    return "\n".join([*lines, f"| all | {total['tried']} | {total['handled']} |"])
+    of_all = [(fault, of) for run in runs.values() for fault, of in run["counts"].items()]
+    lines += [f"| {fault} | {of['tried']} | {of['handled']} |" for fault, of in of_all]
+    total = [sum(of[which] for _, of in of_all) for which in ("tried", "handled")]
+    lines += [f"| all | {total[0]} | {total[1]} |", ""]
+    lines += [
+        f"- `python {run['command']}`: {run['minutes']:.1f} minutes of a processor" for run in runs.values()
+    ]
+    return "\n".join(lines)
 
 
 def main() -> int:
@@ -477,26 +515,35 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="how many of each, of the documented run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=FAULTS, action="append", help="may be repeated")
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} among the results")
+    parser.add_argument("--write", action="store_true", help=f"renew these rows of results/{RESULTS.name}")
     asked = parser.parse_args()
-    counts: dict[str, Counter[str]] = {}
-    began = time.monotonic()
+    runs: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         whole = uninterrupted(Path(folder))
         for name in asked.only or FAULTS:
-            tried, most = FAULTS[name]
-            n = max(3, round(most * asked.scale))
-            for fault, handled, wrong in tried(whole, n, random.Random(f"{asked.seed} {name}")):
-                counts.setdefault(fault, Counter()).update({"tried": 1, "handled": int(handled)})
-                if not handled:
-                    print(f"{fault}: {wrong}", file=sys.stderr, flush=True)
-    used = sum(sum(resource.getrusage(of)[:2]) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    minutes = f"{(time.monotonic() - began) / 60:.0f} minutes, {used / 60:.1f} of a processor"
-    print(f"{table(counts)}\n\n{minutes}")
-    if asked.write:
-        command = f"python benchmarks/reliability.py --scale {asked.scale:g} --seed {asked.seed}"
-        RESULTS.write_text(f"# Faults, tried and handled\n\n`{command}`: {minutes}.\n\n{table(counts)}\n")
-    return int(any(of["handled"] < of["tried"] for of in counts.values()))
+            before = _used()
+            counts = tried_of(whole, name, asked.scale, asked.seed)
+            command = (
+                f"python benchmarks/reliability.py --scale {asked.scale:g} --seed {asked.seed} --only {name}"
+            )
+            runs[name] = {"command": command, "minutes": (_used() - before) / 60, "counts": counts}
+            if asked.write:
+                _write(name, runs[name])
+    print(table(runs))
+    return int(any(of["handled"] < of["tried"] for run in runs.values() for of in run["counts"].values()))
+
+
+def _used() -> float:
+    """Seconds of a processor that this process and those it waited for took."""
+    return sum(sum(resource.getrusage(of)[:2]) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _write(name: str, run: dict[str, Any]) -> None:
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept[name] = run
+    RESULTS.write_text(json.dumps({name: kept[name] for name in FAULTS if name in kept}, indent=1) + "\n")
+    ordered = json.loads(RESULTS.read_text())
+    RESULTS.with_suffix(".md").write_text(f"# Faults, tried and handled\n\n{table(ordered)}\n")
 
 
 if __name__ == "__main__":
