@@ -86,7 +86,7 @@ def study(seed: int, relations: tuple[int, ...] = (20,) * 8, **planting: float) 
 
 def overlap(level: Any, planting: dict[str, Any], seed: int) -> Outcome:
     """H1a (template) and H1b (answer)."""
-    return _of(overlap_tests(study(seed, **planting), (level,), draws=_draws(seed))[0])
+    return _of(overlap_tests(study(**planting), (level,), draws=_draws(seed))[0])
 
 
 H1A, H1B = partial(overlap, "template"), partial(overlap, "answer")
