@@ -118,7 +118,10 @@ def group_metadata(store: Path, rng: Rng) -> str:
 
 def root_attributes(store: Path, rng: Rng) -> str:
     root = json.loads((store / "zarr.json").read_bytes())
-    part = rng.choice(["layout", "layout", "fingerprint", "phases", None])
+    parts = {"layout", "fingerprint", "phases"} & set(
+        root["attributes"]
+    )  # what is planted has no phases of a plan
+    part = rng.choice([*sorted(parts), "layout", None])
     said = with_odd_value(root["attributes"][part] if part else root["attributes"], rng)
     (store / "zarr.json").write_bytes(canonical(root))
     return f"{part or 'attributes'}: {said}"

@@ -523,9 +523,7 @@ def main() -> int:
         for name in asked.only or FAULTS:
             before = _used()
             counts = tried_of(whole, name, asked.scale, asked.seed)
-            command = (
-                f"python benchmarks/reliability.py --scale {asked.scale:g} --seed {asked.seed} --only {name}"
-            )
+            command = f"benchmarks/reliability.py --scale {asked.scale:g} --seed {asked.seed} --only {name}"
             runs[name] = {"command": command, "minutes": (_used() - before) / 60, "counts": counts}
             if asked.write:
                 _write(name, runs[name])

@@ -206,6 +206,14 @@ def _require_attributes(signals: xr.Dataset, layout: Layout, at: str) -> None:
         raise SchemaError(message("attributes of /signals", held, f"{expected}", at, _ACTION))
 
 
+def _require_labels(labels: Array, variable: Variable, layout: Layout, at: str) -> None:
+    """Refuse an axis that is not labelled as the layout says: rows would be selected by other names."""
+    expected = layout.labels(variable)
+    if expected is not None and labels.tolist() != list(expected):
+        rule = f"{list(expected)}"
+        raise SchemaError(message(f"array {variable.path}", labels.tolist(), rule, at, _ACTION))
+
+
 def _complete(place: Place, layout: Layout, facts: xr.Dataset) -> dict[str, xr.Dataset]:
     names = dict.fromkeys(variable.group for variable in layout.variables())
     n_queries = facts["n_queries"].to_numpy().astype(np.int64)
@@ -232,10 +240,13 @@ def _group(
         opened: xr.Dataset = xr.open_zarr(place.zarr(), group=name, consolidated=False, chunks=None)
     values: dict[Hashable, xr.Variable] = {}
     for key, variable in opened.variables.items():
-        if key in opened.indexes:  # read already
-            values[key] = xr.Variable(variable.dims, variable.to_numpy().astype(object), variable.attrs)
-            continue
         held = by_name.get(str(key))
+        if key in opened.indexes:  # read already
+            labels = variable.to_numpy().astype(object)
+            if held:
+                _require_labels(labels, held, layout, str(place.path))
+            values[key] = xr.Variable(variable.dims, labels, variable.attrs)
+            continue
         check_read = (
             partial(_check, variable=held, layout=layout, n_queries=n_queries, at=str(place.path))
             if held

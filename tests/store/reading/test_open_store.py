@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import xarray as xr
 import zarr
 
 from qloc.canonical_json import canonical, digest, file_digest
-from qloc.errors import VerificationError
+from qloc.errors import SchemaError, VerificationError
 from qloc.store.files.durable import write_bytes
 from qloc.store.integrity.verify import verify
 from qloc.store.reading.open_store import open_store
@@ -157,18 +158,33 @@ def own(phased, tmp_path):
     return Path(shutil.copytree(phased, tmp_path / "s.zarr"))
 
 
+def reseal(store, name):
+    """Give a manifest that fits, as a stranger would, after one object was changed."""
+    said = manifest.read(store)
+    del said["sha256"]
+    said["objects"][name] = {"sha256": file_digest(store / name), "size": (store / name).stat().st_size}
+    (store / "manifest.json").write_bytes(canonical({**said, "sha256": digest(said)}))
+
+
+@pytest.mark.parametrize(
+    "path", ["grams/attribution_method", "signals/attribution_method", "interventions/operation"]
+)
+def test_labels_of_an_axis_are_those_of_the_layout(own, path):
+    labels: Any = zarr.open_array(own / path, mode="r+")
+    held = labels[...].tolist()
+    labels[...] = np.array(["no such", *held[1:]], dtype=object)
+    reseal(own, f"{path}/c/0")
+    assert verify(own) == []
+    with pytest.raises(SchemaError, match=f"^array {path} is .*'no such'.*; expected "):
+        open_store(own)
+
+
 def test_phase_of_a_later_version_is_passed_over(phased, own):
     """It is in the manifest, and verified byte by byte; what it means, this version need not know."""
     root = json.loads((own / "zarr.json").read_bytes())
     root["attributes"]["phases"]["dreams"] = {"whatever": 1}
-    said = manifest.read(own)
-    del said["sha256"]
     write_bytes(own / "zarr.json", canonical(root))
-    said["objects"]["zarr.json"] = {
-        "sha256": file_digest(own / "zarr.json"),
-        "size": (own / "zarr.json").stat().st_size,
-    }
-    (own / "manifest.json").write_bytes(canonical({**said, "sha256": digest(said)}))
+    reseal(own, "zarr.json")
     assert verify(own) == []
     edits, expected = open_store(own).edits, open_store(phased).edits
     assert edits is not None
