@@ -53,7 +53,9 @@ class LabelledDataset(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's 
 
     def __getitem__(self, key: Any) -> Any:
         part = super().__getitem__(key)
-        return LabelledArray(part) if type(part) is xr.DataArray else part
+        if type(part) is xr.DataArray:
+            part.__class__ = LabelledArray  # a copy would be slow, and what it loads would not be kept here
+        return part
 
     def to_dataframe(self, dim_order: Sequence[Hashable] | None = None) -> pd.DataFrame:
         """Return a table, one row for each combination of the dimensions.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -34,6 +34,9 @@ CORE_FACTS = (
     "kind",
 )
 """Columns of /facts that are not attributes given by the user."""
+
+_KEPT: Final = ("queries", "facts")
+"""Groups whose columns are kept once they are read: short, and asked for by every question."""
 
 
 @dataclass(frozen=True)
@@ -300,7 +303,18 @@ class Study:
         if name not in found.variables:
             rule = f"one of {', '.join(map(str, found.variables))}"
             raise InputError(message("variable", name, rule, f"group {group!r}", "Correct the name"))
-        return self._known if (group, name) == ("queries", "known") else _plain(found[name])
+        if (group, name) == ("queries", "known"):
+            return self._known
+        if group not in _KEPT:
+            return _plain(found[name])
+        if (group, name) not in self._columns:
+            self._columns[group, name] = _plain(found[name])
+        return self._columns[group, name].copy()
+
+    @cached_property
+    def _columns(self) -> dict[tuple[str, str], Array]:
+        """The columns of queries and facts that were read so far."""
+        return {}
 
     @cached_property
     def _known(self) -> Array:

@@ -240,7 +240,7 @@ def values_of(group: xr.Dataset, name: str) -> NDArray[Any]:
     ndarray
         In the variable's own type and shape.
     """
-    return np.asarray(group[name].load().values)
+    return np.asarray(group.variables[name].load().values)
 
 
 def require_group(study: Study, group: Literal["interventions", "synapses", "edits"]) -> None:

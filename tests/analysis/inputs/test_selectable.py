@@ -9,6 +9,7 @@ import xarray as xr
 from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inputs.selectable import LabelledArray, selectable
 from qloc.analysis.inputs.study import Study
+from qloc.analysis.interventions.neuron_effects import values_of
 from qloc.analysis.localization.consistency import consistency
 
 ALONG_QUERIES = ("queries", "answers", "signals", "interventions", "synapses", "reprompts")
@@ -92,3 +93,12 @@ def test_labels_that_are_an_index_already_stay():
     assert again.sel(relation="a").id.item() == "g"
     assert isinstance(again.k, LabelledArray)
     assert again.k.to_dataframe("n").columns.tolist() == ["relation", "id", "n"]
+
+
+def test_what_is_loaded_once_is_kept(counted_reads):
+    """A chunk of a store holds all arms: read for each of them, it would be most of an analysis."""
+    lazy, reads = counted_reads
+    group = selectable(xr.Dataset({"k": ("fact", lazy)}), "fact", {"id": np.array(["f", "g"])})
+    for _ in range(2):
+        assert group["k"].load().values.tolist() == values_of(group, "k").tolist() == [0.0, 1.0]
+    assert (len(reads), type(group["k"])) == (1, LabelledArray)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from qloc.analysis.inputs.study import Study
 from qloc.errors import InputError
@@ -111,3 +112,10 @@ def test_pairs_are_known_where_good_is_likelier(study):
         assert known.tolist() == expected.tolist()
     stored = Study(groups, study.attrs, pairs_as_stored=True)
     assert stored.column("queries", "known").tolist() == facts.tolist()
+
+
+def test_a_column_is_read_once_and_is_the_callers_own(counted_reads):
+    lazy, reads = counted_reads
+    study = Study({"queries": xr.Dataset({"k": ("query", lazy)})})
+    study.column("queries", "k")[:] = 7
+    assert (study.column("queries", "k").tolist(), len(reads)) == ([0.0, 1.0], 1)
