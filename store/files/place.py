@@ -129,12 +129,14 @@ class Folder:
             The next path, relative to the folder, with ``/`` between its parts.
         """
         paths: list[str] = []
-        for place, folders, names in os.walk(self.path):
-            if Path(place) == self.path and APPENDING in folders and not (self.path / APPENDING).is_symlink():
+        root = os.fspath(self.path)
+        for place, folders, names in os.walk(root):
+            if place == root and APPENDING in folders and not os.path.islink(os.path.join(root, APPENDING)):
                 folders.remove(APPENDING)
-            links = [folder for folder in folders if Path(place, folder).is_symlink()]
-            inside = Path(place).relative_to(self.path)
-            paths += [(inside / name).as_posix() for name in (*names, *links)]
+            links = [folder for folder in folders if os.path.islink(os.path.join(place, folder))]
+            inside = place[len(root) :].strip(os.sep).replace(os.sep, "/")
+            above = f"{inside}/" if inside else ""
+            paths += [above + name for name in (*names, *links)]
         yield from sorted(paths)
 
     def read(self, name: str) -> bytes:

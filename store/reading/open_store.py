@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import numpy as np
 import xarray as xr
@@ -258,7 +259,9 @@ def _group(
         if key == RELATION and key in opened.coords:
             values[key] = lazy.copy(data=lazy.to_numpy())
         else:
-            values[key] = lazy.chunk(dict(zip(variable.dims, array.steps, strict=True)))
+            steps = dict(zip(variable.dims, array.steps, strict=True))
+            # Without a name dask makes one of the whole array pickled: slow, and of no use to us.
+            values[key] = lazy.chunk(steps, name=f"{name}/{key}-{uuid4().hex}")
     coords = {key: values.pop(key) for key in opened.coords}
     opened = opened.assign_coords(coords).assign(values)
     others = sorted(str(key) for key in opened.data_vars if key not in by_name)

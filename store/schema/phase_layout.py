@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Self
 
 from qloc.block import PhaseOutline
@@ -115,7 +116,7 @@ class PhaseLayout:
         """
         return tuple(variable for variable in PHASES[self.phase] if _is_there(variable, self))
 
-    @property
+    @cached_property
     def groups(self) -> tuple[str, ...]:
         """The groups of the phase, in the order of the schema."""
         return tuple(dict.fromkeys(variable.group for variable in self.variables()))

@@ -122,6 +122,7 @@ def _yaml_int(loader: yaml.SafeLoader, node: Any) -> int:
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _yaml_int)
 
+_NESTED: Final = (list, dict)
 _TOO_LONG: Final = "it has a whole number of more than 64 bits"
 
 
@@ -139,7 +140,7 @@ def _refuse_deep(value: Any, *, most: int | None = None) -> None:
     """Refuse what nests too deeply, and where ``most`` is given, what has more values. Level by level."""
     level, n_values = [value], 0
     for _ in range(DEEPEST + 1):
-        inside = [part for part in level if isinstance(part, list | dict)]
+        inside = [part for part in level if isinstance(part, _NESTED)]
         if not inside:
             return
         level = []
