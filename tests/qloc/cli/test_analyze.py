@@ -17,7 +17,7 @@ from qloc.simulation.simulate import simulate
 def test_analyze_and_report(planted: Path, tmp_path: Path) -> None:
     pytest.importorskip("qloc.analysis.analyze")
     plan = tmp_path / "plan.yaml"
-    plan.write_text(yaml.safe_dump({"analysis": {"n_permutations": 99, "n_bootstrap": 99}}))
+    plan.write_text(yaml.safe_dump({"analysis": {"n_permutations": 99, "n_bootstrap": 99, "n_splits": 2}}))
     results, page = tmp_path / "results", tmp_path / "report.html"
     said = done("analyze", planted, "--plan", plan, "--out", results)
     assert said.endswith(f"Results: {results}\nNext:\n  qloc report {results}\n")

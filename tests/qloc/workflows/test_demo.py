@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from qloc.phase_plan import EditPlan, InterventionPlan, RomePlan
 from qloc.plan import AnalysisPlan, Plan
 from qloc.progress import Progress
 from qloc.shipped import KINDS
@@ -15,11 +16,15 @@ from qloc.shipped import KINDS
 FEW = partial(
     Plan,
     relations=("capital", "determiner_noun"),  # facts and minimal pairs
-    steps=4,
+    quadrature="midpoint",
+    steps=2,
+    threads=1,
+    interventions=InterventionPlan(operations=("suppress", "enhance"), synapse_operations=("suppress",)),
     analysis=AnalysisPlan(
         thresholds=(0.1, 0.2), budgets=(5, 10), n_permutations=99, n_bootstrap=99, n_splits=2
     ),
 )
+FEW_EDITS = partial(EditPlan, operations=("erase", "update"), n_probes=2, text_tokens=16, greedy_tokens=2)
 
 
 @pytest.mark.slow
@@ -33,6 +38,8 @@ def test_the_demo_makes_everything_it_says(
     if not all((checkpoint(kind) / "config.json").exists() for kind in KINDS):
         pytest.skip("the embedded models are not made yet")
     monkeypatch.setattr(demo, "Plan", FEW)
+    monkeypatch.setattr(demo, "EditPlan", FEW_EDITS)
+    monkeypatch.setattr(demo, "ROME", RomePlan(layer=0.0, prefixes=1, steps=3, sample_tokens=64))
     monkeypatch.setattr(demo, "FACTS_OF_A_RELATION", 3)
     monkeypatch.setattr(demo, "EDITED_OF_A_RELATION", 1)
     said = io.StringIO()

@@ -5,17 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from commands import done, refused
-
-from qloc.simulation.simulate import simulate
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("planted") / "p.zarr"
-    simulate(path, facts=12, relations=2, templates=3)
-    return path
 
 
 def test_export_and_import(planted: Path, tmp_path: Path) -> None:

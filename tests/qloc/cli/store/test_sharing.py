@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import done, refused
-from typer.testing import CliRunner
 
-from qloc.cli import app
 from qloc.simulation.simulate import simulate
 
 
@@ -24,13 +22,6 @@ def test_pack_of_a_url_says_to_pull_it(tmp_path: Path) -> None:
 
 
 COMMANDS = ["repair", "pack", "unpack", "push", "pull", "export", "import", "diff", "merge"]
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("planted") / "p.zarr"
-    simulate(path, facts=12, relations=2, templates=3)
-    return path
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -81,8 +72,9 @@ def test_push_and_pull(planted: Path, tmp_path: Path) -> None:
     )
     last = json.loads(log.read_text().splitlines()[-1])
     assert (last["event"], last["stage"], last["done"]) == ("end", "pull", last["total"])
-    analyzed = CliRunner().invoke(app, ["analyze", url, "--out", str(tmp_path / "results")])
-    assert analyzed.exit_code == 0, analyzed.output
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2}\n")
+    assert done("analyze", url, "--plan", plan, "--out", tmp_path / "results", "--quiet") == ""
     said = refused("store", "push", planted, "https://example.org/p.zarr")
     assert said.startswith(
         "Error: URL is 'https://example.org/p.zarr'; expected a URL that can be written to"
