@@ -15,6 +15,7 @@ from qloc.errors import InputError, message
 from qloc.extract.embedded import checkpoint
 from qloc.extract.models import fingerprint
 from qloc.extract.models.architectures import Paths, Sites, sites
+from qloc.extract.models.checkpoint_files import refuse_broken_files, refuse_without_vocabulary
 from qloc.extract.models.devices import MAP, Placement, accelerate_installed, spread
 from qloc.extract.models.gguf_file import GgufFile, dequantizing, for_transformers, gguf_file
 from qloc.extract.models.other_weights import refuse_adapter, refuse_missing, refuse_unexpected
@@ -25,6 +26,13 @@ from qloc.extract.prompts.tokenizing import Encoder, Family
 
 _EMBEDDED: Final = "embedded:"
 _CONTEXT: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
+_ROBERTAS: Final = (
+    *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "xmod"),
+    *("data2vec-text", "longformer", "ibert", "luke"),
+)
+_AFTER_PADDING: Final = {**dict.fromkeys(_ROBERTAS, 0), "mpnet": 2}
+"""Models whose positions start after the padding index → that many rows less; 0 for pad_token_id + 1."""
+
 _NO_CODE: Final[dict[str, Any]] = {"trust_remote_code": False}
 """A checkpoint's own code is never run; if this is left out, transformers asks on the terminal."""
 
@@ -86,8 +94,8 @@ class ModelSource:
         text = self.config.get_text_config()
         settings = (getattr(text, name, None) for name in _CONTEXT)
         longest = next((setting for setting in settings if setting), 2**31)
-        if self.config.model_type in ("roberta", "xlm-roberta", "camembert"):
-            longest -= (self.config.pad_token_id or 0) + 1  # their positions start after the padding index
+        if (kind := self.config.model_type) in _AFTER_PADDING:
+            longest -= _AFTER_PADDING[kind] or (self.config.pad_token_id or 0) + 1
         return Encoder(tokenizer=self.tokenizer, family=self.family, longest=int(longest))
 
     def fingerprint(self, *, older: bool = False) -> dict[str, Any]:
@@ -242,8 +250,8 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
     ------
     InputError
         If there is no such checkpoint, its type is unknown or unsupported, it has an adapter beside its
-        weights or needs code of its own, its tokenizer cannot be read, or a revision of a folder or file is
-        asked for.
+        weights or needs code of its own, its tokenizer cannot be read, files of a folder are broken or
+        pointers, its weights are quantized, or a revision of a folder or file is asked for.
     MissingDependencyError
         If the model is a GGUF file and what reads it is not installed.
     """
@@ -254,7 +262,7 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
         rule = f"none: a {'file' if file else 'folder'} holds one model"
         action = "Leave --revision out, or give a hub id"
         raise InputError(message("revision", revision, rule, name, action))
-    _refuse_special_files(Path(place))
+    refuse_broken_files(Path(place))
     from transformers import AutoConfig, AutoTokenizer
 
     if file is None:
@@ -269,6 +277,7 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
             tokenizer = AutoTokenizer.from_pretrained(**source_of, **_NO_CODE)
         except Exception as error:
             raise _unreadable(name, "tokenizer", error) from None
+        refuse_without_vocabulary(tokenizer, getattr(config.get_text_config(), "vocab_size", None), name)
     return ModelSource(
         name=name,
         place=place,
@@ -279,14 +288,6 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
         paths=paths,
         gguf=file,
     )
-
-
-def _refuse_special_files(folder: Path) -> None:
-    """Refuse a model's folder with a pipe or device in it, which transformers would read for ever."""
-    inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    if odd := [path for path in inside if path.exists() and not path.is_file() and not path.is_dir()]:
-        rule, action = "ordinary files, as in a checkpoint", "Give a checkpoint's folder"
-        raise InputError(message("model's file", odd[0].name, rule, str(folder), action))
 
 
 def _align(model: Any) -> None:
@@ -390,7 +391,8 @@ def _unreadable(name: str, part: str, error: Exception) -> InputError:
     ):
         rule = "a folder or id whose config.json names a model type that the installed transformers knows"
     else:
-        rule = f"an id, a folder or a GGUF file with a {part} that transformers can load"
+        rule = f"an id, a folder or a GGUF file whose {part} transformers can load"
+    reason = reason.rstrip(".") or type(error).__name__
     shown = reason if len(reason) < 300 else reason[:297] + "…"
     return InputError(
         message(

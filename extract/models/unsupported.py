@@ -43,12 +43,17 @@ def refuse_unsupported(config: Any) -> None:
     Raises
     ------
     InputError
-        If the model is an encoder–decoder or a mixture of experts.
+        If the model is an encoder–decoder, a mixture of experts, or quantized.
     """
     kind = getattr(config, "model_type", "unknown")
     if getattr(config, "is_encoder_decoder", False):
         rule = "a causal or masked language model, not both"
         raise InputError(message("model type", kind, rule, _PLACE, ANOTHER_MODEL))
+    if quantized := getattr(config, "quantization_config", None):
+        made = quantized if isinstance(quantized, Mapping) else quantized.to_dict()
+        got, rule = f"quantized ({made.get('quant_method', 'unnamed')})", "weights that are plain floats"
+        action = "Give the checkpoint that it was made from, or a GGUF file, whose blocks are dequantized"
+        raise InputError(message("checkpoint", got, rule, _PLACE, action))
     described = config.get_text_config().to_dict()
     if described.get("is_moe", True) and (found := next(_experts(described), None)):
         raise InputError(
