@@ -1,9 +1,10 @@
-"""Every command that pages and help show is one that qloc reads, and README's Python runs as it stands."""
+"""Every command that pages and help show is one that qloc reads, and their Python runs as it stands."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import typer
 
 import qloc
+from qloc.analysis_plan import AnalysisPlan
 from qloc.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,14 +101,60 @@ def test_examples_of_help_are_commands(name: tuple[str, ...], command: Any) -> N
             command.make_context(name[-1], words[len(name) :])
 
 
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the shipped store, whose relations have other names."""
+def python_of(page: str) -> list[str]:
+    """Return the blocks of Python of a page."""
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_of_pages_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the shipped store, whose relations have other names; in the order in which it is read."""
     from qloc.shipped import place
 
-    place("causal", tmp_path / "gpt2.zarr")
+    place("causal", tmp_path / "study.zarr")
+    (tmp_path / "gpt2.zarr").symlink_to(tmp_path / "study.zarr")
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
+    (code,) = python_of("README.md")
     exec(code.replace('"P36"', '"capital"'), names)
     assert names["study"].fingerprint
     assert isinstance(names["sets"], qloc.NeuronSets)
+    opened, names["study"] = names["study"], None
+    blocks = python_of("docs/store.md")
+    for code in blocks:
+        exec(code, names)
+    assert len(blocks) == 3
+    assert names["effect"].dims == ("operation", "neuron_set", "query")
+    assert capsys.readouterr().out == ""  # no object has another digest than the manifest says
+    names["study"] = opened
+    plan = AnalysisPlan(n_permutations=99, n_bootstrap=99, n_splits=1)
+    names["result"] = qloc.analyze("study.zarr", plan, "results", explored=0)
+    written, drawn, recipe = python_of("docs/reports.md")
+    exec(written, names)
+    exec(drawn, names)
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    assert names["ax"].has_data()
+    exec(f"from qloc.reports.figures.table_recipes import RECIPES, Recipe\nadded = {{{recipe}}}", names)
+    assert names["added"]["dose_response"].kind == "lines"
+
+
+def test_a_method_of_ones_own_is_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = python_of("docs/extraction.md")
+    (tmp_path / "mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path])
+    monkeypatch.setattr("qloc.methods._REGISTERED", {**qloc.methods._REGISTERED})
+    assert qloc.Plan(methods="ig,mine:positive").methods == ("ig", "mine:positive")
+    found = qloc.methods.method("mine:positive")
+    assert (found.path, found.complete) == ("zero", False)
+    assert qloc.methods.register("positive", found.score).source == found.source
+
+
+def test_python_of_clusters_is_python() -> None:
+    """It needs a cluster, or minutes: it is compiled, and what it takes from qloc is there."""
+    jobs, workers = python_of("docs/scale-out.md")
+    compile(jobs, "jobs", "exec")
+    names: dict[str, Any] = {"__name__": "imported"}
+    exec(workers, names)
+    assert names["extract_study"] is qloc.extract_study
