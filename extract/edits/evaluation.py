@@ -41,7 +41,11 @@ class EditTests:
     edits: Sequence[Added | None]
 
     def answers(
-        self, questions: Sequence[TokenizedQuery | None], compared: Sequence[tuple[int, int]] = ()
+        self,
+        questions: Sequence[TokenizedQuery | None],
+        compared: Sequence[tuple[int, int]] = (),
+        *,
+        further: Sequence[TokenizedQuery | None] = (),
     ) -> tuple[OutcomeColumns, Floats]:
         """Score whole answers under every edit. Answers that can share a pass do.
 
@@ -52,6 +56,8 @@ class EditTests:
         compared : sequence of tuple of (int, int)
             A question whose next-token distribution is compared, and the question it is compared with, which
             is taken under the first edit.
+        further : sequence of (TokenizedQuery or None)
+            Prompts with answers of which only log P is read; they stand behind the questions.
 
         Returns
         -------
@@ -60,6 +66,7 @@ class EditTests:
         divergence : float64 ndarray, shape (edit, compared)
             KL(first edit ‖ edit) at the compared questions' first targets, in nats; NaN where not run.
         """
+        n, questions = len(questions), [*questions, *further]
         there = np.array([n for n, question in enumerate(questions) if question is not None], dtype=np.int64)
         tokens = Tokens.of([question for question in questions if question is not None])
         columns = OutcomeColumns.empty(len(self.edits), len(questions))
@@ -69,8 +76,17 @@ class EditTests:
         in_pairs = [number for pair in compared for number in pair]
         for edit, number, hidden in self._hidden(passes.targets) if len(there) else ():
             row, token = passes.tokens_of(number)
-            answers = outcomes(self.engine.head, hidden, tokens.answers[token], row)
             place = np.ravel_multi_index((edit[row], question[token]), columns.shape)
+            alone = question[token] >= n
+            if alone.any():
+                read = _read_from(hidden, row[alone])
+                logs = log_probabilities(self.engine.head, read[0], tokens.answers[token[alone]], read[1])
+                columns.add_log_probability(place[alone], logs)
+            row, token, place = row[~alone], token[~alone], place[~alone]
+            if not len(row):
+                continue
+            read = _read_from(hidden, row)
+            answers = outcomes(self.engine.head, read[0], tokens.answers[token], read[1])
             columns.add(place, tokens.first[token], tokens.share[token], answers)
             for at in np.flatnonzero(tokens.first[token] & np.isin(question[token], in_pairs)):
                 kept[int(edit[row[at]]), int(question[token[at]])] = hidden[row[at]]
@@ -223,6 +239,12 @@ class _Passes:
         row = np.repeat(np.arange(len(number)), count)
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         return row, self.order[self.first[number][row] + within]
+
+
+def _read_from(hidden: Tensor, row: Ints) -> tuple[Tensor, Ints]:
+    """Return the rows that tokens are read from, and the place of each token's row among them."""
+    used, place = np.unique(row, return_inverse=True)
+    return (hidden, row) if len(used) == len(hidden) else (hidden[used], place)
 
 
 def _best(head: Any, hidden: Tensor) -> Tensor:

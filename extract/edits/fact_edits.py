@@ -27,6 +27,7 @@ from qloc.extract.passes.matched_controls import matched
 from qloc.extract.passes.outcomes import OutcomeColumns, unchanged
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.passes.weight_changes import Added, Edit, distinct_edits
+from qloc.extract.prompts.probe_words import Answers, ProbeWords
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 from qloc.facts import ANSWER_MARK, Query
 from qloc.phase_plan import IN_CONTEXT, MATCHED, ROME_SETS, EditPlan
@@ -52,6 +53,8 @@ class EditEffect:
         Outcomes of the fact's queries, by column.
     probes : mapping of str to ndarray, shape (probe,)
         Outcomes of its probes, by column.
+    further : float32 ndarray, shape (query_of_fact, further answer)
+        Log P of further answers to the fact's queries, in nats.
     kl : float64 ndarray, shape (probe,), optional
         KL of each probe's next token from what it was before, in nats.
     nats : float
@@ -62,6 +65,7 @@ class EditEffect:
 
     queries: Mapping[str, Array]
     probes: Mapping[str, Array]
+    further: Array
     kl: Array | None = None
     nats: float = np.nan
     greedy: Array | None = None
@@ -75,12 +79,15 @@ class EditColumns:
     ----------
     arrays : dict of str to ndarray
         Each array under its name in the store.
+    probe_words : ProbeWords
+        Which further answers are kept.
     """
 
     arrays: dict[str, Array]
+    probe_words: ProbeWords
 
     @classmethod
-    def empty(cls, part: EditPlan, arms: EditArms, n_queries: int) -> EditColumns:
+    def empty(cls, part: EditPlan, arms: EditArms, n_queries: int, probe_words: ProbeWords) -> EditColumns:
         """Fill the arrays of what was chosen; outcomes get missing values.
 
         Parameters
@@ -91,6 +98,8 @@ class EditColumns:
             What was chosen for each fact of the unit.
         n_queries : int
             Length of the axis ``query_of_fact``.
+        probe_words : ProbeWords
+            Which further answers are kept.
 
         Returns
         -------
@@ -121,7 +130,10 @@ class EditColumns:
             for name in names:
                 arrays[name] = _missing(name, *edits, size)
                 arrays[f"base_{name}"] = _missing(name, n, size)
-        return cls(arrays=arrays)
+        for base, before in (("", edits), ("base_", (n,))):
+            nothing = _missing("further", *before, n_queries, probe_words.width)
+            arrays |= {f"{base}{name}": values for name, values in probe_words.stored(nothing).items()}
+        return cls(arrays=arrays, probe_words=probe_words)
 
     def base(self, fact: int, effect: EditEffect) -> None:
         """Keep what holds with nothing edited.
@@ -133,7 +145,7 @@ class EditColumns:
         effect : EditEffect
             Outcomes of the unchanged model.
         """
-        for name, values in {**effect.queries, **effect.probes}.items():
+        for name, values in self._of(effect).items():
             self.arrays[f"base_{name}"][fact, : len(values)] = values
         self.arrays["base_text_nats"][fact] = effect.nats
 
@@ -152,13 +164,16 @@ class EditColumns:
             Outcomes of the edited model.
         """
         place = operation, name, fact
-        for column, values in {**effect.queries, **effect.probes}.items():
+        for column, values in self._of(effect).items():
             self.arrays[column][(*place, slice(len(values)))] = values
         if effect.kl is not None:
             self.arrays["probe_kl"][place] = effect.kl
         self.arrays["text_nats"][place] = effect.nats - self.arrays["base_text_nats"][fact]
         if effect.greedy is not None:
             self.arrays["greedy_token_id"][place] = effect.greedy
+
+    def _of(self, effect: EditEffect) -> dict[str, Array]:
+        return {**effect.queries, **effect.probes, **self.probe_words.stored(effect.further)}
 
 
 def _missing(name: str, *shape: int) -> Array:
@@ -209,6 +224,8 @@ class EditRun:
         The fact's subject.
     rome : Rome
         Makes the edits of rank one.
+    further : sequence of sequence of (TokenizedQuery or None), shape (query, further answer)
+        The fact's queries with further answers, equally many of each.
     """
 
     queries: Sequence[TokenizedQuery]
@@ -226,6 +243,7 @@ class EditRun:
     seed: tuple[int, ...]
     subject: str
     rome: Rome
+    further: Sequence[Answers] = ()
 
     def run(self, columns: EditColumns, fact: int) -> None:
         """Apply and evaluate every edit, and fill the fact's places of the columns.
@@ -242,7 +260,9 @@ class EditRun:
         tests = EditTests(engine=self.engine, edits=[None, *distinct])
         n, m = len(self.queries), len(self.queries) + len(self._new)
         pairs = [(m + place, m + place) for place in range(len(self.probes))]
-        outcomes, kl = tests.answers([*self.queries, *self._new, *self.probes], pairs)
+        further = [answer for answers in self.further for answer in answers]
+        questions = [*self.queries, *self._new, *self.probes]
+        outcomes, kl = tests.answers(questions, pairs, further=further)
         nats = tests.nats_a_token(self.windows)
         greedy = self._greedy(tests, self.queries[self.edited])
         columns.base(fact, self._effect(outcomes, 0, nats=float(nats[0])))
@@ -304,13 +324,15 @@ class EditRun:
         nats: float = np.nan,
         greedy: Array | None = None,
     ) -> EditEffect:
-        """Take one edit's outcomes apart: the fact's queries with o, the same with o′, probes."""
+        """Take one edit's outcomes apart: the fact's queries with o, with o′, probes, further answers."""
         n, stored = len(self.queries), outcomes.stored()
         old, new, rest = slice(n), slice(n, 2 * n), slice(2 * n, 2 * n + len(self.probes))
         queries = {name: stored[name][edit, old] for name in ("log_probability", "rank", "argmax")}
         queries |= {f"new_{name}": stored[name][edit, new] for name in ("log_probability", "rank")}
         probes = {f"probe_{name}": stored[name][edit, rest] for name in ("log_probability", "argmax")}
-        return EditEffect(queries=queries, probes=probes, kl=kl, nats=nats, greedy=greedy)
+        width = len(self.further[0]) if self.further else 0
+        behind = stored["log_probability"][edit, outcomes.shape[1] - n * width :].reshape(n, width)
+        return EditEffect(queries=queries, probes=probes, further=behind, kl=kl, nats=nats, greedy=greedy)
 
     def _greedy(self, tests: EditTests, query: TokenizedQuery) -> Array | None:
         if self.encoder.family == "masked" or not self.part.greedy_tokens:
@@ -325,7 +347,8 @@ class EditRun:
         behind = [self._behind(context, query) for query in (*self.queries, *self._new, *self.probes)]
         pairs = [(2 * n + place, len(behind) + place) for place in range(len(self.probes))]
         tests = EditTests(engine=self.engine, edits=[None])
-        outcomes, kl = tests.answers([*behind, *self.probes], pairs)
+        further = [self._behind(context, answer) for answers in self.further for answer in answers]
+        outcomes, kl = tests.answers([*behind, *self.probes], pairs, further=further)
         edited = behind[self.edited]
         greedy = None if edited is None else self._greedy(tests, edited)
         key = self.part.operations.index("update"), self.part.sets.index(IN_CONTEXT)

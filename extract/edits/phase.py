@@ -27,6 +27,7 @@ from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.matched_controls import output_norms
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.held_out_text import held_out_text, pieces, sampled_text, windows
+from qloc.extract.prompts.probe_words import ProbeWords
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery
 from qloc.extract.signals.extraction import Extraction
 from qloc.facts import Fact
@@ -100,11 +101,17 @@ class Edits:
                 "edit_set": tuple(part.sets),
                 "generated": GENERATED_LABELS,
             },
-            sizes={"probe": part.n_probes, "step": part.greedy_tokens, "entailed": self._n_entailed},
+            sizes={
+                "probe": part.n_probes,
+                "step": part.greedy_tokens,
+                "entailed": self._n_entailed,
+                **self._probes.sizes,
+            },
             attrs={
                 **part.model_dump(mode="json", exclude={"entailments"}),
                 "rome": part.rome.parameters(),
                 "refused": self.refused,
+                **self._probes.attrs,
             },
             absent=("edits",) if self.refused else (),
             added=() if self.refused else self._added,
@@ -118,7 +125,12 @@ class Edits:
             "edits/value_loss": self.part.tells_loss,
             "entailments": self.part.entailments and any(map(is_entailing, self._facts)),
         }
-        return tuple(name for name, is_told in told.items() if is_told)
+        return tuple(name for name, is_told in told.items() if is_told) + self._probes.added("edits")
+
+    @functools.cached_property
+    def _probes(self) -> ProbeWords:
+        extraction = self.extraction
+        return ProbeWords.of(extraction.plan.probes, self._facts, extraction.source.encoder())
 
     @property
     def _facts(self) -> tuple[Fact, ...]:
@@ -207,8 +219,8 @@ class Edits:
         ModelError
             Memory does not suffice for one row.
         """
-        columns = EditColumns.empty(self.part, arms, self.extraction.outline.sizes["query_of_fact"])
-
+        n_queries = self.extraction.outline.sizes["query_of_fact"]
+        columns = EditColumns.empty(self.part, arms, n_queries, self._probes)
         entailed = None
         if arms.entailed is not None and "entailments" in self._added:
             entailed = EntailedColumns.empty(self.part, arms.entailed, self._n_entailed)
@@ -280,8 +292,9 @@ class Edits:
             encoder=self.extraction.source.encoder(),
             engine=self.engine,
             seed=(self.extraction.plan.seed, fact),  # no Stream: stores hold what this key draws
-            subject=self.extraction.facts.facts[fact].subject,
+            subject=self._facts[fact].subject,
             rome=self._rome,
+            further=[self._probes.ask(query, self._facts[fact]) for query in queries],
         )
 
     @functools.cached_property

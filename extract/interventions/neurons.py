@@ -8,24 +8,27 @@ kept; they are analyzed offline. The loaded weights never change.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 from scipy import sparse
+from torch import Tensor
 
 from qloc.arms import Arms, row_of
 from qloc.arrays import Array, Floats
 from qloc.block import Unit
 from qloc.errors import ModelError, message
+from qloc.extract.passes.further_answers import FurtherAnswers
 from qloc.extract.passes.matched_controls import matched, output_norms, total_strength
 from qloc.extract.passes.outcomes import OutcomeColumns, outcomes, summed_activations, unchanged
 from qloc.extract.passes.row_engine import Cells, Ints, RowEngine
 from qloc.extract.prompts.minimal_pairs import Attributed
-from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
+from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 from qloc.phase_plan import MATCHED, NEURON_SETS, Matching, control_of
 from qloc.random_streams import Stream
 
@@ -70,6 +73,8 @@ class InterventionRun:
         tokens are attributed, or the bad continuations of minimal pairs.
     matching : {"total", "decile"}, default "total"
         How the matched control is as strong as ``own``.
+    further : FurtherAnswers or None
+        Further answers, of which log P is kept; None where none are.
     """
 
     unit: Unit
@@ -85,6 +90,7 @@ class InterventionRun:
     seed: int
     stored: Sequence[Attributed]
     matching: Matching = "total"
+    further: FurtherAnswers | None = None
 
     def arrays(self) -> dict[str, Array]:
         """Run every arm.
@@ -99,8 +105,8 @@ class InterventionRun:
         ModelError
             A number is not finite; the message names the query.
         """
-        activation, base = self._unchanged
-        after = self._after(activation)
+        _, base = self._unchanged
+        after, _ = self._after
         self._refuse_nan(base, after)
         chosen = {"neighbor": self.arms.neighbor, "other_fact": self.arms.other_fact}
         sizes = np.array([np.diff(self.sets[name].indptr) for name in self.names], dtype=np.int32)
@@ -147,30 +153,69 @@ class InterventionRun:
     def _tokens(self) -> Tokens:
         return Tokens.of(self.queries)
 
-    def _after(self, activation: Floats) -> OutcomeColumns:
+    def further_log_probability(self) -> tuple[Floats, Floats]:
+        """Return log P of the further answers, with nothing changed and after each arm.
+
+        Returns
+        -------
+        base : float64 ndarray, shape (query, further answer)
+            With nothing changed, in nats; NaN where the query has no such answer.
+        after : float64 ndarray, shape (operation, neuron_set, query, further answer)
+            After each arm, in nats; NaN where the arm has no neurons.
+        """
+        further = self.further
+        if further is None:
+            raise AssertionError("further answers were asked for")
+        base = np.full(math.prod(further.shape), np.nan)
+        number = np.flatnonzero(further.count)
+        for done in self.engine.passes(further.targets, number, Cells.none()):
+            of = number[done.rows]
+            further.add(self.engine.head, done.hidden, of, further.query[of], base)
+        columns, after = self._after
+        return base.reshape(further.shape), after.reshape(*columns.shape, further.shape[1])
+
+    @cached_property
+    def _after(self) -> tuple[OutcomeColumns, Floats]:
+        """Outcomes after each arm, and log P of further answers."""
         columns = OutcomeColumns.empty(len(self.operations), len(self.names), len(self.queries))
-        offsets, sets = self._offsets(activation), self.sets
+        tokens, further = self._tokens, self.further
+        width = 0 if further is None else further.shape[1]
+        log_probability = np.full(math.prod(columns.shape) * width, np.nan)
+        for number, place, hidden in self._rows(tokens.targets, np.arange(len(tokens.targets)), tokens.query):
+            answers = outcomes(self.engine.head, hidden, tokens.answers[number])
+            columns.add(place, tokens.first[number], tokens.share[number], answers)
+            if further is not None:
+                further.add(self.engine.head, hidden, number, place, log_probability)
+        if further is not None:
+            for number, place, hidden in self._rows(further.targets, further.other, further.query):
+                further.add(self.engine.head, hidden, number, place, log_probability)
+        return columns, log_probability
+
+    def _rows(
+        self, targets: Sequence[Target], passes: Ints, query_of: Ints
+    ) -> Iterator[tuple[Ints, Ints, Tensor]]:
+        """Run passes under every arm; yield pass, place of arm and query, and final hidden state of rows."""
+        sets, offsets = self.sets, self._offsets
         plan = [
-            (query, token, operation, name)
-            for token, query in enumerate(self._tokens.query.tolist())
+            (query, number, operation, name)
+            for number, query in zip(passes.tolist(), query_of[passes].tolist(), strict=True)
             for operation in range(len(self.operations))
             for name, label in enumerate(self.names)
             if np.diff(sets[label].indptr[query : query + 2])[0]
             and query in offsets.get(self.operations[operation], range(len(self.queries)))
         ]
         if not plan:
-            return columns
-        query, token, operation, name = np.array(plan, dtype=np.int64).T
-        place = np.ravel_multi_index((operation, name, query), columns.shape)
-        cells = self._cells(plan, offsets)
-        for done in self.engine.passes(self._tokens.targets, token, cells):
-            of = token[done.rows]
-            answers = outcomes(self.engine.head, done.hidden, self._tokens.answers[of])
-            columns.add(place[done.rows], self._tokens.first[of], self._tokens.share[of], answers)
-        return columns
+            return
+        query, number, operation, name = np.array(plan, dtype=np.int64).T
+        shape = len(self.operations), len(self.names), len(self.queries)
+        place = np.ravel_multi_index((operation, name, query), shape)
+        for done in self.engine.passes(targets, number, self._cells(plan)):
+            yield number[done.rows], place[done.rows], done.hidden
 
-    def _offsets(self, activation: Floats) -> dict[str, dict[int, Floats]]:
-        """Return what ``mean`` and ``resample`` put in an activation's place, by query."""
+    @cached_property
+    def _offsets(self) -> dict[str, dict[int, Floats]]:
+        """What ``mean`` and ``resample`` put in an activation's place, by query."""
+        activation, _ = self._unchanged
         offsets: dict[str, dict[int, Floats]] = {}
         if "mean" in self.operations:
             offsets["mean"] = self._means(self._as_stored(activation))
@@ -216,11 +261,7 @@ class InterventionRun:
                 means |= dict.fromkeys(queries.tolist(), rest / (count - len(queries)))
         return means
 
-    def _cells(
-        self,
-        plan: Sequence[tuple[int, int, int, int]],
-        offsets: Mapping[str, Mapping[int, Floats]],
-    ) -> Cells:
+    def _cells(self, plan: Sequence[tuple[int, int, int, int]]) -> Cells:
         rows, neurons, factors, added = [], [], [], []
         for row, (query, _, operation, name) in enumerate(plan):
             member, label = self.sets[self.names[name]], self.operations[operation]
@@ -228,7 +269,7 @@ class InterventionRun:
             rows.append(np.full(len(chosen), row))
             neurons.append(chosen)
             factors.append(np.full(len(chosen), ACTIVATION_FACTOR[label]))
-            offset = offsets.get(label)
+            offset = self._offsets.get(label)
             added.append(np.zeros(len(chosen)) if offset is None else offset[query].ravel()[chosen])
         layer, neuron = np.divmod(np.concatenate(neurons), self.engine.sites.n_neurons)
         return Cells(

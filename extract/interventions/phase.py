@@ -16,9 +16,11 @@ from qloc.extract.attribution.integrated_gradients import path_of
 from qloc.extract.interventions.knowledge_synapses import SynapseRun
 from qloc.extract.interventions.neurons import InterventionRun
 from qloc.extract.interventions.reprompts import Reprompts
+from qloc.extract.passes.further_answers import FurtherAnswers
 from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.row_engine import RowEngine, sharing
 from qloc.extract.prompts.minimal_pairs import attributed
+from qloc.extract.prompts.probe_words import ProbeWords
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 from qloc.extract.signals.extraction import Extraction
 from qloc.methods import method
@@ -91,13 +93,14 @@ class Interventions:
                 "synapse_operation": tuple(self.part.synapse_operations),
                 "synapse_set": tuple(self.part.synapse_sets),
             },
-            sizes={},
+            sizes=self._probes.sizes,
             attrs={
                 "method": self.part.method,
                 "threshold": self.part.threshold,
                 "alpha": self.part.alpha,
                 "attention": refused or "changed",
                 **({"reprompt": self.part.reprompt} if self.part.reprompts else {}),
+                **self._probes.attrs,
             },
             absent=("synapses",) if refused else (),
             added=self._added,
@@ -109,7 +112,13 @@ class Interventions:
             "interventions/strength": self.part.tells_strength,
             "reprompts": self.part.reprompts,
         }
-        return tuple(name for name, is_there in optional.items() if is_there)
+        own = tuple(name for name, is_there in optional.items() if is_there)
+        return own + self._probes.added("interventions")
+
+    @functools.cached_property
+    def _probes(self) -> ProbeWords:
+        extraction = self.extraction
+        return ProbeWords.of(extraction.plan.probes, extraction.facts.facts, extraction.source.encoder())
 
     @functools.cached_property
     def engine(self) -> RowEngine:
@@ -168,10 +177,18 @@ class Interventions:
             arrays = {f"reprompts/{name}": values for name, values in again.arrays().items()}
         run = self._neuron_run(unit, arms)
         arrays |= {f"interventions/{name}": values for name, values in run.arrays().items()}
+        if run.further is not None:
+            arrays |= self._further(run)
         if not self.extraction.attention_refused:
             synapses = self._synapse_run(run)
             arrays |= {f"synapses/{name}": values for name, values in synapses.arrays().items()}
         return arrays
+
+    def _further(self, run: InterventionRun) -> dict[str, Array]:
+        base, after = run.further_log_probability()
+        kept = self._probes.stored(after)
+        kept |= {f"base_{name}": values for name, values in self._probes.stored(base).items()}
+        return {f"interventions/{name}": values for name, values in kept.items()}
 
     def _queries(self, unit: Unit) -> tuple[list[TokenizedQuery], Ints]:
         """Return the queries of a unit, and the fact of each, numbered within the study."""
@@ -182,7 +199,10 @@ class Interventions:
     def _neuron_run(self, unit: Unit, arms: Arms) -> InterventionRun:
         queries, fact = self._queries(unit)
         fact_of = [self.extraction.facts.facts[number] for number in fact]
-        plan = self.extraction.plan
+        plan, further = self.extraction.plan, None
+        if self._probes.names:
+            asked = [self._probes.ask(*one) for one in zip(queries, fact_of, strict=True)]
+            further = FurtherAnswers.of(Tokens.of(queries), asked, self._probes.width)
         return InterventionRun(
             unit=unit,
             queries=queries,
@@ -199,6 +219,7 @@ class Interventions:
             stored=attributed(
                 queries, fact_of, self.extraction.source.encoder(), plan.answer_tokens, plan.target
             ),
+            further=further,
         )
 
     def _reprompts(self, unit: Unit, arms: Arms, strength: sparse.csr_array) -> Reprompts:

@@ -113,8 +113,10 @@ def _logits(head: Head, hidden: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 
 @torch.no_grad()
-def log_probabilities(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) -> Floats:
-    """Return log P of the answer tokens alone, one token a row, as :func:`outcomes` computes it.
+def log_probabilities(
+    head: Head, hidden: Tensor, tokens: Sequence[int] | Ints, row: Ints | None = None
+) -> Floats:
+    """Return log P of answer tokens alone, as :func:`outcomes` computes it.
 
     Parameters
     ----------
@@ -122,15 +124,25 @@ def log_probabilities(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) 
         From final hidden states to logits.
     hidden : Tensor, shape (row, hidden)
         Final hidden states at the target.
-    tokens : sequence of int, or int64 ndarray, shape (row,)
-        Id of each row's answer token.
+    tokens : sequence of int, or int64 ndarray, shape (token,)
+        Ids of the answer tokens.
+    row : int64 ndarray, shape (token,), optional
+        The row that each token is read from, ascending; by default one token a row.
 
     Returns
     -------
-    float64 ndarray, shape (row,)
+    float64 ndarray, shape (token,)
         Log P, in nats.
     """
-    return _token_less_rest(head, hidden, tokens, lambda logits, token: logits.logsumexp(1))
+    wanted = np.asarray(tokens, dtype=np.int64)
+    row = np.arange(len(wanted)) if row is None else row
+    parts = []
+    for start, logits in _logits(head, hidden):
+        here = slice(*np.searchsorted(row, [start, start + len(logits)]))
+        of, token = (torch.as_tensor(v, device=logits.device) for v in (row[here] - start, wanted[here]))
+        parts.append(logits[of, token] - logits.logsumexp(1)[of])
+    values: Floats = torch.cat(parts).double().cpu().numpy()
+    return values
 
 
 @torch.no_grad()
@@ -154,22 +166,30 @@ def log_odds(head: Head, hidden: Tensor, tokens: Sequence[int] | Ints) -> Floats
     float64 ndarray, shape (row,)
         Log odds, in nats.
     """
-    return _token_less_rest(
-        head, hidden, tokens, lambda logits, token: logits.scatter(1, token, -torch.inf).logsumexp(1)
-    )
-
-
-def _token_less_rest(
-    head: Head, hidden: Tensor, tokens: Sequence[int] | Ints, rest: Callable[[Tensor, Tensor], Tensor]
-) -> Floats:
-    """Return each row's logit of its token less ``rest`` of the row's logits and token."""
     wanted = torch.as_tensor(np.asarray(tokens, dtype=np.int64), device=hidden.device)
     parts = []
     for start, logits in _logits(head, hidden):
         token = wanted[start : start + len(logits), None].to(logits.device)
-        parts.append(logits.gather(1, token)[:, 0] - rest(logits, token))
+        others = logits.scatter(1, token, -torch.inf).logsumexp(1)
+        parts.append(logits.gather(1, token)[:, 0] - others)
     values: Floats = torch.cat(parts).double().cpu().numpy()
     return values
+
+
+def add_from_nan(column: Floats, place: Ints, value: Floats) -> None:
+    """Add values to a flat column whose entries are NaN until something is added.
+
+    Parameters
+    ----------
+    column : float64 ndarray, flat
+        Changed in place.
+    place : int64 ndarray, shape (value,)
+        Where each value is added; a place may come several times.
+    value : float64 ndarray, shape (value,)
+        What is added.
+    """
+    column[place] = np.where(np.isnan(column[place]), 0.0, column[place])
+    np.add.at(column, place, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,10 +259,21 @@ class OutcomeColumns:
             (self.logit, share * found.logit),
             (self.margin, share * found.margin),
         ):
-            column[place] = np.where(np.isnan(column[place]), 0.0, column[place])
-            np.add.at(column, place, value)
+            add_from_nan(column, place, value)
         np.maximum.at(self.rank, place, found.rank)
         self.argmax[place[first]] = found.argmax[first]
+
+    def add_log_probability(self, place: Ints, found: Floats) -> None:
+        """Add log P alone of answer tokens.
+
+        Parameters
+        ----------
+        place : int64 ndarray, shape (token,)
+            Where in the flat columns each token's answer stands.
+        found : float64 ndarray, shape (token,)
+            Log P of the tokens, in nats.
+        """
+        add_from_nan(self.log_probability, place, found)
 
     def stored(self) -> dict[str, Array]:
         """Return the columns under their names and dtypes in the store.

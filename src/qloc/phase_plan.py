@@ -6,10 +6,12 @@ Plain data, so that a command line starts light.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, get_args
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
+from qloc.errors import InputError, message
 from qloc.text.checked_models import CheckedModel
 
 Operation = Literal["suppress", "enhance", "mean", "resample"]
@@ -211,6 +213,100 @@ class InterventionPlan(_SetPlan):
         """
         unused = ("own_controls", *(() if self.reprompts else ("reprompt", "reprompted")))
         return {name: value for name, value in super().parameters().items() if name not in unused}
+
+
+Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+"""A probe word: text that takes the answer's place in a prompt."""
+
+
+class ProbePlan(CheckedModel):
+    """Words whose log P is kept after each arm and each edit (docs/methods.md#suppression-on-words).
+
+    The bad continuations of minimal pairs are kept beside them.
+    """
+
+    words: tuple[Word, ...] = ()
+    """Asked of every relation; none: the relation's candidate answers."""
+
+    of_relations: dict[str, tuple[Word, ...]] = Field({})
+    """Relation → words, in place of these."""
+
+    most: int = Field(16, ge=0)
+    """Candidate answers of a relation at most: the most frequent ones. 0: no words where none are named."""
+
+    def __hash__(self) -> int:  # workers are told apart by their plans, and a dict has no hash
+        return hash((self.words, tuple(self.of_relations.items()), self.most))
+
+    @field_validator("words")
+    @classmethod
+    def _once(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(words)) < len(words):
+            raise ValueError(f"{', '.join(words)} names one twice; expected each once")
+        return words
+
+    @field_validator("of_relations")
+    @classmethod
+    def _each_once(cls, words: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for of_relation in words.values():
+            cls._once(of_relation)
+        return words
+
+    def require_relations(self, relations: Collection[str]) -> None:
+        """Refuse words of relations that a study does not have.
+
+        Parameters
+        ----------
+        relations : collection of str
+            The relations of the facts.
+
+        Raises
+        ------
+        InputError
+            ``of_relations`` names others.
+        """
+        if unknown := [name for name in self.of_relations if name not in relations]:
+            rule = f"relations of the facts: {', '.join(relations)}"
+            action = "Remove or correct them"
+            raise InputError(message("relations of probes", unknown, rule, "the plan", action))
+
+    def words_of(self, candidates: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """Return the probe words of each relation.
+
+        Parameters
+        ----------
+        candidates : mapping of str to tuple of str
+            Relation → its answers, the most frequent first.
+
+        Returns
+        -------
+        dict of str to tuple of str
+            Relation → words.
+
+        Raises
+        ------
+        InputError
+            ``of_relations`` names relations that the facts do not have.
+
+        Examples
+        --------
+        >>> ProbePlan(most=1).words_of({"P36": ("Paris", "Rome")})
+        {'P36': ('Paris',)}
+        """
+        self.require_relations(tuple(candidates))
+        return {
+            relation: self.of_relations.get(relation, self.words or answers[: self.most])
+            for relation, answers in candidates.items()
+        }
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters for the fingerprint.
+
+        Returns
+        -------
+        dict of str to Any
+            Part of the phase's fingerprint; JSON only.
+        """
+        return self.model_dump(mode="json")
 
 
 class RomePlan(CheckedModel):

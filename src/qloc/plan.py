@@ -25,7 +25,7 @@ from pydantic import (
 from qloc.analysis_plan import AnalysisPlan as AnalysisPlan
 from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
-from qloc.phase_plan import EditPlan, InterventionPlan, TracingPlan
+from qloc.phase_plan import EditPlan, InterventionPlan, ProbePlan, TracingPlan
 from qloc.text.byte_sizes import bytes_of
 from qloc.text.checked_models import problems_of
 from qloc.text.ordinary_files import MOST_SETTINGS, read_ordinary
@@ -61,6 +61,14 @@ def _joined(value: Any) -> Any:
     if len(set(names)) < len(names):
         raise ValueError(f"{', '.join(names)} names one twice; expected each once")
     return ",".join(names) or None
+
+
+def _words(value: Any) -> Any:
+    """``candidates``, or words by commas or in a list, as a part of the plan."""
+    words = _listed(value)
+    if words == ["candidates"]:
+        return {}
+    return {"words": words} if isinstance(words, list) else words
 
 
 class Plan(BaseModel):
@@ -99,6 +107,7 @@ class Plan(BaseModel):
     store_dtype: Literal["float32", "float64"] = "float32"
     phases: Annotated[tuple[Phase, ...], BeforeValidator(_listed)] = DEFAULT_PHASES
     sets: str | None = None
+    probes: Annotated[ProbePlan | None, BeforeValidator(_words)] = None
     interventions: InterventionPlan = Field(InterventionPlan(), validate_default=True)
     edits: EditPlan = Field(EditPlan(), validate_default=True)
     tracing: TracingPlan = TracingPlan()

@@ -35,7 +35,7 @@ from qloc.store.schema.bounded_codecs import bounded_codecs
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.value_domains import check_own_queries, check_values
 from qloc.store.schema.variables import FACTS, Variable
-from qloc.vocabulary import CANDIDATE, RELATION
+from qloc.vocabulary import CANDIDATE, RELATION, WORD
 
 GROUPS: Final = (
     *("facts", "queries", "signals", "grams", "attention", "statistics"),
@@ -154,6 +154,9 @@ def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
         counted = facts.assign(n_queries=facts["n_queries"].compute())  # read once, for every comparison
         groups = {"facts": facts, **_complete(place, layout, counted)}
         _require_attributes(groups["signals"], layout, str(path))
+        for name in ("interventions", "edits"):
+            if "word_log_probability" in groups.get(name, ()):
+                _require_words(groups[name], counted, f"group {name} of {path}")
         require_rows(layout, counted, str(path), groups["queries"])
     else:
         groups, absent = unfinished_groups(Path(path), layout, facts)
@@ -198,6 +201,22 @@ def _require_candidates(facts: xr.Dataset, layout: Layout, at: str) -> None:
     ):
         rule = f"of each relation a list of at most {layout.sizes[CANDIDATE]} answers"
         raise SchemaError(message("candidates of /facts", "another form", rule, at, _ACTION))
+
+
+def _require_words(group: xr.Dataset, facts: xr.Dataset, at: str) -> None:
+    """Refuse a group whose attributes do not name the words of its axis ``word``, relation by relation."""
+    words, most = group.attrs.get("probes"), group.sizes[WORD]
+    relations = set(np.unique(facts[RELATION].to_numpy().astype(str)).tolist())
+    if (
+        not isinstance(words, dict)
+        or not relations <= set(words)
+        or not all(
+            isinstance(of, list) and len(of) <= most and all(isinstance(word, str) for word in of)
+            for of in words.values()
+        )
+    ):
+        rule = f"of each relation a list of at most {most} words"
+        raise SchemaError(message("probes", "another form", rule, at, _ACTION))
 
 
 def _require_attributes(signals: xr.Dataset, layout: Layout, at: str) -> None:

@@ -29,6 +29,7 @@ from qloc.vocabulary import (
     SYNAPSE_SET,
     TOKEN_ROLE,
     TRACING_PART,
+    WORD,
 )
 
 _R, _RLN = (RELATION,), (RELATION, LAYER, NEURON)
@@ -58,6 +59,27 @@ _OUTCOMES: Final = {
 }
 
 
+_FURTHER: Final = {
+    "bad_log_probability": ((), "float32", "log P of the pair's bad continuation, nats; NaN where none is"),
+    "word_log_probability": (
+        (WORD,),
+        "float32",
+        "log P of the relation's probe words (named in the attributes of the group), nats; NaN where a word "
+        "cannot be asked",
+    ),
+}
+"""Of further answers to the same queries; there where a plan asks for probes."""
+
+
+def _further(before: tuple[str, ...], after: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], str, str]]:
+    """Return the variables of further answers, with nothing changed and after the change."""
+    return {
+        f"{prefix}{name}": ((*dims, *own), dtype, f"{meaning}; {when}")
+        for name, (own, dtype, meaning) in _FURTHER.items()
+        for prefix, dims, when in (("", after, "after"), ("base_", before, "before"))
+    }
+
+
 def _labels(*dims: str) -> dict[str, tuple[tuple[str, ...], str, str]]:
     return {dim: ((dim,), STRING, f"label of the {dim.replace('_', ' ')}") for dim in dims}
 
@@ -77,6 +99,7 @@ INTERVENTIONS: Final = variables(
             f"base_{name}": (_Q, dtype, meaning.replace("after the change", "with nothing changed"))
             for name, (dtype, meaning) in _OUTCOMES.items()
         },
+        **_further(_Q, _OSQ),
         "neighbor": (_Q, "int32", "the query whose set is N_j; -1 where the fact has one query"),
         "other_fact": (
             _Q,
@@ -145,6 +168,7 @@ EDITS: Final = variables(
             f"base_{name}": (_FK, dtype, f"{meaning}; before")
             for name, (dtype, meaning) in _OF_QUERIES.items()
         },
+        **_further(_FK, _EFK),
         "probe_query": (_FP, "int32", "a known query of another subject, to tell locality; -1 where none"),
         "probe_kind": (_FP, STRING, "same or other answer and relation, such as same_answer_same_relation"),
         **{name: (_EFP, dtype, f"{meaning}; after") for name, (dtype, meaning) in _OF_PROBES.items()},
@@ -228,7 +252,10 @@ PHASES: Final[Mapping[str, tuple[Variable, ...]]] = {
 """What each phase after ``signals`` appends."""
 
 ADDED: Final = frozenset(
-    {"reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"}
+    {
+        *("reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"),
+        *(f"{group}/{name}" for group in ("interventions", "edits") for name in _further((), ())),
+    }
 )
 """Groups and variables that a phase has only where its layout names them, which older stores' do not."""
 

@@ -24,6 +24,7 @@ _PANEL: Final = "signals/panel_neuron"
 _ATTRIBUTION: Final = "signals/attribution"
 _EDITED: Final = "edits/edited_query"
 _HELD_OUT: Final = "edits/held_out"
+_FURTHER: Final = ("bad_log_probability", "word_log_probability")
 
 
 def domain(variable: Variable, layout: Layout) -> tuple[int, int] | None:
@@ -72,7 +73,8 @@ def check_values(values: Array, variable: Variable, layout: Layout, at: str) -> 
     """Refuse values that no array of a store has.
 
     Whole numbers must be in their domain, the neurons of a panel ascending with the empty slots behind them,
-    and attributions finite; in a panel, NaN stands in empty slots only, at the end.
+    and attributions finite; in a panel, NaN stands in empty slots only, at the end. The log P of bad
+    continuations and of probe words is at most 0, or NaN.
 
     Parameters
     ----------
@@ -98,6 +100,10 @@ def check_values(values: Array, variable: Variable, layout: Layout, at: str) -> 
     ends_in_slots = variable.dims[-1:] == (SLOT,) and values.ndim == len(variable.dims)
     if variable.path == _PANEL and ends_in_slots:
         _check_panel(values, variable, at)
+    if variable.name.endswith(_FURTHER):
+        wrong = ~((values <= 0) | np.isnan(values))
+        if wrong.any():
+            _refuse(values[wrong].flat[0], variable, "a log-probability, 0 at the most, or NaN", at)
     if variable.path == _ATTRIBUTION and values.size:
         finite = np.isfinite(values)
         if ends_in_slots:

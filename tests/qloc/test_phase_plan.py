@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from qloc.phase_plan import EditPlan, InterventionPlan, RomePlan
+import pytest
+
+from qloc.errors import InputError
+from qloc.phase_plan import EditPlan, InterventionPlan, ProbePlan, RomePlan
+
+
+def test_probe_words_are_the_candidates_unless_named() -> None:
+    candidates = {"P36": ("Paris", "Rome", "Bern"), "agreement": ("is", "are")}
+    assert ProbePlan(most=2).words_of(candidates) == {"P36": ("Paris", "Rome"), "agreement": ("is", "are")}
+    named = ProbePlan(words=("was",), of_relations={"P36": ("Lima",)})
+    assert named.words_of(candidates) == {"P36": ("Lima",), "agreement": ("was",)}
+    assert len({named, named.model_copy(), ProbePlan()}) == 2
+    with pytest.raises(InputError) as caught:
+        ProbePlan(of_relations={"P37": ("x",)}).words_of(candidates)
+    assert str(caught.value) == (
+        "relations of probes is ['P37']; expected relations of the facts: P36, agreement. At the plan. "
+        "Remove or correct them."
+    )
 
 
 def test_constants_of_an_edit_that_is_not_made_bear_on_nothing() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qloc.errors import InputError
-from qloc.phase_plan import InterventionPlan, RomePlan
+from qloc.phase_plan import InterventionPlan, ProbePlan, RomePlan
 from qloc.plan import AnalysisPlan, Plan, analysis_part, each_revision, plan_from
 
 
@@ -66,6 +66,23 @@ def test_workers_or_a_cluster_and_neither_bears_on_the_numbers() -> None:
     ]
     assert Plan(workers=1, device="map").signal_parameters() == plain.signal_parameters()
     assert problems(workers=0)[0].startswith("workers is 0; expected greater than or equal to 1.")
+
+
+def test_probe_words_read_alike_in_flags_and_yaml(tmp_path: Path) -> None:
+    words = plan_from(written(tmp_path, "probes: [is, are]\n"))
+    assert words == plan_from(None, {"probes": "is, are"})
+    assert words.probes == ProbePlan(words=("is", "are"))
+    assert Plan().probes is None
+    assert Plan(probes="candidates").probes == Plan(probes={}).probes == ProbePlan()
+    path = written(tmp_path, "probes: {words: [is, is], more: 1, of_relations: {P: [a, a]}}\n")
+    twice, again, unknown = problems(path)
+    assert twice.startswith(
+        "probes.words is ['is', 'is']; expected is, is names one twice; expected each once."
+    )
+    assert "a, a names one twice" in again
+    assert unknown == (
+        f"key is 'probes.more'; expected one of words, of_relations, most. At plan {path}. Remove or correct it."
+    )
 
 
 def test_flags_override_the_file_and_absent_ones_do_not(tmp_path: Path) -> None:

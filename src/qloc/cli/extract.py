@@ -49,6 +49,7 @@ def extract(
     answer_tokens: opt.AnswerTokens = None,
     phases: opt.Phases = None,
     sets: opt.Sets = None,
+    probes: opt.Probes = None,
     tier: opt.TierName = None,
     floor: opt.Floor = None,
     capacity: opt.Capacity = None,

@@ -186,6 +186,16 @@ Sets = Annotated[
     str | None,
     _option(_HOW, "--sets", "FILE", "JSON with neuron sets of your own, to be intervened on as well."),
 ]
+Probes = Annotated[
+    str | None,
+    _option(
+        _HOW,
+        "--probes",
+        "WORDS",
+        "Words, by commas, whose log P is kept after each arm and edit, with that of minimal pairs' bad "
+        "continuations; candidates: the 16 most frequent answers of the relation. Unless given: none.",
+    ),
+]
 
 TierName = Annotated[
     str | None,

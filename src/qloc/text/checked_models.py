@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -81,5 +81,6 @@ def _part_of(settings: type[BaseModel], place: tuple[int | str, ...]) -> type[Ba
     part = settings
     for key in place:
         found = part.model_fields[str(key)].annotation
-        part = found if isinstance(found, type) and issubclass(found, BaseModel) else part
+        for option in (found, *get_args(found)):  # a part that may be None has two
+            part = option if isinstance(option, type) and issubclass(option, BaseModel) else part
     return part

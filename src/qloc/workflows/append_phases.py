@@ -93,6 +93,9 @@ class PhaseUnits:
 OWN_SETS: Final = "own_sets"
 """Of a phase's parameters, the sha256 of the file with users' own sets."""
 
+PROBES: Final = "probes"
+"""Of a phase's parameters, and of the plan: which words are asked; there where words are."""
+
 _MADE: Final[dict[tuple[str, str], PhaseSteps]] = {}
 
 
@@ -120,6 +123,9 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
     parameters = {**of_phase[phase](), "seed": plan.seed, **_rules(plan, phase)}
     if phase == "edits":
         parameters |= _of_facts(extraction)
+    if plan.probes is not None and phase in ("interventions", "edits"):
+        plan.probes.require_relations(extraction.facts.relations())
+        parameters[PROBES] = plan.probes.parameters()
     if plan.sets is not None and phase == "interventions":
         own = read_own_sets(plan.sets)  # refused where it is none of that form
         parameters[OWN_SETS] = file_digest(Path(plan.sets))

@@ -21,12 +21,14 @@ from qloc.extract.passes.outcomes import unchanged
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.askable import ask_facts
 from qloc.extract.prompts.held_out_text import held_out_text, pieces, sampled_text, windows
+from qloc.extract.prompts.probe_words import ProbeWords
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery, Tokens
-from qloc.facts import ANSWER_MARK, Query
-from qloc.phase_plan import EditPlan
+from qloc.facts import ANSWER_MARK, Fact, Query
+from qloc.phase_plan import EditPlan, ProbePlan
 
 SETS = ("own", "union", "cas", "matched", "in_context")
 NO_DECAY = {"prefixes": 2, "steps": 5, "weight_decay": 0.0}  # by it, values as small as these stay
+FACT = Fact(id="f", relation="P", subject="", object="Paris", bad="Rome", kind="minimal_pair", queries=())
 TEXT = "The capital of France is Paris. Kenya's capital, Nairobi. A cat sits"
 
 
@@ -75,8 +77,12 @@ def _run(tiny: Any, kind: str, **given: Any) -> tuple[EditRun, EditArms]:
     return run, arms
 
 
-def _columns(run: EditRun, arms: EditArms) -> dict[str, np.ndarray]:
-    columns = EditColumns.empty(run.part, arms, len(run.queries) + 1)
+def _probes(run: EditRun, plan: ProbePlan | None) -> ProbeWords:
+    return ProbeWords.of(plan, [FACT], run.encoder)
+
+
+def _columns(run: EditRun, arms: EditArms, probes: ProbeWords | None = None) -> dict[str, np.ndarray]:
+    columns = EditColumns.empty(run.part, arms, len(run.queries) + 1, probes or _probes(run, None))
     run.run(columns, 0)
     return columns.arrays
 
@@ -194,6 +200,33 @@ def test_every_edit_equals_truly_edited_weights(tiny: Any, kind: str) -> None:
     expected = [strength.ravel()[run.slots[name]].sum() for name in SETS[:2]]
     np.testing.assert_allclose(arrays["strength"][:2, 0], expected, rtol=1e-6)
     assert np.isnan(arrays["strength"][:, 0]).tolist() == [False, False, True, False, True]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_further_answers_equal_truly_edited_weights(tiny: Any, kind: str) -> None:
+    """Of the same edits: the bad continuation of a pair, and words of one token and of several."""
+    run, arms = _run(tiny, kind, sets=("own", "in_context"), operations=("erase", "update"))
+    probes = _probes(run, ProbePlan(words=("Nairobi", "Ouagadougou", "Rome")))
+    asked = [probes.ask(query, FACT) for query in run.queries]
+    arrays = _columns(replace(run, further=asked), arms, probes)
+    for name, values in _columns(run, arms).items():
+        np.testing.assert_array_equal(arrays[name], values, err_msg=name)
+    erased = _truly_edited(run, "erase", run.slots["own"], None)
+    told = run.queries[run.edited].query.text.replace(ANSWER_MARK, "Nairobi").rstrip(" .") + ". "
+    for number, answers in enumerate(asked):
+        for place, answer in enumerate(answers):
+            assert answer is not None
+            name, word = ("bad", ()) if place == 0 else ("word", (place - 1,))
+            after, base = (arrays[f"{prefix}{name}_log_probability"] for prefix in ("", "base_"))
+            before = _answer(run.engine.model, answer)[0]
+            np.testing.assert_allclose(base[(0, number, *word)], before, rtol=2e-6)
+            edited = _answer(erased, answer)[0]
+            np.testing.assert_allclose(after[(0, 0, 0, number, *word)], edited, rtol=2e-6)
+            behind = run.encoder.ask(Query(template="t", text=told + answer.query.text), answer.answer)
+            assert isinstance(behind, TokenizedQuery)
+            in_context = _answer(run.engine.model, behind)[0]
+            np.testing.assert_allclose(after[(1, 1, 0, number, *word)], in_context, rtol=2e-6)
+    assert np.isnan(arrays["word_log_probability"][0, 0, 0, len(run.queries)]).all()
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])

@@ -15,14 +15,17 @@ from qloc.arms import Arms
 from qloc.block import Unit
 from qloc.extract.interventions.neurons import InterventionRun
 from qloc.extract.models.loading import LoadedModel, source
+from qloc.extract.passes.further_answers import FurtherAnswers
 from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.matched_controls import matched, output_norms
 from qloc.extract.passes.row_engine import Cells, RowEngine, sharing
 from qloc.extract.prompts.askable import ask_facts
 from qloc.extract.prompts.minimal_pairs import attributed
+from qloc.extract.prompts.probe_words import ProbeWords
 from qloc.extract.prompts.tokenizing import TokenizedQuery, Tokens
 from qloc.extract.signals.extraction import Extraction
 from qloc.facts import Fact, FactSet, Query
+from qloc.phase_plan import ProbePlan
 from qloc.plan import Plan
 
 SETS = ("own", "neighbor", "matched")
@@ -196,6 +199,45 @@ def _pair(number: int, good: str, bad: str) -> Fact:
         kind="minimal_pair",
         queries=(Query(template="agreement", text=f"A cat {number} [Y]"),),
     )
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
+def test_further_answers_equal_brute_force(tiny: Any, kind: str) -> None:
+    """Words of one token and of several, and bad continuations, each in passes of its own; float64."""
+    facts = tiny(kind).facts
+    facts = replace(facts, facts=(*facts.facts[:2], _pair(1, "Paris", "Ouagadougou")))
+    run = _run(tiny, kind, facts)
+    fact_of = [facts.facts[number] for number in run.fact]
+    encoder = source(str(tiny(kind).folder)).encoder()
+    of_relations = {"agreement": ("Nairobi",)}
+    probes = ProbeWords.of(ProbePlan(of_relations=of_relations), facts.facts, encoder)
+    asked = [probes.ask(*one) for one in zip(run.queries, fact_of, strict=True)]
+    answers = [answer for answers in asked for answer in answers if answer is not None]
+    assert {len(answer.targets) > 1 for answer in answers} == {True, False}
+    assert [answers[0] is None for answers in asked] == [fact.kind == "fact" for fact in fact_of]
+    further = FurtherAnswers.of(Tokens.of(run.queries), asked, probes.width)
+    assert 0 < len(further.other) < len(answers)  # some share the answer's pass
+    probed = replace(run, further=further)
+    arrays = probed.arrays()
+    for name, values in run.arrays().items():
+        np.testing.assert_array_equal(arrays[name], values)
+    base, after = probed.further_log_probability()
+    none = np.zeros(0, dtype=np.int64)
+    for query in (0, len(run.queries) - 2, len(run.queries) - 1):
+        for place, answer in enumerate(asked[query]):
+            if answer is None:
+                assert np.isnan(base[query, place])
+                assert np.isnan(after[:, :, query, place]).all()
+                continue
+            other = replace(run, queries=[answer if q == query else one for q, one in enumerate(run.queries)])
+            expected = _expected(other, "suppress", none, query)[0]
+            np.testing.assert_allclose(base[query, place], expected, rtol=2e-5, atol=1e-6)
+            for o, operation in enumerate(OPERATIONS):
+                _, neurons = run.arms.sets["own"][[query]].nonzero()
+                if not len(neurons) or operation in ("mean", "resample"):
+                    continue
+                expected = _expected(other, operation, neurons, query)[0]
+                np.testing.assert_allclose(after[o, 0, query, place], expected, rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,16 @@ import pytest
 
 import qloc
 from qloc.block import PhaseBlock, PhaseOutline, Shard, Unit
-from qloc.errors import FingerprintError, InputError
-from qloc.phase_plan import NEURON_SETS, REPROMPT_SETS, EditPlan, InterventionPlan, RomePlan, TracingPlan
+from qloc.errors import FingerprintError, InputError, SchemaError
+from qloc.phase_plan import (
+    NEURON_SETS,
+    REPROMPT_SETS,
+    EditPlan,
+    InterventionPlan,
+    ProbePlan,
+    RomePlan,
+    TracingPlan,
+)
 from qloc.plan import Plan
 from qloc.progress import Progress
 from qloc.store.exchange.merge import merge
@@ -43,12 +51,18 @@ class Sizes:
 
     asked: list[int]
     fail_at: int | None = None
+    words: tuple[str, ...] = ("Lima", "Rome")
 
     @property
     def outline(self) -> PhaseOutline:
         labels = {"operation": ("suppress",), "neuron_set": ("own",)}
         return PhaseOutline(
-            phase="interventions", labels=labels, sizes={}, attrs={"made": "up"}, absent=("synapses",)
+            phase="interventions",
+            labels=labels,
+            sizes={"word": 2},
+            attrs={"made": "up", "probes": {"capital": list(self.words)}},
+            absent=("synapses",),
+            added=("interventions/word_log_probability", "interventions/base_word_log_probability"),
         )
 
     def extract(self, unit: Unit, arms: Any) -> PhaseBlock:
@@ -61,6 +75,10 @@ class Sizes:
         arrays |= {
             "n_neurons": own[None],
             **{n: np.full(unit.n_queries, -1) for n in ("neighbor", "other_fact")},
+            "word_log_probability": -np.stack([own, np.arange(unit.first_query, unit.last_query)], 1)[
+                None, None
+            ],
+            "base_word_log_probability": np.full((unit.n_queries, 2), np.nan),
         }
         return PhaseBlock(unit=unit, arrays={f"interventions/{name}": a for name, a in arrays.items()})
 
@@ -88,6 +106,8 @@ def test_a_phase_is_chosen_from_the_store_and_appended(plan: Plan, made_up: Size
     study = qloc.open(found.path)
     assert study.phases == ("signals", "interventions")
     np.testing.assert_array_equal(study.interventions["n_neurons"][0], study.neurons().sizes())
+    words = -study.interventions["word_log_probability"].values[0, 0]
+    np.testing.assert_array_equal(words, np.stack([study.neurons().sizes(), np.arange(6)], 1))
     assert study.synapses.sizes == study.edits.sizes == {}
     assert verify(found.path) == []
     assert found.n_bytes == sum(p.stat().st_size for p in found.path.rglob("*") if p.is_file())
@@ -97,6 +117,15 @@ def test_a_phase_is_chosen_from_the_store_and_appended(plan: Plan, made_up: Size
     assert "interventions: 6 of 6 queries" in said.getvalue()
     made = study.attrs["fingerprint"]
     assert set(made) == {"signals", "interventions"}
+
+
+def test_a_store_whose_words_are_not_named_is_refused(plan: Plan, made_up: Sizes, copied: Copies) -> None:
+    made_up.words = ("Lima", "Rome", "Bern")  # a word more than the axis is long
+    store = extract_study(plan, copied("s.zarr")).path
+    with pytest.raises(
+        SchemaError, match=r"^probes is 'another form'; expected of each relation a list of at most 2"
+    ):
+        qloc.open(store)
 
 
 def test_a_stopped_phase_goes_on_and_is_equal(plan: Plan, made_up: Sizes, copied: Copies) -> None:
@@ -284,6 +313,9 @@ def test_without_reprompts_parameters_are_those_of_older_stores(plan: Plan) -> N
     assert more == {**parameters, "mean": "of stored activations"}
     parameters = append_phases.fingerprint(prepare(plan), "interventions")["parameters"]
     assert (parameters["reprompt"], parameters["reprompted"]) == ("- ", 2)
+    probed = plan.model_copy(update={"probes": ProbePlan()})
+    more = append_phases.fingerprint(prepare(probed), "interventions")["parameters"]
+    assert more == {**parameters, "probes": {"words": [], "of_relations": {}, "most": 16}}
 
 
 def test_edits_go_on_in_another_process_and_are_equal(
@@ -303,11 +335,13 @@ def test_edits_go_on_in_another_process_and_are_equal(
         fact["inverse"] = {"object": fact["subject"], "queries": ["[X] is the capital of [Y]."]}
         fact["generation"] = ["[X] is"]
     (tmp_path / "f.jsonl").write_text("\n".join(map(json.dumps, facts)))
-    plan = plan.model_copy(update={"phases": ("signals", "edits"), "edits": edits})
+    probes = ProbePlan(words=("Rome", "Lima"))
+    plan = plan.model_copy(update={"phases": ("signals", "edits"), "edits": edits, "probes": probes})
     bare = append_phases.fingerprint(prepare(plan), "edits")["parameters"]
     plan = plan.model_copy(update={"facts": str(tmp_path / "f.jsonl")})
     given = append_phases.fingerprint(prepare(plan), "edits")["parameters"]
     assert {name for name in given if given[name] != bare.get(name)} == {"entailments"}
+    assert given["probes"]["words"] == ["Rome", "Lima"]
     whole, out = extract_study(plan, copied("whole.zarr")).path, copied("s.zarr")
     extract = Edits.extract
 
@@ -327,6 +361,13 @@ def test_edits_go_on_in_another_process_and_are_equal(
     assert (found["n_slots"].sel(edit_set="rome") == 512).all()
     assert np.isfinite(found["new_log_probability"].sel(edit_set="rome_identity")).all()
     assert verify(out) == []
+    words, answers = qloc.open(out).edits.load(), qloc.open(out).column("facts", "object")
+    assert words.attrs["probes"] == {"capital": ["Rome", "Lima"]}
+    lima = {name: words[name].isel(fact=answers == "Lima") for name in words}
+    for base in ("", "base_"):  # the answer as a probe word is the answer
+        own = lima[f"{base}log_probability"].values
+        np.testing.assert_allclose(lima[f"{base}word_log_probability"].values[..., 1], own, rtol=1e-6)
+    assert "bad_log_probability" not in words
     entailed = qloc.open(out).entailments.load()
     assert (entailed["kind"].values == [["new_inverse", "old_inverse"]]).all()
     objects = qloc.open(out).column("facts", "object")
@@ -384,7 +425,8 @@ def test_two_workers_one_killed_in_each_phase_give_the_bytes_of_one_process(
     small = EditPlan(sets=("own",), operations=("update",), n_probes=2, text_tokens=16, greedy_tokens=2)
     arms = InterventionPlan(operations=("suppress",), sets=("own", "union", "matched"))
     phases = ("signals", "interventions", "edits")
-    plan = plan.model_copy(update={"phases": phases, "interventions": arms, "edits": small, "threads": 1})
+    given = {"interventions": arms, "edits": small, "probes": ProbePlan()}
+    plan = plan.model_copy(update={"phases": phases, "threads": 1, **given})
     whole = extract_study(plan, tmp_path / "whole.zarr").path
     killed: dict[str, int] = {}
     with dask_settings(), started(2, ()) as cluster:

@@ -66,6 +66,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         unit_facts=1,
         device="cpu",
         seed=3,
+        probes=["Rome", "Lima"],
         interventions=InterventionPlan(
             operations=("suppress", "mean", "resample"), sets=("own", "union", "other_fact", "matched"),
             synapse_operations=("suppress",), threshold=0.3,
@@ -146,7 +147,8 @@ def test_the_model_runs_the_units_of_damaged_objects(
 ) -> None:
     """Of every group; sums of relations, which interventions need, take all units of signals."""
     arrays = ("signals/gradient", "interventions/logit", "interventions/margin", "synapses/margin",
-              "edits/new_object", "edits/probe_kl")  # fmt: skip
+              "interventions/word_log_probability", "edits/new_object", "edits/probe_kl",
+              "edits/word_log_probability")  # fmt: skip
     names = [last(damaged, array) for array in arrays]
     for name in names:
         flip(damaged / name)
@@ -163,7 +165,7 @@ def test_the_model_runs_the_units_of_damaged_objects(
         for phase, units in expected.items()
     )
     assert result.stdout.startswith(
-        f"{damaged}: 6 objects rebuilt ({told} run again); every byte is as it was written.\n"
+        f"{damaged}: 8 objects rebuilt ({told} run again); every byte is as it was written.\n"
     )
     assert contents(damaged) == contents(extracted)
     asked.clear()

@@ -24,7 +24,13 @@ def test_groups_of_each_phase():
         "tracing": ["tracing"],
     }
     optional = {"reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"}
-    assert optional == ADDED
+    further = {
+        f"{phase}/{base}{name}_log_probability"
+        for phase in ("interventions", "edits")
+        for base in ("", "base_")
+        for name in ("bad", "word")
+    }
+    assert optional | further == ADDED
 
 
 def test_phases_are_stored_in_dtypes_of_their_own():
@@ -50,7 +56,8 @@ def test_coordinates_are_variables_of_their_group():
 
 
 def test_each_outcome_of_an_intervention_has_its_base():
-    outcomes = {v.name: v for v in PHASES["interventions"] if v.group == "interventions" and len(v.dims) == 3}
+    own = [v for v in PHASES["interventions"] if v.group == "interventions" and v.path not in ADDED]
+    outcomes = {v.name: v for v in own if len(v.dims) == 3}
     assert list(outcomes) == ["log_probability", "logit", "margin", "rank", "argmax"]
     for name, outcome in outcomes.items():
         base = BY_PATH[f"interventions/base_{name}"]
@@ -60,7 +67,7 @@ def test_each_outcome_of_an_intervention_has_its_base():
 
 def test_each_value_after_an_edit_has_its_value_before():
     after = [v for v in PHASES["edits"] if v.meaning.endswith("; after")]
-    assert len(after) == 11
+    assert len(after) == 13
     for variable in after:
         base = BY_PATH[f"{variable.group}/base_{variable.name}"]
         assert variable.dims == ("edit_operation", "edit_set", *base.dims)

@@ -5,6 +5,7 @@ import pytest
 
 from qloc.errors import SchemaError
 from qloc.store.schema.layout import Layout
+from qloc.store.schema.phase_variables import PHASES
 from qloc.store.schema.value_domains import check_own_queries, check_values, domain
 from qloc.store.schema.variables import FACTS, Variable
 
@@ -53,6 +54,16 @@ def test_what_is_out_of_its_domain_is_told_by_name(by_path, layout):
     )
     for path, value in (("signals/panel_neuron", 120), ("facts/n_queries", 2**30), ("queries/fact", -1)):
         assert f"value of {path} is {value}; expected from" in refused(by_path, layout, path, [[value]])
+
+
+def test_further_answers_have_a_log_probability_or_none(layout):
+    by_path = {variable.path: variable for variable in (*PHASES["interventions"], *PHASES["edits"])}
+    path = "edits/base_word_log_probability"
+    check_values(np.array([0.0, -3.0, np.nan], dtype=np.float32), by_path[path], layout, "s.zarr")
+    assert refused(by_path, layout, path, [0.5]).startswith(
+        f"value of {path} is 0.5; expected a log-probability, 0 at the most, or NaN. At s.zarr."
+    )
+    assert "is inf; expected" in refused(by_path, layout, "interventions/bad_log_probability", [np.inf])
 
 
 @pytest.mark.parametrize("row", [[3, 3], [5, 4], [-1, 4], [2, -1, 3]])
