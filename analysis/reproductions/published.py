@@ -179,7 +179,8 @@ def _read(text: str, place: str) -> dict[str, Published]:
         except ValidationError as error:
             for problem in error.errors():
                 key = ".".join(map(str, (name, *problem["loc"])))
-                problems.append(message(key, problem["input"], problem["msg"], place, "Correct it"))
+                rule = problem["msg"].removeprefix("Input should be ")
+                problems.append(message(key, problem["input"], rule, place, "Correct it"))
     if problems:
         raise InputError(problems)
     return studies
