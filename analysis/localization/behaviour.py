@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from qloc.analysis.inference.regression import Slope, clustered_slopes, independ
 from qloc.analysis.inference.slope_test import SLOPE_MARGIN, SLOPE_UNIT, directed_p, equivalence_p
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
-from qloc.analysis.results import TestResult
+from qloc.analysis.results import NEW_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import REGISTRY
@@ -41,7 +42,14 @@ _TEXT: Final[dict[BehaviourOutcome, tuple[str, str]]] = {
 }
 OUTCOMES: Final[tuple[BehaviourOutcome, ...]] = ("agreement", "candidate_agreement", "log_probability")
 COVARIATES: Final = ("log_probability", "log_mean_size", "n_tokens", "log_answer_count", "template_kappa")
-"""What the slope is adjusted for."""
+"""What the slope is adjusted for, beside what the fact's templates make of the outcome."""
+
+_OF_TEMPLATES: Final[Mapping[BehaviourOutcome, str]] = {
+    "agreement": "template_agreement",
+    "candidate_agreement": "template_agreement",
+    "log_probability": "template_log_probability",
+}
+"""Outcome → what a fact's templates make of it."""
 
 
 def predicts_behaviour(
@@ -57,9 +65,10 @@ def predicts_behaviour(
 
     Estimate: slope of the outcome on κ over facts, within relations, with mean log P (unless it is the
     outcome), log size of the sets, tokens of the answer, log number of the relation's facts with the
-    answer and κ that the fact's templates make (facts asked with templates that are alike would pass for
-    consistent ones) as covariates. κ and outcomes are over *all* queries: known ones have one answer.
-    One-sided, for a slope above 0; errors clustered by relation, and by answer across relations.
+    answer, and κ and the outcome that the fact's templates make (facts asked with templates that are alike
+    would pass for consistent ones, and are answered alike) as covariates. κ and outcomes are over *all*
+    queries: known ones have one answer. One-sided, for a slope above 0; errors clustered by relation, and by
+    answer across relations.
 
     Parameters
     ----------
@@ -124,7 +133,8 @@ def behaviour_test(
     TestResult
         ``H10a``, ``H10b`` or ``H10c``.
     """
-    names = ["kappa", *(name for name in COVARIATES if name != outcome and name in frame)]
+    covariates = (*COVARIATES, _OF_TEMPLATES[outcome])
+    names = ["kappa", *(name for name in covariates if name != outcome and name in frame)]
     ways = [name for name in ("relation", "object") if name in frame]
     rows = frame[[*ways, outcome, *names]].replace([np.inf, -np.inf], np.nan).dropna()
     values = rows[[outcome, *names]].to_numpy(dtype=np.float64)
@@ -176,6 +186,7 @@ def _result(
         role="exploratory",
         alpha=draws.alpha,
         p_opposite=opposite,
+        target=NEW_RELATIONS if slope else "",
         margin=margin,
         margin_unit=SLOPE_UNIT,
         standardized=True,

@@ -28,7 +28,10 @@ from qloc.vocabulary import DEFAULT_THRESHOLD, NO_INDEX
 
 _FACT_LABELS: Final = ("id", "subject", "relation", "object")
 _SCORE_COLUMNS: Final = (*CONSISTENCY_SCORES, "k", "n_neurons", "mean_size")
-_BEHAVIOUR: Final = ("agreement", "candidate_agreement", "log_probability", "known_share", "n_tokens")
+_BEHAVIOUR: Final = (
+    *("agreement", "candidate_agreement", "log_probability", "known_share", "n_tokens"),
+    *("template_agreement", "template_log_probability"),
+)
 """Columns of :func:`behaviour`."""
 
 _PIECE: Final = 2**23
@@ -140,13 +143,16 @@ def behaviour(study: Study, *, known: bool = False) -> dict[str, Floats]:
         ``candidate_agreement``: the probability that two of its queries, each answering by its distribution
         over the relation's candidate answers, say the same; with p_i that distribution, Σ_{i≠j} p_i·p_j /
         (k(k − 1)). ``log_probability``: mean of log P(answer). ``known_share``, ``n_tokens``: means over
-        queries.
+        queries. ``template_agreement``, ``template_log_probability``: what the fact's templates make of both,
+        means over its pairs of templates, and its templates, of what the relation's facts have under them.
     """
     fact = study.column("queries", "fact").astype(np.int64)
     n = study.facts.sizes["fact"]
     is_known = study.column("queries", "known") == 1
     log_p = study.column("queries", "log_probability").astype(np.float64)
     used = is_known if known else np.ones(len(fact), dtype=bool)
+    template = codes(study.column("queries", "relation"), study.column("queries", "template"))
+    usual_log_p = mean_by(log_p[used], template[used], int(template.max(initial=-1)) + 1)
     tokens = np.sum(study.column("queries", "answer_token_id") != NO_INDEX, axis=1).astype(np.float64)
     return {
         "agreement": same_answer(fact, study.column("queries", "argmax"), n),
@@ -154,7 +160,48 @@ def behaviour(study: Study, *, known: bool = False) -> dict[str, Floats]:
         "log_probability": mean_by(log_p[used], fact[used], n),
         "known_share": mean_by(is_known.astype(np.float64), fact, n),
         "n_tokens": mean_by(tokens, fact, n),
+        "template_agreement": template_agreement(fact, template, study.column("queries", "argmax"), n),
+        "template_log_probability": mean_by(usual_log_p[template][used], fact[used], n),
     }
+
+
+def template_agreement(fact: Ints, template: Ints, answer: Array, n: int) -> Floats:
+    """Return the share of equal answers that each fact's pairs of templates make.
+
+    It is the mean over the fact's pairs of templates of how often the relation's facts, this one among them,
+    have one answer to both.
+
+    Parameters
+    ----------
+    fact : int64 ndarray, shape (query,)
+        Fact of each query.
+    template : int64 ndarray, shape (query,)
+        Number of each query's template; no two relations share one.
+    answer : ndarray, shape (query,)
+        What the model answers.
+    n : int
+        Number of facts.
+
+    Returns
+    -------
+    float64 ndarray, shape (fact,)
+        NaN with fewer than two queries.
+
+    Examples
+    --------
+    >>> fact, template = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 1, 2])
+    >>> template_agreement(fact, template, np.array([7, 7, 7, 8, 8, 8]), 3).tolist()
+    [0.5, 0.5, 1.0]
+    """
+    order = np.lexsort((template, fact))
+    fact, template, answer = fact[order], template[order], answer[order]
+    lags = range(1, int(np.bincount(fact).max(initial=0)))
+    first = np.concatenate([np.flatnonzero(fact[:-lag] == fact[lag:]) for lag in lags] or [fact[:0]])
+    apart = np.repeat(lags, [int(np.sum(fact[:-lag] == fact[lag:])) for lag in lags]).astype(np.int64)
+    second = first + apart
+    same = (answer[first] == answer[second]).astype(np.float64)
+    cell = codes(template[first], template[second]) if len(first) else first
+    return mean_by(mean_by(same, cell, len(same))[cell], fact[first], n)
 
 
 def same_answer(fact: Ints, answer: Array, n: int) -> Floats:

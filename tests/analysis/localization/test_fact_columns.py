@@ -13,6 +13,7 @@ from qloc.analysis.localization.fact_columns import (
     fact_columns,
     same_answer,
     same_candidate,
+    template_agreement,
     template_kappa,
 )
 from qloc.vocabulary import FACT_COLUMNS
@@ -114,3 +115,32 @@ def test_the_kappa_of_templates_is_that_of_their_pairs_over_all_facts(make_sets)
     expected = [(m - 0.2) / 0.8 for m in (of_s_and_t / 3, of_s_and_t / 3, of_s_and_t)]
     assert found == pytest.approx(expected)
     assert np.isnan(template_kappa(make_sets([(0, "s", "a", [1])]), np.zeros(1))).all()
+
+
+def test_what_templates_make_of_answers(study, rng):
+    """By loops: over a fact's pairs of templates, how often the relation's facts answer both alike."""
+    k = rng.integers(1, 6, size=9)
+    fact = np.repeat(np.arange(9), k)
+    template = np.concatenate([rng.permutation(6)[:n] for n in k])
+    answer, n = rng.integers(2, size=len(fact)), len(fact)
+    alike: dict[tuple[int, int], list[bool]] = {}
+    pairs: dict[int, list[tuple[int, int]]] = {f: [] for f in range(9)}
+    for i, j in combinations(range(n), 2):
+        if fact[i] == fact[j]:
+            cell = min(template[i], template[j]), max(template[i], template[j])
+            alike.setdefault(cell, []).append(answer[i] == answer[j])
+            pairs[fact[i]].append(cell)
+    expected = [
+        np.mean([np.mean(alike[cell]) for cell in pairs[f]]) if pairs[f] else np.nan for f in range(9)
+    ]
+    assert template_agreement(fact, template, answer, 9) == pytest.approx(expected, nan_ok=True)
+    assert np.isnan(template_agreement(fact[:0], template[:0], answer[:0], 2)).all()
+    columns, of = behaviour(study), study.column("queries", "fact")
+    log_p = study.column("queries", "log_probability")
+    name = [
+        f"{r} {t}"
+        for r, t in zip(*(study.column("queries", n) for n in ("relation", "template")), strict=True)
+    ]
+    usual = {t: np.mean([v for v, u in zip(log_p, name, strict=True) if u == t]) for t in set(name)}
+    first = np.mean([usual[t] for t, f in zip(name, of, strict=True) if f == 0])
+    assert columns["template_log_probability"][0] == pytest.approx(first)
