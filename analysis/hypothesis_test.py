@@ -41,6 +41,10 @@ MARKS: Final[Mapping[Verdict, str]] = {
 
 _LACKING: Final = "not available"
 
+NEW_RELATIONS: Final = "for new relations, asked as these are"
+THESE_RELATIONS: Final = "for these relations and templates"
+"""What p speaks for: relations are a sample, or the ones at hand are meant."""
+
 LEAST_FACTS: Final = 10
 LEAST_CLUSTERS: Final = 5
 """Facts and relations that a confirmatory verdict needs not to be told as resting on few."""
@@ -163,6 +167,8 @@ class TestResult:
         Seed of every random draw behind the result; None where nothing was drawn.
     store : str
         Fingerprint of the store.
+    target : str
+        What p, and with it the verdict, speaks for, in words; empty where there is no test.
     """
 
     __test__ = False
@@ -198,6 +204,7 @@ class TestResult:
     checks: tuple[str, ...] = ()
     seed: int | None = None
     store: str = ""
+    target: str = ""
 
     def sentence(self) -> str:
         """Return the result in words, as a report prints it, with rounded numbers.
@@ -218,7 +225,8 @@ class TestResult:
         if self.n:
             parts.append(f" over {self.sizes()}")
         if self.p is not None:
-            parts.append(f"; p {_p(self.p)}")
+            least = f" (least possible: {number(self.least_p)})" if self.least_p is not None else ""
+            parts.append(f"; p {_p(self.p)}{least}{f', {self.target}' if self.target else ''}")
         if self.p_adjusted is not None:
             parts.append(f", adjusted p {_p(self.p_adjusted)}")
         return "".join(parts) + f". {self.outcome()}."

@@ -16,6 +16,8 @@ from typing import Any
 import pandas as pd
 
 from qloc.analysis.hypothesis_test import MARKS as MARKS
+from qloc.analysis.hypothesis_test import NEW_RELATIONS as NEW_RELATIONS
+from qloc.analysis.hypothesis_test import THESE_RELATIONS as THESE_RELATIONS
 from qloc.analysis.hypothesis_test import EffectSize as EffectSize  # parts of a result: imported from here
 from qloc.analysis.hypothesis_test import Interval as Interval
 from qloc.analysis.hypothesis_test import Role as Role

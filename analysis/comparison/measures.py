@@ -20,7 +20,7 @@ from qloc.analysis.inference.paired import THESE_ALONE, least_paired_p, paired_p
 from qloc.analysis.inference.share_intervals import Bound, bounded_intervals
 from qloc.analysis.localization.consistency import answer_codes, consistency, filled, relation_codes
 from qloc.analysis.localization.query_subsets import subset_scores
-from qloc.analysis.results import TestResult
+from qloc.analysis.results import NEW_RELATIONS, THESE_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import Claims
@@ -212,6 +212,7 @@ class Measures:
                 less=f"{symbol} is lower in {second} than in {first}",
             ),
             alpha=self.plan.alpha,
+            target="" if np.isnan(p) else THESE_RELATIONS if few else NEW_RELATIONS,
             margin=self.plan.model_margin,
             p_equivalence=None if np.isnan(equal) else equal,
             least_p=least,

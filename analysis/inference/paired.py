@@ -18,9 +18,16 @@ from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.least_p import least_flip_p
+from qloc.analysis.inference.relation_effects import (
+    SEEN_SKEWNESS,
+    interval_of_these,
+    relations_in_words,
+    skewness_adjusted_p,
+    skewness_of,
+)
 from qloc.analysis.inference.resampling import Alternative, sign_flip_p
 from qloc.analysis.inference.shared_answers import crossed
-from qloc.analysis.results import TestResult
+from qloc.analysis.results import NEW_RELATIONS, THESE_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
 from qloc.random_streams import Stream
@@ -33,6 +40,11 @@ THESE_ALONE: Final = (
     "With so few relations, p holds for these relations only; the interval is for new relations."
 )
 """Caveat of a test with fewer relations than flips of whole relations need."""
+
+_SKEWED: Final = (
+    "Effects of relations are skewed against their mean (skewness {}): with few relations p may be too "
+    "small; look at relations' own means."
+)
 
 _CLOSEST: Final = -(2.0**-24)
 """The largest log-probability that float32 distinguishes from 0: log-odds are at most 16.6."""
@@ -132,6 +144,9 @@ def paired_p(
 ) -> tuple[float, str]:
     """Return p of a mean paired effect, by flips of the clusters that :func:`flip_clusters` chooses.
 
+    Flips take effects of clusters for symmetric: p is no less than that of a t that is adjusted for skewness
+    (:func:`qloc.analysis.inference.relation_effects.skewness_adjusted_p`).
+
     Flips of relations ignore that several relations may share an answer. Where they do, p is no less than
     that of flips of whole answers (if these are enough) and than that of the two-way cluster-robust t.
 
@@ -167,6 +182,10 @@ def paired_p(
     if n_codes(codes(flipped)) < 2:
         return float("nan"), words
     p = sign_flip_p(x, flipped, n_permutations=n_permutations, rng=rng, alternative=alternative)
+    p, words = (
+        max(p, _skewed_p(x, flipped, alternative)),
+        f"{words}, and Hall's t for skewness: the larger p",
+    )
     if not crossed(relation, answer):
         return p, words
     if not too_few(n_answers := n_codes(codes(answer)), level):
@@ -178,6 +197,15 @@ def paired_p(
     crossing = stats.t.sf(t, freedom) if alternative == "greater" else 2 * stats.t.sf(abs(t), freedom)
     words += f"; answers cross relations: p no less than of the two-way cluster-robust {t_words(freedom)}"
     return max(p, float(crossing)), words
+
+
+def _skewed_p(x: Floats, cluster: Ints, alternative: Alternative) -> float:
+    """Return p by :func:`skewness_adjusted_p`, 0 where it is not defined: then flips alone tell."""
+    sides = [skewness_adjusted_p(x, cluster)]
+    if alternative == "two-sided":
+        sides.append(skewness_adjusted_p(-x, cluster))
+    p = len(sides) * min(sides)
+    return 0.0 if np.isnan(p) else min(1.0, p)
 
 
 def opposite_p(
@@ -339,8 +367,12 @@ def paired_test(
             "pairs, facts that leak and facts without known queries among them): left out.",
             *checks,
         )
-    if len(x) and too_few(n["relations"], draws.alpha):
-        checks = (*checks, THESE_ALONE)
+    checks = (*checks, *relations_in_words(x, relation)) if len(x) else checks
+    if len(x) and (skewness := skewness_of(x, relation)) * np.sign(x.mean()) < -SEEN_SKEWNESS:
+        checks = (*checks, _SKEWED.format(number(skewness)))
+    few = bool(len(x)) and too_few(n["relations"], draws.alpha)
+    if few:
+        checks = (*checks, THESE_ALONE, *interval_of_these(x, codes(relation, answer), draws.confidence))
     result = TestResult(
         name=name,
         question=question,
@@ -355,6 +387,7 @@ def paired_test(
         role="exploratory",
         alpha=draws.alpha,
         p_opposite=opposite,
+        target=THESE_RELATIONS if few else NEW_RELATIONS,
         margin=margin,
         margin_unit=margin_unit,
         p_equivalence=None if np.isnan(equivalence) else equivalence,

@@ -11,7 +11,7 @@ from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.equivalence import tost_p
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
-from qloc.analysis.results import TestResult
+from qloc.analysis.results import NEW_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import Direction as Asked
@@ -136,6 +136,7 @@ def slope_test(
         direction=_ASKED[direction],
         alpha=draws.alpha,
         p_opposite=opposite,
+        target=NEW_RELATIONS if slope else "",
         margin=margin,
         margin_unit=margin_unit,
         standardized=inside,

@@ -32,7 +32,7 @@ from qloc.analysis.localization.consistency import (
 )
 from qloc.analysis.localization.overlap.pairwise_dice import dice_of_rows
 from qloc.analysis.localization.overlap.query_pairs import pairs_of
-from qloc.analysis.results import EffectSize, Interval, TestResult
+from qloc.analysis.results import THESE_RELATIONS, EffectSize, Interval, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
 from qloc.hypothesis_registry import REGISTRY
@@ -414,6 +414,7 @@ def reliability_of(
         role="exploratory",
         alpha=draws.alpha,
         p_opposite=None if np.isnan(p) else opposite,
+        target="" if np.isnan(p) else THESE_RELATIONS,
         margin=margin,
         p_equivalence=None if np.isnan(equal) else equal,
         least_p=None if np.isnan(p) else least_permutation_p(draws.n_permutations),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from qloc.analysis.hypothesis_test import Interval, TestResult, estimate_words
+from qloc.analysis.hypothesis_test import THESE_RELATIONS, Interval, TestResult, estimate_words
 
 TEST = TestResult(
     name="H5a", question="?", estimand="log-odds lost", unit="fact", n={"relations": 6, "facts": 1200},
@@ -18,6 +18,11 @@ def test_a_sentence_has_estimate_interval_sizes_p_and_verdict():
         "H5a: log-odds lost is 0.41 (95% interval 0.01 to 0.81) over 6 relations, 1,200 facts; p = 0.04, "
         "adjusted p = 0.08. ? Undecided: an effect of 0.5 would be found 4 times of 5."
     )
+
+
+def test_p_stands_with_the_least_it_could_be_and_with_what_it_speaks_for():
+    told = replace(TEST, p_adjusted=None, least_p=1 / 64, target=THESE_RELATIONS).sentence()
+    assert "; p = 0.04 (least possible: 0.0156), for these relations and templates. " in told
 
 
 @pytest.mark.parametrize(

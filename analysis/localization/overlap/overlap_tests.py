@@ -17,7 +17,9 @@ from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.least_p import least_permutation_p
+from qloc.analysis.inference.relation_effects import interval_of_these, relations_in_words
 from qloc.analysis.inference.resampling import permutation_tails
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
@@ -25,7 +27,7 @@ from qloc.analysis.localization.consistency import answer_codes, considered, fil
 from qloc.analysis.localization.overlap.excess import Excess, excesses
 from qloc.analysis.localization.overlap.margins import net_excess, net_p
 from qloc.analysis.localization.overlap.query_pairs import LEVELS, Level
-from qloc.analysis.results import TestResult
+from qloc.analysis.results import THESE_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Ints
 from qloc.hypothesis_registry import REGISTRY
@@ -226,12 +228,17 @@ def result_of(
         role="exploratory",
         alpha=draws.alpha,
         p_opposite=None if np.isnan(p) else opposite,
+        target="" if np.isnan(p) else THESE_RELATIONS,
         margin=margin,
         margin_unit="in Dice",
         p_equivalence=None if np.isnan(equal) else equal,
         least_p=None if np.isnan(p) else least_permutation_p(len(excess.permuted)),
         least_by=f"{len(excess.permuted)} permutations",
-        checks=_checks(sets, excess, relation),
+        checks=(
+            *_checks(sets, excess, relation),
+            *relations_in_words(net[facts], relation[facts]),
+            *interval_of_these(net[facts], codes(relation, clusters[1])[facts], draws.confidence),
+        ),
         seed=draws.seed,
         store=store,
     )

@@ -7,6 +7,7 @@ import pytest
 from scipy import special, stats
 
 from qloc.analysis.inference.cluster_error import mean_error
+from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.paired import (
     LOG_ODDS_MARGIN,
@@ -17,8 +18,11 @@ from qloc.analysis.inference.paired import (
     paired_test,
     too_few,
 )
+from qloc.analysis.inference.relation_effects import relations_in_words, skewness_adjusted_p
 from qloc.analysis.inference.resampling import sign_flip_p
+from qloc.analysis.results import NEW_RELATIONS, THESE_RELATIONS
 from qloc.random_streams import Stream
+from qloc.text.rounding import number
 
 
 def test_log_odds_are_those_of_scipy_and_end_where_float32_does():
@@ -95,15 +99,20 @@ def test_a_paired_result_says_what_it_rests_on(rng):
     )
     x, rest = effects[~np.isnan(effects)], relation[~np.isnan(effects)]
     expected = sign_flip_p(x, rest, n_permutations=999, rng=Stream.PAIRED.generator(3), alternative="greater")
-    assert found.p == expected
+    assert found.p == max(expected, skewness_adjusted_p(x, rest))
     assert found.estimate == x.mean()
     assert found.n == {"relations": 8, "facts": 31, "queries": 70}
-    assert found.method == "signs of whole relations flipped (8), 999 flips (all where fewer), one-sided"
+    assert found.method == (
+        "signs of whole relations flipped (8), 999 flips (all where fewer), and Hall's t for skewness: the "
+        "larger p, one-sided"
+    )
+    assert found.target == NEW_RELATIONS
     assert found.margin == LOG_ODDS_MARGIN
     assert found.checks == (
         "1 facts have no such pair of values (minimal pairs, facts that leak and facts without known queries "
         "among them): left out.",
         "Said before.",
+        *relations_in_words(x, rest),
         "Smallest effect of interest: ±0.1 log-odds.",
     )
     assert (found.seed, found.store, found.alpha, found.role) == (3, "abc", 0.05, "exploratory")
@@ -122,8 +131,28 @@ def test_streams_draw_apart(rng):
 def test_few_relations_leave_a_caveat(rng):
     assert [too_few(n) for n in (5, 6)] == [True, False]
     clusters = np.repeat(np.arange(5), 4), np.arange(20)
-    found = paired_test(rng.normal(1, 1, 20), clusters, name="T", question="?", estimand="d")
-    assert found.checks[0] == THESE_ALONE
+    x = rng.normal(1, 1, 20)
+    found = paired_test(x, clusters, name="T", question="?", estimand="d")
+    assert found.target == THESE_RELATIONS
+    assert found.checks[1] == THESE_ALONE
+    cells = cluster_interval(x, (np.arange(20),))
+    assert cells is not None
+    assert found.checks[2].startswith(
+        f"For these relations alone: {number(cells.low)} to {number(cells.high)}"
+    )
     assert THESE_ALONE == (
         "With so few relations, p holds for these relations only; the interval is for new relations."
     )
+
+
+def test_skewed_relations_are_told():
+    """One relation far below its mean: flips alone would hold, p does not, and the result says why."""
+    x = np.array([1.0, 1.1, 0.9, 1.0, 1.2, 0.8, 1.0, 1.1, 0.9, -2.5])
+    each, draws = np.arange(10), Draws(n_permutations=1999)
+    found = paired_test(x, (each, each), name="T", question="?", estimand="d", draws=draws)
+    flips = sign_flip_p(x, each, n_permutations=1999, rng=np.random.default_rng(0), alternative="greater")
+    assert flips == 47 / 2**10  # all flips: none, one or two of the nine with the tenth, or nothing
+    assert found.p == skewness_adjusted_p(x, each) > 0.2
+    assert any(check.startswith("Effects of relations are skewed against") for check in found.checks)
+    means = "−2.5 to 1.2, 9 of them above 0; without any one relation 0.589 to 1."
+    assert f"Means of the 10 relations: {means}" in found.checks

@@ -84,6 +84,8 @@ def test_results_are_those_of_the_overlaps(planted):
         assert result.estimate == pytest.approx(np.nanmean(net))
         assert result.p == max(permutation_p(excess.estimate, excess.permuted), net_p(used, net)[0])
         assert (result.alpha, result.seed, result.store) == (0.2, 4, "print")
+        assert result.target == "for these relations and templates"
+        assert any(check.startswith("Means of the ") for check in result.checks)
     assert [result.name for result in results] == ["H1a", "H1b"]
     assert results[1].method.startswith("t-test over facts, t(")
     assert results[1].method.endswith(
@@ -97,7 +99,8 @@ def test_who_is_left_out_is_said(make_sets):
             (2, "v", "c", [5]), (3, "s", "d", [6])]  # fmt: skip
     template, answer = overlap_tests(make_sets(rows), draws=DRAWS)
     assert template.n == {"relations": 1, "facts": 2, "queries": 4}
-    assert template.checks == (
+    *checks, these = template.checks
+    assert checks == [
         "1 of 3 facts with two queries or more have no other fact with the same templates to be compared with: "
         "left out.",
         "1 facts or minimal pairs have one non-empty set only: undefined.",
@@ -105,7 +108,8 @@ def test_who_is_left_out_is_said(make_sets):
         "Not told apart from a fact's own neurons: those of kinds of facts, and neurons that facts use unequally in "
         "more ways than one.",
         "1 relations: the interval speaks for few clusters.",
-    )
+    ]
+    assert these.startswith("For these relations alone: ")
     assert answer.checks[:2] == (
         "3 of 3 facts with two queries or more have no other fact with the same answer to be compared with: "
         "left out.",
