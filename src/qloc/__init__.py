@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from qloc.workflows.analyze import report as report
     from qloc.workflows.cite import cite as cite
     from qloc.workflows.extract import extract_study as extract_study
+    from qloc.workflows.power import power as power
     from qloc.workflows.show import show as show
 
     open = open_study
@@ -57,6 +58,7 @@ _HOME = {
     "hypotheses": ("qloc.analysis.hypotheses", None),
     "Draws": ("qloc.analysis.inference.draws", "Draws"),
     "methods": ("qloc.methods", None),
+    "power": ("qloc.workflows.power", "power"),
     "simulate": ("qloc.simulation.simulate", "simulate"),
 }
 

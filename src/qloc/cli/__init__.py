@@ -21,6 +21,7 @@ from qloc.cli.docs import docs
 from qloc.cli.extract import extract
 from qloc.cli.facts import facts
 from qloc.cli.plan import plan
+from qloc.cli.power import power
 from qloc.cli.report import report
 from qloc.cli.reproduce import reproduce
 from qloc.cli.shared import INTERRUPTED, Command, Commands, interrupted, say
@@ -41,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for command in (demo, extract, analyze, report, compare, show, reproduce, simulate):
+for command in (demo, extract, analyze, report, compare, show, reproduce, simulate, power):
     app.command(cls=Command)(command)
 app.add_typer(facts)
 app.add_typer(store)

@@ -31,6 +31,15 @@ def simulate(
     answer_strength: Annotated[float, _share("Probability of each of an answer's neurons.")] = 0.4,
     fact_strength: Annotated[float, _share("Probability of each of a fact's own neurons.")] = 0.2,
     noise: Annotated[float, _number("Mean number of other neurons in a set.")] = 4.0,
+    facts_by_relation: Annotated[
+        str, typer.Option(metavar="LIST", help="Facts of each relation, in place of --facts and --relations.")
+    ] = "",
+    size_spread: Annotated[float, _number("Standard deviation of facts' log set sizes.")] = 0.0,
+    hubs: Annotated[float, _number("Mean number of generic neurons in a set, used unequally.")] = 0.0,
+    shared_templates: Annotated[
+        bool, typer.Option("--shared-templates", help="All relations have the same templates.")
+    ] = False,
+    few_templates: Annotated[float, _share("Facts that only half of the templates can ask.")] = 0.0,
     pairs: Annotated[int, _number("Minimal pairs.")] = 0,
     seed: Annotated[int, _number("Of all that is drawn.")] = 0,
     network: Annotated[
@@ -45,6 +54,10 @@ def simulate(
     effect: Annotated[
         float, typer.Option(min=0, metavar="SIZE", help="Factor on planted effects on answers; 0: no effect.")
     ] = 1.0,
+    skewed_relations: Annotated[
+        bool, typer.Option("--skewed-relations", help="Relations' effects are skewed, not normal.")
+    ] = False,
+    damage_error: Annotated[float, _number("Error with which damage is measured, nats a token.")] = 0.0,
     tier: Annotated[str, typer.Option(metavar="panel|dense", help="As of qloc extract.")] = "panel",
     quiet: Quiet = False,
     log: Log = None,
@@ -59,6 +72,7 @@ def simulate(
       qloc simulate --out planted.zarr
       qloc simulate --facts 200 --relations 10 --fact-strength 0 --seed 1 --out null.zarr
       qloc simulate --phases signals,interventions,edits --effect 0 --out no-effects.zarr
+      qloc simulate --facts-by-relation 72,40,22,12,7,4,2,2 --size-spread 0.34 --out unequal.zarr
     """  # noqa: D301  (typer keeps what follows \b as it is)
     from qloc.errors import InputError, message
 
@@ -68,16 +82,30 @@ def simulate(
     from qloc.simulation.simulate import simulate as simulated
 
     given = {**ctx.params, "methods": _listed(methods), "phases": _listed(phases)}
-    for name in ("effect", "quiet", "log"):
+    sizes = _sizes(facts_by_relation)
+    of_effects = ("effect", "skewed_relations", "damage_error")
+    for name in (*of_effects, "quiet", "log", *(("facts", "relations") if sizes else ())):
         del given[name]
+    effects = Effects(size=effect, skewed_relations=skewed_relations, damage_error=damage_error, seed=seed)
     with Progress(quiet=quiet, log=log) as progress:
-        found = simulated(**given, effects=Effects(size=effect, seed=seed), progress=progress)
+        found = simulated(**{**given, "facts_by_relation": sizes}, effects=effects, progress=progress)
     n_bytes = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     n_facts = counted(found.facts.sizes["fact"], "fact")
     n_queries = counted(found.queries.sizes["query"], "query")
     conclude(
         f"Store: {out} ({n_facts}, {n_queries}, {size(n_bytes)})", quoted("qloc", "analyze", out), quiet=quiet
     )
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    from qloc.errors import InputError, message
+
+    try:
+        return tuple(int(number) for number in text.split(",")) if text else ()
+    except ValueError:
+        rule = "whole numbers parted by commas"
+        where = "--facts-by-relation"
+        raise InputError(message("facts by relation", text, rule, where, "Correct it")) from None
 
 
 def _listed(names: str) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ COMMANDS = [
     "show",
     "reproduce",
     "simulate",
+    "power",
     "cite",
     "docs",
 ]
