@@ -13,7 +13,7 @@ FEWEST_FACTS: Final = 10
 
 
 def alerts(
-    questions: Sequence[Question], counts: Mapping[str, int], missing: Sequence[str]
+    questions: Sequence[Question], counts: Mapping[str, int], missing: Sequence[str], unreadable: str = ""
 ) -> tuple[Alert, ...]:
     """Return what may spoil a study.
 
@@ -25,14 +25,19 @@ def alerts(
         How much was used and left out, as :func:`qloc.analysis.questions.counts.study_counts` gives it.
     missing : sequence of str
         Groups of a store that some question reads, and this store lacks.
+    unreadable : str, default ""
+        That the model cannot read the text that damage is measured on, as
+        :func:`qloc.accuracy.readable_text.unreadable_text` says it.
 
     Returns
     -------
     tuple of Alert
-        Of few facts, leaking, unknown, empty sets, completeness gaps over the tolerance, missing arms those
-        that are found.
+        Of few facts, leaking, unknown, empty sets, completeness gaps over the tolerance, unreadable text,
+        missing arms those that are found.
     """
     found = [*_counted(counts), *_gaps(questions)]
+    if unreadable:
+        found.append(Alert(kind="unreadable text", text=unreadable, question="edits"))
     if missing:
         text = f"The store has no {', '.join(missing)}: the questions that read them are not asked."
         found.append(Alert(kind="missing arms", text=text))

@@ -45,6 +45,7 @@ import scipy
 import statsmodels
 import xarray as xr
 
+from qloc.accuracy.readable_text import unreadable_text
 from qloc.analysis.alerts import alerts
 from qloc.analysis.deviations import registration_notes
 from qloc.analysis.inference.multiplicity import in_families
@@ -196,8 +197,16 @@ def gathered(context: AnalysisContext, answers: Sequence[Question]) -> StudyResu
         synthetic=synthetic(study),
         notes=notes(context, questions),
         summary=plain_summary(questions),
-        alerts=alerts(questions, counts, missing),
+        alerts=alerts(questions, counts, missing, _unreadable(study)),
     )
+
+
+def _unreadable(study: Study) -> str:
+    """Say so where the model cannot read the text that damage is measured on."""
+    edits = study.datasets.get("edits")
+    if edits is None or "base_text_nats" not in edits:
+        return ""
+    return unreadable_text(edits["base_text_nats"].values, edits.attrs)
 
 
 def answered(context: AnalysisContext, progress: Progress) -> list[Question]:

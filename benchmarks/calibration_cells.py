@@ -228,6 +228,10 @@ def behaviour(
 
 
 MANY = {"relations": 20, "facts": 240}
+BY_RELATION = (60, 41, 28, 19, 13, 9, 6, 4)
+"""Facts of eight relations of unequal size."""
+
+UNEQUAL: dict[str, Any] = {"facts": sum(BY_RELATION), "relations": 8, "facts_by_relation": BY_RELATION}
 NULL_A = {"answer_strength": 0.0, "fact_strength": 0.0}
 NULL_B = {"fact_strength": 0.0}
 H1A, H1B = partial(overlap, "template"), partial(overlap, "answer")
@@ -238,6 +242,9 @@ CELLS = {
     "H1b null, strong answers": Cell(H1B, "null", {**NULL_B, "answer_strength": 0.8}),
     "H1b null, answers shared by relations": Cell(H1B, "null", {**NULL_B, "shared_answers": 0.6}),
     "H1b null, relations differ": Cell(H1B, "null", {**NULL_B, "spread": 0.5}),
+    "H1b null, unequal relations": Cell(H1B, "null", {**NULL_B, **UNEQUAL}),
+    "H1b null, templates shared by relations": Cell(H1B, "null", {**NULL_B, "shared_templates": True}),
+    "H1b null, facts with few templates": Cell(H1B, "null", {**NULL_B, "few_templates": 0.5}),
     "H1a, answer neurons (0.2)": Cell(H1A, "planted", {"answer_strength": 0.2, "fact_strength": 0.0}),
     "H1a, fact neurons (0.1)": Cell(H1A, "planted", {"answer_strength": 0.0, "fact_strength": 0.1}),
     "H1b, fact neurons (0.1)": Cell(H1B, "planted", {"fact_strength": 0.1}),
@@ -264,6 +271,7 @@ CELLS = {
     "H3 null, all facts alike": Cell(stable, "null"),
     "H3 null, templates differ": Cell(stable, "null", {"template_spread": 0.8}),
     "H3 null, relations differ": Cell(stable, "null", {"spread": 0.5}),
+    "H3 null, unequal relations": Cell(stable, "null", UNEQUAL),
     "H3, facts differ (0.5)": Cell(stable, "planted", {"fact_strength": 0.3, "fact_spread": 0.5}),
     "H3, facts differ (0.7)": Cell(stable, "planted", {"fact_strength": 0.3, "fact_spread": 0.7}),
     "H3, facts differ (1.0)": Cell(stable, "planted", {"fact_strength": 0.3, "fact_spread": 1.0}),
@@ -290,6 +298,12 @@ CELLS = {
     "H10c null": Cell(partial(behaviour, "log_probability", 0.0, 0.0), "null"),
     "H10a null, 45 relations that differ": Cell(
         partial(behaviour, "agreement", 0.0, 1.5), "null", {"relations": 45, "facts": 360}
+    ),
+    "H10a null, facts with few templates": Cell(
+        partial(behaviour, "agreement", 0.0, 0.0), "null", {"few_templates": 0.5}
+    ),
+    "H10a null, unequal relations that differ": Cell(
+        partial(behaviour, "agreement", 0.0, 1.5), "null", UNEQUAL
     ),
     "H10a, slope 0.3": Cell(partial(behaviour, "agreement", 0.3, 0.0), "planted"),
     "H10a, slope 0.6": Cell(partial(behaviour, "agreement", 0.6, 0.0), "planted"),

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import xarray as xr
-from calibration_cells import NAN, Cell, Outcome, _draws, _of
+from calibration_cells import NAN, UNEQUAL, Cell, Outcome, _draws, _of
 
 from qloc.analysis.editing.edit_tests import MatchedEdit, budget_test, damage_test, matched_test
 from qloc.analysis.editing.generalization import generalization_test
@@ -20,7 +20,7 @@ from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, log_odds, paired_tes
 from qloc.analysis.inputs.query_rows import QueryRows
 from qloc.analysis.interventions.knowledge_synapses import AttentionOutcomes, synapse_test
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes, control_test
-from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, mapping_test, others
+from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, mapping_slope, others
 from qloc.analysis.interventions.reprompt_ceiling import AGAIN, ceiling_test
 from qloc.analysis.localization.consistency import consistency
 from qloc.arrays import Floats
@@ -108,7 +108,7 @@ def mapping(
     kappa = np.nan_to_num(other.kappa) * by_relation[planted.columns.relation_code]
     more = per_neuron * n + root * np.sqrt(n) + kappa
     found = moved_by(found, names[0], more)
-    return _of(mapping_test(ArmOutcomes(found, found, rows(planted)), other, "suppress", _draws(seed)))
+    return _of(mapping_slope(ArmOutcomes(found, found, rows(planted)), other, "suppress", _draws(seed)))
 
 
 def ceiling(
@@ -190,12 +190,17 @@ def edits(test: str, more: float, given: Mapping[str, Any], planting: dict[str, 
 
 
 def at_equal_damage(
-    more: float, per_nat: float, planting: dict[str, Any], seed: int, given: Mapping[str, Any] | None = None
+    more: float,
+    per_nat: float,
+    planting: dict[str, Any],
+    seed: int,
+    given: Mapping[str, Any] | None = None,
+    cas_damage: float = 0.5,
 ) -> Outcome:
-    """H8c: CAS moves ``more`` at equal damage, damages half a nat less, and each nat moves ``per_nat``."""
+    """H8c: CAS moves ``more`` at equal damage; N_i damages 1 nat, and each nat moves ``per_nat``."""
     planted = plant(**{**SIZE, **planting})
     effects = effects_of(seed, {"cas": EQUAL + more, "own": EQUAL}, given or {})
-    damage = {"cas": 0.5, "own": 1.0}
+    damage = {"cas": cas_damage, "own": 1.0}
     made = planted_edits(planted, effects, ("update",), ("cas", "own"), per_nat=per_nat, damage=damage)
     return _of(damage_test(edited(planted, made), "own", _draws(seed)))
 
@@ -212,12 +217,14 @@ def carries(
     used = made["held_out"].values[fact, place] == 0
     kappa = consistency(sets.select(used))["kappa"].values
     values = made["new_log_probability"].values
-    by_relation = slope + differ * np.random.default_rng([seed, 7]).standard_normal(8)
+    by_relation = slope + differ * np.random.default_rng([seed, 7]).standard_normal(64)
     more = (by_relation[codes(planted.columns.relation_of_fact)] * np.nan_to_num(kappa))[:, None]
     made = made.assign(new_log_probability=(made["new_log_probability"].dims, log_p(log_odds(values) + more)))
     return _of(generalization_test(edited(planted, made), kappa, _draws(seed)))
 
 
+MANY = {"facts": 240, "relations": 45, "one_to_one": 4}
+ONE = {"shared_templates": True}
 PLAIN: dict[str, float] = {"relation": 0.0, "answer": 0.0, "template": 0.0}
 DIFFER = {"relation": 1.0}
 SHARED = {"shared_answers": 0.6}
@@ -228,6 +235,20 @@ CELLS = {
     "H5a null, answers shared by relations": Cell(partial(control, 0.0, {"answer": 1.0}), "null", SHARED),
     "H5a null, answers shared by relations, a little": Cell(partial(control, 0.0, {}), "null", SHARED),
     "H5a null, skewed": Cell(partial(control, 0.0, {"skewed": True, "fact": 1.0}), "null"),
+    "H5a null, relations skewed": Cell(
+        partial(control, 0.0, {"relation": 1.0, "skewed_relations": True}), "null"
+    ),
+    "H5a null, 20 relations, skewed": Cell(
+        partial(control, 0.0, {"relation": 1.0, "skewed_relations": True}), "null", {"relations": 20}
+    ),
+    "H5a null, unequal relations that differ": Cell(partial(control, 0.0, DIFFER), "null", UNEQUAL),
+    "H5a null, 45 relations that differ": Cell(partial(control, 0.0, DIFFER), "null", MANY),
+    "H5a null, templates vary": Cell(partial(control, 0.0, {"template": 1.0}), "null"),
+    "H5a null, templates vary, 4 relations": Cell(
+        partial(control, 0.0, {"template": 1.0, "relation": 0.0}), "null", FEW
+    ),
+    "H5a null, templates shared by relations": Cell(partial(control, 0.0, {"template": 1.0}), "null", ONE),
+    "H5a null, facts with few templates": Cell(partial(control, 0.0, {}), "null", {"few_templates": 0.5}),
     "H5a null, 4 relations that do not differ": Cell(partial(control, 0.0, {"relation": 0.0}), "null", FEW),
     "H5a practice, 4 relations that differ, taken for new ones": Cell(
         partial(control, 0.0, {}), "null", FEW
@@ -272,11 +293,21 @@ CELLS = {
     "H8c null, answers shared by relations": Cell(
         partial(at_equal_damage, 0.0, 1.0, given={"answer": 1.0}), "null", SHARED
     ),
+    **{
+        f"H8c null, error in damage ({error:g})": Cell(
+            partial(at_equal_damage, 0.0, 1.0, given={"damage_error": error}, cas_damage=1.5), "null"
+        )
+        for error in (0.15, 0.3, 0.6)
+    },
+    "H8c, 1, error in damage (0.3)": Cell(
+        partial(at_equal_damage, 1.0, 1.0, given={"damage_error": 0.3}, cas_damage=1.5), "planted"
+    ),
     "H8c, 1": Cell(partial(at_equal_damage, 1.0, 1.0), "planted"),
     "H10d null": Cell(partial(carries, 0.0, 0.0), "null"),
     "H10d null, relations differ": Cell(partial(carries, 0.0, 4.0), "null"),
     "H10d null, answers shared by relations": Cell(
         partial(carries, 0.0, 0.0, given={"answer": 1.0}), "null", SHARED
     ),
+    "H10d null, 45 relations that differ": Cell(partial(carries, 0.0, 4.0), "null", MANY),
     "H10d, slope 4": Cell(partial(carries, 4.0, 0.0), "planted"),
 }  # fmt: skip

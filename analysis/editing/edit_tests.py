@@ -9,11 +9,11 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from qloc.analysis.editing.cas_certainty import CAS_SETS
+from qloc.analysis.editing.errors_in_regressor import NetOfRegressor, net_of_regressor
 from qloc.analysis.editing.outcomes import EditOutcomes, On
 from qloc.analysis.inference.draws import DRAWS, Draws
-from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, least_paired_p, paired_p, paired_test
-from qloc.analysis.inference.slope_test import slope_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import CHOSEN_BY_ATTRIBUTION, strength_ratio, values_of
 from qloc.analysis.results import TestResult
@@ -42,7 +42,18 @@ _STREAMS: Final[Mapping[str, Stream]] = {
     "update": Stream.UPDATE_AGAINST_MATCHED,
     "own_top": Stream.CAS_AGAINST_OWN_TOP,
     "union_top": Stream.CAS_AGAINST_UNION_TOP,
+    "own": Stream.CAS_AGAINST_OWN,
+    "union": Stream.CAS_AGAINST_UNION,
+    "cas_no_penalty": Stream.CAS_AGAINST_NO_PENALTY,
 }
+_NO_HALVES: Final = (
+    "The store does not keep damage by halves of the text, which tell how much of it is error: extract phase "
+    "edits anew."
+)
+_NO_AGREEMENT: Final = (
+    "Both halves of the text do not agree on where one set damages more: damage is measured too roughly for "
+    "this question; take more text (text_tokens) or more facts."
+)
 _WORDS: Final = {
     "own": "those of N_i",
     "union": "those of N_u",
@@ -270,7 +281,7 @@ def budget_test(
         draws=draws,
         margin=margin,
         n_queries=int(edited.on["held_out"].sum()),
-        checks=(*_gains(first, second), *checks),
+        checks=(*_gains(first, second), *checks, *_uncertified(edited, ~np.isnan(x), "cas_top")),
         store=store,
         stream=_STREAMS[against],
     )
@@ -288,8 +299,10 @@ def cas_at_equal_damage(
     """Test whether updates of CAS generalize further than of other sets at equal damage (H8c, H8d, H8e).
 
     The difference in log-odds that o′ gains at held-out paraphrases is regressed, over facts, on the
-    difference in Δ nats a token of held-out text; the intercept is the difference at equal damage. One-sided;
-    clustered by relation.
+    difference in Δ nats a token of held-out text; the intercept is the difference at equal damage. Damage is
+    measured on each half of the text, which tells how much of its spread is error: a slope that leaves error
+    out would be too small, and a set that damages more would seem better. One-sided; signs of whole relations
+    are flipped.
 
     Parameters
     ----------
@@ -302,13 +315,14 @@ def cas_at_equal_damage(
     margin : float, default 0.1
         Difference in log-odds that counts as none; fix it before looking.
     draws : Draws
-        Number of resamples and flips, confidence, α and seed.
+        Number of flips, confidence, α and seed.
 
     Returns
     -------
     TestResult
-        "Not identified" with fewer than three relations, without a text, or where one of both damages more
-        in every fact; p is no less than that of CAS moving o′ up at all.
+        "Not identified" where the store does not keep damage by halves of a text, where both halves do not
+        agree on damage, or where one set damages more in every fact; p is no less than that of CAS moving
+        o′ up at all.
 
     Raises
     ------
@@ -336,7 +350,7 @@ def damage_test(
     against : {"own", "union", "cas_no_penalty"}
         As for :func:`cas_at_equal_damage`.
     draws : Draws
-        Number of resamples and flips, confidence, α and seed.
+        Number of flips, confidence, α and seed.
     margin : float, default 0.1
         Difference in log-odds that counts as none.
     store : str, default ""
@@ -349,39 +363,56 @@ def damage_test(
     """
     hypothesis = hypothesis_of("cas_at_equal_damage", against=against)
     first, second = (edited.moved(UPDATE, name, "held_out") for name in ("cas", against))
-    y = first - second
-    more = edited.damage(UPDATE, "cas") - edited.damage(UPDATE, against)
-    both = ~np.isnan(y) & ~np.isnan(more)
-    outside = both.any() and not more[both].min() <= 0 <= more[both].max()
-    checks = [*_gains(first, second)]
-    if both.any():
-        checks.append(f"Mean difference in Δ nats a token: {number(float(more[both].mean()))}.")
-    if outside:
-        checks.append("One of them damages more in every fact: equal damage is not among the data.")
-    test = slope_test(
-        np.where(outside, np.nan, y),
-        {"intercept": np.ones(len(y)), "difference in Δ nats": more},
+    at_equal, checks = _at_equal_damage(first - second, edited, against)
+    test = paired_test(
+        at_equal,
         edited.rows.clusters,
         name=hypothesis.name,
         question=hypothesis.question,
         estimand="intercept, at equal Δ nats a token, of the difference in log-odds that o′ gains at "
         f"held-out paraphrases by updates of CAS neurons and of {_WORDS[against]}",
         draws=draws,
-        inside=False,
-        direction="above",
         margin=margin,
-        margin_unit="log-odds",
-        checks=tuple(checks),
+        checks=(
+            *_gains(first, second),
+            *checks,
+            *_uncertified(edited, ~np.isnan(first - second), *{"cas", against} & set(CAS_SETS)),
+        ),
         store=store,
+        stream=_STREAMS[against],
     )
-    if test.p is None:
-        return test
-    x = np.column_stack([np.ones(both.sum()), more[both]])
-    beta = np.linalg.lstsq(x, y[both], rcond=None)[0]
-    clusters = tuple(way[both] for way in edited.rows.clusters)
-    left = y[both] - x[:, 1] * beta[1]
-    test = replace(test, effect=rank_biserial(left, clusters, confidence=draws.confidence))
     return _if_it_carries(test, first, edited, draws)
+
+
+def _at_equal_damage(y: Floats, edited: EditOutcomes, against: str) -> tuple[Floats, list[str]]:
+    """Return each fact's difference at equal damage, NaN where it cannot be told, and what is to be said."""
+    halves = [edited.damage_by_halves(UPDATE, name) for name in ("cas", against)]
+    first, second = (cas - other for cas, other in zip(*halves, strict=True))
+    there, nothing = ~np.isnan(y + first + second), np.full(len(y), np.nan)
+    if not there.any():
+        return nothing, [] if "text_nats_first" in edited.found else [_NO_HALVES]
+    more = (first + second)[there] / 2
+    checks = [f"Mean difference in Δ nats a token: {number(float(more.mean()))}."]
+    if not more.min() <= 0 <= more.max():
+        why = "One of them damages more in every fact: equal damage is not among the data."
+        return nothing, [*checks, why]
+    clusters = edited.rows.relation[there], edited.rows.answer[there]
+    net: NetOfRegressor = net_of_regressor(y[there], first[there], second[there], clusters)
+    checks.append(f"Correlation of the difference on both halves of the text: {number(net.reliability)}.")
+    if not net.is_known:
+        return nothing, [*checks, _NO_AGREEMENT]
+    nothing[there] = net.values
+    return nothing, checks
+
+
+def _uncertified(edited: EditOutcomes, counted: NDArray[np.bool_], *sets: str) -> tuple[str, ...]:
+    """Say how many facts have a CAS set that may lack neurons, which the store does not keep."""
+    flags = [edited.uncertified[name] for name in sets if name in edited.uncertified]
+    n = int(np.sum(np.any(flags, axis=0) & counted)) if flags else 0
+    if not n:
+        return ()
+    have = "1 fact has a CAS set that is" if n == 1 else f"{n:,} facts have CAS sets that are"
+    return (f"{have} not certain to be of the whole network: neurons below the panel's floor may belong.",)
 
 
 def _gains(first: Floats, second: Floats) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from qloc.analysis.editing.cas_certainty import uncertified_cas
 from qloc.analysis.inference.paired import log_odds
 from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 from qloc.analysis.inputs.study import Study
@@ -49,12 +50,15 @@ class EditOutcomes:
         Which queries of a fact are the edited one, held out, and used.
     probes_left : bool ndarray, shape (fact,)
         Whether the fact's edit counts, and with it its probes and its damage.
+    study : Study, optional
+        The study, to tell which sets are certain.
     """
 
     found: xr.Dataset
     rows: QueryRows
     on: dict[On, NDArray[np.bool_]]
     probes_left: NDArray[np.bool_]
+    study: Study | None = None
 
     @classmethod
     def of(cls, study: Study, known: bool = True) -> EditOutcomes:
@@ -93,7 +97,12 @@ class EditOutcomes:
             "held_out": used & (held == 1),
             "used": used & (held == 0) & ~edited,
         }
-        return cls(group, rows, on, edited.any(axis=1))
+        return cls(group, rows, on, edited.any(axis=1), study)
+
+    @cached_property
+    def uncertified(self) -> Mapping[str, NDArray[np.bool_]]:
+        """Facts whose sets by CAS may lack neurons that the store does not keep, by set."""
+        return {} if self.study is None else uncertified_cas(self.study)
 
     @cached_property
     def operations(self) -> tuple[str, ...]:
@@ -154,6 +163,26 @@ class EditOutcomes:
             NaN where the edit does not count.
         """
         return np.where(self.probes_left, self.picked("text_nats", operation, name), np.nan)
+
+    def damage_by_halves(self, operation: str, name: str) -> tuple[Floats, Floats]:
+        """Return the damage on the first and on the second half of the held-out text.
+
+        Parameters
+        ----------
+        operation, name : str
+            Labels of the edit and of what is edited.
+
+        Returns
+        -------
+        tuple of float64 ndarray, shape (fact,) each
+            NaN where the edit does not count, and in stores that do not keep halves.
+        """
+        if "text_nats_first" not in self.found:
+            nothing = np.full(len(self.probes_left), np.nan)
+            return nothing, nothing
+        halves = [self.picked(f"text_nats_{half}", operation, name) for half in ("first", "second")]
+        first, second = (np.where(self.probes_left, values, np.nan) for values in halves)
+        return first, second
 
     def mean(self, values: Floats, on: On) -> Floats:
         """Return the mean over a fact's queries of one kind, where they are defined.
@@ -339,7 +368,8 @@ def edit_scores(study: Study, *, known: bool = True) -> xr.Dataset:
         ``reliability`` (the edited query), ``generalization`` (held-out paraphrases) and
         ``generalization_used`` (used ones): float64, (criterion, edit_operation, edit_set, fact), 0 to 1
         (:meth:`EditOutcomes.success`). ``locality`` (share of probes whose most likely token stays),
-        ``probe_kl``, ``nats`` (Δ a token on held-out text) and ``perplexity`` (Δ of it): float64,
+        ``probe_kl``, ``nats`` (Δ a token on held-out text), ``perplexity`` (Δ of it) and
+        ``relative_perplexity`` (that as a share of what it was, exp(Δ nats) − 1): float64,
         (edit_operation, edit_set, fact). NaN where the set is empty, and for edits that do not count.
 
     Raises
@@ -361,6 +391,7 @@ def edit_scores(study: Study, *, known: bool = True) -> xr.Dataset:
     nats = np.array([[edited.damage(*arm) for arm in row] for row in arms])
     scores["nats"] = (_DIMS, nats)
     base = np.exp(edited.found["base_text_nats"].values.astype(np.float64))
+    scores["relative_perplexity"] = (_DIMS, np.expm1(nats))
     scores["perplexity"] = (_DIMS, base * np.expm1(nats))
     return xr.Dataset(scores, coords={"criterion": list(CRITERIA), **_labels(edited)})
 

@@ -1,14 +1,14 @@
 """Query–KN mapping (H5c): a query's own neurons against those of another query of its fact.
 
-N_i was chosen because it moves the answer to i: that N_i∖N_j moves it more than N_j∖N_i is arithmetic. Two
-things can be asked: whether the gap is wider where a fact's queries agree less, by templates other than i and
-j (here), and whether it is wider than the gap against the same query reworded
-(:mod:`qloc.analysis.interventions.reprompt_ceiling`).
+N_i was chosen because it moves the answer to i: that N_i∖N_j moves it more than N_j∖N_i is arithmetic. So is
+that the gap is wider where a fact's queries agree less (here): such sets share less, and more of what was
+chosen on i is in the difference. What can be tested is whether the gap is wider than that against the same
+query reworded (:mod:`qloc.analysis.interventions.reprompt_ceiling`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.paired import log_odds
-from qloc.analysis.inference.slope_test import SLOPE_MARGIN, slope_test
+from qloc.analysis.inference.slope_test import slope_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.localization.consistency import consistency
@@ -35,6 +35,11 @@ OWN: Final = "own_minus_neighbor"
 
 NEIGHBOR: Final = "neighbor_minus_own"
 """N_j∖N_i."""
+
+_ARITHMETIC: Final = (
+    "No verdict: N_i and N_j were chosen by attribution, and where effects of neurons add up the gap is "
+    "wider by arithmetic in facts whose sets share less."
+)
 
 _PIECE: Final = 2**14
 """Queries whose counts are in memory at a time."""
@@ -162,15 +167,14 @@ def query_kn_mapping(
     *,
     operation: str = "suppress",
     known: bool = True,
-    margin: float = SLOPE_MARGIN,
     draws: Draws = DRAWS,
 ) -> TestResult:
-    """Test whether own sets stand out more, against a neighbor's, where a fact's queries agree less (H5c).
+    """Return how much more own sets stand out, against a neighbor's, where a fact's queries agree less (H5c).
 
     Estimate: slope, over facts within relations, of the gap in log-odds lost under N_i∖N_j and under N_j∖N_i
     (as many neurons of the same layers), on κ of the fact over templates other than i and j; numbers of
-    neurons changed and log-odds before as covariates. Query localization says < 0: one-sided; clustered
-    by relation.
+    neurons changed and log-odds before as covariates. Query localization says < 0; so does arithmetic where
+    the effects of neurons add up, without any consistency of knowledge: hence no test.
 
     Parameters
     ----------
@@ -180,15 +184,14 @@ def query_kn_mapping(
         What was done to the neurons.
     known : bool, default True
         Whether to count known queries only.
-    margin : float, default 0.1
-        Standardized slope that counts as none; fix it before looking.
     draws : Draws
-        Number of resamples, confidence, α and seed.
+        Number of resamples, confidence and seed.
 
     Returns
     -------
     TestResult
-        "Not identified" with fewer than three relations, or where no fact has four known queries.
+        Descriptive: slope and interval, without p or verdict. Without them with fewer than three relations,
+        or where no fact has four known queries.
 
     Raises
     ------
@@ -204,7 +207,7 @@ def query_kn_mapping(
         rule, have = f"arms {OWN} and {NEIGHBOR} under {operation}", ", ".join(changed.arms)
         raise InputError(message("arms", have, rule, "interventions", "Extract these arms"))
     other = others_of(study, known)
-    return mapping_test(changed, other, operation, draws, store=study.fingerprint, margin=margin)
+    return mapping_slope(changed, other, operation, draws, store=study.fingerprint)
 
 
 def sets_of_arms(study: Study) -> NeuronSets:
@@ -246,16 +249,10 @@ def others_of(study: Study, known: bool = True, sets: NeuronSets | None = None) 
     return others(sets_of_arms(study) if sets is None else sets, neighbor, known=known)
 
 
-def mapping_test(
-    changed: ArmOutcomes,
-    other: LeftOutConsistency,
-    operation: str,
-    draws: Draws,
-    store: str = "",
-    *,
-    margin: float = SLOPE_MARGIN,
+def mapping_slope(
+    changed: ArmOutcomes, other: LeftOutConsistency, operation: str, draws: Draws, store: str = ""
 ) -> TestResult:
-    """Run H5c on outcomes that are already loaded.
+    """Return H5c of outcomes that are already loaded.
 
     Parameters
     ----------
@@ -266,11 +263,9 @@ def mapping_test(
     operation : str
         What was done to the neurons.
     draws : Draws
-        Number of resamples, confidence, α and seed.
+        Number of resamples, confidence and seed.
     store : str, default ""
         Fingerprint of the store, for the result.
-    margin : float, default 0.1
-        Standardized slope that counts as none.
 
     Returns
     -------
@@ -290,7 +285,7 @@ def mapping_test(
             ("log-odds before", before),
         )
     }
-    return slope_test(
+    slope = slope_test(
         changed.rows.mean(x),
         columns,
         changed.rows.clusters,
@@ -299,7 +294,19 @@ def mapping_test(
         estimand=f"slope, within relations, on κ over templates other than i and j, of the log-odds lost "
         f"under {operation} of N_i∖N_j less those under {operation} of N_j∖N_i",
         draws=draws,
-        direction="below",
-        margin=margin,
+        checks=(_ARITHMETIC,),
         store=store,
+    )
+    return replace(
+        slope,
+        method=f"{slope.method}; no test",
+        role="descriptive",
+        direction="descriptive",
+        verdict="descriptive",
+        checks=slope.checks[:-1],  # the last is of a smallest effect of interest
+        p=None,
+        target="",
+        p_equivalence=None,
+        margin=None,
+        least_p=None,
     )

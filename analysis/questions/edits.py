@@ -115,7 +115,7 @@ def edits_question(context: AnalysisContext) -> Question:
             "another fact's are the negative ones. ROME stands beside them by the same criteria: it is told "
             "the subject's place, is optimized for o′, and changes every row of one layer, so that its slots "
             "are no budget to compare with. Verdicts are on log-odds; at equal damage: intercept of "
-            "the regression of the difference on that in Δ nats."
+            "the regression of the difference on that in Δ nats, whose error both halves of the text tell."
         ),
         references=(
             *cited("chen2025", where="§4"),
@@ -134,7 +134,8 @@ _LABELS: Final = {
     "generalization_used": "generalization, used paraphrases",
     "probe_kl": "KL at unrelated prompts, nats",
     "nats": "Δ nats a token",
-    "perplexity": "Δ perplexity, of the mean Δ nats",
+    "nats_before": "nats a token before",
+    "relative_perplexity": "Δ perplexity / perplexity before, of the mean Δ nats",
     "arithmetic": "arithmetic mean, as published",
     "harmonic": "harmonic mean",
     "empty": "facts with an empty set",
@@ -214,7 +215,7 @@ def _row(
     damage = np.where(among, edited.damage(operation, name), np.nan)
     row |= mean_columns("nats", damage, edited.rows.clusters, context.plan.confidence)
     before = mean(edited.found["base_text_nats"].values[among & ~np.isnan(damage)])
-    row["perplexity"] = float(np.exp(before) * np.expm1(row["nats"]))
+    row["nats_before"], row["relative_perplexity"] = before, float(np.expm1(row["nats"]))
     return {**row, "facts": int(np.sum(~np.isnan(by["reliability"]) & among))}
 
 

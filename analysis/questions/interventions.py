@@ -23,7 +23,7 @@ from qloc.analysis.interventions.query_kn_mapping import (
     OWN,
     LeftOutConsistency,
     gap_test,
-    mapping_test,
+    mapping_slope,
     others_of,
     sets_of_arms,
 )
@@ -98,10 +98,10 @@ def interventions_question(context: AnalysisContext) -> Question:
             "log-odds, log P − log(1 − P), averaged over a fact's known queries and then over facts. Own "
             "sets are compared, query by query, with as many neurons of the same layers and strength "
             "(matched) and with the set of another fact asked with the same template. That N_i moves the "
-            "answer to i more than N_j of another query does is arithmetic (N_i was chosen for it), and gets "
-            "no verdict. What may: whether the gap is wider than the same gap against i′, the words of i in "
-            "another form, where the store has such re-prompts; and whether it grows as a fact's queries "
-            "agree less, told by templates other than i and j."
+            "answer to i more than N_j of another query does is arithmetic (N_i was chosen for it), and so "
+            "is that this gap grows as a fact's queries agree less (told by templates other than i and j): "
+            "neither gets a verdict. What may: whether the gap is wider than the same gap against i′, the "
+            "words of i in another form, where the store has such re-prompts."
         ),
         references=(*cited("chen2025", where="§2"), *cited("dai2022", where="§4")),
     )
@@ -134,9 +134,7 @@ def _tests(
             if has_ceiling(changed, again, "suppress")
             else gap_test(changed, "suppress", context.draws, store)
         )
-        tests.append(
-            mapping_test(changed, other, "suppress", context.draws, store, margin=context.plan.slope_margin)
-        )
+        tests.append(mapping_slope(changed, other, "suppress", context.draws, store))
     return tuple(tests)
 
 

@@ -46,6 +46,7 @@ EDIT_LABELS: Final = {
     "average": "Avg, as published",
     "harmonic": "harmonic mean",
     "perplexity": "ΔPPL",
+    "relative": "ΔPPL / PPL",
     "nats": "Δ nats a token",
 }
 
@@ -216,7 +217,8 @@ def _damage(side: Side, nats: Floats, among: NDArray[np.bool_]) -> Row:
     there = among & ~np.isnan(nats)
     before = mean(side.study.edits["base_text_nats"].values[there])
     change = mean(nats[there])
-    return {"perplexity": float(np.exp(before) * np.expm1(change)), "nats": change}
+    relative = float(np.expm1(change))
+    return {"perplexity": float(np.exp(before) * relative), "relative": relative, "nats": change}
 
 
 def among_labels(values: xr.DataArray | xr.Dataset, dim: str, wanted: tuple[str, ...]) -> list[str]:

@@ -109,8 +109,8 @@ class EditTests:
             divergence[:, place] = torch.cat(parts).clamp_min(0).cpu().numpy()
         return divergence
 
-    def nats_a_token(self, windows: Sequence[Sequence[Target]]) -> Floats:
-        """Return the mean of −log P over the tokens of held-out text.
+    def nats(self, windows: Sequence[Sequence[Target]]) -> Floats:
+        """Return −log P of every token of held-out text that is predicted.
 
         Parameters
         ----------
@@ -119,15 +119,17 @@ class EditTests:
 
         Returns
         -------
-        float64 ndarray, shape (edit,)
-            Nats a token; NaN without windows.
+        float64 ndarray, shape (edit, token)
+            Nats, in the order of the text.
         """
-        total, count = np.zeros(len(self.edits)), sum(map(len, windows))
-        alone = [window[0] for window in windows if len(window) == 1]
+        first = np.cumsum([0, *map(len, windows)])
+        nats = np.full((len(self.edits), first[-1]), np.nan)
+        single = [number for number, window in enumerate(windows) if len(window) == 1]
+        alone = [windows[number][0] for number in single]
         for edit, target, hidden in self._hidden(alone) if alone else ():
             logs = log_probabilities(self.engine.head, hidden, [alone[of].token for of in target])
-            np.subtract.at(total, edit, logs)
-        for window in windows:
+            nats[edit, first[np.array(single)[target]]] = -logs
+        for start, window in zip(first[:-1].tolist(), windows, strict=True):
             if len(window) == 1:
                 continue
             places = [target.position for target in window]
@@ -135,8 +137,8 @@ class EditTests:
                 hidden = self._everywhere(window[0].ids, rows)[:, places].flatten(0, 1)
                 tokens = [target.token for target in window] * len(rows)
                 logs = log_probabilities(self.engine.head, hidden, tokens)
-                total[rows] -= logs.reshape(len(rows), -1).sum(1)
-        return total / count if count else np.full(len(self.edits), np.nan)
+                nats[rows, start : start + len(window)] = -logs.reshape(len(rows), -1)
+        return nats
 
     def greedy(self, prompt: Sequence[int], n_tokens: int, longest: int) -> Ints:
         """Continue a prompt greedily.

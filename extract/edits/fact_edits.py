@@ -8,7 +8,7 @@ and :class:`EditColumns` are the arrays of a unit, which every fact fills its ow
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -19,7 +19,7 @@ from scipy import sparse
 from torch import Tensor
 
 from qloc.arms import EditArms
-from qloc.arrays import Array
+from qloc.arrays import Array, Floats
 from qloc.extract.edits.erase_and_update import erasure, update
 from qloc.extract.edits.evaluation import EditTests
 from qloc.extract.edits.rome import Rome, RomeEdit
@@ -39,6 +39,9 @@ _OF_ONE_QUERY: Final = ("own", "own_top", MATCHED, "other_fact")
 _OF_QUERIES: Final = ("log_probability", "rank", "argmax", "new_log_probability", "new_rank")
 _OF_PROBES: Final = ("probe_log_probability", "probe_argmax")
 
+_HALVES: Final = ("text_nats_first", "text_nats_second")
+_NO_TEXT: Final = np.zeros(0)
+
 EditKey = tuple[int, int]
 """(operation, set) of an edit."""
 
@@ -57,8 +60,8 @@ class EditEffect:
         Log P of further answers to the fact's queries, in nats.
     kl : float64 ndarray, shape (probe,), optional
         KL of each probe's next token from what it was before, in nats.
-    nats : float
-        −log P of held-out text, nats a token; NaN where it was not measured.
+    nats : float64 ndarray, shape (token,)
+        −log P of the tokens of held-out text; empty where it was not measured.
     greedy : int64 ndarray, shape (step,), optional
         Greedy continuation of the edited query.
     """
@@ -67,7 +70,7 @@ class EditEffect:
     probes: Mapping[str, Array]
     further: Array
     kl: Array | None = None
-    nats: float = np.nan
+    nats: Floats = field(default_factory=lambda: _NO_TEXT)
     greedy: Array | None = None
 
 
@@ -126,6 +129,8 @@ class EditColumns:
         for name, told in (("strength", part.tells_strength), ("value_loss", part.tells_loss)):
             if told:
                 arrays[name] = _missing(name, len(part.sets), n)
+        if part.tells_halves:
+            arrays |= {name: _missing(name, *edits) for name in _HALVES}
         for names, size in ((_OF_QUERIES, n_queries), (_OF_PROBES, part.n_probes)):
             for name in names:
                 arrays[name] = _missing(name, *edits, size)
@@ -147,9 +152,9 @@ class EditColumns:
         """
         for name, values in self._of(effect).items():
             self.arrays[f"base_{name}"][fact, : len(values)] = values
-        self.arrays["base_text_nats"][fact] = effect.nats
+        self.arrays["base_text_nats"][fact] = _mean(effect.nats)
 
-    def keep(self, operation: int, name: int, fact: int, effect: EditEffect) -> None:
+    def keep(self, operation: int, name: int, fact: int, effect: EditEffect, before: Floats) -> None:
         """Keep what one edit does. ``text_nats`` is the change, after less before.
 
         Parameters
@@ -162,13 +167,20 @@ class EditColumns:
             The fact, as its number within the unit.
         effect : EditEffect
             Outcomes of the edited model.
+        before : float64 ndarray, shape (token,)
+            ``nats`` of the unchanged model; empty where the edit's were not measured.
         """
         place = operation, name, fact
         for column, values in self._of(effect).items():
             self.arrays[column][(*place, slice(len(values)))] = values
         if effect.kl is not None:
             self.arrays["probe_kl"][place] = effect.kl
-        self.arrays["text_nats"][place] = effect.nats - self.arrays["base_text_nats"][fact]
+        self.arrays["text_nats"][place] = _mean(effect.nats) - self.arrays["base_text_nats"][fact]
+        if _HALVES[0] in self.arrays:
+            change = effect.nats - before
+            parts = change[: len(change) // 2], change[len(change) // 2 :]
+            for half, part in zip(_HALVES, parts, strict=True):
+                self.arrays[half][place] = _mean(part)
         if effect.greedy is not None:
             self.arrays["greedy_token_id"][place] = effect.greedy
 
@@ -181,6 +193,10 @@ def _missing(name: str, *shape: int) -> Array:
     if name.endswith(("rank", "argmax")):
         return np.full(shape, NO_INDEX, dtype=np.int32)
     return np.full(shape, np.nan, dtype=np.float32)
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def _made(rome: Mapping[EditKey, RomeEdit]) -> dict[EditKey, Added]:
@@ -263,15 +279,15 @@ class EditRun:
         further = [answer for answers in self.further for answer in answers]
         questions = [*self.queries, *self._new, *self.probes]
         outcomes, kl = tests.answers(questions, pairs, further=further)
-        nats = tests.nats_a_token(self.windows)
+        nats = tests.nats(self.windows)
         greedy = self._greedy(tests, self.queries[self.edited])
-        columns.base(fact, self._effect(outcomes, 0, nats=float(nats[0])))
+        columns.base(fact, self._effect(outcomes, 0, nats=nats[0]))
         for ((operation, name), edit), place in zip(edits.items(), number_of, strict=True):
             number = 1 + place  # the first is no edit
             columns.arrays["n_slots"][name, fact] = edit.n_slots
             tokens = None if greedy is None else greedy[number]
-            effect = self._effect(outcomes, number, kl=kl[number], nats=float(nats[number]), greedy=tokens)
-            columns.keep(operation, name, fact, effect)
+            effect = self._effect(outcomes, number, kl=kl[number], nats=nats[number], greedy=tokens)
+            columns.keep(operation, name, fact, effect, nats[0])
         for (_, name), made in self._rome.items() if self.part.tells_loss else ():
             columns.arrays["value_loss"][name, fact] = made.loss
         for place, label in enumerate(self.part.sets if self.part.tells_strength else ()):
@@ -321,7 +337,7 @@ class EditRun:
         edit: int,
         *,
         kl: Array | None = None,
-        nats: float = np.nan,
+        nats: Floats = _NO_TEXT,
         greedy: Array | None = None,
     ) -> EditEffect:
         """Take one edit's outcomes apart: the fact's queries with o, with o′, probes, further answers."""
@@ -353,7 +369,7 @@ class EditRun:
         greedy = None if edited is None else self._greedy(tests, edited)
         key = self.part.operations.index("update"), self.part.sets.index(IN_CONTEXT)
         effect = self._effect(outcomes, 0, kl=kl[0], greedy=None if greedy is None else greedy[0])
-        columns.keep(*key, fact, effect)
+        columns.keep(*key, fact, effect, _NO_TEXT)
 
     def _behind(self, context: str, query: TokenizedQuery | None) -> TokenizedQuery | None:
         if query is None:

@@ -26,7 +26,7 @@ from qloc.extract.models.architectures import down_weight
 from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.matched_controls import output_norms
 from qloc.extract.passes.row_engine import RowEngine
-from qloc.extract.prompts.held_out_text import held_out_text, pieces, sampled_text, windows
+from qloc.extract.prompts.held_out_text import held_out_texts, pieces, sampled_texts, windows
 from qloc.extract.prompts.probe_words import ProbeWords
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery
 from qloc.extract.signals.extraction import Extraction
@@ -112,6 +112,7 @@ class Edits:
                 "rome": part.rome.parameters(),
                 "refused": self.refused,
                 **self._probes.attrs,
+                "n_vocabulary": len(down_weight(self.extraction.loaded.sites.head)),
             },
             absent=("edits",) if self.refused else (),
             added=() if self.refused else self._added,
@@ -123,6 +124,8 @@ class Edits:
         told = {
             "edits/strength": self.part.tells_strength,
             "edits/value_loss": self.part.tells_loss,
+            "edits/text_nats_first": self.part.tells_halves,
+            "edits/text_nats_second": self.part.tells_halves,
             "entailments": self.part.entailments and any(map(is_entailing, self._facts)),
         }
         return tuple(name for name, is_told in told.items() if is_told) + self._probes.added("edits")
@@ -177,16 +180,17 @@ class Edits:
     @functools.cached_property
     def _windows(self) -> list[list[Target]]:
         encoder, plan = self.extraction.source.encoder(), self.extraction.plan
-        text = held_out_text(plan.model)
-        return windows(encoder.tokenizer, encoder.family, text, self.part.text_tokens, encoder.longest)
+        texts = held_out_texts(plan.model, joined=self.part.text == "joined")
+        return windows(encoder.tokenizer, encoder.family, texts, self.part.text_tokens, encoder.longest)
 
     @functools.cached_property
     def _rome(self) -> Rome:
         """The maker of ROME's edits; C is taken over text that edits are not evaluated on."""
         encoder, plan = self.extraction.source.encoder(), self.extraction.plan
-        text, skip = sampled_text(plan.model, self.part.text_tokens)
+        joined = self.part.text == "joined"
+        texts, skip = sampled_texts(plan.model, self.part.text_tokens, joined=joined)
         n = self.part.rome.sample_tokens
-        sample = pieces(encoder.tokenizer, encoder.family, text, n, encoder.longest, skip=skip)
+        sample = pieces(encoder.tokenizer, encoder.family, texts, n, encoder.longest, skip=skip)
         return Rome(
             engine=self.engine, encoder=encoder, plan=self.part.rome, sample=list(sample), seed=plan.seed
         )

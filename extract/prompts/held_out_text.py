@@ -5,7 +5,7 @@ Both uses are described in docs/methods.md#edits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -37,11 +37,14 @@ class Piece:
         Tokens of the text.
     after : tuple of int
         Special tokens that the tokenizer puts behind a text.
+    passed : int, default 0
+        Number of tokens in the texts before this one.
     """
 
     before: tuple[int, ...]
     inside: tuple[int, ...]
     after: tuple[int, ...]
+    passed: int = 0
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -49,8 +52,8 @@ class Piece:
         return (*self.before, *self.inside, *self.after)
 
 
-def held_out_text(model: str) -> str:
-    """Return text that the model is not edited on.
+def reads_single_lines(model: str) -> bool:
+    """Return whether a model was trained on single lines, so that it cannot read several of them as one text.
 
     Parameters
     ----------
@@ -59,16 +62,36 @@ def held_out_text(model: str) -> str:
 
     Returns
     -------
-    str
-        For the embedded models, sentences of their own language that they were not trained on; for every
-        other model, a passage in English.
+    bool
+        True for the embedded models alone.
     """
-    path = held_out_path() if model.startswith("embedded:") else _PASSAGE
-    return path.read_text(encoding="utf-8")
+    return model.startswith("embedded:")
 
 
-def sampled_text(model: str, n_held_out: int) -> tuple[str, int]:
-    """Return the text that keys are sampled from, and how many of its first tokens must be skipped.
+def held_out_texts(model: str, *, joined: bool = False) -> tuple[str, ...]:
+    """Return texts that the model is not edited on; no window goes over more than one of them.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model, as in the plan.
+    joined : bool, default False
+        Whether the lines of the embedded models' text are one text, as in older stores.
+
+    Returns
+    -------
+    tuple of str
+        For the embedded models, sentences of their own language that they were not trained on, one on each
+        line, as they were trained; for every other model one passage in English.
+    """
+    if not reads_single_lines(model):
+        return (_PASSAGE.read_text(encoding="utf-8"),)
+    text = held_out_path().read_text(encoding="utf-8")
+    return (text,) if joined else tuple(text.splitlines())
+
+
+def sampled_texts(model: str, n_held_out: int, *, joined: bool = False) -> tuple[tuple[str, ...], int]:
+    """Return the texts that keys are sampled from, and how many of their first tokens must be skipped.
 
     The skipped tokens are those on which edits are evaluated.
 
@@ -77,22 +100,26 @@ def sampled_text(model: str, n_held_out: int) -> tuple[str, int]:
     model : str
         Name of the model, as in the plan.
     n_held_out : int
-        Number of tokens that the first windows of :func:`held_out_text` take.
+        Number of tokens that the first windows of :func:`held_out_texts` take.
+    joined : bool, default False
+        As for :func:`held_out_texts`.
 
     Returns
     -------
-    text : str
-        The text.
+    texts : tuple of str
+        The texts.
     skip : int
         ``n_held_out`` for the embedded models, whose two texts are the same; else 0.
     """
-    if model.startswith("embedded:"):
-        return held_out_text(model), n_held_out
-    return _SAMPLE.read_text(encoding="utf-8"), 0
+    if reads_single_lines(model):
+        return held_out_texts(model, joined=joined), n_held_out
+    return (_SAMPLE.read_text(encoding="utf-8"),), 0
 
 
-def windows(tokenizer: Any, family: Family, text: str, n_tokens: int, longest: int) -> list[list[Target]]:
-    """Cut a text into passes, and return the tokens that are predicted in each of them.
+def windows(
+    tokenizer: Any, family: Family, texts: Sequence[str], n_tokens: int, longest: int
+) -> list[list[Target]]:
+    """Cut texts into passes, and return the tokens that are predicted in each of them.
 
     Parameters
     ----------
@@ -100,8 +127,8 @@ def windows(tokenizer: Any, family: Family, text: str, n_tokens: int, longest: i
         The model's tokenizer.
     family : {"causal", "masked"}
         Kind of model.
-    text : str
-        The text; only its first tokens are used.
+    texts : sequence of str
+        The texts; only their first tokens are used.
     n_tokens : int
         Number of tokens of text in all windows together.
     longest : int
@@ -111,10 +138,11 @@ def windows(tokenizer: Any, family: Family, text: str, n_tokens: int, longest: i
     -------
     list of list of Target
         One inner list for each pass. Causal models predict every token but the first, at the position before
-        it; masked models predict one token in seven, masked.
+        it; masked models predict one token in seven, masked, counted over all texts, so that short ones are
+        not all masked at one place.
     """
     targets_of_pieces = []
-    for piece in pieces(tokenizer, family, text, n_tokens, longest):
+    for piece in pieces(tokenizer, family, texts, n_tokens, longest):
         if family == "masked":
             targets_of_pieces.append(_masked(piece, tokenizer.mask_token_id))
         else:
@@ -126,9 +154,9 @@ def windows(tokenizer: Any, family: Family, text: str, n_tokens: int, longest: i
 
 
 def pieces(
-    tokenizer: Any, family: Family, text: str, n_tokens: int, longest: int, *, skip: int = 0
+    tokenizer: Any, family: Family, texts: Sequence[str], n_tokens: int, longest: int, *, skip: int = 0
 ) -> Iterator[Piece]:
-    """Cut a part of a text into pieces that each fit into one pass.
+    """Cut a part of some texts into pieces that each fit into one pass; no piece is of two texts.
 
     Parameters
     ----------
@@ -136,37 +164,43 @@ def pieces(
         The model's tokenizer.
     family : {"causal", "masked"}
         Kind of model. Only masked models read the tokenizer's special tokens.
-    text : str
-        The text.
+    texts : sequence of str
+        The texts.
     n_tokens : int
         Largest number of tokens in all pieces together.
     longest : int
         Largest number of tokens in one pass, special tokens included.
     skip : int
-        Number of tokens at the start of the text that are left out.
+        Number of tokens at the start of the texts that are left out.
 
     Yields
     ------
     Piece
-        The pieces in the order of the text. Causal pieces have at least two tokens.
+        The pieces in the order of the texts. Causal pieces have at least two tokens.
     """
-    if n_tokens == 0:
-        return
-    encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
-    ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
-    first = special.index(0)
-    last = len(special) - special[::-1].index(0)
-    before, after = (ids[:first], ids[last:]) if family == "masked" else ([], [])
-    inside = ids[first:last][skip : skip + n_tokens]
-    size = max(2, min(longest, n_tokens) - len(before) - len(after))
-    for start in range(0, len(inside) - 1, size):
-        part = inside[start : start + size]
-        if family == "masked" or len(part) > 1:
-            yield Piece(before=tuple(before), inside=tuple(part), after=tuple(after))
+    passed = 0
+    for text in texts:
+        left_out, wanted = max(0, skip - passed), skip + n_tokens - passed
+        if wanted <= 0 or n_tokens == 0:
+            return
+        encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
+        ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
+        if 0 not in special:  # an empty line
+            continue
+        first, last = special.index(0), len(special) - special[::-1].index(0)
+        before, after = (ids[:first], ids[last:]) if family == "masked" else ([], [])
+        inside = ids[first:last][left_out:wanted]
+        size = max(2, min(longest, n_tokens) - len(before) - len(after))
+        for start in range(0, len(inside) - 1, size):
+            part = inside[start : start + size]
+            if family == "masked" or len(part) > 1:
+                yield Piece(before=tuple(before), inside=tuple(part), after=tuple(after), passed=passed)
+        passed += last - first
 
 
 def _masked(piece: Piece, mask: int) -> list[Target]:
     start, unmasked = len(piece.before), piece.ids
-    masked_positions = range(start + _MASKED_EVERY // 2, start + len(piece.inside), _MASKED_EVERY)
+    first = start + (_MASKED_EVERY // 2 - piece.passed) % _MASKED_EVERY
+    masked_positions = range(first, start + len(piece.inside), _MASKED_EVERY)
     ids = tuple(mask if position in masked_positions else token for position, token in enumerate(unmasked))
     return [Target(ids=ids, position=position, token=unmasked[position]) for position in masked_positions]

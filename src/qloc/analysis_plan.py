@@ -51,7 +51,7 @@ class AnalysisPlan(CheckedModel):
     """Smallest standardized slope of interest (H10a–c)."""
 
     slope_margin: float = Field(0.1, gt=0)
-    """Smallest standardized slope of interest (H5c, H10d)."""
+    """Smallest standardized slope of interest (H10d)."""
 
     effect_margin: float = Field(0.1, gt=0)
     """Smallest difference of interest, in log-odds (H5, H5a, H5b, H6b, H7, H8, H13)."""

@@ -376,6 +376,10 @@ class EditPlan(_SetPlan):
     text_tokens: int = Field(128, ge=0)
     """Tokens of held-out text that Δ nats are taken over."""
 
+    text: Literal["lines", "joined"] = "lines"
+    """How held-out text is read and told. Lines: of models trained on single lines, line by line, and Δ nats
+    also by halves of the text. Joined: lines joined into windows, and no halves, as in older stores."""
+
     greedy_tokens: int = Field(20, ge=0)
     rome: RomePlan = RomePlan()
 
@@ -397,11 +401,16 @@ class EditPlan(_SetPlan):
         coded = "rome_as_coded" in self.sets
         return coded or (self.rome.best_by == "likelihood" and not set(ROME_SETS).isdisjoint(self.sets))
 
+    @property
+    def tells_halves(self) -> bool:
+        """Whether the phase keeps the damage by halves of the text; older stores do not."""
+        return self.text == "lines" and self.text_tokens > 0
+
     def parameters(self) -> dict[str, Any]:
         """Return the parameters for the fingerprint.
 
-        What no edit uses is left out, so that older stores keep their fingerprint: ROME's constants, and how
-        controls are matched. What facts entail is in the fingerprint where they have any.
+        What no edit uses is left out, so that older stores keep their fingerprint: ROME's constants, how
+        controls are matched, and text that is joined. What facts entail is in it where they have any.
 
         Returns
         -------
@@ -410,6 +419,7 @@ class EditPlan(_SetPlan):
         """
         unused = {"rome"} if set(ROME_SETS).isdisjoint(self.sets) else set[str]()
         unused |= {"entailments"} | ({"matching"} if MATCHED not in self.sets else set())
+        unused |= set() if self.tells_halves else {"text"}
         values = {**super().parameters(), "rome": self.rome.parameters()}
         return {name: value for name, value in values.items() if name not in unused}
 

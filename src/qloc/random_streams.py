@@ -29,6 +29,10 @@ class Stream(Enum):
     PLANTED_REPROMPTS = 23, "study"
     PLANTED_EDITS = 24, "study"
     PLANTED_ENTAILMENTS = 27, "study"
+    PLANTED_DAMAGE_ERROR = 28, "study"
+    PLANTED_SET_SIZES = 29, "study"
+    PLANTED_HUBS = 31, "study"
+    PLANTED_FEW_TEMPLATES = 32, "study"
 
     # Tests and descriptions (qloc.analysis)
     BEYOND_TEMPLATE = 25, "study"
@@ -60,8 +64,11 @@ class Stream(Enum):
     ROME_CARRIES_TO_INVERSE = 95, "study"
     OWN_CARRIES_TO_SYNONYM = 96, "study"
     ROME_CARRIES_TO_SYNONYM = 97, "study"
+    CAS_AGAINST_OWN = 98, "study"
     CAS_AT_EQUAL_DAMAGE = 99, "study"
     INTERVENTION_SCREEN = 100, "study"
+    CAS_AGAINST_UNION = 101, "study"
+    CAS_AGAINST_NO_PENALTY = 102, "study"
     SYNAPSE_SCREEN = 110, "study"
     EDIT_SCREEN = 120, "study"
     ENTAILMENT_SCREEN = 125, "study"

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from qloc.accuracy.path_accuracy import GUIDE, UNKNOWN, PathAccuracy
+from qloc.accuracy.readable_text import unreadable_text
 from qloc.accuracy.rule_in_words import rule_in_words
 from qloc.store.files.place import Folder, Place
 from qloc.store.integrity.check import OURS
@@ -37,7 +38,8 @@ def info(path: str | Path) -> dict[str, Any]:
     -------
     dict
         JSON with the keys ``path, schema_version, complete, units, facts, queries, relations, methods,
-        network, tier, panel, quadrature, bytes, allows, phases, appending, fingerprint, attributes, run``.
+        network, tier, panel, quadrature, bytes, allows, phases, unreadable_text, appending, fingerprint,
+        attributes, run``. ``unreadable_text`` says so where the model cannot read the held-out text.
         ``bytes`` has the size of each group and of the whole store, and under ``dense`` the size that
         attribution, activation and gradient would have without a panel and without compression. ``phases``
         has the labels of every appended phase, ``quadrature`` the rule in words and how exactly it
@@ -77,11 +79,19 @@ def info(path: str | Path) -> dict[str, Any]:
             name: {dim: list(phase.labels[dim]) for dim in LABELLED if dim in phase.labels}
             for name, phase in layout.phases.items()
         },
+        "unreadable_text": _unreadable(study),
         "appending": _appending(place.path, len(layout.units)) if isinstance(place, Folder) else {},
         "fingerprint": {phase: made["digest"] for phase, made in study.attrs["fingerprint"].items()},
         "attributes": {name: study.attrs[name] for name in sorted(study.attrs) if name not in OURS},
         "run": manifest.read(place)["run"] if study.complete else {},
     }
+
+
+def _unreadable(study: StoredStudy) -> str:
+    edits = study.edits
+    if edits is None or "base_text_nats" not in edits:
+        return ""
+    return unreadable_text(edits["base_text_nats"].to_numpy(), edits.attrs)
 
 
 def _appending(path: Path, planned: int) -> dict[str, dict[str, int]]:
@@ -239,6 +249,8 @@ def _rows(summary: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[str
             f"{panel['facts over capacity']} facts over the capacity of {panel['capacity']}",
         )
     yield from _quadrature_rows(summary["quadrature"])
+    if summary["unreadable_text"]:
+        yield "text", summary["unreadable_text"]
     for phase, labels in summary["phases"].items():
         axes = [f"{dim} {', '.join(of) if everything else len(of)}" for dim, of in labels.items()]
         yield phase, "; ".join(axes) or "nothing: it cannot be run on this model"

@@ -182,6 +182,8 @@ EDITS: Final = variables(
             for name, (dtype, meaning) in _OF_PROBES.items()
         },
         "text_nats": (_EF, "float32", "nats per token on held-out text, after less before"),
+        "text_nats_first": (_EF, "float32", "the same on the first half of its predicted tokens"),
+        "text_nats_second": (_EF, "float32", "the same on the second half of them"),
         "base_text_nats": (_F, "float32", "nats per token on held-out text, before"),
         "greedy_token_id": ((*_EF, STEP), "int32", "tokens that follow the edited query's prompt, greedily"),
         "relation": (_F, STRING, "relation of the fact"),
@@ -255,6 +257,7 @@ ADDED: Final = frozenset(
     {
         *("reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"),
         *(f"{group}/{name}" for group in ("interventions", "edits") for name in _further((), ())),
+        *("edits/text_nats_first", "edits/text_nats_second"),
     }
 )
 """Groups and variables that a phase has only where its layout names them, which older stores' do not."""

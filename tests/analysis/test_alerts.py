@@ -17,13 +17,14 @@ def test_every_alert_is_found():
         "facts compared": 9, "facts leaking": 1, "queries": 40, "queries known": 30,
         "known queries without knowledge neurons": 2,
     }  # fmt: skip
-    found = {alert.kind: alert for alert in alerts((QUALITY,), counts, ("edits", "grams"))}
+    found = {alert.kind: alert for alert in alerts((QUALITY,), counts, ("edits", "grams"), "Unread.")}
     assert list(found) == [
         "few facts",
         "leaking",
         "unknown",
         "empty sets",
         "gap over tolerance",
+        "unreadable text",
         "missing arms",
     ]
     assert found["unknown"].text.startswith("10 queries of 40 (25%) are not known")

@@ -121,16 +121,9 @@ _ENTRIES: Final = (
     Hypothesis(
         name="H5c",
         question="Do own sets stand out more, against a neighbor query's, in facts whose queries agree less?",
-        direction="less",
+        direction="descriptive",
         phase="interventions",
         function="query_kn_mapping",
-        claims=Claims(
-            more="own sets stand out less, against a neighbor query's, in facts whose queries agree less",
-            equal="own sets stand out about as much, against a neighbor query's, whether a fact's queries "
-            "agree or not",
-            less="own sets stand out more, against a neighbor query's, in facts whose queries agree less",
-        ),
-        predicted={"Query Localization": "less"},
     ),
     Hypothesis(
         name="H6a",

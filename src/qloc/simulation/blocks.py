@@ -78,14 +78,13 @@ def outline_of(p: Planting, c: Columns) -> Outline:
 
 
 def _attrs(p: Planting, c: Columns) -> dict[str, Any]:
-    parameters = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(p).items()}
     n_planned = int(np.sum(~c.is_pair)) * p.templates + int(np.sum(c.is_pair))
     return {
         "model": f"planted, network {p.network}" if p.network else "planted",
         "facts": "planted template, answer and fact neurons",
         "site": "mlp_post",
         "synthetic": True,
-        "parameters": parameters,
+        "parameters": p.parameters,
         "excluded": {"planted as not askable": n_planned - c.n_queries},
     }
 

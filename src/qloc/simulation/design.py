@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,7 +20,7 @@ class Planting:
     Attributes
     ----------
     facts : int
-        Number of facts. They are dealt to the relations evenly.
+        Number of facts. They are dealt to the relations evenly, unless ``facts_by_relation`` says otherwise.
     relations : int
         Number of relations.
     templates : int
@@ -70,6 +71,17 @@ class Planting:
         Attribution methods. The planted sets are the same under each.
     unit_facts : int
         Facts of one unit, as in a plan.
+    facts_by_relation : tuple of int
+        Number of facts of each relation; ``facts`` and ``relations`` follow from it. Empty: evenly dealt.
+    size_spread : float
+        Standard deviation, over facts, of the log of how many times as many neurons their sets have.
+    hubs : float
+        Mean number of generic neurons in a set, which each fact divides, by a share of its own, between few
+        hubs and all other neurons: facts use hubs unequally.
+    shared_templates : bool
+        Whether the templates of all relations are the same, with the same neurons and the same terms.
+    few_templates : float
+        Share of facts of which every second query cannot be asked.
     seed : int
         Seed of every random draw.
     network : int
@@ -105,6 +117,18 @@ class Planting:
     unit_facts: int = 32
     seed: int = 0
     network: int = 0
+    facts_by_relation: tuple[int, ...] = ()
+    size_spread: float = 0.0
+    hubs: float = 0.0
+    shared_templates: bool = False
+    few_templates: float = 0.0
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter, JSON only; a later one that plants nothing is left out of the fingerprint."""
+        unused = {name for name, none in _LATER.items() if getattr(self, name) == none}
+        values = {name: value for name, value in vars(self).items() if name not in unused}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property
     def n_one_to_one(self) -> int:
@@ -127,7 +151,7 @@ class Planting:
         problems = []
         for name in (f.name for f in fields(self) if f.type == "float"):
             value = getattr(self, name)
-            top = np.inf if name in ("noise", "spread", "fact_spread", "template_spread") else 1.0
+            top = np.inf if name in _UNBOUNDED else 1.0
             if not _number(value) or not 0 <= value <= top:
                 rule = "a number ≥ 0" if top > 1 else "a share in [0, 1]"
                 problems.append(message(name, value, rule, "planting", "Correct it"))
@@ -136,6 +160,15 @@ class Planting:
             value, low = getattr(self, name), least.get(name, 1)
             if not _number(value, whole=True) or value < low:
                 problems.append(message(name, value, f"a whole number ≥ {low}", "planting", "Correct it"))
+        sizes = self.facts_by_relation
+        if sizes and not all(_number(n, whole=True) and n > 0 for n in sizes):
+            rule = "whole numbers ≥ 1"
+            problems.append(message("facts_by_relation", sizes, rule, "planting", "Correct it"))
+        elif sizes and (sum(sizes), len(sizes)) != (self.facts, self.relations):
+            rule = f"{self.relations} numbers that add up to {self.facts} facts"
+            problems.append(
+                message("facts_by_relation", sizes, rule, "planting", "Leave facts and relations out")
+            )
         if not problems and not self.facts + self.pairs:
             problems.append(message("facts", 0, "at least one fact or pair", "planting", "Plant some"))
         if self.one_to_one is not None and not _number(self.one_to_one, whole=True):
@@ -146,6 +179,15 @@ class Planting:
             problems.append(message("one_to_one", self.one_to_one, rule, "planting", "Correct it"))
         if problems:
             raise InputError(problems)
+
+
+_UNBOUNDED: Final = ("noise", "spread", "fact_spread", "template_spread", "size_spread", "hubs")
+"""Parameters that are no shares."""
+
+_LATER: Final[Mapping[str, Any]] = {
+    "facts_by_relation": (), "size_spread": 0.0, "hubs": 0.0, "shared_templates": False, "few_templates": 0.0
+}  # fmt: skip
+"""Parameters that older planted stores do not name, and their values that plant nothing."""
 
 
 def _number(value: Any, *, whole: bool = False) -> bool:
@@ -173,6 +215,8 @@ class Columns:
         Numbers of the pools that the query draws from.
     relation_of_template : int64 ndarray, shape (template,)
         The relation of each template.
+    shared_template : int64 ndarray, shape (query,)
+        ``template_code``, or where relations share templates one number for the same template of each.
     answer_of_fact, relation_of_fact, subject, feature, class_ : str ndarray, shape (fact,)
         As in ``/facts``. ``class_`` is ``wide``, ``conflict`` or ``pair``.
     frequency : float64 ndarray, shape (fact,)
@@ -199,6 +243,7 @@ class Columns:
     relation_code: Ints
     answer_code: Ints
     relation_of_template: Ints
+    shared_template: Ints
     answer_of_fact: Array
     relation_of_fact: Array
     subject: Array
@@ -242,8 +287,10 @@ def planted_columns(p: Planting, rng: np.random.Generator) -> Columns:
         Labels of facts and queries.
     """
     pairs = np.arange(p.pairs)
-    relation = np.concatenate([np.arange(p.facts) * p.relations // max(p.facts, 1), p.relations + pairs % 2])
-    relation = relation.astype(np.int64)
+    of_facts = np.arange(p.facts) * p.relations // max(p.facts, 1)
+    if p.facts_by_relation:
+        of_facts = np.repeat(np.arange(p.relations), p.facts_by_relation)
+    relation = np.concatenate([of_facts, p.relations + pairs % 2]).astype(np.int64)
     is_pair = np.arange(len(relation)) >= p.facts
     answer, code_of_fact = _answers(p, relation, is_pair, rng)
     leaks = (rng.random(len(relation)) < p.leaking) & ~is_pair
@@ -268,6 +315,7 @@ def planted_columns(p: Planting, rng: np.random.Generator) -> Columns:
         template_code=template_code.astype(np.int64),
         relation_code=relation[fact],
         relation_of_template=of_template.astype(np.int64),
+        shared_template=_shared_templates(p, template_code),
         answer_of_fact=answer,
         relation_of_fact=names[relation],
         subject=subject,
@@ -345,6 +393,10 @@ def _answers(p: Planting, relation: Ints, is_pair: Array, rng: np.random.Generat
 def _asked(p: Planting, is_pair: Array, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Draw the fact and the template of each query, in the order of the facts."""
     asked = rng.random((len(is_pair), p.templates)) >= p.missing
+    if p.few_templates:
+        fewer = Stream.PLANTED_FEW_TEMPLATES.generator(p.seed)
+        few = fewer.random(len(is_pair)) < p.few_templates
+        asked &= ~few[:, None] | (fewer.random(asked.shape) < 0.5)
     asked[is_pair] = np.arange(p.templates) == 0
     fact, template = np.nonzero(asked)
     return fact, template
@@ -362,9 +414,15 @@ def _conflicting(
     return out
 
 
+def _shared_templates(p: Planting, code: Ints) -> Ints:
+    """Give the same template of every relation one number, where relations share them."""
+    own = code >= p.relations * p.templates  # the prompts of pairs
+    return np.asarray(np.where(own | (not p.shared_templates), code, code % p.templates).astype(np.int64))
+
+
 def _template_names(p: Planting, code: Ints, relation_of_template: Array) -> Array:
     number = np.char.add("-", (code % p.templates + 1).astype(str))
-    names = np.char.add(relation_of_template[code], number)
+    names = np.char.add("T" if p.shared_templates else relation_of_template[code], number)
     paired = code >= p.relations * p.templates
     return np.where(paired, np.char.add("pair-", (code - p.relations * p.templates).astype(str)), names)
 

@@ -85,7 +85,7 @@ def planted_edits(
         **_answer_columns("", _EFK, made.odds, made.new),
         **_answer_columns("base_", _FK, layout.by_fact(base), layout.by_fact(base + _NEW)),
         **_of_probes(made.nats, rng),
-        **_of_texts(made.nats, layout, sets),
+        **_of_texts(made.nats, layout, sets, effects),
     }
     coords = {EDIT_OPERATION: list(operations), EDIT_SET: list(sets)}
     attrs = {"method": planted.planting.methods[0], "threshold": 0.2}
@@ -174,11 +174,16 @@ def _of_probes(nats: Floats, rng: np.random.Generator) -> Variables:
     }
 
 
-def _of_texts(nats: Floats, layout: _Layout, sets: Sequence[str]) -> Variables:
-    text = np.where(layout.edited >= 0, nats, np.nan).astype(np.float32)
+def _of_texts(nats: Floats, layout: _Layout, sets: Sequence[str], effects: Effects) -> Variables:
+    """Return damage as it is measured: on both halves of a text, each with an error of its own."""
+    text = np.where(layout.edited >= 0, nats, np.nan)
     text[:, [name == IN_CONTEXT for name in sets]] = np.nan
+    rng = Stream.PLANTED_DAMAGE_ERROR.generator(effects.seed)
+    halves = text + np.sqrt(2) * effects.damage_error * rng.standard_normal((2, *text.shape))
     return {
-        "text_nats": (_EF, text),
+        "text_nats": (_EF, halves.mean(axis=0).astype(np.float32)),
+        "text_nats_first": (_EF, halves[0].astype(np.float32)),
+        "text_nats_second": (_EF, halves[1].astype(np.float32)),
         "base_text_nats": ((FACT,), np.full(len(layout.edited), 3.0, dtype=np.float32)),
         "greedy_token_id": ((*_EF, STEP), np.zeros((*nats.shape, N_GREEDY_TOKENS), dtype=np.int32)),
     }

@@ -8,7 +8,7 @@ same m_s therefore differ by noise only, and this noise is shared among queries 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -53,9 +53,14 @@ class Effects:
         Standard deviation of each term, in log-odds.
     skewed : bool
         Whether the terms of facts are exponential (mean 0) rather than normal.
+    skewed_relations : bool
+        Whether the terms of relations are exponential (mean 0) rather than normal.
     kept : float or None
         Share of N_i that the set N_i′ of the re-prompt contains; N_i′ is as large as N_i. None: N_i′ is as
         large, and as near to N_i, as the set of another query of the fact.
+    damage_error : float
+        Standard deviation of the error with which the damage of an edit is measured, in nats a token; each
+        half of the text has an error of its own, √2 times as large.
     seed : int
         Seed of these draws; the seed of the sets is another.
     """
@@ -70,7 +75,20 @@ class Effects:
     query: float = 1.0
     skewed: bool = False
     kept: float | None = 0.9
+    skewed_relations: bool = False
+    damage_error: float = 0.0
     seed: int = 0
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters for the fingerprint; a later one that plants nothing is left out.
+
+        Returns
+        -------
+        dict of str to Any
+            JSON only.
+        """
+        later = ("damage_error", "skewed_relations")
+        return {name: value for name, value in asdict(self).items() if value or name not in later}
 
     def of(self, name: str, otherwise: Mapping[str, float] = LOST) -> float:
         """Return the mean log-odds that a set moves.
@@ -113,9 +131,11 @@ def nested(planted: Planted, effects: Effects, rng: np.random.Generator) -> Floa
     for code, scale in (
         (c.relation_code, effects.relation),
         (answer, effects.answer),
-        (c.template_code, effects.template),
+        (c.shared_template, effects.template),
     ):
-        total += scale * rng.standard_normal(int(code.max(initial=0)) + 1)[code]
+        size = int(code.max(initial=0)) + 1
+        skewed = effects.skewed_relations and code is c.relation_code
+        total += scale * (rng.exponential(size=size) - 1 if skewed else rng.standard_normal(size))[code]
     drawn = rng.exponential(size=c.n_facts) - 1 if effects.skewed else rng.standard_normal(c.n_facts)
     return np.asarray(total + effects.fact * drawn[c.fact])
 

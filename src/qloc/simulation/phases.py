@@ -19,8 +19,8 @@ from qloc.vocabulary import ENTAILED, FACT, PROBE, QUERY, STEP
 PlantedPhaseName = Literal["interventions", "edits"]
 PLANTED_PHASES: Final[tuple[PlantedPhaseName, ...]] = ("interventions", "edits")
 _SIZES: Final = (PROBE, STEP, ENTAILED)
-_ADDED: Final = ("reprompts", "entailments")
-"""A group that is there only where an outline names it."""
+_ADDED: Final = ("reprompts", "edits/text_nats_first", "edits/text_nats_second", "entailments")
+"""Groups and variables that are there only where an outline names them."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class PlantedPhase:
         lengths = {str(dim): n for group in self.groups.values() for dim, n in group.sizes.items()}
         sizes: dict[str, int] = {dim: lengths[dim] for dim in _SIZES if dim in lengths}
         attrs = {str(name): value for group in self.groups.values() for name, value in group.attrs.items()}
-        added = tuple(name for name in _ADDED if name in self.groups)
+        variables = {f"{group}/{name}" for group in self.groups for name in self.groups[group].data_vars}
+        added = tuple(name for name in _ADDED if name in {*self.groups, *variables})
         return PhaseOutline(phase=self.name, labels=labels, sizes=sizes, attrs=attrs, added=added)
 
     def block(self, unit: Unit) -> PhaseBlock:

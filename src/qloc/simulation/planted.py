@@ -31,6 +31,9 @@ from qloc.simulation.design import Columns, Planting, in_network, planted_column
 
 __all__ = ["Planted", "Planting", "plant"]
 
+N_HUBS = 40
+"""Neurons that facts use as hubs, where there are any."""
+
 PLANTED_THRESHOLD = 0.2
 """Members lie above this share of a query's maximum, all other neurons below."""
 
@@ -140,6 +143,8 @@ def plant(planting: Planting | None = None, **parameters: Any) -> Planted:
     >>> planted.sets().member.shape
     (18, 1024)
     """
+    if sizes := parameters.get("facts_by_relation"):
+        parameters = {"facts": sum(sizes), "relations": len(sizes), **parameters}
     try:
         p = planting or Planting(**parameters)
     except TypeError as error:
@@ -163,21 +168,47 @@ def _member(p: Planting, c: Columns, rng: np.random.Generator) -> sparse.csr_arr
         (_pools(p, c.n_answers, rng), c.answer_code, _strength(p, c, p.answer_strength, rng)),
         (_pools(p, c.n_facts, rng), c.fact.astype(np.int64), _fact_strength(p, c, rng)),
     ]
-    rows, neurons = [], []
+    rows, neurons, factor = [], [], _size_factor(p, c)
     for pools, group, strength in sources:
-        drawn = rng.random((c.n_queries, pools.shape[1])) < strength[:, None]
+        drawn = rng.random((c.n_queries, pools.shape[1])) < (factor * strength)[:, None]
         query, place = np.nonzero(drawn)
         rows.append(query)
         neurons.append(pools[group[query], place])
-    n_noise = rng.poisson(p.noise, c.n_queries)
+    n_noise = rng.poisson(p.noise * factor, c.n_queries)
     rows.append(np.repeat(np.arange(c.n_queries), n_noise))
     neurons.append(rng.choice(p.n_total, size=int(n_noise.sum()), p=_popularity(p, rng)))
+    for query, neuron in _generic(p, c, factor):
+        rows.append(query)
+        neurons.append(neuron)
     row, neuron = np.concatenate(rows), np.concatenate(neurons)
     filled = ~c.empty[row]
     row, neuron = row[filled], neuron[filled]
     member = sparse.csr_array((np.ones(len(row), dtype=bool), (row, neuron)), shape=(c.n_queries, p.n_total))
     member.sum_duplicates()
     return sparse.csr_array((member.data > 0, member.indices, member.indptr), shape=member.shape)
+
+
+def _size_factor(p: Planting, c: Columns) -> NDArray[np.float64]:
+    """Return how many times as many neurons each query's set has, by its fact: float64, (query,)."""
+    rng = Stream.PLANTED_SET_SIZES.generator(p.seed)
+    return _varied(np.ones(c.n_queries), c.fact, p.size_spread, rng, most=np.inf)
+
+
+def _generic(
+    p: Planting, c: Columns, factor: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield queries and neurons of what facts draw from hubs (of Zipf's frequencies), and from the rest."""
+    if not p.hubs:
+        return
+    rng = Stream.PLANTED_HUBS.generator(p.seed)
+    neurons = rng.permutation(p.n_total)
+    n_hubs = min(N_HUBS, p.n_total)
+    zipf = 1 / np.arange(1, n_hubs + 1)
+    share = rng.random(c.n_facts)[c.fact]
+    of_hubs, rest = (zipf / zipf.sum(), neurons[:n_hubs]), (None, neurons[n_hubs:])
+    for part, (weight, chosen) in ((share, of_hubs), (1 - share, rest)):
+        n = rng.poisson(p.hubs * part * factor)
+        yield np.repeat(np.arange(c.n_queries), n), rng.choice(chosen, size=int(n.sum()), p=weight)
 
 
 def _strength(p: Planting, c: Columns, mean: float, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -197,13 +228,17 @@ def _fact_strength(p: Planting, c: Columns, rng: np.random.Generator) -> NDArray
 
 
 def _varied(
-    strength: NDArray[np.float64], group: NDArray[np.integer[Any]], spread: float, rng: np.random.Generator
+    strength: NDArray[np.float64],
+    group: NDArray[np.integer[Any]],
+    spread: float,
+    rng: np.random.Generator,
+    most: float = 1.0,
 ) -> NDArray[np.float64]:
     """Return strengths that differ over groups, by a stream of their own: other draws stay what they are."""
     if not spread:
         return strength
     factor = np.exp(spread * rng.standard_normal(int(group.max(initial=0)) + 1) - spread**2 / 2)
-    return np.asarray(np.clip(strength * factor[group], 0.0, 1.0))
+    return np.asarray(np.clip(strength * factor[group], 0.0, most))
 
 
 def _pools(p: Planting, n_groups: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -218,6 +253,10 @@ def _template_pools(p: Planting, c: Columns, rng: np.random.Generator) -> NDArra
     own, shared = _pools(p, c.n_templates, rng), _pools(p, c.n_relations, rng)
     half = p.pool // 2
     own[:, :half] = shared[c.relation_of_template, :half]
+    if p.shared_templates:
+        same = np.arange(len(own))
+        same[: p.relations * p.templates] %= p.templates
+        own = own[same]
     return own
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -94,7 +94,7 @@ def simulate(
         writer.finalize()
     parents = {"signals": digest(fingerprint)}
     for phase in made:
-        of = {"phase": phase.name, "parents": parents, "parameters": asdict(effects)}
+        of = {"phase": phase.name, "parents": parents, "parameters": effects.parameters()}
         with PhaseWriter.open(out, phase.outline, of) as appended:
             for unit in _missing(appended, phase.name, progress):
                 appended.write(phase.block(unit))

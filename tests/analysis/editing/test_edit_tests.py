@@ -76,7 +76,7 @@ def test_equal_damage_is_an_intercept(study):
         x = (nats.sel(edit_set="cas") - nats.sel(edit_set=against)).values.astype(float)
         keep = ~np.isnan(y) & ~np.isnan(x)
         expected = np.polynomial.polynomial.polyfit(x[keep], y[keep], 1)[0]
-        found = cas_at_equal_damage(study, against=against, draws=Draws(n_bootstrap=99))
+        found = cas_at_equal_damage(study, against=against, draws=Draws(n_permutations=99))
         assert found.name == name
         if min(x[keep]) <= 0 <= max(x[keep]):
             assert found.estimate == pytest.approx(expected, rel=1e-6)
@@ -108,20 +108,29 @@ def test_more_of_the_same_damage_is_not_better():
         )
         plain = simulate(**SIZE, seed=5)
         study = replace(plain, datasets={**plain.datasets, "edits": edits})
-        found[more] = cas_at_equal_damage(study, draws=Draws(n_bootstrap=99))
+        found[more] = cas_at_equal_damage(study, draws=Draws(n_permutations=99))
         plainly = edit_effects(study).sel(edit_operation="update").mean("fact")
         assert float(plainly.sel(edit_set="cas") - plainly.sel(edit_set="own")) < -2
     assert found[0.0].verdict == "undecided"
     assert found[3.0].verdict == "holds"
     assert found[3.0].interval is not None
     assert found[3.0].interval.low < 4.5 < found[3.0].interval.high
-    assert found[3.0].checks[0].startswith("Log-odds that o′ gains, mean: ")
-    worse = study.edits.assign(text_nats=study.edits["text_nats"] + [[[0.0], [9.0]]])
-    apart = cas_at_equal_damage(
-        replace(study, datasets={**study.datasets, "edits": worse}), draws=Draws(n_bootstrap=99)
-    )
-    assert (apart.verdict, apart.p) == ("not identified", None)
-    assert "One of them damages more in every fact" in " ".join(apart.checks)
+    assert found[3.0].checks[1].startswith("Log-odds that o′ gains, mean: ")
+    halves = ["text_nats_first", "text_nats_second"]
+    noise = np.random.default_rng(1).normal(size=study.edits["text_nats"].shape)
+    cannot = {
+        "One of them damages more in every fact": {n: study.edits[n] + [[[0.0], [9.0]]] for n in halves},
+        "Both halves of the text do not agree": {halves[0]: study.edits[halves[0]] * 0 + noise},
+    }
+    for why, changed in cannot.items():
+        datasets = {**study.datasets, "edits": study.edits.assign(changed)}
+        open_ = cas_at_equal_damage(replace(study, datasets=datasets), draws=Draws(n_permutations=99))
+        assert (open_.verdict, open_.p) == ("not identified", None)
+        assert why in " ".join(open_.checks)
+    older = replace(study, datasets={**study.datasets, "edits": study.edits.drop_vars(halves)})
+    found_older = cas_at_equal_damage(older)
+    assert found_older.verdict == "not identified"
+    assert "The store does not keep damage by halves" in " ".join(found_older.checks)
     with pytest.raises(InputError, match="expected sets cas and union under update"):
         cas_at_equal_damage(study, against="union")
 

@@ -76,6 +76,9 @@ def test_scores_by_brute_force(study, operation):
         assert float(scores["perplexity"].values[fact]) == pytest.approx(
             math.exp(base + nats) - math.exp(base) if counted else np.nan, rel=1e-5, nan_ok=True
         )
+        assert float(scores["relative_perplexity"].values[fact]) == pytest.approx(
+            math.exp(base + nats) / math.exp(base) - 1 if counted else np.nan, rel=1e-5, nan_ok=True
+        )
     assert seen > 60
 
 

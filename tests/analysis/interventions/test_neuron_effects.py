@@ -17,7 +17,6 @@ from qloc.analysis.hypotheses import (
     own_against_control,
     own_beyond_reprompt,
     predicts_generalization,
-    query_kn_mapping,
 )
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inputs.study import Study
@@ -153,13 +152,12 @@ def test_level_and_power_in_small():
         "H5": partial(own_beyond_reprompt, **few),
         "H5a": partial(own_against_control, **few),
         "H5b": partial(own_against_control, control="other_fact", **few),
-        "H5c": partial(query_kn_mapping, **slopes),
         "H6a": partial(dynamic_selection, **few),
         "H6b": partial(dynamic_selection, outcome="answer", **few),
         "H7a": partial(edit_against_matched, operation="erase", **few),
         "H7b": partial(edit_against_matched, **few),
         "H8a": partial(cas_at_equal_budget, **few),
-        "H8c": partial(cas_at_equal_damage, **slopes),
+        "H8c": partial(cas_at_equal_damage, **few),
         "H10d": partial(predicts_generalization, **slopes),
     }
     names = {*NEURON_SETS, *SYNAPSE_SETS, *EDIT_SETS}

@@ -87,7 +87,7 @@ def test_doses_are_fifths_of_the_sizes(edited_study, question, frame):
 def test_the_answer_says_what_the_tests_say(question):
     (corrected,) = in_families([question], AnalysisPlan())
     assert question.answer == ""
-    assert corrected.answer == " ".join(map(sentence_of, corrected.tests))
+    assert corrected.answer == " ".join(filter(None, map(sentence_of, corrected.tests)))
     assert [line.partition(",")[0] for line in question.references] == [
         "Chen et al. Knowledge Localization: Mission Not Accomplished? Enter Query Localization! ICLR 2025. arXiv:2405.14117",
         "Dai",

@@ -134,6 +134,7 @@ def test_scores_of_edits_are_means_over_a_class(study: Study, side: Side) -> Non
         assert row["nats"] == pytest.approx(nats[there].mean())
         damage = np.exp(base[there].mean()) * (np.exp(nats[there].mean()) - 1)
         assert row["perplexity"] == pytest.approx(damage, rel=1e-5)
+        assert row["relative"] == pytest.approx(damage / np.exp(base[there].mean()), rel=1e-5)
         assert row["facts"] == np.isfinite(arm["reliability"].values[few]).sum()
 
 

@@ -35,7 +35,7 @@ def rome_of(tiny: Callable[[str], Any]) -> Callable[..., Rome]:
         found = source(str(tiny(kind).folder))
         loaded, encoder = found.load(dtype="float64", device="cpu"), found.encoder()
         engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=10**9)
-        sample = list(pieces(encoder.tokenizer, encoder.family, TEXT, 60, 16))
+        sample = list(pieces(encoder.tokenizer, encoder.family, [TEXT], 60, 16))
         plan = RomePlan(**{"prefixes": 2, "prefix_tokens": 3, "weight_decay": 0.0, **changed})
         return Rome(engine=engine, encoder=encoder, plan=plan, sample=sample, seed=3)
 

@@ -20,7 +20,7 @@ from qloc.extract.passes.matched_controls import output_norms
 from qloc.extract.passes.outcomes import unchanged
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.askable import ask_facts
-from qloc.extract.prompts.held_out_text import held_out_text, pieces, sampled_text, windows
+from qloc.extract.prompts.held_out_text import held_out_texts, pieces, sampled_texts, windows
 from qloc.extract.prompts.probe_words import ProbeWords
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery, Tokens
 from qloc.facts import ANSWER_MARK, Fact, Query
@@ -47,7 +47,7 @@ def _run(tiny: Any, kind: str, **given: Any) -> tuple[EditRun, EditArms]:
     engine = RowEngine(model=loaded.model, sites=loaded.sites, family=loaded.family, memory=10**9)
     engine = joining(engine, Tokens.of([one for of_fact in asked for one in of_fact]).targets, "edits")
     assert engine.way is not None
-    sample = list(pieces(encoder.tokenizer, encoder.family, TEXT, 30, 12))
+    sample = list(pieces(encoder.tokenizer, encoder.family, [TEXT], 30, 12))
     run = EditRun(
         queries=asked[0],
         edited=1,
@@ -58,7 +58,7 @@ def _run(tiny: Any, kind: str, **given: Any) -> tuple[EditRun, EditArms]:
         part=part,
         embedding=loaded.model.get_input_embeddings().weight,
         norms=output_norms(loaded.sites),
-        windows=windows(encoder.tokenizer, encoder.family, TEXT, 18, 12),
+        windows=windows(encoder.tokenizer, encoder.family, [TEXT], 18, 12),
         encoder=encoder,
         engine=engine,
         seed=(0, 0),
@@ -171,6 +171,10 @@ def _check(
         for m in (run.engine.model, model)
     ]
     change = np.mean(nats[1]) - np.mean(nats[0])
+    halves = np.array_split((np.array(nats[1]) - nats[0])[::-1], 2)[::-1]  # the longer half is the second
+    for name, half in zip(("first", "second"), halves, strict=True):
+        kept = arrays[f"text_nats_{name}"][edits]
+        np.testing.assert_allclose(kept, half.mean(), rtol=tol, atol=10 * tol)
     np.testing.assert_allclose(arrays["text_nats"][edits], change, rtol=tol, atol=10 * tol)
     if run.encoder.family == "causal":
         ids = list(run.queries[run.edited].targets[0].ids)
@@ -346,8 +350,8 @@ def test_an_object_that_cannot_be_asked_has_no_update(tiny: Any) -> None:
 def test_held_out_text_in_windows(tiny: Any) -> None:
     for kind, model in (("gpt2", "anything"), ("bert", "embedded:masked")):
         encoder: Encoder = source(str(tiny(kind).folder)).encoder()
-        text = held_out_text(model)
-        found = windows(encoder.tokenizer, encoder.family, text, 50, 20)
+        texts = held_out_texts(model)
+        found = windows(encoder.tokenizer, encoder.family, texts, 50, 20)
         assert all(len(window[0].ids) <= 20 for window in found)
         if kind == "gpt2":
             assert sum(len(window) + 1 for window in found) == 50
@@ -355,18 +359,18 @@ def test_held_out_text_in_windows(tiny: Any) -> None:
             for target in window:
                 shown = target.ids[target.position]
                 assert (shown == encoder.tokenizer.mask_token_id) == (kind == "bert")
-    assert windows(encoder.tokenizer, encoder.family, "a", 0, 20) == []
+    assert windows(encoder.tokenizer, encoder.family, ["a"], 0, 20) == []
 
 
 def test_keys_are_sampled_from_other_text_than_edits_are_tested_on(tiny: Any) -> None:
     encoder: Encoder = source(str(tiny("gpt2").folder)).encoder()
-    text, skip = sampled_text("embedded:causal", 50)
-    assert (text, skip) == (held_out_text("embedded:causal"), 50)
-    ids = encoder.tokenizer(text)["input_ids"]
-    sample = list(pieces(encoder.tokenizer, "causal", text, 30, 20, skip=skip))
+    texts, skip = sampled_texts("embedded:causal", 50, joined=True)
+    assert (texts, skip) == (held_out_texts("embedded:causal", joined=True), 50)
+    ids = encoder.tokenizer(texts[0])["input_ids"]
+    sample = list(pieces(encoder.tokenizer, "causal", texts, 30, 20, skip=skip))
     assert [token for piece in sample for token in piece.inside] == ids[50:80]
     assert [len(piece.ids) for piece in sample] == [20, 10]
-    text, skip = sampled_text("anything", 50)
+    (text,), skip = sampled_texts("anything", 50)
     assert skip == 0
     assert len(text.split()) > 900
-    assert not set(text.split(". ")) & set(held_out_text("anything").split(". "))
+    assert not set(text.split(". ")) & set(held_out_texts("anything")[0].split(". "))

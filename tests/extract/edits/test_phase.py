@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qloc.accuracy.readable_text import unreadable_text
 from qloc.arms import EditArms
 from qloc.block import Unit
 from qloc.extract.edits.phase import prepare
@@ -75,6 +76,9 @@ def test_an_edited_fact_is_answered_anew(kind: str) -> None:
         assert np.nanmedian(arrays["edits/probe_kl"][0, edit][facts]) < 0.2
         assert (arrays["edits/n_slots"][edit][facts] == 512).all()
     assert np.abs(arrays["edits/text_nats"][0, 0][facts]).max() < 0.5
+    base, attrs = arrays["edits/base_text_nats"], prepare(extraction, PART).outline.attrs
+    assert np.nanmean(base) < 5 < np.log(attrs["n_vocabulary"]) < 10  # joined, lines took more than a guess
+    assert unreadable_text(base, attrs) == ""
     left = np.setdiff1d(np.arange(len(extraction.facts)), facts)
     assert (arrays["edits/n_slots"][:, left] == 0).all()
 

@@ -84,8 +84,8 @@ def test_every_problem_is_told_at_once(sizes):
     assert found[:-1] == [
         "absent groups is ['synapses']; expected some of edits.",
         "added groups is ['edits']; expected some of edits/bad_log_probability, edits/base_bad_log_probability, "
-        "edits/base_word_log_probability, edits/strength, edits/value_loss, edits/word_log_probability, "
-        "entailments.",
+        "edits/base_word_log_probability, edits/strength, edits/text_nats_first, edits/text_nats_second, "
+        "edits/value_loss, edits/word_log_probability, entailments.",
         "axes with a size is ['step']; expected probe, step.",
         "labels of edit_operation is ['erase', 'erase']; expected one or more, each once, none empty.",
         "labels of edit_set is []; expected one or more, each once, none empty.",

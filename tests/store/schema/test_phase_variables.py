@@ -23,7 +23,10 @@ def test_groups_of_each_phase():
         "edits": ["edits", "entailments"],
         "tracing": ["tracing"],
     }
-    optional = {"reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"}
+    optional = {
+        *("reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"),
+        *("edits/text_nats_first", "edits/text_nats_second"),
+    }
     further = {
         f"{phase}/{base}{name}_log_probability"
         for phase in ("interventions", "edits")
