@@ -7,7 +7,7 @@ Measured on planted data (docs/statistics.md): these cover 92–95%, where two-w
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from qloc.analysis.inference.cluster_error import mean_error, t_words
 from qloc.analysis.inference.label_codes import codes, distinct, n_codes
@@ -48,7 +48,7 @@ def cluster_intervals(
             methods.append("one cluster: not available")
             continue
         error, freedom = mean_error(column[keep], ways)
-        half = stats.t.ppf((1 + confidence) / 2, freedom) * error
+        half = special.stdtrit(freedom, (1 + confidence) / 2) * error
         ends[:, place] = column[keep].mean() + half * np.array([-1, 1])
         kind = "two-way" if len(ways) > 1 else "one-way"
         sizes = " and ".join(str(n_codes(code)) for code in ways)

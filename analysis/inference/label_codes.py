@@ -28,12 +28,21 @@ def codes(*columns: NDArray[Any]) -> Ints:
     >>> codes(np.array(["b", "a", "b"]), np.array([1, 1, 2])).tolist()
     [1, 0, 2]
     """
+    if len(columns) == 1 and _is_code(columns[0]):
+        return columns[0].astype(np.int64)
     code = np.unique(columns[0], return_inverse=True)[1].astype(np.int64)
     for column in columns[1:]:
         inner = np.unique(column, return_inverse=True)[1]
         combined = code * (int(inner.max(initial=0)) + 1) + inner
         code = np.unique(combined, return_inverse=True)[1].astype(np.int64)
     return code
+
+
+def _is_code(column: NDArray[Any]) -> bool:
+    """Whether integers are codes already: they count from 0, and each below the largest is used."""
+    if column.dtype.kind not in "iu" or not len(column) or column.min() < 0 or column.max() >= len(column):
+        return False
+    return bool(np.bincount(column).all())
 
 
 def n_codes(code: NDArray[np.integer[Any]]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from qloc.analysis.inference.cluster_error import mean_error, t_words
 from qloc.analysis.inference.cluster_intervals import cluster_interval, cluster_intervals
@@ -75,7 +75,7 @@ def share_interval(
     error, freedom = mean_error(x, ways)
     freedom = freedom if freedom > 0 else float(n_codes(ways[0]) - 1)
     tail = (1 + confidence) / 2
-    t = float(stats.t.ppf(tail, freedom))
+    t = float(special.stdtrit(freedom, tail))
     size = p * (1 - p) / error**2 if error > 0 and _ENDS < p < 1 - _ENDS else float(n)
     if np.isin(x, (0.0, 1.0)).all():
         size = min(size, float(n))
@@ -87,7 +87,7 @@ def share_interval(
         low, high = (1 / (1 + np.exp(-ends))).tolist()
         method = f"{method}, on the log-odds scale"
     else:
-        size *= min(1.0, float(stats.t.ppf(tail, max(n - 1, 1))) / t) ** 2
+        size *= min(1.0, float(special.stdtrit(max(n - 1, 1), tail)) / t) ** 2
         low = 0.0 if p < _ENDS else float(stats.beta.ppf(1 - tail, size * p, size * (1 - p) + 1))
         high = 1.0 if p > 1 - _ENDS else float(stats.beta.ppf(tail, size * p + 1, size * (1 - p)))
         method = f"{method}, Clopper–Pearson at {size:.1f} effective facts"
@@ -149,10 +149,12 @@ def bounded_intervals(
     low, high : float64 ndarray, shape (column,)
         NaN where no way has two clusters.
     """
-    low, high, _ = cluster_intervals(values, clusters, confidence=confidence)
+    low, high = np.full((2, values.shape[1]), np.nan)
+    bounded = {place: bound for place, bound in enumerate(bounds) if bound != "none"}
+    free = [place for place in range(values.shape[1]) if place not in bounded]
+    low[free], high[free], _ = cluster_intervals(values[:, free], clusters, confidence=confidence)
     make = {"share": share_interval, "negative": negative_interval}
-    for place, bound in enumerate(bounds):
-        if bound != "none":
-            ends = make[bound](values[:, place], clusters, confidence=confidence)
-            low[place], high[place] = (ends.low, ends.high) if ends else (np.nan, np.nan)
+    for place, bound in bounded.items():
+        if ends := make[bound](values[:, place], clusters, confidence=confidence):
+            low[place], high[place] = ends.low, ends.high
     return low, high

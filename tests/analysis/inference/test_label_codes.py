@@ -17,6 +17,14 @@ def test_codes_are_equal_where_all_labels_are(rows):
     assert sizes_of(code).tolist() == [rows.count(row) for row in rows]
 
 
+@given(st.lists(st.integers(-2, 5), min_size=1, max_size=12))
+def test_codes_of_codes_are_the_same(numbers):
+    """Integers that are codes already are taken as they are; others, with gaps or below 0, are numbered."""
+    code = codes(np.array(numbers))
+    assert code.tolist() == [sorted(set(numbers)).index(number) for number in numbers]
+    assert codes(code).tolist() == code.tolist()
+
+
 def test_no_labels_have_no_codes():
     nothing = np.zeros(0, dtype=np.int64)
     assert codes(nothing).tolist() == []

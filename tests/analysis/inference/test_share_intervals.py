@@ -73,3 +73,5 @@ def test_columns_have_each_its_range() -> None:
     low, high = bounded_intervals(values, (np.arange(4),), ("share", "none"))
     assert high[0] <= 1 < high[1]
     assert low[0] < values[:, 0].mean()
+    ends = bounded_intervals(values, (np.arange(4),), ("share",))  # columns without a bound come last
+    assert [side.tolist() for side in ends] == [low.tolist(), high.tolist()]
