@@ -30,6 +30,7 @@ from qloc.analysis.inputs.public_arguments import (
     require_study_or_sets,
 )
 from qloc.analysis.interventions import (
+    categorical_flips,
     knowledge_synapses,
     neuron_effects,
     reprompt_ceiling,
@@ -65,6 +66,7 @@ __all__ = [
     "cas_at_equal_damage",
     "dynamic_selection",
     "edit_against_matched",
+    "flips_beyond_matched",
     "inconsistent_share",
     "kinds_of_facts",
     "layers_of_syntax",
@@ -106,6 +108,7 @@ kinds_of_facts = _checked(by_kinds.kinds_of_facts, require_study_or_sets)
 published_welch = _checked(welch.published_welch, require_study_or_sets)
 predicts_behaviour = _checked(behaviour.predicts_behaviour)
 own_against_control = _checked(neuron_effects.own_against_control)
+flips_beyond_matched = _checked(categorical_flips.flips_beyond_matched)
 query_kn_mapping = _checked(by_other_templates.query_kn_mapping)
 own_beyond_reprompt = _checked(reprompt_ceiling.own_beyond_reprompt)
 dynamic_selection = _checked(knowledge_synapses.dynamic_selection)

@@ -18,6 +18,7 @@ from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, log_odds, paired_test
 from qloc.analysis.inputs.query_rows import QueryRows
+from qloc.analysis.interventions.categorical_flips import Flips, flips_test
 from qloc.analysis.interventions.knowledge_synapses import AttentionOutcomes, synapse_test
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes, control_test
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, mapping_slope, others
@@ -74,6 +75,15 @@ def control(
     planted = plant(**{**SIZE, **planting})
     effects = effects_of(seed, {"own": EQUAL + more, which: EQUAL}, given)
     return _of(control_test(changed(planted, effects, "own", which), which, "suppress", _draws(seed)))
+
+
+def flips(more: float, given: Mapping[str, Any], planting: dict[str, Any], seed: int) -> Outcome:
+    """H14a: of answers that rank first, N_i moves ``more`` log-odds than the control."""
+    planted = plant(**{**SIZE, **planting})
+    effects = effects_of(seed, {"own": EQUAL + more, "matched": EQUAL}, given)
+    arms = changed(planted, effects, "own", "matched")
+    right = arms.rows.used & (arms.found["base_rank"].values == 1)
+    return _of(flips_test(Flips(arms, "first", right), "suppress", _draws(seed)))
 
 
 def equivalent(more: float, planting: dict[str, Any], seed: int) -> Outcome:
@@ -255,6 +265,10 @@ CELLS = {
     ),
     "H5a, 0.5": Cell(partial(control, 0.5, {}), "planted"),
     "H5a, 1": Cell(partial(control, 1.0, {}), "planted"),
+    "H14a null": Cell(partial(flips, 0.0, {}), "null"),
+    "H14a null, relations differ": Cell(partial(flips, 0.0, DIFFER), "null"),
+    "H14a null, 4 relations": Cell(partial(flips, 0.0, {}), "null", FEW),
+    "H14a, 1": Cell(partial(flips, 1.0, {}), "planted"),
     "H5a equivalence, at the margin": Cell(partial(equivalent, LOG_ODDS_MARGIN), "planted"),
     "H5a equivalence, no difference": Cell(partial(equivalent, 0.0), "planted"),
     "H5b null": Cell(partial(control, 0.0, {}, which="other_fact"), "null"),

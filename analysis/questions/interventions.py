@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qloc.analysis.editing.suppression_on_words import METHOD as SUPPRESSION
+from qloc.analysis.editing.suppression_on_words import Suppression, suppression_on_words
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
 from qloc.analysis.inference.share_intervals import Bound
@@ -86,12 +88,13 @@ def interventions_question(context: AnalysisContext) -> Question:
             tables.append(_ceiling_table(context, changed, other, sets))
     if changed.has("suppress", "own"):
         tables.append(_dose_table(context, changed))
+    suppressed = _suppression(context)
     return Question(
         id="interventions",
         title="Whose neurons move an answer?",
         answer=_answer(tests),
-        tests=tests,
-        tables=tuple(tables),
+        tests=(*tests, *suppressed.tests),
+        tables=(*tables, *suppressed.tables),
         method=(
             "Activations at the target position are multiplied by 0 (suppress) or 2 (enhance), or replaced "
             "by their mean over other facts of the relation, or by another fact's (resample). Effects are in "
@@ -101,10 +104,20 @@ def interventions_question(context: AnalysisContext) -> Question:
             "answer to i more than N_j of another query does is arithmetic (N_i was chosen for it), and so "
             "is that this gap grows as a fact's queries agree less (told by templates other than i and j): "
             "neither gets a verdict. What may: whether the gap is wider than the same gap against i′, the "
-            "words of i in another form, where the store has such re-prompts."
+            "words of i in another form, where the store has such re-prompts. "
+            + (SUPPRESSION if suppressed.tables else "")
         ),
         references=(*cited("chen2025", where="§2"), *cited("dai2022", where="§4")),
     )
+
+
+def _suppression(context: AnalysisContext) -> Suppression:
+    """Return decisions and words, where there are probes or a plan confirms H14, and no groups of pairs."""
+    named = not {"H14a", "H14b"}.isdisjoint(context.plan.confirmatory)
+    probed = {"bad_log_probability", "word_log_probability"} & {*map(str, context.study.interventions)}
+    if context.has_groups or not (named or probed):
+        return Suppression()
+    return suppression_on_words(context.study, context.draws)
 
 
 _LABELS: Final = {

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from qloc.analysis.editing.suppression_on_words import METHOD as SUPPRESSION
+from qloc.analysis.editing.suppression_on_words import suppression_on_words
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.multiplicity import adjusted
 from qloc.analysis.inference.two_groups import compare_groups
@@ -20,7 +22,7 @@ from qloc.analysis.localization.syntax import (
     profiles_compared,
 )
 from qloc.analysis.questions.context import AnalysisContext
-from qloc.analysis.results import Question, Table
+from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number, percent
 from qloc.arrays import Array, Floats
 from qloc.random_streams import Stream
@@ -59,18 +61,20 @@ def syntax_question(context: AnalysisContext) -> Question:
     levels = levels_by_fact(context.study, context.sets, context.plan.method)
     values = {"kappa": both.kappa(), **levels}
     store, draws = context.study.fingerprint, context.draws
+    suppressed = suppression_on_words(context.study, context.draws)
+    compared: tuple[TestResult, ...] = ()
+    if not both.is_pair.all():
+        compared = (
+            kinds_compared(both, values["kappa"], "kappa", margin=SYNTAX_MARGIN, draws=draws, store=store),
+            kinds_compared(both, values["beyond"], "level", margin=SYNTAX_MARGIN, draws=draws, store=store),
+            profiles_compared(both, draws=draws, store=store),
+        )
     frame = localization_frame(context, both, values)
     return Question(
         id="syntax",
         title="Does syntax localize as well as facts?",
         answer=_answer(frame, preference_frame(context)),
-        tests=()
-        if both.is_pair.all()
-        else (
-            kinds_compared(both, values["kappa"], "kappa", margin=SYNTAX_MARGIN, draws=draws, store=store),
-            kinds_compared(both, values["beyond"], "level", margin=SYNTAX_MARGIN, draws=draws, store=store),
-            profiles_compared(both, draws=draws, store=store),
-        ),
+        tests=(*compared, *suppressed.tests),
         tables=(
             Table.from_frame(
                 frame,
@@ -95,6 +99,7 @@ def syntax_question(context: AnalysisContext) -> Question:
                 note="Shares of a query's neurons; means over relations and paradigms, whose labels are "
                 "permuted.",
             ),
+            *suppressed.tables,
         ),
         method=(
             "A paradigm × feature is what a fact is: its sentences are its queries, its neuron sets, κ and "
@@ -102,7 +107,8 @@ def syntax_question(context: AnalysisContext) -> Question:
             "relations and paradigms: their labels are permuted, with Welch's t. H11c compares layer "
             "profiles, ½ Σ of absolute differences, in the same way. R₁² is less that of "
             "rows from different facts, or from different paradigms or features. What differs may be the "
-            "texts: sentences of a paradigm have less in common than paraphrases."
+            "texts: sentences of a paradigm have less in common than paraphrases. "
+            + (SUPPRESSION if suppressed.tables else "")
         ),
         references=cited("niu2024"),
     )

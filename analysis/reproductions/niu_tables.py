@@ -8,49 +8,58 @@ from typing import Final
 import numpy as np
 
 from qloc.analysis.editing.entailment_outcomes import ENTAILED_SCORES, EntailmentOutcomes
+from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.means import mean
-from qloc.analysis.inputs.query_rows import rows_of
-from qloc.analysis.interventions.neuron_effects import values_of
+from qloc.analysis.inference.share_intervals import share_interval
+from qloc.analysis.interventions.categorical_flips import Decision, Flips, Kind
+from qloc.analysis.interventions.probe_word_effects import GOOD, word_effects
 from qloc.analysis.reproductions.published_tables import PublishedTable, Row, Side
 from qloc.phase_plan import ROME_SETS
 
 _EDITED: Final = (*ROME_SETS, "refined", "own", "in_context")
 
 
+_FLIPS: Final[tuple[tuple[Decision, Kind, str], ...]] = (
+    ("first", "fact", "no longer ranks first"),
+    ("first", "minimal_pair", "no longer ranks first"),
+    ("preferred", "minimal_pair", "no longer likelier than the bad form"),
+)
+
+
 def _flip_rows(side: Side) -> Iterator[Row]:
-    """Yield how often an answer that ranked first no longer does when neurons are suppressed, by relation."""
-    group, rows = side.study.interventions, rows_of(side.study)
-    operations = [str(name) for name in group["operation"].values]
-    sets = [str(name) for name in group["neuron_set"].values]
-    if "suppress" not in operations:
-        return
-    kind = side.study.column("queries", "kind").astype(str)
+    """Yield how often suppression turns decisions round, and the largest share of a relation."""
     relation = side.study.column("queries", "relation").astype(str)
-    first = (values_of(group, "base_rank") == 1) & (rows.used | (kind == "minimal_pair"))
-    for name in [name for name in ("own", "refined", "matched") if name in sets]:
-        at = operations.index("suppress"), sets.index(name)
-        changed = first & (values_of(group, "n_neurons")[sets.index(name)] > 0)
-        flipped = values_of(group, "rank")[at] > 1
-        shares = {
-            kind_: {
-                r: float(flipped[here].mean())
-                for r in np.unique(relation)
-                if (here := changed & (kind == kind_) & (relation == r)).any()
+    for decision, kind, words in _FLIPS:
+        flips = Flips.of(side.study, decision, kind)
+        for name in ("own", "refined", "matched"):
+            if not flips.changed.has("suppress", name) or np.isnan(flips.flipped("suppress", name)).all():
+                continue
+            turned = flips.flipped("suppress", name)
+            there = ~np.isnan(turned)
+            shares = flips.shares("suppress", name)
+            interval = share_interval(shares, flips.changed.rows.clusters)
+            yield {
+                "model": side.model,
+                "change": "categorical flips",
+                "kind": kind,
+                "decision": words,
+                "set": name,
+                "share": float(turned[there].mean()),
+                "low": interval.low if interval else np.nan,
+                "high": interval.high if interval else np.nan,
+                "largest": max(float(turned[there & (relation == of)].mean()) for of in {*relation[there]}),
+                "queries": int(there.sum()),
             }
-            for kind_ in np.unique(kind)
-        }
-        for kind_, of_relation in shares.items():
-            here = changed & (kind == kind_)
-            if here.any():
-                yield {
-                    "model": side.model,
-                    "change": "categorical flips",
-                    "kind": str(kind_),
-                    "set": name,
-                    "share": float(flipped[here].mean()),
-                    "largest": max(of_relation.values()),
-                    "queries": int(here.sum()),
-                }
+
+
+def _word_rows(side: Side) -> Iterator[Row]:
+    """Yield what suppression takes from words beyond matched neurons, by paradigm and feature."""
+    plan = side.plan
+    draws = Draws(n_permutations=plan.n_permutations, confidence=plan.confidence, seed=plan.seed)
+    frame = word_effects(side.study, draws)
+    for row in [] if frame is None else frame.to_dict("records"):
+        if row["feature"] or row["word"] == GOOD:
+            yield {"model": side.model, **{str(name): value for name, value in row.items()}}
 
 
 def _symmetry_rows(side: Side) -> Iterator[Row]:
@@ -81,13 +90,30 @@ _FORWARD: Final = {"forward": "o′ ranks first at the edited query"}
 LAYOUTS: Final = (
     PublishedTable(
         name="niu_suppression",
-        title="Answers that no longer rank first when neurons are suppressed",
+        title="Decisions that are turned round when neurons are suppressed",
         group="interventions",
         phase="interventions",
         rows=_flip_rows,
         shown=("largest",),
         labels={"share": "share flipped", "largest": "largest share of a relation or paradigm"},
-        note="Of queries whose answer ranked first. matched: as many neurons of their layers and strength.",
+        note="Of queries whose answer ranked first, or pairs whose good form was likelier. The share is over "
+        "queries, its interval over facts or groups, cluster-robust. matched: as many neurons of their "
+        "layers and strength.",
+    ),
+    PublishedTable(
+        name="niu_words",
+        title="Words when neurons are suppressed",
+        group="interventions",
+        phase="interventions with --probes",
+        rows=_word_rows,
+        shown=("own", "matched"),
+        labels={
+            "own": "Δ log-odds under N_i",
+            "matched": "under matched neurons",
+            "difference": "difference",
+            "units": "pairs",
+        },
+        note="By paradigm and feature. p: signs flipped, two-sided, Holm over the table.",
     ),
     PublishedTable(
         name="niu_symmetry",

@@ -57,9 +57,12 @@ _KEYS: Final = (
     "threshold",
     "operation",
     "set",
+    "decision",
     "synapses",
     "class",
     "relation",
+    "feature",
+    "word",
     "neurons",
 )
 """Columns that label a row."""

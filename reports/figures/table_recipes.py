@@ -210,6 +210,14 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="dots", over="feature", values=("share",), panel="paradigm", axis="share", limits=(0.0, 1.0),
         reference=0.5,
     ),
+    "suppression_flips": Recipe(
+        kind="dots", over="set", values=("flipped",), split="decision", panel="change",
+        axis="share", limits=(0.0, 1.0),
+    ),
+    "suppressed_words": Recipe(
+        kind="dots", over="word", values=("difference",), split="feature", panel="relation", reference=0.0,
+        value_label="Δ log-odds under N_i less under matched neurons",
+    ),
     "syntax_layer_groups": Recipe(
         kind="bars", over="layers", values=("facts", "syntax"), axis="share",
         value_label="share of a query's knowledge neurons",

@@ -293,6 +293,29 @@ def candidates(facts: Sequence[Fact]) -> dict[str, tuple[str, ...]]:
     return {relation: tuple(sorted(of, key=lambda o: (-of[o], o))) for relation, of in counts.items()}
 
 
+def entailment_counts(facts: Sequence[Fact]) -> dict[str, int]:
+    """Return how many facts say what an edit of them entails, by what they give.
+
+    Parameters
+    ----------
+    facts : sequence of Fact
+        Of a study.
+
+    Returns
+    -------
+    dict of str to int
+        ``an inverse``, ``synonyms``, ``a neighborhood``, ``a text to continue``, those that are not 0.
+    """
+    entailed = [fact.entailed for fact in facts if fact.entailed is not None]
+    counts = {
+        "an inverse": sum(of.inverse is not None for of in entailed),
+        "synonyms": sum(bool(of.synonyms) for of in entailed),
+        "a neighborhood": sum(bool(of.neighborhood) for of in entailed),
+        "a text to continue": sum(bool(of.generation) for of in entailed),
+    }
+    return {what: n for what, n in counts.items() if n}
+
+
 def _answers(fact: Fact) -> list[str]:
     own = [answer for query in fact.queries for answer in (query.good, query.bad) if answer is not None]
     return own or [fact.object]

@@ -76,6 +76,10 @@ class Stream(Enum):
     TRACING_LAYERS = 131, "study"
     SYNTAX = 140, "study"
     SYNTAX_LAYER_GROUPS = 141, "study"
+    FLIPS_OF_ANSWERS = 150, "study"
+    FLIPS_OF_PAIRS = 151, "study"
+    FLIP_SCREEN = 152, "study"
+    WORD_SCREEN = 153, "study"
 
     # Choices for one query or fact (analysis.interventions.choosing_neurons, analysis.editing.choosing_edits)
     NEIGHBOR = 1, "item"

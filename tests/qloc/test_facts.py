@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qloc.facts import Fact, FactSet, Query, candidates, fill
+from qloc.facts import AnsweredQueries, Entailments, Fact, FactSet, Query, candidates, entailment_counts, fill
 
 FRANCE = Fact(
     id="a",
@@ -70,6 +70,14 @@ def test_the_digest_sees_everything_of_a_fact(change: dict[str, object]) -> None
 def test_the_digest_sees_no_path() -> None:
     here = FactSet(facts=(FRANCE,), source="/here", merged=1, skipped={"x": 1})
     assert here.digest() == FactSet(facts=(FRANCE,), source="/there").digest()
+
+
+def test_what_edits_entail_is_counted_by_fact() -> None:
+    asked = AnsweredQueries(answer="France", queries=FRANCE.queries)
+    both = replace(FRANCE, entailed=Entailments(inverse=asked, synonyms=(asked, asked)))
+    assert entailment_counts([FRANCE]) == {}
+    inverse = replace(FRANCE, entailed=Entailments(inverse=asked))
+    assert entailment_counts([FRANCE, both, inverse]) == {"an inverse": 2, "synonyms": 1}
 
 
 def test_relations_and_candidates_are_in_order() -> None:

@@ -181,6 +181,7 @@ def _estimated(found: Extracted, told: Estimate, work: str) -> Iterator[str]:
         f"{found.path} would hold {work}{part}: about {size(found.n_bytes)}, in about "
         f"{duration(found.seconds)} of one process ({times})."
     )
+    yield from told.asked_besides
     memory = [f"about {size(told.n_memory)} of memory"] if told.n_memory else []
     memory += [f"{size(told.n_gpu)} on GPUs"] if told.n_gpu else []
     if memory:

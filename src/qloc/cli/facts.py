@@ -10,6 +10,7 @@ import typer
 
 from qloc.cli import extract_options as opt
 from qloc.cli.shared import Command, Log, Quiet, conclude, quoted, say
+from qloc.facts import entailment_counts
 from qloc.progress import Progress
 from qloc.text.rounding import counted, share
 from qloc.text.tables import table
@@ -157,6 +158,8 @@ def _page(counts: FactsCheck) -> Iterator[str]:
     yield f"  known     {_share(counts.n_known, counts.n_askable)} of the askable queries"
     yield f"  leaking   {_share(counts.n_leaking, len(counts.facts))} of the facts"
     yield f"  duplicate {counted(counts.merged, 'fact')}, merged with an earlier one"
+    for what, count in entailment_counts([checked.fact for checked in counts.facts]).items():
+        yield f"  entailed  {counted(count, 'fact')} with {what}, which edits are tried on"
     yield from (f"  counted   {count:,} × {reason}" for reason, count in counts.skipped.items())
     yield "\nBy relation"
     rows = counts.by_relation()

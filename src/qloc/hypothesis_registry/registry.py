@@ -404,6 +404,32 @@ _ENTRIES: Final = (
         ),
         arguments={"entailment": "synonym", "edited": "rome"},
     ),
+    Hypothesis(
+        name="H14a",
+        question="Does suppressing N_i take answers from the first rank more often than matched neurons do?",
+        direction="more",
+        phase="interventions",
+        function="flips_beyond_matched",
+        claims=Claims(
+            more="suppressing N_i takes answers from the first rank more often than matched neurons do",
+            equal="suppressing N_i takes answers from the first rank about as often as matched neurons do",
+            less="suppressing N_i takes answers from the first rank less often than matched neurons do",
+        ),
+        arguments={"decision": "first"},
+    ),
+    Hypothesis(
+        name="H14b",
+        question="Does suppressing N_i turn minimal pairs round more often than matched neurons do?",
+        direction="more",
+        phase="interventions",
+        function="flips_beyond_matched",
+        claims=Claims(
+            more="suppressing N_i turns minimal pairs round more often than matched neurons do",
+            equal="suppressing N_i turns minimal pairs round about as often as matched neurons do",
+            less="suppressing N_i turns minimal pairs round less often than matched neurons do",
+        ),
+        arguments={"decision": "preferred"},
+    ),
 )
 
 REGISTRY: Final[Mapping[str, Hypothesis]] = MappingProxyType({entry.name: entry for entry in _ENTRIES})

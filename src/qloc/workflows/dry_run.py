@@ -6,11 +6,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from qloc.facts import candidates, entailment_counts
+from qloc.text.rounding import counted
 from qloc.workflows import append_phases
 from qloc.workflows.signal_units import opened
 
@@ -41,6 +43,8 @@ class Estimate:
         Most memory that was taken on GPUs so far, bytes, all of them together.
     n_done : mapping of str to int
         Of each phase, units that the store has already.
+    asked_besides : tuple of str
+        What phases ask beside the queries, one sentence each: what edits entail, and probe words.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -48,6 +52,7 @@ class Estimate:
     n_memory: int = 0
     n_gpu: int = 0
     n_done: Mapping[str, int] = field(default_factory=dict)
+    asked_besides: tuple[str, ...] = ()
 
 
 def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> Estimate:
@@ -110,8 +115,28 @@ def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> E
             n_bytes += share / queries * times * (size - before) / len(few.outline.units)
             seconds[phase] = left[phase] / queries * times * spent
     return Estimate(
-        seconds=seconds, n_bytes=round(n_bytes), n_memory=_peak(), n_gpu=peak_of_gpus(), n_done=n_done
+        seconds=seconds,
+        n_bytes=round(n_bytes),
+        n_memory=_peak(),
+        n_gpu=peak_of_gpus(),
+        n_done=n_done,
+        asked_besides=tuple(_asked_besides(extraction)),
     )
+
+
+def _asked_besides(extraction: Extraction) -> Iterator[str]:
+    """Yield what the phases that are asked for ask beside the queries, in words."""
+    facts, plan = extraction.facts.facts, extraction.plan
+    counts = entailment_counts(facts)
+    if counts and "edits" in plan.phases and plan.edits.entailments:
+        told = ", ".join(f"{counted(n, 'fact')} with {what}" for what, n in counts.items())
+        yield f"Edits are also tried on what they entail: {told}."
+    if plan.probes is not None and not {"interventions", "edits"}.isdisjoint(plan.phases):
+        words = plan.probes.words_of(candidates(facts)).values()
+        pairs = any(fact.kind == "minimal_pair" for fact in facts)
+        forms = ", and the bad forms of minimal pairs" if pairs else ""
+        n = counted(max(map(len, words), default=0), "probe word")
+        yield f"Each change is also tried on {n} a query at most{forms}."
 
 
 def _n_units(store: Path, shard: Shard | None) -> int:
@@ -149,7 +174,12 @@ def _few(extraction: Extraction) -> Extraction:
     chosen = tuple(fact for fact, _ in most[: 2 * n or 1])
     edits = extraction.plan.edits.model_copy(update={"max_facts": None})
     tracing = extraction.plan.tracing.model_copy(update={"max_facts": None})
-    given = {"unit_facts": max(1, n), "edits": edits, "tracing": tracing, "sets": None}
+    probes = extraction.plan.probes
+    if probes is not None:  # as many words as in the whole study, of the relations that are tried
+        words = probes.words_of(candidates(extraction.facts.facts))
+        here = {fact.relation: words[fact.relation] for fact in chosen}
+        probes = probes.model_copy(update={"of_relations": here})
+    given = {"unit_facts": max(1, n), "edits": edits, "tracing": tracing, "sets": None, "probes": probes}
     return Extraction(
         plan=extraction.plan.model_copy(update=given),
         source=extraction.source,

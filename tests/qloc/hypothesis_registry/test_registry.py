@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "statistics.md"
 DRAWS = hypotheses.Draws(n_permutations=99, n_bootstrap=19)
 _NAMES = (
     *"H1a H1b H2 H3 H4 H5 H5a H5b H5c H6a H6b H7a H7b H8a H8b H8c H8d H8e H9".split(),
-    *"H10a H10b H10c H10d H11a H11b H11c H13a H13b H13c H13d".split(),
+    *"H10a H10b H10c H10d H11a H11b H11c H13a H13b H13c H13d H14a H14b".split(),
 )
 
 

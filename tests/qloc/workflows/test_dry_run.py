@@ -9,6 +9,7 @@ import pytest
 
 from qloc.block import Shard
 from qloc.errors import FingerprintError, InputError
+from qloc.phase_plan import ProbePlan
 from qloc.plan import Plan
 from qloc.workflows import append_phases
 from qloc.workflows.dry_run import Estimate, _few
@@ -30,7 +31,8 @@ def test_it_writes_nothing_and_is_near(
 ) -> None:
     """Phase edits is made up: its last unit takes 2 s, in which one fact is edited."""
     monkeypatch.setattr(append_phases, "timed", lambda few, store, phase: 2.0)
-    plan = signals_plan.model_copy(update={"phases": ("signals", "edits")})
+    probes = ProbePlan(of_relations={"capital": ("Rome",)})
+    plan = signals_plan.model_copy(update={"phases": ("signals", "edits"), "probes": probes})
     would = extract_study(plan, tmp_path / "s.zarr", dry_run=True)
     assert [*tmp_path.iterdir()] == []
     did = extract_study(signals_plan, signals)  # which holds it already
@@ -41,6 +43,7 @@ def test_it_writes_nothing_and_is_near(
     assert told.seconds["edits"] == 3 * 2.0
     assert would.seconds == sum(told.seconds.values())
     assert told.n_done == {"signals": 0, "edits": 0}
+    assert told.asked_besides == ("Each change is also tried on 1 probe word a query at most.",)
     assert told.n_memory > 10**8  # torch alone
     # Chunks only: metadata and manifest do not grow with the facts, and are most of so small a store.
     chunks = sum(p.stat().st_size for p in did.path.glob("**/c/**/*") if p.is_file())
