@@ -239,7 +239,7 @@ class TestResult:
         str
             Such as ``9 relations, 812 facts``.
         """
-        return ", ".join(f"{number(int(count))} {level}" for level, count in self.n.items())
+        return ", ".join(f"{number(int(n))} {_in_number(level, int(n))}" for level, n in self.n.items())
 
     def seen(self) -> Region | None:
         """Return which of its claims a test found.
@@ -380,6 +380,15 @@ def estimate_words(test: TestResult) -> str:
     if ends is None or not (available(ends.low) or available(ends.high)):
         return text
     return f"{text} [{low}, {high}]"
+
+
+def _in_number(level: str, count: int) -> str:
+    """Return the name of a level, which is in the plural, in the number of its count."""
+    if count != 1:
+        return level
+    if level == "strata":
+        return "stratum"
+    return f"{level[:-3]}y" if level.endswith("ies") else level.removesuffix("s")
 
 
 def _p(value: float) -> str:

@@ -26,6 +26,7 @@ from qloc.arrays import Array, Floats
 from qloc.hypothesis_registry import REGISTRY, hypothesis_of
 from qloc.neurons import NeuronSets
 from qloc.random_streams import Stream
+from qloc.text.rounding import counted
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 SyntaxOutcome = Literal["kappa", "level"]
@@ -214,7 +215,7 @@ def kinds_compared(
             margin_unit="in κ" if outcome == "kappa" else "in R₁²",
             p_equivalence=None if np.isnan(found.p_equivalence) else found.p_equivalence,
             least_p=found.least_p if tested else None,
-            least_by=f"{len(facts)} relations and {len(syntax)} paradigms",
+            least_by=_both(len(facts), len(syntax)),
             checks=("Relations and paradigms differ in more than their kind: wording, length and answers.",),
             seed=draws.seed,
             store=store,
@@ -327,7 +328,7 @@ def profiles_compared(both: BothKinds, *, draws: Draws, store: str = "") -> Test
             role="exploratory",
             alpha=draws.alpha,
             least_p=least if tested else None,
-            least_by=f"{n - n_pairs} relations and {n_pairs} paradigms",
+            least_by=_both(n - n_pairs, n_pairs),
             checks=(f"Permuted labels are {permuted.mean():.3g} apart in the mean.",) if tested else (),
             seed=draws.seed,
             store=store,
@@ -362,3 +363,7 @@ def _distance(shares: Floats, pair: Floats) -> Floats:
     """Return ½ Σ |difference of mean profiles| of each labelling, a row of ``pair``."""
     means = [of @ shares / of.sum(axis=1, keepdims=True) for of in (pair, 1 - pair)]
     return np.asarray(np.abs(means[0] - means[1]).sum(axis=1) / 2)
+
+
+def _both(n_relations: int, n_paradigms: int) -> str:
+    return f"{counted(n_relations, 'relation')} and {counted(n_paradigms, 'paradigm')}"

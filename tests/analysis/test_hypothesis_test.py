@@ -13,6 +13,11 @@ TEST = TestResult(
 )  # fmt: skip
 
 
+def test_sizes_are_told_in_their_number():
+    sized = replace(TEST, n={"relations": 1, "queries": 1, "strata": 1, "facts": 2, "consistent": 1})
+    assert sized.sizes() == "1 relation, 1 query, 1 stratum, 2 facts, 1 consistent"
+
+
 def test_a_sentence_has_estimate_interval_sizes_p_and_verdict():
     assert replace(TEST, verdict="undecided", detectable=0.5).sentence() == (
         "H5a: log-odds lost is 0.41 (95% interval 0.01 to 0.81) over 6 relations, 1,200 facts; p = 0.04, "
