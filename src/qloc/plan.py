@@ -64,7 +64,7 @@ def _joined(value: Any) -> Any:
 
 
 def _words(value: Any) -> Any:
-    """``candidates``, or words by commas or in a list, as a part of the plan."""
+    """``candidates``, or words by commas or in a list, as the part of a plan that they stand for."""
     words = _listed(value)
     if words == ["candidates"]:
         return {}
