@@ -97,7 +97,7 @@ class VLenUTF8Codec(zarr.codecs.VLenUTF8Codec):
 
 _CODECS: Final = {"zstd": BoundedZstd, "vlen-utf8": VLenUTF8Codec}
 for _name, _codec in _CODECS.items():
-    register_codec(_name, _codec, qualname=f"{_codec.__module__}.{_codec.__qualname__}")
+    register_codec(_name, _codec)
 
 
 _CHOOSING: Final = RLock()
