@@ -11,22 +11,25 @@ from qloc.errors import InputError, message
 from qloc.exploration.exploration import Exploration
 from qloc.reports.build import build
 from qloc.reports.document import Document
-from qloc.reports.renderers import html, json_document, latex, markdown
-from qloc.text.files import write_text
+from qloc.reports.paper.paper import FIRST_LINE, MAIN, paper
+from qloc.reports.renderers import html, json_document, markdown
+from qloc.text.files import write_bytes, write_text
 
 Format = Literal["html", "md", "latex", "json"]
 
 RENDERERS: Final[dict[str, Callable[[Document], str]]] = {
     "html": html.render,
     "md": markdown.render,
-    "latex": latex.render,
     "json": json_document.render,
 }
 """Format → what turns a document into text."""
 
 
-ENDINGS: Final[dict[str, str]] = {"html": ".html", "md": ".md", "latex": ".tex", "json": ".json"}
+ENDINGS: Final[dict[str, str]] = {"html": ".html", "md": ".md", "json": ".json"}
 """Format → ending of a file's name."""
+
+FORMATS: Final = ("html", "md", "latex", "json")
+"""All of them: LaTeX is a folder of files (:func:`write_paper`), the others are one file each."""
 
 
 def format_of(path: Path) -> Format | None:
@@ -44,8 +47,8 @@ def format_of(path: Path) -> Format | None:
 
     Examples
     --------
-    >>> format_of(Path("tables.tex")), format_of(Path("report.md")), format_of(Path("report"))
-    ('latex', 'md', None)
+    >>> format_of(Path("report.htm")), format_of(Path("report.md")), format_of(Path("report"))
+    ('html', 'md', None)
     """
     known = {**{ending: name for name, ending in ENDINGS.items()}, ".htm": "html", ".markdown": "md"}
     return known.get(path.suffix.lower())  # type: ignore[return-value]  # all of them are formats
@@ -64,10 +67,14 @@ def refuse_ending(path: Path, format: str) -> None:
     Raises
     ------
     InputError
-        It ends as another format does.
+        It ends as another format does, or is a file where a folder is written.
     """
-    if format in ENDINGS and format_of(path) not in (None, format):
-        rule = f"a name with the ending {ENDINGS[format]}, or --format {format_of(path)}"
+    if format_of(path) is None and path.suffix.lower() == ".tex":
+        rule, action = "a folder, into which main.tex and its files are written", "Leave out the ending"
+        raise InputError(message("out", str(path), rule, "qloc report --format latex", action))
+    if format in FORMATS and format_of(path) not in (None, format):
+        name = f"a name with the ending {ENDINGS[format]}" if format in ENDINGS else "a folder"
+        rule = f"{name}, or --format {format_of(path)}"
         action = "Give the one that is meant"
         raise InputError(message("out", str(path), rule, f"qloc report --format {format}", action))
 
@@ -82,7 +89,7 @@ def render(
     results : sequence of StudyResult
         At least one.
     format : Format, default "html"
-        "html", "md", "latex" or "json".
+        "html", "md" or "json".
     explorations : sequence of Exploration, default ()
         Facts to look through; shown in HTML only.
 
@@ -97,7 +104,7 @@ def render(
         No results, or a format that does not exist.
     """
     if format not in RENDERERS:
-        rule = " or ".join(RENDERERS)
+        rule = " or ".join(FORMATS)
         raise InputError(message("format", format, rule, "qloc report --format", "Name one of these"))
     document = build(results)
     return html.render(document, explorations) if format == "html" else RENDERERS[format](document)
@@ -108,8 +115,6 @@ def write(text: str, path: Path) -> Path:
 
     Parameters
     ----------
-    text : str
-        Str.
     text : str
         The whole report.
     path : Path
@@ -126,3 +131,42 @@ def write(text: str, path: Path) -> Path:
         The disk refused; what was there before is still there, nothing half-written is left.
     """
     return write_text(text, path, "report")
+
+
+def write_paper(results: Sequence[StudyResult], folder: Path) -> Path:
+    """Write the files of a paper: every table, figure, the methods, references, and a main.tex with them all.
+
+    Parameters
+    ----------
+    results : sequence of StudyResult
+        At least one.
+    folder : Path
+        Made if missing; files of an earlier call are replaced.
+
+    Returns
+    -------
+    Path
+        Of ``main.tex``, which is written last.
+
+    Raises
+    ------
+    InputError
+        No results, or a folder that holds other files, or a file.
+    StorageError
+        The disk refused.
+    """
+    main = folder / MAIN
+    ours = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not ours and not (main.is_file() and _begins(main, FIRST_LINE)):
+        rule = "a new or empty folder, or one with files that this command wrote"
+        action = "Give another --out"
+        raise InputError(message("out", str(folder), rule, "qloc report --format latex", action))
+    for name, content in paper(build(results)).items():
+        whole = content if isinstance(content, bytes) else content.encode()
+        write_bytes(whole, folder / name, "report")
+    return main
+
+
+def _begins(path: Path, line: str) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(line.encode())) == line.encode()

@@ -444,6 +444,30 @@ def sources_of(
     return cited(*dict.fromkeys(keys))
 
 
+def place_of(line: str) -> tuple[str, str]:
+    """Return what a reference is in the bibliography.
+
+    Parameters
+    ----------
+    line : str
+        As :meth:`Reference.line` has it.
+
+    Returns
+    -------
+    key, where : str
+        Its key, and the section, equation or page; both empty for a source that is not in it.
+
+    Examples
+    --------
+    >>> place_of(BIBLIOGRAPHY["niu2024"].line("§4")), place_of("Somebody. Elsewhere.")
+    (('niu2024', '§4'), ('', ''))
+    """
+    for key, one in BIBLIOGRAPHY.items():
+        if line.startswith(one.line()[:-1]):
+            return key, line.removeprefix(one.line()[:-1]).removesuffix(".").lstrip(", ")
+    return "", ""
+
+
 def bibtex_of(lines: Iterable[str]) -> str:
     """Return BibTeX entries for references, for qloc and for the software in it.
 
@@ -463,7 +487,7 @@ def bibtex_of(lines: Iterable[str]) -> str:
     >>> "@misc{niu2024," in entries, entries.splitlines()[0]
     (True, '@software{qloc,')
     """
-    keys = {key for line in lines for key, one in BIBLIOGRAPHY.items() if line.startswith(one.line()[:-1])}
+    keys = {key for line in lines if (key := place_of(line)[0])}
     title = "{qloc: where does a language model keep a fact?}"
     fields = {"author": "{qloc contributors}", "title": title, "version": __version__}
     own = _entry("software", "qloc", fields)

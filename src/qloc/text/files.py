@@ -10,7 +10,7 @@ from qloc.errors import StorageError, message
 
 
 def write_text(text: str, path: Path, what: str) -> Path:
-    """Write a file: to a neighbor of ``path`` first, which takes its place once it is complete.
+    """Write a text file as :func:`write_bytes` does, in UTF-8.
 
     Parameters
     ----------
@@ -31,11 +31,36 @@ def write_text(text: str, path: Path, what: str) -> Path:
     StorageError
         The disk refused; what was there before is still there, nothing half-written is left.
     """
+    return write_bytes(text.encode(), path, what)
+
+
+def write_bytes(content: bytes, path: Path, what: str) -> Path:
+    """Write a file: to a neighbor of ``path`` first, which takes its place once it is complete.
+
+    Parameters
+    ----------
+    content : bytes
+        The whole file.
+    path : Path
+        Its folder is made if missing; a file of that name is replaced.
+    what : str
+        What is written, for the error, such as ``report``.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    StorageError
+        The disk refused; what was there before is still there, nothing half-written is left.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")  # a name that nobody guesses
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with part.open("xb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -422,26 +422,29 @@ def report(
     format : str or None, default None
         ``html``, ``md``, ``latex`` or ``json``. None: as ``out`` ends, else ``html``.
     out : str, Path or None, default None
-        The file; its ending, where it is one of a report, is that of the format. None: ``report.html``,
-        ``.md``, ``.tex`` or ``.json``.
+        The file; its ending, where it is one of a report, is that of the format. For LaTeX a folder.
+        None: ``report.html``, ``.md`` or ``.json``, or the folder ``paper``.
 
     Returns
     -------
     Path
-        The file.
+        The file; of LaTeX ``main.tex``, beside which the others lie.
 
     Raises
     ------
     InputError
         A folder without results, an unknown format, or a file's ending of another one; every problem.
     """
-    from qloc.reports.render import ENDINGS, format_of, refuse_ending, render, write
+    from qloc.reports.render import ENDINGS, format_of, refuse_ending, render, write, write_paper
 
     format = format or (format_of(Path(out)) if out else None) or "html"
-    out = Path(out or f"report{ENDINGS.get(format, '')}").expanduser()
+    default = "paper" if format == "latex" else f"report{ENDINGS.get(format, '')}"
+    out = Path(out or default).expanduser()
     refuse_ending(out, format)
     folders = result_folders([results] if isinstance(results, str | Path) else results)
     loaded = [load(folder) for folder in folders]
+    if format == "latex":
+        return write_paper(loaded, out)
     explorations = [found for folder in folders if (found := load_exploration(folder))]
     text = render(loaded, format, explorations)  # type: ignore[arg-type]  # render refuses what is no format
     return write(text, out)

@@ -27,10 +27,14 @@ def test_analyze_and_report(planted: Path, tmp_path: Path) -> None:
     done("analyze", planted, "--plan", plan, "--out", results, "--quiet")
     done("report", results, "--out", page)
     assert page.read_bytes() == first
-    for format, name in (("md", "r.md"), ("latex", "r.tex"), ("json", "r.json")):
+    for format, name in (("md", "r.md"), ("json", "r.json")):
         assert done("report", results, "--format", format, "--out", tmp_path / name) == (
             f"Report: {tmp_path / name}\n"
         )
+    paper = tmp_path / "paper"
+    assert done("report", results, "--format", "latex", "--out", paper) == (
+        f"Report: {paper}/main.tex\nNext:\n  cd {paper} && pdflatex main && pdflatex main\n"
+    )
     assert done("cite", results)
 
 
