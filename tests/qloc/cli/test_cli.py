@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import zarr
 from commands import all_blocked, done, refused, run
+from typer.testing import CliRunner
 
+from qloc.cli import app
 from qloc.version import __version__
 
 FEW_FIGURES = """
@@ -55,6 +57,22 @@ def test_help_is_a_page_to_act_on(command: list[str]) -> None:
 def test_help_lists_what_there_is() -> None:
     page = done("--help").partition("Commands:\n")[2]
     assert [line.split()[0] for line in page.splitlines()] == [*COMMANDS, "facts", "store", "plan"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("qloc re", ["report", "reproduce"]),
+        ("qloc store ver", ["verify"]),
+        ("qloc extract --met", ["--methods"]),
+        ("qloc nothing", []),
+    ],
+)
+def test_a_shell_completes_commands_and_options(typed: str, expected: list[str]) -> None:
+    place = str(len(typed.split()) - 1)
+    asked = {"_QLOC_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": place}
+    said = CliRunner().invoke(app, [], prog_name="qloc", env=asked)
+    assert (said.exit_code, said.stdout.split()) == (0, expected)
 
 
 def test_the_command_line_is_light() -> None:
