@@ -31,10 +31,6 @@ def test_analyze_and_report(planted: Path, tmp_path: Path) -> None:
         assert done("report", results, "--format", format, "--out", tmp_path / name) == (
             f"Report: {tmp_path / name}\n"
         )
-    paper = tmp_path / "paper"
-    assert done("report", results, "--format", "latex", "--out", paper) == (
-        f"Report: {paper}/main.tex\nNext:\n  cd {paper} && pdflatex main && pdflatex main\n"
-    )
     assert done("cite", results)
 
 

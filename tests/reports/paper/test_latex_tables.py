@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import re
+from typing import Any
 
 from qloc.reports.document import TableBlock
 from qloc.reports.paper.latex_tables import LINE, MOST_COLUMNS, csv_table, latex_table
 
 
-def a_table(n_rows: int = 3, **columns) -> TableBlock:
+def a_table(n_rows=3, **columns):
     columns = {"test": tuple(f"t{n}" for n in range(n_rows)), **columns}
-    kinds = tuple("text" if isinstance(cells[0], str) else "number" for cells in columns.values())
+    kinds: tuple[Any, ...] = tuple(
+        "text" if isinstance(cells[0], str) else "number" for cells in columns.values()
+    )
     return TableBlock(
         name="t", title="All", heads=tuple(columns), columns=tuple(columns.values()), kinds=kinds,
         keys=tuple(columns), note="A note.",
