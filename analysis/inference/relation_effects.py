@@ -173,3 +173,58 @@ def interval_of_these(x: Floats, cell: Ints, confidence: float) -> tuple[str, ..
     if these is None:
         return ()
     return (f"For these relations alone: {number(these.low)} to {number(these.high)} ({these.method}).",)
+
+
+def slopes_without_each(y: Floats, x: Floats, relation: Ints) -> Floats:
+    """Return the first coefficient of least squares without each relation in turn.
+
+    Parameters
+    ----------
+    y : float64 ndarray, shape (fact,)
+        The outcome.
+    x : float64 ndarray, shape (fact, column)
+        The whole design; what is to be within relations is so already.
+    relation : int64 ndarray, shape (fact,)
+        Relation of each fact.
+
+    Returns
+    -------
+    float64 ndarray, shape (relation,)
+        In the order of the relations' numbers; NaN where the rest does not identify it.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0], [1.0], [2.0]])
+    >>> slopes_without_each(np.array([1.0, 3.0, 4.0]), x, np.array([0, 1, 1])).tolist()
+    [2.2, 1.0]
+    """
+    code = codes(relation)
+    square, product = x.T @ x, x.T @ y
+    slopes = np.full(n_codes(code), np.nan)
+    for number_of in range(len(slopes)):
+        here = code == number_of
+        rest = square - x[here].T @ x[here]
+        if np.linalg.matrix_rank(rest) == len(rest):
+            slopes[number_of] = np.linalg.solve(rest, product - x[here].T @ y[here])[0]
+    return slopes
+
+
+def slopes_in_words(y: Floats, x: Floats, relation: Ints) -> tuple[str, ...]:
+    """Say what a slope is without any one relation.
+
+    Parameters
+    ----------
+    y, x, relation : ndarray
+        As for :func:`slopes_without_each`.
+
+    Returns
+    -------
+    tuple of str
+        One sentence; none where no rest identifies a slope.
+    """
+    slopes = slopes_without_each(y, x, relation)
+    known = slopes[~np.isnan(slopes)]
+    if not len(known):
+        return ()
+    ends = f"{number(float(known.min()))} to {number(float(known.max()))}"
+    return (f"Without any one of the {len(slopes)} relations: {ends}.",)

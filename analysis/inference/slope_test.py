@@ -11,6 +11,7 @@ from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.equivalence import tost_p
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
+from qloc.analysis.inference.relation_effects import slopes_in_words
 from qloc.analysis.results import NEW_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
@@ -117,6 +118,8 @@ def slope_test(
     dropped = [name for place, name in enumerate(names) if place not in kept]
     if dropped and able:
         remarks.append(f"Left out, without spread of their own: {', '.join(dropped)}.")
+    if able:
+        remarks += slopes_in_words(both[:, 0], design, group)
     p, opposite = directed_p(slope, direction)
     equal = equivalence_p(slope, margin, standardized=inside)
     least = 1 / (draws.n_bootstrap + 1) / (1 if direction == "any" else 2) if slope else None

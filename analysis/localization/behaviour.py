@@ -13,6 +13,7 @@ import statsmodels.api as sm
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
+from qloc.analysis.inference.relation_effects import slopes_in_words
 from qloc.analysis.inference.slope_test import SLOPE_MARGIN, SLOPE_UNIT, directed_p, equivalence_p
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
@@ -153,6 +154,7 @@ def behaviour_test(
     if slope and second_opinion:
         checks.append(_mixed(values[:, 0], values[:, 1:][:, kept], group))
     if slope:
+        checks += slopes_in_words(y, inside[:, 1:][:, kept], group)
         checks.append(f"Smallest effect of interest: ±{margin:g} {SLOPE_UNIT}.")
     n = {"relations": n_codes(group), "facts": len(rows)}
     return _result(outcome, slope, n, tuple(checks), draws, store, margin)

@@ -9,9 +9,12 @@ from qloc.analysis.inference.relation_effects import (
     relations_in_words,
     skewness_adjusted_p,
     skewness_of,
+    slopes_in_words,
+    slopes_without_each,
     without_each,
 )
 from qloc.analysis.inference.resampling import sign_flip_p
+from qloc.text.rounding import number
 
 
 def test_skewness_is_scipys_over_means_of_equal_clusters(rng):
@@ -67,3 +70,15 @@ def test_one_relation_has_nothing_beside_it():
         == interval_of_these(x[:0], np.arange(0), 0.95)
         == ()
     )
+
+
+def test_slopes_without_each_relation(rng):
+    x, relation = rng.normal(size=(30, 2)), rng.integers(4, size=30)
+    y = x @ [2.0, -1.0] + rng.normal(size=30)
+    expected = [np.linalg.lstsq(x[relation != r], y[relation != r], rcond=None)[0][0] for r in range(4)]
+    np.testing.assert_allclose(slopes_without_each(y, x, relation), expected)
+    low, high = (number(end) for end in (min(expected), max(expected)))
+    assert slopes_in_words(y, x, relation) == (f"Without any one of the 4 relations: {low} to {high}.",)
+    lone = np.where((relation == 0)[:, None], x, 0.0)  # nothing varies elsewhere
+    assert np.isnan(slopes_without_each(y, lone, relation)[0])
+    assert slopes_in_words(y[:5], lone[:5] * 0, relation[:5]) == ()

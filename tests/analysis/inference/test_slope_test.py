@@ -11,6 +11,7 @@ from scipy import stats
 from qloc.analysis.inference.cluster_error import mean_error
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.slope_test import LEAST_RESIDUAL_FREEDOM, slope_test
+from qloc.text.rounding import number
 
 MARGIN = "Smallest effect of interest: ±0.1 standard deviations."
 TEXT: dict[str, Any] = {"name": "T", "question": "?", "estimand": "slope", "draws": Draws(n_bootstrap=99)}
@@ -47,7 +48,9 @@ def test_slopes_within_relations_are_those_of_relation_dummies(rng):
     expected = smf.ols("y ~ x + z + C(g)", frame).fit().params["x"]
     assert found.estimate == pytest.approx(expected)
     assert found.n == {"relations": 50, "facts": 149}
-    assert found.checks == ("Held, within relations: z.", MARGIN)
+    others = [smf.ols("y ~ x + z + C(g)", frame[frame.g != g]).fit().params["x"] for g in range(50)]
+    without = f"Without any one of the 50 relations: {number(min(others))} to {number(max(others))}."
+    assert found.checks == ("Held, within relations: z.", without, MARGIN)
     assert found.method == (
         "least squares, cluster-robust over 50 clusters, t(28), and wild cluster bootstrap, 99 resamples: the wider of both; two-sided"
     )
@@ -65,8 +68,10 @@ def test_columns_without_spread_of_their_own_are_left_out_and_named(rng):
     assert found.checks == (
         "Held, within relations: nothing.",
         "Left out, without spread of their own: double, by_relation.",
+        found.checks[2],
         MARGIN,
     )
+    assert found.checks[2].startswith("Without any one of the 6 relations: ")
     constant = slope_test(rng.normal(size=30), {"r": relation.astype(float)}, (relation, relation), **TEXT)
     assert (constant.verdict, constant.interval, constant.effect) == ("not identified", None, None)
     assert constant.method == "least squares, cluster-robust: not possible"

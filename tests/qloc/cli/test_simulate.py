@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 from commands import done, refused
 
 from qloc.workflows.analyze import open_study
@@ -28,6 +29,30 @@ def test_simulate_writes_every_phase(tmp_path: Path) -> None:
     assert found.attrs["model"] == "planted, network 1"
     assert "phases is 'tracking'; expected" in refused(
         "simulate", "--phases", "tracking", "--out", tmp_path / "t.zarr"
+    )
+
+
+def test_simulate_plants_what_tests_may_be_wrong_in(tmp_path: Path) -> None:
+    out = tmp_path / "s.zarr"
+    given = (
+        "--templates",
+        3,
+        "--size-spread",
+        0.3,
+        "--hubs",
+        2,
+        "--shared-templates",
+        "--few-templates",
+        0.5,
+    )
+    done("simulate", "--facts-by-relation", "9,4", *given, "--out", out)
+    found = open_study(out)
+    assert np.unique(found.facts["relation"].values, return_counts=True)[1].tolist() == [9, 4]
+    assert found.attrs["parameters"]["hubs"] == 2
+    assert set(found.queries["template"].values) == {"T-1", "T-2", "T-3"}
+    assert refused("simulate", "--facts-by-relation", "9,x", "--out", tmp_path / "t.zarr") == (
+        "Error: facts by relation is '9,x'; expected whole numbers parted by commas. At --facts-by-relation. "
+        "Correct it."
     )
 
 
