@@ -194,6 +194,8 @@ def _part(phase: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         told.setdefault("matching", "decile")
     if phase == "interventions":
         told["own_controls"] = bool(parameters.get("own_controls"))
+    if phase == "edits":
+        told.setdefault("text", "joined")
     if "rome" in told:
         told["rome"] = {"best_by": "loss", **told["rome"]}
     return told

@@ -246,7 +246,7 @@ def test_what_is_no_longer_there_is_named_and_nothing_lost(
     "part",
     [
         EditPlan(),
-        EditPlan(matching="decile", rome=RomePlan(best_by="loss")),
+        EditPlan(matching="decile", text="joined", rome=RomePlan(best_by="loss")),
         InterventionPlan(),
         InterventionPlan(matching="decile", own_controls=False),
     ],
