@@ -257,7 +257,9 @@ CELLS = {
     "H5a null, templates vary, 4 relations": Cell(
         partial(control, 0.0, {"template": 1.0, "relation": 0.0}), "null", FEW
     ),
-    "H5a null, templates shared by relations": Cell(partial(control, 0.0, {"template": 1.0}), "null", ONE),
+    "H5a practice, templates that all relations share, taken for new ones": Cell(
+        partial(control, 0.0, {"template": 1.0}), "null", ONE
+    ),
     "H5a null, facts with few templates": Cell(partial(control, 0.0, {}), "null", {"few_templates": 0.5}),
     "H5a null, 4 relations that do not differ": Cell(partial(control, 0.0, {"relation": 0.0}), "null", FEW),
     "H5a practice, 4 relations that differ, taken for new ones": Cell(
