@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qloc.cli.shared import conclude
+from qloc.cli.shared import conclude, quoted
 
 
 def report(
@@ -48,5 +48,7 @@ def report(
 
     path = reported(results, format, out)
     following = [f"open {path} in a browser"] if path.suffix == ".html" else []
-    following += [f"cd {path.parent} && pdflatex main && pdflatex main"] if path.suffix == ".tex" else []
+    following += (
+        [f"{quoted('cd', path.parent)} && pdflatex main && pdflatex main"] if path.suffix == ".tex" else []
+    )
     conclude(f"Report: {path}", *following)

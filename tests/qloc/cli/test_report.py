@@ -33,9 +33,9 @@ def test_a_file_is_written_in_the_format_that_it_ends_as(tmp_path: Path) -> None
 def test_a_paper_is_a_folder(tmp_path: Path) -> None:
     nothing = StudyResult(title="t", model="m", facts="f", questions=(), provenance={}, counts={}, plan={})
     nothing.save(tmp_path / "r")
-    paper = tmp_path / "paper"
+    paper = tmp_path / "my paper"
     assert done("report", tmp_path / "r", "--format", "latex", "--out", paper) == (
-        f"Report: {paper}/main.tex\nNext:\n  cd {paper} && pdflatex main && pdflatex main\n"
+        f"Report: {paper}/main.tex\nNext:\n  cd '{paper}' && pdflatex main && pdflatex main\n"
     )
     assert {path.name for path in paper.iterdir()} >= {"main.tex", "methods.tex", "references.bib"}
     said = refused("report", tmp_path / "r", "--format", "latex", "--out", tmp_path / "x.tex")
