@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -84,7 +85,8 @@ class StoredArray(BackendArray):
         check: Callable[[Array, tuple[slice, ...]], None] | None = None,
     ) -> None:
         self._place, self._path, self._variable, self._check = place, path, variable, check
-        self.steps: tuple[int, ...] = variable.encoding.get("shards") or variable.encoding["chunks"]
+        kept = variable.encoding  # of texts, earlier xarray keeps no chunks
+        self.steps: tuple[int, ...] = kept.get("shards") or kept.get("chunks") or _objects_of(place, path)
         self.shape, self.dtype = (
             variable.shape,
             np.dtype(object if variable.dtype.kind == "T" else variable.dtype),
@@ -111,3 +113,9 @@ class StoredArray(BackendArray):
         ]
         for numbers in itertools.product(*touched):
             yield "/".join([self._path, "c", *map(str, numbers)])
+
+
+def _objects_of(place: Place, path: str) -> tuple[int, ...]:
+    """Return the lengths of an array's objects, as its own metadata say."""
+    metadata = json.loads(place.read(f"{path}/zarr.json"))
+    return tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
