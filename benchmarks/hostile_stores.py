@@ -199,13 +199,13 @@ def unfinished_steps(out: Path) -> list[Step]:
 
 
 def read_whole(path: Path) -> None:
-    """Open a store as Python does, and read all of it."""
-    import qloc
+    """Open a store, and read all of it."""
+    from qloc.store.reading.open_store import GROUPS, open_store
 
-    study = qloc.open(path)
-    for name in ("facts", "queries", "signals", "grams", "attention", "interventions", "edits"):
-        with contextlib.suppress(AttributeError):
-            getattr(study, name).load()
+    study = open_store(path)
+    for name in GROUPS:
+        if (group := getattr(study, name)) is not None:
+            group.load()
 
 
 def _resumed(out: Path) -> None:
