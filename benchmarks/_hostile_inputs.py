@@ -303,7 +303,7 @@ def text(path: Path, rng: Rng) -> str:
     """Put another text in the place of a file, or a few odd values into the one that is there."""
     content = path.read_bytes() if path.exists() else b""
     if content and rng.random() < 0.5:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, IndexError):  # no JSON, or nothing left to change
             lines = content.splitlines() if path.suffix == ".jsonl" else [content]
             at = rng.randrange(len(lines))
             document = json.loads(lines[at])
