@@ -380,7 +380,7 @@ def tried(kind: str, number: int, seed: int, bases: Bases, out: Path) -> tuple[s
     said, _ = forked(lambda: made.change(out, Rng(f"{seed} {number}")))
     bad, memory = forked(lambda: run_steps(made.steps, out))
     told: dict[str, str] = json.loads(bad)
-    if said.startswith('{"the harness"'):
+    if said.startswith(('{"the harness"', '{"process"')):
         told["change"] = said
     if memory > MOST_MEMORY:
         told["memory"] = f"{memory / 1e9:.1f} GB"
