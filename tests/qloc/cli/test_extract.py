@@ -55,7 +55,7 @@ def test_the_defaults_in_the_help_are_those_of_the_plan() -> None:
     shown = dict(re.findall(r" --([a-z-]+) \S+ (?:(?! --).)*?\[default: ([^\]]+)\]", page))
     plan = Plan().model_dump(mode="json")
     unset = {"model", "facts", "revision", "blocks", "down", "relations", "max_facts", "analysis"}
-    unset |= {"workers", "cluster", "sets", "pairs"}
+    unset |= {"workers", "cluster", "sets", "pairs", "probes"}
     expected = {
         name.replace("_", "-"): ",".join(plan[name]) if isinstance(plan[name], list) else plan[name]
         for name in plan

@@ -26,8 +26,9 @@ def test_planted_outcomes_are_laid_out_as_in_a_store():
             continue
         found = study.datasets[variable.group]
         if variable.name not in found:
-            # Labels are copied by a store; strengths and losses, which older stores lack too, are not planted.
+            # Labels are copied by a store; strengths, losses and probes, which older stores lack too, are not planted.
             names = {"fact", "relation", "template", "strength", "value_loss"}
+            names |= {f"{base}{of}_log_probability" for base in ("", "base_") for of in ("bad", "word")}
             assert variable.name in names, variable.path
             continue
         assert found[variable.name].dims == variable.dims, variable.path

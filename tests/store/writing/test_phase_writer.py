@@ -121,7 +121,8 @@ def test_older_phases_say_nothing_of_added_groups(phased):
     )
     assert opened.reprompts is None
     wrong = replace(outline("edits"), added=("reprompts",))
-    with pytest.raises(InputError, match=r"added groups is \['reprompts'\]; expected some of edits/strength"):
+    message = r"added groups is \['reprompts'\]; expected some of edits/bad_log_.*, edits/strength, .*, entailments\."
+    with pytest.raises(InputError, match=message):
         PhaseLayout.of(wrong, opened.layout.sizes)
 
 
