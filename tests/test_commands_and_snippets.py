@@ -59,7 +59,8 @@ def problem_of(words: list[str]) -> str:
     command: Any = GROUP
     while words and hasattr(command, "commands"):
         if words[0].startswith("-"):
-            return "" if words[0] in ("--version", "--help", "-h") else f"no option {words[0]}"
+            own = {flag for parameter in GROUP.params for flag in parameter.opts}
+            return "" if words[0] in {*own, "--help", "-h"} else f"no option {words[0]}"
         if words[0] not in command.commands:
             return f"no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]

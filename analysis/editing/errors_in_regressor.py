@@ -71,7 +71,7 @@ def net_of_regressor(y: Floats, first: Floats, second: Floats, clusters: tuple[I
     --------
     >>> x = np.array([0.0, 1.0, 2.0, 3.0])
     >>> found = net_of_regressor(5 + 2 * x, x, x, (np.arange(4), np.arange(4)))
-    >>> found.values.tolist(), found.reliability
+    >>> found.values.round(9).tolist(), round(found.reliability, 9)
     ([5.0, 5.0, 5.0, 5.0], 1.0)
     """
     x = (first + second) / 2

@@ -98,7 +98,7 @@ def cite(line: str) -> str:
     Examples
     --------
     >>> print(cite(BIBLIOGRAPHY["dai2022"].line("§4")))
-    \cite[§4]{dai2022}
+    \cite[{§4}]{dai2022}
     """
     key, where = place_of(line)
     return rf"\cite[{{{escape(where)}}}]{{{key}}}" if where else rf"\cite{{{key or _own_key(line)}}}"

@@ -84,7 +84,7 @@ def test_a_sentence_has_the_digits_that_its_interval_leaves_and_a_minus_sign():
     )
     assert TEST.sentence() == (
         "H1a: overlap beyond chance is 0 (95% interval 0 to 1,234) over 9 relations, 1,812 facts; "
-        "p = 0.041, adjusted p < 0.001. ≈ No relevant difference: within ±0.05, p = 0.031."
+        "p = 0.041 (least possible: 0.001), adjusted p < 0.001. ≈ No relevant difference: within ±0.05, p = 0.031."
     )
     assert str(TEST) == TEST.sentence()
 
@@ -113,9 +113,20 @@ def test_a_sentence_leaves_out_what_there_is_not():
         TEST, estimate=math.nan, interval=None, n={}, p=None, p_adjusted=None, verdict="not identified"
     )
     assert bare.sentence() == "H1a: overlap beyond chance is not available. ∅ Not identified."
-    tested = replace(TEST, interval=None, n={}, p=0.0001, p_adjusted=None, estimate=0.0, verdict="holds")
+    tested = replace(
+        TEST, interval=None, n={}, p=0.0001, p_adjusted=None, estimate=0.0, verdict="holds", least_p=None
+    )
     assert tested.sentence() == "H1a: overlap beyond chance is 0; p < 0.001. ✓ Holds."
-    odd = replace(TEST, interval=None, n={}, p=math.nan, p_adjusted=1.0, estimate=1e-5, verdict="undecided")
+    odd = replace(
+        TEST,
+        interval=None,
+        n={},
+        p=math.nan,
+        p_adjusted=1.0,
+        estimate=1e-5,
+        verdict="undecided",
+        least_p=None,
+    )
     assert odd.sentence() == (
         "H1a: overlap beyond chance is 1.00 × 10⁻⁵; p not available, adjusted p = 1. ? Undecided."
     )
