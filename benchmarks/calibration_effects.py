@@ -21,7 +21,7 @@ from qloc.analysis.inputs.query_rows import QueryRows
 from qloc.analysis.interventions.categorical_flips import Flips, flips_test
 from qloc.analysis.interventions.knowledge_synapses import AttentionOutcomes, synapse_test
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes, control_test
-from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN, mapping_slope, others
+from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN
 from qloc.analysis.interventions.reprompt_ceiling import AGAIN, ceiling_test
 from qloc.analysis.localization.consistency import consistency
 from qloc.arrays import Floats
@@ -95,30 +95,6 @@ def equivalent(more: float, planting: dict[str, Any], seed: int) -> Outcome:
     )
     x = found.rows.mean(found.contrast("suppress", "own", "matched"))
     return float(np.nanmean(x)), mean_tost_p(x, found.rows.clusters, LOG_ODDS_MARGIN), NAN, NAN
-
-
-def mapping(
-    slope: float,
-    per_neuron: float,
-    root: float,
-    differ: float,
-    planting: dict[str, Any],
-    seed: int,
-    given: Mapping[str, Any] | None = None,
-) -> Outcome:
-    """H5c: N_i∖N_j moves ``per_neuron`` n + ``root`` √n + ``slope`` κ more (of other templates)."""
-    planted = plant(**{**SIZE, **planting})
-    names = "own_minus_neighbor", "neighbor_minus_own"
-    found = interventions_of(
-        planted, effects_of(seed, dict.fromkeys(names, EQUAL), given or {}), SUPPRESS, names
-    )
-    other = others(planted.sets(), found["neighbor"].values.astype(np.int64))
-    n = found["n_neurons"].values[0].astype(np.float64)
-    by_relation = slope + differ * np.random.default_rng([seed, 7]).standard_normal(8)
-    kappa = np.nan_to_num(other.kappa) * by_relation[planted.columns.relation_code]
-    more = per_neuron * n + root * np.sqrt(n) + kappa
-    found = moved_by(found, names[0], more)
-    return _of(mapping_slope(ArmOutcomes(found, found, rows(planted)), other, "suppress", _draws(seed)))
 
 
 def ceiling(
@@ -282,14 +258,6 @@ CELLS = {
     "H5 practice, without a ceiling": Cell(partial(ceiling, None, {}, alone=True), "null"),
     "H5, re-prompts share 70%": Cell(partial(ceiling, 0.7, {}), "planted"),
     "H5, re-prompts share 90%": Cell(partial(ceiling, 0.9, {}), "planted"),
-    "H5c null": Cell(partial(mapping, 0.0, 0.0, 0.0, 0.0), "null"),
-    "H5c null, gap by neurons": Cell(partial(mapping, 0.0, 0.2, 0.0, 0.0), "null"),
-    "H5c null, gap by the root of neurons": Cell(partial(mapping, 0.0, 0.0, 1.0, 0.0), "null"),
-    "H5c null, relations differ": Cell(partial(mapping, 0.0, 0.2, 0.0, 4.0), "null"),
-    "H5c null, answers shared by relations": Cell(
-        partial(mapping, 0.0, 0.2, 0.0, 0.0, given={"answer": 1.0}), "null", SHARED
-    ),
-    "H5c, slope -4": Cell(partial(mapping, -4.0, 0.2, 0.0, 0.0), "planted"),
     "H6a null": Cell(partial(synapses, "activation", 0.0, {}), "null"),
     "H6a null, relations differ": Cell(partial(synapses, "activation", 0.0, DIFFER), "null"),
     "H6a, 1": Cell(partial(synapses, "activation", 1.0, {}), "planted"),

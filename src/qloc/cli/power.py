@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qloc.cli.shared import Quiet, conclude, say
+from qloc.cli.shared import Quiet, conclude, listed, say
 from qloc.progress import Progress
 
 
@@ -48,14 +48,13 @@ def power(
     from qloc.workflows.power import power as simulated
     from qloc.workflows.power import power_text
 
-    names = tuple(name.strip() for name in hypotheses.split(","))
     with Progress(quiet=quiet) as progress:
         found = simulated(
             open_study(store) if store else None,
             facts=facts,
             relations=relations,
             templates=templates,
-            hypotheses=names,
+            hypotheses=listed(hypotheses),
             tests=tests,
             alpha=alpha,
             effect=effect,

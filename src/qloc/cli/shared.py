@@ -161,6 +161,27 @@ def conclude(result: str, *following: str, quiet: bool = False) -> None:
             say(f"  {line}")
 
 
+def listed(names: str) -> tuple[str, ...]:
+    """Return the names of a list that has commas between them.
+
+    Parameters
+    ----------
+    names : str
+        Such as ``H1a, H5a``.
+
+    Returns
+    -------
+    tuple of str
+        Without the spaces around them.
+
+    Examples
+    --------
+    >>> listed("H1a, H5a")
+    ('H1a', 'H5a')
+    """
+    return tuple(name.strip() for name in names.split(","))
+
+
 def quoted(*words: object) -> str:
     """A command line that a shell takes as it stands."""
     return shlex.join(str(word) for word in words)

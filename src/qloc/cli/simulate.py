@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qloc.cli.shared import Log, Quiet, conclude, quoted
+from qloc.cli.shared import Log, Quiet, conclude, listed, quoted
 from qloc.progress import Progress, size
 from qloc.text.rounding import counted
 
@@ -81,7 +81,7 @@ def simulate(
     from qloc.simulation.interventions import Effects
     from qloc.simulation.simulate import simulate as simulated
 
-    given = {**ctx.params, "methods": _listed(methods), "phases": _listed(phases)}
+    given = {**ctx.params, "methods": listed(methods), "phases": listed(phases)}
     sizes = _sizes(facts_by_relation)
     of_effects = ("effect", "skewed_relations", "damage_error")
     for name in (*of_effects, "quiet", "log", *(("facts", "relations") if sizes else ())):
@@ -106,7 +106,3 @@ def _sizes(text: str) -> tuple[int, ...]:
         rule = "whole numbers parted by commas"
         where = "--facts-by-relation"
         raise InputError(message("facts by relation", text, rule, where, "Correct it")) from None
-
-
-def _listed(names: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in names.split(","))
