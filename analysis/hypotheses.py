@@ -54,6 +54,7 @@ from qloc.analysis.localization import (
 from qloc.analysis.localization.overlap import (
     overlap_tests as by_overlap,
 )
+from qloc.analysis.tracing import restoring_tests
 from qloc.hypothesis_registry import REGISTRY
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "inconsistent_share",
     "kinds_of_facts",
     "layers_of_syntax",
+    "layers_of_tracing",
     "methods_agree",
     "overlap_tests",
     "own_against_control",
@@ -78,6 +80,7 @@ __all__ = [
     "predicts_generalization",
     "published_welch",
     "query_kn_mapping",
+    "restoring_at_subject",
     "stable_consistency",
     "syntax_against_facts",
 ]
@@ -120,4 +123,6 @@ predicts_generalization = _checked(generalization.predicts_generalization)
 methods_agree = _checked(method_agreement.methods_agree, require_study_or_methods)
 syntax_against_facts = _checked(syntax.syntax_against_facts)
 layers_of_syntax = _checked(syntax.layers_of_syntax)
+restoring_at_subject = _checked(restoring_tests.restoring_at_subject)
+layers_of_tracing = _checked(restoring_tests.layers_of_tracing)
 overlap_tests = _checked(by_overlap.overlap_tests, require_sets)

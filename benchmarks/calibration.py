@@ -29,12 +29,13 @@ from calibration_compare import CELLS as OF_MODELS
 from calibration_effects import CELLS as OF_EFFECTS
 from calibration_margins import CELLS as OF_MARGINS
 from calibration_syntax import CELLS as OF_SYNTAX
+from calibration_tracing import CELLS as OF_TRACING
 from numpy.typing import NDArray
 from scipy import stats
 
 from qloc.version import __version__
 
-CELLS = {**OF_SETS, **OF_MARGINS, **OF_EFFECTS, **OF_MODELS, **OF_SYNTAX}
+CELLS = {**OF_SETS, **OF_MARGINS, **OF_EFFECTS, **OF_MODELS, **OF_SYNTAX, **OF_TRACING}
 RESULTS = Path(__file__).parent / "results"
 HEAD = (
     "| cell | truth | simulations | rejects | 99% interval | kept | mean estimate | coverage | time |",

@@ -243,14 +243,14 @@ def values_of(group: xr.Dataset, name: str) -> NDArray[Any]:
     return np.asarray(group.variables[name].load().values)
 
 
-def require_group(study: Study, group: Literal["interventions", "synapses", "edits"]) -> None:
+def require_group(study: Study, group: Literal["interventions", "synapses", "edits", "tracing"]) -> None:
     """Refuse a store without a phase's group.
 
     Parameters
     ----------
     study : Study
         The store that was opened.
-    group : {"interventions", "synapses", "edits"}
+    group : {"interventions", "synapses", "edits", "tracing"}
         The group that must be there.
 
     Raises
@@ -259,7 +259,7 @@ def require_group(study: Study, group: Literal["interventions", "synapses", "edi
         It is not; the message says how to extract it.
     """
     if not study.datasets.get(group):
-        phase = "edits" if group == "edits" else "interventions"
+        phase = "interventions" if group == "synapses" else group
         rule, action = f"a store with group /{group}", f"Extract it with --phases signals,{phase}"
         raise InputError(message("store", ", ".join(study.datasets), rule, group, action))
 

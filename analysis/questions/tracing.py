@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from qloc.analysis.inference.means import mean
-from qloc.analysis.inference.paired import paired_test
 from qloc.analysis.localization.layer_profile import layer_shares
 from qloc.analysis.questions.context import AnalysisContext
-from qloc.analysis.results import Question, Table, TestResult
-from qloc.analysis.tracing.restoring_effects import (
-    CORRUPTIONS,
-    RestoringEffects,
-    profile_correlation,
+from qloc.analysis.results import Question, Table
+from qloc.analysis.tracing.restoring_effects import CORRUPTIONS, Corruption, Measure, RestoringEffects
+from qloc.analysis.tracing.restoring_tests import (
+    correlations,
+    headline_effects,
+    layers_test,
+    of_headline,
+    site_test,
 )
-from qloc.analysis.verdicts import judged
 from qloc.analysis.wording import number
-from qloc.arrays import Floats
-from qloc.hypothesis_registry import Claims
-from qloc.random_streams import Stream
 from qloc.references import cited
 
 TOKENS: Final = {
@@ -34,18 +31,6 @@ TOKENS: Final = {
     "last_token": "the last",
 }
 """Roles of tokens, in words."""
-
-_SITE: Final = Claims(
-    more="restoring MLPs brings back more of the answer at the subject's last token than at other tokens",
-    equal="restoring MLPs brings back about as much of the answer at the subject's last token as at others",
-    less="restoring MLPs brings back less of the answer at the subject's last token than at other tokens",
-)
-_LAYERS: Final = Claims(
-    more="tracing and knowledge neurons rank the layers alike",
-    equal="how tracing ranks the layers says next to nothing of where knowledge neurons are",
-    less="tracing and knowledge neurons rank the layers in opposite order",
-)
-_CORRELATION_MARGIN: Final = 0.1
 
 
 def tracing_question(context: AnalysisContext) -> Question:
@@ -61,9 +46,22 @@ def tracing_question(context: AnalysisContext) -> Question:
     Question
         With its sentence, tests and tables.
     """
-    effects = RestoringEffects.of(context.study.tracing)
-    tests = tuple(
-        test for test in (_site_test(context, effects), _layers_test(context, effects)) if test is not None
+    effects = headline_effects(context.study)
+    tests = (
+        site_test(
+            effects,
+            context.clusters,
+            context.draws,
+            margin=context.plan.effect_margin,
+            store=context.study.fingerprint,
+        ),
+        layers_test(
+            effects,
+            layer_shares(context.known),
+            context.clusters,
+            context.draws,
+            store=context.study.fingerprint,
+        ),
     )
     return Question(
         id="tracing",
@@ -88,14 +86,17 @@ def _n_facts(context: AnalysisContext) -> int:
     return int(context.sets.n_facts)
 
 
+def _effects(context: AnalysisContext, corruption: Corruption, measure: Measure) -> RestoringEffects:
+    """Return the effects of the kind that headlines are of."""
+    effects = RestoringEffects.of(context.study.tracing, corruption, measure)
+    return effects.only(of_headline(context.study.column("queries", "kind")))
+
+
 def _totals(context: AnalysisContext) -> Table:
     rows = []
     for corruption in CORRUPTIONS:
-        odds, chance = (
-            RestoringEffects.of(context.study.tracing, corruption, measure)
-            for measure in ("log_odds", "probability")
-        )
-        traced = ~np.isnan(odds.total)
+        odds, chance = (_effects(context, corruption, measure) for measure in ("log_odds", "probability"))
+        traced = ~np.isnan(odds.total) & of_headline(context.study.column("queries", "kind"))
         values = np.stack([part.of_facts(part.total, _n_facts(context)) for part in (odds, chance)], axis=1)
         low, high = context.intervals(values)
         rows.append(
@@ -124,9 +125,8 @@ def _totals(context: AnalysisContext) -> Table:
 
 def _heatmaps(context: AnalysisContext, noise: RestoringEffects) -> list[Table]:
     """Return one table for each part: token × layer, under noise, with another subject's beside."""
-    n, tracing = _n_facts(context), context.study.tracing
-    chance = RestoringEffects.of(tracing, "noise", "probability")
-    other = RestoringEffects.of(tracing, "other_subject")
+    n, chance = _n_facts(context), _effects(context, "noise", "probability")
+    other = _effects(context, "other_subject", "log_odds")
     odds, probability = noise.of_facts(noise.indirect, n), chance.of_facts(chance.indirect, n)
     swapped, total = other.of_facts(other.indirect, n), noise.of_facts(noise.total, n)
     tables = []
@@ -178,76 +178,12 @@ _PARTS: Final = {
 }
 
 
-def _has(effects: RestoringEffects, *roles: str) -> bool:
-    return "mlp" in effects.parts and set(roles) <= set(effects.roles)
-
-
-def _site_test(context: AnalysisContext, effects: RestoringEffects) -> TestResult | None:
-    """Compare MLPs at the subject's last token with those at other tokens, but the prompt's last."""
-    others = [role for role in effects.roles if role not in ("last_subject", "last_token")]
-    if not _has(effects, "last_subject") or not others:
-        return None
-    own = effects.at("mlp", "last_subject").mean(0)
-    rest = np.stack([effects.at("mlp", role).mean(0) for role in others])
-    there = ~np.isnan(rest)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        compared = np.where(there, rest, 0.0).sum(0) / there.sum(0)
-    result = paired_test(
-        effects.of_facts(own - compared, _n_facts(context)),
-        context.clusters,
-        name="tracing, token",
-        question="Does restoring MLPs bring back more of the answer at the subject's last token?",
-        estimand="indirect effect of MLPs at the subject's last token, less the mean at its other tokens and "
-        "those behind it, mean over layers",
-        draws=context.draws,
-        margin=context.plan.effect_margin,
-        n_queries=int(effects.used.sum()),
-        store=context.study.fingerprint,
-        stream=Stream.TRACING_SITE,
-    )
-    return judged(replace(result, direction="more", claims=_SITE))
-
-
-def _correlations(context: AnalysisContext, effects: RestoringEffects, role: str) -> tuple[Floats, Floats]:
-    """Return each fact's correlation of layers with its own knowledge neurons, and with other facts'."""
-    shares = layer_shares(context.known)
-    traced = effects.of_facts(effects.at("mlp", role), _n_facts(context))
-    relation, there = context.clusters[0], ~np.isnan(shares[:, 0])
-    others = np.full_like(shares, np.nan)
-    for code in np.unique(relation):
-        here = np.flatnonzero((relation == code) & there)
-        if len(here) > 1:
-            others[here] = (shares[here].sum(0) - shares[here]) / (len(here) - 1)
-    return profile_correlation(shares, traced), profile_correlation(others, traced)
-
-
-def _layers_test(context: AnalysisContext, effects: RestoringEffects) -> TestResult | None:
-    """Test whether layers with more knowledge neurons are those where restoring MLPs helps more."""
-    if not _has(effects, "last_subject") or effects.indirect.shape[2] < 3:
-        return None
-    own, _ = _correlations(context, effects, "last_subject")
-    result = paired_test(
-        own,
-        context.clusters,
-        name="tracing, layers",
-        question="Do tracing and knowledge neurons name the same layers?",
-        estimand="Spearman's correlation over layers of a fact's share of knowledge neurons and its indirect "
-        "effect of MLPs at the subject's last token",
-        draws=context.draws,
-        margin=_CORRELATION_MARGIN,
-        margin_unit="correlation",
-        n_queries=int(effects.used.sum()),
-        store=context.study.fingerprint,
-        stream=Stream.TRACING_LAYERS,
-    )
-    return judged(replace(result, direction="more", claims=_LAYERS))
-
-
 def _layer_tables(context: AnalysisContext, effects: RestoringEffects) -> list[Table]:
-    roles = [role for role in ("last_subject", "last_token") if _has(effects, role)]
+    roles = [role for role in ("last_subject", "last_token") if effects.has("mlp", role)]
+    shares, relation = layer_shares(context.known), context.clusters[0]
     rows = []
     for role in roles:
-        own, others = _correlations(context, effects, role)
+        own, others = correlations(effects, shares, relation, role)
         values = np.stack([own, others, own - others], axis=1)
         if np.isnan(values[:, 0]).all():
             continue

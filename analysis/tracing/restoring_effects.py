@@ -5,7 +5,7 @@ See docs/methods.md#tracing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -90,6 +90,38 @@ class RestoringEffects:
             indirect=(restored - base).mean(3),
             used=np.nan_to_num(odds, nan=-1.0) > 0,
         )
+
+    def only(self, queries: NDArray[np.bool_]) -> RestoringEffects:
+        """Return the effects with some queries used alone.
+
+        Parameters
+        ----------
+        queries : bool ndarray, shape (query,)
+            Those that may be used.
+
+        Returns
+        -------
+        RestoringEffects
+            The same effects.
+        """
+        return replace(self, used=self.used & queries)
+
+    def has(self, part: str, *roles: str) -> bool:
+        """Return whether a part was restored at tokens of some roles.
+
+        Parameters
+        ----------
+        part : str
+            A part.
+        *roles : str
+            Roles of tokens.
+
+        Returns
+        -------
+        bool
+            True where all were.
+        """
+        return part in self.parts and set(roles) <= set(self.roles)
 
     def of_facts(self, values: Floats, n_facts: int) -> Floats:
         """Average values over each fact's used queries.

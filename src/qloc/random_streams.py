@@ -33,6 +33,7 @@ class Stream(Enum):
     PLANTED_SET_SIZES = 29, "study"
     PLANTED_HUBS = 31, "study"
     PLANTED_FEW_TEMPLATES = 32, "study"
+    PLANTED_TRACING = 35, "study"
 
     # Tests and descriptions (qloc.analysis)
     BEYOND_TEMPLATE = 25, "study"
@@ -74,6 +75,7 @@ class Stream(Enum):
     ENTAILMENT_SCREEN = 125, "study"
     TRACING_SITE = 130, "study"
     TRACING_LAYERS = 131, "study"
+    ROME_AT_TRACED_LAYER = 132, "study"
     SYNTAX = 140, "study"
     SYNTAX_LAYER_GROUPS = 141, "study"
     FLIPS_OF_ANSWERS = 150, "study"

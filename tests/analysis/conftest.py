@@ -82,3 +82,9 @@ def make_sets() -> Callable[..., NeuronSets]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def traced_study() -> Study:
+    """A study with planted outcomes of causal tracing, of facts and minimal pairs."""
+    return simulate(effects=Effects(), phases=("tracing",), **WITH_PHASES, pairs=4, seed=5)

@@ -49,7 +49,7 @@ def simulate(
         str, typer.Option(metavar="LIST", help="Names of the attribution methods: ig,sig,amig")
     ] = "ig",
     phases: Annotated[
-        str, typer.Option(metavar="LIST", help="What to simulate: signals,interventions,edits")
+        str, typer.Option(metavar="LIST", help="What to simulate: signals,interventions,edits,tracing")
     ] = "signals",
     effect: Annotated[
         float, typer.Option(min=0, metavar="SIZE", help="Factor on planted effects on answers; 0: no effect.")

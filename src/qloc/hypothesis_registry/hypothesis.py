@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 Direction = Literal["more", "less", "two-sided", "descriptive"]
-Phase = Literal["signals", "interventions", "synapses", "edits", "entailments"]
+Phase = Literal["signals", "interventions", "synapses", "edits", "entailments", "tracing"]
 Region = Literal["more", "equal", "less"]
 
 ACCOUNTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -53,7 +53,7 @@ class Hypothesis:
     direction : {"more", "less", "two-sided", "descriptive"}
         What the question asks for: an estimate above 0, below 0, or either; ``descriptive`` where there is no
         test.
-    phase : {"signals", "interventions", "synapses", "edits", "entailments"}
+    phase : {"signals", "interventions", "synapses", "edits", "entailments", "tracing"}
         Group of the store that it reads beside the signals.
     function : str
         Name of the public function of ``qloc.hypotheses`` that tests it.

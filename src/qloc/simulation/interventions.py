@@ -214,7 +214,7 @@ def interventions_of(
     variables |= {"n_neurons": (("neuron_set", "query"), n.astype(np.int32))}
     for name in ("neighbor", "other_fact"):
         variables[name] = (("query",), neighbor.astype(np.int32))
-    return xr.Dataset(variables, coords=_coords(planted), attrs=_attrs(planted)).assign_coords(
+    return xr.Dataset(variables, coords=coordinates(planted), attrs=_attrs(planted)).assign_coords(
         operation=list(operations), neuron_set=list(sets)
     )
 
@@ -243,7 +243,7 @@ def reprompts_of(planted: Planted, effects: Effects) -> xr.Dataset:
         "rank": np.where(asked, 1, -1).astype(np.int32),
     }
     variables = {name: (("query",), values) for name, values in columns.items()}
-    return xr.Dataset(variables, coords=_coords(planted), attrs=_attrs(planted))
+    return xr.Dataset(variables, coords=coordinates(planted), attrs=_attrs(planted))
 
 
 def synapses_of(
@@ -295,7 +295,7 @@ def synapses_of(
         "n_columns": (names[1:], np.full((len(sets), n_queries), 8, dtype=np.int32)),
         "removed_mass": (names[1:], mass.astype(np.float32)),
     }
-    return xr.Dataset(variables, coords=_coords(planted), attrs=_attrs(planted)).assign_coords(
+    return xr.Dataset(variables, coords=coordinates(planted), attrs=_attrs(planted)).assign_coords(
         synapse_operation=list(operations), synapse_set=list(sets)
     )
 
@@ -374,7 +374,19 @@ def _neighbors(
     return neighbor, sizes
 
 
-def _coords(planted: Planted) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
+def coordinates(planted: Planted) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
+    """Return the labels of queries that every group repeats.
+
+    Parameters
+    ----------
+    planted : Planted
+        The study.
+
+    Returns
+    -------
+    dict of str to tuple
+        Name → dims and values, (query,).
+    """
     c = planted.columns
     return {name: (("query",), getattr(c, name)) for name in ("fact", "relation", "template")}
 

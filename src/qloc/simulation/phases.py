@@ -1,10 +1,10 @@
-"""The phases ``interventions`` and ``edits`` of a planted study, in the form of extraction's results."""
+"""The phases after ``signals`` of a planted study, in the form of extraction's results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, get_args
 
 import xarray as xr
 
@@ -14,10 +14,14 @@ from qloc.simulation.edits import planted_edits
 from qloc.simulation.entailments import planted_entailments
 from qloc.simulation.interventions import Effects, interventions_of, reprompts_of, synapses_of
 from qloc.simulation.planted import Planted
+from qloc.simulation.tracing import planted_tracing
 from qloc.vocabulary import ENTAILED, FACT, PROBE, QUERY, STEP
 
-PlantedPhaseName = Literal["interventions", "edits"]
-PLANTED_PHASES: Final[tuple[PlantedPhaseName, ...]] = ("interventions", "edits")
+PlantedPhaseName = Literal["interventions", "edits", "tracing"]
+PLANTED_PHASES: Final[tuple[PlantedPhaseName, ...]] = get_args(PlantedPhaseName)
+PLANTED_BY_DEFAULT: Final[tuple[PlantedPhaseName, ...]] = ("interventions", "edits")
+"""Those that are planted where effects are given and no phase is named."""
+
 _SIZES: Final = (PROBE, STEP, ENTAILED)
 _ADDED: Final = ("reprompts", "edits/text_nats_first", "edits/text_nats_second", "entailments")
 """Groups and variables that are there only where an outline names them."""
@@ -31,7 +35,7 @@ class PlantedPhase:
 
     Attributes
     ----------
-    name : {"interventions", "edits"}
+    name : {"interventions", "edits", "tracing"}
         The phase.
     groups : mapping of str to xarray.Dataset
         Group → Dataset, under the names and dims of the store's contract.
@@ -50,7 +54,7 @@ class PlantedPhase:
             The study.
         effects : Effects
             How much arms move on average, and how much this varies.
-        name : {"interventions", "edits"}
+        name : {"interventions", "edits", "tracing"}
             The phase.
 
         Returns
@@ -61,6 +65,8 @@ class PlantedPhase:
         if name == "edits":
             edits = planted_edits(planted, effects)
             return cls(name, {"edits": edits, "entailments": planted_entailments(planted, effects, edits)})
+        if name == "tracing":
+            return cls(name, {"tracing": planted_tracing(planted, effects)})
         groups = {
             "interventions": interventions_of(planted, effects),
             "synapses": synapses_of(planted, effects),

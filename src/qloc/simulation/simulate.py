@@ -12,7 +12,7 @@ from qloc.errors import InputError, message
 from qloc.progress import Progress
 from qloc.simulation.in_memory_store import datasets_of
 from qloc.simulation.interventions import Effects
-from qloc.simulation.phases import PLANTED_PHASES, PlantedPhase
+from qloc.simulation.phases import PLANTED_BY_DEFAULT, PLANTED_PHASES, PlantedPhase
 from qloc.simulation.planted import Planted, plant
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def simulate(
     capacity : int
         As for ``qloc extract``.
     phases : collection of str, optional
-        What to simulate besides ``signals``: ``interventions``, ``edits``. None: both where ``effects`` are
-        given, else neither.
+        What to simulate besides ``signals``: ``interventions``, ``edits``, ``tracing``. None: the first two
+        where ``effects`` are given, else none.
     effects : Effects, optional
         Effects of interventions, attention and edits on the answers. None: those of ``Effects()``.
     progress : Progress, optional
@@ -71,7 +71,7 @@ def simulate(
     >>> len(study.queries["query"]) == study.neurons().n_queries
     True
     """
-    wanted = set(PLANTED_PHASES if phases is None and effects else phases or ())
+    wanted = set(PLANTED_BY_DEFAULT if phases is None and effects else phases or ())
     if unknown := sorted(wanted.difference(("signals", *PLANTED_PHASES))):
         rule = f"some of signals, {', '.join(PLANTED_PHASES)}"
         raise InputError(message("phases", ", ".join(unknown), rule, "simulate", "Correct them"))

@@ -13,13 +13,14 @@ from qloc import hypotheses
 from qloc.analysis.inputs.study import Study
 from qloc.hypothesis_registry.registry import CONFIRMABLE, REGISTRY, hypothesis_of
 from qloc.simulation.interventions import Effects
+from qloc.simulation.phases import PLANTED_PHASES
 from qloc.simulation.simulate import simulate
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "statistics.md"
 DRAWS = hypotheses.Draws(n_permutations=99, n_bootstrap=19)
 _NAMES = (
     *"H1a H1b H2 H3 H4 H5 H5a H5b H5c H6a H6b H7a H7b H8a H8b H8c H8d H8e H9".split(),
-    *"H10a H10b H10c H10d H11a H11b H11c H13a H13b H13c H13d H14a H14b".split(),
+    *"H10a H10b H10c H10d H11a H11b H11c H12a H12b H13a H13b H13c H13d H14a H14b".split(),
 )
 
 
@@ -63,7 +64,7 @@ def test_the_table_of_the_documentation_says_the_same() -> None:
 def study() -> Study:
     """Small, with two methods and every phase."""
     return simulate(facts=24, relations=4, templates=5, n_neurons=32, methods=("ig", "grad_x_act"),
-                    effects=Effects(), seed=1)  # fmt: skip
+                    effects=Effects(), phases=PLANTED_PHASES, seed=1)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", _NAMES)

@@ -7,6 +7,7 @@ import pytest
 
 from qloc.errors import FingerprintError, InputError
 from qloc.simulation.interventions import Effects
+from qloc.simulation.phases import PLANTED_PHASES
 from qloc.simulation.simulate import simulate
 from qloc.store.integrity.verify import verify
 
@@ -60,10 +61,11 @@ def test_a_store_gets_phases_one_after_the_other(tmp_path):
     effects = Effects(size=0.5, seed=2)
     with pytest.raises(FingerprintError, match="size"):
         simulate(path, effects=effects, **planting)
-    stored = simulate(tmp_path / "other.zarr", effects=effects, **planting)
-    same(stored, simulate(effects=effects, **planting))
-    assert (verify(tmp_path / "other.zarr"), stored.phases) == ([], ("signals", "interventions", "edits"))
+    stored = simulate(tmp_path / "other.zarr", effects=effects, phases=PLANTED_PHASES, **planting)
+    same(stored, simulate(effects=effects, phases=PLANTED_PHASES, **planting))
+    assert (verify(tmp_path / "other.zarr"), stored.phases) == ([], ("signals", *PLANTED_PHASES))
+    assert simulate(effects=effects, **planting).phases == ("signals", "interventions", "edits")
     with pytest.raises(
-        InputError, match="phases is 'tracing'; expected some of signals, interventions, edits"
+        InputError, match="phases is 'grams'; expected some of signals, interventions, edits, tracing"
     ):
-        simulate(phases=("tracing",), **planting)
+        simulate(phases=("grams",), **planting)
