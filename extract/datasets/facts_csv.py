@@ -8,7 +8,8 @@ Lines with the same relation, subject and object are queries of one fact. ``id``
 out: the id of a fact is then ``relation:subject:object``, and that of a template its own text. Every other
 column is an attribute of the fact: a number if its cells are numbers, else text. Empty cells are missing
 values, and so are NA, nan, null and the like among numbers, which are counted. A stray cell among numbers,
-such as 1,5, is refused. Digits with zeros before them (00123) are codes, and stay text.
+such as 1,5, is refused. Digits with zeros before them (00123) are codes: their column stays text,
+and the numbers in it are counted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +27,7 @@ from qloc.extract.datasets.facts_jsonl import facts_of
 from qloc.extract.datasets.json_lines import Problems, read_bytes
 from qloc.extract.datasets.selection import select
 from qloc.facts import Attribute, FactSet
+from qloc.text.rounding import counted
 
 NEEDED: Final = ("relation", "subject", "object", "query")
 OPTIONAL: Final = ("id", "template")
@@ -39,7 +42,8 @@ _MARKS: Final = frozenset({"na", "n/a", "#n/a", "nan", "null", "none", "-", "?"}
 """What stands for a missing value among numbers, in lower case."""
 
 MARKED_MISSING: Final = "attribute marked as missing (NA, nan, null …)"
-"""Reason under which such cells are counted in ``skipped``."""
+KEPT_AS_TEXT: Final = "number kept as text, since its column has words or codes such as 00123"
+"""Reasons under which such cells are counted in ``skipped``."""
 
 
 def read_table(
@@ -81,8 +85,7 @@ def read_table(
     numbers = numeric_columns(rows, problems)
     facts = facts_of(entries_of(rows, numbers, problems), problems)
     problems.stop()
-    n_missing = sum(_is_missing(row.get(name, "")) for _, row in rows for name in numbers)
-    skipped = {MARKED_MISSING: n_missing} if n_missing else {}
+    skipped = cells_told(rows, numbers)
     return select(facts, source=source, skipped=skipped, relations=relations, max_facts=max_facts, seed=seed)
 
 
@@ -120,9 +123,34 @@ def _are_numbers(name: str, cells: Sequence[tuple[str, str]], problems: Problems
     if n_numbers + n_almost <= len(strays) - n_almost:
         return False
     for at, cell in strays:
-        rule = f"a number, as {n_numbers} other cells of the column are, or empty"
+        rule = f"a number, as in {counted(n_numbers, 'other cell')} of the column, or empty"
         problems.add(name, cell, rule, at, "Write it as 1.5, or leave it empty")
     return True
+
+
+def cells_told(rows: Sequence[tuple[str, Mapping[str, str]]], numbers: Collection[str]) -> dict[str, int]:
+    """Count the cells of attributes that are read otherwise than their column or their look suggests.
+
+    Parameters
+    ----------
+    rows : sequence of (str, mapping of str to str)
+        Place of each row; and its cells by column.
+    numbers : collection of str
+        Columns whose cells are numbers (:func:`numeric_columns`).
+
+    Returns
+    -------
+    dict of str to int
+        Number of cells by reason, of those reasons that there are.
+    """
+    counts = Counter[str]()
+    for _, row in rows:
+        for name, cell in row.items():
+            if name in numbers:
+                counts[MARKED_MISSING] += _is_missing(cell)
+            elif name not in (*NEEDED, *OPTIONAL) and not _CODE.fullmatch(cell.strip()):
+                counts[KEPT_AS_TEXT] += bool(_NUMBER.fullmatch(cell.strip()))
+    return {reason: count for reason, count in counts.items() if count}
 
 
 def _is_missing(cell: str) -> bool:
@@ -225,9 +253,13 @@ def _add(
 
 
 def _value(cell: str, number: bool) -> Attribute:
+    """Return a cell's value; of 9007199254740993.0 the integer, which is refused, not what it rounds to."""
     if not number:
         return cell
-    return int(cell) if re.fullmatch(r"[+-]?\d+", cell) else float(cell)
+    whole = re.fullmatch(r"([+-]?\d+)(\.0*)?", cell)
+    if whole and (whole[2] is None or abs(int(whole[1])) > 2**53):
+        return int(whole[1])
+    return float(cell)
 
 
 def is_table(path: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from qloc.errors import InputError, MissingDependencyError, message
 from qloc.extract.datasets.counterfact_zsre import counterfact
 from qloc.extract.datasets.counterfact_zsre import entries_of as records_of
-from qloc.extract.datasets.facts_csv import NEEDED, entries_of, numeric_columns
+from qloc.extract.datasets.facts_csv import NEEDED, cells_told, entries_of, numeric_columns
 from qloc.extract.datasets.facts_jsonl import facts_of
 from qloc.extract.datasets.json_lines import Problems
 from qloc.extract.datasets.selection import select
@@ -61,9 +61,10 @@ def read_hub(
     name, _, split = source.removeprefix("hf:").partition(":")
     rows = [_filled(row) for row in _rows(name, split)]
     problems = Problems()
-    facts = facts_of(_entries(rows, f"hf:{name}", problems), problems)
+    entries, skipped = _entries(rows, f"hf:{name}", problems)
+    facts = facts_of(entries, problems)
     problems.stop()
-    return select(facts, source=source, skipped={}, relations=relations, max_facts=max_facts, seed=seed)
+    return select(facts, source=source, skipped=skipped, relations=relations, max_facts=max_facts, seed=seed)
 
 
 def _rows(name: str, split: str) -> Iterable[Mapping[str, Any]]:
@@ -95,17 +96,19 @@ def _filled(value: Any) -> Any:
 
 def _entries(
     rows: list[dict[str, Any]], name: str, problems: Problems
-) -> list[tuple[str, Mapping[str, Any]]]:
+) -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, int]]:
+    """Return the entries, each with its place, and what is counted of their cells."""
     placed = [(f"{name}, row {number}", row) for number, row in enumerate(rows, start=1)]
     columns = {key for row in rows for key in row}
     if "queries" in columns:
-        return list(placed)
+        return list(placed), {}
     if "query" in columns:
         texts = dict.fromkeys(NEEDED, "")
         cells = [(at, texts | {key: str(cell) for key, cell in row.items()}) for at, row in placed]
-        return list(entries_of(cells, numeric_columns(cells, problems), problems))
+        numbers = numeric_columns(cells, problems)
+        return list(entries_of(cells, numbers, problems)), cells_told(cells, numbers)
     if "requested_rewrite" in columns:
-        return list(records_of(placed, counterfact, problems))
+        return list(records_of(placed, counterfact, problems)), {}
     names = ", ".join(sorted(columns)) or "no rows"
     problems.add("columns", names, f"a column {_COLUMNS}", name, "Give another dataset")
-    return []
+    return [], {}

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from qloc.extract.datasets import read_facts
-from qloc.extract.datasets.facts_csv import MARKED_MISSING, entries_of, is_table, numeric_columns
+from qloc.extract.datasets.facts_csv import (
+    KEPT_AS_TEXT,
+    MARKED_MISSING,
+    entries_of,
+    is_table,
+    numeric_columns,
+)
 from qloc.extract.datasets.json_lines import Problems
 from qloc.facts import Fact, Query
 
@@ -141,7 +147,7 @@ def test_marks_of_missing_values_among_numbers_are_missing_and_counted(tmp_path:
     )
     facts = read_facts(str(path))
     assert [fact.attributes.get("count") for fact in facts.facts] == [51, None, None, 7, None, None, 8, 9]
-    assert facts.skipped == {MARKED_MISSING: 4}
+    assert facts.skipped == {MARKED_MISSING: 4, KEPT_AS_TEXT: 6}  # of code: all but 00123 and NA
     assert [fact.attributes["code"] for fact in facts.facts][:3] == ["00123", "77", "NA"]
     assert facts.facts[0].attributes["iso"] == "NA"  # Namibia
 
@@ -152,15 +158,18 @@ def test_numbers_that_would_not_stay_numbers_are_refused(tmp_path: Path, problem
         share=("1,5", "2,5", "3"),
         count=("1", "about 2", "3"),
         big=("9007199254740992", "9007199254740993", "1"),
+        bigger=("1", "2.5", "-9007199254740993.0"),
     )
     action = "Write it as 1.5, or leave it empty."
     exact = "at most 2⁵³ in size, up to which a column of numbers holds every integer"
     assert problems_of(path) == [
-        f"share is '1,5'; expected a number, as 1 other cells of the column are, or empty. At {path}, line 2. {action}",
-        f"share is '2,5'; expected a number, as 1 other cells of the column are, or empty. At {path}, line 3. {action}",
-        f"count is 'about 2'; expected a number, as 2 other cells of the column are, or empty. At {path}, line 3. "
+        f"share is '1,5'; expected a number, as in 1 other cell of the column, or empty. At {path}, line 2. {action}",
+        f"share is '2,5'; expected a number, as in 1 other cell of the column, or empty. At {path}, line 3. {action}",
+        f"count is 'about 2'; expected a number, as in 2 other cells of the column, or empty. At {path}, line 3. "
         + action,
         f"attribute is 9007199254740993; expected {exact}. At {path}, line 3, attribute big. Write it as text, with "
+        "a letter before it.",
+        f"attribute is -9007199254740993; expected {exact}. At {path}, line 4, attribute bigger. Write it as text, with "
         "a letter before it.",
     ]
 
