@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
+from qloc.analysis.inputs.neuron_tokens import neuron_tokens
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.neuron_counts import counts_by
 from qloc.analysis.questions.context import AnalysisContext
@@ -19,6 +20,7 @@ from qloc.exploration.exploration import Exploration
 from qloc.exploration.explored_facts import ExploredFact, ExploredQuery
 from qloc.plan import AnalysisPlan
 from qloc.random_streams import Stream
+from qloc.text.printable import printable
 from qloc.vocabulary import QUERY
 
 N_FACTS: Final = 1000
@@ -133,7 +135,8 @@ class _Explorer:
         cs2 = np.asarray(self.context.scores["CS2"].values)
         rows = chosen_facts(cs2, self.context.relations[1], able, n_facts, plan.seed)
         facts = tuple(self.facts(rows))
-        here = {neuron for fact in facts for query in fact.queries for neuron in query.neurons}
+        here = sorted({neuron for fact in facts for query in fact.queries for neuron in query.neurons})
+        words, tokens = _tokens(study, here)
         return Exploration(
             title=title or str(study.attrs.get("model", "unnamed model")),
             n_layers=sets.n_layers,
@@ -146,8 +149,10 @@ class _Explorer:
             templates=tuple(map(str, self.templates[0])),
             arms=tuple(f"{operation}, {name}" for operation, name in self.arms),
             edits=tuple(f"{operation}, {name}" for operation, name in self.edits),
-            shared=tuple((neuron, self.shared[neuron]) for neuron in sorted(here) if neuron in self.shared),
+            shared=tuple((neuron, self.shared[neuron]) for neuron in here if neuron in self.shared),
             facts=facts,
+            words=words,
+            tokens=tokens,
         )
 
     @cached_property
@@ -347,6 +352,23 @@ class _Values:
         at = np.searchsorted(self.queries, queries)
         values = self.activation[at][:, self._slots(at[0], neurons)]
         return tuple(tuple(_rounded(value, 2) for value in row) for row in values)
+
+
+def _tokens(
+    study: Study, neurons: list[int]
+) -> tuple[tuple[str, ...], tuple[tuple[int, tuple[int, ...], tuple[int, ...]], ...]]:
+    """Return texts of tokens, and for each neuron the places of those that it promotes and suppresses."""
+    of_neuron = neuron_tokens(study, neurons)
+    texts = sorted({text for tokens in of_neuron.values() for text in (*tokens.promoted, *tokens.suppressed)})
+    place = {text: n for n, text in enumerate(texts)}
+
+    def places(listed: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(place[text] for text in listed)
+
+    rows = tuple(
+        (neuron, places(tokens.promoted), places(tokens.suppressed)) for neuron, tokens in of_neuron.items()
+    )
+    return tuple(map(printable, texts)), rows
 
 
 def _pairs(study: Study, group: str, first: str, second: str) -> list[tuple[str, str]]:

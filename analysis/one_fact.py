@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
+from qloc.analysis.inputs.neuron_tokens import NeuronTokens, neuron_tokens
 from qloc.analysis.inputs.study import CORE_FACTS, Study
 from qloc.analysis.localization.consistency import consistency
 from qloc.arrays import Ints
@@ -74,6 +75,8 @@ class OneFact:
         Neuron number → c_n, over those k queries; the most frequent first.
     n_neurons : int
         Neurons of a layer, by which neurons are numbered.
+    tokens : mapping of int to NeuronTokens
+        Neuron number → the tokens that it promotes and suppresses; empty where the store has none.
     certainty : str
         How many neurons of its queries are within the error of the threshold, and what did not converge.
     changed_by : str
@@ -98,6 +101,7 @@ class OneFact:
     k: int
     count: Mapping[int, int]
     n_neurons: int
+    tokens: Mapping[int, NeuronTokens]
     certainty: str
     changed_by: str = ""
     effects: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -217,6 +221,7 @@ def _one(study: Study, sets: NeuronSets, scores: xr.Dataset, row: int) -> OneFac
         k=len(counted),
         count={int(neurons[n]): int(count[n]) for n in order},
         n_neurons=sets.n_neurons,
+        tokens=neuron_tokens(study, neurons[order]),
         certainty=sets.select(sets.queries["fact"] == row).certainty(),
         changed_by=_changed_by(study),
         effects=_effects(study, places),

@@ -140,7 +140,7 @@ INDICES: Final = (
     "signals/panel_neuron", "signals/fact", "signals/count_above_floor", "signals/converged",
     "interventions/neighbor", "interventions/other_fact", "interventions/n_neurons", "edits/edited_query",
     "edits/probe_query", "edits/held_out", "queries/target_position", "queries/rank", "attention/length",
-    "statistics/n_queries",
+    "statistics/n_queries", "neurons/promoted_token_id", "neurons/suppressed_token_id",
 )  # fmt: skip
 
 

@@ -114,6 +114,11 @@ class Study:
         return self._optional("statistics")
 
     @property
+    def tokens(self) -> xr.Dataset:
+        """Group /neurons: tokens that neurons promote and suppress; an empty Dataset where there are none."""
+        return self._optional("neurons")
+
+    @property
     def interventions(self) -> xr.Dataset:
         """Group /interventions: answers after neurons were changed; empty where the phase was not run."""
         return self._optional("interventions")

@@ -38,6 +38,7 @@ from qloc.extract.prompts.minimal_pairs import refuse_contrast_of_facts
 from qloc.extract.prompts.reprompts import asked_again
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery
 from qloc.extract.signals.answers import MOST_CANDIDATES, N_TOP
+from qloc.extract.signals.neuron_tokens import vocabulary_of
 from qloc.extract.signals.unit import UnitRun
 from qloc.facts import FactSet, candidates
 from qloc.methods import method
@@ -330,6 +331,7 @@ class Extraction:
             },
             units=units_of(counts, self.plan.unit_facts),
             attrs=self._described(),
+            vocabulary=vocabulary_of(self.loaded.sites),
         )
 
     @property

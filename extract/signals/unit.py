@@ -33,6 +33,7 @@ from qloc.extract.prompts.minimal_pairs import Attributed, attributed
 from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
 from qloc.extract.signals.answers import token_scores
 from qloc.extract.signals.localization_level import GramRows, gram_rows, grams
+from qloc.extract.signals.neuron_tokens import neuron_tokens
 from qloc.extract.signals.query_columns import QueryColumns, empty_columns, not_finite
 from qloc.facts import Fact
 from qloc.methods import AttributionMethod
@@ -220,6 +221,13 @@ class UnitRun:
             gram=grams(signals.attribution, rows.own, size),
             null_gram=grams(signals.attribution, rows.null, size),
             attention=attention_of_all(self.loaded.model, last, self.outline.sizes) if n_heads else {},
+            tokens=neuron_tokens(
+                self.loaded.sites,
+                self.encoder.tokenizer,
+                signals.attribution,
+                self.plan.floor,
+                columns.columns["top_token_id"],
+            ),
         )
 
     def _attribute_from_zero(

@@ -146,6 +146,8 @@ class Outline:
         A partition of facts and queries, in order.
     attrs : dict of str to Any
         What describes the study, JSON only: model, site, parameters, excluded queries by reason ….
+    vocabulary : int
+        Rows of the output embedding; 0 where the tokens that neurons promote are not kept.
     """
 
     facts: Mapping[str, Array]
@@ -154,6 +156,7 @@ class Outline:
     sizes: Mapping[str, int]
     units: tuple[Unit, ...]
     attrs: Mapping[str, Any]
+    vocabulary: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +193,10 @@ class Block:
     attention : dict of str to ndarray
         ``target_row, column_mass, column_mass_no_sink`` float16 (query, layer, head, token), ``length``
         int32 (query); empty where attention cannot be recorded.
+    tokens : dict of str to ndarray
+        ``number`` int32 (neuron,), neurons of the network, ascending; ``promoted_token_id`` and
+        ``suppressed_token_id`` int32 (neuron, place), -1 behind the last; ``token_id`` int32 (token,) and
+        ``token`` str (token,), the text of tokens; empty where the outline's vocabulary is 0.
     notes : dict of str to Any
         What a reader should know of the unit, JSON only, such as that batches were shrunk for memory.
     """
@@ -206,6 +213,7 @@ class Block:
     gram: Array
     null_gram: Array
     attention: Mapping[str, Array] = field(default_factory=dict)
+    tokens: Mapping[str, Array] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 

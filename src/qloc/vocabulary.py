@@ -35,6 +35,11 @@ GENERATED: Final = "generated"
 TRACING_PART: Final = "tracing_part"
 TOKEN_ROLE: Final = "token_role"
 CORRUPTION: Final = "corruption"
+PLACE: Final = "place"
+VOCABULARY: Final = "vocabulary"
+
+N_PLACES: Final = 10
+"""Tokens that are kept of each neuron: so many that it promotes most, and as many that it suppresses most."""
 
 NO_INDEX: Final = -1
 """Missing integer: no panel neuron in this slot, no such answer token."""

@@ -178,6 +178,7 @@ def _in_both(a: Layout, b: Layout) -> Iterator[Variable]:
         group for name in a.phases if a.phases[name] != b.phases.get(name) for group in a.phases[name].groups
     }
     unlike |= {"statistics"} if a.relations != b.relations else set()
+    unlike |= {"neurons"} if a.vocabulary != b.vocabulary else set()
     for variable in a.variables():
         if variable in theirs and variable.group not in unlike and a.labels(variable) is None:
             yield variable

@@ -38,7 +38,7 @@ from qloc.store.schema.variables import FACTS, Variable
 from qloc.vocabulary import CANDIDATE, RELATION, WORD
 
 GROUPS: Final = (
-    *("facts", "queries", "signals", "grams", "attention", "statistics"),
+    *("facts", "queries", "signals", "grams", "attention", "statistics", "neurons"),
     *("interventions", "synapses", "reprompts", "edits", "entailments", "tracing"),
 )
 """Those that a store may have; the first four are in every one."""
@@ -70,6 +70,8 @@ class StoredStudy:
         The group of attention weights; None where they could not be recorded.
     statistics : xarray.Dataset or None
         Sums over relations; None in an unfinished store, and in stores without statistics.
+    neurons : xarray.Dataset or None
+        Tokens that neurons promote and suppress; None in an unfinished store, and in stores without them.
     interventions, synapses, reprompts, edits, entailments, tracing : xarray.Dataset or None
         The groups of appended phases; None for phases that the store does not have.
     missing : tuple of Unit
@@ -86,6 +88,7 @@ class StoredStudy:
     grams: xr.Dataset
     attention: xr.Dataset | None
     statistics: xr.Dataset | None
+    neurons: xr.Dataset | None
     interventions: xr.Dataset | None
     synapses: xr.Dataset | None
     reprompts: xr.Dataset | None

@@ -21,6 +21,7 @@ from qloc.errors import InputError, message
 from qloc.store.names import MANIFEST
 from qloc.store.reading.row_consistency import require_rows
 from qloc.store.schema.layout import Layout
+from qloc.store.schema.phase_variables import OF_ALL_UNITS
 from qloc.store.schema.variables import COORDINATES, STRING, Variable, missing
 from qloc.store.units import ledger
 from qloc.store.units.unit_schema import most_slots, unit_array
@@ -47,7 +48,7 @@ def unfinished_groups(
     Returns
     -------
     groups : dict of str to xarray.Dataset
-        One Dataset for each group except ``statistics``, which are sums over all units.
+        One Dataset for each group except those that all units are gathered in.
     absent : tuple of Unit
         The units that are not stored, or whose file does not verify.
     """
@@ -58,7 +59,7 @@ def unfinished_groups(
     n_slots = most_slots(path, recorded.values(), layout)
     datasets = {"facts": _facts_so_far(facts, absent)}
     for variable in layout.variables():
-        if variable.group == "statistics":  # sums over all units, or none
+        if variable.group in OF_ALL_UNITS:
             continue
         dataset = datasets.setdefault(variable.group, xr.Dataset())
         lazy = _variable(path, layout, variable, parts, n_slots)

@@ -18,17 +18,17 @@ from qloc.store.names import CARD, LEDGER, UNITS
 from qloc.store.repair import rebuild_object
 from qloc.store.repair.damage import Damage
 from qloc.store.schema.layout import Layout
-from qloc.store.schema.phase_variables import COPIED
+from qloc.store.schema.phase_variables import COPIED, OF_ALL_UNITS
 from qloc.store.schema.variables import FACTS, Variable, as_stored, fact_column
 from qloc.store.schema.zarr_arrays import stored
 from qloc.store.units import ledger
 from qloc.store.units.activation_sums import summed
+from qloc.store.units.neuron_tokens import TOKENS, gathered
 from qloc.store.writing.phase_writer import phase_arrays
 from qloc.store.writing.skeleton import SIGNALS_PHASE
 from qloc.store.writing.writer import signal_arrays
 
 _FACTS: Final = FACTS[0].group
-_SUMS: Final = "statistics"  # of all units
 
 
 class Stage:
@@ -168,7 +168,7 @@ class Stage:
         variable = self._contents.variable(name)
         if self._is_of_units(variable):
             return self._contents.units(name)
-        of_all = variable is not None and variable.group == _SUMS and self._labels(variable) is None
+        of_all = variable is not None and variable.group in OF_ALL_UNITS and self._labels(variable) is None
         return self._layout.units if of_all else ()
 
     def _settle(self, name: str, *, anew: set[Unit] | None = None, any_bytes: bool = False) -> None:
@@ -208,8 +208,10 @@ class Stage:
             return np.array([*labels, None], dtype=object)[:-1][region]
         if variable.path in COPIED:
             return stored(self.path / COPIED[variable.path], region)
-        if variable.group == _SUMS:
+        if variable.group in OF_ALL_UNITS:
             every = [self.records[unit.number] for unit in self._layout.units]
+            if variable.group == TOKENS:
+                return gathered(variable, self._folder, self._layout, every)[region]
             return summed(variable, region, self._folder, every).astype(self._layout.dtype(variable))
         units = self._units(name)
         taken = {unit: self.records[unit.number] for unit in units if anew is None or unit in anew}

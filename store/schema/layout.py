@@ -18,6 +18,7 @@ from qloc.store.schema.variables import (
     CELLS,
     ERROR_BOUNDS,
     GRAMS,
+    NEURONS,
     QUERIES,
     QUERY_OF_FACT_,
     SIGNALS,
@@ -25,7 +26,20 @@ from qloc.store.schema.variables import (
     Tier,
     Variable,
 )
-from qloc.vocabulary import FACT, HEAD, LAYER, METHOD, NEURON, QUERY, QUERY_OF_FACT, RELATION, SLOT
+from qloc.vocabulary import (
+    FACT,
+    HEAD,
+    LAYER,
+    METHOD,
+    N_PLACES,
+    NEURON,
+    PLACE,
+    QUERY,
+    QUERY_OF_FACT,
+    RELATION,
+    SLOT,
+    VOCABULARY,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +66,8 @@ class Layout:
         Relations that /statistics has sums of; empty in stores older than these sums.
     error_bounds : bool
         Whether /signals says how exactly paths were integrated; False in stores older than these variables.
+    vocabulary : int
+        Length of the vocabulary in /neurons; 0 in stores without that group, as older ones.
     phases : mapping of str to PhaseLayout
         Layouts of the phases that were appended, by name.
 
@@ -70,6 +86,7 @@ class Layout:
     units: tuple[Unit, ...]
     relations: tuple[str, ...] = ()
     error_bounds: bool = False
+    vocabulary: int = 0
     phases: Mapping[str, PhaseLayout] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,6 +140,7 @@ class Layout:
             units=tuple(outline.units),
             relations=_relations(outline),
             error_bounds=True,
+            vocabulary=int(outline.vocabulary),
         )
 
     @classmethod
@@ -168,7 +186,7 @@ class Layout:
             A unit is written as [first_fact, last_fact, first_query, last_query], both ranges half open.
         """
         units = [[u.first_fact, u.last_fact, u.first_query, u.last_query] for u in self.units]
-        names = ("tier", "floor", "capacity", "store_dtype", "error_bounds")
+        names = ("tier", "floor", "capacity", "store_dtype", "error_bounds", "vocabulary")
         own = {name: getattr(self, name) for name in names}
         lists = {name: list(getattr(self, name)) for name in ("methods", "relations")}
         return {**own, **lists, "sizes": dict(self.sizes), "units": units}
@@ -200,7 +218,8 @@ class Layout:
         -------
         tuple of Variable
             Attention is left out where it cannot be recorded, statistics where no relation has two facts,
-            and :data:`~qloc.store.schema.variables.ERROR_BOUNDS` in older stores.
+            and :data:`~qloc.store.schema.variables.ERROR_BOUNDS` in older stores, as are
+            :data:`~qloc.store.schema.variables.NEURONS`.
         """
         signals = SIGNALS[self.tier]
         if not self.error_bounds:
@@ -208,7 +227,8 @@ class Layout:
         attention = ATTENTION if self.sizes[HEAD] else ()
         statistics = STATISTICS if self.relations else ()
         appended = (variable for phase in self.phases.values() for variable in phase.variables())
-        return (*QUERIES, *signals, *attention, *GRAMS, *statistics, *appended)
+        neurons = NEURONS if self.vocabulary else ()
+        return (*QUERIES, *signals, *attention, *GRAMS, *statistics, *neurons, *appended)
 
     def dtype(self, variable: Variable) -> str:
         """Return the Zarr dtype of a variable in this store.
@@ -250,6 +270,8 @@ class Layout:
             METHOD: len(self.methods),
             SLOT: n_slots,
             QUERY_OF_FACT_: self.sizes[QUERY_OF_FACT],
+            VOCABULARY: self.vocabulary,
+            PLACE: N_PLACES,
         }
         if unit is not None:
             sizes |= {QUERY: unit.n_queries, FACT: unit.n_facts}
@@ -281,9 +303,8 @@ MOST: Final = 2**48
 
 def _refuse_odd(attrs: Mapping[str, Any]) -> None:
     """Refuse sizes that are none, and units that do not follow each other over all facts and queries."""
-    odd = {
-        name: size for name, size in attrs["sizes"].items() if type(size) is not int or not 0 <= size <= MOST
-    }
+    lengths = {**attrs["sizes"], VOCABULARY: attrs.get("vocabulary", 0)}
+    odd = {name: size for name, size in lengths.items() if type(size) is not int or not 0 <= size <= MOST}
     if odd:
         raise ValueError(f"sizes {odd!r}, which are no whole numbers from 0 to {MOST}")
     texts = [*attrs["methods"], *attrs.get("relations", ())]

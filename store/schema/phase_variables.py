@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from qloc.store.schema.variables import STRING, Variable, variables
+from qloc.store.schema.variables import NEURONS, STRING, Variable, variables
 from qloc.vocabulary import (
     CORRUPTION,
     EDIT_OPERATION,
@@ -43,6 +43,8 @@ STATISTICS: Final = variables(
     },
 )
 """Written with signals; summed in float64."""
+OF_ALL_UNITS: Final = (STATISTICS[0].group, NEURONS[0].group)
+"""Groups of signals no row of which belongs to one unit: they are gathered when all units are there."""
 
 _Q, _F, _FK = (QUERY,), (FACT,), (FACT, QUERY_OF_FACT)
 _OSQ, _SQ = (OPERATION, NEURON_SET, QUERY), (NEURON_SET, QUERY)

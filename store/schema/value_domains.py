@@ -20,6 +20,7 @@ from qloc.vocabulary import FACT, NEURON, NO_INDEX, QUERY, QUERY_OF_FACT, SLOT
 _ACTION: Final = "Do not use this store; take it from its source again"
 _FLAGS: Final = frozenset({"known", "leaks", "converged", "held_out"})
 _OF_QUERIES: Final = frozenset({"first_query", "neighbor", "other_fact", "edited_query", "probe_query"})
+_OF_VOCABULARY: Final = frozenset({"neurons/promoted_token_id", "neurons/suppressed_token_id"})
 _PANEL: Final = "signals/panel_neuron"
 _ATTRIBUTION: Final = "signals/attribution"
 _EDITED: Final = "edits/edited_query"
@@ -52,6 +53,8 @@ def domain(variable: Variable, layout: Layout) -> tuple[int, int] | None:
         return 0, sizes[FACT] - 1
     if variable.path == "tracing/other_subject":
         return NO_INDEX, sizes[FACT] - 1
+    if variable.path in _OF_VOCABULARY:
+        return NO_INDEX, layout.vocabulary - 1
     if variable.path == _PANEL:
         return NO_INDEX, layout.n_network - 1
     if variable.name in _OF_QUERIES:

@@ -22,11 +22,13 @@ from qloc.vocabulary import (
     METHOD,
     NEURON,
     NO_INDEX,
+    PLACE,
     QUERY,
     QUERY_OF_FACT,
     SLOT,
     TOKEN,
     TOP,
+    VOCABULARY,
 )
 
 SCHEMA_VERSION: Final = 1
@@ -199,6 +201,25 @@ GRAMS: Final = variables(
         "attribution_method": _PER_QUERY["attribution_method"],
     },
 )
+_LNP: Final = (LAYER, NEURON, PLACE)
+NEURONS: Final = variables(
+    "neurons",
+    {
+        "promoted_token_id": (
+            _LNP,
+            "int32",
+            "ids of the tokens for which the neuron's row of the down-projection · their row of the output "
+            "embedding is largest, the largest first; -1 for neurons that reached no floor",
+        ),
+        "suppressed_token_id": (_LNP, "int32", "the same where it is smallest, the smallest first"),
+        "token": (
+            (VOCABULARY,),
+            STRING,
+            "text of the token with this id, where this group or top_token_id names it, else empty",
+        ),
+    },
+)
+"""Gathered from units; older stores, and models without such products, lack the group."""
 COORDINATES: Final = {"signals": tuple(_PER_QUERY), "grams": ("attribution_method",)}
 """Coordinates of each group that has some."""
 

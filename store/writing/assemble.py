@@ -25,6 +25,7 @@ from qloc.store.schema.variables import COORDINATES, Variable
 from qloc.store.schema.zarr_arrays import create, put, settle_metadata
 from qloc.store.units import ledger
 from qloc.store.units.activation_sums import put_sums
+from qloc.store.units.neuron_tokens import TOKENS, gathered
 from qloc.store.units.unit_schema import most_slots, unit_array
 
 _GROUP_COORDINATES = {**COORDINATES, **PHASE_COORDINATES}
@@ -106,6 +107,8 @@ def assemble(
             put(array, (slice(None),), np.array([*labels, None], dtype=object)[:-1])
         elif variable.path in copied:
             put(array, (slice(None),), copied[variable.path])
+        elif variable.group == TOKENS:
+            put(array, (slice(None),), gathered(variable, folder, layout, units))
         elif variable.row is None:
             put_sums(array, variable, folder, units)
         else:

@@ -26,6 +26,7 @@ _GROUPS: Final = {
     "attention": "what the target position attends to",
     "grams": "inner products of full score vectors",
     "statistics": "sums of activations over each relation's queries",
+    "neurons": "the tokens that neurons promote and suppress",
     "interventions": "answers with neurons suppressed, enhanced, replaced",
     "synapses": "answers with attention suppressed, enhanced",
     "reprompts": "queries asked again in another form, and the neurons they share",

@@ -17,6 +17,7 @@ from qloc.store.integrity.skeleton_record import SkeletonRecord, require_sound
 from qloc.store.names import CARD, LEDGER, ROOT, UNITS, is_object
 from qloc.store.schema import manifest
 from qloc.store.schema.layout import Layout
+from qloc.store.schema.phase_variables import OF_ALL_UNITS
 from qloc.store.schema.variables import FACTS, SCHEMA_VERSION
 from qloc.store.schema.zarr_arrays import whole_writes
 from qloc.store.units import ledger
@@ -24,7 +25,7 @@ from qloc.store.writing.assemble import assemble, consolidate, verified
 from qloc.store.writing.card import write_card
 
 _FACTS: Final = FACTS[0].group
-_FILLED: Final = ("queries", "signals", "attention", "grams", "statistics")
+_FILLED: Final = ("queries", "signals", "attention", "grams", *OF_ALL_UNITS)
 
 
 def finalize_store(

@@ -342,7 +342,7 @@ def refuse_other_parameters(path: Path, layout: Layout, fingerprint: Mapping[str
     """
     attributes = root_attributes(path)
     held, planned = attributes["layout"], layout.attrs()
-    for name in ("relations", "error_bounds"):  # older stores have neither, and other parameters settle both
+    for name in ("relations", "error_bounds", "vocabulary"):  # not in older stores; others settle them
         if name not in held:
             del planned[name]
     action = "Give another --out, or the model, facts and parameters that the store was made with"

@@ -24,6 +24,7 @@ from qloc.store.units import ledger
 from qloc.store.units.activation_sums import unit_sums
 from qloc.store.units.coordinator import Coordinator
 from qloc.store.units.ledger import UnitRecord
+from qloc.store.units.neuron_tokens import unit_tokens
 from qloc.store.units.panel import unit_arrays
 from qloc.store.units.shard_record import settle_shard
 from qloc.store.writing import append, skeleton
@@ -78,7 +79,7 @@ def signal_arrays(block: Block, layout: Layout) -> dict[str, Array]:
     Returns
     -------
     dict of str to ndarray
-        The arrays by their path, and the unit's share of the sums in /statistics.
+        The arrays by their path, and the unit's share of /statistics and /neurons.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def signal_arrays(block: Block, layout: Layout) -> dict[str, Array]:
         If an attribution is not finite.
     """
     layout = layout.of_signals
-    return {**unit_arrays(block, layout), **unit_sums(block, layout)}
+    return {**unit_arrays(block, layout), **unit_sums(block, layout), **unit_tokens(block, layout)}
 
 
 class Writer(Coordinator[Block]):

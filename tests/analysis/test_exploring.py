@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from qloc.analysis.exploring import N_COLUMNS, SCORES, chosen_facts, explore
 from qloc.analysis.inputs.study import Study
@@ -41,6 +43,27 @@ def test_queries_are_those_of_the_store(changed_study: Study, explored: Explorat
         assert list(query.strengths) == sorted(query.strengths, reverse=True)
         assert all(strength >= 20 for strength in query.strengths)
     assert [query.known for query in queries] == sets.queries["known"][rows].tolist()
+
+
+def test_tokens_are_those_of_the_neurons_that_are_shown(changed_study: Study, explored: Exploration) -> None:
+    assert (explored.words, explored.tokens) == ((), ())
+    here = sorted({n for fact in explored.facts for query in fact.queries for n in query.neurons})
+    sets = changed_study.neurons()
+    dims, shape = ("layer", "neuron", "place"), (sets.n_layers, sets.n_neurons, 10)
+    ids = np.full(shape, -1, dtype=np.int32)
+    ids.reshape(-1, 10)[here[:2], :2] = [[3, 1], [1, 0]]
+    tokens = xr.Dataset(
+        {
+            "promoted_token_id": (dims, ids),
+            "suppressed_token_id": (dims, ids[..., ::-1].copy()),
+            "token": ("vocabulary", np.array([" b", "a\x1b", "elsewhere", " b"], dtype=object)),
+        }
+    )
+    study = replace(changed_study, datasets={**changed_study.datasets, "neurons": tokens})
+    found = explore(study, n_facts=len(explored.facts))
+    assert found.words == (" b", "a\\x1b")
+    assert found.tokens == ((here[0], (0, 1), (1, 0)), (here[1], (1, 0), (0, 1)))
+    assert found.facts == explored.facts
 
 
 def test_scores_and_states_are_those_of_the_analysis(changed_study: Study, explored: Exploration) -> None:

@@ -51,6 +51,7 @@
     }
     data.byId = new Map(data.facts.map((fact) => [fact.id, fact]));
     data.shared = new Map(data.shared);
+    data.tokens = new Map(data.tokens.map(([neuron, ...both]) => [neuron, both.map((ids) => ids.map((id) => data.words[id]))]));
     return (studies[n] = data);
   };
   const label = (neuron) => `L${Math.floor(neuron / study.n_neurons)}.N${neuron % study.n_neurons}`;
@@ -237,6 +238,16 @@
   };
 
   // ---------------------------------------------------------------- a neuron
+  const tokens = (neuron) => {
+    const both = study.tokens.get(neuron);
+    if (!both) return [];
+    const line = (head, texts) => make("p", { class: "chips tokens" }, [make("strong", {}, `${head} `), ...texts.map((text) => make("span", {}, text))]);
+    return [
+      make("h4", {}, "Tokens that it promotes and suppresses"),
+      make("p", { class: "quiet" }, "Whose logits its row of the down-projection raises and lowers most (row · output embedding; norms and layers in between left out). A negative activation turns them around."),
+      line("Promotes", both[0]), line("Suppresses", both[1]),
+    ];
+  };
   const neuronView = (neuron) => {
     const facts = new Map(), templates = new Map();
     for (const [fact, query, strength] of having(neuron)) {
@@ -256,6 +267,7 @@
       make("p", {}, n
         ? `A knowledge neuron of ${n.toLocaleString("en")} of the study's ${counted(study.n_facts, "fact", "facts")} (${share.toFixed(1)}%), counting queries that are answered right. Of the ${study.shared.size.toLocaleString("en")} neurons here, ${more.toLocaleString("en")} are shared by more facts.${hub}`
         : "In the set of no query that is answered right."),
+      ...tokens(neuron),
       ...(rows.length ? [make("h4", {}, "Facts whose queries have it"), table(["Fact", "Relation", "Queries answered right", "All queries", "Strongest"], rows, "Facts with this neuron"),
         make("h4", {}, "Templates"), table(["Template", "Queries with it"], often, "Templates with this neuron")] : []),
     ];

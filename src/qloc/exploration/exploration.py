@@ -27,7 +27,7 @@ from qloc.text.parsing import json_of
 FILE: Final = "explorer.json"
 """Name of the file that :meth:`Exploration.save` writes."""
 
-FORMAT_VERSION: Final = 1  # 1: first form
+FORMAT_VERSION: Final = 2  # 1: first form; 2: with tokens of neurons, which may be none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,11 @@ class Exploration:
         Neuron, and how many of all ``n_facts`` have it in the set of a known query; those of the facts here.
     facts : tuple of ExploredFact
         In the study's order.
+    words : tuple of str
+        Texts of tokens.
+    tokens : tuple of (int, tuple of int, tuple of int)
+        Neuron, and the places among ``words`` of the tokens that it promotes and suppresses most; those of
+        the facts here, and empty where the store has none.
     """
 
     title: str
@@ -75,6 +80,8 @@ class Exploration:
     edits: tuple[str, ...]
     shared: tuple[tuple[int, int], ...]
     facts: tuple[ExploredFact, ...]
+    words: tuple[str, ...] = ()
+    tokens: tuple[tuple[int, tuple[int, ...], tuple[int, ...]], ...] = ()
 
     def rows(self) -> dict[str, Any]:
         """Return the exploration as JSON: facts and queries as lists, in the order of their attributes.
@@ -135,7 +142,7 @@ def load(folder: Path) -> Exploration | None:
     path = folder / FILE
     try:
         content = json_of(read_ordinary(path))
-        if content.pop("format") != FORMAT_VERSION:
+        if content.pop("format") not in range(1, FORMAT_VERSION + 1):
             raise ValueError
         named = (content.pop("fact"), content.pop("query"))
         if named != (names_of(ExploredFact), names_of(ExploredQuery)):

@@ -117,7 +117,7 @@ def _page(fact: OneFact) -> Iterator[str]:
     yield f"\nKnowledge neurons ({fact.rule})"
     yield from _neurons(fact)
     yield paragraph(fact.certainty)
-    yield paragraph("What they promote is left out: it takes the output embedding, which no store has.")
+    yield from _promoted(fact)
     yield "\nScores over known queries"
     yield paragraph(_scores(fact))
     yield from _changed(fact)
@@ -135,6 +135,21 @@ def _neurons(fact: OneFact) -> Iterator[str]:
     named = [f"{_name(fact, n)} in {c:,}" for n, c in list(fact.count.items())[:MOST_NEURONS]]
     more = len(fact.count) - len(named)
     yield paragraph(f"Neuron in c_n queries: {', '.join(named)}{f' and {more:,} more' if more > 0 else ''}")
+
+
+def _promoted(fact: OneFact) -> Iterator[str]:
+    """Show the tokens whose logits the most frequent neurons raise and lower most."""
+    shown = [neuron for neuron in list(fact.count)[:MOST_NEURONS] if neuron in fact.tokens]
+    if not shown:
+        return
+    yield "\nTokens that they promote and suppress (row of the down-projection · output embedding)"
+    for neuron in shown:
+        most, least = _quoted(fact.tokens[neuron].promoted), _quoted(fact.tokens[neuron].suppressed)
+        yield paragraph(f"{_name(fact, neuron)} promotes {most}; suppresses {least}")
+
+
+def _quoted(tokens: tuple[str, ...]) -> str:
+    return " ".join(f"“{token}”" for token in tokens)
 
 
 def _name(fact: OneFact, neuron: int) -> str:

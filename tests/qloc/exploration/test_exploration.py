@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,12 +52,21 @@ EXPLORATION = Exploration(
     edits=("update, own",),
     shared=((2, 1), (5, 1)),
     facts=(FACT,),
+    words=(" Paris", "x"),
+    tokens=((2, (0, 1), (1,)),),
 )
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert EXPLORATION.save(tmp_path) == tmp_path / FILE
     assert load(tmp_path) == EXPLORATION
+
+
+def test_a_file_of_before_there_were_tokens_is_read(tmp_path: Path) -> None:
+    rows = EXPLORATION.rows()
+    older = {name: value for name, value in rows.items() if name not in ("words", "tokens")} | {"format": 1}
+    (tmp_path / FILE).write_text(json.dumps(older), encoding="utf-8")
+    assert load(tmp_path) == replace(EXPLORATION, words=(), tokens=())
 
 
 def test_lists_stand_in_the_order_of_their_names() -> None:
@@ -78,7 +88,7 @@ def test_a_folder_may_have_none(tmp_path: Path) -> None:
         "[]",
         "{}",
         "[" * 100_000,
-        json.dumps({**EXPLORATION.rows(), "format": 2}),
+        json.dumps({**EXPLORATION.rows(), "format": 3}),
         json.dumps({**EXPLORATION.rows(), "fact": ["id"]}),
         json.dumps({**EXPLORATION.rows(), "facts": [[1, 2]]}),
         json.dumps({**EXPLORATION.rows(), "more": 1}),
@@ -90,7 +100,7 @@ def test_what_is_no_exploration_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError) as caught:
         load(tmp_path)
     assert str(caught.value) == (
-        f"exploration is '{tmp_path}'; expected explorer.json of format 1, as `qloc analyze` writes it. "
+        f"exploration is '{tmp_path}'; expected explorer.json of format 2, as `qloc analyze` writes it. "
         f"At {tmp_path / FILE}. Run `qloc analyze` again."
     )
 

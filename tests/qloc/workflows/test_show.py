@@ -3,7 +3,9 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from qloc.errors import InputError
 from qloc.simulation.interventions import Effects
@@ -26,6 +28,28 @@ def test_a_page_has_the_numbers_of_the_study(study):
     first = lines.index("Queries") + 2
     shown = [line.split()[-1] for line in lines[first : first + len(queries)]]
     assert shown == [str(size) for size in sizes]
+
+
+def test_a_page_has_the_tokens_that_neurons_promote(study):
+    assert "promote" not in fact_text(study, "F00003")[0]
+    sets = study.neurons()
+    ids = np.zeros((sets.n_layers, sets.n_neurons, 10), dtype=np.int32)
+    ids[..., 2:] = -1
+    here = xr.Dataset(
+        {
+            "promoted_token_id": (("layer", "neuron", "place"), ids + (ids == 0) * (np.arange(10) > 0)),
+            "suppressed_token_id": (("layer", "neuron", "place"), ids),
+            "token": ("vocabulary", np.array([" Paris", "x"], dtype=object)),
+        }
+    )
+    text = fact_text(replace(study, datasets={**study.datasets, "neurons": here}), "F00003")[0]
+    lines = text.splitlines()
+    first = lines.index(
+        "Tokens that they promote and suppress (row of the down-projection · output embedding)"
+    )
+    named = re.findall(r"(L\d+\.N\d+) in", text)
+    assert lines[first + 1].strip() == f"{named[0]} promotes “ Paris” “x”; suppresses “ Paris” “ Paris”"
+    assert [line.split()[0] for line in lines[first + 1 : first + 1 + len(named)]] == named
 
 
 def test_of_many_facts_a_list_is_given(study):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -41,6 +42,7 @@ const heading = () => document.querySelector('#explorer h3')?.textContent;
   key(document.activeElement, 'ArrowUp'); seen.up = document.activeElement.id;
   key(search, 'Enter'); await later(); seen.entered = heading();
   write(NEURON); seen.neuron = facts()[0].textContent; facts()[0].click(); await later(); seen.opened = heading();
+  seen.tokens = [...document.querySelectorAll('#explorer .tokens')].map((p) => [...p.children].map((node) => node.textContent));
   write(''); only.click(); seen.only = facts().length;
   location.hash = '#t=' + encodeURIComponent(TEMPLATE); await later(); seen.template = heading();
   location.hash = '#f=none'; await later(); seen.none = view.textContent;
@@ -53,7 +55,13 @@ const heading = () => document.querySelector('#explorer h3')?.textContent;
 def explored() -> Exploration:
     found = explore(simulate(facts=24, relations=3, templates=3, seed=2))
     hostile = replace(found.facts[1], subject=HOSTILE)
-    return replace(found, facts=(found.facts[0], hostile, *found.facts[2:]))
+    neuron = found.shared[0][0]
+    return replace(
+        found,
+        facts=(found.facts[0], hostile, *found.facts[2:]),
+        words=(HOSTILE, " Paris"),
+        tokens=((neuron, (1, 0), (0,)),),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +139,7 @@ def test_search_keys_and_links(page: str, explored: Exploration, tmp_path: Path)
     driven = free.replace("</body>", f"<script>{constants}{DRIVER}</script></body>")
     shown, console = browsed(driven, tmp_path)
     assert console == []
-    seen = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', shown, re.S)[1].replace("&gt;", ">"))  # type: ignore[index]
+    seen = json.loads(html.unescape(re.search(r'<pre id="seen">(.*?)</pre>', shown, re.S)[1]))  # type: ignore[index]
     name = [f"{fact.subject} → {fact.object}" for fact in facts]
     inconsistent = sum(fact.inconsistent is True for fact in facts)
     assert seen["first"] == name[0]
@@ -141,6 +149,7 @@ def test_search_keys_and_links(page: str, explored: Exploration, tmp_path: Path)
     assert seen["one"][0].startswith(name[-1])
     assert (seen["down"], seen["up"], seen["entered"]) == (0, "explorer-search", name[-1])
     assert (seen["neuron"], seen["opened"]) == (f"{label}neuron", label)
+    assert seen["tokens"] == [["Promotes ", " Paris", HOSTILE], ["Suppresses ", HOSTILE]]
     assert seen["only"] == inconsistent
     assert seen["template"] == explored.templates[1]
     assert seen["none"] == "There is no such fact, neuron or template here."

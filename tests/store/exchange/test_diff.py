@@ -197,6 +197,7 @@ def test_diff_compares_phases_that_both_have(finished, phased, own, tmp_path):
         "synapses/n_columns",
         "edits/probe_kind",
         "statistics/activation_sum",
+        "neurons/promoted_token_id",
     } < set(found["arrays"])
     assert not any(one["n_unequal"] for one in found["arrays"].values())
     found = diff(finished, phased)

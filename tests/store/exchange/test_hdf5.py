@@ -107,7 +107,7 @@ assert "qloc" not in sys.modules
 
 
 def test_xarray_reads_it_by_h5netcdf(finished, exported):
-    for group in ("facts", "queries", "signals", "attention", "grams", "statistics"):
+    for group in ("facts", "queries", "signals", "attention", "grams", "statistics", "neurons"):
         got = xr.open_dataset(exported, engine="h5netcdf", group=group).load()
         whole = xr.open_zarr(finished, group=group, consolidated=False).load()
         for name, variable in whole.variables.items():

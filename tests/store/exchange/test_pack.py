@@ -52,7 +52,7 @@ def test_read_in_place(finished, packed):
     whole, opened = open_store(finished), open_store(packed)
     assert opened.complete
     assert opened.path == packed
-    for group in ("facts", "queries", "signals", "attention", "grams", "statistics"):
+    for group in ("facts", "queries", "signals", "attention", "grams", "statistics", "neurons"):
         assert getattr(opened, group).load().identical(getattr(whole, group).load()), group
     assert verify(packed) == []
     told = info(packed)

@@ -209,7 +209,7 @@ def own(phased, tmp_path):
     return Path(shutil.copytree(phased, tmp_path / "s.zarr"))
 
 
-@pytest.mark.parametrize("group", ["interventions", "synapses", "edits", "statistics"])
+@pytest.mark.parametrize("group", ["interventions", "synapses", "edits", "statistics", "neurons"])
 def test_any_flipped_bit_is_found(own, group):
     chunks = sorted(path for path in (own / group).rglob("*") if path.is_file())
     for path in chunks[:: max(1, len(chunks) // 4)]:

@@ -30,7 +30,7 @@ signals = xr.open_zarr(store, group="signals", consolidated=False)
 first = signals["attribution"].sel(attribution_method="ig").isel(query=0).values
 panel = signals["panel_neuron"].isel(fact=signals["fact"]).isel(query=0).values
 assert (panel >= 0).sum() == (first == first).sum() > 0
-for group in ("facts", "queries", "signals", "attention", "grams", "statistics"):
+for group in ("facts", "queries", "signals", "attention", "grams", "statistics", "neurons"):
     for consolidated in (False, None):
         xr.open_zarr(store, group=group, consolidated=consolidated).load()
 tree = xr.open_datatree(store, engine="zarr")
@@ -47,7 +47,7 @@ def test_xarray_alone_opens_it_without_help_or_warning(finished):
     assert done.stderr == ""
     assert (
         done.stdout
-        == "['/', '/attention', '/facts', '/grams', '/queries', '/signals', '/statistics'] 1\nTrue\n"
+        == "['/', '/attention', '/facts', '/grams', '/neurons', '/queries', '/signals', '/statistics'] 1\nTrue\n"
     )
 
 
@@ -111,6 +111,12 @@ TABLE = {
         ),
         "n_queries": (("relation",), "int32"),
         "relation": (("relation",), "str"),
+    },
+    "neurons": {
+        **dict.fromkeys(
+            ("promoted_token_id", "suppressed_token_id"), (("layer", "neuron", "place"), "int32")
+        ),
+        "token": (("vocabulary",), "str"),
     },
 }
 
@@ -197,7 +203,7 @@ def test_xarray_alone_reads_phases(phased):
 import sys, xarray as xr
 tree = xr.open_datatree(sys.argv[1], engine="zarr")
 print(sorted(tree.groups))
-for group in ("interventions", "synapses", "edits", "statistics"):
+for group in ("interventions", "synapses", "edits", "statistics", "neurons"):
     for consolidated in (False, None):
         xr.open_zarr(sys.argv[1], group=group, consolidated=consolidated).load()
 print(float(tree["interventions"]["logit"].sel(operation="suppress", neuron_set="own").isel(query=3)))
@@ -211,6 +217,6 @@ assert "qloc" not in sys.modules
     assert interventions is not None
     expected = interventions["logit"].to_numpy()[0, 0, 3]
     assert done.stdout == (
-        "['/', '/attention', '/edits', '/facts', '/grams', '/interventions', '/queries', '/signals', "
-        f"'/statistics', '/synapses']\n{float(expected)}\n"
+        "['/', '/attention', '/edits', '/facts', '/grams', '/interventions', '/neurons', '/queries', "
+        f"'/signals', '/statistics', '/synapses']\n{float(expected)}\n"
     )

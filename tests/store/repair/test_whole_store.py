@@ -103,7 +103,7 @@ def units_by_hand(store, name, study):
     array, slash, chunk = rest.partition("/c/")
     if not slash or group == "facts" or array == "attribution_method":
         return ()
-    if group == "statistics":
+    if group in ("statistics", "neurons"):
         return () if array == "relation" else tuple(range(-(-study.n_facts // study.unit_facts)))
     import zarr
 

@@ -141,6 +141,17 @@ def test_a_layout_of_before_there_were_error_bounds_has_none(layout):
     }  # fmt: skip
 
 
+def test_a_layout_of_before_there_were_tokens_has_none(layout):
+    attrs = layout.attrs()
+    del attrs["vocabulary"]
+    old = Layout.read(attrs, {})
+    assert {path for path in by_path(layout) if path not in by_path(old)} == {
+        "neurons/promoted_token_id", "neurons/suppressed_token_id", "neurons/token",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="vocabulary"):
+        Layout.read({**attrs, "vocabulary": -1}, {})
+
+
 def test_no_attention_without_heads(study):
     without = layout_for(dataclasses.replace(study, n_heads=0))
     assert not [path for path in by_path(without) if path.startswith("attention/")]

@@ -32,6 +32,8 @@ def by_path(layout):
         ("signals/count_above_floor", (-1, 40)),
         ("queries/known", (-1, 1)),
         ("statistics/n_queries", (0, 16)),
+        ("neurons/promoted_token_id", (-1, 59)),
+        ("neurons/suppressed_token_id", (-1, 59)),
         ("queries/rank", (-1, 2**31 - 1)),
         ("queries/log_probability", None),
         ("facts/id", None),

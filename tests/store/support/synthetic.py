@@ -21,6 +21,9 @@ FINGERPRINT: dict[str, Any] = {
     "parameters": {"steps": 20, "methods": ["ig"]},
 }
 
+VOCABULARY = 60
+"""Rows of the output embedding that the model of a study would have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Synthetic:
@@ -69,6 +72,7 @@ class Synthetic:
             sizes=sizes,
             units=units_of(n, self.unit_facts),
             attrs={"model": {"id": "synthetic"}, "site": "mlp_post", "excluded": {"words after [Y]": 2}},
+            vocabulary=VOCABULARY,
         )
 
     def block(self, unit: Unit) -> Block:
@@ -92,6 +96,7 @@ class Synthetic:
             gram=rng.standard_normal((m, unit.n_facts, k, k)),
             null_gram=np.full((m, unit.n_facts, k, k), np.nan),
             attention=self._attention(q, rng),
+            tokens=self._tokens(np.random.default_rng([self.seed, unit.number, 1])),
         )
 
     def blocks(self) -> list[Block]:
@@ -123,6 +128,20 @@ class Synthetic:
             "candidate_log_probability": -rng.random((q, 3)),
         }
 
+    def _tokens(self, rng: np.random.Generator) -> dict[str, Array]:
+        """Neurons of units overlap, and units disagree on their tokens, which no extraction does."""
+        number = np.flatnonzero(rng.random(self.n_layers * self.n_neurons) < 0.4).astype(np.int32)
+        promoted, suppressed = rng.integers(0, VOCABULARY, (2, len(number), 10), dtype=np.int32)
+        promoted[:, -1] = -1
+        token = np.unique(promoted[promoted >= 0])
+        return {
+            "number": number,
+            "promoted_token_id": promoted,
+            "suppressed_token_id": suppressed,
+            "token_id": token,
+            "token": np.array([f" tökén {n}" for n in token], dtype=object),
+        }
+
     def _attention(self, q: int, rng: np.random.Generator) -> dict[str, Array]:
         if not self.n_heads:
             return {}
@@ -144,11 +163,12 @@ def write_store(path: Path, study: Synthetic, **options: Any) -> Path:
 
 
 def write_older_store(path: Path, study: Synthetic) -> Path:
-    """Write a store as before there were error bounds: begun then, and finished by this version."""
+    """Write a store as before there were error bounds and tokens: begun then, finished by this version."""
     with Writer.open(path, study.outline(), FINGERPRINT):
         pass
     root = json.loads((path / "zarr.json").read_text())
-    del root["attributes"]["layout"]["error_bounds"]
+    for name in ("error_bounds", "vocabulary"):
+        del root["attributes"]["layout"][name]
     (path / "zarr.json").write_text(json.dumps(root))
     (path / "ledger" / "skeleton.json").unlink()
     return write_store(path, study)

@@ -45,8 +45,8 @@ def test_what_there_was_stays_as_it_was(finished, phased):
         "edits",
     }
     assert sorted(p.name for p in phased.iterdir()) == [
-        "README.md", "attention", "edits", "facts", "grams", "interventions", "manifest.json", "queries",
-        "signals", "statistics", "synapses", "zarr.json",
+        "README.md", "attention", "edits", "facts", "grams", "interventions", "manifest.json", "neurons",
+        "queries", "signals", "statistics", "synapses", "zarr.json",
     ]  # fmt: skip
     assert verify(phased) == []
 

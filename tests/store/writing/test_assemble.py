@@ -43,7 +43,7 @@ def test_rows_cross_units_chunks_and_shards(tmp_path, study, finished, monkeypat
     assert len(list((tmp_path / "s.zarr/signals/attribution/c/0").iterdir())) > 2
     assert small.signals["attribution"].encoding["shards"]
     whole = open_store(finished)
-    for group in ("facts", "queries", "signals", "attention", "grams", "statistics"):
+    for group in ("facts", "queries", "signals", "attention", "grams", "statistics", "neurons"):
         assert getattr(small, group).load().identical(getattr(whole, group).load()), group
 
 

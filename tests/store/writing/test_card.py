@@ -20,7 +20,7 @@ from qloc.store.writing.writer import Writer
 def test_whole_card(finished):
     sizes = {
         group: sum(p.stat().st_size for p in (finished / group).rglob("*") if p.is_file())
-        for group in ("facts", "queries", "signals", "attention", "grams", "statistics")
+        for group in ("facts", "queries", "signals", "attention", "grams", "statistics", "neurons")
     }
     known = int((xr.open_zarr(finished, group="queries", consolidated=False)["known"] == 1).sum())
     assert (
@@ -51,6 +51,7 @@ qloc, to be analyzed without the model. Complete: `manifest.json` has the sha256
 | attention | what the target position attends to | 4 | {sizes["attention"]:,} |
 | grams | inner products of full score vectors | 3 | {sizes["grams"]:,} |
 | statistics | sums of activations over each relation's queries | 4 | {sizes["statistics"]:,} |
+| neurons | the tokens that neurons promote and suppress | 3 | {sizes["neurons"]:,} |
 
 ## How it was made
 
