@@ -66,7 +66,7 @@ def test_a_store_and_itself_packed_do_not_differ(finished, tmp_path):
     assert diff_text(found) == (
         f"{finished} and {tmp_path}/s.zarr.zip: 10 facts, 16 queries\n"
         "  fingerprint: the same\n"
-        "  42 of 42 arrays are equal\n"
+        "  45 of 45 arrays are equal\n"
         "  neuron sets at threshold 0.2, Jaccard of a query's two sets:\n"
         "    ig: mean 1.0000, smallest 1.0000, 100.00% of the queries have equal sets\n"
         "    grad_x_act: mean 1.0000, smallest 1.0000, 100.00% of the queries have equal sets"

@@ -94,7 +94,7 @@ with h5py.File(sys.argv[1]) as f:
             assert dims == list(array.metadata.to_dict()["dimension_names"]), (key, dims)
             assert there.attrs["long_name"] == array.attrs["long_name"]
             n += 1
-    assert n == 56 and f["signals"]["slot"].is_scale
+    assert n == 59 and f["signals"]["slot"].is_scale
     assert f.attrs["site"] == "mlp_post" and json.loads(f.attrs["model"]) == {"id": "synthetic"}
     assert json.loads(f.attrs["qloc_manifest"])["schema_version"] == 1
     assert json.loads(f["facts"].attrs["candidates"])["P36"] == ["Paris", "Lima"]
