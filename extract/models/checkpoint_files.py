@@ -6,6 +6,7 @@ Clones without git-lfs hold pointers of three lines in the place of large files,
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,9 +14,19 @@ from typing import Any, Final
 from qloc.errors import InputError, message
 
 _READ: Final = ("config.json", "*.safetensors", "pytorch_model*.bin", "tokenizer*", "vocab*.*", "*.model")
+_PICKLE: Final = b"\x80"
+"""What files of torch before 1.6 begin with; newer ones are zip archives."""
+
 _POINTER: Final = b"version https://git-lfs"
 _MOST_HEADER: Final = 100_000_000
 """Bytes of the longest header of a safetensors file that its readers take."""
+
+PLAIN_WEIGHTS: Final = "weights that are plain floats"
+UNQUANTIZED: Final = "Give the checkpoint that it was made from, or a GGUF file, whose blocks are dequantized"
+"""Rule and advice where a checkpoint is quantized."""
+
+_FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
+"""Types of weights in safetensors files that are what they say, without a scale beside them."""
 
 
 def refuse_broken_files(folder: Path) -> None:
@@ -37,6 +48,32 @@ def refuse_broken_files(folder: Path) -> None:
         raise InputError(message("model's file", odd[0].name, rule, str(folder), action))
     read = {path for pattern in _READ for path in folder.glob(pattern) if path.is_file()} if inside else set()
     if problems := [problem for path in sorted(read) for problem in _problems(path)]:
+        raise InputError(problems)
+
+
+def refuse_integers(folder: Path) -> None:
+    """Refuse weights that are integers or eight-bit floats, though the configuration has no word of it.
+
+    They are quantized, and transformers would read them without the scales that they are multiplied by.
+
+    Parameters
+    ----------
+    folder : Path
+        A local checkpoint, or any other path, which is left alone.
+
+    Raises
+    ------
+    InputError
+        Each file with such a weight.
+    """
+    problems = []
+    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+        header = _safetensors_header(path, path.stat().st_size) or {}
+        types = {name: entry["dtype"] for name, entry in header.items() if name.endswith(".weight")}
+        if odd := next((name for name, kind in types.items() if kind not in _FLOATS), None):
+            got = f"{path.name}, whose {odd} is {types[odd]}"
+            problems.append(message("model's file", got, PLAIN_WEIGHTS, str(folder), UNQUANTIZED))
+    if problems:
         raise InputError(problems)
 
 
@@ -93,17 +130,32 @@ def _problems(path: Path) -> Iterator[str]:
         got = f"{path.name}, {size:,} bytes"
         rule = "a file of safetensors" if expected is None else f"{expected:,} bytes, as its header says"
         yield message("model's file", got, rule, str(path.parent), again)
+    elif path.suffix == ".bin" and not (begins.startswith(_PICKLE) or zipfile.is_zipfile(path)):
+        got, rule = f"{path.name}, {size:,} bytes", "a whole file of torch"
+        yield message("model's file", got, rule, str(path.parent), again)
 
 
 def _safetensors_size(path: Path, size: int) -> int | None:
     """Return the size that a file's header says; None where it has no header."""
+    header = _safetensors_header(path, size)
+    if header is None:
+        return None
+    with path.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+    return 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+
+
+def _safetensors_header(path: Path, size: int) -> dict[str, dict[str, Any]] | None:
+    """Return type and place of each tensor of a file; None where it has no header."""
     with path.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         if not 0 < length <= min(_MOST_HEADER, size - 8):
             return None
         try:
             header = json.loads(opened.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-            return 8 + length + max(ends, default=0)
+            header.pop("__metadata__", None)
+            for entry in header.values():
+                entry["dtype"], int(entry["data_offsets"][1])
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
+    return dict(header)

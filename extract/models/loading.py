@@ -15,10 +15,19 @@ from qloc.errors import InputError, message
 from qloc.extract.embedded import checkpoint
 from qloc.extract.models import fingerprint
 from qloc.extract.models.architectures import Paths, Sites, sites
-from qloc.extract.models.checkpoint_files import refuse_broken_files, refuse_without_vocabulary
+from qloc.extract.models.checkpoint_files import (
+    refuse_broken_files,
+    refuse_integers,
+    refuse_without_vocabulary,
+)
 from qloc.extract.models.devices import MAP, Placement, accelerate_installed, spread
 from qloc.extract.models.gguf_file import GgufFile, dequantizing, for_transformers, gguf_file
-from qloc.extract.models.other_weights import refuse_adapter, refuse_missing, refuse_unexpected
+from qloc.extract.models.other_weights import (
+    refuse_adapter,
+    refuse_mismatched,
+    refuse_missing,
+    refuse_unexpected,
+)
 from qloc.extract.models.out_of_memory import raise_if_out_of_memory
 from qloc.extract.models.torch_settings import quiet
 from qloc.extract.models.unsupported import refuse_unsupported
@@ -32,6 +41,9 @@ _ROBERTAS: Final = (
 )
 _AFTER_PADDING: Final = {**dict.fromkeys(_ROBERTAS, 0), "mpnet": 2}
 """Models whose positions start after the padding index → that many rows less; 0 for pad_token_id + 1."""
+
+_REPORTED: Final[dict[str, Any]] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+"""What does not fit is told by transformers, and refused here by name."""
 
 _NO_CODE: Final[dict[str, Any]] = {"trust_remote_code": False}
 """A checkpoint's own code is never run; if this is left out, transformers asks on the terminal."""
@@ -82,6 +94,12 @@ class ModelSource:
     def folder(self) -> Path | None:
         """Folder of a local checkpoint; None for an id."""
         return Path(self.place) if Path(self.place).is_dir() else None
+
+    @property
+    def own_code(self) -> str:
+        """Class of the checkpoint's own code (``auto_map``), in whose place transformers' is run; or ""."""
+        classes = getattr(self.config, "auto_map", None) or {}
+        return str(classes.get(self._auto.__name__, ""))
 
     def encoder(self) -> Encoder:
         """Return the encoder that puts queries to this model.
@@ -159,7 +177,7 @@ class ModelSource:
         Raises
         ------
         InputError
-            If the checkpoint lacks weights that the architecture needs, or has others that it does not use,
+            If the checkpoint lacks weights that the architecture needs, or has others or of other shapes,
             the weights cannot be read, or they do not fit on the GPUs of a map.
         """
         if self.gguf is not None and dtype == "auto":
@@ -173,11 +191,12 @@ class ModelSource:
         with quiet(), _read_from(self.place, self.revision, self.gguf) as source_of:
             try:
                 model, report = self._auto.from_pretrained(
-                    **source_of, **known, dtype=wanted, output_loading_info=True, **direct, **_NO_CODE
+                    **source_of, **known, **direct, **_REPORTED, **_NO_CODE, dtype=wanted
                 )
             except Exception as error:  # whatever a damaged file of somebody leads to
                 raise_if_out_of_memory(error)
                 raise _unreadable(self.name, "weights", error) from None
+        refuse_mismatched(report["mismatched_keys"], model, self.name)
         if self.gguf is None:
             refuse_unexpected(report["unexpected_keys"], model, self.name)
         refuse_missing(report["missing_keys"], model, self.name)
@@ -273,6 +292,7 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
         except Exception as error:  # transformers, tokenizers and safetensors have no error in common
             raise _unreadable(name, "configuration", error) from None
         refuse_unsupported(config)
+        refuse_integers(Path(place))
         try:
             tokenizer = AutoTokenizer.from_pretrained(**source_of, **_NO_CODE)
         except Exception as error:

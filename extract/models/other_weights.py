@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from qloc.errors import InputError, message
@@ -71,6 +71,35 @@ def refuse_missing(keys: Iterable[str], model: Any, name: str) -> None:
         rule = f"every weight of {type(model).__name__}; the missing ones would be random"
         action = "Give a checkpoint trained with its language-model head"
         raise InputError(message("checkpoint", f"without {_few(missing)}", rule, name, action))
+
+
+def refuse_mismatched(
+    found: Iterable[tuple[str, Sequence[int], Sequence[int]]], model: Any, name: str
+) -> None:
+    """Refuse a checkpoint with weights of other shapes than its configuration says.
+
+    Parameters
+    ----------
+    found : iterable of (str, sequence of int, sequence of int)
+        Name of each such weight, its shape, and that of the model.
+    model : transformers.PreTrainedModel
+        The model.
+    name : str
+        The model as the user named it.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
+    shapes = [
+        f"{key} of {'×'.join(map(str, theirs))} for {'×'.join(map(str, ours))}"
+        for key, theirs, ours in sorted(found)
+    ]
+    if shapes:
+        rule = f"weights of the shapes that config.json gives {type(model).__name__}"
+        action = "Put the configuration beside the weights that belongs to them"
+        raise InputError(message("checkpoint", f"with {_few(shapes)}", rule, name, action))
 
 
 def refuse_unexpected(keys: Iterable[str], model: Any, name: str) -> None:

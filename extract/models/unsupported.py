@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from qloc.errors import InputError, message
 from qloc.extract.models.architectures import ANOTHER_MODEL, DENSE_MLP
+from qloc.extract.models.checkpoint_files import PLAIN_WEIGHTS, UNQUANTIZED
 from qloc.extract.models.hooks import hooked
 
 if TYPE_CHECKING:
@@ -51,9 +52,8 @@ def refuse_unsupported(config: Any) -> None:
         raise InputError(message("model type", kind, rule, _PLACE, ANOTHER_MODEL))
     if quantized := getattr(config, "quantization_config", None):
         made = quantized if isinstance(quantized, Mapping) else quantized.to_dict()
-        got, rule = f"quantized ({made.get('quant_method', 'unnamed')})", "weights that are plain floats"
-        action = "Give the checkpoint that it was made from, or a GGUF file, whose blocks are dequantized"
-        raise InputError(message("checkpoint", got, rule, _PLACE, action))
+        got = f"quantized ({made.get('quant_method', 'unnamed')})"
+        raise InputError(message("checkpoint", got, PLAIN_WEIGHTS, _PLACE, UNQUANTIZED))
     described = config.get_text_config().to_dict()
     if described.get("is_moe", True) and (found := next(_experts(described), None)):
         raise InputError(
@@ -120,13 +120,15 @@ def refuse_other_logits(model: Any, head: Head, ids: Sequence[int], allowed: flo
     Raises
     ------
     InputError
-        If the log-probabilities differ by more than ``allowed``.
+        If the log-probabilities differ by more than ``allowed``, or are not finite.
     """
     inputs: list[Tensor] = []
     with hooked(forward_pre={head.module: lambda _, args: inputs.append(args[0])}), torch.no_grad():
         logits = model(input_ids=_batch_of_one(model, ids)).logits[0]
         theirs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         ours = head.logits(inputs[0].reshape(-1, inputs[0].shape[-1])).log_softmax(-1).to(theirs.device)
+    if not bool(theirs.isfinite().all()):
+        _refuse_not_finite(model)
     worst = (
         float((ours - theirs).abs().max() / theirs.abs().max()) if ours.shape == theirs.shape else torch.inf
     )
@@ -134,6 +136,18 @@ def refuse_other_logits(model: Any, head: Head, ids: Sequence[int], allowed: flo
         rule = "one whose logits are its output embedding's, scaled or capped as in the families known"
         got = f"{model.config.model_type} with other logits (by {worst:.0e})"
         raise InputError(message("model type", got, rule, _PLACE, "Choose another model"))
+
+
+def _refuse_not_finite(model: Any) -> None:
+    """Refuse logits that are not finite, by the weight that makes them so, if it is one."""
+    odd = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+    if odd:
+        got, action = f"with {odd[0]} that has NaN or inf", "Download it again, or give another checkpoint"
+        raise InputError(message("checkpoint", got, "finite weights", _PLACE, action))
+    rule, action = "finite log-probabilities of a prompt", "Give --dtype float32"
+    raise InputError(
+        message("model type", f"{model.config.model_type} with NaN or inf", rule, _PLACE, action)
+    )
 
 
 def _batch_of_one(model: Any, ids: Sequence[int]) -> Tensor:

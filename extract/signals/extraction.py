@@ -432,6 +432,7 @@ class Extraction:
             "attention": self.attention_refused or "recorded",
             "norm_behind_mlp": self.norm_behind_mlp,
             "excluded": dict(self.asking.excluded),
+            **({"own_code": own} if (own := self.source.own_code) else {}),
             **({"spaces_apart": apart} if (apart := self.asking.n_spaces_apart) else {}),
             "skipped": dict(facts.skipped),
             "merged": facts.merged,

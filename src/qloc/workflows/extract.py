@@ -143,7 +143,7 @@ def extract_study(
             return _of_store(out)
     if told := too_few_queries(extraction):
         progress.say(told)
-    progress.say(f"Loading {plan.model} …")
+    progress.say(_loading_words(extraction))
     clock = time.monotonic()
     with _runner(extraction, progress) as run:
         found = _of_store(out) if signals_held else _run(extraction, out, progress, run)
@@ -172,7 +172,7 @@ def _extracted_shard(
         progress.say(f"{out} holds this shard already.")
         n_units = len(shard.units(layout_of(out).units))
         return replace(_of_store(out), n_units=n_units, n_done=n_units, shard=shard, waiting=waiting)
-    progress.say(f"Loading {extraction.plan.model} …")
+    progress.say(_loading_words(extraction))
     clock = time.monotonic()
     with _runner(extraction, progress) as run:
         done = _run(extraction, out, progress, run, shard)
@@ -181,6 +181,14 @@ def _extracted_shard(
                 append_phases.append_part(extraction, merged, out, phase, shard, progress, run)
     seconds, n_bytes = time.monotonic() - clock, _of_store(out).n_bytes
     return replace(done, n_bytes=n_bytes, seconds=seconds, shard=shard, waiting=waiting)
+
+
+def _loading_words(extraction: Extraction) -> str:
+    told = f"Loading {extraction.plan.model} …"
+    if own := extraction.source.own_code:
+        kind = extraction.source.config.model_type
+        told += f" The checkpoint's own code ({own}) is not run; transformers' code of {kind} is."
+    return told
 
 
 def _holds_shard(extraction: Extraction, out: Path, shard: Shard, further: list[str]) -> bool:

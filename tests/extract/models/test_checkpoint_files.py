@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers as hf
+from safetensors.torch import load_file, save_file
 
 from qloc.errors import InputError
 from qloc.extract.models.loading import ModelSource, source
@@ -43,6 +44,11 @@ def test_every_file_that_is_empty_or_cut_off_is_told(tiny: Callable[[str], Any],
     for name, content in broken.items():
         (folder / f"model-{name}.safetensors").write_bytes(content)
     (folder / "tokenizer.json").write_bytes(b"")
+    torch.save({"a": torch.zeros(9)}, folder / "pytorch_model-1.bin")
+    torch.save({"a": torch.zeros(9)}, folder / "pytorch_model-2.bin", _use_new_zipfile_serialization=False)
+    cut = (folder / "pytorch_model-1.bin").read_bytes()[:300]
+    (folder / "pytorch_model-3.bin").write_bytes(cut)
+    (folder / "pytorch_model-4.bin").write_bytes(b"<html>gone</html>")
     with pytest.raises(InputError) as caught:
         source(str(folder))
     n, told = len(whole), f"bytes, as its header says. At {folder}. {AGAIN}"
@@ -51,6 +57,8 @@ def test_every_file_that_is_empty_or_cut_off_is_told(tiny: Callable[[str], Any],
         f"model's file is 'model-b.safetensors, 100 bytes'; expected a file of safetensors. At {folder}. {AGAIN}",
         f"model's file is 'model-c.safetensors, 100 bytes'; expected a file of safetensors. At {folder}. {AGAIN}",
         f"model's file is 'model-d.safetensors, {n + 4:,} bytes'; expected {n:,} {told}",
+        f"model's file is 'pytorch_model-3.bin, 300 bytes'; expected a whole file of torch. At {folder}. {AGAIN}",
+        f"model's file is 'pytorch_model-4.bin, 17 bytes'; expected a whole file of torch. At {folder}. {AGAIN}",
         f"model's file is 'tokenizer.json, empty'; expected the file itself. At {folder}. {AGAIN}",
     )
 
@@ -99,6 +107,23 @@ def test_quantized_weights_are_refused_before_they_are_read(
     assert str(caught.value) == (
         f"checkpoint is 'quantized ({method})'; expected weights that are plain floats. At qloc extract --model. Give "
         "the checkpoint that it was made from, or a GGUF file, whose blocks are dequantized."
+    )
+
+
+@pytest.mark.parametrize(("dtype", "named"), [(torch.int8, "I8"), (torch.float8_e4m3fn, "F8_E4M3")])
+def test_quantized_weights_are_refused_without_a_word_in_the_configuration(
+    tiny: Callable[[str], Any], tmp_path: Path, dtype: torch.dtype, named: str
+) -> None:
+    folder = _copied(tiny, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    key = "transformer.h.1.mlp.c_proj.weight"
+    weights |= {key: weights[key].to(dtype), "transformer.h.0.attn.bias": torch.ones(1, dtype=torch.uint8)}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError) as caught:
+        source(str(folder))
+    assert str(caught.value) == (
+        f"model's file is 'model.safetensors, whose {key} is {named}'; expected weights that are plain floats. "
+        f"At {folder}. Give the checkpoint that it was made from, or a GGUF file, whose blocks are dequantized."
     )
 
 

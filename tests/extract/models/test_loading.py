@@ -96,6 +96,18 @@ def test_code_of_a_checkpoints_own_is_refused_without_asking(
     )
 
 
+def test_code_of_a_checkpoints_own_is_told_where_transformers_has_its_type(
+    tiny: Callable[[str], Any], tmp_path: Path
+) -> None:
+    own = {"AutoConfig": "mine.MineConfig", "AutoModelForCausalLM": "mine.Mine"}
+    folder = _edited(tiny("gpt2").folder, tmp_path, auto_map=own)
+    (folder / "mine.py").write_text("raise AssertionError")
+    found = source(str(folder))
+    assert found.own_code == "mine.Mine"
+    assert type(found.load(dtype="auto", device="cpu").model).__name__ == "GPT2LMHeadModel"
+    assert source(str(tiny("gpt2").folder)).own_code == ""
+
+
 def test_a_bert_or_roberta_that_was_trained_as_a_causal_model_is_one(
     tiny: Callable[[str], Any], tmp_path: Path
 ) -> None:

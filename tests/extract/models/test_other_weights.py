@@ -47,6 +47,23 @@ def test_weights_that_would_be_ignored_are_refused(tiny: Callable[[str], Any], t
     )
 
 
+def test_weights_of_other_shapes_are_told(tiny: Callable[[str], Any], tmp_path: Path) -> None:
+    folder = tmp_path / "narrow"
+    shutil.copytree(tiny("llama").folder, folder)
+    weights = load_file(folder / "model.safetensors")
+    names = [f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 1)]
+    n_hidden, n_neurons = weights[names[0]].shape
+    weights |= {name: weights[name][:, 1:].contiguous() for name in names}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError) as caught:
+        source(str(folder)).load(dtype="float32", device="cpu")
+    shapes = [f"{name} of {n_hidden}×{n_neurons - 1} for {n_hidden}×{n_neurons}" for name in names]
+    assert str(caught.value) == (
+        f"checkpoint is 'with {', '.join(shapes)}'; expected weights of the shapes that config.json gives "
+        f"LlamaForCausalLM. At {folder}. Put the configuration beside the weights that belongs to them."
+    )
+
+
 @pytest.mark.parametrize(
     ("key", "is_refused"),
     [

@@ -121,6 +121,25 @@ def test_a_family_that_does_something_unknown_to_logits_is_refused(families: dic
     )
 
 
+@pytest.mark.parametrize("which", ["a weight", "all"])
+def test_logits_that_are_not_finite_are_told_by_the_weight(families: dict[str, Any], which: str) -> None:
+    model = hf.BertForMaskedLM(hf.BertConfig(**SMALL)).eval().requires_grad_(False)
+    if which == "a weight":
+        model.bert.encoder.layer[1].output.dense.weight[3, 5] = torch.nan
+        told = (
+            "checkpoint is 'with bert.encoder.layer.1.output.dense.weight that has NaN or inf'; expected finite "
+            "weights. At qloc extract --model. Download it again, or give another checkpoint."
+        )
+    else:
+        model.cls.predictions.bias.fill_(torch.finfo(torch.float32).max)
+        model.cls.predictions.transform.LayerNorm.weight.fill_(torch.finfo(torch.float32).max)
+        told = (
+            "model type is 'bert with NaN or inf'; expected finite log-probabilities of a prompt. At qloc extract "
+            "--model. Give --dtype float32."
+        )
+    assert refused(LoadedModel(model=model, sites=sites(model), family="masked"), families, "bert") == told
+
+
 def test_a_down_projection_that_is_not_called_once_a_pass_is_refused(families: dict[str, Any]) -> None:
     model = hf.BertForMaskedLM(hf.BertConfig(**SMALL, chunk_size_feed_forward=1)).eval()
     assert refused(LoadedModel(model=model, sites=sites(model), family="masked"), families, "bert") == (

@@ -17,7 +17,7 @@ from qloc.progress import Progress
 from qloc.store.writing.skeleton import made_from
 from qloc.workflows import append_phases
 from qloc.workflows.analyze import open_study
-from qloc.workflows.extract import extract_study
+from qloc.workflows.extract import _loading_words, extract_study, prepared
 
 
 @pytest.fixture
@@ -125,6 +125,15 @@ def test_a_store_of_an_older_version_is_gone_on_with(
 
 
 @pytest.mark.slow
+def test_own_code_that_is_not_run_is_told(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    extraction = prepared(plan)
+    assert _loading_words(extraction) == f"Loading {plan.model} …"
+    monkeypatch.setattr(extraction.source.config, "auto_map", {"AutoModelForCausalLM": "a.B"}, raising=False)
+    assert _loading_words(extraction) == (
+        f"Loading {plan.model} … The checkpoint's own code (a.B) is not run; transformers' code of gpt2 is."
+    )
+
+
 def test_workers_give_the_same_store_bit_for_bit(plan: Plan, signals: Path, tmp_path: Path) -> None:
     """Each worker prepares model and facts by itself; threads, batches and proofs must not differ."""
     pytest.importorskip("distributed", reason="qloc[cluster] is not installed")
