@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_settings_hold_within_the_block_only() -> None:
     before = dask.config.get(TTL)
     with dask_settings():
         assert dask.config.get(TTL) is None
-        assert dask.config.get("distributed.worker.multiprocessing-method") == "spawn"
+        assert dask.config.get("distributed.worker.multiprocessing-method") == "forkserver"
         assert dask.config.get("distributed.worker.profile.enabled") is False
     assert dask.config.get(TTL) == before is not None
 
@@ -100,3 +101,17 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         "package distributed is 'missing'; expected installed; qloc[cluster] brings it. At qloc extract --workers "
         "or --cluster. In the clone, run: pip install -c constraints.txt '.[extract,cluster]'."
     )
+
+
+def test_workers_know_variables_that_are_younger_than_the_process_they_are_forked_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for value in ("one", "two"):
+        monkeypatch.setenv("QLOC_TEST_VARIABLE", value)
+        with (
+            dask_settings(),
+            dask_clients.started(1, ("3",)) as cluster,
+            client_of(address=cluster.scheduler_address) as client,
+        ):
+            assert client.submit(os.getenv, "QLOC_TEST_VARIABLE", pure=False).result() == value
+            assert client.submit(os.getenv, "CUDA_VISIBLE_DEVICES", pure=False).result() == "3"
