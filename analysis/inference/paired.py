@@ -31,7 +31,7 @@ from qloc.analysis.results import NEW_RELATIONS, THESE_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
 from qloc.random_streams import Stream
-from qloc.text.rounding import number
+from qloc.text.rounding import number, p_value
 
 LOG_ODDS_MARGIN: Final = 0.1
 """Difference in log-odds, in nats, up to which two changes count as equal."""
@@ -42,8 +42,8 @@ THESE_ALONE: Final = (
 """Caveat of a test with fewer relations than flips of whole relations need."""
 
 _SKEWED: Final = (
-    "Effects of relations are skewed against their mean (skewness {}): with few relations p may be too "
-    "small; look at relations' own means."
+    "Effects of {} are skewed against their mean (skewness {}), and few show less than there is: p allows "
+    "for that. If they are symmetric, p is {}, of flips of signs alone."
 )
 
 _CLOSEST: Final = -(2.0**-24)
@@ -183,7 +183,7 @@ def paired_p(
         return float("nan"), words
     p = sign_flip_p(x, flipped, n_permutations=n_permutations, rng=rng, alternative=alternative)
     p, words = (
-        max(p, _skewed_p(x, flipped, alternative)),
+        max(p, _skewed_p(x, flipped, _inside(flipped, relation, answer), alternative)),
         f"{words}, and Hall's t for skewness: the larger p",
     )
     if not crossed(relation, answer):
@@ -199,13 +199,38 @@ def paired_p(
     return max(p, float(crossing)), words
 
 
-def _skewed_p(x: Floats, cluster: Ints, alternative: Alternative) -> float:
+def _inside(flipped: Ints, relation: Ints, answer: Ints) -> Ints:
+    """Return what varies within flipped clusters: answers within relations, or facts within answers."""
+    cell = codes(relation, answer)
+    return cell if n_codes(cell) > n_codes(codes(flipped)) else np.arange(len(flipped))
+
+
+def _skewed_p(x: Floats, cluster: Ints, cell: Ints, alternative: Alternative) -> float:
     """Return p by :func:`skewness_adjusted_p`, 0 where it is not defined: then flips alone tell."""
-    sides = [skewness_adjusted_p(x, cluster)]
+    sides = [skewness_adjusted_p(x, cluster, cell)]
     if alternative == "two-sided":
-        sides.append(skewness_adjusted_p(-x, cluster))
+        sides.append(skewness_adjusted_p(-x, cluster, cell))
     p = len(sides) * min(sides)
     return 0.0 if np.isnan(p) else min(1.0, p)
+
+
+def _skewness_told(
+    p: float, x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Stream
+) -> tuple[str, ...]:
+    """Say so where p is above α for skewness alone, or where skewness is plain to see."""
+    flipped = flip_clusters(*clusters, draws.alpha)[0]
+    alone = sign_flip_p(
+        x,
+        flipped,
+        n_permutations=draws.n_permutations,
+        rng=stream.generator(draws.seed),
+        alternative="greater",
+    )
+    skewness = skewness_of(x, flipped) * np.sign(x.mean())
+    if not (alone <= draws.alpha < p or skewness < -SEEN_SKEWNESS):
+        return ()
+    what = "relations" if flipped is clusters[0] else "answers"
+    return (_SKEWED.format(what, number(skewness), p_value(alone)),)
 
 
 def opposite_p(
@@ -368,8 +393,8 @@ def paired_test(
             *checks,
         )
     checks = (*checks, *relations_in_words(x, relation)) if len(x) else checks
-    if len(x) and (skewness := skewness_of(x, relation)) * np.sign(x.mean()) < -SEEN_SKEWNESS:
-        checks = (*checks, _SKEWED.format(number(skewness)))
+    if not np.isnan(p):
+        checks = (*checks, *_skewness_told(p, x, (relation, answer), draws, stream))
     few = bool(len(x)) and too_few(n["relations"], draws.alpha)
     if few:
         checks = (*checks, THESE_ALONE, *interval_of_these(x, codes(relation, answer), draws.confidence))

@@ -7,6 +7,7 @@ from scipy import stats
 from qloc.analysis.inference.relation_effects import (
     interval_of_these,
     relations_in_words,
+    share_of_clusters,
     skewness_adjusted_p,
     skewness_of,
     slopes_in_words,
@@ -24,35 +25,68 @@ def test_skewness_is_scipys_over_means_of_equal_clusters(rng):
     assert skewness_of(np.ones(6), np.arange(6)) == skewness_of(x[:2], np.arange(2)) == 0.0
 
 
+def hall(t, a, freedom):
+    return stats.t.sf(t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6, freedom)
+
+
 def test_skewness_to_the_other_side_changes_nothing(rng):
-    x = np.abs(rng.standard_normal(12)) ** 3
-    assert skewness_of(x, np.arange(12)) > 1
+    x, each = np.abs(rng.standard_normal(12)) ** 3, np.arange(12)
+    assert skewness_of(x, each) > 1
     plain = stats.ttest_1samp(x, 0, alternative="greater").pvalue
-    assert skewness_adjusted_p(x, np.arange(12)) == pytest.approx(plain)
-    t, a = 2.0, skewness_of(-x, np.arange(12)) / np.sqrt(12)
-    y = -x + x.mean() + t * x.std(ddof=1) / np.sqrt(12)
-    hall = t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6
-    assert skewness_adjusted_p(y, np.arange(12)) == pytest.approx(stats.t.sf(hall, 11))
+    assert skewness_adjusted_p(x, each, each) == pytest.approx(plain)
+
+
+def test_skewness_is_allowed_for_as_far_as_clusters_differ():
+    """t = 2.5 of 12 clusters, by hand: skewness alone; fourfold beyond 0.5 ln(12/7); no lower than −0.75."""
+    each, facts, t = np.repeat(np.arange(12), 2), np.arange(24), 2.5
+    for power, expected in ((1.2, -1), (2.0, -2), (6.0, -0.75)):
+        means = -(np.arange(1, 13.0) ** power)
+        means += t * means.std(ddof=1) / np.sqrt(12) - means.mean()
+        skewness = stats.skew(means, bias=False)
+        beyond = 4 * (skewness + 0.5 * np.log(12 / 7)) / np.sqrt(12)
+        seen = hall(t, skewness / np.sqrt(12), 11)
+        p = {-1: seen, -2: hall(t, beyond, 11), -0.75: max(seen, hall(t, -0.75, 11))}[expected]
+        assert p == max(seen, hall(t, max(-0.75, min(0.0, beyond)), 11))
+        differ = np.repeat(means, 2)
+        assert skewness_adjusted_p(differ, each, facts) == pytest.approx(p)
+        alike = differ + np.tile([1, -1], 12) * means.std(ddof=1)  # facts differ as much: E[W] = E[V]
+        assert share_of_clusters(alike, each, facts) == pytest.approx(0.0)
+        assert skewness_adjusted_p(alike, each, facts) == pytest.approx(seen)
+
+
+def test_share_of_clusters_by_loops(rng):
+    cluster, cell = rng.integers(4, size=40), rng.integers(3, size=40)
+    x = rng.normal(size=40) + cluster
+    between = inside = 0.0
+    for g in range(4):
+        here = cluster == g
+        between += np.sum(x[here] - x.mean()) ** 2 / (1 - here.mean())
+        for c in np.unique(cell[here]):
+            both = here & (cell == c)
+            inside += np.sum(x[both] - x[here].mean()) ** 2 / (1 - both.sum() / here.sum())
+    assert 0 < share_of_clusters(x, cluster, cell) == pytest.approx(1 - inside / between)
+    assert share_of_clusters(x, cluster, cluster) == 1.0
+    assert share_of_clusters(np.ones(40), cluster, cell) == 0.0
 
 
 def test_without_spread_or_clusters_there_is_none():
-    assert np.isnan(skewness_adjusted_p(np.ones(5), np.arange(5)))
-    assert np.isnan(skewness_adjusted_p(np.ones(5), np.zeros(5, dtype=int)))
+    assert np.isnan(skewness_adjusted_p(np.ones(5), np.arange(5), np.arange(5)))
+    assert np.isnan(skewness_adjusted_p(np.ones(5), np.zeros(5, dtype=int), np.arange(5)))
 
 
 def test_it_rejects_less_where_effects_are_skewed_and_no_less_often_than_that_where_they_are_not():
-    """12 relations of mean 0: flips reject 12% of exponential effects; both together 7%, and 4% of normal."""
+    """12 relations of mean 0: flips reject 20% of log-normal effects; both together 5%, and 4% of normal."""
     rng, each = np.random.default_rng(1), np.arange(12)
     rejected = dict.fromkeys(("flips", "skewed", "normal"), 0)
     for _ in range(300):
-        x, y = 1 - rng.exponential(size=12), rng.standard_normal(12)
+        x, y = np.exp(0.5) - rng.lognormal(size=12), rng.standard_normal(12)
         flips = sign_flip_p(x, each, n_permutations=199, rng=rng, alternative="greater")
         rejected["flips"] += flips <= 0.05
-        rejected["skewed"] += max(flips, skewness_adjusted_p(x, each)) <= 0.05
-        rejected["normal"] += skewness_adjusted_p(y, each) <= 0.05
-    assert rejected["flips"] >= 1.3 * rejected["skewed"]
-    assert rejected["skewed"] <= 33  # 11%: 7% in 4,000 simulations
-    assert 5 <= rejected["normal"] <= 27  # 1.7 to 9%: the 99.9% interval of 5%
+        rejected["skewed"] += max(flips, skewness_adjusted_p(x, each, each)) <= 0.05
+        rejected["normal"] += skewness_adjusted_p(y, each, each) <= 0.05
+    assert rejected["flips"] >= 2 * rejected["skewed"]
+    assert rejected["skewed"] <= 33  # 11%: 5.3% in 5,000 simulations
+    assert 3 <= rejected["normal"] <= 27  # 1 to 9%
 
 
 def test_the_mean_without_each_relation(rng):
