@@ -19,7 +19,7 @@ question           tables (columns are documented where each is made)
 ``synapses``       ``synapse_effects``, ``synapse_contrasts``, ``synapse_contrasts_activation``;
                    tests H6a, H6b
 ``edits``          ``edit_scores``, ``edit_scores_probability``, ``edit_by_class``, ``edit_contrasts``; tests
-                   H7a, H7b, H8a–e, H10d; as the two above only where the store has it
+                   H7a, H7b, H8a–e, H10d, H12c; as the two above only where the store has it
 ``entailments``    ``edit_entailments``, ``edit_entailments_all``, ``edit_entailments_probability``,
                    ``edit_entailment_moves``; tests H13a–d
 ``tracing``        ``tracing_totals``, ``tracing_residual``, ``tracing_mlp``, ``tracing_attention``,

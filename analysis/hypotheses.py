@@ -20,7 +20,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
-from qloc.analysis.editing import edit_tests, entailment_tests, generalization
+from qloc.analysis.editing import edit_tests, entailment_tests, generalization, rome_layers
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inputs.public_arguments import (
     require_draws,
@@ -81,6 +81,7 @@ __all__ = [
     "published_welch",
     "query_kn_mapping",
     "restoring_at_subject",
+    "rome_at_traced_layer",
     "stable_consistency",
     "syntax_against_facts",
 ]
@@ -124,5 +125,6 @@ methods_agree = _checked(method_agreement.methods_agree, require_study_or_method
 syntax_against_facts = _checked(syntax.syntax_against_facts)
 layers_of_syntax = _checked(syntax.layers_of_syntax)
 restoring_at_subject = _checked(restoring_tests.restoring_at_subject)
+rome_at_traced_layer = _checked(rome_layers.rome_at_traced_layer)
 layers_of_tracing = _checked(restoring_tests.layers_of_tracing)
 overlap_tests = _checked(by_overlap.overlap_tests, require_sets)

@@ -18,12 +18,14 @@ from qloc.analysis.editing.edit_tests import (
 )
 from qloc.analysis.editing.generalization import UsedConsistency, generalization_test
 from qloc.analysis.editing.outcomes import CRITERIA, QUERIES_OF_SCORE, EditOutcomes, harmonic
+from qloc.analysis.editing.rome_layers import ROME, layers_compared
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.analysis.wording import number, percent
 from qloc.arrays import Floats
+from qloc.phase_plan import ROME_TRACED
 from qloc.random_streams import Stream
 from qloc.references import cited
 from qloc.text.rounding import counted
@@ -44,6 +46,7 @@ CONTRASTS: Final = (
     ("rome", "cas"),
     ("rome", "rome_identity"),
     ("rome", "rome_as_coded"),
+    ("rome_traced", "rome"),
     ("rome", "in_context"),
 )
 """Pairs of edited sets that are compared.
@@ -169,6 +172,8 @@ def _tests(
         for against in EQUAL_DAMAGES
         if edited.has(UPDATE, "cas", against)
     ]
+    if edited.has(UPDATE, ROME_TRACED, ROME):
+        tests.append(layers_compared(edited, draws, margin=margin, store=store))
     if edited.has(UPDATE, "own"):
         slope_margin = context.plan.slope_margin
         tests.append(generalization_test(edited, consistency.kappa, draws, margin=slope_margin, store=store))

@@ -31,10 +31,11 @@ from qloc.extract.prompts.probe_words import ProbeWords
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery
 from qloc.extract.signals.extraction import Extraction
 from qloc.facts import Fact
-from qloc.phase_plan import GENERATED_LABELS, EditPlan
+from qloc.phase_plan import GENERATED_LABELS, ROME_TRACED, EditPlan
+from qloc.vocabulary import NO_INDEX
 
 
-def prepare(extraction: Extraction, part: EditPlan) -> Edits:
+def prepare(extraction: Extraction, part: EditPlan, traced_layer: int = NO_INDEX) -> Edits:
     """Plan the phase on the model and the facts of an extraction.
 
     Parameters
@@ -43,13 +44,15 @@ def prepare(extraction: Extraction, part: EditPlan) -> Edits:
         Model and facts.
     part : EditPlan
         The phase's part of the plan.
+    traced_layer : int, default -1
+        Layer that tracing names; -1 where it names none, or no edit asks for it.
 
     Returns
     -------
     Edits
         The planned phase.
     """
-    return Edits(extraction=extraction, part=part)
+    return Edits(extraction=extraction, part=part, traced_layer=traced_layer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +65,13 @@ class Edits:
         Model and facts.
     part : EditPlan
         The phase's part of the plan.
+    traced_layer : int
+        Layer that tracing names; -1 where it names none, or no edit asks for it.
     """
 
     extraction: Extraction
     part: EditPlan
+    traced_layer: int = NO_INDEX
 
     @functools.cached_property
     def refused(self) -> str:
@@ -110,6 +116,7 @@ class Edits:
             attrs={
                 **part.model_dump(mode="json", exclude={"entailments"}),
                 "rome": part.rome.parameters(),
+                **({"traced_layer": self.traced_layer} if ROME_TRACED in part.sets else {}),
                 "refused": self.refused,
                 **self._probes.attrs,
                 "n_vocabulary": len(down_weight(self.extraction.loaded.sites.head)),
@@ -191,9 +198,10 @@ class Edits:
         texts, skip = sampled_texts(plan.model, self.part.text_tokens, joined=joined)
         n = self.part.rome.sample_tokens
         sample = pieces(encoder.tokenizer, encoder.family, texts, n, encoder.longest, skip=skip)
-        return Rome(
+        rome = Rome(
             engine=self.engine, encoder=encoder, plan=self.part.rome, sample=list(sample), seed=plan.seed
         )
+        return rome if self.traced_layer == NO_INDEX else rome.with_traced(self.traced_layer)
 
     @functools.cached_property
     def _every(self) -> list[TokenizedQuery]:

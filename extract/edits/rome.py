@@ -12,7 +12,7 @@ Meng et al. 2022 (arXiv 2202.05262), §3.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -26,7 +26,7 @@ from qloc.extract.prompts.held_out_text import Piece
 from qloc.extract.prompts.subject_position import subject_token
 from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
 from qloc.facts import ANSWER_MARK, Query
-from qloc.phase_plan import RomePlan
+from qloc.phase_plan import ROME_TRACED, RomePlan
 
 ROME: Final = "rome"
 """Set name of the edit with C of a text sample."""
@@ -70,6 +70,10 @@ class Rome:
         Text that C is taken over. Edits are evaluated on other text.
     seed : int
         Seed of the prefixes.
+    at : int or None
+        The layer that is edited; the plan's where None.
+    traced : Rome or None
+        What makes the edits of the layer that tracing names; they are missing where it is None.
     """
 
     engine: RowEngine
@@ -77,10 +81,29 @@ class Rome:
     plan: RomePlan
     sample: Sequence[Piece]
     seed: int
+    at: int | None = None
+    traced: Rome | None = None
+
+    def with_traced(self, layer: int) -> Rome:
+        """Return the maker that makes edits of another layer, too, as equal otherwise as can be.
+
+        Parameters
+        ----------
+        layer : int
+            The layer that tracing names.
+
+        Returns
+        -------
+        Rome
+            Makes edits of the set :data:`qloc.phase_plan.ROME_TRACED` as well.
+        """
+        return replace(self, traced=replace(self, at=layer))
 
     @cached_property
     def layer(self) -> int:
         """The layer l* that is edited."""
+        if self.at is not None:
+            return self.at
         n_layers = self.engine.sites.n_layers
         return min(n_layers - 1, round(self.plan.layer * n_layers))
 
@@ -104,7 +127,8 @@ class Rome:
         Parameters
         ----------
         names : sequence of str
-            Some of :data:`ROME`, :data:`ROME_IDENTITY` and :data:`ROME_AS_CODED`.
+            Some of :data:`ROME`, :data:`ROME_IDENTITY`, :data:`ROME_AS_CODED` and
+            :data:`qloc.phase_plan.ROME_TRACED`.
         subject : str
             The fact's subject.
         edited : TokenizedQuery
@@ -119,10 +143,15 @@ class Rome:
         """
         made: dict[str, RomeEdit] = {}
         for as_coded in (False, True):
-            of_search = [name for name in names if (name == ROME_AS_CODED) == as_coded]
+            of_search = [
+                name for name in names if (name == ROME_AS_CODED) == as_coded and name != ROME_TRACED
+            ]
             search = self.search(subject, edited, old, as_coded=as_coded) if of_search else None
             best = search.best() if search else None
             made |= {name: self._edit(name, best) for name in of_search if best}
+        if ROME_TRACED in names and self.traced is not None:
+            elsewhere = self.traced.edits((ROME,), subject, edited, old)
+            made |= dict(zip((ROME_TRACED,), elsewhere.values(), strict=False))
         return made
 
     def _edit(self, name: str, best: KeyAndValue) -> RomeEdit:

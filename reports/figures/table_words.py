@@ -21,6 +21,7 @@ _NAMES: Final = {
     "suppress_renormalized": "suppress, renormalized", "enhance_renormalized": "enhance, renormalized",
     "update_signed": "update, signed", "in_context": "in context", "rome": "ROME",
     "rome_identity": "ROME, C = I", "rome_as_coded": "ROME as coded",
+    "rome_traced": "ROME at tracing's layer",
 }  # fmt: skip
 _NAMING: Final = ("operation", "neuron_set", "synapse_set", "set", "control")
 """Columns of the names above: elsewhere such a word may be somebody's data."""

@@ -54,7 +54,7 @@ class AnalysisPlan(CheckedModel):
     """Smallest standardized slope of interest (H10d)."""
 
     effect_margin: float = Field(0.1, gt=0)
-    """Smallest difference of interest, in log-odds (H5, H5a, H5b, H6b, H7, H8, H12a, H13)."""
+    """Smallest difference of interest, in log-odds (H5, H5a, H5b, H6b, H7, H8, H12a, H12c, H13)."""
 
     activation_margin: float = Field(0.01, gt=0)
     """Smallest difference of interest, in relative activation (H6a)."""

@@ -48,6 +48,7 @@ EditSet = Literal[
     "rome",
     "rome_identity",
     "rome_as_coded",
+    "rome_traced",
 ]
 
 TracingPart = Literal["residual", "mlp", "attention"]
@@ -66,11 +67,12 @@ REPROMPT_SETS: Final[tuple[NeuronSet, ...]] = ("reprompt", "own_minus_reprompt",
 SYNAPSE_OPERATIONS: Final[tuple[SynapseOperation, ...]] = get_args(SynapseOperation)
 SYNAPSE_SETS: Final[tuple[SynapseSet, ...]] = get_args(SynapseSet)
 EDIT_OPERATIONS: Final[tuple[EditOperation, ...]] = get_args(EditOperation)
-ROME_SETS: Final[tuple[EditSet, ...]] = ("rome", "rome_identity", "rome_as_coded")
-"""ROME as published, the same with C = I, and as the authors' program makes it."""
+ROME_TRACED: Final = "rome_traced"
+ROME_SETS: Final[tuple[EditSet, ...]] = ("rome", "rome_identity", "rome_as_coded", ROME_TRACED)
+"""ROME as published, with C = I, as the authors' program makes it, and at the layer that tracing names."""
 
-EDIT_SETS: Final[tuple[EditSet, ...]] = tuple(name for name in get_args(EditSet) if name != "rome_as_coded")
-"""Sets that are edited where a plan names none; ``rome_as_coded`` has to be named."""
+EDIT_SETS: Final[tuple[EditSet, ...]] = get_args(EditSet)[:-2]
+"""Sets that are edited where a plan names none; the last two of ROME's have to be named."""
 
 MATCHED: Final = "matched"
 """Control set, drawn at extraction: as many neurons of the same layers and strength as ``own``."""
@@ -122,6 +124,12 @@ UPDATED_ONLY: Final[tuple[EditSet, ...]] = (IN_CONTEXT, *ROME_SETS)
 """Edits of no set of neurons: they give a fact another answer (``update``), and that is all they can."""
 
 
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"{', '.join(names)} names one twice; expected each once")
+    return names
+
+
 class _SetPlan(CheckedModel):
     """How the sets of a phase are chosen from what ``signals`` stored."""
 
@@ -158,12 +166,9 @@ class _SetPlan(CheckedModel):
         unused = ("matching",) if self.matching == "decile" else ()
         return {name: value for name, value in self.model_dump(mode="json").items() if name not in unused}
 
-    @field_validator("operations", "sets", "synapse_operations", "synapse_sets", check_fields=False)
-    @classmethod
-    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) < len(names):
-            raise ValueError(f"{', '.join(names)} names one twice; expected each once")
-        return names
+    _once = field_validator("operations", "sets", "synapse_operations", "synapse_sets", check_fields=False)(
+        _each_once
+    )
 
 
 class InterventionPlan(_SetPlan):
@@ -237,18 +242,13 @@ class ProbePlan(CheckedModel):
     def __hash__(self) -> int:  # workers are told apart by their plans, and a dict has no hash
         return hash((self.words, tuple(self.of_relations.items()), self.most))
 
-    @field_validator("words")
-    @classmethod
-    def _once(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(words)) < len(words):
-            raise ValueError(f"{', '.join(words)} names one twice; expected each once")
-        return words
+    _once = field_validator("words")(_each_once)
 
     @field_validator("of_relations")
     @classmethod
-    def _each_once(cls, words: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    def _once_of_each(cls, words: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         for of_relation in words.values():
-            cls._once(of_relation)
+            _each_once(of_relation)
         return words
 
     def require_relations(self, relations: Collection[str]) -> None:
@@ -450,12 +450,7 @@ class TracingPlan(CheckedModel):
     max_facts: int | None = Field(None, ge=1)
     """Facts of a relation that are traced at most, seeded; all where None."""
 
-    @field_validator("parts", "roles")
-    @classmethod
-    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) < len(names):
-            raise ValueError(f"{', '.join(names)} names one twice; expected each once")
-        return names
+    _once = field_validator("parts", "roles")(_each_once)
 
     @property
     def corruptions(self) -> tuple[str, ...]:

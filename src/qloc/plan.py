@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import (
@@ -25,7 +25,7 @@ from pydantic import (
 from qloc.analysis_plan import AnalysisPlan as AnalysisPlan
 from qloc.errors import InputError, message
 from qloc.methods import rule_broken_by, sources
-from qloc.phase_plan import EditPlan, InterventionPlan, ProbePlan, TracingPlan
+from qloc.phase_plan import ROME_TRACED, EditPlan, InterventionPlan, ProbePlan, TracingPlan
 from qloc.text.byte_sizes import bytes_of
 from qloc.text.checked_models import problems_of
 from qloc.text.ordinary_files import MOST_SETTINGS, read_ordinary
@@ -42,6 +42,9 @@ Phase = Literal["signals", "interventions", "edits", "tracing"]
 
 DEFAULT_PHASES: Final[tuple[Phase, ...]] = ("signals", "interventions", "edits")
 """Phases that run where none are named: tracing is asked for."""
+
+IN_ORDER: Final[tuple[Phase, ...]] = ("signals", "interventions", "tracing", "edits")
+"""The order in which phases run: edits may be of the layer that tracing names."""
 
 FIRST_STEPS: Final = {"certified": 4, "adaptive": 8}
 """Nodes that these rules start with where none are given: benchmarks/quadrature.py."""
@@ -194,7 +197,7 @@ class Plan(BaseModel):
     def _in_order(cls, names: tuple[Phase, ...]) -> tuple[Phase, ...]:
         if "signals" not in names:
             raise ValueError("signals among them: the other phases are chosen from it")
-        return tuple(name for name in get_args(Phase) if name in names)
+        return tuple(name for name in IN_ORDER if name in names)
 
     @field_validator("interventions", "edits")
     @classmethod
@@ -206,6 +209,8 @@ class Plan(BaseModel):
         floor, phases = info.data.get("floor", 0.0), info.data.get("phases", ())
         if part.threshold < floor and info.field_name in phases:
             raise ValueError(f"a threshold of at least the floor, {floor:g}, or signals as the only phase")
+        if ROME_TRACED in part.sets and "edits" in phases and "tracing" not in phases:
+            raise ValueError(f"tracing among the phases: {ROME_TRACED} edits the layer that it names")
         return part
 
     def yaml(self) -> str:

@@ -357,6 +357,7 @@ EDIT_SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "rome": ("meng2022",),
     "rome_identity": ("meng2022",),
     "rome_as_coded": ("meng2022",),
+    "rome_traced": ("meng2022",),
 }
 """Set of ``/edits`` → keys, where it has a source beside those of its phase."""
 

@@ -6,7 +6,7 @@ A complete store is opened as any Zarr hierarchy is. The units of an unfinished 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -112,16 +112,16 @@ class StoredStudy:
         return {relation: tuple(answers) for relation, answers in self.facts.attrs["candidates"].items()}
 
 
-def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
+def open_store(path: str | Path | Place, *, phases: Collection[str] | None = None) -> StoredStudy:
     """Open a store lazily: a folder, an archive (read in place), or the URL of a complete store.
 
     Parameters
     ----------
     path : str, Path or Place
         The store, complete or not.
-    phases : bool
-        Whether to open the appended phases too. Without them the study is the one that the phases were
-        chosen from, and the presence of all objects is not checked: the caller has checked it.
+    phases : collection of str, optional
+        Appended phases that are opened; all where None. Where some are named, or none, the study is what a
+        phase is chosen from, and the presence of all objects is not checked: the caller has checked it.
 
     Returns
     -------
@@ -141,10 +141,10 @@ def open_store(path: str | Path | Place, *, phases: bool = True) -> StoredStudy:
     """
     place = place_of(path)
     path = place.path
-    if phases and place.size(MANIFEST) is not None:
+    if phases is None and place.size(MANIFEST) is not None:
         verify.require_present(place)
     layout = check.layout_of(place)
-    layout = layout if phases else layout.of_signals
+    layout = layout if phases is None else layout.of_phases(phases)
     whole = check.complete(place)
     if not whole:
         require_sound(Path(path))

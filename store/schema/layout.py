@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -209,7 +209,22 @@ class Layout:
     @property
     def of_signals(self) -> Layout:
         """The layout as it was before phases were appended."""
-        return replace(self, phases={})
+        return self.of_phases(())
+
+    def of_phases(self, names: Collection[str]) -> Layout:
+        """Return the layout with some of the phases after ``signals`` alone.
+
+        Parameters
+        ----------
+        names : collection of str
+            Phases; those that the store lacks are left out.
+
+        Returns
+        -------
+        Layout
+            The same but for its phases.
+        """
+        return replace(self, phases={name: of for name, of in self.phases.items() if name in names})
 
     def variables(self) -> tuple[Variable, ...]:
         """Return every array of the store except those of /facts.

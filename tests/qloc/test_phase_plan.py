@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from qloc.errors import InputError
-from qloc.phase_plan import EditPlan, InterventionPlan, ProbePlan, RomePlan
+from qloc.phase_plan import ROME_TRACED, EditPlan, InterventionPlan, ProbePlan, RomePlan
+from qloc.plan import Plan
 
 
 def test_probe_words_are_the_candidates_unless_named() -> None:
@@ -46,6 +47,16 @@ def test_older_stores_took_romes_best_value_by_its_loss() -> None:
     assert EditPlan().tells_loss
     assert not EditPlan(sets=("own",)).tells_loss
     assert "rome_as_coded" not in EditPlan().sets
+
+
+def test_an_edit_of_the_layer_that_tracing_names_needs_the_phase_which_runs_before() -> None:
+    assert ROME_TRACED not in EditPlan().sets
+    traced = {"edits": EditPlan(sets=("own", ROME_TRACED))}
+    with pytest.raises(InputError, match=r"expected tracing among the phases: rome_traced edits the layer"):
+        Plan(**traced)
+    plan = Plan(**traced, phases=["edits", "tracing", "signals"])
+    assert plan.phases == ("signals", "tracing", "edits")
+    assert Plan(**traced, phases=["signals", "interventions"]).edits.sets == ("own", ROME_TRACED)
 
 
 def test_older_stores_are_matched_by_deciles_and_do_not_say_so() -> None:

@@ -73,6 +73,18 @@ REASSESSED: Final = (
         ),
     ),
     Hypothesis(
+        name="H12c",
+        question="Do ROME's edits generalize further at the layer that tracing names than at its own?",
+        direction="more",
+        phase="edits",
+        function="rome_at_traced_layer",
+        claims=Claims(
+            more="ROME's edits generalize further at the layer that tracing names than at its own",
+            equal="ROME's edits generalize about as far at the layer that tracing names as at its own",
+            less="ROME's edits generalize less far at the layer that tracing names than at its own",
+        ),
+    ),
+    Hypothesis(
         name="H13a",
         question="Do updates of N_i carry over to the inverse of the new object?",
         direction="more",

@@ -25,7 +25,7 @@ from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT, PROBE, QUERY_OF_FACT
 MOVED: Final[Mapping[str, float]] = {
     **{"own": 6.0, "union": 8.0, "refined": 4.0, "cas": 7.0, "cas_no_penalty": 6.5, "own_top": 6.0},
     **{"union_top": 6.5, "cas_top": 7.0, "matched": 1.0, "other_fact": 1.0, "in_context": 8.0},
-    **{"rome": 9.0, "rome_identity": 8.5, "rome_as_coded": 8.0},
+    **{"rome": 9.0, "rome_identity": 8.5, "rome_as_coded": 8.0, "rome_traced": 9.5},
 }
 """Mean log-odds moved, by edited set."""
 

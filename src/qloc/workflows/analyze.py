@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, overload
@@ -107,7 +107,7 @@ def store_name(path: str | Path) -> str:
     return Path(path).name.removesuffix(".zip").removesuffix(".zarr")
 
 
-def open_signals(path: Path) -> Study:
+def open_signals(path: Path, phases: Collection[str] = ()) -> Study:
     """Open a complete store without the phases that were appended to it: what these are chosen from.
 
     It is not looked whether all of its objects are there.
@@ -116,21 +116,23 @@ def open_signals(path: Path) -> Study:
     ----------
     path : Path
         The store.
+    phases : collection of str
+        Earlier phases that a phase is chosen from, too.
 
     Returns
     -------
     Study
-        Its signals.
+        Its signals, and of these phases those that it has.
 
     Raises
     ------
     SchemaError
         The path is not a store, or not of a schema that this version reads.
     """
-    return _opened(path, phases=False)
+    return _opened(path, phases=phases)
 
 
-def _opened(path: str | Path, *, phases: bool = True) -> Study:
+def _opened(path: str | Path, *, phases: Collection[str] | None = None) -> Study:
     from qloc.analysis.inputs.study import Study
     from qloc.store.reading.open_store import GROUPS, open_store
 
@@ -141,7 +143,7 @@ def _opened(path: str | Path, *, phases: bool = True) -> Study:
         {name: group for name, group in groups.items() if group is not None},
         {**stored.attrs, "fingerprint": digests},
         complete=stored.complete,
-        pairs_as_stored=not phases,
+        pairs_as_stored=phases is not None,
     )
 
 

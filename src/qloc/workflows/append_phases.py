@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qloc.canonical_json import digest, file_digest
 from qloc.facts import TARGET_NEW
 from qloc.neuron_set_files import has_own_controls, read_own_sets
+from qloc.phase_plan import ROME_TRACED
 from qloc.workflows.analyze import open_signals
 from qloc.workflows.phase_steps import STEPS, PhaseSteps
 
@@ -86,7 +87,8 @@ class PhaseUnits:
         key = (str(self.store.absolute()), digest(fingerprint(self.extraction, self.phase)))
         if key not in _MADE:
             _MADE.clear()
-            _MADE[key] = STEPS[self.phase](self.extraction, open_signals(self.store))
+            chosen_from = open_signals(self.store, parents_of(self.extraction.plan, self.phase))
+            _MADE[key] = STEPS[self.phase](self.extraction, chosen_from)
         return _MADE[key]
 
 
@@ -131,7 +133,27 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
         parameters[OWN_SETS] = file_digest(Path(plan.sets))
         if has_own_controls(plan.intervention_plan(), own):
             parameters["own_controls"] = True
-    return {"phase": phase, "parents": {"signals": digest(extraction.fingerprint)}, "parameters": parameters}
+    parents = {name: digest(fingerprint(extraction, name)) for name in parents_of(plan, phase)}
+    parents |= {"signals": digest(extraction.fingerprint)}
+    return {"phase": phase, "parents": parents, "parameters": parameters}
+
+
+def parents_of(plan: Plan, phase: str) -> tuple[str, ...]:
+    """Return the phases besides ``signals`` that a phase is chosen from.
+
+    Parameters
+    ----------
+    plan : Plan
+        The whole plan.
+    phase : str
+        Name of the phase.
+
+    Returns
+    -------
+    tuple of str
+        Tracing, for edits of the layer that it names; else none.
+    """
+    return ("tracing",) if phase == "edits" and ROME_TRACED in plan.edits.sets else ()
 
 
 def _of_facts(extraction: Extraction) -> dict[str, str]:

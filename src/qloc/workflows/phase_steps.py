@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy as np
 from qloc.arms import RelationSums
 from qloc.errors import InputError, message
 from qloc.neuron_set_files import OwnSets, neuron_set_labels, read_own_sets
-from qloc.vocabulary import LAYER, RELATION
+from qloc.phase_plan import ROME_TRACED
+from qloc.vocabulary import LAYER, NO_INDEX, RELATION
 
 if TYPE_CHECKING:
     from qloc.analysis.inputs.study import Study
@@ -73,7 +74,20 @@ def _edits(extraction: Extraction, study: Study) -> PhaseSteps:
         entailed=tuple(fact.entailed for fact in facts) if part.entailments else (),
         seed=plan.seed,
     )
-    return chooser.arms, prepare(extraction, part)
+    return chooser.arms, prepare(extraction, part, traced_layer=_traced_layer(study, part.sets))
+
+
+def _traced_layer(study: Study, sets: Collection[str]) -> int:
+    """Return the layer that ROME edits where tracing says so; -1 where no edit asks for it."""
+    from qloc.analysis.tracing.traced_layer import traced_layer
+
+    if ROME_TRACED not in sets:
+        return NO_INDEX
+    if "tracing" not in study.datasets:
+        rule = f"all of its units, since {ROME_TRACED} edits the layer that tracing names"
+        action = "Extract phases signals,tracing first; of shards, merge these"
+        raise InputError(message("phase tracing", "missing", rule, "the store", action))
+    return traced_layer(study)
 
 
 def _tracing(extraction: Extraction, study: Study) -> PhaseSteps:

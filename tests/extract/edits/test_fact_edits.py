@@ -258,6 +258,23 @@ def test_edits_of_rank_one_equal_truly_edited_weights(tiny: Any, kind: str) -> N
     assert not np.isnan(arrays["log_probability"][:, 1, 0, :2]).any()
 
 
+def test_the_layer_that_tracing_names_is_edited_as_a_plan_s_would_be(tiny: Any) -> None:
+    """Of two layers; without a layer the edit is missing."""
+    run, arms = _run(tiny, "gpt2", sets=("rome", "rome_traced"), operations=("update",), rome=NO_DECAY)
+    assert np.isnan(_columns(run, arms)["new_log_probability"][0, 1]).all()
+    here = run.rome.layer
+    there = 1 - here
+    both = _columns(replace(run, rome=run.rome.with_traced(there)), arms)
+    share = NO_DECAY | {"layer": there / run.engine.sites.n_layers}
+    other, _ = _run(tiny, "gpt2", sets=("rome", "rome_traced"), operations=("update",), rome=share)
+    assert other.rome.layer == there
+    alone = _columns(other, arms)
+    for name in ("log_probability", "new_log_probability", "text_nats"):
+        np.testing.assert_allclose(both[name][0, 1], alone[name][0, 0], rtol=1e-6)
+        assert not np.allclose(both[name][0, 1], both[name][0, 0])
+    np.testing.assert_allclose(both["value_loss"][1], alone["value_loss"][0], rtol=1e-6)
+
+
 def test_an_edit_that_changes_nothing_is_none(tiny: Any) -> None:
     """Its loss is kept, its outcomes are missing; as in older stores it passed for an edit."""
     for best_by, slots in (("likelihood", 0), ("loss", 72)):

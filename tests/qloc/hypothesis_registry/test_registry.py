@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ import pytest
 from qloc import hypotheses
 from qloc.analysis.inputs.study import Study
 from qloc.hypothesis_registry.registry import CONFIRMABLE, REGISTRY, hypothesis_of
+from qloc.phase_plan import EDIT_SETS, ROME_TRACED
+from qloc.simulation.edits import planted_edits
 from qloc.simulation.interventions import Effects
 from qloc.simulation.phases import PLANTED_PHASES
+from qloc.simulation.planted import plant
 from qloc.simulation.simulate import simulate
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "statistics.md"
 DRAWS = hypotheses.Draws(n_permutations=99, n_bootstrap=19)
 _NAMES = (
     *"H1a H1b H2 H3 H4 H5 H5a H5b H5c H6a H6b H7a H7b H8a H8b H8c H8d H8e H9".split(),
-    *"H10a H10b H10c H10d H11a H11b H11c H12a H12b H13a H13b H13c H13d H14a H14b".split(),
+    *"H10a H10b H10c H10d H11a H11b H11c H12a H12b H12c H13a H13b H13c H13d H14a H14b".split(),
 )
 
 
@@ -62,9 +66,12 @@ def test_the_table_of_the_documentation_says_the_same() -> None:
 
 @pytest.fixture(scope="module")
 def study() -> Study:
-    """Small, with two methods and every phase."""
-    return simulate(facts=24, relations=4, templates=5, n_neurons=32, methods=("ig", "grad_x_act"),
-                    effects=Effects(), phases=PLANTED_PHASES, seed=1)  # fmt: skip
+    """Small, with two methods and every phase, and ROME at the layer that tracing names."""
+    given: dict[str, Any] = {"facts": 24, "relations": 4, "templates": 5, "n_neurons": 32, "seed": 1}
+    given["methods"] = ("ig", "grad_x_act")
+    made = simulate(**given, effects=Effects(), phases=PLANTED_PHASES)
+    edits = planted_edits(plant(**given), Effects(), sets=(*EDIT_SETS, ROME_TRACED))
+    return replace(made, datasets={**made.datasets, "edits": edits})
 
 
 @pytest.mark.parametrize("name", _NAMES)

@@ -376,10 +376,10 @@ def test_edits_go_on_in_another_process_and_are_equal(
     assert (entailed["generated_token_id"].sel(edit_set="rome", generated=["inverse", "text"]) >= 0).all()
 
 
-def test_tracing_goes_on_in_another_process_and_is_equal(
-    plan: Plan, copied: Copies, monkeypatch: pytest.MonkeyPatch
+def test_tracing_goes_on_in_another_process_and_in_shards_and_is_equal(
+    plan: Plan, signals: Path, copied: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Appended to a complete store, stopped at the second unit, verified."""
+    """Appended to a complete store, stopped at the second unit, verified; and merged from two shards."""
     from qloc.extract.tracing.phase import Tracing
 
     part = TracingPlan(samples=2, queries=1, parts=("residual", "mlp"))
@@ -409,6 +409,12 @@ def test_tracing_goes_on_in_another_process_and_is_equal(
     )
     assert traced.any()
     assert (found["clean_log_odds"] > found["corrupted_log_odds"].mean("corruption")).values[traced].all()
+    shards = [Shard(number=number, of=2) for number in (1, 2)]
+    parts = [
+        extract_study(plan, tmp_path / f"{n.number}.zarr", shard=n, signals=signals).path for n in shards
+    ]
+    merged = merge(parts, tmp_path / "merged.zarr").path
+    assert manifest.read(merged)["objects"] == manifest.read(whole)["objects"]
     other = plan.model_copy(update={"tracing": part.model_copy(update={"noise": 2.0})})
     with pytest.raises(FingerprintError, match="noise"):
         extract_study(other, out)
@@ -424,8 +430,9 @@ def test_two_workers_one_killed_in_each_phase_give_the_bytes_of_one_process(
 
     small = EditPlan(sets=("own",), operations=("update",), n_probes=2, text_tokens=16, greedy_tokens=2)
     arms = InterventionPlan(operations=("suppress",), sets=("own", "union", "matched"))
-    phases = ("signals", "interventions", "edits")
-    given = {"interventions": arms, "edits": small, "probes": ProbePlan()}
+    phases = ("signals", "interventions", "tracing", "edits")
+    traced = TracingPlan(samples=1, queries=1, parts=("mlp",))
+    given = {"interventions": arms, "edits": small, "tracing": traced, "probes": ProbePlan()}
     plan = plan.model_copy(update={"phases": phases, "threads": 1, **given})
     whole = extract_study(plan, tmp_path / "whole.zarr").path
     killed: dict[str, int] = {}
@@ -451,6 +458,6 @@ def test_two_workers_one_killed_in_each_phase_give_the_bytes_of_one_process(
         finally:
             signal.alarm(0)
             signal.signal(signal.SIGALRM, earlier)
-    assert list(killed) == ["extract", "interventions", "edits"]
-    assert len({*killed.values()}) == 3
+    assert list(killed) == ["extract", "interventions", "tracing", "edits"]
+    assert len({*killed.values()}) == 4
     assert manifest.read(found)["objects"] == manifest.read(whole)["objects"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from qloc.arms import RelationSums
 from qloc.errors import InputError
 from qloc.neuron_set_files import OwnSets
+from qloc.simulation.interventions import Effects
 from qloc.simulation.simulate import simulate
 from qloc.workflows import phase_steps
 
@@ -27,6 +30,16 @@ def test_own_sets_that_do_not_fit_are_refused_at_once() -> None:
     )
     numbered = phase_steps._numbered({"a": {"F00001": ((1, 2), (0, 3))}}, study, "sets.json")
     assert numbered["a"]["F00001"].tolist() == [n + 2, 3]
+
+
+def test_the_layer_that_tracing_names_is_asked_for_where_an_edit_needs_it() -> None:
+    planting: dict[str, Any] = {"facts": 12, "relations": 2, "templates": 3, "seed": 1}
+    bare = simulate(**planting)
+    traced = simulate(**planting, effects=Effects(), phases=("tracing",))
+    assert phase_steps._traced_layer(bare, ("own", "rome")) == -1
+    assert phase_steps._traced_layer(traced, ("rome_traced",)) == traced.signals.sizes["layer"] - 1
+    with pytest.raises(InputError, match=r"^phase tracing is 'missing'; expected all of its units"):
+        phase_steps._traced_layer(bare, ("rome_traced",))
 
 
 def test_means_over_other_facts_come_from_the_statistics() -> None:

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from qloc.block import PhaseBlock, Unit
 from qloc.cli import app
-from qloc.phase_plan import EditPlan, InterventionPlan, RomePlan
-from qloc.plan import Plan
+from qloc.phase_plan import EditPlan, InterventionPlan, RomePlan, TracingPlan
+from qloc.plan import IN_ORDER, Plan
 from qloc.store.integrity.verify import verify
 from qloc.store.schema import manifest
 from qloc.workflows import append_phases
@@ -71,9 +71,12 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
             operations=("suppress", "mean", "resample"), sets=("own", "union", "other_fact", "matched"),
             synapse_operations=("suppress",), threshold=0.3,
         ),
+        tracing=TracingPlan(samples=1, queries=1, parts=("mlp",), roles=("last_subject", "last_token")),
         edits=EditPlan(
-            operations=("erase",), sets=("own", "cas", "matched"), n_probes=2, text_tokens=8, greedy_tokens=2,
+            operations=("erase", "update"), sets=("own", "cas", "matched", "rome_traced"), n_probes=2,
+            text_tokens=8, greedy_tokens=2, rome=RomePlan(layer=0.0, prefixes=0, steps=2, sample_tokens=32),
         ),
+        phases=IN_ORDER,
     )  # fmt: skip
 
 
@@ -98,7 +101,7 @@ def extracted(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
         with pytest.raises(KeyboardInterrupt):
             extract_study(plan, store)
         extract_study(plan, store)
-    assert ran == [0, 1, 2, 2, 3, 0, 1, 2, 3]
+    assert ran == [0, 1, 2, 2, 3, *range(4), *range(4)]
     return store
 
 
@@ -113,6 +116,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     from qloc.extract.edits.phase import Edits
     from qloc.extract.interventions.phase import Interventions
     from qloc.extract.signals.extraction import Extraction
+    from qloc.extract.tracing.phase import Tracing
 
     found: list[tuple[str, int]] = []
 
@@ -125,7 +129,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
         monkeypatch.setattr(of, "extract", counted)
 
-    for phase, of in (("signals", Extraction), ("interventions", Interventions), ("edits", Edits)):
+    for phase, of in zip(IN_ORDER, (Extraction, Interventions, Tracing, Edits), strict=True):
         count(phase, of)
     return found
 
@@ -147,12 +151,12 @@ def test_the_model_runs_the_units_of_damaged_objects(
 ) -> None:
     """Of every group; sums of relations, which interventions need, take all units of signals."""
     arrays = ("signals/gradient", "interventions/logit", "interventions/margin", "synapses/margin",
-              "interventions/word_log_probability", "edits/new_object", "edits/probe_kl",
+              "interventions/word_log_probability", "tracing/log_odds", "edits/new_object", "edits/probe_kl",
               "edits/word_log_probability")  # fmt: skip
     names = [last(damaged, array) for array in arrays]
     for name in names:
         flip(damaged / name)
-    expected = {phase: set[int]() for phase in ("signals", "interventions", "edits")}
+    expected: dict[str, set[int]] = {phase: set() for phase in IN_ORDER}
     for name in names:
         group = name.partition("/")[0]
         expected[{"synapses": "interventions"}.get(group, group)] |= {*units_of(damaged, name)}
@@ -165,7 +169,7 @@ def test_the_model_runs_the_units_of_damaged_objects(
         for phase, units in expected.items()
     )
     assert result.stdout.startswith(
-        f"{damaged}: 8 objects rebuilt ({told} run again); every byte is as it was written.\n"
+        f"{damaged}: 9 objects rebuilt ({told} run again); every byte is as it was written.\n"
     )
     assert contents(damaged) == contents(extracted)
     asked.clear()
@@ -249,11 +253,14 @@ def test_what_is_no_longer_there_is_named_and_nothing_lost(
         EditPlan(matching="decile", text="joined", rome=RomePlan(best_by="loss")),
         InterventionPlan(),
         InterventionPlan(matching="decile", own_controls=False),
+        TracingPlan(samples=3, window=0.5),
     ],
 )
-def test_a_phases_part_of_the_plan_is_that_of_its_fingerprint(part: EditPlan | InterventionPlan) -> None:
+def test_a_phases_part_of_the_plan_is_that_of_its_fingerprint(
+    part: EditPlan | InterventionPlan | TracingPlan,
+) -> None:
     """Older stores do not name what they did otherwise than defaults say."""
-    phase = "edits" if isinstance(part, EditPlan) else "interventions"
+    phase = {EditPlan: "edits", InterventionPlan: "interventions"}.get(type(part), "tracing")
     own = {"own_controls": True} if getattr(part, "own_controls", False) else {}
     assert type(part)(**_part(phase, {**part.parameters(), **own, "seed": 0})) == part
 

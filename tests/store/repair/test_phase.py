@@ -150,7 +150,7 @@ def test_signals_and_phases_at_once(damaged, cut, study):
             now = contents(damaged)
             ours = [name for name in whole if name.split("/")[0] not in (*GROUP_OF, "appending")]
             assert all(now[name] == whole[name] for name in ours)
-            assert open_store(damaged, phases=False).signals["attribution"].load().notnull().any()
+            assert open_store(damaged, phases=()).signals["attribution"].load().notnull().any()
         return made(stage, unit, study)
 
     assert len(verify(damaged)) == len(names)
