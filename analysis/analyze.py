@@ -23,7 +23,7 @@ question           tables (columns are documented where each is made)
 ``entailments``    ``edit_entailments``, ``edit_entailments_all``, ``edit_entailments_probability``,
                    ``edit_entailment_moves``; tests H13a–d
 ``tracing``        ``tracing_totals``, ``tracing_residual``, ``tracing_mlp``, ``tracing_attention``,
-                   ``tracing_layers``; tests H12a, H12b
+                   ``tracing_layers``; with facts and pairs ``tracing_kinds``; tests H12a, H12b
 ``sensitivity``    ``multiverse``, ``by_budget``
 ``layers``         ``layer_profile``
 ``level``          ``localization_level``; where the store has Gram matrices

@@ -68,7 +68,12 @@ def tracing_question(context: AnalysisContext) -> Question:
         title="Where does restoring help?",
         answer=_answer(context, effects),
         tests=tests,
-        tables=(_totals(context), *_heatmaps(context, effects), *_layer_tables(context, effects)),
+        tables=(
+            _totals(context),
+            *_heatmaps(context, effects),
+            *_layer_tables(context, effects),
+            *_kinds(context),
+        ),
         method=(
             "The subject's embeddings are corrupted, by noise of three of their standard deviations and by "
             "another subject of as many tokens, and one state of the clean pass is restored at a time. Total "
@@ -208,6 +213,60 @@ def _layer_tables(context: AnalysisContext, effects: RestoringEffects) -> list[T
             "the indirect effect of MLPs; above 0 in other facts too where both follow depth alone.",
         )
     ]
+
+
+def _kinds(context: AnalysisContext) -> list[Table]:
+    """Return facts and minimal pairs side by side, where both were traced."""
+    kind = context.study.column("queries", "kind").astype(str)
+    every, n = RestoringEffects.of(context.study.tracing), _n_facts(context)
+    of_kind = {name: every.only(kind == label) for label, name in _KINDS.items()}
+    if not all(effects.used.any() for effects in of_kind.values()):
+        return []
+    rows = []
+    for name, effects in of_kind.items():
+        total, indirect = effects.of_facts(effects.total, n), effects.of_facts(effects.indirect, n)
+        for place, part in enumerate(effects.parts):
+            for role, token in enumerate(effects.roles):
+                values = indirect[:, place, role]
+                there = ~np.isnan(values[:, 0])
+                if not there.any():
+                    continue
+                means = values[there].mean(0)
+                best = int(np.argmax(means))
+                low, high = context.intervals(values[:, [best]])
+                rows.append(
+                    {
+                        "kind": name,
+                        "part": part,
+                        "token": TOKENS[token],
+                        "layer": best,
+                        "indirect": float(means[best]),
+                        "indirect_low": low[0],
+                        "indirect_high": high[0],
+                        "normalized": float(means[best] / total[there].mean()),
+                        "total": float(total[there].mean()),
+                        "facts": int(there.sum()),
+                    }
+                )
+    return [
+        Table.from_frame(
+            pd.DataFrame(rows),
+            name="tracing_kinds",
+            title="Where restoring helps most, in facts and in syntax",
+            labels={
+                "layer": "layer of the greatest effect",
+                "indirect": "indirect effect there, log-odds",
+                "normalized": "indirect / total effect",
+                "total": "total effect, log-odds",
+                "facts": "facts, or groups of pairs",
+            },
+            note="Under noise. Of a pair, log-odds are log P(good) − log P(bad), and its subject is its cue. "
+            "The layer is the greatest of all: its effect is overstated, the more so with few facts.",
+        )
+    ]
+
+
+_KINDS: Final = {"fact": "facts", "minimal_pair": "syntax"}
 
 
 def _answer(context: AnalysisContext, effects: RestoringEffects) -> str:

@@ -37,11 +37,13 @@ class TracedQueries:
     def chosen(self) -> NDArray[np.bool_]:
         """Which queries are traced: bool, (query,).
 
-        They are known queries of facts whose answer is not in their subject; minimal pairs have no subject.
+        They are known queries of facts whose answer is not in their subject, and known minimal pairs.
         """
         column = self.study.column
         fact = column("queries", "fact").astype(np.int64)
-        usable = (column("queries", "known") == 1) & (column("queries", "kind") == "fact")
+        usable = column("queries", "known") == 1
+        if not self.part.pairs:
+            usable &= column("queries", "kind") == "fact"
         usable &= (column("facts", "leaks") != 1)[fact]
         relation = column("facts", "relation").astype(str)
         kept = np.zeros(len(fact), dtype=bool)

@@ -110,7 +110,8 @@ def _group(pairs: Sequence[Fact], by: str, *, most: int, seed: int, counts: Coun
         used[query.template] += 1
         number = used[query.template]
         template = query.template if number == 1 else f"{query.template}#{number}"
-        queries.append(Query(template=template, text=query.text, good=pair.object, bad=pair.bad))
+        forms = {"good": pair.object, "bad": pair.bad}
+        queries.append(Query(template=template, text=query.text, cue=pair.subject, **forms))
     answer = first.feature or first.relation
     return Fact(
         id=key,

@@ -42,22 +42,22 @@ def embedding_deviation(model: Any, ids: Sequence[int]) -> float:
     return float(vectors.double().std(correction=0))
 
 
-def subject_ids(encoder: Encoder, asked: Sequence[tuple[TokenizedQuery, Fact]]) -> list[int]:
+def subject_ids(encoder: Encoder, asked: Sequence[tuple[TokenizedQuery, str]]) -> list[int]:
     """Return the token ids of the subjects of queries.
 
     Parameters
     ----------
     encoder : Encoder
         The model's tokenizer.
-    asked : sequence of (TokenizedQuery, Fact)
-        Queries, and what each is of.
+    asked : sequence of (TokenizedQuery, str)
+        Queries, and the subject of each.
 
     Returns
     -------
     list of int
         In order; none of a query that does not name its subject.
     """
-    found = [(query, token_roles(encoder, query, fact.subject)) for query, fact in asked]
+    found = [(query, token_roles(encoder, query, subject)) for query, subject in asked]
     return [query.targets[0].ids[place] for query, roles in found if roles for place in roles.subject]
 
 
@@ -106,11 +106,12 @@ class OtherSubjects:
     facts: Sequence[Fact]
     seed: int
 
-    def of(self, asked: TokenizedQuery, fact: int, query: int) -> tuple[int, TokenizedQuery] | None:
+    def of(self, asked: TokenizedQuery, fact: int, query: int) -> OtherSubject | None:
         """Return the query with the first of the other subjects, in drawn order, that fits.
 
-        The other subject has another right answer. The prompt differs from the query's in the tokens of its
-        subject alone, and the answer stays the query's own.
+        The other subject has another right answer; that of a minimal pair is a cue of another feature. The
+        prompt differs from the query's in the tokens of its subject alone, and the answer stays the query's
+        own.
 
         Parameters
         ----------
@@ -123,42 +124,81 @@ class OtherSubjects:
 
         Returns
         -------
-        tuple of (int, TokenizedQuery), or None
-            The fact that lends its subject, and the query; None where no subject fits.
+        OtherSubject or None
+            None where no subject fits.
         """
         own = self.facts[fact]
-        roles = token_roles(self.encoder, asked, own.subject)
+        subject = own.subject_of(asked.query)
+        roles = token_roles(self.encoder, asked, subject)
         if roles is None:
             return None
         order = Stream.TRACING_SUBJECT.generator(self.seed, query).permutation(len(self.facts))
-        others = [number for number in order.tolist() if self._is_other(own, self.facts[number])]
+        others = [
+            (number, name)
+            for number in order.tolist()
+            if _is_other(own, self.facts[number])
+            for name in _subjects(self.facts[number])
+            if name not in ("", subject)
+        ]
         for start in range(0, len(others), _TRIED):
-            numbers = others[start : start + _TRIED]
-            texts = [_with(asked.query.text, own, self.facts[number]) for number in numbers]
+            some = others[start : start + _TRIED]
+            texts = [_with(asked.query.text, subject, name) for _, name in some]
             pairs = [(replace(asked.query, text=text), asked.answer) for text in texts]
-            for number, found in zip(numbers, self.encoder.ask_all(pairs, ignore_tail=True), strict=True):
-                if isinstance(found, TokenizedQuery) and _fits(asked, found, roles.subject):
-                    return number, found
+            for (number, _), found in zip(some, self.encoder.ask_all(pairs, ignore_tail=True), strict=True):
+                if isinstance(found, TokenizedQuery) and fits(asked, found, roles.subject):
+                    return OtherSubject(fact=number, asked=found)
         return None
 
-    @staticmethod
-    def _is_other(own: Fact, other: Fact) -> bool:
-        return (
-            other.kind == own.kind
-            and other.relation == own.relation
-            and other.subject not in ("", own.subject)
-            and own.object not in other.objects
-        )
+
+@dataclass(frozen=True, kw_only=True)
+class OtherSubject:
+    """A query with another subject.
+
+    Attributes
+    ----------
+    fact : int
+        Number of the fact that lends its subject.
+    asked : TokenizedQuery
+        The query.
+    """
+
+    fact: int
+    asked: TokenizedQuery
 
 
-def _with(text: str, own: Fact, other: Fact) -> str:
+def _subjects(fact: Fact) -> list[str]:
+    """Return what a fact's queries are about, each once: of a group of pairs, the cues of its sentences."""
+    return list(dict.fromkeys(map(fact.subject_of, fact.queries)))
+
+
+def _is_other(own: Fact, other: Fact) -> bool:
+    """Whether another subject of the same relation has another answer; of pairs, another feature."""
+    if (other.kind, other.relation) != (own.kind, own.relation):
+        return False
+    return other.feature != own.feature if own.kind == "minimal_pair" else own.object not in other.objects
+
+
+def _with(text: str, own: str, other: str) -> str:
     """Return the prompt with another subject, wherever the own one is mentioned: whole words preferred."""
-    name = re.escape(own.subject)
-    whole, n = re.subn(rf"(?<!\w){name}(?!\w)", lambda _: other.subject, text)
-    return whole if n else text.replace(own.subject, other.subject)
+    whole, n = re.subn(rf"(?<!\w){re.escape(own)}(?!\w)", lambda _: other, text)
+    return whole if n else text.replace(own, other)
 
 
-def _fits(asked: TokenizedQuery, other: TokenizedQuery, subject: tuple[int, ...]) -> bool:
+def fits(asked: TokenizedQuery, other: TokenizedQuery, subject: tuple[int, ...]) -> bool:
+    """Return whether two prompts of one answer differ in tokens of the subject alone, and do differ.
+
+    Parameters
+    ----------
+    asked, other : TokenizedQuery
+        The prompts.
+    subject : tuple of int
+        Positions of the subject's tokens.
+
+    Returns
+    -------
+    bool
+        In the pass of each answer token.
+    """
     if len(other.targets) != len(asked.targets):
         return False
     for mine, theirs in zip(asked.targets, other.targets, strict=True):

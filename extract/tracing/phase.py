@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -18,9 +18,16 @@ from qloc.extract.prompts.token_roles import token_roles
 from qloc.extract.prompts.tokenizing import TokenizedQuery
 from qloc.extract.signals.extraction import Extraction
 from qloc.extract.signals.query_columns import not_finite
-from qloc.extract.tracing.corruption import OtherSubjects, embedding_deviation, noise, subject_ids
+from qloc.extract.tracing.corruption import (
+    OtherSubject,
+    OtherSubjects,
+    embedding_deviation,
+    fits,
+    noise,
+    subject_ids,
+)
 from qloc.extract.tracing.proof import proved
-from qloc.extract.tracing.query_tracing import TracedQuery, traced_query
+from qloc.extract.tracing.query_tracing import Asked, TracedQuery, traced_query
 from qloc.extract.tracing.restored_rows import TracingEngine, Windows
 from qloc.facts import Fact
 from qloc.phase_plan import TracingPlan
@@ -93,9 +100,19 @@ class Tracing:
                 "corruption": part.corruptions,
             },
             sizes={},
-            attrs={**part.model_dump(mode="json"), "refused": self.refused, "deviation": self.deviation},
+            attrs={
+                **part.parameters(),
+                **({"pairs": True} if self.traces_pairs else {}),
+                "refused": self.refused,
+                "deviation": self.deviation,
+            },
             absent=("tracing",) if self.refused else (),
         )
+
+    @property
+    def traces_pairs(self) -> bool:
+        """Whether minimal pairs are among what is traced; they were not in older stores."""
+        return self.part.pairs and self.extraction.facts.has_pairs
 
     @functools.cached_property
     def deviation(self) -> float:
@@ -107,7 +124,11 @@ class Tracing:
             0 where no query names its subject.
         """
         asked, facts = self.extraction.asking.asked, self.extraction.facts.facts
-        first = [(queries[0], fact) for queries, fact in zip(asked, facts, strict=True) if queries]
+        first = [
+            (queries[0], fact.subject_of(queries[0].query) if self.traces_pairs else fact.subject)
+            for queries, fact in zip(asked, facts, strict=True)
+            if queries
+        ]
         ids = subject_ids(self.extraction.source.encoder(), first)
         return embedding_deviation(self.extraction.loaded.model, ids) if ids else 0.0
 
@@ -186,23 +207,33 @@ class Tracing:
     def _trace(self, columns: _Columns, place: int, query: TokenizedQuery, fact: int, number: int) -> None:
         """Trace one query, if the model reads its subject."""
         own, plan = self.extraction.facts.facts[fact], self.extraction.plan
-        encoder = self.extraction.source.encoder()
-        roles = token_roles(encoder, query, own.subject)
-        if roles is None:
-            return
         other = self._others.of(query, fact, number)
+        asked = self._with_roles(query, None if other is None else other.asked, own)
+        bad = own.bad_of(query.query)
+        against = None if bad is None else self._against(query, bad, other, own)
+        if asked is None or (bad is not None and (against is None or not _are_alike(asked, against))):
+            return
         scale = self.part.noise * self.deviation
-        drawn = noise(scale, roles, self._width, self.part.samples, plan.seed, number)
-        found = traced_query(
-            self.engine,
-            query,
-            None if other is None else other[1],
-            drawn,
-            roles,
-            self.part.roles,
-            self.windows,
-        )
-        columns.keep(place, found, NO_INDEX if other is None else other[0], (query, own))
+        drawn = noise(scale, asked.roles, self._width, self.part.samples, plan.seed, number)
+        found = traced_query(self.engine, asked, drawn, self.part.roles, self.windows, against)
+        columns.keep(place, found, NO_INDEX if other is None else other.fact, (query, own))
+
+    def _with_roles(self, query: TokenizedQuery, other: TokenizedQuery | None, own: Fact) -> Asked | None:
+        """Return a query with the roles of its tokens; None where the model reads no subject."""
+        roles = token_roles(self.extraction.source.encoder(), query, own.subject_of(query.query))
+        return None if roles is None else Asked(clean=query, other=other, roles=roles)
+
+    def _against(
+        self, query: TokenizedQuery, bad: str, other: OtherSubject | None, own: Fact
+    ) -> Asked | None:
+        """Return the same with the bad form of a minimal pair; None where the model cannot be asked it."""
+        texts = [query.query.text, *([] if other is None else [other.asked.query.text])]
+        pairs = [(replace(query.query, text=text), bad) for text in texts]
+        found = self.extraction.source.encoder().ask_all(pairs, ignore_tail=True)
+        asked = [one for one in found if isinstance(one, TokenizedQuery)]
+        if len(asked) < len(texts):
+            return None
+        return self._with_roles(asked[0], asked[1] if len(asked) > 1 else None, own)
 
     @functools.cached_property
     def _width(self) -> int:
@@ -216,6 +247,15 @@ class Tracing:
             facts=self.extraction.facts.facts,
             seed=self.extraction.plan.seed,
         )
+
+
+def _are_alike(good: Asked, bad: Asked) -> bool:
+    """Whether both forms of a pair have as many tokens of each role, and the same other subject."""
+    counts = [
+        [len(asked.roles.subject), *(len(places) for places in asked.roles.positions.values())]
+        for asked in (good, bad)
+    ]
+    return counts[0] == counts[1] and (bad.other is None or fits(bad.clean, bad.other, bad.roles.subject))
 
 
 class _Columns:

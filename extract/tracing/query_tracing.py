@@ -44,14 +44,32 @@ class TracedQuery:
     n_tokens: Ints
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A continuation of a prompt, clean and with another subject.
+
+    Attributes
+    ----------
+    clean : TokenizedQuery
+        The query.
+    other : TokenizedQuery or None
+        The query with another subject, if there is one.
+    roles : TokenRoles
+        Roles of the query's tokens.
+    """
+
+    clean: TokenizedQuery
+    other: TokenizedQuery | None
+    roles: TokenRoles
+
+
 def traced_query(
     engine: TracingEngine,
-    asked: TokenizedQuery,
-    other: TokenizedQuery | None,
+    asked: Asked,
     drawn: Array,
-    roles: TokenRoles,
     names: Sequence[TokenRole],
     windows: Windows,
+    bad: Asked | None = None,
 ) -> TracedQuery:
     """Trace one query.
 
@@ -59,25 +77,45 @@ def traced_query(
     ----------
     engine : TracingEngine
         Runs restorations.
-    asked : TokenizedQuery
-        The query.
-    other : TokenizedQuery or None
-        The query with another subject, if there is one.
+    asked : Asked
+        The query; of a minimal pair, with its good form.
     drawn : float64 ndarray, shape (sample, subject token, embedding)
         The noise.
-    roles : TokenRoles
-        Roles of the query's tokens.
     names : sequence of str
         The roles that are restored, in the order of their axis.
     windows : Windows
         Parts and layers that are restored.
+    bad : Asked or None
+        Of a minimal pair, the same with its bad form, of as many tokens of each role.
 
     Returns
     -------
     TracedQuery
-        Of the whole answer: log P is the sum over its tokens.
+        Of the whole answer: log P is the sum over its tokens. Of a pair: log P(good) − log P(bad), the log
+        odds that of both forms the good one is taken.
     """
-    model = engine.engine.model
+    good, counts = _passes(engine, asked, drawn, names, windows)
+    against = None if bad is None else _passes(engine, bad, drawn, names, windows)[0]
+    clean, base, of_answer = (
+        _answer_odds(own) if against is None else _pair_odds(own, against[place])
+        for place, own in enumerate(good)
+    )
+    missing = len(drawn) + 1 - len(base)
+    probability = expit(of_answer)
+    return TracedQuery(
+        clean=float(clean),
+        corrupted=_padded(base, missing),
+        log_odds=_padded(_by_role(of_answer, counts), missing),
+        probability=_padded(_by_role(probability, counts), missing),
+        n_tokens=counts,
+    )
+
+
+def _passes(
+    engine: TracingEngine, asked: Asked, drawn: Array, names: Sequence[TokenRole], windows: Windows
+) -> tuple[tuple[Floats, Floats, Floats], Ints]:
+    """Return log odds of each answer token, clean, corrupted and restored, and the tokens of each role."""
+    model, other, roles = engine.engine.model, asked.other, asked.roles
 
     def like(ids: Ints) -> Tensor:
         with torch.no_grad():
@@ -87,7 +125,7 @@ def traced_query(
         return embedded
 
     clean, base, restored = [], [], []
-    for number, target in enumerate(asked.targets):
+    for number, target in enumerate(asked.clean.targets):
         places = _places(roles, target, names)
         every = np.array([place for of_role in places.values() for place in of_role], dtype=np.int64)
         ids, noise = corrupted(target, other.targets[number] if other else None, drawn, roles.subject, like)
@@ -101,17 +139,8 @@ def traced_query(
         clean.append(found.clean)
         base.append(found.corrupted)
         restored.append(found.restored)
-    missing = len(drawn) + 1 - len(base[0])
-    of_answer = _answer_odds(np.stack(restored))
-    probability = expit(of_answer)
     counts = np.array([len(of_role) for of_role in places.values()])
-    return TracedQuery(
-        clean=float(_answer_odds(np.array(clean))),
-        corrupted=_padded(_answer_odds(np.stack(base)), missing),
-        log_odds=_padded(_by_role(of_answer, counts), missing),
-        probability=_padded(_by_role(probability, counts), missing),
-        n_tokens=counts,
-    )
+    return (np.array(clean), np.stack(base), np.stack(restored)), counts
 
 
 def _places(
@@ -132,6 +161,12 @@ def _answer_odds(of_tokens: Array) -> Floats:
         return own
     logs = log_expit(of_tokens).sum(0)
     odds: Floats = logs - np.log(-np.expm1(logs))
+    return odds
+
+
+def _pair_odds(good: Array, bad: Array) -> Floats:
+    """Return log P(good) − log P(bad) from the log odds of their tokens, (token, …)."""
+    odds: Floats = log_expit(good).sum(0) - log_expit(bad).sum(0)
     return odds
 
 

@@ -38,12 +38,15 @@ class Query:
         the answer of all of its queries.
     bad : str or None
         Its bad continuation; None where ``good`` is.
+    cue : str
+        What the forms of this sentence agree with, in a group of minimal pairs; else empty.
     """
 
     template: str
     text: str
     good: str | None = None
     bad: str | None = None
+    cue: str = ""
 
     @property
     def head(self) -> str:
@@ -164,6 +167,21 @@ class Fact:
         """
         return self.object if query.good is None else query.good
 
+    def subject_of(self, query: Query) -> str:
+        """Return what one of the fact's queries is about.
+
+        Parameters
+        ----------
+        query : Query
+            A query of this fact.
+
+        Returns
+        -------
+        str
+            The cue of a sentence of a group, else the subject.
+        """
+        return query.cue or self.subject
+
     def bad_of(self, query: Query) -> str | None:
         """Return the bad continuation of one of the fact's queries.
 
@@ -211,6 +229,11 @@ class FactSet:
     source: str
     merged: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether there are minimal pairs, or groups of them."""
+        return any(fact.kind == "minimal_pair" for fact in self.facts)
 
     def digest(self) -> str:
         """Return the sha256 of all that signals could be taken of, and of the attributes.

@@ -450,6 +450,9 @@ class TracingPlan(CheckedModel):
     max_facts: int | None = Field(None, ge=1)
     """Facts of a relation that are traced at most, seeded; all where None."""
 
+    pairs: bool = True
+    """Whether minimal pairs are traced, their cue as subject. False goes on with an older store."""
+
     _once = field_validator("parts", "roles")(_each_once)
 
     @property
@@ -485,11 +488,11 @@ class TracingPlan(CheckedModel):
         return found
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters for the fingerprint.
+        """Return the parameters for the fingerprint, but ``pairs``, which is named where there are some.
 
         Returns
         -------
         dict of str to Any
             Part of the phase's fingerprint; JSON only.
         """
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude={"pairs"})

@@ -235,8 +235,12 @@ _RESTORED: Final = "of the corrupted pass with one position restored, mean over 
 TRACING: Final = variables(
     "tracing",
     {
-        "log_odds": (_PRLCQ, "float32", f"log P(answer) − log(1 − P) {_RESTORED}, nats"),
-        "probability": (_PRLCQ, "float32", f"P(answer) {_RESTORED}"),
+        "log_odds": (
+            _PRLCQ,
+            "float32",
+            f"log P(answer) − log(1 − P) {_RESTORED}, nats; of minimal pairs log P(good) − log P(bad)",
+        ),
+        "probability": (_PRLCQ, "float32", f"P(answer) {_RESTORED}; of minimal pairs P(good) of the two"),
         "corrupted_log_odds": (_CQ, "float32", "log-odds of the answer with nothing restored, nats"),
         "corrupted_probability": (_CQ, "float32", "P(answer) with nothing restored"),
         "clean_log_odds": (_Q, "float32", "log-odds of the answer in the clean pass; NaN where not traced"),

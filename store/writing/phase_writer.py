@@ -348,12 +348,16 @@ def refuse_other_phase(
     Raises
     ------
     FingerprintError
-        If parents, parameters or layouts differ; shows the differences.
+        If parents, parameters or layouts differ; shows the differences. A parent besides ``signals`` may be
+        still to come where the store has nothing of the phase.
     """
     attributes = root_attributes(path)
+    under_way = append.under_way(path)
+    made = {name: begun["fingerprint"] for name, begun in under_way.items()} | attributes["fingerprint"]
     for parent, digest in fingerprint.get("parents", {}).items():
-        held = attributes["fingerprint"].get(parent, {}).get("digest", "")
-        if held != digest:
+        held = made.get(parent, {}).get("digest", "")
+        to_come = not held and phase not in made and parent != skeleton.SIGNALS_PHASE
+        if held != digest and not to_come:
             what, rule = f"fingerprint of {parent}", f"{digest[:12]}, which {phase} are to be chosen from"
             text = message(what, held[:12], rule, str(path), "Give the store that the plan was made for")
             raise FingerprintError(text)
@@ -361,7 +365,7 @@ def refuse_other_phase(
     if phase in attributes["fingerprint"]:
         held, kept = attributes["fingerprint"][phase], attributes.get("phases", {}).get(phase, {})
         action = f"Give another --out, or {parameters}"
-    elif description := append.under_way(path).get(phase):
+    elif description := under_way.get(phase):
         held, kept = description["fingerprint"], description["layout"]
         action = f"Give {parameters}, or remove {append.folder_of(path, phase)}, what was begun with them"
     else:

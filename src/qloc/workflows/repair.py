@@ -196,6 +196,8 @@ def _part(phase: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         told["own_controls"] = bool(parameters.get("own_controls"))
     if phase == "edits":
         told.setdefault("text", "joined")
+    if phase == "tracing":
+        told["pairs"] = bool(parameters.get("pairs"))
     if "rome" in told:
         told["rome"] = {"best_by": "loss", **told["rome"]}
     return told

@@ -8,6 +8,7 @@ import pytest
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.tracing import tracing_question
+from qloc.analysis.tracing.restoring_effects import RestoringEffects
 from qloc.plan import AnalysisPlan
 from qloc.simulation.interventions import Effects
 from qloc.simulation.simulate import simulate
@@ -31,6 +32,11 @@ def test_a_planted_site_is_found(traced_study: Study) -> None:
     best = mlp.iloc[int(np.argmax(mlp.indirect.to_numpy(dtype=float)))]
     assert (best.token, best.layer) == ("the subject's last", n_layers - 1)
     assert f"at the subject's last token in layer {n_layers - 1}" in question.answer
+    kinds = {(row.kind, row.part, row.token): row for row in tables["tracing_kinds"].to_frame().itertuples()}
+    row = kinds["facts", "mlp", "the subject's last"]
+    assert (row.layer, row.indirect) == (best.layer, best.indirect)
+    pairs = np.sum(kind[known & RestoringEffects.of(traced_study.tracing).used] == "minimal_pair")
+    assert kinds["syntax", "residual", "the last"].facts == pairs > 0  # single pairs: a fact each
 
 
 def test_without_a_site_none_is_found() -> None:

@@ -26,3 +26,12 @@ def test_known_queries_a_few_of_each_fact_and_facts_of_each_relation() -> None:
     assert sorted(np.unique(relation[traced], return_counts=True)[1].tolist()) == [2, 2]
     unit = Unit(number=0, first_fact=3, last_fact=6, first_query=12, last_query=24)
     np.testing.assert_array_equal(few.arms(unit).traced, few.chosen[12:24])
+
+
+def test_known_pairs_are_traced_unless_a_plan_says_otherwise() -> None:
+    study = simulate(facts=12, relations=2, templates=4, pairs=6, seed=1)
+    pair, known = (study.column("queries", name) for name in ("kind", "known"))
+    both = TracedQueries(study=study, part=TracingPlan(), seed=3).chosen
+    assert both[pair == "minimal_pair"].sum() == np.sum((pair == "minimal_pair") & (known == 1)) > 0
+    facts = TracedQueries(study=study, part=TracingPlan(pairs=False), seed=3).chosen
+    np.testing.assert_array_equal(facts, both & (pair == "fact"))

@@ -58,7 +58,7 @@ def test_subjects_tokens_are_in_order_and_none_where_no_subject_is_named(encoder
     kenya, peru = _fact("Kenya", "Paris"), _fact("Peru", "Lima")
     nameless = _fact("France", "Paris", queries=(Query(template="t", text="The capital is [Y]"),))
     facts = (kenya, nameless, peru)
-    ids = subject_ids(encoder, [(_asked(encoder, fact), fact) for fact in facts])
+    ids = subject_ids(encoder, [(_asked(encoder, fact), fact.subject) for fact in facts])
     assert encoder.tokenizer.decode(ids).strip() == "KenyaPeru"
 
 
@@ -94,8 +94,8 @@ def test_only_another_subject_of_the_relation_with_another_answer_and_as_many_to
     facts = [*unfit, _fact("Peru", "Lima")]
     found = OtherSubjects(encoder=encoder, facts=facts, seed=0).of(asked, 0, 3)
     assert found is not None
-    number, other = found
-    assert number == len(unfit)
+    other = found.asked
+    assert found.fact == len(unfit)
     assert (other.prompt, other.answer) == ("The capital of Peru is [Y]", "Paris")
     roles = token_roles(encoder, asked, "Kenya")
     assert roles is not None
@@ -116,9 +116,35 @@ def test_the_first_that_fits_is_drawn_by_the_query_and_every_mention_changes(enc
         found = others.of(asked, 0, query)
         assert found is not None
         assert found == others.of(asked, 0, query)
-        assert found[1].prompt == "Kenyans: Peru, Peru [Y]"
-        drawn.append(found[0])
+        assert found.asked.prompt == "Kenyans: Peru, Peru [Y]"
+        drawn.append(found.fact)
     assert set(drawn) == {1, 2}
+
+
+def test_the_cue_of_another_feature_takes_that_of_a_pair_s_sentence(encoder: Encoder) -> None:
+    """A cue of the same feature would corrupt nothing; each sentence of a group has its own."""
+
+    def group(feature: str, *cues: str) -> Fact:
+        queries = [
+            Query(template=f"{n}", text=f"Maria saw {cue} [Y]", good="cup", bad="cups", cue=cue)
+            for n, cue in enumerate(cues)
+        ]
+        kind: dict[str, Any] = {"kind": "minimal_pair", "feature": feature}
+        return Fact(
+            id=feature, relation="agreement", subject=feature, object=feature, queries=tuple(queries), **kind
+        )
+
+    facts = [group("singular", "this", "that"), group("plural", "those")]
+    others = OtherSubjects(encoder=encoder, facts=facts, seed=0)
+    alone = OtherSubjects(encoder=encoder, facts=facts[:1], seed=0)
+    for query in facts[0].queries:
+        asked = encoder.ask(query, "cup")
+        assert isinstance(asked, TokenizedQuery)
+        assert alone.of(asked, 0, 5) is None
+        found = others.of(asked, 0, 5)
+        assert found is not None
+        assert (found.fact, found.asked.prompt) == (1, "Maria saw those [Y]")
+        assert found.asked.answer == "cup"
 
 
 def test_a_query_that_does_not_name_its_subject_has_no_other(encoder: Encoder) -> None:

@@ -14,9 +14,12 @@ from qloc.arms import TracingArms
 from qloc.block import PhaseBlock, Unit
 from qloc.errors import InputError
 from qloc.extract.prompts.token_roles import TokenRoles, token_roles
+from qloc.extract.prompts.tokenizing import TokenizedQuery
+from qloc.extract.signals.extraction import Extraction
 from qloc.extract.tracing import phase as traced_phase
 from qloc.extract.tracing.phase import Tracing
 from qloc.extract.tracing.proof import refused
+from qloc.facts import Fact, FactSet, Query
 from qloc.random_streams import Stream
 
 
@@ -171,3 +174,63 @@ def test_a_model_whose_parts_cannot_be_traced_is_refused_by_name(
     )
     with pytest.raises(InputError, match="it is a test"):
         _ = phase.engine
+
+
+def _group(feature: str, *cues: str) -> Fact:
+    queries = tuple(
+        Query(template=f"{n}", text=f"Maria saw {cue} [Y]", good=good, bad=bad, cue=cue)
+        for n, (cue, good, bad) in enumerate(zip(cues, ("river", "Lima"), ("rivers", "Paris"), strict=True))
+    )
+    return Fact(
+        id=feature, relation="agreement", subject=feature, object=feature, queries=queries,
+        kind="minimal_pair", feature=feature, objects=(feature,),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_minimal_pairs_are_traced_by_the_cue_of_each_sentence(
+    phase_of: Callable[..., Tracing], kind: str
+) -> None:
+    """Clean and with another cue by the model's own logits; fact-only plans leave them out."""
+    planned = phase_of(kind, parts=("residual",), samples=1)
+    facts = FactSet(
+        facts=(_group("singular", "this", "that"), _group("plural", "these", "those")), source="x"
+    )
+    extraction = Extraction(planned.extraction.plan, planned.extraction.source, facts)
+    phase = replace(planned, extraction=extraction)
+    arrays = _block(phase, extraction.outline.units[0]).arrays
+    encoder, model = extraction.source.encoder(), extraction.loaded.model
+
+    def log_p(text: str, answer: str) -> float:
+        asked = encoder.ask(Query(template="t", text=text), answer)
+        assert isinstance(asked, TokenizedQuery)
+        total = 0.0
+        for target in asked.targets:
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([target.ids])).logits[0, target.position]
+            total += float(logits.log_softmax(0)[target.token])
+        return total
+
+    traced = np.isfinite(arrays["tracing/clean_log_odds"])
+    assert traced.any()
+    number = -1
+    for fact in facts.facts:
+        for query in fact.queries:
+            number += 1
+            if not traced[number]:  # forms of different length in a masked model
+                assert kind == "bert"
+                continue
+            expected = log_p(query.text, str(query.good)) - log_p(query.text, str(query.bad))
+            assert arrays["tracing/clean_log_odds"][number] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+            other = int(arrays["tracing/other_subject"][number])
+            if other < 0:
+                continue
+            cues = [of.cue for of in facts.facts[other].queries]
+            swapped = [
+                log_p(text, str(query.good)) - log_p(text, str(query.bad))
+                for text in (query.text.replace(query.cue, cue) for cue in cues)
+            ]
+            corrupted = arrays["tracing/corrupted_log_odds"][-1, number]
+            assert min(abs(corrupted - value) for value in swapped) < 1e-4
+    assert phase.outline.attrs["pairs"] is True
+    assert "pairs" not in planned.outline.attrs

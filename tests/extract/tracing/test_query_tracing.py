@@ -12,7 +12,7 @@ import torch
 from qloc.extract.prompts.token_roles import TokenRoles, token_roles
 from qloc.extract.prompts.tokenizing import TokenizedQuery
 from qloc.extract.tracing.phase import Tracing
-from qloc.extract.tracing.query_tracing import TracedQuery, traced_query
+from qloc.extract.tracing.query_tracing import Asked, TracedQuery, traced_query
 from qloc.extract.tracing.states import Prompts
 from qloc.facts import Query
 from qloc.phase_plan import TokenRole
@@ -45,7 +45,9 @@ def drawn(asked: Any) -> np.ndarray:
 @pytest.fixture(scope="module")
 def found(asked: Any, drawn: np.ndarray) -> TracedQuery:
     phase, query, roles = asked
-    return traced_query(phase.engine, query, None, drawn, roles, ROLES, phase.windows)
+    return traced_query(
+        phase.engine, Asked(clean=query, other=None, roles=roles), drawn, ROLES, phase.windows
+    )
 
 
 def _odds(of_tokens: list[Any]) -> Any:
@@ -121,7 +123,9 @@ def test_a_corruption_that_the_query_lacks_is_missing(
     encoder = phase.extraction.source.encoder()
     other = encoder.ask(Query(template="t", text="Kenya: The capital is [Y]"), "Ur")
     assert [len(target.ids) for target in other.targets] == [len(target.ids) for target in query.targets]
-    both = traced_query(phase.engine, query, other, drawn, roles, ROLES, phase.windows)
+    both = traced_query(
+        phase.engine, Asked(clean=query, other=other, roles=roles), drawn, ROLES, phase.windows
+    )
     np.testing.assert_allclose(both.corrupted[:2], found.corrupted[:2], rtol=1e-9)
     np.testing.assert_allclose(both.log_odds[..., :2], found.log_odds[..., :2], rtol=1e-7)
     odds = []
@@ -133,3 +137,28 @@ def test_a_corruption_that_the_query_lacks_is_missing(
     assert both.corrupted[2] == pytest.approx(_odds(odds), abs=1e-9)
     # behind the last block, the subject's own state is read by nobody
     np.testing.assert_allclose(both.log_odds[1, 3, -1, 2], both.corrupted[2], rtol=1e-9)
+
+
+def test_a_pair_is_the_difference_of_log_p_of_its_forms(asked: Any, drawn: np.ndarray) -> None:
+    """Of forms of one token and of two; the same noise corrupts both."""
+    phase, query, roles = asked
+    encoder = phase.extraction.source.encoder()
+    bad = encoder.ask(query.query, "Pa")
+    assert isinstance(bad, TokenizedQuery)
+    assert {len(bad.targets), len(query.targets)} == {1, len(query.targets)}
+    both = [Asked(clean=one, other=None, roles=roles) for one in (query, bad)]
+    given = (drawn, ROLES, phase.windows)
+    found = traced_query(phase.engine, both[0], *given, both[1])
+    apart = [traced_query(phase.engine, one, *given) for one in both]
+
+    def log_p(odds: Any) -> Any:
+        return -np.log1p(np.exp(-np.asarray(odds)))
+
+    clean, corrupted = ([log_p(getattr(one, name)) for one in apart] for name in ("clean", "corrupted"))
+    assert found.clean == pytest.approx(clean[0] - clean[1], rel=1e-9)
+    np.testing.assert_allclose(found.corrupted, corrupted[0] - corrupted[1], rtol=1e-9)
+    alone = ROLES.index("last_subject")  # one token: its mean is itself
+    restored = [log_p(one.log_odds[:, alone, :, :2]) for one in apart]
+    np.testing.assert_allclose(found.log_odds[:, alone, :, :2], restored[0] - restored[1], rtol=1e-7)
+    odds = found.log_odds[:, alone, :, :2]
+    np.testing.assert_allclose(found.probability[:, alone, :, :2], 1 / (1 + np.exp(-odds)), rtol=1e-9)

@@ -254,6 +254,7 @@ def test_what_is_no_longer_there_is_named_and_nothing_lost(
         InterventionPlan(),
         InterventionPlan(matching="decile", own_controls=False),
         TracingPlan(samples=3, window=0.5),
+        TracingPlan(pairs=False),
     ],
 )
 def test_a_phases_part_of_the_plan_is_that_of_its_fingerprint(
@@ -261,7 +262,7 @@ def test_a_phases_part_of_the_plan_is_that_of_its_fingerprint(
 ) -> None:
     """Older stores do not name what they did otherwise than defaults say."""
     phase = {EditPlan: "edits", InterventionPlan: "interventions"}.get(type(part), "tracing")
-    own = {"own_controls": True} if getattr(part, "own_controls", False) else {}
+    own = {name: True for name in ("own_controls", "pairs") if getattr(part, name, False)}
     assert type(part)(**_part(phase, {**part.parameters(), **own, "seed": 0})) == part
 
 
