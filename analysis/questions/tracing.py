@@ -11,6 +11,7 @@ from qloc.analysis.inference.means import mean
 from qloc.analysis.localization.layer_profile import layer_shares
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
+from qloc.analysis.tracing.greatest_effects import greatest_effects
 from qloc.analysis.tracing.restoring_effects import CORRUPTIONS, Corruption, Measure, RestoringEffects
 from qloc.analysis.tracing.restoring_tests import (
     correlations,
@@ -218,39 +219,18 @@ def _layer_tables(context: AnalysisContext, effects: RestoringEffects) -> list[T
 def _kinds(context: AnalysisContext) -> list[Table]:
     """Return facts and minimal pairs side by side, where both were traced."""
     kind = context.study.column("queries", "kind").astype(str)
-    every, n = RestoringEffects.of(context.study.tracing), _n_facts(context)
+    every = RestoringEffects.of(context.study.tracing)
     of_kind = {name: every.only(kind == label) for label, name in _KINDS.items()}
     if not all(effects.used.any() for effects in of_kind.values()):
         return []
-    rows = []
-    for name, effects in of_kind.items():
-        total, indirect = effects.of_facts(effects.total, n), effects.of_facts(effects.indirect, n)
-        for place, part in enumerate(effects.parts):
-            for role, token in enumerate(effects.roles):
-                values = indirect[:, place, role]
-                there = ~np.isnan(values[:, 0])
-                if not there.any():
-                    continue
-                means = values[there].mean(0)
-                best = int(np.argmax(means))
-                low, high = context.intervals(values[:, [best]])
-                rows.append(
-                    {
-                        "kind": name,
-                        "part": part,
-                        "token": TOKENS[token],
-                        "layer": best,
-                        "indirect": float(means[best]),
-                        "indirect_low": low[0],
-                        "indirect_high": high[0],
-                        "normalized": float(means[best] / total[there].mean()),
-                        "total": float(total[there].mean()),
-                        "facts": int(there.sum()),
-                    }
-                )
+    rows = [
+        {"kind": name, **row, "token": TOKENS[str(row["role"])]}
+        for name, effects in of_kind.items()
+        for row in greatest_effects(effects, context.clusters, confidence=context.plan.confidence)
+    ]
     return [
         Table.from_frame(
-            pd.DataFrame(rows),
+            pd.DataFrame(rows).drop(columns="role"),
             name="tracing_kinds",
             title="Where restoring helps most, in facts and in syntax",
             labels={

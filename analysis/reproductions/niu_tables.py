@@ -13,7 +13,11 @@ from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.share_intervals import share_interval
 from qloc.analysis.interventions.categorical_flips import Decision, Flips, Kind
 from qloc.analysis.interventions.probe_word_effects import GOOD, word_effects
+from qloc.analysis.localization.refined_neurons import LOOPS, WANTED_MEAN, refined_neurons
 from qloc.analysis.reproductions.published_tables import PublishedTable, Row, Side
+from qloc.analysis.tracing.greatest_effects import greatest_effects
+from qloc.analysis.tracing.restoring_effects import RestoringEffects
+from qloc.analysis.tracing.restoring_tests import clusters_of
 from qloc.phase_plan import ROME_SETS
 
 _EDITED: Final = (*ROME_SETS, "refined", "own", "in_context")
@@ -52,6 +56,41 @@ def _flip_rows(side: Side) -> Iterator[Row]:
             }
 
 
+def _refined_rows(side: Side) -> Iterator[Row]:
+    """Yield what each loop leaves of the sets of known queries."""
+    sets = side.study.neurons(side.plan.method, side.plan.threshold).known()
+    there = np.bincount(sets.queries["fact"][sets.sizes() > 0], minlength=sets.n_facts) > 0
+    members = {loop: refined_neurons(sets, loop=loop) for loop in LOOPS}
+    for loop, refined in members.items():
+        n, other = refined.member.sum(axis=1)[there], members["dai"].member
+        both = refined.member.multiply(other).sum(axis=1)[there]
+        either = n + other.sum(axis=1)[there] - both
+        alike = np.divide(both, either, out=np.full(len(n), np.nan), where=either > 0)
+        yield {
+            "model": side.model,
+            "loop": loop,
+            "neurons": float(n.mean()) if len(n) else np.nan,
+            "within": float(np.mean((n >= WANTED_MEAN[0]) & (n <= WANTED_MEAN[1]))) if len(n) else np.nan,
+            "empty": int(np.sum(n == 0)),
+            "share": float(np.mean([*refined.share.values()])),
+            "converged": float(np.mean([*refined.converged.values()])),
+            "jaccard": mean(alike),
+            "facts": int(there.sum()),
+        }
+
+
+def _tracing_rows(side: Side) -> Iterator[Row]:
+    """Yield where restoring brings back the most, of facts and of syntax."""
+    kind = side.study.column("queries", "kind").astype(str)
+    every, clusters = (
+        RestoringEffects.of(side.study.tracing),
+        clusters_of(side.study.neurons(side.plan.method)),
+    )
+    for name, words in (("fact", "facts"), ("minimal_pair", "syntax")):
+        for row in greatest_effects(every.only(kind == name), clusters, confidence=side.plan.confidence):
+            yield {"model": side.model, "kind": words, **row}
+
+
 def _word_rows(side: Side) -> Iterator[Row]:
     """Yield what suppression takes from words beyond matched neurons, by paradigm and feature."""
     plan = side.plan
@@ -88,6 +127,43 @@ def _entailed_rows(side: Side, names: tuple[str, ...]) -> Iterator[Row]:
 _FORWARD: Final = {"forward": "o′ ranks first at the edited query"}
 
 LAYOUTS: Final = (
+    PublishedTable(
+        name="niu_refined",
+        title="Refined neurons by the published loops, and by the one used here",
+        group="signals",
+        phase="signals",
+        rows=_refined_rows,
+        shown=("neurons",),
+        labels={
+            "loop": "p is chosen",
+            "neurons": "neurons a fact",
+            "within": "facts with 2 to 5",
+            "empty": "facts without any",
+            "share": "p reached, mean",
+            "converged": "share that settled",
+            "jaccard": "Jaccard with Dai's",
+        },
+        note="niu: for each fact by itself; dai: for a relation, in six rounds; settled: for a relation, "
+        "until p settles, in three sets at least. All cut the same counts: at equal budgets they are the "
+        "same sets.",
+    ),
+    PublishedTable(
+        name="niu_tracing",
+        title="Where restoring brings back the most, in facts and in syntax",
+        group="tracing",
+        phase="tracing",
+        rows=_tracing_rows,
+        shown=("layer", "indirect"),
+        labels={
+            "role": "token",
+            "layer": "layer of the greatest effect",
+            "indirect": "indirect effect there, log-odds",
+            "normalized": "indirect / total effect",
+            "total": "total effect, log-odds",
+        },
+        note="Under noise; of pairs, log P(good) − log P(bad), their cue corrupted. The layer is the "
+        "greatest of all: its effect is overstated.",
+    ),
     PublishedTable(
         name="niu_suppression",
         title="Decisions that are turned round when neurons are suppressed",

@@ -50,3 +50,30 @@ def test_two_sets_are_too_few_and_empty_ones_do_not_count(make_sets):
     assert neurons_of(refined, 0) == []
     assert (refined.share, refined.converged) == ({"R": 0.7}, {"R": False})
     assert refined.member.dtype == bool
+
+
+def test_the_published_loops_by_hand(make_sets):
+    """Niu: each fact has a p of its own. Dai: one a relation, six rounds at most, over all facts with a set.
+
+    Fact 0 has two neurons in all of five sets; fact 1 has eleven in all; fact 2 is asked once.
+    """
+    rows = [(0, t, "a", [1, 2]) for t in "stuvw"]
+    rows += [(1, t, "b", [*range(3, 14)] if t < "w" else [3, 4]) for t in "stuvw"]
+    rows += [(2, "s", "c", [20])]
+    sets = make_sets(rows)
+    by_fact = refined_neurons(sets, loop="niu")
+    assert [neurons_of(by_fact, fact) for fact in range(3)] == [[1, 2], [3, 4], [20]]
+    assert by_fact.share["0"] == pytest.approx(0.7)
+    assert by_fact.share["1"] == pytest.approx(0.85)  # eleven are in four of five
+    assert by_fact.converged == {"0": True, "1": True, "2": False}
+    by_relation = refined_neurons(sets, loop="dai")
+    # at 0.7: (2 + 11 + 1) / 3 is within 2 to 5
+    assert (by_relation.share, by_relation.converged) == ({"R": 0.7}, {"R": True})
+    assert [neurons_of(by_relation, fact) for fact in range(3)] == [[1, 2], [*range(3, 14)], [20]]
+    ours = refined_neurons(sets)  # without fact 2: 13 / 2 is too many until 0.85
+    assert ours.share["R"] == pytest.approx(0.85)
+    assert [neurons_of(ours, fact) for fact in range(3)] == [[1, 2], [3, 4], []]
+    many = make_sets([(0, t, "a", range(6)) for t in "stuv"])  # six in all: no p is enough
+    settled, rounds = refined_neurons(many), refined_neurons(many, loop="dai")
+    assert (settled.share["R"], settled.converged["R"]) == (pytest.approx(1.0), False)
+    assert (rounds.share["R"], rounds.converged["R"]) == (pytest.approx(0.95), False)  # .7 to .95 are six

@@ -7,6 +7,7 @@ import pytest
 
 from qloc.analysis.editing.entailment_outcomes import EntailmentOutcomes
 from qloc.analysis.inputs.study import Study
+from qloc.analysis.localization.refined_neurons import LOOPS, refined_neurons
 from qloc.analysis.reproductions.niu_tables import LAYOUTS
 from qloc.analysis.reproductions.published import published
 from qloc.analysis.reproductions.published_tables import reproduce
@@ -40,4 +41,30 @@ def test_tables_are_those_of_the_outcomes(study: Study) -> None:
     )
     published_cells = tables["niu_suppression_published"]
     assert "at most 5.2%" in published_cells.published.tolist()
-    assert [note for note in result.notes if note.startswith("Not made: causal tracing")]
+    assert any("figures of causal tracing: not on file" in note for note in result.notes)
+
+
+def test_loops_stand_side_by_side(study: Study) -> None:
+    result = reproduce(study, LAYOUTS, published("niu"))
+    tables = {table.name: table.to_frame() for question in result.questions for table in question.tables}
+    shown = tables["niu_refined"].set_index("loop")
+    sets = study.neurons().known()
+    there = np.unique(sets.queries["fact"][sets.sizes() > 0])
+    for loop in LOOPS:
+        refined = refined_neurons(sets, loop=loop)
+        n = refined.member.toarray()[there].sum(1)
+        assert shown.loc[loop, "neurons"] == pytest.approx(n.mean())
+        assert shown.loc[loop, "within"] == pytest.approx(np.mean((n >= 2) & (n <= 5)))
+        assert shown.loc[loop, "converged"] == pytest.approx(np.mean(list(refined.converged.values())))
+    assert shown.loc["dai", "jaccard"] == 1
+
+
+def test_tracing_has_facts_and_syntax(traced_study: Study) -> None:
+    result = reproduce(traced_study, LAYOUTS, published("niu"))
+    (table,) = (
+        table for question in result.questions for table in question.tables if table.name == "niu_tracing"
+    )
+    shown = table.to_frame()
+    assert set(shown.kind) == {"facts", "syntax"}
+    best = shown[(shown.kind == "facts") & (shown.part == "mlp") & (shown.role == "last_subject")]
+    assert best.layer.tolist() == [traced_study.signals.sizes["layer"] - 1]

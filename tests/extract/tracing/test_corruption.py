@@ -122,7 +122,10 @@ def test_the_first_that_fits_is_drawn_by_the_query_and_every_mention_changes(enc
 
 
 def test_the_cue_of_another_feature_takes_that_of_a_pair_s_sentence(encoder: Encoder) -> None:
-    """A cue of the same feature would corrupt nothing; each sentence of a group has its own."""
+    """A cue of the same feature would corrupt nothing; each sentence of a group has its own.
+
+    Names stand for cues: they are of two tokens each.
+    """
 
     def group(feature: str, *cues: str) -> Fact:
         queries = [
@@ -134,16 +137,16 @@ def test_the_cue_of_another_feature_takes_that_of_a_pair_s_sentence(encoder: Enc
             id=feature, relation="agreement", subject=feature, object=feature, queries=tuple(queries), **kind
         )
 
-    facts = [group("singular", "this", "that"), group("plural", "those")]
+    facts = [group("singular", "Kenya", "Peru"), group("plural", "Peru", "Kenya")]
     others = OtherSubjects(encoder=encoder, facts=facts, seed=0)
     alone = OtherSubjects(encoder=encoder, facts=facts[:1], seed=0)
-    for query in facts[0].queries:
+    for query, cue in zip(facts[0].queries, ("Peru", "Kenya"), strict=True):
         asked = encoder.ask(query, "cup")
         assert isinstance(asked, TokenizedQuery)
         assert alone.of(asked, 0, 5) is None
         found = others.of(asked, 0, 5)
         assert found is not None
-        assert (found.fact, found.asked.prompt) == (1, "Maria saw those [Y]")
+        assert (found.fact, found.asked.prompt) == (1, f"Maria saw {cue} [Y]")
         assert found.asked.answer == "cup"
 
 
