@@ -9,7 +9,7 @@ manifest. Numbers of another device differ in their bytes, and take their place 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -62,6 +62,21 @@ class Repaired:
     set_aside: tuple[Path, ...]
 
 
+def _parents_first(phases: Iterable[str], fingerprints: Mapping[str, Any]) -> list[str]:
+    """Return the phases in an order in which each stands behind those that it was chosen from.
+
+    Only signals, and phases that were chosen from signals alone, are parents.
+    """
+
+    def n_parents(phase: str) -> int:
+        found: Any = fingerprints
+        for name in (phase, "made_from", "parents"):
+            found = found.get(name) if isinstance(found, dict) else None
+        return len(found) if isinstance(found, dict) else 0
+
+    return sorted(phases, key=n_parents)
+
+
 class Repair:
     """A hold on a complete store that is to be repaired; a context manager, since it holds locks.
 
@@ -78,7 +93,7 @@ class Repair:
     facts : bool
         Whether columns of the facts are damaged; then :meth:`put_facts` takes them.
     stages : tuple of Stage
-        ``signals``, and the phases that the store has.
+        ``signals``, and the phases that the store has, each behind those that it was chosen from.
     """
 
     def __init__(self, path: Path, damage: Damage, aside: Path, locks: tuple[Lock, Lock]) -> None:
@@ -86,7 +101,8 @@ class Repair:
         self._damage, self._aside, self._locks = damage, aside, locks
         self._accepted: set[str] = set()
         self._settle_aside()
-        self.stages = tuple(Stage(phase, damage, aside) for phase in (SIGNALS_PHASE, *self.layout.phases))
+        phases = _parents_first(self.layout.phases, check.root_attributes(path)["fingerprint"])
+        self.stages = tuple(Stage(phase, damage, aside) for phase in (SIGNALS_PHASE, *phases))
         self.facts = any(name.startswith(f"{_FACTS}/") for name in self._signals.damaged)
 
     @classmethod

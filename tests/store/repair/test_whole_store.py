@@ -14,7 +14,7 @@ from synthetic import Synthetic, write_store
 
 from qloc.errors import InputError, LockedError, VerificationError
 from qloc.store.integrity.verify import verify
-from qloc.store.repair.whole_store import Repair
+from qloc.store.repair.whole_store import Repair, _parents_first
 from qloc.store.schema import manifest
 
 
@@ -58,6 +58,19 @@ def repaired(store, study):
             stage.put(study.block(unit))
         repair.settle(stage)
         return repair.finish(), asked
+
+
+def test_phases_stand_behind_those_that_they_were_chosen_from():
+    """Strangers may say anything of their parents."""
+    of = {"signals": "1"}
+    made = {
+        "edits": {"made_from": {"parents": {**of, "tracing": "2"}}},
+        "interventions": {"made_from": {"parents": of}},
+        "tracing": {"made_from": {"parents": of}},
+    }
+    assert _parents_first(made, made) == ["interventions", "tracing", "edits"]
+    for said in ([], {"made_from": 3}, {"made_from": {"parents": "x"}}):
+        assert _parents_first(made, {**made, "edits": said})[0] == "edits"
 
 
 def test_a_sound_store_stays_as_it_is(damaged, cut, study, tmp_path):
@@ -164,7 +177,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from killed_writer import die_after
 from synthetic import Synthetic
-from qloc.store.repair.whole_store import Repair
+from qloc.store.repair.whole_store import Repair, _parents_first
 
 def repair(store):
     with Repair.open(store) as repair:
