@@ -348,6 +348,8 @@ class _Batch:
         return call.args, call.kwargs
 
     def _leave(self, _: nn.Module, layer: int, output: Tensor) -> Tensor:
+        restored = self._restored("residual", layer, output)  # of windows that began below
+        output = output if restored is None else restored
         if self.attention is not None and self.attention.substitute is not None:
             self.attention.substitute = None
             # some models view it as what they were given

@@ -26,10 +26,10 @@ PROJECTIONS = {
 
 
 def windows_of(n_layers: int) -> Windows:
-    """One layer of the residual stream, two of the others: the layer and the one below it."""
-    own = [range(layer, layer + 1) for layer in range(n_layers)]
-    two = [range(max(0, layer - 1), layer + 1) for layer in range(n_layers)]
-    return {"residual": own, "mlp": two, "attention": two}
+    """Two layers of each part: of the residual stream the layer and the next, else it and the one below."""
+    next_one = [range(layer, min(n_layers, layer + 2)) for layer in range(n_layers)]
+    below = [range(max(0, layer - 1), layer + 1) for layer in range(n_layers)]
+    return {"residual": next_one, "mlp": below, "attention": below}
 
 
 def brute_force(
