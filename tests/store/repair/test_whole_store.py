@@ -69,8 +69,9 @@ def test_phases_stand_behind_those_that_they_were_chosen_from():
         "tracing": {"made_from": {"parents": of}},
     }
     assert _parents_first(made, made) == ["interventions", "tracing", "edits"]
-    for said in ([], {"made_from": 3}, {"made_from": {"parents": "x"}}):
-        assert _parents_first(made, {**made, "edits": said})[0] == "edits"
+    others: list[object] = [[], {"made_from": 3}, {"made_from": {"parents": "x"}}]
+    for other in others:
+        assert _parents_first(made, {**made, "edits": other})[0] == "edits"
 
 
 def test_a_sound_store_stays_as_it_is(damaged, cut, study, tmp_path):
