@@ -1,4 +1,4 @@
-# make demo | test | lint | models | shipped | bench | clean
+# make demo | test | lowest | lint | models | shipped | bench | clean
 #
 # Needs python3 >= 3.11 with venv, and nothing else; everything else goes into $(VENV), pinned by constraints.txt.
 #   PYTHON=python3.12   another interpreter           VENV=/tmp/env    another environment
@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint ruff ruff-format mypy codespell import-linter format models shipped bench clean
+.PHONY: help demo test lowest lint ruff ruff-format mypy codespell import-linter format models shipped bench clean
 
 help:
 	@sed -n '1,9s/^# \{0,1\}//p' Makefile
@@ -46,6 +46,24 @@ demo: $(VENV)/.extract
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# In an environment of the lowest versions that pyproject.toml allows: what is read, written and analyzed, and
+# how a model is identified. numcodecs warns of the checksums that the lowest zarr brings, unless Google's are there.
+LOWEST := tests/store/reading tests/store/writing/test_writer.py tests/store/writing/test_append.py \
+	tests/analysis/inputs tests/analysis/localization tests/extract/models/test_fingerprint.py
+ALLOWED := import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*(r.replace(">=", "==") for r in project["dependencies"] + project["optional-dependencies"]["extract"]), sep="\n")
+
+$(VENV)-lowest/.made: pyproject.toml
+	@echo "Installing the lowest versions that pyproject.toml allows into $(VENV)-lowest ..."
+	@$(PYTHON) -m venv $(VENV)-lowest
+	@$(PYTHON) -c '$(ALLOWED)' > $(VENV)-lowest/lowest.txt
+	@$(VENV)-lowest/bin/python -m pip install -qq --disable-pip-version-check -c $(VENV)-lowest/lowest.txt $(PIP_ARGS) \
+		-e '.[extract]' google-crc32c pytest hypothesis
+	@touch $@
+
+lowest: $(VENV)-lowest/.made
+	$(VENV)-lowest/bin/python -m pytest -o filterwarnings=default $(LOWEST) $(ARGS)
 
 # `make -k lint` runs them all, whatever the first one finds.
 lint: ruff ruff-format mypy codespell import-linter
@@ -80,5 +98,5 @@ bench: $(VENV)/.dev
 
 clean:
 	rm -rf build dist qloc.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	rm -rf .venv qloc-demo
+	rm -rf .venv .venv-lowest qloc-demo
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -23,7 +23,8 @@ class CheckedModel(BaseModel):
     qloc.errors.InputError: steps is None; expected a valid integer. At Rule. Correct it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Older versions of pydantic warn of fields that begin with model_, unless no namespace is protected.
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     if not TYPE_CHECKING:  # which knows the fields, and checks them by itself
         # Not in __init__, which pydantic would call for parts of other settings too.

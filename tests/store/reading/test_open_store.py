@@ -51,12 +51,18 @@ def test_xarray_alone_opens_it_without_help_or_warning(finished):
     )
 
 
+def is_text(variable):
+    """Text of zarr; the lowest xarray that qloc allows reads it as objects, which may be anything else."""
+    texts = variable.dtype.kind == "O" and all(type(value) is str for value in variable.values.flat)
+    return variable.dtype.kind == "T" or texts
+
+
 def test_variables_dims_and_types_are_those_of_the_table(finished):
     """The table of store.md, written out once more."""
     for group, expected in TABLE.items():
         opened = xr.open_zarr(finished, group=group, consolidated=False)
         got = {
-            str(name): (variable.dims, "str" if variable.dtype.kind == "T" else str(variable.dtype))
+            str(name): (variable.dims, "str" if is_text(variable) else str(variable.dtype))
             for name, variable in opened.variables.items()
         }
         assert got == expected, group
