@@ -32,6 +32,13 @@ FORMATS: Final = ("html", "md", "latex", "json")
 """All of them: LaTeX is a folder of files (:func:`write_paper`), the others are one file each."""
 
 
+OTHER_ENDINGS: Final = frozenset(
+    {".txt", ".rst", ".pdf", ".ps", ".doc", ".docx", ".odt", ".rtf", ".csv", ".tsv", ".xlsx", ".xml", ".yaml"}
+    | {".yml", ".ipynb", ".png", ".svg", ".jpg", ".zip", ".zarr"}
+)
+"""Endings of what no report is; who gives one of them would get something else."""
+
+
 def format_of(path: Path) -> Format | None:
     """Return the format that a file's name ends as.
 
@@ -55,7 +62,7 @@ def format_of(path: Path) -> Format | None:
 
 
 def refuse_ending(path: Path, format: str) -> None:
-    """Refuse a file whose ending is that of another format.
+    """Refuse a file whose ending is that of another format, or of what no report is.
 
     Parameters
     ----------
@@ -72,6 +79,9 @@ def refuse_ending(path: Path, format: str) -> None:
     if format_of(path) is None and path.suffix.lower() == ".tex":
         rule, action = "a folder, into which main.tex and its files are written", "Leave out the ending"
         raise InputError(message("out", str(path), rule, "qloc report --format latex", action))
+    if path.suffix.lower() in OTHER_ENDINGS:
+        rule = "a folder" if format == "latex" else f"a name with the ending {', '.join(ENDINGS.values())}"
+        raise InputError(message("out", str(path), rule, "qloc report --out", "Give another name"))
     if format in FORMATS and format_of(path) not in (None, format):
         name = f"a name with the ending {ENDINGS[format]}" if format in ENDINGS else "a folder"
         rule = f"{name}, or --format {format_of(path)}"

@@ -197,6 +197,8 @@ def test_a_paper_is_written_again_into_its_folder_and_into_no_other(bare, tmp_pa
         ("paper.tex", "latex", "a folder, into which main.tex and its files are written"),
         ("paper.md", "latex", "a folder, or --format md"),
         ("paper.md", "html", "a name with the ending .html, or --format md"),
+        ("paper.pdf", "html", "a name with the ending .html, .md, .json"),
+        ("paper.PDF", "latex", "a folder"),
     ],
 )
 def test_a_name_of_another_format_is_refused(name, format, expected):

@@ -134,6 +134,9 @@ def check(
     if model is None:
         rule, action = "a value of --model", "Add one, such as --model embedded:causal"
         raise InputError(message("model", None, rule, "qloc facts check", action))
+    if out and Path(facts).expanduser().resolve() == out.resolve():
+        rule, action = "another file than the facts, which it would replace", "Give another name"
+        raise InputError(message("out", str(out), rule, "qloc facts check --out", action))
     flags = {name: value for name, value in ctx.params.items() if name in Plan.model_fields}
     with Progress(quiet=quiet, log=log) as progress:
         counts = check_facts(plan_from(None, flags), whole_sentences=whole_sentences, progress=progress)

@@ -92,7 +92,7 @@ def reproduce_study(
 
     study = open_study(stores[0]) if len(stores) == 1 else open_study(stores)
     if out is not None:
-        refuse_folder(out, "reproduction", stores)
+        refuse_folder(out, "reproduction", stores, name)
     result = reproduce(study, _layouts(name), source, plan)
     if out is not None:
         result.save(Path(out))

@@ -19,7 +19,7 @@ _FINGERPRINT: Final = "store fingerprint"
 """How the names of fingerprints begin in a result's provenance."""
 
 
-def refuse_folder(folder: str | Path, kind: Kind, stores: Sequence[str | Path]) -> None:
+def refuse_folder(folder: str | Path, kind: Kind, stores: Sequence[str | Path], published: str = "") -> None:
     """Refuse a folder that results must not be written into.
 
     Parameters
@@ -30,6 +30,8 @@ def refuse_folder(folder: str | Path, kind: Kind, stores: Sequence[str | Path]) 
         What is to be written.
     stores : sequence of str or Path
         What it is made from.
+    published : str, default ""
+        Of a reproduction: the study whose tables are made, such as ``chen``.
 
     Raises
     ------
@@ -43,11 +45,12 @@ def refuse_folder(folder: str | Path, kind: Kind, stores: Sequence[str | Path]) 
     held = _held(path)
     if held is None:
         return
-    of, fingerprints = held
+    theirs, fingerprints = held
     ours = sorted(_fingerprint(store) for store in stores)
-    if (of, fingerprints) != (kind, ours):
-        got = f"{'an' if of == 'analysis' else 'a'} {of} of {_stores(fingerprints)}"
-        rule = f"nothing yet, or the {kind} of {_stores(ours)}"
+    what = f"{kind} of {published}" if published else kind
+    if (theirs, fingerprints) != (what, ours):
+        got = f"{'an' if theirs == 'analysis' else 'a'} {theirs} from {_stores(fingerprints)}"
+        rule = f"nothing yet, or the {what} from {_stores(ours)}"
         action = "Give another --out, or remove that folder first"
         raise InputError(message("results", got, rule, str(path), action))
 
@@ -80,8 +83,8 @@ def _refuse_store(path: Path) -> None:
             raise InputError(message("results", got, "a folder outside of every store", str(path), action))
 
 
-def _held(path: Path) -> tuple[Kind, list[str]] | None:
-    """What the results in a folder are of; None where there are none."""
+def _held(path: Path) -> tuple[str, list[str]] | None:
+    """What the results in a folder are, and fingerprints of their stores; None where there are none."""
     from qloc.analysis.results import FILE
 
     if not (path / FILE).exists():
@@ -96,7 +99,10 @@ def _held(path: Path) -> tuple[Kind, list[str]] | None:
         raise InputError(message(FILE, "another program's", rule, str(path), action)) from None
     if _FINGERPRINT in provenance:
         return "analysis", fingerprints
-    return ("reproduction" if "settings" in questions else "comparison"), fingerprints
+    if "settings" not in questions:
+        return "comparison", fingerprints
+    studies = {name.partition("_")[0] for name in questions if name != "settings"}  # of chen_ratio: chen
+    return (f"reproduction of {', '.join(sorted(studies))}", fingerprints) if studies else None
 
 
 def _fingerprint(store: str | Path) -> str:

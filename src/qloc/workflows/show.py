@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qloc.errors import InputError, message
-from qloc.text.rounding import counted, number
+from qloc.text.rounding import counted, fixed, number
 from qloc.text.tables import cut, paragraph, table
 
 if TYPE_CHECKING:
@@ -245,11 +245,15 @@ def _by_fact(study: Study, *, known: bool) -> NDArray[np.int64]:
     return np.bincount(fact[counts], minlength=study.facts.sizes["fact"]).astype(np.int64)
 
 
+def _change(value: float) -> str:
+    return f"+{fixed(value, 2)}" if value > 0 else fixed(value, 2)
+
+
 def _changed(fact: OneFact) -> Iterator[str]:
     if fact.effects:
         yield f"\nInterventions{_chosen_at(fact)}: mean Δ log P of the answer, all queries"
         for operation, effects in fact.effects.items():
-            each = ", ".join(f"{name.replace('_', ' ')} {value:+.2f}" for name, value in effects.items())
+            each = ", ".join(f"{name.replace('_', ' ')} {_change(value)}" for name, value in effects.items())
             yield paragraph(f"{operation}: {each}")
     if fact.edited:
         of = f"rank of {fact.new_object!r} after an update"

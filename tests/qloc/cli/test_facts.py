@@ -78,6 +78,16 @@ def test_check_needs_a_model(tmp_path: Path) -> None:
     )
 
 
+def test_check_does_not_write_over_the_facts(tmp_path: Path) -> None:
+    path = tmp_path / "facts.csv"
+    path.write_text("relation,subject,object,query\n")
+    (tmp_path / "link").symlink_to(path)
+    assert refused("facts", "check", path, "--model", "m", "--out", tmp_path / "link") == (
+        f"Error: out is '{tmp_path / 'link'}'; expected another file than the facts, which it would replace. "
+        "At qloc facts check --out. Give another name."
+    )
+
+
 @pytest.mark.parametrize("command", [["facts", "check"], ["show"], ["compare"]])
 def test_help_is_a_page_to_act_on(command: list[str]) -> None:
     page = done(*command, "--help")

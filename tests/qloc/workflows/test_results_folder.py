@@ -65,16 +65,22 @@ def test_the_same_studys_results_are_written_again_and_others_are_not(store: Pat
     refuse_folder(written(tmp_path / "own", own), "analysis", [store])
     other = written(tmp_path / "other", {"store fingerprint": "f" * 64})
     assert said(other, store) == (
-        f"results is 'an analysis of the store ffffffffffff'; expected nothing yet, or the analysis of the store "
+        f"results is 'an analysis from the store ffffffffffff'; expected nothing yet, or the analysis from the store "
         f"{mine[:12]}. At {other}. Give another --out, or remove that folder first."
     )
     both = {"store fingerprint, a": mine, "store fingerprint, b": mine}
     compared = written(tmp_path / "compared", both, "comparison")
     refuse_folder(compared, "comparison", [store, store])
-    assert f"is 'a comparison of the stores {mine[:12]}, {mine[:12]}'" in said(compared, store)
+    assert f"is 'a comparison from the stores {mine[:12]}, {mine[:12]}'" in said(compared, store)
     tables = written(tmp_path / "tables", {"store fingerprint, a": mine}, "chen_ratio", "settings")
-    refuse_folder(tables, "reproduction", [store])
-    assert "is 'a reproduction of the store" in said(tables, store)
+    refuse_folder(tables, "reproduction", [store], "chen")
+    assert "is 'a reproduction of chen from the store" in said(tables, store)
+    with pytest.raises(InputError) as caught:
+        refuse_folder(tables, "reproduction", [store], "dai")
+    assert str(caught.value) == (
+        f"results is 'a reproduction of chen from the store {mine[:12]}'; expected nothing yet, or the reproduction of "
+        f"dai from the store {mine[:12]}. At {tables}. Give another --out, or remove that folder first."
+    )
 
 
 def test_a_file_of_another_program_stays(store: Path, tmp_path: Path) -> None:

@@ -110,4 +110,4 @@ def test_effects_of_sets_at_another_threshold_say_so_and_own_sets_are_shown():
     assert said in fact_text(changed, "F00001", threshold=0.3)[0]
     page = fact_text(changed, "F00001")[0]
     assert "Interventions: mean" in page
-    assert re.search(r"suppress: [^:]*mine\s+[+-]", page)  # whatever the width
+    assert re.search(r"suppress: [^:]*mine\s+[+−]", page)  # whatever the width

@@ -58,9 +58,9 @@ def late(monkeypatch):
     told: dict[str, Any] = {"fails": None, "now": 0, "ever": 0}
     whole, lock = zarr_local._put, threading.Lock()
 
-    def put(path, value, *more, exclusive=False, **others):  # the lowest zarr has a parameter more
+    def put(path, value, exclusive=False, **others):  # the lowest zarr has a parameter more
         if told["fails"] is None:
-            return whole(path, value, *more, exclusive=exclusive, **others)
+            return whole(path, value, exclusive=exclusive, **others)
         if exclusive and path == told["fails"]:
             raise OSError(28, "No space left on device")
         with lock:
@@ -68,7 +68,7 @@ def late(monkeypatch):
             told["ever"] += 1
         time.sleep(0.2)  # longer than it takes to tell of a failure
         try:
-            return whole(path, value, *more, exclusive=exclusive, **others)
+            return whole(path, value, exclusive=exclusive, **others)
         finally:
             with lock:
                 told["now"] -= 1
