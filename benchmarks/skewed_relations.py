@@ -55,7 +55,7 @@ def rejected(draw: Callable[[np.random.Generator, int], np.ndarray], n: int, sim
     """Shares that flips, flips and Hall's t, and a paired test reject."""
     rng, each = np.random.default_rng([n, 5]), np.arange(n)
     x = np.stack([draw(rng, n) for _ in range(simulations)])
-    own = halls(x, 4.0)
+    own = halls(x, 2.0)
     np.testing.assert_allclose(own[:20], [skewness_adjusted_p(row, each, each) for row in x[:20]])
     found = np.maximum(flips(x, rng), np.stack([np.zeros(simulations), halls(x, 0.0), own]))
     return np.asarray((found <= 0.05).mean(axis=1))

@@ -19,7 +19,7 @@ from qloc.text.rounding import number
 SEEN_SKEWNESS: Final = 1.0
 """Skewness of clusters' effects, towards the other side than their mean, that a result tells."""
 
-_FACTOR: Final = 4.0
+_FACTOR: Final = 2.0
 _HIDDEN: Final = 0.5
 _SEEN_IN_FULL: Final = 7.0
 _LOWEST: Final = 0.75
@@ -98,7 +98,7 @@ def skewness_adjusted_p(x: Floats, cluster: Ints, cell: Ints) -> float:
 
     With t the cluster-robust t, t + a t²/3 + a² t³/27 + a/6 is referred to t(ν) (Hall 1992), where a = γ/√G
     for skewness γ below 0 of G effective clusters, else 0 (skewness to the other side makes a test of signs
-    too careful). Few clusters show less skewness than there is: p is no less than where a is 4w (γ + c)/√G,
+    too careful). Few clusters show less skewness than there is: p is no less than where a is 2w (γ + c)/√G,
     with c = 0.5 ln(G/7), at most 0 and at least −0.75. w is twice the variance's share of clusters
     (:func:`share_of_clusters`), at most 1: where clusters do not differ, their means are averages of many
     facts, which are hardly skewed.
@@ -120,7 +120,7 @@ def skewness_adjusted_p(x: Floats, cluster: Ints, cell: Ints) -> float:
     References
     ----------
     Hall 1992, "On the removal of skewness by transformation", JRSS B 54. docs/statistics.md#what-is-flipped
-    for how 4, c and 0.75 were chosen.
+    for how 2, c and 0.75 were chosen.
 
     Examples
     --------
