@@ -79,7 +79,7 @@ def refuse_ending(path: Path, format: str) -> None:
     if format_of(path) is None and path.suffix.lower() == ".tex":
         rule, action = "a folder, into which main.tex and its files are written", "Leave out the ending"
         raise InputError(message("out", str(path), rule, "qloc report --format latex", action))
-    if path.suffix.lower() in OTHER_ENDINGS:
+    if format in FORMATS and path.suffix.lower() in OTHER_ENDINGS:
         rule = "a folder" if format == "latex" else f"a name with the ending {', '.join(ENDINGS.values())}"
         raise InputError(message("out", str(path), rule, "qloc report --out", "Give another name"))
     if format in FORMATS and format_of(path) not in (None, format):
