@@ -39,7 +39,7 @@ def alerts(
     if unreadable:
         found.append(Alert(kind="unreadable text", text=unreadable, question="edits"))
     if missing:
-        text = f"The store has no {', '.join(missing)}: the questions that read them are not asked."
+        text = f"The store has no {' or '.join(missing)}: the questions that read them are not asked."
         found.append(Alert(kind="missing arms", text=text))
     return tuple(found)
 

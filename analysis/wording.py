@@ -1,10 +1,43 @@
-"""Numbers as words of a sentence: shares, counts and estimates, rounded by :mod:`qloc.text.rounding`."""
+"""Words of sentences: operations, and shares, counts and estimates, rounded by :mod:`qloc.text.rounding`."""
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from qloc.text import rounding
+
+_NOUNS: Final = {
+    "suppress": "suppression",
+    "enhance": "enhancement",
+    "erase": "erasure",
+    "update": "an update",
+    "suppress_renormalized": "renormalized suppression",
+    "enhance_renormalized": "renormalized enhancement",
+    "mean": "replacement by the mean",
+    "resample": "replacement by another fact's values",
+}
+
+
+def under(operation: str) -> str:
+    """Return an operation as a noun, for sentences such as "lost under suppression of N_i".
+
+    Parameters
+    ----------
+    operation : str
+        As stores name it.
+
+    Returns
+    -------
+    str
+        The noun; the name without underscores, where there is none.
+
+    Examples
+    --------
+    >>> under("suppress"), under("update"), under("own_way")
+    ('suppression', 'an update', 'own way')
+    """
+    return _NOUNS.get(operation, operation.replace("_", " "))
 
 
 def percent(share: float) -> str:

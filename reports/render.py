@@ -11,6 +11,7 @@ from qloc.errors import InputError, message
 from qloc.exploration.exploration import Exploration
 from qloc.reports.build import build
 from qloc.reports.document import Document
+from qloc.reports.paper.earlier_files import LIST, listed, remove_earlier
 from qloc.reports.paper.paper import FIRST_LINE, MAIN, paper
 from qloc.reports.renderers import html, json_document, markdown
 from qloc.text.files import write_bytes, write_text
@@ -151,7 +152,8 @@ def write_paper(results: Sequence[StudyResult], folder: Path) -> Path:
     results : sequence of StudyResult
         At least one.
     folder : Path
-        Made if missing; files of an earlier call are replaced.
+        Made if missing; files of an earlier call are replaced, and its tables and figures removed that this
+        one does not write, unless somebody changed them.
 
     Returns
     -------
@@ -171,9 +173,14 @@ def write_paper(results: Sequence[StudyResult], folder: Path) -> Path:
         rule = "a new or empty folder, or one with files that this command wrote"
         action = "Give another --out"
         raise InputError(message("out", str(folder), rule, "qloc report --format latex", action))
-    for name, content in paper(build(results)).items():
-        whole = content if isinstance(content, bytes) else content.encode()
-        write_bytes(whole, folder / name, "report")
+    made = paper(build(results))
+    files = {name: part if isinstance(part, bytes) else part.encode() for name, part in made.items()}
+    last = files.pop(MAIN)
+    for name, content in files.items():
+        write_bytes(content, folder / name, "report")
+    remove_earlier(folder, files)
+    write_bytes(listed(files), folder / LIST, "report")
+    write_bytes(last, main, "report")
     return main
 
 

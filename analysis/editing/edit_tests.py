@@ -18,6 +18,7 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import CHOSEN_BY_ATTRIBUTION, strength_ratio, values_of
 from qloc.analysis.results import TestResult
 from qloc.analysis.verdicts import judged
+from qloc.analysis.wording import under
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
@@ -173,8 +174,8 @@ def matched_test(
         edited.rows.clusters,
         name=hypothesis.name,
         question=hypothesis.question,
-        estimand=f"log-odds {what} at {where} under {operation} of N_i, less under {operation} of matched "
-        "neurons",
+        estimand=f"log-odds {what} at {where} under {under(operation)} of N_i, less under {under(operation)} "
+        "of matched neurons",
         draws=draws,
         margin=margin,
         n_queries=int(edited.on[on].sum()),

@@ -19,6 +19,7 @@ from qloc.analysis.inputs.query_rows import rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes, require_group, values_of
 from qloc.analysis.results import TestResult
+from qloc.analysis.wording import under
 from qloc.arrays import Array, Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
@@ -246,8 +247,8 @@ def flips_test(
         flips.changed.rows.clusters,
         name=hypothesis.name,
         question=hypothesis.question,
-        estimand=f"share of {_WORDS[flips.decision]}, under {operation} of N_i less under {operation} of as "
-        "many neurons of the same layers and strength",
+        estimand=f"share of {_WORDS[flips.decision]}, under {under(operation)} of N_i less under "
+        f"{under(operation)} of as many neurons of the same layers and strength",
         draws=draws,
         margin=margin,
         margin_unit="in the share of decisions",

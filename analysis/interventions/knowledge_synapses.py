@@ -20,6 +20,7 @@ from qloc.analysis.inputs.query_rows import rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes, Measure, per_fact, require_group
 from qloc.analysis.results import TestResult
+from qloc.analysis.wording import under
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
@@ -266,8 +267,8 @@ def synapse_test(
         rows.clusters,
         name=hypothesis.name,
         question=hypothesis.question,
-        estimand=f"{what} {gone} under {operation} of knowledge synapses, less that under {operation} of "
-        f"{words} of equal mass",
+        estimand=f"{what} {gone} under {under(operation)} of knowledge synapses, less that under "
+        f"{under(operation)} of {words} of equal mass",
         draws=draws,
         margin=default if margin is None else margin,
         margin_unit="in relative activation" if outcome == "activation" else "log-odds",

@@ -24,6 +24,7 @@ from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.localization.neuron_counts import counts_by, row_sums
 from qloc.analysis.results import TestResult
+from qloc.analysis.wording import under
 from qloc.arrays import Floats, Ints
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import REGISTRY
@@ -135,8 +136,8 @@ def gap_test(changed: ArmOutcomes, operation: str, draws: Draws, store: str = ""
     return TestResult(
         name=REGISTRY["H5"].name,
         question="Does a query's own set matter more to its answer than that of another query of the fact?",
-        estimand=f"log-odds of the answer to i lost under {operation} of N_i∖N_j, less those lost under "
-        f"{operation} of N_j∖N_i, as many neurons of the same layers",
+        estimand=f"log-odds of the answer to i lost under {under(operation)} of N_i∖N_j, less those lost "
+        f"under {under(operation)} of N_j∖N_i, as many neurons of the same layers",
         unit="fact",
         n={
             "relations": len(np.unique(clusters[0][facts])),
@@ -292,7 +293,7 @@ def mapping_slope(
         name=REGISTRY["H5c"].name,
         question=REGISTRY["H5c"].question,
         estimand=f"slope, within relations, on κ over templates other than i and j, of the log-odds lost "
-        f"under {operation} of N_i∖N_j less those under {operation} of N_j∖N_i",
+        f"under {under(operation)} of N_i∖N_j less those under {under(operation)} of N_j∖N_i",
         draws=draws,
         checks=(_ARITHMETIC,),
         store=store,

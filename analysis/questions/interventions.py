@@ -234,7 +234,7 @@ def _mapping_table(context: AnalysisContext, changed: ArmOutcomes, other: LeftOu
 
 
 _NO_CEILING: Final = "No ceiling: no query was asked again in another form."
-_SEE_CEILING: Final = "Table query_kn_ceiling has the gap that this alone makes."
+_SEE_CEILING: Final = "The next table has the gap that this alone makes."
 
 
 def _ceiling_table(

@@ -209,5 +209,5 @@ def _answer(context: AnalysisContext, facts: dict[str, int], d: Floats, later: F
         f"{number(later[fact])} where shown)"
         for role, fact in facts.items()
     ]
-    extremes = f"Shown are the {', the '.join(described)}."
+    extremes = f"Shown: {'; '.join(described)}."
     return f"{extremes} The mean over facts is {number(mean(later))} where shown: extremes move towards it."

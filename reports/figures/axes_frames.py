@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from qloc.reports.document import Figure
 from qloc.reports.figures import palette
-from qloc.reports.figures.axis_labels import clipped, padded, ticks, wrapped, written
+from qloc.reports.figures.axis_labels import clipped, folded, padded, ticks, wrapped, written
 
 
 def frame(axes: Axes, figure: Figure, width: int) -> None:
@@ -61,7 +61,7 @@ def rows(axes: Axes, figure: Figure, names: Sequence[str], width: int) -> None:
     width : int
         In CSS pixels.
     """
-    axes.set_yticks(range(len(names)), [clipped(name, width) for name in names])
+    axes.set_yticks(range(len(names)), [folded(name, width) for name in names])
     axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
     axes.grid(axis="x", linewidth=0.8)
     axes.set_xlabel(wrapped(figure.value_label, width))

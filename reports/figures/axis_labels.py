@@ -14,6 +14,8 @@ from qloc.reports.document import AxisKind, Figure
 
 CHARACTER: Final = 7.2
 """Width of a character of a label, in CSS pixels."""
+LINE: Final = 15
+"""Height of a line of a label of several lines, in CSS pixels."""
 _STEPS: Final = (1, 2, 2.5, 5, 10)
 """Between ticks, times a power of ten."""
 
@@ -100,7 +102,7 @@ def written(axis: AxisKind) -> FuncFormatter:
     """
 
     def write(value: float, _place: int | None) -> str:
-        return result_text.on_axis(0.0 if abs(value) < 1e-12 else value, axis)
+        return result_text.on_axis(round(value, 12) + 0.0, axis)  # ticks are sums: 2% is 0.020000000000000004
 
     return FuncFormatter(write)
 
@@ -144,3 +146,45 @@ def clipped(name: str, width: float, share: float = 0.34) -> str:
     room = max(8, int(share * width / CHARACTER))
     line = " ".join(name.split())
     return line if len(line) <= room else line[: room - 1].rstrip() + "…"
+
+
+def folded(name: str, width: float, share: float = 0.34) -> str:
+    """Break a label into lines of a share of the figure, three at most.
+
+    Parameters
+    ----------
+    name : str
+        One line.
+    width : float
+        Of the figure, in CSS pixels.
+    share : float, default 0.34
+        Share of the width that a line may take.
+
+    Returns
+    -------
+    str
+        Lines, parted by line feeds; an ellipsis stands for what has no room.
+    """
+    room = max(8, int(share * width / CHARACTER))
+    line = " ".join(name.split())
+    return "\n".join(textwrap.wrap(line, room, max_lines=3, placeholder=" …")) or " "
+
+
+def n_lines(names: Sequence[str], width: float, share: float = 0.34) -> int:
+    """Return how many lines the longest of some folded labels takes.
+
+    Parameters
+    ----------
+    names : sequence of str
+        One line each.
+    width : float
+        Of the figure, in CSS pixels.
+    share : float, default 0.34
+        As for :func:`folded`.
+
+    Returns
+    -------
+    int
+        From 1 to 3.
+    """
+    return max((folded(name, width, share).count("\n") + 1 for name in names), default=1)

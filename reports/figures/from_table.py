@@ -89,7 +89,7 @@ def _single(table: Table, recipe: Recipe, id: str) -> Figure | None:
     alone = heading(table, values[0]) if len(series) == 1 else ""
     marks = () if recipe.reference is None else (Mark(at=recipe.reference, label=""),)
     made = Figure(
-        kind=recipe.kind, id=id, title=table.title, alt="", series=series, source=table.name,
+        kind=recipe.kind, id=id, title=table.title + recipe.title, alt="", series=series, source=table.name,
         caption=" ".join(filter(None, (recipe.caption, table.note))), axis=recipe.axis, limits=recipe.limits,
         value_label=recipe.value_label or alone, other_label=heading(table, recipe.over) if numeric else "",
         marks=marks,
@@ -118,7 +118,7 @@ def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
         return None
     caption = " ".join(filter(None, (recipe.caption, table.note)))
     return Figure(
-        kind="multiples", id=id, title=table.title, alt="", caption=caption,
+        kind="multiples", id=id, title=table.title + recipe.title, alt="", caption=caption,
         panels=tuple(panels) if recipe.facets else _alike(panels),
         source=table.name, value_label=panels[0].value_label, axis=recipe.axis,
     )  # fmt: skip

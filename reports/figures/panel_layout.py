@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from matplotlib.axes import Axes
@@ -10,8 +11,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.transforms import ScaledTranslation
 
 from qloc.reports.document import Figure, FigureKind
-from qloc.reports.figures.axis_labels import CHARACTER, categories, clipped
-from qloc.reports.figures.plots import DRAWERS, crowded, ramp
+from qloc.reports.figures.axis_labels import CHARACTER, LINE, categories, clipped, folded, n_lines
+from qloc.reports.figures.plots import BANDS, DRAWERS, crowded, layers_of, ramp, scale_title
 from qloc.reports.figures.row_plots import forest_height
 
 ROW, ROW_OF_MANY, MANY = 24, 17, 15
@@ -52,10 +53,11 @@ def draw(canvas: Canvas, figure: Figure, width: int) -> None:
 def _heatmap(canvas: Canvas, figure: Figure, width: int) -> None:
     """A heatmap below its scale, which says what light and dark mean, on a page of either kind."""
     height = height_of(figure, width)
-    canvas.set_size_inches(width / 72, (height + SCALE) / 72)
+    above = SCALE + LINE * (scale_title(figure, width).count("\n"))
+    canvas.set_size_inches(width / 72, (height + above) / 72)
     grid = canvas.add_gridspec(2, 2, height_ratios=(10, height), width_ratios=(min(1.0, 220 / width), 1))
     DRAWERS["heatmap"](canvas.add_subplot(grid[1, :]), figure, width)
-    ramp(canvas.add_subplot(grid[0, 0]), figure)
+    ramp(canvas.add_subplot(grid[0, 0]), figure, width)
 
 
 def height_of(figure: Figure, width: int) -> float:
@@ -78,14 +80,23 @@ def height_of(figure: Figure, width: int) -> float:
     if figure.kind == "heatmap":
         longest = max(map(len, categories(figure)), default=0)
         upright = min(longest * CHARACTER, 0.4 * width) if crowded(figure, width) else 0
-        return len(figure.series) * ROW + 52 + upright
+        bands = BANDS if layers_of(figure) else 0
+        row = _row(figure, [one.name for one in figure.series], width)
+        return len(figure.series) * row + 52 + upright + bands
     if figure.kind == "forest":
         return forest_height(figure, width)
     if figure.kind == "violins":
-        return len(categories(figure)) * 34 + 52
+        return len(categories(figure)) * max(34, _row(figure, categories(figure), width)) + 52
     dodge = 1 + 0.4 * (len(figure.series) - 1) if figure.kind in ("dots", "bars") else 1
-    n_rows = len(categories(figure))
-    return n_rows * (ROW if n_rows <= MANY else ROW_OF_MANY) * dodge + 52
+    names = categories(figure)
+    return len(names) * _row(figure, names, width) * dodge + 52
+
+
+def _row(figure: Figure, names: Sequence[str], width: int) -> int:
+    """The height of a row, in CSS pixels, with room for the lines of its label."""
+    lines = n_lines(names, width)
+    least = ROW if figure.kind == "heatmap" or len(names) <= MANY else ROW_OF_MANY
+    return max(least, LINE * lines + 4) if lines > 1 else least
 
 
 def _multiples(canvas: Canvas, figure: Figure, width: int) -> None:
@@ -143,11 +154,11 @@ def _thin_out(canvas: Canvas, figure: Figure, width: int, across: int) -> None:
             axes.set_xlabel("")
         elif panel.kind in ROWED and alike:
             names = categories(panel)
-            labels = [clipped(name, width) if place % across == 0 else "" for name in names]
+            labels = [folded(name, width) if place % across == 0 else "" for name in names]
             axes.set_yticks(range(len(names)), labels)
         elif panel.kind in ROWED:
             names = categories(panel)
-            axes.set_yticks(range(len(names)), [clipped(name, width / across, OWN_LABELS) for name in names])
+            axes.set_yticks(range(len(names)), [folded(name, width / across, OWN_LABELS) for name in names])
 
 
 def _across(figure: Figure, width: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -11,10 +12,14 @@ from matplotlib.axes import Axes
 from qloc.reports.document import Figure, FigureKind, Series
 from qloc.reports.figures import palette, row_plots
 from qloc.reports.figures.axes_frames import frame, rows
-from qloc.reports.figures.axis_labels import CHARACTER, categories, clipped, floats, ticks, written
+from qloc.reports.figures.axis_labels import CHARACTER, categories, clipped, floats, folded, ticks, written
 from qloc.reports.figures.marks import SeriesMark, mark_of, published_mark
 from qloc.reports.published import is_published
 from qloc.text import rounding
+
+BANDS: Final = 20
+"""Height of the names of layers above a heatmap, in CSS pixels."""
+_NEURON: Final = re.compile(r"(L\d+)\.N\d+")
 
 Drawer = Callable[[Axes, Figure, int], None]
 
@@ -49,8 +54,9 @@ def _dotted(axes: Axes, series: Series, y: Sequence[float], chosen: Sequence[int
         axes.hlines(at, low, high, color=mark.colour, linewidth=1.6)
     label = None if mark.hollow and not is_published(series.name) else series.name
     axes.plot(
-        values, at, mark.marker, color=mark.colour, markersize=5.5, markerfacecolor=mark.face, label=label
-    )
+        values, at, mark.marker, color=mark.colour, markersize=5.5, markerfacecolor=mark.face, label=label,
+        clip_on=False,  # whole at the ends of an axis of shares
+    )  # fmt: skip
 
 
 def _bars(axes: Axes, figure: Figure, width: int) -> None:
@@ -151,8 +157,14 @@ def _heatmap(axes: Axes, figure: Figure, width: int) -> None:
             if value is not None:
                 step = palette.step((value - low) / (high - low) if high > low else 0.5)
                 tick = "•" if ticked and series.ticked[n] else ""
-                _cell(axes, row, place[str(name)], step, rounding.fixed(value, 2) if told else tick)
+                _cell(axes, row, place[str(name)], step, _short(value) if told else tick)
     _grid_of_names(axes, figure, columns, width)
+
+
+def _short(value: float) -> str:
+    """A number that fits into a cell."""
+    text = rounding.fixed(value, 2)
+    return text if len(text) <= 6 else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def scale(figure: Figure) -> tuple[float, float]:
@@ -172,7 +184,25 @@ def scale(figure: Figure) -> tuple[float, float]:
     return figure.limits or (min(0.0, *values), max(values))
 
 
-def ramp(axes: Axes, figure: Figure) -> None:
+def scale_title(figure: Figure, width: int) -> str:
+    """Return what a heatmap's scale is of, in lines that have room above it.
+
+    Parameters
+    ----------
+    figure : Figure
+        The heatmap.
+    width : int
+        Of the figure, in CSS pixels.
+
+    Returns
+    -------
+    str
+        Lines, parted by line feeds.
+    """
+    return folded(figure.value_label, width, 0.55)
+
+
+def ramp(axes: Axes, figure: Figure, width: int) -> None:
     """Draw the scale of a heatmap: its steps, and the values at its ends.
 
     Parameters
@@ -181,6 +211,8 @@ def ramp(axes: Axes, figure: Figure) -> None:
         As wide as the scale is to be.
     figure : Figure
         The heatmap.
+    width : int
+        Of the figure, in CSS pixels.
     """
     low, high = scale(figure)
     for step in range(palette.N_STEPS):
@@ -192,7 +224,7 @@ def ramp(axes: Axes, figure: Figure) -> None:
     axes.set_yticks([])
     axes.tick_params(length=0)
     axes.spines["bottom"].set_visible(False)
-    axes.set_title(figure.value_label, color=palette.colour("muted"))
+    axes.set_title(scale_title(figure, width), color=palette.colour("muted"))
 
 
 def _cell(axes: Axes, row: int, column: int, step: int, text: str) -> None:
@@ -204,13 +236,49 @@ def _cell(axes: Axes, row: int, column: int, step: int, text: str) -> None:
 
 
 def _grid_of_names(axes: Axes, figure: Figure, columns: Sequence[str], width: int) -> None:
-    labels = [clipped(name, 1.2 * width) for name in columns]
+    bands = layers_of(figure)
+    labels = [clipped(name.partition(".")[2] if bands else name, 1.2 * width) for name in columns]
     axes.set_xticks(range(len(columns)), labels, rotation=90 if crowded(figure, width) else 0)
-    axes.set_yticks(range(len(figure.series)), [clipped(series.name, width) for series in figure.series])
+    axes.set_yticks(range(len(figure.series)), [folded(series.name, width) for series in figure.series])
     axes.tick_params(length=0)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(figure.series) - 0.5, -0.5)
     axes.spines["bottom"].set_visible(False)
+    _bands(axes, bands)
+
+
+def layers_of(figure: Figure) -> list[tuple[str, int, int]]:
+    """Return the layers of a heatmap's columns, where these are neurons such as ``L3.N118``.
+
+    Parameters
+    ----------
+    figure : Figure
+        A heatmap.
+
+    Returns
+    -------
+    list of (str, int, int)
+        Each layer with its first and last column; empty where columns are something else.
+    """
+    found = [_NEURON.fullmatch(name) for name in categories(figure)]
+    layers = [match[1] for match in found if match]
+    if len(layers) < len(found):
+        return []
+    starts = [n for n, layer in enumerate(layers) if n == 0 or layers[n - 1] != layer]
+    ends = [*(start - 1 for start in starts[1:]), len(layers) - 1]
+    return [(layers[start], start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def _bands(axes: Axes, bands: Sequence[tuple[str, int, int]]) -> None:
+    """Name the layers above their columns, and part them."""
+    beside = axes.get_xaxis_transform()
+    for layer, first, last in bands:
+        axes.annotate(
+            layer, ((first + last) / 2, 1), xycoords=beside, xytext=(0, 5), textcoords="offset points",
+            ha="center", color=palette.colour("muted"),
+        )  # fmt: skip
+        ends = [first - 0.42, last + 0.42]
+        axes.plot(ends, [1, 1], transform=beside, color=palette.colour("muted"), linewidth=1.6, clip_on=False)
 
 
 def crowded(figure: Figure, width: int) -> bool:

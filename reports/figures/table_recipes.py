@@ -47,6 +47,8 @@ class Recipe:
         Where a dashed line stands.
     caption : str
         What stands before the table's own note.
+    title : str
+        What stands behind the table's title, to tell two figures of one table apart.
     """
 
     kind: FigureKind
@@ -63,6 +65,7 @@ class Recipe:
     order: Literal["as it is", "down"] = "as it is"
     reference: float | None = None
     caption: str = ""
+    title: str = ""
 
 
 _KAPPA: Final = "κ: 0 is chance, 1 the same neurons every time"
@@ -77,6 +80,7 @@ _MEASURES: Final[tuple[tuple[str, tuple[str, ...], AxisKind], ...]] = (
 _EDIT_MATRIX: Final = Recipe(
     kind="heatmap", over="criterion", values=("value",), split="edit", prepare=table_reshaping.edit_matrix,
     limits=(0.0, 1.0), value_label="share of 1", caption="Of Δ nats less is better, of all else more.",
+    title=": every edit by every criterion",
 )  # fmt: skip
 
 RECIPES: Final[Mapping[str, Recipe]] = {
@@ -239,14 +243,15 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "decomposition": Recipe(
         kind="dots", over="part", values=("overlap",), reference=0.0,
         prepare=table_reshaping.over_all_relations, value_label="mean overlap (Dice)",
+        title=", over all relations",
     ),
     "specification_curve": Recipe(
         kind="dots", over="specification", values=("kappa",), order="down", reference=0.0, value_label=_KAPPA,
-        prepare=table_reshaping.specifications,
+        prepare=table_reshaping.specifications, title=", in the order of κ",
     ),
     "gap_by_layer": Recipe(
         kind="lines", over="layer", values=("median", "percentile_95"), reference=GAP_TOLERANCE,
-        value_label="completeness gap; dashed: the tolerance",
+        value_label="completeness gap; dashed: the tolerance", title=", against the tolerance",
     ),
     "chen_ratio": Recipe(
         kind="bars", over="sets", values=("ratio", "ki_k0"), axis="share", value_label="inconsistent facts",
@@ -272,6 +277,22 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         )
         for part in ("residual", "mlp", "attention")
     },
+    "models": Recipe(
+        kind="dots", over="model", values=(),
+        facets=(
+            ("κ", ("kappa",), "number"),
+            ("Inconsistent facts, K_I(k₀)", ("ki",), "share"),
+            ("D", ("dice",), "number"),
+            ("Known queries", ("known",), "share"),
+        ),
+    ),
+    "model_differences": Recipe(
+        kind="dots", over="measure", values=("difference",), panel="models", reference=0.0,
+    ),
+    "models_by_relation": Recipe(
+        kind="dots", over="relation", values=("ki",), split="model", axis="share",
+        value_label="inconsistent facts, K_I(k₀)", title=": inconsistent facts",
+    ),
     "completeness_by_layer": Recipe(
         kind="profile", over="layer", values=("over",), split="method", axis="share",
         value_label="queries over the tolerance",

@@ -40,16 +40,20 @@ def word(cell: Cell, column: str = "") -> Cell:
     Returns
     -------
     Cell
-        A score's symbol for its name; operations and sets of neurons in words where the column holds those;
-        anything else as it is.
+        A score's symbol for its name; operations, sets of neurons and contrasts of sets in words where the
+        column holds those; anything else as it is.
 
     Examples
     --------
     >>> word("kappa"), word("own_minus_neighbor", "neuron_set"), word("rome", "subject")
     ('κ', 'own − neighbor', 'rome')
+    >>> word("cas less other_fact", "contrast")
+    'CAS less other fact'
     """
     if not isinstance(cell, str):
         return cell
+    if column == "contrast":
+        return " less ".join(_NAMES.get(name, name) for name in cell.split(" less "))
     return _NAMES.get(cell, cell) if column in _NAMING else _WORDS.get(cell, cell)
 
 

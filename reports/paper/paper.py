@@ -11,6 +11,7 @@ methods.tex         how the numbers were made, with citations
 references.bib      every source, qloc, and the software in it; main.bbl the same, as BibTeX prints it
 characters.tex      letters that pdfLaTeX has no font for
 provenance.json     where the numbers come from, and the analysis plan
+written.json        the sha256 of these files, so that the next report can remove what it does not write
 ==================  ================================================================================
 """
 

@@ -32,4 +32,4 @@ def test_every_alert_is_found():
         "For 25% of the queries a layer's attributions of ig miss"
     )
     assert found["gap over tolerance"].question == "quality"
-    assert found["missing arms"].text.startswith("The store has no edits, grams:")
+    assert found["missing arms"].text.startswith("The store has no edits or grams:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import html
 import json
 import os
@@ -17,6 +18,7 @@ from qloc.analysis.results import load
 from qloc.errors import InputError, StorageError
 from qloc.reports import result_text
 from qloc.reports.build import build
+from qloc.reports.paper.earlier_files import LIST
 from qloc.reports.render import RENDERERS, refuse_ending, render, write, write_paper
 from qloc.reports.renderers import markdown
 
@@ -177,7 +179,17 @@ def test_what_is_half_written_goes(tmp_path, monkeypatch, fault):
 
 def test_a_paper_is_written_again_into_its_folder_and_into_no_other(bare, tmp_path):
     assert write_paper([bare], tmp_path / "new" / "paper") == tmp_path / "new" / "paper" / "main.tex"
-    assert write_paper([bare], tmp_path / "new" / "paper").read_bytes().endswith(b"\\end{document}\n")
+    folder = tmp_path / "new" / "paper"
+    written = json.loads((folder / LIST).read_text())
+    assert {*written, LIST, "main.tex"} == {
+        str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()
+    }
+    (folder / "tables").mkdir(exist_ok=True)
+    (folder / "tables" / "old.tex").write_bytes(b"")
+    (folder / LIST).write_text(json.dumps({**written, "tables/old.tex": hashlib.sha256(b"").hexdigest()}))
+    assert write_paper([bare], folder).read_bytes().endswith(b"\\end{document}\n")
+    assert json.loads((folder / LIST).read_text()) == written
+    assert not (folder / "tables" / "old.tex").exists()
     for taken in ("folder", "file"):
         (tmp_path / "folder").mkdir(exist_ok=True)
         (tmp_path / "folder" / "main.tex").write_text("% mine\n")

@@ -106,7 +106,7 @@ def test_own_sets_matter_more_than_controls_where_that_is_planted(study):
     assert (gained.name, gained.verdict) == ("H5b", "holds")
     assert gained.interval is not None
     assert gained.interval.low < 1.25 < gained.interval.high  # half of 3 less half of 0.5
-    assert "gained under enhance" in gained.estimand
+    assert "gained under enhancement of" in gained.estimand
 
 
 @pytest.mark.parametrize(("control", "name"), [("matched", "H5a"), ("other_fact", "H5b")])

@@ -10,6 +10,8 @@ from qloc.reports.figures.axis_labels import (
     categories,
     clipped,
     floats,
+    folded,
+    n_lines,
     padded,
     ticks,
     wrapped,
@@ -40,7 +42,14 @@ def test_ticks_stand_at_round_numbers():
 
 @pytest.mark.parametrize(
     ("axis", "value", "text"),
-    [("share", 0.25, "25%"), ("count", 1234.0, "1,234"), ("number", -0.5, "−0.5"), ("number", 1e-15, "0")],
+    [
+        ("share", 0.25, "25%"),
+        ("share", 0.02 + 4e-18, "2%"),
+        ("share", 0.1 - 0.08, "2%"),
+        ("count", 1234.0, "1,234"),
+        ("number", -0.5, "−0.5"),
+        ("number", 1e-15, "0"),
+    ],
 )
 def test_axes_write_numbers_as_reports_do(axis, value, text):
     assert written(axis)(value) == text
@@ -52,6 +61,18 @@ def test_a_label_is_wrapped_to_three_lines_and_cut_behind():
     assert len(lines) == 3
     assert max(map(len, lines)) <= 0.75 * 300 / CHARACTER
     assert lines[-1].endswith("…")
+
+
+def test_a_name_is_folded_to_lines_of_a_third_of_the_figure():
+    assert folded("P36  capital", 680) == "P36 capital"
+    assert folded("", 680) == " "
+    both = [folded(f"ig, known queries, t = {t}", 350) for t in (0.1, 0.2)]
+    assert both[0] == "ig, known\nqueries, t = 0.1"
+    assert (n_lines(["a", "ig, known queries, t = 0.1"], 350), n_lines([], 350)) == (2, 1)
+    cut = folded("a name that goes on and on and on and on and on", 240).split("\n")
+    assert len(cut) == 3
+    assert max(map(len, cut)) <= 0.34 * 240 / CHARACTER
+    assert cut[-1].endswith("…")
 
 
 def test_a_name_is_clipped_to_a_third_of_the_figure():

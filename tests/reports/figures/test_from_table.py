@@ -5,6 +5,7 @@ from __future__ import annotations
 from qloc.analysis.results import Table
 from qloc.reports.build import build
 from qloc.reports.figures.from_table import figure as drawn
+from qloc.reports.figures.from_table import figures
 from qloc.reports.figures.palette import N_SERIES
 
 
@@ -114,3 +115,21 @@ def test_levels_of_few_facts_are_not_drawn():
     figure = drawn(table, "f")
     assert figure is not None
     assert figure.panels[0].series[0].x == ("a", "b")
+
+
+def test_two_figures_of_one_table_have_titles_of_their_own():
+    columns = {"layer": (0, 1), "median": (0.1, 0.2), "percentile_95": (0.2, 0.3), "over": (0.1, 0.0)}
+    table = Table(name="completeness_by_layer", title="Gap", columns={"method": ("ig", "ig"), **columns})
+    assert [one.title for one in figures(table, "f")] == ["Gap", "Gap, against the tolerance"]
+
+
+def test_models_are_compared_by_panels_of_their_measures():
+    values = dict.fromkeys(("kappa", "dice", "ki", "known"), (0.1, 0.2))
+    ends = {f"{name}_{end}": cells for name, cells in values.items() for end in ("low", "high")}
+    (figure,) = figures(
+        Table(name="models", title="Models", columns={"model": ("a", "b"), **values, **ends}), "f"
+    )
+    assert [panel.title for panel in figure.panels] == [
+        "κ", "Inconsistent facts, K_I(k₀)", "D", "Known queries",
+    ]  # fmt: skip
+    assert figure.panels[1].axis == "share"

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Canvas
 from qloc.reports.document import Figure, FigureKind, Mark, Series
 from qloc.reports.figures import palette
 from qloc.reports.figures.panel_layout import draw
-from qloc.reports.figures.plots import DRAWERS, crowded
+from qloc.reports.figures.plots import DRAWERS, crowded, layers_of
 
 X = ("a", "b", "c")
 
@@ -86,3 +86,24 @@ def test_a_heatmap_has_its_scale():
     assert [label.get_text() for label in bar.get_xticklabels()] == ["0", "2.5"]
     assert bar.get_title(loc="left") or bar.get_title() == "activation"
     assert len(bar.collections) == palette.N_STEPS
+
+
+def heatmap(*columns: str, value: float = 0.5) -> Figure:
+    row = Series(name="The capital of France is [Y].", x=columns, y=tuple(value for _ in columns))
+    return Figure(kind="heatmap", id="f", title="t", alt="", value_label="v", series=(row,), limits=(0, 1))
+
+
+def test_neurons_stand_below_the_names_of_their_layers():
+    figure = heatmap("L0.N3", "L0.N4", "L2.N1")
+    assert layers_of(figure) == [("L0", 0, 1), ("L2", 2, 2)]
+    axes = axes_of(figure)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["N3", "N4", "N1"]
+    assert [text.get_text() for text in axes.texts][-2:] == ["L0", "L2"]
+    assert layers_of(heatmap("L0.N3", "reliability")) == []
+
+
+def test_a_cell_has_room_for_its_number():
+    texts = [
+        axes_of(heatmap("a", value=value)).texts[0].get_text() for value in (0.0042, -0.0042, 0.25, -1.5)
+    ]
+    assert texts == ["0.00", "0.00", "0.25", "−1.50"]

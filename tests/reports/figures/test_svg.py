@@ -82,7 +82,7 @@ def test_figures_leave_pyplot_alone_and_dollars_in_place():
 
 
 def test_long_names_are_cut_in_figures_only():
-    name = "a relation with a name that goes on and on and on, beyond all measure of patience and width"
+    name = "a relation with a name that goes on and on and on, beyond all measure of patience and width" * 2
     text = svg(small("dots", series=(Series(name="s", x=(name, "b"), y=(1.0, 2.0)),)))
     assert name not in text
     assert "…" in text
