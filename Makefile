@@ -1,4 +1,4 @@
-# make demo | test | lowest | lint | models | shipped | bench | clean
+# make demo | picture | test | lowest | lint | models | shipped | bench | clean
 #
 # Needs python3 >= 3.11 with venv, and nothing else; everything else goes into $(VENV), pinned by constraints.txt.
 #   PYTHON=python3.12   another interpreter           VENV=/tmp/env    another environment
@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lowest lint ruff ruff-format mypy codespell import-linter format models shipped bench clean
+.PHONY: help demo picture test lowest lint ruff ruff-format mypy codespell import-linter format models shipped bench clean
 
 help:
 	@sed -n '1,9s/^# \{0,1\}//p' Makefile
@@ -43,6 +43,9 @@ demo: $(VENV)/.extract
 	$(BIN)/qloc demo --out "$(OUT)"
 	@test -s "$(OUT)/report.html" || { echo "qloc demo left no $(OUT)/report.html" >&2; exit 1; }
 	@echo "Report: $(abspath $(OUT))/report.html"
+
+picture: demo
+	$(BIN)/python benchmarks/_report_picture.py "$(OUT)/report.html"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)

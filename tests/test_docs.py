@@ -1,6 +1,7 @@
 """Every pointer to a document leads somewhere: links and anchors in pages, in docstrings and in messages."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,14 @@ def test_every_module_and_file_that_a_page_names_is_there():
 
 def is_module(path: Path) -> bool:
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def test_the_pictures_of_the_report_are_up_to_date():
+    picture = runpy.run_path(str(ROOT / "benchmarks" / "_report_picture.py"))
+    kept = picture["DIGEST"].read_text(encoding="utf-8").strip()
+    assert kept == picture["digest"](), "the report's top has changed: run `make picture`, and look at both"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"(?:srcset|src)=\"(docs/[^\"]+)\"", readme)
+    assert sorted(named) == sorted(f"docs/report-{name}.png" for name in picture["SCHEMES"])
+    for name in named:
+        assert (ROOT / name).read_bytes().startswith(b"\x89PNG\r\n")
