@@ -36,7 +36,8 @@ def test_only_what_was_written_and_not_changed_is_removed(tmp_path: Path) -> Non
 
 def test_a_list_of_a_stranger_leads_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "outside.tex").write_bytes(b"old")
-    folder = folder_of(tmp_path / "paper") if (tmp_path / "paper").mkdir() is None else tmp_path
+    (tmp_path / "paper").mkdir()
+    folder = folder_of(tmp_path / "paper")
     (folder / "tables/link.tex").symlink_to(tmp_path / "outside.tex")
     digest = json.loads((folder / LIST).read_text())["tables/old.tex"]
     names = ("../outside.tex", "tables/../../outside.tex", "/etc/hosts", "tables/link.tex", "methods.tex")
