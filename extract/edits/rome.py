@@ -150,7 +150,8 @@ class Rome:
             best = search.best() if search else None
             made |= {name: self._edit(name, best) for name in of_search if best}
         if ROME_TRACED in names and self.traced is not None:
-            elsewhere = self.traced.edits((ROME,), subject, edited, old)
+            same = self.traced.layer == self.layer and ROME in made
+            elsewhere = {ROME: made[ROME]} if same else self.traced.edits((ROME,), subject, edited, old)
             made |= dict(zip((ROME_TRACED,), elsewhere.values(), strict=False))
         return made
 

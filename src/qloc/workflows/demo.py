@@ -6,19 +6,23 @@ from pathlib import Path
 from typing import Final
 
 from qloc.errors import MissingDependencyError
-from qloc.phase_plan import EditPlan, RomePlan
-from qloc.plan import Plan
+from qloc.phase_plan import EDIT_SETS, ROME_TRACED, EditPlan, RomePlan, TracingPlan
+from qloc.plan import IN_ORDER, Plan
 from qloc.progress import Progress
 from qloc.shipped import KINDS, Kind, place, shipped_plan
 from qloc.workflows.analyze import COMPARISON, analyze, compare, report
 from qloc.workflows.extract import extract_study
 
-FACTS_OF_A_RELATION: Final = 24
+FACTS_OF_A_RELATION: Final = 16
 """Enough for the tests to have power, and few enough for two cores to extract in a few minutes."""
 
 
 EDITED_OF_A_RELATION: Final = 4
 """Edits are tested on every query of a fact, many at a time, and cost more than what was extracted before."""
+
+
+TRACED_OF_A_RELATION: Final = 8
+"""Each by one query: of a few dozen facts, clusters tell where restoring helps as well as of all."""
 
 
 ROME: Final = RomePlan(layer=0.0, prefixes=2, steps=12)
@@ -64,8 +68,14 @@ def demo(out: str | Path, *, progress: Progress | None = None) -> Path:
 
 def _extracted(kind: Kind, store: Path, progress: Progress) -> Plan:
     """Extract into a store, or put the shipped one there; the plan that it is of."""
-    edits = EditPlan(max_facts=EDITED_OF_A_RELATION, rome=ROME)
-    plan = Plan(model=f"embedded:{kind}", facts="embedded", max_facts=FACTS_OF_A_RELATION, edits=edits)
+    plan = Plan(
+        model=f"embedded:{kind}",
+        facts="embedded",
+        max_facts=FACTS_OF_A_RELATION,
+        phases=IN_ORDER,
+        tracing=TracingPlan(max_facts=TRACED_OF_A_RELATION, queries=1),
+        edits=EditPlan(max_facts=EDITED_OF_A_RELATION, rome=ROME, sets=(*EDIT_SETS, ROME_TRACED)),
+    )
     try:
         extract_study(plan, store, progress=progress)
     except MissingDependencyError:

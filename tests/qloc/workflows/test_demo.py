@@ -42,6 +42,7 @@ def test_the_demo_makes_everything_it_says(
     monkeypatch.setattr(demo, "ROME", RomePlan(layer=0.0, prefixes=1, steps=3, sample_tokens=64))
     monkeypatch.setattr(demo, "FACTS_OF_A_RELATION", 3)
     monkeypatch.setattr(demo, "EDITED_OF_A_RELATION", 1)
+    monkeypatch.setattr(demo, "TRACED_OF_A_RELATION", 2)
     said = io.StringIO()
     page = demo.demo(tmp_path / "d", progress=Progress(stream=said))
     assert page == tmp_path / "d" / "report.html"
@@ -55,7 +56,12 @@ def test_the_demo_makes_everything_it_says(
     for kind in KINDS:
         assert f"embedded:{kind}" in text
         assert (tmp_path / "d" / "results" / kind / "study.json").exists()
-    assert "How do the models differ on the same facts?" in text
+    for question in (
+        "How do the models differ on the same facts?",
+        "Does syntax localize as well as facts?",
+        "Where does restoring help?",
+    ):
+        assert question in text
     first = page.read_bytes()
     again = io.StringIO()
     demo.demo(tmp_path / "d", progress=Progress(stream=again))
