@@ -71,6 +71,7 @@ def _extracted(kind: Kind, store: Path, progress: Progress) -> Plan:
     plan = Plan(
         model=f"embedded:{kind}",
         facts="embedded",
+        pairs="feature",
         max_facts=FACTS_OF_A_RELATION,
         phases=IN_ORDER,
         tracing=TracingPlan(max_facts=TRACED_OF_A_RELATION, queries=1),

@@ -16,6 +16,7 @@ from qloc.shipped import KINDS
 FEW = partial(
     Plan,
     relations=("capital", "determiner_noun"),  # facts and minimal pairs
+    pair_queries=3,
     quadrature="midpoint",
     steps=2,
     threads=1,
