@@ -265,7 +265,7 @@
     return [
       make("h3", {}, label(neuron)),
       make("p", {}, n
-        ? `A knowledge neuron of ${n.toLocaleString("en")} of the study's ${counted(study.n_facts, "fact", "facts")} (${share.toFixed(1)}%), counting queries that are answered right. Of the ${study.shared.size.toLocaleString("en")} neurons here, ${more.toLocaleString("en")} are shared by more facts.${hub}`
+        ? `A knowledge neuron of ${n.toLocaleString("en")} of the study's ${counted(study.n_facts, "fact", "facts")} (${share.toFixed(1)}%), counting queries that are answered right. Of the ${study.shared.size.toLocaleString("en")} neurons here, ${more === 1 ? "1 is" : more ? `${more.toLocaleString("en")} are` : "none is"} shared by more facts.${hub}`
         : "In the set of no query that is answered right."),
       ...tokens(neuron),
       ...(rows.length ? [make("h4", {}, "Facts whose queries have it"), table(["Fact", "Relation", "Queries answered right", "All queries", "Strongest"], rows, "Facts with this neuron"),
