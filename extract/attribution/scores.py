@@ -6,8 +6,10 @@ mean over its answer tokens. The methods themselves are listed in :mod:`qloc.met
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from qloc.extract.attribution.integrated_gradients import (
     completeness_gap,
     integrals,
 )
+from qloc.extract.models.out_of_memory import raise_if_out_of_memory
 from qloc.extract.prompts.tokenizing import Target
 from qloc.methods import AttributionMethod
 
@@ -73,17 +76,26 @@ def scores(method: AttributionMethod, found: PathIntegral) -> Scores:
     Raises
     ------
     InputError
-        When a user's method returns scores of another shape than the activations.
+        When a user's method fails, or returns scores of another shape than the activations.
     """
     return _finished(method, _raw(method, found), found.change, _Quality.of(method, found))
 
 
 def _raw(method: AttributionMethod, found: PathIntegral) -> Tensor:
-    raw: Tensor = method.score(found)
-    got = tuple(getattr(raw, "shape", ()))
-    if got != tuple(found.activation.shape):
-        rule = f"scores of the activations' shape, {tuple(found.activation.shape)}"
-        raise InputError(message("attribution method", method.name, rule, f"its shape {got}", "Mend it"))
+    try:
+        raw: Tensor = method.score(found)
+    except Exception as error:  # whatever the code of a user leads to; of our own it is a bug
+        raise_if_out_of_memory(error)
+        if not method.source:
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        got, place = f"{type(error).__name__}: {error}", f"{Path(last.filename).name}, line {last.lineno}"
+        what = f"attribution method {method.name}"
+        raise InputError(message(what, got, "a tensor of scores", place, "Mend it")) from error
+    shape = tuple(raw.shape) if isinstance(raw, Tensor) else ()
+    if shape != tuple(found.activation.shape):
+        rule = f"a tensor of scores of the activations' shape, {tuple(found.activation.shape)}"
+        raise InputError(message("attribution method", method.name, rule, f"its shape {shape}", "Mend it"))
     return raw.detach()
 
 

@@ -74,10 +74,29 @@ def test_scores_of_another_shape_are_refused() -> None:
     flat = AttributionMethod(name="flat", path="zero", score=lambda found: found.step.sum(-1))
     with pytest.raises(InputError) as caught:
         scores(flat, _integral())
+    rule = "a tensor of scores of the activations' shape, (2, 1, 2)"
     assert str(caught.value) == (
-        "attribution method is 'flat'; expected scores of the activations' shape, (2, 1, 2). At its shape (2, 1). "
-        "Mend it."
+        f"attribution method is 'flat'; expected {rule}. At its shape (2, 1). Mend it."
     )
+    plain = AttributionMethod(name="plain", path="zero", score=lambda found: found.step.numpy())
+    with pytest.raises(InputError, match=r"At its shape \(\)\. Mend it\.$"):
+        scores(plain, _integral())
+
+
+def test_a_failure_of_a_users_method_is_no_bug_of_ours() -> None:
+    def missing(found: Any) -> Any:
+        return found.nothing
+
+    theirs = AttributionMethod(name="mine:missing", path="zero", score=missing, source="digest")
+    with pytest.raises(InputError) as caught:
+        scores(theirs, _integral())
+    line = missing.__code__.co_firstlineno + 1
+    assert str(caught.value) == (
+        "attribution method mine:missing is \"AttributeError: 'PathIntegral' object has no attribute 'nothing'\"; "
+        f"expected a tensor of scores. At test_scores.py, line {line}. Mend it."
+    )
+    with pytest.raises(AttributeError):
+        scores(replace(theirs, source=""), _integral())
 
 
 # ---- every method
@@ -268,6 +287,6 @@ def test_a_users_method_of_another_shape_is_refused(study: Callable[..., Extract
     register("flat", lambda found: found.step.sum(-1))
     made = study("gpt2", methods="flat")
     with pytest.raises(
-        InputError, match=r"^attribution method is 'flat'; expected scores of the activations'"
+        InputError, match=r"^attribution method is 'flat'; expected a tensor of scores of the activations'"
     ):
         made.extract(made.outline.units[0])
