@@ -30,6 +30,6 @@ def test_without_torch_the_demo_starts_from_the_shipped_extraction(tmp_path: Pat
     text = page.read_text()
     for kind in KINDS:
         store = tmp_path / "demo" / f"{kind}.zarr"
-        assert f"{store} starts from the shipped extraction, 5 facts a relation" in result.stderr
+        assert f"{store} starts from the shipped extraction, 4 facts a relation" in result.stderr
         assert done("store", "verify", store)
         assert f"embedded:{kind}" in text
