@@ -138,10 +138,12 @@ def test_the_python_of_pages_runs(
     assert names["study"].fingerprint
     assert isinstance(names["sets"], qloc.NeuronSets)
     opened, names["study"] = names["study"], None
-    blocks = python_of("docs/store.md")
+    *blocks, digests = python_of("docs/store.md")
     for code in blocks:
         exec(code, names)
     assert len(blocks) == 3
+    assert "'" in capsys.readouterr().out  # words that a neuron promotes
+    exec(digests, names)
     assert names["effect"].dims == ("operation", "neuron_set", "query")
     assert capsys.readouterr().out == ""  # no object has another digest than the manifest says
     names |= {"study": opened, "result": few_numbers()}
