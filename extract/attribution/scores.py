@@ -83,7 +83,7 @@ def scores(method: AttributionMethod, found: PathIntegral) -> Scores:
 
 def _raw(method: AttributionMethod, found: PathIntegral) -> Tensor:
     try:
-        raw: Tensor = method.score(found)
+        raw: object = method.score(found)
     except Exception as error:  # whatever the code of a user leads to; of our own it is a bug
         raise_if_out_of_memory(error)
         if not method.source:
@@ -92,8 +92,8 @@ def _raw(method: AttributionMethod, found: PathIntegral) -> Tensor:
         got, place = f"{type(error).__name__}: {error}", f"{Path(last.filename).name}, line {last.lineno}"
         what = f"attribution method {method.name}"
         raise InputError(message(what, got, "a tensor of scores", place, "Mend it")) from error
-    shape = tuple(raw.shape) if isinstance(raw, Tensor) else ()
-    if shape != tuple(found.activation.shape):
+    if not isinstance(raw, Tensor) or raw.shape != found.activation.shape:
+        shape = tuple(raw.shape) if isinstance(raw, Tensor) else ()
         rule = f"a tensor of scores of the activations' shape, {tuple(found.activation.shape)}"
         raise InputError(message("attribution method", method.name, rule, f"its shape {shape}", "Mend it"))
     return raw.detach()
