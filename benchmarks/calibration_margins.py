@@ -1,4 +1,4 @@
-"""Null worlds of H1 that `qloc simulate` does not plant: facts that differ in set sizes and in hub neurons.
+"""Null worlds of H1 and H3 that `qloc simulate` does not plant: facts that differ in sizes and hub neurons.
 
 A query has each neuron independently, with a probability that is a product over sources (its template, its
 answer, its fact, noise of log-normal popularity, hubs), each times the fact's own factor of size.
@@ -13,7 +13,9 @@ import numpy as np
 from calibration_cells import Cell, Outcome, _draws, _of
 from scipy import sparse
 
+from qloc.analysis.localization.consistency import considered, filled
 from qloc.analysis.localization.overlap.overlap_tests import overlap_tests
+from qloc.analysis.localization.reliability import reliability_test
 from qloc.neurons import NeuronSets
 
 N, POOL, N_HUBS = 512, 8, 40
@@ -89,7 +91,13 @@ def overlap(level: Any, planting: dict[str, Any], seed: int) -> Outcome:
     return _of(overlap_tests(study(**planting), (level,), draws=_draws(seed))[0])
 
 
+def stable(planting: dict[str, Any], seed: int) -> Outcome:
+    """H3."""
+    return _of(reliability_test(filled(considered(study(**planting))), n_splits=10, draws=_draws(seed)))
+
+
 H1A, H1B = partial(overlap, "template"), partial(overlap, "answer")
+DEEP: dict[str, Any] = {"relations": (30,) * 8, "templates": 6, "answers": 3}
 UNEQUAL = (60, 41, 28, 19, 13, 9, 6, 4)
 CELLS = {
     "H1a null, sizes of facts differ (0.34)": Cell(H1A, "null", {"sizes": 0.34}),
@@ -101,6 +109,8 @@ CELLS = {
     "H1b null, unequal relations, sizes differ (0.34)": Cell(
         H1B, "null", {"answer": 0.4, "sizes": 0.34, "relations": UNEQUAL}
     ),
+    "H3 null, sizes of facts differ (0.5)": Cell(stable, "null", {**DEEP, "sizes": 0.5}),
+    "H3 null, hubs used unequally": Cell(stable, "null", {**DEEP, "hubs": 12.0}),
     "H1b, fact neurons (0.2), sizes differ (0.34)": Cell(
         H1B, "planted", {"answer": 0.4, "own": 0.2, "sizes": 0.34}
     ),

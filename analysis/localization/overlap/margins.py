@@ -18,7 +18,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 from qloc.analysis.inference.cluster_error import mean_error
 from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
 from qloc.analysis.localization.consistency import answer_codes
-from qloc.analysis.localization.overlap.query_pairs import Level, design_of, pairs_of
+from qloc.analysis.localization.overlap.query_pairs import Level, QueryPairs, design_of, pairs_of
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
 
@@ -61,10 +61,35 @@ def net_excess(sets: NeuronSets, level: Level) -> Floats:
         odds that are the product of one factor for each query and class of neurons and one for each neuron
         and stratum.
     """
+    pairs, value = net_pairs(sets, level)
+    used = np.flatnonzero(~np.isnan(value))
+    total = np.bincount(pairs.fact[used], weights=value[used], minlength=sets.n_facts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total / np.bincount(pairs.fact[used], minlength=sets.n_facts))
+
+
+def net_pairs(sets: NeuronSets, level: Level) -> tuple[QueryPairs, Floats]:
+    """Return each pair of a fact's queries with what it shares beyond set sizes and popularity.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Non-empty sets of the queries considered.
+    level : {"template", "answer"}
+        As for :func:`net_excess`.
+
+    Returns
+    -------
+    pairs : QueryPairs
+        Pairs of queries of one fact.
+    value : float64 ndarray, shape (pair,)
+        The terms whose mean over a fact's pairs is :func:`net_excess`; NaN where no other fact was asked with
+        the pair's templates.
+    """
     pairs = pairs_of(sets)
     design = design_of(sets, pairs, level)
     used = np.flatnonzero(design.weight > 0)
-    total, n = np.zeros(sets.n_facts), np.zeros(sets.n_facts)
+    value = np.full(len(pairs.first), np.nan)
     member, size = sparse.csr_array(sets.member.astype(np.float64)), sets.sizes()
     popularity, answer = neuron_classes(member, pairs.template), codes(sets.queries["answer"])
     for relation in np.unique(pairs.relation[pairs.first[used]]) if len(used) else ():
@@ -79,11 +104,8 @@ def net_excess(sets: NeuronSets, level: Level) -> Floats:
         beyond = _beyond(member[rows], stratum, classes, first, second)
         n_within = sizes_of(design.cell)[here]
         scale = 2 * (1 + n_within / design.n_between[here])
-        value = scale * beyond / (size[pairs.first[here]] + size[pairs.second[here]])
-        total += np.bincount(pairs.fact[here], weights=value, minlength=sets.n_facts)
-        n += np.bincount(pairs.fact[here], minlength=sets.n_facts)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(total / n)
+        value[here] = scale * beyond / (size[pairs.first[here]] + size[pairs.second[here]])
+    return pairs, value
 
 
 def net_p(sets: NeuronSets, net: Floats) -> tuple[float, float]:

@@ -176,10 +176,42 @@ def test_stability_needs_facts_to_compare(make_sets):
     assert result.checks[1].startswith("3 facts with four queries or more have no other")
 
 
+def test_sizes_and_hubs_are_no_stable_consistency_but_own_neurons_are(make_sets):
+    """60 facts of 3 answers, sets drawn anew for each query: facts' sets differ in size, or have own neurons."""
+    rng = np.random.default_rng(2)
+    size, some = rng.uniform(0.05, 0.5, 60), rng.random(60) < 0.5
+    chance = {
+        "sizes": np.repeat(size[:, None], 32, axis=1),
+        "own": np.where(some[:, None] & (rng.random((60, 32)) < 0.2), 0.7, 0.15),
+    }
+    larger = {}
+    for name, share in chance.items():
+        rows = [
+            (
+                f,
+                f"t{t}",
+                f"a{f % 3}",
+                np.flatnonzero((rng.random(32) < share[f]) | (np.arange(32) == rng.integers(32))),
+            )
+            for f in range(60)
+            for t in range(6)
+        ]
+        sets = make_sets(rows)
+        kappa, net = (
+            split_p(halves_of(sets, n_splits=4, net=net), n_permutations=99)[0] for net in (False, True)
+        )
+        larger[name] = max(kappa, net)
+        assert reliability_test(sets, n_splits=4, draws=DRAWS).p == larger[name]
+        assert kappa < 0.05
+    assert larger["sizes"] > 0.1
+    assert larger["own"] < 0.05
+
+
 def test_the_result_says_what_was_drawn(deep):
     result = reliability_test(filled(considered(deep)), n_splits=3, draws=Draws(n_permutations=19, seed=7))
     assert result.method == (
-        "halves permuted within relation × answer × k, one-sided, 19 permutations; p is the mean over 3 splits"
+        "halves permuted within relation × answer × k, one-sided, 19 permutations; p is the mean over 3 splits, "
+        "of κ or of κ net of set sizes and popularity: the larger p"
     )
     assert (result.name, result.seed, result.checks[0]) == ("H3", 7, SPEARMAN_BROWN)
     assert result.checks[-1] == "3 relations: the interval speaks for few clusters."
