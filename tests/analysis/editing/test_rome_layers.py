@@ -22,8 +22,8 @@ from qloc.simulation.simulate import simulate
 
 DRAWS = Draws(n_permutations=99)
 SIZE: dict[str, Any] = {
-    "facts": 60,
-    "relations": 6,
+    "facts": 80,
+    "relations": 8,
     "templates": 4,
     "n_neurons": 16,
     "one_to_one": 0,

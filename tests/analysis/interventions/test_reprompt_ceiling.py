@@ -91,8 +91,8 @@ def test_the_ceiling_keeps_its_level_where_reprompts_are_no_nearer_than_other_qu
             effects = Effects(mean=dict.fromkeys(NEURON_SETS, 1.0), kept=kept, seed=seed)
             arms = interventions_of(planted, effects, ("suppress",), (OWN, NEIGHBOR, *AGAIN))
             values = arms["log_probability"].values.copy()
-            for place in (0, 2):  # N_i∖N_j and N_i∖N_i′: 0.3 a neuron
-                moved = log_odds(values[:, place]) - 0.3 * arms["n_neurons"].values[place]
+            for place in (0, 2):  # N_i∖N_j and N_i∖N_i′: 0.4 a neuron
+                moved = log_odds(values[:, place]) - 0.4 * arms["n_neurons"].values[place]
                 values[:, place] = log_p(moved)
             arms = arms.assign(log_probability=(arms["log_probability"].dims, values))
             sets = planted.sets()
