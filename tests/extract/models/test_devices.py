@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from transformers import AlbertConfig, AlbertForMaskedLM
 
 from qloc.errors import InputError, MissingDependencyError
@@ -107,6 +106,15 @@ class Move(torch.autograd.Function):
         return ctx.machine.moved(upstream[0], ctx.back), None, None
 
 
+def tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """Every tensor in nested sequences; what torch has for it takes longer than most of the operations here."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from tensors_in(value)
+
+
 class Operations(TorchDispatchMode):
     """Every operation, those of backward passes among them: operands on one device, the outcome there too."""
 
@@ -116,7 +124,7 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        tensors = [*tensors_in((*args, *kwargs.values()))]
         if any(tensor.is_meta for tensor in tensors):
             return func(*args, **kwargs)
         asked, packet = kwargs.get("device"), func.overloadpacket
@@ -127,12 +135,8 @@ class Operations(TorchDispatchMode):
             device = HOST if self.machine.asked else None
         old = {tensor.untyped_storage()._cdata for tensor in tensors}
         found = func(*args, **kwargs)
-        for made in tree_leaves(found):
-            if (
-                isinstance(made, torch.Tensor)
-                and not made.is_meta
-                and made.untyped_storage()._cdata not in old
-            ):
+        for made in tensors_in((found,)):
+            if not made.is_meta and made.untyped_storage()._cdata not in old:
                 self.machine.put(made, device)
         return found
 

@@ -138,7 +138,7 @@ def test_every_array_is_compared_with_the_layout(finished):
     with pytest.raises(SchemaError) as caught:
         check(finished, other, whole=True)
     with_layers = [variable.path for variable in layout.variables() if "layer" in variable.dims]
-    assert len(with_layers) == 12
+    assert len(with_layers) == 14
     assert [problem.split(" is ")[0] for problem in caught.value.problems] == [
         f"array {path}" for path in with_layers
     ]

@@ -18,7 +18,7 @@ from qloc.store.schema.phase_variables import (
     SYNAPSES,
     TRACING,
 )
-from qloc.store.schema.variables import ATTENTION, FACTS, GRAMS, QUERIES, SIGNALS, STORED
+from qloc.store.schema.variables import ATTENTION, FACTS, GRAMS, NEURONS, QUERIES, SIGNALS, STORED
 
 PAGE = Path(__file__).parents[3] / "docs" / "store.md"
 
@@ -27,7 +27,7 @@ def test_table_is_the_schema():
     shown = re.search(r"<!-- variables.*?-->\n(.*?)\n<!-- end -->", PAGE.read_text(encoding="utf-8"), re.S)
     assert shown is not None
     rows = ["| group | variable | dims | dtype | what it is |", "|---|---|---|---|---|"]
-    signals = (*QUERIES, *FACTS, *SIGNALS["panel"], *ATTENTION, *GRAMS, *STATISTICS)
+    signals = (*QUERIES, *FACTS, *SIGNALS["panel"], *ATTENTION, *GRAMS, *STATISTICS, *NEURONS)
     for variable in (*signals, *INTERVENTIONS, *SYNAPSES, *REPROMPTS, *EDITS, *ENTAILMENTS, *TRACING):
         dtype = "float32 ¹" if variable.dtype == STORED else variable.dtype
         meaning = variable.meaning.replace("|", "\\|")
@@ -41,7 +41,7 @@ def test_programs_run_as_shown(phased, tmp_path, monkeypatch, capsys):
     (tmp_path / "study.zarr").symlink_to(phased)
     monkeypatch.chdir(tmp_path)
     programs = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-    assert len(programs) == 3
+    assert len(programs) == 4
     for program in programs:
         names: dict[str, Any] = {"xr": xr}
         exec(program, names)
@@ -50,6 +50,9 @@ def test_programs_run_as_shown(phased, tmp_path, monkeypatch, capsys):
             assert panel.dims == ("query", "slot")
             assert int(names["layer"].max()) == 2
             assert xr.where(panel >= 0, names["layer"] * 40 + names["index"], -1).equals(panel)
+        if "words" in names:
+            assert names["promoted"].dims == ("place",)
+            assert len(names["words"]) == int((names["promoted"] >= 0).sum())
         if "effect" in names:
             assert names["effect"].dims == ("operation", "neuron_set", "query")
     assert capsys.readouterr().out == ""

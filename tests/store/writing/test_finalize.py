@@ -23,8 +23,8 @@ def objects(store):
 
 def test_finished_store_holds_no_working_files_and_is_not_written_again(copy, study):
     assert sorted(p.name for p in copy.iterdir()) == [
-        "README.md", "attention", "facts", "grams", "manifest.json", "queries", "signals", "statistics",
-        "zarr.json",
+        "README.md", "attention", "facts", "grams", "manifest.json", "neurons", "queries", "signals",
+        "statistics", "zarr.json",
     ]  # fmt: skip
     before = (copy / "manifest.json").read_bytes()
     with Writer.open(copy, study.outline(), FINGERPRINT) as writer:
