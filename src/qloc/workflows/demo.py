@@ -13,15 +13,15 @@ from qloc.shipped import KINDS, Kind, place, shipped_plan
 from qloc.workflows.analyze import COMPARISON, analyze, compare, report
 from qloc.workflows.extract import extract_study
 
-FACTS_OF_A_RELATION: Final = 16
+FACTS_OF_A_RELATION: Final = 8
 """Enough for the tests to have power, and few enough for two cores to extract in a few minutes."""
 
 
-EDITED_OF_A_RELATION: Final = 4
+EDITED_OF_A_RELATION: Final = 2
 """Edits are tested on every query of a fact, many at a time, and cost more than what was extracted before."""
 
 
-TRACED_OF_A_RELATION: Final = 8
+TRACED_OF_A_RELATION: Final = 4
 """Each by one query: of a few dozen facts, clusters tell where restoring helps as well as of all."""
 
 
