@@ -14,7 +14,7 @@ from qloc.workflows.analyze import COMPARISON, analyze, compare, report
 from qloc.workflows.extract import extract_study
 
 FACTS_OF_A_RELATION: Final = 8
-"""Enough for the tests to have power, and few enough for two cores to extract in a few minutes."""
+"""Few enough for two cores to extract in minutes; H1b takes more to be told."""
 
 
 EDITED_OF_A_RELATION: Final = 2
