@@ -42,8 +42,8 @@ THESE_ALONE: Final = (
 """Caveat of a test with fewer relations than flips of whole relations need."""
 
 _SKEWED: Final = (
-    "Effects of {} are skewed against their mean (skewness {}), and few show less than there is: p allows "
-    "for that. If they are symmetric, p is {}, of flips of signs alone."
+    "p allows for effects of {} that are skewed against their mean, of which few show less than there is "
+    "(skewness seen: {}). If they are symmetric, p is {}, of flips of signs alone."
 )
 
 _CLOSEST: Final = -(2.0**-24)
@@ -217,7 +217,7 @@ def _skewed_p(x: Floats, cluster: Ints, cell: Ints, alternative: Alternative) ->
 def _skewness_told(
     p: float, x: Floats, clusters: tuple[Ints, Ints], draws: Draws, stream: Stream
 ) -> tuple[str, ...]:
-    """Say so where p is above α for skewness alone, or where skewness is plain to see."""
+    """Say so where p is above α and that of flips is not, or where skewness is plain to see."""
     flipped = flip_clusters(*clusters, draws.alpha)[0]
     alone = sign_flip_p(
         x,

@@ -153,7 +153,11 @@ def test_skewed_relations_are_told():
     flips = sign_flip_p(x, each, n_permutations=1999, rng=np.random.default_rng(0), alternative="greater")
     assert flips == 47 / 2**10  # all flips: none, one or two of the nine with the tenth, or nothing
     assert found.p == skewness_adjusted_p(x, each, each) > 0.2
-    (told,) = (check for check in found.checks if check.startswith("Effects of relations are skewed against"))
+    (told,) = (
+        check
+        for check in found.checks
+        if check.startswith("p allows for effects of relations that are skewed")
+    )
     assert told.endswith(f"If they are symmetric, p is {flips:.2g}, of flips of signs alone.")
     means = "−2.5 to 1.2, 9 of them above 0; without any one relation 0.589 to 1."
     assert f"Means of the 10 relations: {means}" in found.checks
