@@ -222,7 +222,9 @@ class TestResult:
                 text if available(end) else _LACKING for text, end in ((low, ends.low), (high, ends.high))
             )
             parts.append(f" ({100 * ends.confidence:g}% interval {low} to {high})")
-        if self.n:
+        if 0 in self.n.values() and not available(self.estimate):
+            parts.append(f", since no {self.unit} here can tell it")
+        elif self.n:
             parts.append(f" over {self.sizes()}")
         if self.p is not None:
             least = f" (least possible: {number(self.least_p)})" if self.least_p is not None else ""

@@ -10,6 +10,7 @@ from qloc.analysis.results import Question, Table
 from qloc.analysis.verdicts import sentence_of
 from qloc.hypothesis_registry import ACCOUNTS, REGISTRY
 from qloc.text.rounding import Cell, available, counted, estimated, share, share_with_interval
+from qloc.vocabulary import PAIR
 
 N_TOLD: Final = 3
 """Tests that the summary tells: one of a question, those of the plan first."""
@@ -44,7 +45,8 @@ def _shared(questions: Sequence[Question]) -> str:
     dice, kappa = rows.get("dice", {}), rows.get("kappa", {})
     if not available(dice.get("mean")):
         return ""
-    used = [row for row in _rows(relations) if row.get("facts")]
+    there = [row for row in _rows(relations) if row.get("facts")]
+    used = _of_facts(there, tables.get("counts_by_relation"))
     n = counted(int(float(dice.get("facts") or 0)), "fact")
     where = f" of {counted(len(used), 'relation')}" if used else ""
     others = ""
@@ -59,6 +61,12 @@ def _shared(questions: Sequence[Question]) -> str:
         beyond = f"; beyond chance κ is {value} [{low}, {high}], where 0 is chance and 1 the same every time"
     told = share_with_interval(float(dice["mean"]), *ends)  # type: ignore[arg-type]
     return f"Paraphrases of a fact share {told} of their knowledge neurons{others}{beyond} ({n}{where})."
+
+
+def _of_facts(rows: list[dict[str, Cell]], counts: Table | None) -> list[dict[str, Cell]]:
+    """Leave out paradigms of minimal pairs, which are no relations, unless there is nothing else."""
+    pairs = {row["relation"] for row in _rows(counts) if row.get("kind") == PAIR}
+    return [row for row in rows if row["relation"] not in pairs] or rows
 
 
 def _rows(table: Table | None) -> list[dict[str, Cell]]:

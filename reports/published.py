@@ -16,7 +16,7 @@ TAG: Final = "as published"
 COLUMNS: Final = frozenset({"cs1", "cs2", "mean_cs1", "mean_cs2", "arithmetic"})
 """Columns that are as published in every table that has them."""
 
-_FIND: Final = re.compile(r",? ?\(?as published\)?", re.I)
+_FIND: Final = re.compile(r",? ?\(?\bas published\)?", re.I)
 
 
 def is_published(name: object) -> bool:
@@ -36,8 +36,10 @@ def is_published(name: object) -> bool:
     --------
     >>> is_published("CS2 < 0.1, as published"), is_published("As published, 24%"), is_published("κ")
     (True, True, False)
+    >>> is_published("What was published")
+    False
     """
-    return TAG in str(name).lower()
+    return _FIND.search(str(name)) is not None
 
 
 def tagged(heading: str, column: str) -> str:

@@ -75,8 +75,11 @@ def refuse_ending(path: Path, format: str) -> None:
     Raises
     ------
     InputError
-        It ends as another format does, or is a file where a folder is written.
+        It ends as another format does, is a file where a folder is written, or a folder where a file is.
     """
+    if format in ENDINGS and path.is_dir():
+        action = f"Give {path / f'report{ENDINGS[format]}'}"
+        raise InputError(message("out", str(path), "a file, not a folder", "qloc report --out", action))
     if format_of(path) is None and path.suffix.lower() == ".tex":
         rule, action = "a folder, into which main.tex and its files are written", "Leave out the ending"
         raise InputError(message("out", str(path), rule, "qloc report --format latex", action))

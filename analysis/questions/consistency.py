@@ -12,11 +12,12 @@ from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.share_intervals import Bound
 from qloc.analysis.inputs.study import CORE_FACTS
 from qloc.analysis.localization.consistency import CONSISTENCY_SCORES
-from qloc.analysis.questions.context import PAIR, AnalysisContext
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number, percent
 from qloc.references import cited
 from qloc.text.rounding import counted
+from qloc.vocabulary import PAIR
 
 MOST_LEVELS = 20
 """Values of an attribute up to which it is treated as categorical."""

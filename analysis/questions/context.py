@@ -24,9 +24,7 @@ from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
 from qloc.registration import Registration
-
-PAIR = "minimal_pair"
-"""Kind of the queries that are minimal pairs."""
+from qloc.vocabulary import PAIR
 
 ALL_RELATIONS = "All relations"
 """Stands for a relation in tables by relation."""

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.questions.context import PAIR, AnalysisContext
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import percent
 from qloc.text.rounding import counted
+from qloc.vocabulary import PAIR
 
 
 def counts_question(context: AnalysisContext) -> Question:

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.localization.layer_profile import layer_profile
-from qloc.analysis.questions.context import PAIR, AnalysisContext
+from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import percent
 from qloc.neurons import NeuronSets
 from qloc.references import cited
+from qloc.vocabulary import PAIR
 
 
 def layers_question(context: AnalysisContext) -> Question:

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.transforms import ScaledTranslation
 
 from qloc.reports.document import Figure, FigureKind
-from qloc.reports.figures.axis_labels import CHARACTER, LINE, categories, clipped, folded, n_lines
-from qloc.reports.figures.plots import BANDS, DRAWERS, crowded, layers_of, ramp, scale_title
+from qloc.reports.figures.axis_labels import CHARACTER, LINE, categories, folded, n_lines
+from qloc.reports.figures.plots import BANDS, DRAWERS, crowded, layers_of, named_twice, ramp, scale_title
 from qloc.reports.figures.row_plots import forest_height
 
 ROW, ROW_OF_MANY, MANY = 24, 17, 15
@@ -82,7 +82,8 @@ def height_of(figure: Figure, width: int) -> float:
         upright = min(longest * CHARACTER, 0.4 * width) if crowded(figure, width) else 0
         bands = BANDS if layers_of(figure) else 0
         row = _row(figure, [one.name for one in figure.series], width)
-        return len(figure.series) * row + 52 + upright + bands
+        ends = 2 if named_twice(figure) else 1
+        return len(figure.series) * row + (52 + upright) * ends + bands
     if figure.kind == "forest":
         return forest_height(figure, width)
     if figure.kind == "violins":
@@ -106,19 +107,28 @@ def _multiples(canvas: Canvas, figure: Figure, width: int) -> None:
     across = _columns(figure, width, shared)
     rows = [figure.panels[n : n + across] for n in range(0, len(figure.panels), across)]
     above = 0 if shared else max(_legend_height(panel, width // across) for panel in figure.panels)
-    heights = [max(height_of(panel, width // across) for panel in row) + 24 + above for row in rows]
+    lines = [max(_title(panel, width / across).count("\n") for panel in row) for row in rows]
+    heights = [
+        max(height_of(panel, width // across) for panel in row) + 24 + above + LINE * more
+        for row, more in zip(rows, lines, strict=True)
+    ]
     top = _legend_height(figure.panels[fullest], width) if shared else 0
     canvas.set_size_inches(width / 72, (sum(heights) + top) / 72)
     grid = canvas.add_gridspec(len(rows), across, height_ratios=heights)
     for place, panel in enumerate(figure.panels):
         axes = canvas.add_subplot(grid[place // across, place % across])
         DRAWERS[panel.kind](axes, panel, width // across)
-        axes.set_title(clipped(panel.title, 2.4 * width / across), pad=6 + above)
+        axes.set_title(_title(panel, width / across), pad=6 + above)
         if above:
             _own_legend(canvas, axes, panel, width // across, above)
     _thin_out(canvas, figure, width, across)
     if top:
         _legend(canvas, canvas.axes[fullest], figure.panels[fullest], width)
+
+
+def _title(panel: Figure, width: float) -> str:
+    """The title of a panel in lines: names of rows leave it less room."""
+    return folded(panel.title, width, 0.6 if panel.kind in ROWED else 0.8)
 
 
 def _columns(figure: Figure, width: int, shared: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,8 @@ from qloc.text import rounding
 
 BANDS: Final = 20
 """Height of the names of layers above a heatmap, in CSS pixels."""
+TALL: Final = 16
+"""Rows from which a heatmap's columns are named at both ends."""
 _NEURON: Final = re.compile(r"(L\d+)\.N\d+")
 
 Drawer = Callable[[Axes, Figure, int], None]
@@ -42,7 +45,7 @@ def _marked(figure: Figure, n: int) -> Iterator[tuple[list[int], SeriesMark]]:
     hollow = [place for place, name in enumerate(series.x) if is_published(name)]
     yield [place for place in range(len(series.x)) if place not in hollow], mark_of(figure, n)
     if hollow:
-        yield hollow, published_mark()
+        yield hollow, replace(published_mark(), marker=mark_of(figure, n).marker)
 
 
 def _dotted(axes: Axes, series: Series, y: Sequence[float], chosen: Sequence[int], mark: SeriesMark) -> None:
@@ -242,7 +245,7 @@ def _grid_of_names(axes: Axes, figure: Figure, columns: Sequence[str], width: in
     labels = [clipped(name.partition(".")[2] if bands else name, 1.2 * width) for name in columns]
     axes.set_xticks(range(len(columns)), labels, rotation=90 if crowded(figure, width) else 0)
     axes.set_yticks(range(len(figure.series)), [folded(series.name, width) for series in figure.series])
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, labeltop=named_twice(figure))
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(figure.series) - 0.5, -0.5)
     axes.spines["bottom"].set_visible(False)
@@ -281,6 +284,22 @@ def _bands(axes: Axes, bands: Sequence[tuple[str, int, int]]) -> None:
         )  # fmt: skip
         ends = [first - 0.42, last + 0.42]
         axes.plot(ends, [1, 1], transform=beside, color=palette.colour("muted"), linewidth=1.6, clip_on=False)
+
+
+def named_twice(figure: Figure) -> bool:
+    """Return whether a heatmap's columns are named above it too: its rows do not fit on one screen.
+
+    Parameters
+    ----------
+    figure : Figure
+        A heatmap.
+
+    Returns
+    -------
+    bool
+        True from 16 rows on, where no layers stand above.
+    """
+    return len(figure.series) >= TALL and not layers_of(figure)
 
 
 def crowded(figure: Figure, width: int) -> bool:

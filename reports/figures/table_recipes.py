@@ -93,7 +93,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     ),
     "consistency_by_relation": Recipe(
         kind="dots", over="relation", values=("kappa", "kappa_same_answer"), order="down", value_label=_KAPPA,
-        reference=0.0,
+        reference=0.0, prepare=table_reshaping.enough_facts,
     ),
     "consistency_by_fact": Recipe(
         kind="violins", over="relation", values=(), reference=0.0,
@@ -254,8 +254,8 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         value_label="completeness gap; dashed: the tolerance", title=", against the tolerance",
     ),
     "chen_ratio": Recipe(
-        kind="bars", over="sets", values=("ratio", "ki_k0"), axis="share", value_label="inconsistent facts",
-        prepare=table_reshaping.ratios,
+        kind="bars", over="sets", values=("ki",), split="counted", panel="rule", axis="share",
+        value_label="inconsistent facts", prepare=table_reshaping.ratios,
     ),
     "chen_probability": Recipe(
         kind="bars", over="change", values=(), prepare=table_reshaping.changes,
@@ -265,7 +265,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         ),
     ),
     "chen_synapses": Recipe(
-        kind="dots", over="synapses", values=("log_odds",), panel="operation", reference=0.0,
+        kind="dots", over="synapses", values=("log_odds",), split="model", panel="operation", reference=0.0,
         value_label="Δ log-odds of the answer",
     ),
     "chen_modification": _EDIT_MATRIX,

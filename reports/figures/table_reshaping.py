@@ -182,7 +182,7 @@ def specifications(table: Table) -> Table:
 
 
 def ratios(table: Table) -> Table:
-    """Keep the ratios by CS2, named by model, method and threshold in column ``sets``.
+    """Return K_I by CS2 of every model and method, a row for each rule, and K_I(k₀) beside them.
 
     Parameters
     ----------
@@ -192,14 +192,30 @@ def ratios(table: Table) -> Table:
     Returns
     -------
     Table
-        With the ratio's heading tagged as published.
+        With columns ``sets``, ``rule``, ``counted`` and ``ki``. Where there is one model and method, rules
+        stand in ``sets`` and there is no column ``rule``.
     """
-    if "score" not in table.columns:
+    if not {"score", "ki_k0"} <= set(table.columns):
         return table
-    named = [name for name in ("model", "method") if _varies(table, name)]
-    kept = where(table, "score", "CS2")
-    named_so = _with(kept, "sets", lambda *cells: ", ".join(map(str, cells)), (*named, "threshold"))
-    return replace(named_so, labels={**table.labels, "ratio": "as published", "ki_k0": "K_I(k₀)"})
+    by_cs2 = where(table, "score", "CS2")
+    named = [name for name in ("model", "method") if _varies(by_cs2, name)]
+    sets = [", ".join(map(str, cells)) for cells in zip(*(by_cs2.columns[n] for n in named), strict=True)]
+    rules = [_rule(cell) for cell in by_cs2.columns["threshold"]]
+    sets = sets or [""] * len(rules)
+    rows = [
+        (name, rule, "as published", ki)
+        for name, rule, ki in zip(sets, rules, by_cs2.columns["ratio"], strict=True)
+    ]
+    beside = dict(zip(sets, by_cs2.columns["ki_k0"], strict=True))
+    rows += [(name, "K_I(k₀)", "as many queries of every fact", ki) for name, ki in beside.items()]
+    columns = dict(zip(("sets", "rule", "counted", "ki"), zip(*rows, strict=True), strict=True))
+    if not named:
+        columns["sets"] = columns.pop("rule")
+    return replace(table, columns=columns, labels={})
+
+
+def _rule(threshold: Cell) -> str:
+    return "CS2 by Otsu" if threshold == "Otsu" else f"CS2 < {threshold}"
 
 
 def changes(table: Table) -> Table:

@@ -23,7 +23,7 @@ _NAMES: Final = {
     "rome_identity": "ROME, C = I", "rome_as_coded": "ROME as coded",
     "rome_traced": "ROME at tracing's layer",
 }  # fmt: skip
-_NAMING: Final = ("operation", "neuron_set", "synapse_set", "set", "control")
+_NAMING: Final = ("operation", "neuron_set", "synapse_set", "synapses", "set", "control")
 """Columns of the names above: elsewhere such a word may be somebody's data."""
 
 

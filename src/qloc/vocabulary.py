@@ -41,6 +41,9 @@ VOCABULARY: Final = "vocabulary"
 N_PLACES: Final = 10
 """Tokens that are kept of each neuron: so many that it promotes most, and as many that it suppresses most."""
 
+PAIR: Final = "minimal_pair"
+"""Kind of the queries that are minimal pairs."""
+
 NO_INDEX: Final = -1
 """Missing integer: no panel neuron in this slot, no such answer token."""
 

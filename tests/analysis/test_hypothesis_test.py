@@ -25,6 +25,16 @@ def test_a_sentence_has_estimate_interval_sizes_p_and_verdict():
     )
 
 
+def test_what_nothing_can_tell_has_no_sizes():
+    empty = replace(
+        TEST, n={"relations": 0, "facts": 0}, estimate=float("nan"), interval=None, p=None, p_adjusted=None,
+        verdict="descriptive",
+    )  # fmt: skip
+    assert empty.sentence() == (
+        "H5a: log-odds lost is not available, since no fact here can tell it. · Descriptive."
+    )
+
+
 def test_p_stands_with_the_least_it_could_be_and_with_what_it_speaks_for():
     told = replace(TEST, p_adjusted=None, least_p=1 / 64, target=THESE_RELATIONS).sentence()
     assert "; p = 0.04 (least possible: 0.0156), for these relations and templates. " in told

@@ -42,6 +42,14 @@ def test_the_first_sentence_says_how_much_paraphrases_and_other_facts_share():
     )  # (10 · 0.1 + 9 · 0.2) / 19 = 14.7%
 
 
+def test_paradigms_of_minimal_pairs_are_no_relations_of_facts():
+    kinds = {"relation": ("a", "b", "c"), "kind": ("fact", "minimal_pair", "fact")}
+    counts = Table(name="counts_by_relation", title="", columns=kinds)
+    first = plain_summary([question("consistency", tables=(OVERALL, RELATIONS, counts))])[0]
+    assert "different facts of a relation 10%" in first
+    assert first.endswith("(19 facts of 1 relation).")
+
+
 def test_tests_of_the_plan_come_first_one_of_a_question():
     planned = a_test("H10a", 0.5, role="confirmatory")
     told = plain_summary(

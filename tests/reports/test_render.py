@@ -219,6 +219,16 @@ def test_a_name_of_another_format_is_refused(name, format, expected):
     assert f"out is {name!r}; expected {expected}. At" in str(raised.value)
 
 
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(InputError) as raised:
+        refuse_ending(tmp_path, "md")
+    assert str(raised.value) == (
+        f"out is {str(tmp_path)!r}; expected a file, not a folder. At qloc report --out. "
+        f"Give {tmp_path / 'report.md'}."
+    )
+    refuse_ending(tmp_path, "latex")
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="Choose another --out"):

@@ -29,7 +29,8 @@ def write_text(text: str, path: Path, what: str) -> Path:
     Raises
     ------
     StorageError
-        The disk refused; what was there before is still there, nothing half-written is left.
+        The disk refused, or ``path`` is a folder; what was there before is still there, nothing
+        half-written is left.
     """
     return write_bytes(text.encode(), path, what)
 
@@ -54,8 +55,12 @@ def write_bytes(content: bytes, path: Path, what: str) -> Path:
     Raises
     ------
     StorageError
-        The disk refused; what was there before is still there, nothing half-written is left.
+        The disk refused, or ``path`` is a folder; what was there before is still there, nothing
+        half-written is left.
     """
+    if path.is_dir():
+        rule, action = "a file, not a folder", "Give the name of a file in it"
+        raise StorageError(message(what, str(path), rule, str(path.absolute()), action))
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")  # a name that nobody guesses
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

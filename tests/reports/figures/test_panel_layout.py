@@ -62,6 +62,16 @@ def test_rows_of_panels_are_as_even_as_can_be(n, rows):
     assert rows_of_panels(drawn(figure, WIDE)) == rows
 
 
+@pytest.mark.parametrize("kind", ["dots", "lines"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_titles_of_panels_are_whole(kind, width):
+    title = "Overlap beyond the answer's own words (H1b)"
+    x = ("a", "b") if kind == "dots" else (1, 2)
+    panel = Figure(kind=kind, id="f", title=title, alt="", series=(Series(name="s", x=x, y=(0.0, 1.0)),))
+    canvas = drawn(Figure(kind="multiples", id="f", title="t", alt="", panels=(panel,) * 4), width)
+    assert {axes.get_title().replace("\n", " ") for axes in canvas.axes} == {title}
+
+
 def test_panels_with_rows_of_their_own_have_room_for_the_names():
     names = ("CAS less own, at equal damage", "CAS less union, at equal damage")
     panels = tuple(

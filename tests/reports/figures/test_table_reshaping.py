@@ -2,7 +2,7 @@
 
 import math
 
-from qloc.analysis.results import Table
+from qloc.analysis.results import Cell, Table
 from qloc.reports.figures.table_reshaping import (
     by_rule,
     changes,
@@ -68,15 +68,26 @@ def test_choices_changes_and_ratios_are_named_in_one_column():
     effects = {"model": ("a", "b"), "operation": ("suppress",) * 2, "class": ("K_C", "K_I")}
     drawn = changes(Table(name="chen_probability", title="", columns=effects))
     assert drawn.columns["change"] == ("a, suppress, K_C", "b, suppress, K_I")
-    rows = {
-        "model": ("a",) * 3,
-        "method": ("ig", "ig", "amig"),
-        "score": ("CS1", "CS2", "CS2"),
-        "threshold": ("Otsu",) * 3,
+
+
+def test_ratios_stand_by_rule_and_k0_beside_them_once():
+    rows: dict[str, tuple[Cell, ...]] = {
+        "model": ("a",) * 5,
+        "method": ("ig", "ig", "ig", "amig", "amig"),
+        "score": ("CS1", "CS2", "CS2", "CS2", "CS2"),
+        "threshold": ("Otsu", "Otsu", "0.1", "Otsu", "0.1"),
+        "ratio": (0.9, 0.5, 0.1, 0.6, 0.2),
+        "ki_k0": (0.01, 0.01, 0.01, 0.02, 0.02),
     }
-    shares = ratios(Table(name="chen_ratio", title="", columns=rows))
-    assert shares.columns["sets"] == ("ig, Otsu", "amig, Otsu")
-    assert shares.labels["ratio"] == "as published"
+    table = Table(name="chen_ratio", title="", columns=rows)
+    shares = ratios(table).columns
+    assert shares["sets"] == ("ig", "ig", "amig", "amig", "ig", "amig")
+    assert shares["rule"] == ("CS2 by Otsu", "CS2 < 0.1") * 2 + ("K_I(k₀)",) * 2
+    assert shares["counted"][3:5] == ("as published", "as many queries of every fact")
+    assert shares["ki"] == (0.5, 0.1, 0.6, 0.2, 0.01, 0.02)
+    alone = ratios(where(table, "method", "ig")).columns
+    assert alone["sets"] == ("CS2 by Otsu", "CS2 < 0.1", "K_I(k₀)")
+    assert "rule" not in alone
 
 
 def test_a_decomposition_is_of_all_relations():
