@@ -42,7 +42,8 @@ class Fit:
         there is none.
     tests : tuple of TestResult
         One for each term that is not a combination of those before it, nor of the groups' effects. The
-        intercept gets an interval, and no verdict.
+        intercept gets no verdict, and an interval only where groups have no effects of their own: errors
+        add to nothing within groups.
     r_squared : float
         Share of the outcome's variance that the fit explains; NaN for an outcome without variance.
     n : int
@@ -69,7 +70,8 @@ class Fit:
     def __str__(self) -> str:
         size, explained = number(self.n), number(self.r_squared)
         within = f"within {self.within}, " if self.within else ""
-        head = f"{self.formula}, {size} facts, {within}clustered by {self.cluster}, R² {explained}"
+        left = f" ({number(self.left_out)} without a value left out)" if self.left_out else ""
+        head = f"{self.formula}, {size} facts{left}, {within}clustered by {self.cluster}, R² {explained}"
         return "\n".join([head, *(test.sentence() for test in self.tests)])
 
     def __repr__(self) -> str:
@@ -143,9 +145,9 @@ def fit(
     Raises
     ------
     InputError
-        A column does not exist, the formula cannot be read, there are fewer than three clusters, or the model
-        is not identified: as many columns as clusters (effects of groups that lie in one cluster not
-        counted) or as facts.
+        A column does not exist, the formula cannot be read, there are fewer than three clusters, the model is
+        not identified (as many columns as clusters, effects of groups that lie in one cluster not counted, or
+        as facts), or the outcome is no column of numbers, does not vary, or is what the terms make it.
 
     References
     ----------
@@ -223,7 +225,8 @@ def fit_frame(
         _term(design, name, slope, n, margin, draws, store)
         for name, slope in zip(design.names, slopes, strict=True)
     )
-    residual = design.y - design.x @ np.linalg.lstsq(design.x, design.y)[0]
+    scaled = design.x / np.linalg.norm(design.x, axis=0)
+    residual = design.y - scaled @ np.linalg.lstsq(scaled, design.y)[0]
     spread = float(np.sum((design.y - design.y.mean()) ** 2))
     return Fit(
         formula=formula,
@@ -247,6 +250,7 @@ def _term(
 ) -> TestResult:
     """The test of one term; an intercept, whose size is one of units, is described."""
     tested, outcome = slope.effect is not None, design.outcome
+    free = name == INTERCEPT and bool(design.within)
     result = TestResult(
         name=name,
         question=f"Does {outcome} go with {name}?",
@@ -254,9 +258,9 @@ def _term(
         unit="fact",
         n=n,
         estimate=slope.estimate,
-        interval=slope.interval,
+        interval=None if free else slope.interval,
         effect=slope.effect,
-        method=slope.method,
+        method=f"least squares; no error: effects of {design.within} are held" if free else slope.method,
         p=slope.p if tested and not np.isnan(slope.p) else None,
         role="exploratory" if tested else "descriptive",
         direction="two-sided" if tested else "descriptive",

@@ -76,14 +76,19 @@ def design_of(frame: pd.DataFrame, formula: str, cluster: str, inside: str | Non
     ------
     InputError
         The formula cannot be read, has no term but effects of groups, or has as many columns as there are
-        clusters or facts; or there are fewer than three clusters.
+        clusters or facts; there are fewer than three clusters; or the outcome is no column of numbers, does
+        not vary, or is what the terms make it.
     """
     named = set(words_of(formula))
     groups = inside if inside is not None and inside not in named else ""
     y, x = _matrices(frame, formula)
+    for name in filter(None, (cluster, groups)):
+        there = frame[name].notna().to_numpy()[x.index]
+        y, x = y[there], x[there]
+    outcome = _outcome(y, formula)
     code = codes(frame[cluster].astype(str).to_numpy()[x.index])
-    if n_codes(code) < 3 or y.shape[1] != 1:
-        rule = "a column with at least three values, and one outcome"
+    if n_codes(code) < 3:
+        rule = "a column with at least three values"
         raise InputError(message("cluster", cluster, rule, formula, "Cluster by another column"))
     group = codes(frame[groups].astype(str).to_numpy()[x.index]) if groups else np.zeros(len(x), np.int64)
     values, terms = x.to_numpy(dtype=np.float64), [_plain_name(str(name)) for name in x.columns]
@@ -99,9 +104,10 @@ def design_of(frame: pd.DataFrame, formula: str, cluster: str, inside: str | Non
         checks.append(f"Within {groups}: each has an effect of its own.")
     counted = len(kept) + (0 if _nested(group, code) else effects.shape[1])
     checks += _identified(formula, counted, whole.shape, n_codes(code), cluster)
+    _not_determined(outcome, whole, group, formula, groups)
     return Design(
         outcome=_plain_name(str(y.columns[0])),
-        y=y.to_numpy(dtype=np.float64)[:, 0],
+        y=outcome,
         x=whole,
         names=names,
         cluster=code,
@@ -144,6 +150,32 @@ def _matrices(frame: pd.DataFrame, formula: str) -> tuple[pd.DataFrame, pd.DataF
         rule = f"a formula over {', '.join(map(str, frame))}"
         raise InputError(message("formula", formula, rule, f"qloc.fit ({reason})", "Correct it")) from None
     return y, x
+
+
+def _outcome(y: pd.DataFrame, formula: str) -> Floats:
+    """Return the outcome, and refuse classes, several outcomes, and one without a value."""
+    if y.shape[1] != 1:
+        got, rule = ", ".join(map(str, y.columns)), "one column of numbers as outcome"
+        raise InputError(message("outcome", got, rule, formula, "Give one; a class as 0 and 1"))
+    if not len(y):
+        rule = "facts with a value in every column of the formula"
+        raise InputError(message("number of facts", 0, rule, formula, "Leave out a column"))
+    return y.to_numpy(dtype=np.float64)[:, 0]
+
+
+def _not_determined(y: Floats, x: Floats, group: Ints, formula: str, groups: str) -> None:
+    """Refuse an outcome without spread, and one that is a sum of terms: that is arithmetic, no finding."""
+    spread = within(y[:, None], group)[:, 0]
+    size = float(np.linalg.norm(y))
+    action = "Choose another outcome"
+    if not np.linalg.norm(spread) > _ROUNDING * size:
+        rule = f"an outcome that differs between facts{f' of one {groups}' if groups else ''}"
+        raise InputError(message("formula", formula, rule, "qloc.fit", action))
+    scaled = x / np.linalg.norm(x, axis=0)
+    left = y - scaled @ np.linalg.lstsq(scaled, y)[0]
+    if not np.linalg.norm(left) > _ROUNDING * np.linalg.norm(spread):
+        rule = "an outcome that the terms do not determine by themselves"
+        raise InputError(message("formula", formula, rule, "qloc.fit", "Leave out what it is made of"))
 
 
 def _plain_name(term: str) -> str:

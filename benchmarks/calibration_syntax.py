@@ -10,7 +10,14 @@ import numpy as np
 from calibration_cells import Cell, Outcome, _of
 
 from qloc.analysis.inference.draws import Draws
-from qloc.analysis.localization.syntax import SYNTAX_MARGIN, BothKinds, kinds_compared, profiles_compared
+from qloc.analysis.inference.two_groups import compare_groups
+from qloc.analysis.localization.syntax import (
+    SYNTAX_MARGIN,
+    BothKinds,
+    distance_test,
+    kinds_compared,
+    profiles_compared,
+)
 from qloc.simulation.planted import plant
 
 SIZE = {"facts": 100, "relations": 10, "templates": 5, "n_neurons": 64, "one_to_one": 0}
@@ -45,6 +52,37 @@ def layers(planting: dict[str, Any], seed: int, *, share: float = 0.0) -> Outcom
     return _of(profiles_compared(other, draws=replace(DRAWS, seed=seed)))
 
 
+def means_that_vary(
+    planting: dict[str, Any], seed: int, *, n: tuple[int, int], sd: tuple[float, float]
+) -> Outcome:
+    """H11a on normal means of paradigms and relations, drawn here, which vary to different degrees."""
+    rng = np.random.default_rng([seed, 13])
+    first, second = (rng.normal(0, of, many) for many, of in zip(n, sd, strict=True))
+    found = compare_groups(
+        first, second, margin=0.5, confidence=0.95, n_permutations=DRAWS.n_permutations, rng=rng
+    )
+    return found.difference, found.p, found.low, found.high
+
+
+def profiles_that_vary(
+    planting: dict[str, Any],
+    seed: int,
+    *,
+    n: tuple[int, int],
+    alike: tuple[float, float],
+    more: float = 0.0,
+) -> Outcome:
+    """H11c on profiles over 12 layers, drawn here from Dirichlet's law with ``alike`` a layer.
+
+    ``more`` is added to the first layer of paradigms before shares are taken.
+    """
+    rng = np.random.default_rng([seed, 17])
+    pairs, facts = (rng.dirichlet(np.full(12, of), many) for many, of in zip(n, alike, strict=True))
+    pairs[:, 0] += more
+    shares = np.concatenate([pairs / pairs.sum(axis=1, keepdims=True), facts])
+    return _of(distance_test(shares, np.arange(sum(n)) < n[0], draws=replace(DRAWS, seed=seed)))
+
+
 FEW = {"relations": 6, "facts": 60}
 UNEQUAL = {"spread": 0.5}
 CELLS = {
@@ -58,5 +96,26 @@ CELLS = {
     "H11a, κ of syntax 0.1 more, relations differ": Cell(partial(kappa, more=0.1), "planted", UNEQUAL),
     "H11c null": Cell(layers, "null"),
     "H11c null, relations differ": Cell(layers, "null", UNEQUAL),
+    **{
+        f"H11a null, 12 relations, {n} paradigms that vary {words}": Cell(
+            partial(means_that_vary, n=(n, 12), sd=(sd, 1.0)), "null"
+        )
+        for n in (2, 4)
+        for words, sd in (("alike", 1.0), ("three times as much", 3.0))
+    },
+    **{
+        f"H11c null, {m} relations, {n} paradigms, {words}": Cell(
+            partial(profiles_that_vary, n=(n, m), alike=alike), "null"
+        )
+        for m, n in ((12, 4), (12, 2), (40, 4))
+        for words, alike in (
+            ("alike", (5.0, 5.0)),
+            ("paradigms vary more", (1.0, 5.0)),
+            ("relations vary more", (5.0, 1.0)),
+        )
+    },
+    "H11c, 12 relations, 4 paradigms, one layer 0.12 more": Cell(
+        partial(profiles_that_vary, n=(4, 12), alike=(5.0, 5.0), more=0.12), "planted"
+    ),
     "H11c, a quarter of the sets one layer off": Cell(partial(layers, share=0.25), "planted"),
 }

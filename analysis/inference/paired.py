@@ -24,6 +24,7 @@ from qloc.analysis.inference.relation_effects import (
     relations_in_words,
     skewness_adjusted_p,
     skewness_of,
+    within_clusters,
 )
 from qloc.analysis.inference.resampling import Alternative, sign_flip_p
 from qloc.analysis.inference.shared_answers import crossed
@@ -183,7 +184,7 @@ def paired_p(
         return float("nan"), words
     p = sign_flip_p(x, flipped, n_permutations=n_permutations, rng=rng, alternative=alternative)
     p, words = (
-        max(p, _skewed_p(x, flipped, _inside(flipped, relation, answer), alternative)),
+        max(p, _skewed_p(x, flipped, within_clusters(flipped, codes(relation, answer)), alternative)),
         f"{words}, and Hall's t for skewness: the larger p",
     )
     if not crossed(relation, answer):
@@ -197,12 +198,6 @@ def paired_p(
     crossing = stats.t.sf(t, freedom) if alternative == "greater" else 2 * stats.t.sf(abs(t), freedom)
     words += f"; answers cross relations: p no less than of the two-way cluster-robust {t_words(freedom)}"
     return max(p, float(crossing)), words
-
-
-def _inside(flipped: Ints, relation: Ints, answer: Ints) -> Ints:
-    """Return what varies within flipped clusters: answers within relations, or facts within answers."""
-    cell = codes(relation, answer)
-    return cell if n_codes(cell) > n_codes(codes(flipped)) else np.arange(len(flipped))
 
 
 def _skewed_p(x: Floats, cluster: Ints, cell: Ints, alternative: Alternative) -> float:

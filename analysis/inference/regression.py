@@ -30,7 +30,8 @@ class Slope:
     freedom : float
         Degrees of freedom of the error.
     interval : Interval or None
-        Interval of the coefficient; None where the error is NaN.
+        Interval of the coefficient; None where the error is NaN, or the bootstrap rejects no value on one
+        side, however far.
     effect : EffectSize or None
         Standardized slope, β · s_x / s_y; None for a column without spread, such as an intercept.
     p : float
@@ -38,6 +39,8 @@ class Slope:
         bootstrap; NaN where the error is.
     method : str
         How interval and p were made, in words.
+    wild : WildTest or None
+        The bootstrap, for p of other values of the coefficient; None where t alone was used.
     """
 
     estimate: float
@@ -47,6 +50,7 @@ class Slope:
     effect: EffectSize | None
     p: float
     method: str
+    wild: WildTest | None = None
 
 
 def clustered_slopes(
@@ -80,6 +84,8 @@ def clustered_slopes(
     ----------
     Cameron & Miller 2015, "A practitioner's guide to cluster-robust inference", JHR 50, §II and §VI.
     """
+    as_given, scale = x, np.linalg.norm(x, axis=0)
+    x = x / scale  # columns of unlike sizes would be lost in rounding
     beta = np.linalg.lstsq(x, y, rcond=None)[0]
     slopes = []
     for place in places:
@@ -90,8 +96,19 @@ def clustered_slopes(
         wild = wild_test(y, x, clusters[0], place, n_resamples=draws.n_bootstrap, rng=rng)
         by_t = _by_t(float(beta[place]), error, freedom, clusters, draws)
         slope = by_t if wild is None or by_t.interval is None else _no_narrower(by_t, wild, draws)
-        slopes.append(replace(slope, effect=_standardized(y, x[:, place], slope)))
+        slope = _in_units(slope, float(scale[place]))
+        slopes.append(replace(slope, effect=_standardized(y, as_given[:, place], slope)))
     return slopes
+
+
+def _in_units(slope: Slope, scale: float) -> Slope:
+    """Return a coefficient of a column that was divided by ``scale``, for the column as it was."""
+    ends = slope.interval
+    ends = ends and replace(ends, low=ends.low / scale, high=ends.high / scale)
+    wild = slope.wild and slope.wild.in_units(scale)
+    return replace(
+        slope, estimate=slope.estimate / scale, error=slope.error / scale, interval=ends, wild=wild
+    )
 
 
 def _by_t(estimate: float, error: float, freedom: float, clusters: tuple[Ints, ...], draws: Draws) -> Slope:
@@ -121,9 +138,13 @@ def _no_narrower(slope: Slope, wild: WildTest, draws: Draws) -> Slope:
     if np.isnan(p) or slope.interval is None:
         return slope
     method = f"{slope.method}, and wild cluster bootstrap, {draws.n_bootstrap} resamples: the wider of both"
+    if np.isnan(ends).any():
+        return replace(
+            slope, p=max(slope.p, p), interval=None, method=f"{method}; no finite interval", wild=wild
+        )
     low, high = float(np.fmin(slope.interval.low, ends[0])), float(np.fmax(slope.interval.high, ends[1]))
     interval = replace(slope.interval, low=low, high=high, method=method)
-    return replace(slope, p=max(slope.p, p), interval=interval, method=method)
+    return replace(slope, p=max(slope.p, p), interval=interval, method=method, wild=wild)
 
 
 def _standardized(y: Floats, x: Floats, slope: Slope) -> EffectSize | None:

@@ -93,13 +93,80 @@ def share_of_clusters(x: Floats, cluster: Ints, cell: Ints) -> float:
     return max(0.0, 1 - inside / between) if between > 0 else 0.0
 
 
-def skewness_adjusted_p(x: Floats, cluster: Ints, cell: Ints) -> float:
+def within_clusters(cluster: Ints, answer: Ints | None = None) -> Ints:
+    """Return what varies within clusters: answers within them or, where each has one answer, facts.
+
+    Parameters
+    ----------
+    cluster : int64 ndarray, shape (fact,)
+        Cluster of each fact.
+    answer : int64 ndarray, shape (fact,), optional
+        Answer of each fact.
+
+    Returns
+    -------
+    int64 ndarray, shape (fact,)
+        Cell of each fact.
+
+    Examples
+    --------
+    >>> within_clusters(np.array([0, 0, 1]), np.array([5, 6, 6])).tolist()
+    [0, 1, 2]
+    >>> within_clusters(np.array([0, 0, 1]), np.array([5, 5, 6])).tolist()
+    [0, 1, 2]
+    """
+    if answer is not None and n_codes(cell := codes(cluster, answer)) > n_codes(codes(cluster)):
+        return cell
+    return np.arange(len(cluster))
+
+
+def skewness_within(x: Floats, cluster: Ints, cell: Ints) -> float:
+    """Return the part of a mean's skewness that is of what varies within clusters.
+
+    Few clusters show their own skewness badly; their many facts show that of facts better.
+
+    Parameters
+    ----------
+    x : float64 ndarray, shape (fact,)
+        Effects without NaN.
+    cluster : int64 ndarray, shape (fact,)
+        Cluster of each fact.
+    cell : int64 ndarray, shape (fact,)
+        What varies within clusters; parted by cluster here.
+
+    Returns
+    -------
+    float
+        T / max(Σ_g E_g², S)^(3/2), with E_g the sum of x − x̄ over a cluster, e_c that of x less its cluster's
+        mean over a cell, S = Σ_c e_c²/(1 − 1/m) and T = Σ_c e_c³/((1 − 1/m)(1 − 2/m)), m the number of cells
+        of the cluster, as if these were equally large; cells of clusters of fewer than three are left out.
+        0 without spread.
+
+    Examples
+    --------
+    >>> x = np.array([0.0, 0.0, 3.0, 0.0, 0.0, 6.0])
+    >>> round(skewness_within(x, np.array([0, 0, 0, 1, 1, 1]), np.arange(6)), 2)  # 54 · 4.5 / (30 · 1.5)^1.5
+    0.8
+    """
+    code, both = codes(cluster), codes(cluster, cell)
+    own = (np.bincount(code, x) / np.bincount(code))[code]
+    parts = np.bincount(both, x - own)
+    of = code[np.unique(both, return_index=True)[1]]
+    m = np.bincount(of)[of]
+    parts, m = parts[m > 2], m[m > 2]
+    square = max(float(np.sum(np.bincount(code, x - x.mean()) ** 2)), float(np.sum(parts**2 / (1 - 1 / m))))
+    third = float(np.sum(parts**3 / ((1 - 1 / m) * (1 - 2 / m))))
+    return third / square**1.5 if square > 0 else 0.0
+
+
+def skewness_adjusted_p(x: Floats, cluster: Ints, cell: Ints, *, hidden: bool = True) -> float:
     """Return the one-sided p of a mean above 0 by a t that is transformed for skewness.
 
     With t the cluster-robust t, t + a t²/3 + a² t³/27 + a/6 is referred to t(ν) (Hall 1992), where a = γ/√G
     for skewness γ below 0 of G effective clusters, else 0 (skewness to the other side makes a test of signs
-    too careful). Few clusters show less skewness than there is: p is no less than where a is 2w (γ + c)/√G,
-    with c = 0.5 ln(G/7), at most 0 and at least −0.75. w is twice the variance's share of clusters
+    too careful), and a is the part that is of facts (:func:`skewness_within`), if that is below: the larger
+    p. Few clusters show less skewness than there is: p is no less than where a is 2w (γ + c)/√G, with c = 0.5
+    ln(G/7), at most 0 and at least −0.75. w is twice the variance's share of clusters
     (:func:`share_of_clusters`), at most 1: where clusters do not differ, their means are averages of many
     facts, which are hardly skewed.
 
@@ -111,6 +178,8 @@ def skewness_adjusted_p(x: Floats, cluster: Ints, cell: Ints) -> float:
         Cluster of each fact.
     cell : int64 ndarray, shape (fact,)
         What varies within clusters.
+    hidden : bool, default True
+        Whether to allow for skewness that few clusters do not show.
 
     Returns
     -------
@@ -139,11 +208,13 @@ def skewness_adjusted_p(x: Floats, cluster: Ints, cell: Ints) -> float:
     if not error > 0:
         return float("nan")
     n, skewness = effective_number(cluster), skewness_of(x, cluster)
-    weight = min(1.0, 2 * share_of_clusters(x, cluster, cell))
-    hidden = _FACTOR * weight * (skewness + _HIDDEN * np.log(n / _SEEN_IN_FULL))
-    t, seen = float(x.mean()) / error, min(0.0, skewness) / np.sqrt(n)
-    least = max(min(0.0, hidden) / np.sqrt(n), -_LOWEST)
-    return max(float(stats.t.sf(_unskewed(t, a), freedom)) for a in (seen, least))
+    every = [min(0.0, skewness) / np.sqrt(n), max(min(0.0, skewness_within(x, cluster, cell)), -_LOWEST)]
+    if hidden:
+        weight = min(1.0, 2 * share_of_clusters(x, cluster, cell))
+        more = _FACTOR * weight * (skewness + _HIDDEN * np.log(n / _SEEN_IN_FULL))
+        every.append(max(min(0.0, more) / np.sqrt(n), -_LOWEST))
+    t = float(x.mean()) / error
+    return max(float(stats.t.sf(_unskewed(t, a), freedom)) for a in every)
 
 
 def _unskewed(t: float, a: float) -> float:

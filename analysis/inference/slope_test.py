@@ -180,7 +180,10 @@ def directed_p(slope: Slope | None, direction: Direction) -> tuple[float, float 
 
 
 def equivalence_p(slope: Slope | None, margin: float, *, standardized: bool) -> float | None:
-    """Return p of two one-sided t-tests of a coefficient against ±margin.
+    """Return p of two one-sided tests of a coefficient against ±margin.
+
+    As for the coefficient being 0, each is the larger p of t and of the wild cluster bootstrap (half of its
+    two-sided p, the margin imposed).
 
     Parameters
     ----------
@@ -202,4 +205,8 @@ def equivalence_p(slope: Slope | None, margin: float, *, standardized: bool) -> 
     if standardized and slope.effect is not None:
         scale = slope.effect.value / slope.estimate if slope.estimate else 0.0
     p = tost_p(slope.estimate * scale, slope.error * scale, slope.freedom, margin)
-    return None if np.isnan(p) else p
+    if np.isnan(p):
+        return None
+    if slope.wild is not None and abs(slope.estimate * scale) < margin and scale:
+        p = float(np.fmax.reduce([p, *(slope.wild.p(end / scale) / 2 for end in (-margin, margin))]))
+    return p

@@ -22,15 +22,16 @@ class TwoGroups:
     difference : float
         Mean of the first group less that of the second.
     low, high : float
-        Welch's interval of the difference.
+        Interval of the difference: the farther ends of Welch's and of Student's.
     freedom : float
-        Satterthwaite's degrees of freedom.
+        Degrees of freedom of the wider of both: Satterthwaite's, or the members of both groups less two.
     p : float
-        Two-sided; NaN where a group has fewer than two members, or nothing varies.
+        Two-sided, the larger of that of permuted labels and of Welch's t; NaN where a group has fewer than
+        two members, or nothing varies.
     least_p : float
         Least p that groups of these sizes can give.
     p_equivalence : float
-        p of two one-sided Welch tests against ±margin.
+        p of two one-sided t-tests against ±margin: the larger of Welch's and of Student's.
     n_permutations : int
         Labellings that were looked at.
     enumerated : bool
@@ -60,8 +61,11 @@ def compare_groups(
     """Compare two groups of independent values by the permutation distribution of Welch's t.
 
     Labels are permuted over the pooled values; all labellings are enumerated where there are at most
-    ``n_permutations``. With the studentized statistic p is exact where both groups have one distribution, and
-    right in large samples where only their means are equal.
+    ``n_permutations``. With the studentized statistic this p is exact where both groups have one
+    distribution, and right in large samples where only their means are equal. In small ones a small group
+    that varies more makes it too small, and a group of two that happens to be alike Welch's t: p is the
+    larger of both. Intervals and equivalence are of Welch's t and of Student's, which is exact where both
+    groups vary alike, whichever says less.
 
     Parameters
     ----------
@@ -102,15 +106,14 @@ def compare_groups(
             difference=difference, low=math.nan, high=math.nan, freedom=math.nan, p=math.nan,
             least_p=math.nan, p_equivalence=math.nan, n_permutations=0, enumerated=True,
         )  # fmt: skip
-    parts = first.var(ddof=1) / a, second.var(ddof=1) / b
-    error = math.sqrt(sum(parts))
-    freedom = error**4 / (parts[0] ** 2 / (a - 1) + parts[1] ** 2 / (b - 1))
-    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    errors = welchs_error(first, second), students_error(first, second)
+    reach, freedom = max((float(stats.t.ppf((1 + confidence) / 2, of)) * error, of) for error, of in errors)
     pooled = np.concatenate([first, second])
     labels, enumerated = labellings(a + b, a, n_permutations, rng)
     n, own = len(labels), _welch(pooled, np.arange(a)[None])[0]
     extreme = int(np.sum(_welch(pooled, labels) >= own - 1e-9))
     p = extreme / n if enumerated else (extreme + 1) / (n + 1)
+    p = max(p, 2 * float(stats.t.sf(abs(difference) / errors[0][0], errors[0][1])))
     return TwoGroups(
         difference=round(difference, 12),
         low=difference - reach,
@@ -118,10 +121,57 @@ def compare_groups(
         freedom=freedom,
         p=p,
         least_p=(1 + (a == b)) / n if enumerated else 1 / (n + 1),
-        p_equivalence=tost_p(difference, error, freedom, margin),
+        p_equivalence=max(tost_p(difference, *error, margin) for error in errors),
         n_permutations=n,
         enumerated=enumerated,
     )
+
+
+def welchs_error(first: Floats, second: Floats) -> tuple[float, float]:
+    """Return the standard error of a difference of means, and Satterthwaite's degrees of freedom.
+
+    Parameters
+    ----------
+    first, second : float64 ndarray, shape (cluster,)
+        Two values each at least, not all alike.
+
+    Returns
+    -------
+    error, freedom : float
+        √(v₁/a + v₂/b), v the variances within; its degrees of freedom.
+
+    Examples
+    --------
+    >>> welchs_error(np.array([0.0, 2.0]), np.array([1.0, 3.0]))
+    (1.4142135623730951, 2.0000000000000004)
+    """
+    a, b = len(first), len(second)
+    parts = float(first.var(ddof=1)) / a, float(second.var(ddof=1)) / b
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (a - 1) + parts[1] ** 2 / (b - 1))
+    return math.sqrt(sum(parts)), freedom
+
+
+def students_error(first: Floats, second: Floats) -> tuple[float, float]:
+    """Return the standard error of a difference of means of groups that vary alike, and its freedom.
+
+    Parameters
+    ----------
+    first, second : float64 ndarray, shape (cluster,)
+        Two values each at least.
+
+    Returns
+    -------
+    error, freedom : float
+        √(v (1/a + 1/b)), v the pooled variance; a + b − 2.
+
+    Examples
+    --------
+    >>> students_error(np.array([0.0, 2.0]), np.array([1.0, 3.0]))
+    (1.4142135623730951, 2)
+    """
+    a, b = len(first), len(second)
+    within = (a * float(first.var()) + b * float(second.var())) / (a + b - 2)
+    return math.sqrt(within * (1 / a + 1 / b)), a + b - 2
 
 
 def labellings(n: int, chosen: int, most: int, rng: np.random.Generator) -> tuple[Ints, bool]:

@@ -45,9 +45,9 @@ class WildTest:
     error : float
         Its cluster-robust standard error, without a small-sample factor.
     moved : float64 ndarray, shape (2, 1 + resample)
-        Σ_g v_g c'X_g'u_g for the restricted residuals of y and of the tested column, with c the coefficient's
-        row of (X'X)⁻¹. Residuals at value b are those of y less b times those of the column. In the first
-        place all weights are 1: the data.
+        Σ_g v_g c'X_g'u_g for the residuals of the whole fit and for those of the tested column on the others,
+        with c the coefficient's row of (X'X)⁻¹. Restricted residuals at value b are the former less b −
+        estimate times the latter. In the first place all weights are 1: the data.
     spread : float64 ndarray, shape (3, 1 + resample)
         Squares of s* of both residuals, and between them their product: (yy, yx, xx).
 
@@ -75,8 +75,9 @@ class WildTest:
         float
             A multiple of 1/(n + 1) for n resamples; NaN where the residuals have no spread.
         """
-        moved = self.moved[0] - value * self.moved[1]
-        parts = np.stack([self.spread[0], -2 * value * self.spread[1], value**2 * self.spread[2]])
+        off = value - self.estimate
+        moved = self.moved[0] - off * self.moved[1]
+        parts = np.stack([self.spread[0], -2 * off * self.spread[1], off**2 * self.spread[2]])
         square = parts.sum(axis=0)
         square = np.where(square > _NOTHING * np.abs(parts).sum(axis=0), square, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -84,6 +85,27 @@ class WildTest:
         if not np.isfinite(t[0]):
             return float("nan")
         return float((1 + np.sum(t[1:] >= t[0] * (1 - 1e-9))) / len(t))
+
+    def in_units(self, scale: float) -> WildTest:
+        """Return the test of the column times ``scale``, whose coefficient is the estimate over ``scale``.
+
+        Parameters
+        ----------
+        scale : float
+            Above 0.
+
+        Returns
+        -------
+        WildTest
+            Of the same resamples: p of ``value`` is that of ``value * scale`` here.
+        """
+        powers = scale ** np.arange(3.0)
+        return WildTest(
+            estimate=self.estimate / scale,
+            error=self.error / scale,
+            moved=self.moved * powers[:2, None],
+            spread=self.spread * powers[:, None],
+        )
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Return the interval of the values whose p is above 1 − ``confidence``.
@@ -151,10 +173,11 @@ def wild_test(
     both = np.column_stack([y, x[:, place]])
     residual = both - rest @ np.linalg.lstsq(rest, both, rcond=None)[0] if rest.shape[1] else both
     own = inverse[place]
+    estimate = float(residual[:, 0] @ residual[:, 1] / (residual[:, 1] @ residual[:, 1]))
+    residual[:, 0] -= estimate * residual[:, 1]
     score = np.stack([_by_cluster(x * column[:, None], code, n) for column in residual.T])
     leverage = _by_cluster(x * (x @ own)[:, None], code, n)
-    estimate = float(residual[:, 0] @ residual[:, 1] / (residual[:, 1] @ residual[:, 1]))
-    left = (residual[:, 0] - estimate * residual[:, 1]) * residual[:, 1]
+    left = residual[:, 0] * residual[:, 1]
     spread = float(np.sqrt(np.sum(np.bincount(code, weights=left) ** 2)))
     parts = [
         _resampled(weights, score @ own, score @ inverse, leverage)

@@ -111,7 +111,7 @@ def methods_agree(
         mean over queries and pairs of methods of Dice(N_i by m, N_i by m')
           − mean over methods and pairs of queries of Dice(N_i by m, N_j by m)
 
-    Two-sided: signs of whole relations are flipped (:func:`qloc.analysis.inference.paired.paired_p`). Where
+    One-sided: signs of whole relations are flipped (:func:`qloc.analysis.inference.paired.paired_p`). Where
     that does not reject, two one-sided tests may show that the difference is within ±``margin`` ("does not
     hold": they agree equally).
 

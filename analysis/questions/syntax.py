@@ -104,10 +104,10 @@ def syntax_question(context: AnalysisContext) -> Question:
         method=(
             "A paradigm × feature is what a fact is: its sentences are its queries, its neuron sets, κ and "
             "R₁² are computed alike, over pairs whose good form is likelier. H11a and H11b compare means of "
-            "relations and paradigms: their labels are permuted, with Welch's t. H11c compares layer "
-            "profiles, ½ Σ of absolute differences, in the same way. R₁² is less that of "
-            "rows from different facts, or from different paradigms or features. What differs may be the "
-            "texts: sentences of a paradigm have less in common than paraphrases. "
+            "relations and paradigms: their labels are permuted, with Welch's t, and p is no less than that "
+            "of t itself. H11c compares layer profiles, ½ Σ of absolute differences by its error, by such "
+            "labels. R₁² is less that of rows from different facts, or from different paradigms or features. "
+            "What differs may be the texts: sentences of a paradigm have less in common than paraphrases. "
             + (SUPPRESSION if suppressed.tables else "")
         ),
         references=cited("niu2024"),

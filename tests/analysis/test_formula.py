@@ -35,7 +35,9 @@ def test_formulas_are_those_of_statsmodels(frame):
     assert interval is not None
     assert interval.method.startswith("least squares, cluster-robust over 15 clusters, t(")
     assert interval.method.endswith("and wild cluster bootstrap, 99 resamples: the wider of both")
-    assert str(ours).startswith("y ~ x + z + C(w), 199 facts, clustered by g, R² ")
+    assert str(ours).startswith(
+        "y ~ x + z + C(w), 199 facts (1 without a value left out), clustered by g, R² "
+    )
     assert len(ours.to_frame()) == 4
 
 
@@ -154,19 +156,84 @@ def test_effects_of_groups_that_lie_in_a_cluster_cost_none(frame):
         fit_frame(across, "y ~ x", "g", within="h", draws=QUICK)
 
 
+@pytest.mark.parametrize(
+    ("formula", "told"),
+    [
+        ("w ~ x", "outcome is 'w[a], w[b]'; expected one column of numbers as outcome. At w ~ x. Give one; "
+         "a class as 0 and 1."),
+        ("y ~ nothing", "number of facts is 0; expected facts with a value in every column of the formula. "
+         "At y ~ nothing. Leave out a column."),
+        ("same ~ x", "formula is 'same ~ x'; expected an outcome that differs between facts. At qloc.fit. "
+         "Choose another outcome."),
+        ("total ~ x + z", "formula is 'total ~ x + z'; expected an outcome that the terms do not determine by "
+         "themselves. At qloc.fit. Leave out what it is made of."),
+    ],
+)  # fmt: skip
+def test_an_outcome_that_says_nothing_is_refused(frame, formula, told):
+    frame = frame.assign(nothing=np.nan, same=3.0, total=2 * frame.x - frame.z + 1)
+    with pytest.raises(InputError) as caught:
+        fit_frame(frame, formula, "g", draws=QUICK)
+    assert str(caught.value) == told
+
+
+def test_an_outcome_that_only_differs_between_groups_is_refused_within_them(frame):
+    with pytest.raises(InputError, match="expected an outcome that differs between facts of one g"):
+        fit_frame(frame.assign(of_group=frame.g * 2.0), "of_group ~ x", "g", within="g", draws=QUICK)
+
+
+def test_facts_without_a_cluster_or_group_are_left_out_and_counted(frame):
+    frame["h"] = frame.g.astype(str)
+    frame.loc[:2, "h"] = None
+    for cluster, within in (("h", None), ("g", "h")):
+        found = fit_frame(frame, "y ~ x", cluster, within=within, draws=QUICK)
+        rest = fit_frame(frame[3:], "y ~ x", cluster, within=within, draws=QUICK)
+        assert (found.n, found.left_out) == (197, 3)
+        assert found["x"].estimate == pytest.approx(rest["x"].estimate)
+        assert str(found).startswith("y ~ x, 197 facts (3 without a value left out), ")
+
+
+def test_units_of_a_column_do_not_matter(frame):
+    plain = fit_frame(frame, "y ~ x + z", "g", draws=QUICK)["x"]
+    for unit in (1e-15, 1e12):
+        found = fit_frame(frame.assign(x=frame.x * unit), "y ~ x + z", "g", draws=QUICK)["x"]
+        assert found.estimate * unit == pytest.approx(plain.estimate)
+        assert (found.p, found.p_equivalence) == pytest.approx((plain.p, plain.p_equivalence))
+        assert found.interval is not None
+        assert plain.interval is not None
+        assert found.interval.low * unit == pytest.approx(plain.interval.low)
+
+
+def test_an_intercept_within_groups_has_no_error_of_its_own(frame):
+    """Residuals add to 0 in each group, so that the interval would have no width."""
+    intercept = fit_frame(frame, "y ~ z", "g", within="g", draws=QUICK)["Intercept"]
+    assert intercept.interval is None
+    assert intercept.estimate == pytest.approx(frame.y.mean(), abs=0.2)
+
+
+def test_a_model_that_nearly_fits_clusters_shows_no_equality():
+    """10 clusters, 9 columns: errors are far too small, and t-tests alone find slopes within the margin."""
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        g = np.repeat(np.arange(10), 6)
+        columns = {f"x{place}": rng.normal(size=10)[g] for place in range(8)}
+        frame = pd.DataFrame({"y": rng.normal(size=10)[g] + rng.normal(size=60), "g": g, **columns})
+        slope = fit_frame(frame, "y ~ " + " + ".join(columns), "g", margin=0.3, draws=QUICK)["x0"]
+        found += slope.verdict == "no relevant difference"
+    assert found <= 2
+
+
 def test_a_column_of_few_values_cannot_cluster(frame):
     with pytest.raises(InputError, match="cluster is 'w'; expected a column with at least three values"):
         fit_frame(frame, "y ~ x", "w")
 
 
 def test_a_fit_prints_rounded_numbers(frame):
-    """Without noise: R² is 1, and three significant digits of everything else."""
-    frame["y"] = 1234.5678 * frame.x - 0.00321
+    """With hardly any noise: R² is 1, and three significant digits of everything else."""
+    frame["y"] = 1234.5678 * frame.x - 0.00321 + 1e-4 * (np.arange(200) % 2 - 0.5)
     head, intercept, slope = str(fit_frame(frame, "y ~ x", "g", draws=QUICK)).split("\n")
     assert head == "y ~ x, 200 facts, clustered by g, R² 1"
-    assert intercept.startswith(
-        "Intercept: y where all other terms are 0 is −0.00321 (95% interval −0.00321 to"
-    )
+    assert intercept.startswith("Intercept: y where all other terms are 0 is −0.0032")
     assert slope.startswith(
         "x: slope of y on x, other terms of the formula held is 1,235 (95% interval 1,235 to"
     )

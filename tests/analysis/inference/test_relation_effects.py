@@ -10,6 +10,7 @@ from qloc.analysis.inference.relation_effects import (
     share_of_clusters,
     skewness_adjusted_p,
     skewness_of,
+    skewness_within,
     slopes_in_words,
     slopes_without_each,
     without_each,
@@ -52,6 +53,19 @@ def test_skewness_is_allowed_for_as_far_as_clusters_differ():
         alike = differ + np.tile([1, -1], 12) * means.std(ddof=1)  # facts differ as much: E[W] = E[V]
         assert share_of_clusters(alike, each, facts) == pytest.approx(0.0)
         assert skewness_adjusted_p(alike, each, facts) == pytest.approx(seen)
+
+
+def test_skewness_of_facts_is_that_of_their_mean(rng):
+    """Of 8 clusters of 400 exponential facts, whose mean has skewness 2/√3200; clusters' effects add none."""
+    cluster, facts = np.repeat(np.arange(8), 400), np.arange(3200)
+    x = -rng.exponential(size=3200)
+    inside = x - (np.bincount(cluster, x) / 400)[cluster]
+    third, square = 400 / 399 * 400 / 398 * np.sum(inside**3), 400 / 399 * np.sum(inside**2)
+    assert skewness_within(inside, cluster, facts) == pytest.approx(third / square**1.5)
+    assert skewness_within(inside, cluster, facts) == pytest.approx(-2 / np.sqrt(3200), rel=0.2)
+    far = inside + 5.0 * np.arange(8)[cluster]  # the mean varies by clusters: facts add hardly any skewness
+    assert -1e-3 < skewness_within(far, cluster, facts) < 0
+    assert skewness_within(np.ones(6), np.arange(6) % 2, np.arange(6)) == 0.0
 
 
 def test_share_of_clusters_by_loops(rng):

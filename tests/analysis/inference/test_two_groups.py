@@ -21,11 +21,31 @@ def test_every_labelling_is_looked_at(rng):
     for first in combinations(range(8), 3):
         rest = [row for row in range(8) if row not in first]
         t.append(abs(stats.ttest_ind(pooled[list(first)], pooled[rest], equal_var=False).statistic))
-    assert found.p == pytest.approx(np.mean(np.array(t) >= abs(own.statistic) - 1e-9))
+    permuted = np.mean(np.array(t) >= abs(own.statistic) - 1e-9)
+    assert found.p == pytest.approx(max(permuted, own.pvalue))
     assert (found.n_permutations, found.enumerated, found.least_p) == (56, True, 1 / 56)
-    ends = own.confidence_interval(0.95)
+    both = own, stats.ttest_ind(a, b)
+    wider = max(both, key=lambda test: test.confidence_interval(0.95).high)
+    ends = wider.confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
-    assert found.freedom == pytest.approx(own.df)
+    assert found.freedom == pytest.approx(wider.df)
+    sides = [
+        max(
+            stats.ttest_ind(a + 0.1, b, equal_var=equal, alternative="greater").pvalue,
+            stats.ttest_ind(a - 0.1, b, equal_var=equal, alternative="less").pvalue,
+        )
+        for equal in (True, False)
+    ]
+    assert found.p_equivalence == pytest.approx(max(sides))
+
+
+def test_a_few_that_vary_more_are_no_difference():
+    rejected = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        found = compared(rng.normal(0, 1, 12), rng.normal(0, 3, 4), 99, seed)
+        rejected += found.p <= 0.05
+    assert rejected <= 18  # 5% would exceed it in 1 of 100 runs; permuted labels alone reject 10%
 
 
 def test_drawn_labellings_agree_with_all_of_them(rng):
