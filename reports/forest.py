@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from qloc.analysis.results import MARKS, TestResult
+from qloc.hypothesis_registry import REGISTRY
 from qloc.reports.document import Figure, Finding, Mark, Series, unique
 from qloc.reports.figures.alt_text import in_words
 from qloc.text.rounding import available
@@ -41,9 +42,9 @@ def forest(studies: Sequence[tuple[str, Sequence[Finding]]], id: str, title: str
     names = unique(test.name for test in order)
     if not names:
         return None
-    rows = {
-        name: _label(name, [tests[name] for _, tests in named if name in tests]) for name in names[:N_ROWS]
-    }
+    drawn = {name: [tests[name] for _, tests in named if name in tests] for name in names[:N_ROWS]}
+    asked = [tests[0].question for tests in drawn.values()]
+    rows = {name: _label(name, tests, asked.count(tests[0].question) > 1) for name, tests in drawn.items()}
     series = tuple(filter(None, _series(named, rows)))
     units = unique(test.effect.name for test in order if test.effect)
     more = f" The first {N_ROWS} of {len(names)} are drawn." if len(names) > N_ROWS else ""
@@ -60,11 +61,15 @@ def _drawable(test: TestResult) -> bool:
     return test.role in _ROLES and test.effect is not None and available(test.effect.value)
 
 
-def _label(name: str, tests: Sequence[TestResult]) -> str:
-    """Verdict's mark, name and claim of a row; of several studies that disagree, no mark."""
+def _label(name: str, tests: Sequence[TestResult], shared: bool) -> str:
+    """Verdict's mark, name and question of a row; of several studies that disagree, no mark.
+
+    A name that is no hypothesis's says what the question says, and is left out unless others ask the same.
+    """
     marks = {MARKS[test.verdict] for test in tests}
     mark = f"{marks.pop()} " if len(marks) == 1 else ""
-    return f"{mark}{name}: {tests[0].question}"
+    named = f"{name}: " if name in REGISTRY or shared else ""
+    return f"{mark}{named}{tests[0].question}"
 
 
 def _series(

@@ -16,6 +16,7 @@ import pandas as pd
 
 from qloc.analysis.analyze import PLAN_DIGEST, synthetic, versions, words
 from qloc.analysis.comparison.measures import MEASURE_SYMBOLS, Measures, few_models, rank_correlation
+from qloc.analysis.comparison.shares_by_threshold import shares_by_threshold
 from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.multiplicity import correct
@@ -28,6 +29,7 @@ from qloc.analysis.results import (
     Verdict,
     estimate_words,
 )
+from qloc.analysis.verdicts import sentence_of
 from qloc.analysis.wording import number, percent
 from qloc.canonical_json import digest
 from qloc.plan import AnalysisPlan
@@ -62,7 +64,8 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
     Returns
     -------
     StudyResult
-        One question, ``models``, with tables ``models``, ``model_differences`` and ``models_by_relation``.
+        One question, ``models``, with tables ``models``, ``model_differences``, ``models_by_relation`` and
+        ``models_ki``; its summary says each model's measures, and how two of them differ.
 
     Raises
     ------
@@ -80,6 +83,7 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
     {'κ, b − a': 0.0, 'D, b − a': 0.0, 'K_I(k₀), b − a': 0.0, 'share known, b − a': 0.0}
     """
     comparison = _Comparison(studies, plan or AnalysisPlan())
+    question = comparison.question()
     first = next(iter(studies))
     n_facts, n_queries = studies.facts.sizes["fact"], studies.queries.sizes["query"]
     return StudyResult(
@@ -87,7 +91,7 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
         model=f"{counted(len(studies), 'model')}: {', '.join(studies.models)}",
         facts=f"{words(first.attrs.get('facts', 'unnamed facts'))} "
         f"({counted(n_facts, 'fact')} and {counted(n_queries, 'query')} that all models were asked)",
-        questions=(comparison.question(),),
+        questions=(question,),
         provenance={
             **{f"store fingerprint, {model}": studies[model].fingerprint for model in studies.models},
             "knowledge neurons": f"{comparison.plan.method}, threshold {comparison.plan.threshold:g}",
@@ -106,6 +110,7 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
         plan=comparison.plan.model_dump(mode="json"),
         synthetic=any(synthetic(study) for study in studies),
         notes=(few_models(len(studies)), *differently_extracted(studies)),
+        summary=comparison.summary(question.tests),
     )
 
 
@@ -165,12 +170,18 @@ class _Comparison(Measures):
             for name in MEASURE_SYMBOLS
         )
         corrected = correct(tests, family="models compared", alpha=self.plan.alpha)
+        n_models = len(self.studies)
         return Question(
             id=ID,
             title="How do the models differ on the same facts?",
-            answer=self.answer(corrected),
+            answer=" ".join([*_differences(corrected, n_models), few_models(n_models)]),
             tests=corrected,
-            tables=(self.model_table(), self.difference_table(corrected), self.relation_table()),
+            tables=(
+                self.model_table(),
+                self.difference_table(corrected),
+                self.relation_table(),
+                shares_by_threshold(self.studies, self.plan),
+            ),
             method=(
                 "Paired by fact and template: only queries that all models were asked, with the same prompt; "
                 "κ, D and K_I(k₀) over those that all of them know, so that no model's ignorance passes for "
@@ -182,7 +193,7 @@ class _Comparison(Measures):
             references=cited("chen2025", where="§2"),
         )
 
-    def answer(self, tests: tuple[TestResult, ...]) -> str:
+    def summary(self, tests: tuple[TestResult, ...]) -> tuple[str, ...]:
         models = self.studies.models
         each = "; ".join(
             f"{model}: κ {number(mean(self.values['kappa'][model]))}, "
@@ -190,7 +201,7 @@ class _Comparison(Measures):
             f"{percent(mean(self.values['known'][model]))} known"
             for model in models
         )
-        return " ".join([f"{each}.", *by_verdict(tests), few_models(len(models))])
+        return (f"On the same facts, {each}.", *_differences(tests, len(models)))
 
     def model_table(self) -> Table:
         rows = []
@@ -253,6 +264,11 @@ class _Comparison(Measures):
             labels={"rank_correlation": "rank correlation over facts"},
             note="Rank correlation: whether the same facts score high in both models; descriptive.",
         )
+
+
+def _differences(tests: tuple[TestResult, ...], n_models: int) -> tuple[str, ...]:
+    """Sentences on what differs: one a measure for two models, one a verdict for more."""
+    return tuple(map(sentence_of, tests)) if n_models == 2 else tuple(by_verdict(tests))
 
 
 def _labels(k0: int) -> dict[str, str]:

@@ -84,6 +84,11 @@ class Studies:
         """The names of the models, in the order given."""
         return tuple(self.studies)
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The attribution methods that every store has, in the first one's order."""
+        return tuple(m for m in next(iter(self)).methods if all(m in study.methods for study in self))
+
     @cached_property
     def rows(self) -> tuple[Ints, ...]:
         """Rows of the common queries in each study: int64, shape (query,), in the first study's order."""
@@ -186,18 +191,43 @@ class Studies:
         FloorError
             The threshold is below a store's floor.
         """
-        by_model = {}
-        for (model, study), rows, facts in zip(self.studies.items(), self.rows, self.fact_rows, strict=True):
-            sets = study.neurons(method, threshold)
-            columns = {name: column[rows] for name, column in sets.queries.items()}
-            columns |= {"fact": self.fact_of_query, "known": self.known_by_all}
-            by_model[model] = replace(
-                sets,
-                member=sparse.csr_array(sets.member[rows]),
-                queries=columns,
-                facts={name: column[facts] for name, column in sets.facts.items()},
-            )
-        return by_model
+        return {
+            model: self._common(model, study.neurons(method, threshold))
+            for model, study in self.studies.items()
+        }
+
+    def neurons_at(self, model: str, thresholds: Sequence[float], method: str = "ig") -> Iterator[NeuronSets]:
+        """Select one model's knowledge neurons of the common queries at several thresholds.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        thresholds : sequence of float
+            As for :meth:`qloc.analysis.inputs.study.Study.neurons_at`: the store is read once.
+        method : str, default "ig"
+            An attribution method that the store has.
+
+        Yields
+        ------
+        NeuronSets
+            What :meth:`neurons` gives of this model at each threshold, in order.
+        """
+        for sets in self.studies[model].neurons_at(thresholds, method):
+            yield self._common(model, sets)
+
+    def _common(self, model: str, sets: NeuronSets) -> NeuronSets:
+        """The sets of the common queries alone, which are known where every model knows them."""
+        place = self.models.index(model)
+        rows, facts = self.rows[place], self.fact_rows[place]
+        columns = {name: column[rows] for name, column in sets.queries.items()}
+        columns |= {"fact": self.fact_of_query, "known": self.known_by_all}
+        return replace(
+            sets,
+            member=sparse.csr_array(sets.member[rows]),
+            queries=columns,
+            facts={name: column[facts] for name, column in sets.facts.items()},
+        )
 
     def consistency(
         self, method: str = "ig", threshold: float | None = None, *, known: bool = True

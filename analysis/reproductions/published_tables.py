@@ -123,8 +123,7 @@ def _sides_of(studies: Study | Studies, plan: AnalysisPlan, name: str) -> tuple[
     if isinstance(studies, Study):
         sets = {method: studies.neurons(method, plan.threshold) for method in studies.methods}
         return (Side(name, studies, sets, np.arange(studies.facts.sizes["fact"]), plan),)
-    shared = [m for m in next(iter(studies)).methods if all(m in study.methods for study in studies)]
-    by_method = {method: studies.neurons(method, plan.threshold) for method in shared}
+    by_method = {method: studies.neurons(method, plan.threshold) for method in studies.methods}
     return tuple(
         Side(model, study, {method: of[model] for method, of in by_method.items()}, rows, plan)
         for (model, study), rows in zip(studies.studies.items(), studies.fact_rows, strict=True)

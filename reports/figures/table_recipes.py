@@ -293,6 +293,10 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="dots", over="relation", values=("ki",), split="model", axis="share",
         value_label="inconsistent facts, K_I(k₀)", title=": inconsistent facts",
     ),
+    "models_ki": Recipe(
+        kind="lines", over="threshold", values=("ki",), split="model", panel="method", axis="share",
+        value_label="inconsistent facts, K_I(k₀)",
+    ),
     "completeness_by_layer": Recipe(
         kind="profile", over="layer", values=("over",), split="method", axis="share",
         value_label="queries over the tolerance",

@@ -47,6 +47,9 @@ def test_comparison_says_what_few_models_do_not_show(result: StudyResult) -> Non
     question = result.question("models")
     assert question is not None
     assert question.answer.endswith(caveat)
+    assert question.answer.startswith("κ is higher in strong than in weak (0.")
+    assert result.summary[0].startswith("On the same facts, weak: κ 0.")
+    assert len(result.summary) == 5
     table = question.table("models")
     assert table is not None
     assert "otsu" not in str(table.columns).lower()
@@ -62,7 +65,8 @@ def test_other_settings_are_told(pair: tuple[Study, Study]) -> None:
 def test_tables_hold_every_model_relation_and_difference(result: StudyResult, studies: Studies) -> None:
     question = result.question(ID)
     assert question is not None
-    models, differences, relations = (table.to_frame() for table in question.tables)
+    models, differences, relations, shares = (table.to_frame() for table in question.tables)
+    assert shares[shares["threshold"] == 0.2]["ki"].tolist() == models["ki"].tolist()
     assert models["model"].tolist() == ["weak", "strong"]
     assert differences["measure"].tolist() == ["κ", "D", "K_I(k₀)", "share known"]
     assert differences["difference"].tolist() == [test.estimate for test in question.tests]
