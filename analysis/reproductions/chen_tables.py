@@ -174,7 +174,7 @@ LAYOUTS: Final = (
             "probability": "ΔProb",
             "log_odds": "Δ log-odds",
         },
-        note="published: c > τ. knowledge: without sink and position. The others are controls that remove as "
+        note="Published: c > τ. Knowledge: without sink and position. The others are controls that remove as "
         "much attention as knowledge.",
     ),
     PublishedTable(
@@ -185,9 +185,9 @@ LAYOUTS: Final = (
         rows=_cas_rows,
         shown=(*PUBLISHED_EDIT_SCORES, "average", "perplexity"),
         labels=EDIT_LABELS,
-        note="Sets of unequal size edit unequally: own_top, union_top and cas_top have one budget. "
-        "in_context edits nothing: the query answered with o′ stands before the prompt. rome changes a whole "
-        "layer, by an edit of rank one that is optimized for o′.",
+        note="Sets of unequal size edit unequally: the top b neurons of own, union and CAS have one budget. "
+        "In context nothing is edited: the query answered with o′ stands before the prompt. ROME changes a "
+        "whole layer, by an edit of rank one that is optimized for o′.",
     ),
 )
 """The tables, in the paper's order."""

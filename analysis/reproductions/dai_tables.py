@@ -242,7 +242,7 @@ LAYOUTS: Final = (
             "unrelated": "unrelated prompts unchanged",
             "nats": "Δ nats a token",
         },
-        note="The paper erases the neurons of a whole relation; here each fact is edited alone. matched: as "
+        note="The paper erases the neurons of a whole relation; here each fact is edited alone. Matched: as "
         "many other neurons of the same layers and strength as N_i.",
     ),
 )

@@ -173,7 +173,7 @@ LAYOUTS: Final = (
         shown=("largest",),
         labels={"share": "share flipped", "largest": "largest share of a relation or paradigm"},
         note="Of queries whose answer ranked first, or pairs whose good form was likelier. The share is over "
-        "queries, its interval over facts or groups, cluster-robust. matched: as many neurons of their "
+        "queries, its interval over facts or groups, cluster-robust. Matched: as many neurons of their "
         "layers and strength.",
     ),
     PublishedTable(

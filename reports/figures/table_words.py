@@ -12,7 +12,7 @@ _WORDS: Final = {
     "ki": "K_I", "k0": "k₀", "hedges_g": "Hedges' g", "p_adjusted": "adjusted p", "otsu": "Otsu",
 }  # fmt: skip
 
-_NAMES: Final = {
+NAMES: Final = {
     "cas": "CAS", "cas_no_penalty": "CAS, β₂ = 0", "cas_top": "CAS, top b", "own_top": "own, top b",
     "union_top": "union, top b", "own_minus_neighbor": "own − neighbor",
     "neighbor_minus_own": "neighbor − own", "own_minus_reprompt": "own − re-prompt",
@@ -23,6 +23,7 @@ _NAMES: Final = {
     "rome_identity": "ROME, C = I", "rome_as_coded": "ROME as coded",
     "rome_traced": "ROME at tracing's layer",
 }  # fmt: skip
+"""Operations and sets of neurons and synapses, in words; those that are not here are words already."""
 _NAMING: Final = ("operation", "neuron_set", "synapse_set", "synapses", "set", "control")
 """Columns of the names above: elsewhere such a word may be somebody's data."""
 
@@ -53,8 +54,8 @@ def word(cell: Cell, column: str = "") -> Cell:
     if not isinstance(cell, str):
         return cell
     if column == "contrast":
-        return " less ".join(_NAMES.get(name, name) for name in cell.split(" less "))
-    return _NAMES.get(cell, cell) if column in _NAMING else _WORDS.get(cell, cell)
+        return " less ".join(NAMES.get(name, name) for name in cell.split(" less "))
+    return NAMES.get(cell, cell) if column in _NAMING else _WORDS.get(cell, cell)
 
 
 def heading(table: Table, name: str) -> str:

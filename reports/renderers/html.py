@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -23,6 +24,7 @@ from qloc.exploration.exploration import Exploration
 from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, Prediction, TableBlock
 from qloc.reports.figures import palette, svg
+from qloc.reports.figures.table_words import NAMES
 from qloc.reports.glossary import TERMS, first_uses
 from qloc.reports.published import TAG, is_published, untagged
 from qloc.text import rounding
@@ -86,6 +88,7 @@ def render(document: Document, explorations: Sequence[Exploration] = ()) -> str:
         base=3 if document.comparison else 2,
         names=document.comparison.table.heads[1:-2] if document.comparison else (),
         explorations=explorations,
+        set_names=json.dumps(NAMES, ensure_ascii=False),
         explorer_script=Markup(script),  # noqa: S704 - our own file
         explorer_hash=_hash(script),
     )

@@ -27,6 +27,8 @@
   const number = (value, digits = 2) =>
     value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−");
   const signed = (value, digits) => (value > 0 ? "+" : "") + number(value, digits);
+  const names = JSON.parse(root.dataset.names);
+  const worded = (name) => names[name] ?? name.replaceAll("_", " ");
   const counted = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
   const table = (heads, rows, caption) =>
     make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, [
@@ -125,21 +127,23 @@
     });
     return make("div", { class: "strips" }, cells);
   };
-  const queries = (fact) =>
-    table(
-      ["Prompt", "Template", "Right?", "P(answer)", "Rank", "Likeliest answers of the relation", "Neurons"],
+  const queries = (fact) => {
+    const told = fact.queries.some((query) => query.candidates.length);
+    return table(
+      ["Prompt", "Template", "Right?", "P(answer)", "Rank", ...(told ? ["Likeliest answers of the relation"] : []), "Neurons"],
       fact.queries.map((query) =>
         row(query.prompt, [
           link(study.templates[query.template], "t", study.templates[query.template]),
           query.known ? "yes" : "no",
           query.log_probability === null ? "–" : Math.exp(query.log_probability).toPrecision(2),
           query.rank < 0 ? "–" : String(query.rank),
-          query.candidates.map(([name, p]) => `${name} ${(p / 1000).toFixed(2)}`).join(", ") || "–",
+          ...(told ? [query.candidates.map(([name, p]) => `${name} ${(p / 1000).toFixed(2)}`).join(", ") || "–"] : []),
           String(query.neurons.length),
         ]),
       ),
       "Queries of the fact",
     );
+  };
   const heat = (fact, values, shown) => {
     const largest = Math.max(...values.flat().map((v) => Math.abs(v ?? 0)), 1e-9);
     const bands = [];
@@ -194,8 +198,8 @@
       if (!value || value[0] === null) return "–";
       return make("td", { class: value[0] < 0 ? "less" : "more", "--v": Math.abs(value[0]) / largest }, shown(value));
     };
-    const rows = sets_.map((set) => row(set.replaceAll("_", " "), operations.map((operation) => cell(set, operation))));
-    const shell = table(["Neurons", ...operations.map((name) => name.replaceAll("_", " "))], rows, caption);
+    const rows = sets_.map((set) => row(worded(set), operations.map((operation) => cell(set, operation))));
+    const shell = table(["Neurons", ...operations.map(worded)], rows, caption);
     shell.firstChild.classList.add("effects");
     return shell;
   };

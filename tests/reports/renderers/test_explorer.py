@@ -54,11 +54,12 @@ const heading = () => document.querySelector('#explorer h3')?.textContent;
 @pytest.fixture(scope="module")
 def explored() -> Exploration:
     found = explore(simulate(facts=24, relations=3, templates=3, seed=2))
-    hostile = replace(found.facts[1], subject=HOSTILE)
+    hostile = replace(found.facts[1], subject=HOSTILE, arms=((-2.0, -9.0), (-1.0, -4.0), (0.5, 2.0)))
     neuron = found.shared[0][0]
     return replace(
         found,
         facts=(found.facts[0], hostile, *found.facts[2:]),
+        arms=("suppress, own", "suppress, own_minus_neighbor", "suppress, reprompt"),
         words=(HOSTILE, " Paris"),
         tokens=((neuron, (1, 0), (0,)),),
     )
@@ -122,6 +123,10 @@ def test_a_link_leads_to_a_fact_under_the_page_s_policy(
         assert query.prompt in shown
     assert shown.count('class="strip"') == sum(score is not None for score in hostile.scores)
     assert re.search(r'<table class="heat">', shown)
+    for name in ("own", "own − neighbor", "re-prompt"):
+        assert f'<th scope="row">{name}</th>' in shown
+    answers = any(query.candidates for query in hostile.queries)
+    assert ("Likeliest answers of the relation</th>" in shown) is answers
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
