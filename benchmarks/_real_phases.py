@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _capitals import study_facts
+from _countries import study_facts
 from torch.utils.flop_counter import FlopCounterMode
 
 from qloc.analysis.inputs.study import Study

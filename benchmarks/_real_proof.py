@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _capitals import study_facts
+from _countries import study_facts
 from _real_phases import N_QUERIES, plan_of, study_of
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor

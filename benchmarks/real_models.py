@@ -5,7 +5,8 @@
                              [--parts accuracy,equal,paths,cost,phases,brute,half,strength]
 
 MODEL is a folder, an id or a .gguf file (``python -m qloc.extract.models.fetch smollm2`` gets one). The
-queries are capitals in six wordings; those whose answer the model ranks first are kept.
+queries are capitals and languages of countries, in six wordings each; those whose answer the model ranks
+first are kept.
 
 - ``accuracy``: each rule in float32 against certified quadrature in float64 with a bound of 1e-5. Gradients a
   layer; work against ``midpoint`` 20 (multiplications of rows in blocks and head, counted by their sizes);
@@ -35,7 +36,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _capitals import study_facts
+from _countries import study_facts
 from _measuring import Cost, costs, table, write
 from extraction import naive
 from numpy.typing import NDArray
@@ -125,7 +126,7 @@ def study(
         made = prepare(Plan(model=model, facts=str(path), dtype=dtype, device=device, phases=("signals",)))
         asked = [query.targets[0] for of_fact in made.asking.asked for query in of_fact]
         facts = [
-            fact.subject
+            fact.id
             for fact, of_fact in zip(made.facts.facts, made.asking.asked, strict=True)
             for _ in of_fact
         ]

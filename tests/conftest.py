@@ -12,8 +12,9 @@ import sys
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-# As qloc.cli.main does: OpenMP threads sleep while they wait. With a test process on each core they would spin on a
-# core that another process uses, and make torch several times slower at random.
+# A test process on each core: a second thread of BLAS or OpenMP would wait for a core that another process uses. Where
+# a test asks for two, they sleep while they wait, as in qloc.cli.main; spinning makes torch several times slower.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["GOMP_SPINCOUNT"] = "0"
 

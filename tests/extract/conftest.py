@@ -32,8 +32,6 @@ from qloc.extract.models.loading import LoadedModel
 from qloc.extract.prompts.tokenizing import Target
 from qloc.facts import Fact, FactSet, Query, fill
 
-torch.set_num_threads(1)  # tiny models: a second thread only waits, and may spin on a shared core
-
 WORDS = (
     "The capital of France is Paris.",
     "Kenya's capital, Nairobi",
