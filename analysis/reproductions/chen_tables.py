@@ -20,6 +20,13 @@ from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.localization.inconsistent_share import STATIC
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.localization.welch import welch_of
+from qloc.analysis.reproductions.chen_findings import (
+    consistency_aware,
+    inconsistent_shares,
+    own_and_neighbor,
+    synapses,
+    updates,
+)
 from qloc.analysis.reproductions.published_tables import (
     EDIT_LABELS,
     PUBLISHED_EDIT_SCORES,
@@ -126,6 +133,7 @@ LAYOUTS: Final = (
         phase="signals",
         rows=_ratio_rows,
         shown=("ratio", "mean_consistent", "mean_inconsistent", "t"),
+        finding=inconsistent_shares,
         labels={
             "ratio": "share K_I",
             "mean_consistent": "mean score of K_C",
@@ -143,6 +151,7 @@ LAYOUTS: Final = (
         group="edits",
         phase="edits",
         rows=_modification_rows,
+        finding=updates,
         shown=(*PUBLISHED_EDIT_SCORES, "average", "perplexity"),
         labels=EDIT_LABELS,
         note=f"{_DESCRIPTIVE} Of three scores a wrecked model gets two for nothing: the harmonic mean is 0.",
@@ -154,6 +163,7 @@ LAYOUTS: Final = (
         phase="interventions",
         rows=_probability_rows,
         shown=("probability_own", "probability_neighbor"),
+        finding=own_and_neighbor,
         labels={
             "probability_own": "ΔProb, own N_i",
             "probability_neighbor": "ΔProb, neighbor N_j",
@@ -169,6 +179,7 @@ LAYOUTS: Final = (
         phase="interventions",
         rows=_synapse_rows,
         shown=("activation", "probability"),
+        finding=synapses,
         labels={
             "activation": "Δ activation of N_i, less matched",
             "probability": "ΔProb",
@@ -183,6 +194,7 @@ LAYOUTS: Final = (
         group="edits",
         phase="edits",
         rows=_cas_rows,
+        finding=consistency_aware,
         shown=(*PUBLISHED_EDIT_SCORES, "average", "perplexity"),
         labels=EDIT_LABELS,
         note="Sets of unequal size edit unequally: the top b neurons of own, union and CAS have one budget. "

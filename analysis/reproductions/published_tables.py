@@ -150,6 +150,8 @@ class PublishedTable:
         Headings of columns.
     note : str
         What a reader must know to read it.
+    finding : callable or None
+        From the rows to what they say, in a sentence; empty where they say nothing.
     """
 
     name: str
@@ -160,6 +162,7 @@ class PublishedTable:
     shown: tuple[str, ...]
     labels: Mapping[str, str]
     note: str
+    finding: Callable[[Sequence[Mapping[str, Any]]], str] | None = None
 
     def table(self, sides: tuple[Side, ...]) -> Table | None:
         """Make the table of the models that have it.
@@ -294,7 +297,7 @@ def reproduce(
         notes=(
             *(f"Tables that need phase {phase} are left out: {_why(phase, held)}." for phase in absent),
             *(f"Not made: {part}." for part in source.missing),
-            *(note for side in sides for note in _unlike(side, source)),
+            *_unlike_published(sides, source),
             *_unmatched(tables, source),
             *(differently_extracted(studies) if isinstance(studies, Studies) else ()),
             *([few_models(len(names))] if len(names) > 1 else []),
@@ -306,15 +309,25 @@ def _why(phase: str, held: set[str]) -> str:
     return "no fact gives them a row, such as one that is known" if phase in held else "no store has it"
 
 
+def _unlike_published(sides: Sequence[Side], source: Published) -> Iterator[str]:
+    """Yield one sentence for the models whose stores differ from the published plan in the same settings."""
+    by_settings: dict[tuple[str, ...], list[str]] = {}
+    for side in sides:
+        by_settings.setdefault(tuple(_unlike(side, source)), []).append(side.model)
+    for settings, models in by_settings.items():
+        if settings:
+            yield f"{', '.join(models)}: unlike the published plan, {'; '.join(settings)}."
+
+
 def _unlike(side: Side, source: Published) -> Iterator[str]:
-    """Yield one sentence for each setting of the store that differs from the published plan."""
+    """Yield each setting of the store that differs from the published plan, and the plan's in brackets."""
     edits = {f"edits.{name}": value for name, value in source.plan.get("edits", {}).items()}
     stored = {f"edits.{name}": value for name, value in side.study.edits.attrs.items()}
     wanted = {name: source.plan[name] for name in ("quadrature", "steps", "methods") if name in source.plan}
     for name, value in {**wanted, **(edits if side.study.datasets.get("edits") else {})}.items():
         have = {**side.study.attrs, **stored}.get(name)
         if have is not None and have != value:
-            yield f"{side.model}: {name} is {_listed(have)}; the published plan has {_listed(value)}."
+            yield f"{name} is {_listed(have)} (published: {_listed(value)})"
 
 
 def _listed(value: object) -> str:
@@ -326,10 +339,13 @@ def _question(layout: PublishedTable, table: Table, source: Published) -> Questi
     on_file = sum(cell != NOT_ON_FILE for cell in beside.columns["published"])
     n = len(beside.columns["published"])
     filed = f"{on_file:,} of its {n:,} published values are on file." if n else "The paper has no such cells."
+    cells = [dict(zip(table.columns, row, strict=True)) for row in zip(*table.columns.values(), strict=True)]
+    said = layout.finding(cells) if layout.finding else ""
+    rows = f"{counted(len(table.columns['model']), 'row')} in the layout of the paper."
     return Question(
         id=layout.name,
         title=layout.title,
-        answer=f"{counted(len(table.columns['model']), 'row')} in the layout of the paper. {filed}",
+        answer=" ".join(filter(None, (said, rows, filed))),
         tables=(table, *([beside] if on_file else [])),
         method=layout.note,
         references=(source.source,),

@@ -268,6 +268,10 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="dots", over="synapses", values=("log_odds",), split="model", panel="operation", reference=0.0,
         value_label="Δ log-odds of the answer",
     ),
+    "niu_tracing": Recipe(
+        kind="dots", over="role", values=("indirect",), split="kind", panel="part", reference=0.0,
+        value_label="greatest indirect effect, log-odds",
+    ),
     "chen_modification": _EDIT_MATRIX,
     "chen_cas": _EDIT_MATRIX,
     **{
@@ -337,6 +341,8 @@ def recipe_of(table: Table) -> Recipe | None:
     if not values:
         return None
     category = next((name for name, cells in table.columns.items() if _is_text(cells)), None)
+    if category and len(set(table.columns[category])) < len(table.columns[category]):
+        return None  # what tells its rows apart is in several columns
     if category:
         return Recipe(kind="dots", over=category, values=values)
     axis = next((name for name in _NUMERIC_AXES if name in table.columns), None)

@@ -10,6 +10,7 @@ from qloc.reports.published import SCORES, tagged
 _WORDS: Final = {
     "kappa": "κ", "kappa_same_answer": "κ, same answer", "dice": "D", "d0": "D₀", **SCORES,
     "ki": "K_I", "k0": "k₀", "hedges_g": "Hedges' g", "p_adjusted": "adjusted p", "otsu": "Otsu",
+    "minimal_pair": "minimal pair",
 }  # fmt: skip
 
 NAMES: Final = {

@@ -153,11 +153,21 @@ def test_what_the_store_lacks_is_left_out_and_said(study: Study) -> None:
     result = reproduce(replace(study, datasets=groups), LAYOUTS, published("chen"), PLAN)
     assert [question.id for question in result.questions] == ["chen_ratio", "chen_probability", "settings"]
     assert "Tables that need phase edits are left out: no store has it." in result.notes
+
+
+def test_settings_unlike_the_published_plan_s_stand_in_a_sentence_for_all_models_that_share_them(
+    study: Study,
+) -> None:
     odd = replace(study, attrs={**study.attrs, "quadrature": "midpoint"})
-    assert (
-        "planted: quadrature is midpoint; the published plan has right."
-        in reproduce(odd, RATIO, published("chen"), PLAN).notes
+    alone = reproduce(odd, RATIO, published("chen"), PLAN).notes
+    assert any(
+        note.startswith("planted: unlike the published plan, ")
+        and "quadrature is midpoint (published: right)" in note
+        for note in alone
     )
+    both = reproduce(Studies({"a": odd, "b": odd}), RATIO, published("chen"), PLAN).notes
+    assert sum("unlike the published plan" in note for note in both) == 1
+    assert any(note.startswith("a, b: unlike the published plan, ") for note in both)
 
 
 def test_published_values_stand_beside_ours_where_they_are_on_file(study: Study, tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ def test_recipes_go_by_the_longest_name_that_begins_a_table(name, kind):
         ),
         (a_table("own", budget=(1, 2), mean=(1.0, 2.0), low=(0.5, 1.5), high=(1.5, 2.5)), "lines"),
         (a_table("own", arm=("a", "b"), value=(1.0, 2.0)), None),
+        (
+            a_table("own", arm=("a", "a"), kind=("x", "y"), mean=(1.0, 2.0), low=(0.5, 1.5), high=(1.5, 2.5)),
+            None,
+        ),
         (a_table("layer_profile", layer=(0, 1), share=(0.5, 0.5)), "profile"),
     ],
 )
