@@ -173,7 +173,7 @@ def _estimated(found: Extracted, told: Estimate, work: str) -> Iterator[str]:
     for phase, n_done in told.n_done.items():
         if n_done:
             yield f"{found.path} has {n_done:,} of {counted(found.n_units, 'unit')} of {phase} already."
-    if not any(told.seconds.values()):
+    if told.nothing_left:
         yield f"{found.path} holds this extraction already{part}: nothing is left to do."
         return
     times = ", ".join(f"{phase} {duration(spent)}" for phase, spent in told.seconds.items() if spent)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from qloc.facts import candidates, entailment_counts
@@ -44,7 +45,10 @@ class Estimate:
     n_done : mapping of str to int
         Of each phase, units that the store has already.
     asked_besides : tuple of str
-        What phases ask beside the queries, one sentence each: what edits entail, and probe words.
+        What phases ask beside the queries, one sentence each: what edits entail, and probe words; and what is
+        not estimated.
+    nothing_left : bool
+        Whether the store has every unit of every phase.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -53,13 +57,14 @@ class Estimate:
     n_gpu: int = 0
     n_done: Mapping[str, int] = field(default_factory=dict)
     asked_besides: tuple[str, ...] = ()
+    nothing_left: bool = False
 
 
 def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> Estimate:
     """Run a few facts through all phases in a store of their own, and tell what the rest would take.
 
-    Time and size of signals and interventions grow with queries, those of edits and tracing with the facts
-    that are edited and traced.
+    Time and size of signals and interventions grow with queries, those of edits with the facts that are
+    edited, and those of tracing with the queries that are traced: known ones, whose share is that of the few.
 
     Parameters
     ----------
@@ -88,7 +93,9 @@ def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> E
     }  # refuses before weights are read
     if all(numbers is None for numbers in recorded.values()):
         return Estimate(
-            seconds=dict.fromkeys(phases, 0.0), n_done=dict.fromkeys(phases, _n_units(out, shard))
+            seconds=dict.fromkeys(phases, 0.0),
+            n_done=dict.fromkeys(phases, _n_units(out, shard)),
+            nothing_left=True,
         )
     outline = extraction.outline
     units = outline.units if shard is None else shard.units(outline.units)
@@ -98,7 +105,7 @@ def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> E
         for phase, numbers in recorded.items()
     }
     few = _few(extraction)
-    timed, queries, share = few.outline.units[-1], outline.sizes["query"], _n_queries(units, frozenset())
+    queries, share = outline.sizes["query"], _n_queries(units, frozenset())
     seconds: dict[str, float] = {}
     n_bytes, size = 0.0, 0
     with tempfile.TemporaryDirectory() as folder:
@@ -108,9 +115,7 @@ def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> E
                 _timed_signals(few, store) if phase == _SIGNALS else append_phases.timed(few, store, phase)
             )
             before, size = size, _size_of_chunks(store)
-            times = queries / timed.n_queries
-            if phase in ("edits", "tracing"):
-                times = _n_facts(extraction, phase) / timed.n_facts
+            times = _times(extraction, few, store, phase)
             # Of the units of the probe, the last was timed; all of them were kept.
             n_bytes += share / queries * times * (size - before) / len(few.outline.units)
             seconds[phase] = left[phase] / queries * times * spent
@@ -120,8 +125,54 @@ def estimate(extraction: Extraction, out: Path, shard: Shard | None = None) -> E
         n_memory=_peak(),
         n_gpu=peak_of_gpus(),
         n_done=n_done,
-        asked_besides=tuple(_asked_besides(extraction)),
+        asked_besides=(*_asked_besides(extraction), *_not_told(seconds, left)),
     )
+
+
+def _not_told(seconds: Mapping[str, float], left: Mapping[str, int]) -> Iterator[str]:
+    """Yield what the few facts do not tell."""
+    if left.get("tracing") and not seconds["tracing"]:
+        yield "Tracing is not in it: it takes known queries, and none of those that were tried is traced."
+
+
+def _times(extraction: Extraction, few: Extraction, store: Path, phase: str) -> float:
+    """Return how much more a phase has to do than in the last of the few facts' units, which was timed."""
+    timed = few.outline.units[-1]
+    if phase == "edits":
+        facts = sum(
+            _at_most(n, extraction.plan.edits.max_facts) for n in _askable(extraction, "fact").values()
+        )
+        return facts / timed.n_facts
+    if phase == "tracing":
+        return _times_traced(extraction, few, store)
+    return extraction.outline.sizes["query"] / timed.n_queries
+
+
+def _times_traced(extraction: Extraction, few: Extraction, store: Path) -> float:
+    """Return the same of tracing; 0 where none of the queries that were timed is traced."""
+    from qloc.analysis.tracing.traced_queries import TracedQueries
+
+    part, timed = extraction.plan.tracing, few.outline.units[-1]
+    study = append_phases.open_signals(store)
+    traced = TracedQueries(study=study, part=few.plan.tracing, seed=few.plan.seed).chosen
+    here = int(traced[timed.first_query : timed.last_query].sum())
+    if not here:
+        return 0.0
+    of_facts = len(set(study.column("queries", "fact")[traced].tolist()))
+    usable = of_facts / len(few.facts.facts)
+    kinds = ("fact", "minimal_pair") if part.pairs else ("fact",)
+    facts = sum(_at_most(usable * n, part.max_facts) for n in _askable(extraction, *kinds).values())
+    return facts * int(traced.sum()) / of_facts / here
+
+
+def _askable(extraction: Extraction, *kinds: str) -> Counter[str]:
+    """Count the facts of these kinds that can be asked, by relation."""
+    facts = zip(extraction.facts.facts, extraction.asking.asked, strict=True)
+    return Counter(fact.relation for fact, asked in facts if asked and fact.kind in kinds)
+
+
+def _at_most(n: float, most: int | None) -> float:
+    return n if most is None else min(n, most)
 
 
 def _asked_besides(extraction: Extraction) -> Iterator[str]:
@@ -160,11 +211,7 @@ def _few(extraction: Extraction) -> Extraction:
     """
     from qloc.extract.signals.extraction import Extraction
 
-    of: dict[str, list[tuple[Fact, int]]] = {}
-    for fact, asked in zip(extraction.facts.facts, extraction.asking.asked, strict=True):
-        if asked:
-            of.setdefault(fact.relation, []).append((fact, len(asked)))
-    most = max(of.values(), key=lambda facts: min(len(facts), 2 * PROBED_QUERIES))
+    most = _of_one_relation(extraction)
     first_of = {fact.object: fact.id for fact, _ in reversed(most)}
     most = sorted(most, key=lambda entry: first_of[entry[0].object] != entry[0].id)  # stable
     n, n_queries = 0, 0
@@ -185,6 +232,32 @@ def _few(extraction: Extraction) -> Extraction:
         source=extraction.source,
         facts=replace(extraction.facts, facts=chosen),
     )
+
+
+def _of_one_relation(extraction: Extraction) -> list[tuple[Fact, int]]:
+    """Return the facts of a relation that can be asked, and how many queries of each.
+
+    One that can be edited, if edits are asked for; one that has enough facts; and, of these, one whose facts
+    entail about as many prompts as the mean of those that can be edited.
+    """
+    from qloc.extract.edits.entailed_prompts import n_prompts
+
+    of: dict[str, list[tuple[Fact, int]]] = {}
+    for fact, asked in zip(extraction.facts.facts, extraction.asking.asked, strict=True):
+        if asked:
+            of.setdefault(fact.relation, []).append((fact, len(asked)))
+    edits = "edits" in extraction.plan.phases
+    entailed = [n_prompts(fact) for facts in of.values() for fact, _ in facts if fact.kind == "fact"]
+
+    def fitness(facts: list[tuple[Fact, int]]) -> tuple[bool, int, float]:
+        off = fmean(n_prompts(fact) for fact, _ in facts) - fmean(entailed or [0])
+        return (
+            not edits or facts[0][0].kind == "fact",
+            min(len(facts), 2 * PROBED_QUERIES),
+            -abs(off) if edits else 0.0,
+        )
+
+    return max(of.values(), key=fitness)
 
 
 def _timed_signals(few: Extraction, store: Path) -> float:
@@ -217,14 +290,6 @@ def _recorded(extraction: Extraction, out: Path, phase: str) -> frozenset[int] |
     if append.is_appended(out, phase):
         return None
     return frozenset(unit.number for unit in ledger.records(append.folder_of(out, phase)))
-
-
-def _n_facts(extraction: Extraction, phase: str) -> int:
-    """Facts that ``edits`` or ``tracing`` would take: at most the phase's ``max_facts`` of each relation."""
-    counts = Counter(fact.relation for fact in extraction.facts.facts)
-    plan = extraction.plan
-    most = plan.edits.max_facts if phase == "edits" else plan.tracing.max_facts
-    return sum(counts.values() if most is None else (min(most, n) for n in counts.values()))
 
 
 def _size_of_chunks(store: Path) -> int:

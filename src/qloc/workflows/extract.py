@@ -426,7 +426,7 @@ def _estimated(extraction: Extraction, out: Path, progress: Progress, shard: Sha
         refuse_more_shards_than_units(extraction, shard)
     progress.say(f"Loading {extraction.plan.model}, and trying a few facts …")
     told = estimate(extraction, out, shard)
-    if not any(told.seconds.values()):
+    if told.nothing_left:
         return replace(_of_store(out), n_units=told.n_done["signals"], shard=shard, estimate=told)
     outline = extraction.outline
     units = outline.units if shard is None else shard.units(outline.units)

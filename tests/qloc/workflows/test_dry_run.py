@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from qloc.analysis.tracing.traced_queries import TracedQueries
 from qloc.block import Shard
 from qloc.errors import FingerprintError, InputError
-from qloc.phase_plan import ProbePlan
+from qloc.phase_plan import ProbePlan, TracingPlan
 from qloc.plan import Plan
 from qloc.workflows import append_phases
 from qloc.workflows.dry_run import Estimate, _few
@@ -62,9 +65,35 @@ def test_what_is_there_is_not_counted(
         assert told.n_done == {"signals": edited, "edits": 0}
 
 
+def test_tracing_is_told_by_the_share_of_queries_that_are_traced(
+    signals_plan: Plan, copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two facts that are tried, one fact of two queries each a unit, those are traced that are said here."""
+    monkeypatch.setattr(append_phases, "timed", lambda few, store, phase: 2.0)
+    few_traced = np.zeros(4, dtype=bool)
+    monkeypatch.setattr(TracedQueries, "chosen", few_traced)
+
+    def told(**tracing: object) -> tuple[float, tuple[str, ...]]:
+        part = TracingPlan(**tracing)
+        plan = signals_plan.model_copy(update={"phases": ("signals", "tracing"), "tracing": part})
+        would = extract_study(plan, store, dry_run=True).estimate
+        assert would is not None
+        assert not would.nothing_left
+        return would.seconds["tracing"], would.asked_besides
+
+    store = copied("s.zarr")
+    nothing = "Tracing is not in it: it takes known queries, and none of those that were tried is traced."
+    assert told() == (0.0, (nothing,))
+    few_traced[2] = True  # half of the facts, by one query: of three facts, 1.5 queries, each 2 s
+    assert told() == (1.5 * 2.0, ())
+    assert told(max_facts=1) == (2.0, ())  # one that is known is found
+    few_traced[:] = True  # each fact by two queries, of which 2 s are for both
+    assert told() == (3 * 2.0, ())
+
+
 def test_of_a_whole_store_nothing_is_left(signals_plan: Plan, signals: Path, no_weights: None) -> None:
     found = extract_study(signals_plan, signals, dry_run=True)
-    assert found.estimate == Estimate(seconds={"signals": 0.0}, n_done={"signals": 3})
+    assert found.estimate == Estimate(seconds={"signals": 0.0}, n_done={"signals": 3}, nothing_left=True)
     assert (found.n_facts, found.n_queries, found.n_units, found.n_done) == (3, 6, 3, 3)
 
 
@@ -86,3 +115,21 @@ def test_facts_that_are_tried_have_other_objects_and_are_asked(signals_plan: Pla
     assert len({fact.relation for fact in facts}) == 1
     assert len(facts) == 2 * few.plan.unit_facts
     assert all(few.asking.asked)
+
+
+def test_what_is_tried_can_be_edited_and_entails_about_the_mean(signals_plan: Plan, tmp_path: Path) -> None:
+    synonyms = [{"answer": "old", "queries": ["[X] is [Y]."]}]
+    path, lines = tmp_path / "facts.jsonl", []
+    for relation, entails in (("plain", 0), ("some", 1), ("much", 9)):
+        for n in range(4):
+            fact = {"id": f"{relation}{n}", "relation": relation, "subject": f"S{n}", "object": f"O{n}"}
+            lines.append({**fact, "queries": ["[X]: [Y]"], "synonyms": entails * synonyms})
+    pair = {"kind": "minimal_pair", "relation": "pair", "good": "is", "bad": "are"}
+    lines += [{"id": f"p{n}", **pair, "queries": [f"The book {n} [Y]"]} for n in range(8)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    plan = signals_plan.model_copy(update={"facts": str(path), "phases": ("signals", "edits")})
+    # The mean of facts is 3.3 prompts; more pairs could be tried, but no pair is edited.
+    assert {fact.relation for fact in _few(prepared(plan)).facts.facts} == {"some"}
+    assert {
+        f.relation for f in _few(prepared(plan.model_copy(update={"phases": ("signals",)}))).facts.facts
+    } == {"pair"}
