@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from qloc.extract.models.output_head import Head
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 from qloc.extract.signals.answers import answers_scored, other_right_answers, scored
 from qloc.extract.signals.extraction import Extraction
 from qloc.extract.signals.query_columns import not_finite
-from qloc.facts import ANSWER_MARK, Fact
+from qloc.facts import ANSWER_MARK, INVERSE, SYNONYMS, Fact, Query, fill
 
 AT_A_TIME = 32
 """Facts whose queries are scored together."""
@@ -34,6 +34,9 @@ class Checked:
         Pairs that were compared as whole sentences, since the model cannot be asked them.
     n_whole_known : int, default 0
         Those of them whose good sentence is likelier.
+    entailed : mapping of str to (int, int), default {}
+        By what the fact entails, ``an inverse`` (if its object has one subject) or ``synonyms``: prompts that
+        the model can be asked, and those whose answer ranks first before anything is edited.
     """
 
     fact: Fact
@@ -41,6 +44,7 @@ class Checked:
     n_known: int
     n_whole: int = 0
     n_whole_known: int = 0
+    entailed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
@@ -79,6 +83,7 @@ def checked(extraction: Extraction, *, whole_sentences: bool = False) -> Iterato
         n_known = dict.fromkeys(chosen, 0)
         for (fact, _), is_known in zip(queries, known, strict=True):
             n_known[fact] += is_known
+        entailed = _entailed(extraction, facts[chosen.start : chosen.stop])
         for fact in chosen:
             whole = _whole(extraction, facts[fact]) if whole_sentences and not asked[fact] else []
             yield Checked(
@@ -87,6 +92,7 @@ def checked(extraction: Extraction, *, whole_sentences: bool = False) -> Iterato
                 n_known=n_known[fact],
                 n_whole=len(whole),
                 n_whole_known=sum(whole),
+                entailed=entailed[fact - start],
             )
 
 
@@ -120,6 +126,35 @@ def _bad_continuations(
         (n, encoder.ask(query.query, bad, ignore_tail=True)) for n, bad, query in every if bad is not None
     ]
     return [(place, query) for place, query in asked if isinstance(query, TokenizedQuery)]
+
+
+def _entailed(extraction: Extraction, facts: Sequence[Fact]) -> list[dict[str, tuple[int, int]]]:
+    """Count, of each fact, the prompts of what it entails that can be asked, and those that are known."""
+    encoder = extraction.source.encoder()
+    every = [
+        (n, what, query, answer) for n, fact in enumerate(facts) for what, query, answer in _prompts(fact)
+    ]
+    tokenized = [(n, what, encoder.ask(query, answer)) for n, what, query, answer in every]
+    asked = [(n, what, query) for n, what, query in tokenized if isinstance(query, TokenizedQuery)]
+    scores = answers_scored(extraction.loaded, _head(extraction), [query for *_, query in asked])
+    counts: list[dict[str, tuple[int, int]]] = [{} for _ in facts]
+    for (n, what, _), (_, rank) in zip(asked, scores, strict=True):
+        n_asked, n_known = counts[n].get(what, (0, 0))
+        counts[n][what] = (n_asked + 1, n_known + (rank == 1))
+    return counts
+
+
+def _prompts(fact: Fact) -> Iterator[tuple[str, Query, str]]:
+    """Yield the prompts of a fact's inverse, if it is one fact, and of its synonyms, with their answers."""
+    entailed = fact.entailed
+    if entailed is None:
+        return
+    if entailed.inverse is not None and entailed.n_subjects == 1:
+        for query in entailed.inverse.queries:
+            yield INVERSE, replace(query, text=fill(query.text, fact.object)), entailed.inverse.answer
+    for group in entailed.synonyms:
+        for query in group.queries:
+            yield SYNONYMS, query, group.answer
 
 
 def _whole(extraction: Extraction, fact: Fact) -> list[bool]:

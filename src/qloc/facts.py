@@ -19,6 +19,10 @@ ANSWER_MARK = "[Y]"
 TARGET_NEW: Final = "target_new"
 """Attribute that names the new object which an edit should insert, as ROME's data has it."""
 
+INVERSE: Final = "an inverse"
+SYNONYMS: Final = "synonyms"
+"""Of what edits entail, as it is counted."""
+
 Attribute = str | int | float
 """What an attribute of a fact may be; it becomes a coordinate of ``/facts``."""
 
@@ -331,8 +335,8 @@ def entailment_counts(facts: Sequence[Fact]) -> dict[str, int]:
     """
     entailed = [fact.entailed for fact in facts if fact.entailed is not None]
     counts = {
-        "an inverse": sum(of.inverse is not None for of in entailed),
-        "synonyms": sum(bool(of.synonyms) for of in entailed),
+        INVERSE: sum(of.inverse is not None for of in entailed),
+        SYNONYMS: sum(bool(of.synonyms) for of in entailed),
         "a neighborhood": sum(bool(of.neighborhood) for of in entailed),
         "a text to continue": sum(bool(of.generation) for of in entailed),
     }

@@ -20,6 +20,7 @@ from qloc.store.schema import manifest
 from qloc.store.schema.phase_variables import LABELLED
 from qloc.store.units import ledger
 from qloc.store.writing import append
+from qloc.text.rounding import counted
 from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
 
 _MOST_NAMES: Final = 12
@@ -38,13 +39,14 @@ def info(path: str | Path) -> dict[str, Any]:
     -------
     dict
         JSON with the keys ``path, schema_version, complete, units, facts, queries, relations, methods,
-        network, tier, panel, quadrature, bytes, allows, phases, unreadable_text, appending, fingerprint,
-        attributes, run``. ``unreadable_text`` says so where the model cannot read the held-out text.
-        ``bytes`` has the size of each group and of the whole store, and under ``dense`` the size that
+        network, tier, panel, quadrature, bytes, allows, phases, made, unreadable_text, appending,
+        fingerprint, attributes, run``. ``unreadable_text`` says so where the model cannot read the held-out
+        text. ``bytes`` has the size of each group and of the whole store, and under ``dense`` the size that
         attribution, activation and gradient would have without a panel and without compression. ``phases``
-        has the labels of every appended phase, ``quadrature`` the rule in words and how exactly it
-        integrated each method's paths, and ``appending`` the number of units of phases that are still being
-        appended.
+        has the labels of every appended phase, ``made`` how many facts were edited, how many of them have
+        prompts of what that entails, and how many queries were traced; ``quadrature`` has the rule in words
+        and how exactly it integrated each method's paths, and ``appending`` the number of units of phases
+        that are still being appended.
 
     Raises
     ------
@@ -79,6 +81,7 @@ def info(path: str | Path) -> dict[str, Any]:
             name: {dim: list(phase.labels[dim]) for dim in LABELLED if dim in phase.labels}
             for name, phase in layout.phases.items()
         },
+        "made": _made(study),
         "unreadable_text": _unreadable(study),
         "appending": _appending(place.path, len(layout.units)) if isinstance(place, Folder) else {},
         "fingerprint": {phase: made["digest"] for phase, made in study.attrs["fingerprint"].items()},
@@ -92,6 +95,36 @@ def _unreadable(study: StoredStudy) -> str:
     if edits is None or "base_text_nats" not in edits:
         return ""
     return unreadable_text(edits["base_text_nats"].to_numpy(), edits.attrs)
+
+
+def _made(study: StoredStudy) -> dict[str, dict[str, int]]:
+    """Count what was edited, asked of what that entails, and traced."""
+    made: dict[str, dict[str, int]] = {}
+    if study.edits is not None:
+        made["edits"] = {"facts": int((study.edits["edited_query"].to_numpy() >= 0).sum())}
+    if study.entailments is not None:
+        prompts = study.entailments["kind"].to_numpy().astype(str) != ""
+        made["entailments"] = {"facts": int(prompts.any(axis=1).sum()), "prompts": int(prompts.sum())}
+    if study.tracing is not None:
+        traced = np.flatnonzero(~np.isnan(study.tracing["clean_log_odds"].to_numpy()))
+        facts = np.unique(study.queries[FACT].to_numpy()[traced])
+        made["tracing"] = {"queries": len(traced), "facts": len(facts)}
+    return made
+
+
+def _made_words(made: Mapping[str, Mapping[str, int]], phase: str) -> list[str]:
+    """Return in words what a phase made."""
+    words: list[str] = []
+    if phase == "edits" and phase in made:
+        words.append(f"{counted(made[phase]['facts'], 'fact')} edited")
+    if phase == "edits" and "entailments" in made:
+        of = made["entailments"]
+        asked = counted(of["prompts"], "prompt")
+        words.append(f"{counted(of['facts'], 'fact')} with {asked} of what the edit entails, or leaves alone")
+    if phase == "tracing" and phase in made:
+        of = made[phase]
+        words.append(f"{counted(of['queries'], 'query')} of {counted(of['facts'], 'fact')} traced")
+    return words
 
 
 def _appending(path: Path, planned: int) -> dict[str, dict[str, int]]:
@@ -253,6 +286,7 @@ def _rows(summary: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[str
         yield "text", summary["unreadable_text"]
     for phase, labels in summary["phases"].items():
         axes = [f"{dim} {', '.join(of) if everything else len(of)}" for dim, of in labels.items()]
+        axes += _made_words(summary["made"], phase)
         yield phase, "; ".join(axes) or "nothing: it cannot be run on this model"
     for phase, so_far in summary["appending"].items():
         yield phase, f"being appended: {so_far['written']} of {so_far['planned']} units"

@@ -10,7 +10,7 @@ import typer
 
 from qloc.cli import extract_options as opt
 from qloc.cli.shared import Command, Log, Quiet, conclude, quoted, say
-from qloc.facts import entailment_counts
+from qloc.facts import INVERSE, entailment_counts
 from qloc.progress import Progress
 from qloc.text.rounding import counted, share
 from qloc.text.tables import table
@@ -161,8 +161,14 @@ def _page(counts: FactsCheck) -> Iterator[str]:
     yield f"  known     {_share(counts.n_known, counts.n_askable)} of the askable queries"
     yield f"  leaking   {_share(counts.n_leaking, len(counts.facts))} of the facts"
     yield f"  duplicate {counted(counts.merged, 'fact')}, merged with an earlier one"
+    yield f"  traceable {_share(counts.n_traceable, len(counts.facts))} of the facts, by a known query"
     for what, count in entailment_counts([checked.fact for checked in counts.facts]).items():
         yield f"  entailed  {counted(count, 'fact')} with {what}, which edits are tried on"
+        n_asked, n_known = counts.entailed(what)
+        if n_asked:
+            yield f"            known before any edit: {_share(n_known, n_asked)} of these prompts"
+        if what == INVERSE and (n := counts.n_shared_objects):
+            yield f"            {counted(n, 'fact')} not asked: others have the same object"
     yield from (f"  counted   {count:,} × {reason}" for reason, count in counts.skipped.items())
     yield "\nBy relation"
     rows = counts.by_relation()

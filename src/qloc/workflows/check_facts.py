@@ -107,6 +107,33 @@ class FactsCheck:
         return sum(checked.fact.leaks for checked in self.facts)
 
     @property
+    def n_traceable(self) -> int:
+        """Number of facts and groups of pairs with a known query, which tracing can take."""
+        return sum(checked.left > 0 and checked.fact.cue_in_prefix for checked in self.facts)
+
+    @property
+    def n_shared_objects(self) -> int:
+        """Number of facts whose inverse is not asked, since their object has other subjects too."""
+        entailed = [checked.fact.entailed for checked in self.facts if checked.fact.entailed]
+        return sum(of.inverse is not None and of.n_subjects > 1 for of in entailed)
+
+    def entailed(self, what: str) -> tuple[int, int]:
+        """Count the prompts of what facts entail.
+
+        Parameters
+        ----------
+        what : str
+            :data:`qloc.facts.INVERSE` or :data:`qloc.facts.SYNONYMS`.
+
+        Returns
+        -------
+        n_asked, n_known : int
+            Prompts that the model can be asked, and those whose answer ranks first before any edit.
+        """
+        counts = [checked.entailed.get(what, (0, 0)) for checked in self.facts]
+        return sum(n for n, _ in counts), sum(known for _, known in counts)
+
+    @property
     def left(self) -> dict[int, int]:
         """Number of facts by how many known queries they have left, ascending; leaking facts have none."""
         return dict(sorted(Counter(checked.left for checked in self.facts).items()))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from qloc.facts import candidates, entailment_counts
 from qloc.text.rounding import counted
 from qloc.workflows import append_phases
+from qloc.workflows.analyze import open_signals
 from qloc.workflows.signal_units import opened
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _times_traced(extraction: Extraction, few: Extraction, store: Path) -> float
     from qloc.analysis.tracing.traced_queries import TracedQueries
 
     part, timed = extraction.plan.tracing, few.outline.units[-1]
-    study = append_phases.open_signals(store)
+    study = open_signals(store)
     traced = TracedQueries(study=study, part=few.plan.tracing, seed=few.plan.seed).chosen
     here = int(traced[timed.first_query : timed.last_query].sum())
     if not here:

@@ -16,7 +16,8 @@ from qloc.extract.prompts.tokenizing import TokenizedQuery
 from qloc.extract.signals import facts_check
 from qloc.extract.signals.extraction import Extraction
 from qloc.extract.signals.facts_check import Checked, checked
-from qloc.facts import Fact, FactSet, Query
+from qloc.facts import AnsweredQueries, Entailments, Fact, FactSet, Query
+from qloc.workflows.check_facts import FactsCheck
 
 
 def test_counts_are_those_of_the_columns_of_a_store(
@@ -111,3 +112,31 @@ def test_pairs_are_known_where_good_is_likelier_also_as_whole_sentences(
     assert (whole.n_askable, whole.n_whole, whole.n_whole_known) == (0, 2, 1)
     assert facts_check._whole(extraction, refused) == [total[0] > total[1], total[1] > total[0]]
     assert list(checked(extraction))[1].n_whole == 0
+
+
+def test_what_facts_entail_is_asked_before_any_edit(extraction_of: Callable[..., Extraction]) -> None:
+    """The model's own answers are known, another is not; an inverse is asked where it is one fact."""
+    plain = extraction_of("gpt2")
+    encoder, model = plain.source.encoder(), plain.loaded.model
+
+    def best_of(prompt: str) -> str:
+        ids = torch.tensor([encoder.tokenizer(prompt)["input_ids"]])
+        return str(encoder.tokenizer.decode([int(model(ids).logits[0, -1].argmax())]))
+
+    def group(text: str, answer: str, mark: str = "") -> AnsweredQueries:
+        return AnsweredQueries(answer=answer, queries=(Query(template=text, text=mark + text + "[Y]"),))
+
+    inverse = group(" is the capital of", best_of("Paris is the capital of"), "[X]")
+    right, wrong = group("France is", best_of("France is")), group("France is", best_of("France is") + "s")
+    entailed = Entailments(inverse=inverse, synonyms=(right, wrong))
+    query = Query(template="t", text="The capital of France is[Y]")
+    fact = Fact(id="a", relation="r", subject="France", object="Paris", queries=(query,), entailed=entailed)
+    shared = replace(fact, id="b", entailed=replace(entailed, n_subjects=2))
+    of = FactSet(source="t", facts=(fact, shared, replace(fact, id="c", entailed=None)))
+    found = list(checked(extraction_of("gpt2", of)))
+    synonyms = {"synonyms": (2, 1)}
+    assert [one.entailed for one in found] == [{"an inverse": (1, 1), **synonyms}, synonyms, {}]
+    counts = FactsCheck(facts=tuple(found), relations=("r",), excluded={}, merged=0, skipped={})
+    assert (counts.entailed("an inverse"), counts.entailed("synonyms")) == ((1, 1), (4, 2))
+    assert counts.n_shared_objects == 1
+    assert counts.n_traceable == sum(one.n_known > 0 for one in found)

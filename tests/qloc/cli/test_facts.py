@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def test_check_knows_what_the_store_knows(tmp_path: Path, embedded: None) -> Non
     from qloc.workflows.extract import extract_study
 
     known = [f for f in read_facts("embedded", max_facts=2).facts if f.kind == "fact"][:10]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": f.id,
             "relation": f.relation,
@@ -40,6 +41,7 @@ def test_check_knows_what_the_store_knows(tmp_path: Path, embedded: None) -> Non
             "queries": ["[X] is in [Y].", "[Y] is in [X]."],
         }
     )
+    rows[0]["inverse"] = {"object": rows[0]["subject"], "queries": ["Nobody told of [X] [Y]."]}
     path = tmp_path / "facts.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     page = done(
@@ -68,6 +70,10 @@ def test_check_knows_what_the_store_knows(tmp_path: Path, embedded: None) -> Non
     assert [row["id"] for row in found if row["leaking"] == "1"] == ["leak"]
     assert all(int(row["left"]) == (0 if row["id"] == "leak" else int(row["known"])) for row in found)
     assert "  duplicate 1 fact, merged with an earlier one\n" in page
+    n_traceable = sum(int(row["left"]) > 0 for row in found)
+    assert f"  traceable {n_traceable} of {len(found)} (" in page
+    assert "  entailed  1 fact with an inverse, which edits are tried on\n" in page
+    assert "            known before any edit: 0 of 1 (0%) of these prompts\n" in page
     assert "1 not: text after the answer (causal)\n" in page
 
 

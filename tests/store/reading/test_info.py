@@ -1,13 +1,17 @@
 """info: what a store holds and allows, as data and as text."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from synthetic import FINGERPRINT, Synthetic, write_older_store, write_store
 
 from qloc.store.integrity.verify import verify
-from qloc.store.reading.info import info, info_text
+from qloc.store.reading.info import _made, _made_words, info, info_text
+from qloc.store.reading.open_store import open_store
 from qloc.store.schema.variables import ERROR_BOUNDS
 from qloc.store.writing.writer import Writer
 
@@ -169,8 +173,35 @@ def test_info_tells_of_phases(phased):
         },
         "edits": {"edit_operation": ["erase", "update"], "edit_set": ["own", "union", "cas"]},
     }
+    edits = open_store(phased).edits
+    assert edits is not None
+    n = int((edits["edited_query"] >= 0).sum())
+    assert found["made"] == {"edits": {"facts": n}}
+    assert f"; edit_set 3; {n} fact{'s' * (n != 1)} edited\n" in info_text(found, width=1000)
     assert "  interventions operation suppress, enhance; neuron_set own, neighbor, my söt; " in info_text(
         found, everything=True, width=1000
     )
     assert "  interventions operation 2; neuron_set 3; " in info_text(found)
     assert "    - effects of interventions, by operation and neuron set" in info_text(found)
+
+
+def test_what_was_edited_and_traced_is_counted():
+    """Two facts edited, one of them with prompts; three queries traced, of two facts."""
+    study: Any = SimpleNamespace(
+        edits={"edited_query": xr.DataArray([3, -1, 5])},
+        entailments={"kind": xr.DataArray(np.array([["synonym", ""], ["", ""], ["", ""]], dtype=object))},
+        tracing={"clean_log_odds": xr.DataArray([np.nan, 0.0, -1.0, 2.0])},
+        queries={"fact": xr.DataArray([0, 0, 0, 1])},
+    )
+    made = _made(study)
+    assert made == {
+        "edits": {"facts": 2},
+        "entailments": {"facts": 1, "prompts": 1},
+        "tracing": {"queries": 3, "facts": 2},
+    }
+    assert _made_words(made, "interventions") == []
+    assert _made_words(made, "tracing") == ["3 queries of 2 facts traced"]
+    told = ["2 facts edited", "1 fact with 1 prompt of what the edit entails, or leaves alone"]
+    assert _made_words(made, "edits") == told
+    nothing: Any = SimpleNamespace(edits=None, entailments=None, tracing=None)
+    assert _made(nothing) == {}
