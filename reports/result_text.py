@@ -139,8 +139,10 @@ def counts(test: TestResult) -> str:
     Returns
     -------
     str
-        Such as ``9 relations, 812 facts``.
+        Such as ``9 relations, 812 facts``; without an estimate, for want of facts, that none can tell it.
     """
+    if 0 in test.n.values() and not available(test.estimate):
+        return f"no {test.unit} here can tell it"
     return test.sizes()
 
 

@@ -51,13 +51,21 @@ def updates(rows: Sequence[Row]) -> str:
     str
         A sentence; empty where there is no update of N_i.
     """
-    told = [
-        f"to {percent(row['generalization'])} of the held-out paraphrases and leave "
-        f"{percent(row['locality'])} of unrelated prompts as they were in {row['model']}"
+    here = [
+        row
         for row in _having(rows, **{"operation": "update", "set": "own", "class": "all"})
         if available(row["generalization"]) and available(row["locality"])
     ]
-    return f"Updates of N_i bring o′ {', '.join(told)}." if told else ""
+    if not here:
+        return ""
+    carried, left = (
+        ", ".join(f"{percent(row[score])} in {row['model']}" for row in here)
+        for score in ("generalization", "locality")
+    )
+    return (
+        f"Updates of N_i bring o′ to held-out paraphrases: {carried}. "
+        f"Unrelated prompts that they leave as they were are {left}."
+    )
 
 
 def own_and_neighbor(rows: Sequence[Row]) -> str:
@@ -132,9 +140,9 @@ def _having(rows: Sequence[Row], **labels: str) -> Iterator[Row]:
 
 
 def _changes(first: str, second: str, both: Sequence[tuple[Any, Any, Any]]) -> str:
-    told = [
-        f"{number(a)} against {number(b)} in {model}" for a, b, model in both if available(a) and available(b)
-    ]
+    told = [(a, b, model) for a, b, model in both if available(a) and available(b)]
     if not told:
         return ""
-    return f"Suppressing {first}, against {second}, changes the log-odds of the answer by {', '.join(told)}."
+    here = ", ".join(f"{number(a)} in {model}" for a, _, model in told)
+    beside = ", ".join(f"{number(b)} in {model}" for _, b, model in told)
+    return f"Suppressing {first} changes log-odds by {here}. Suppressing {second} changes them by {beside}."

@@ -14,6 +14,7 @@ from qloc.analysis.inference.share_intervals import share_interval
 from qloc.analysis.interventions.categorical_flips import Decision, Flips, Kind
 from qloc.analysis.interventions.probe_word_effects import GOOD, word_effects
 from qloc.analysis.localization.refined_neurons import LOOPS, WANTED_MEAN, refined_neurons
+from qloc.analysis.questions.tracing import TOKENS
 from qloc.analysis.reproductions.published_tables import PublishedTable, Row, Side
 from qloc.analysis.tracing.greatest_effects import greatest_effects
 from qloc.analysis.tracing.restoring_effects import RestoringEffects
@@ -88,7 +89,7 @@ def _tracing_rows(side: Side) -> Iterator[Row]:
     )
     for name, words in (("fact", "facts"), ("minimal_pair", "syntax")):
         for row in greatest_effects(every.only(kind == name), clusters, confidence=side.plan.confidence):
-            yield {"model": side.model, "kind": words, **row}
+            yield {"model": side.model, "kind": words, **row, "role": TOKENS[str(row["role"])]}
 
 
 def _word_rows(side: Side) -> Iterator[Row]:

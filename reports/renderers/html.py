@@ -32,6 +32,10 @@ from qloc.text import rounding
 OPEN_ROWS: Final = 12
 """A table without a figure stands open up to so many rows; all others are folded."""
 
+TALL: Final = 2.2
+"""Height over width of a figure that print does not shrink to one page."""
+
+_SIZE: Final = re.compile(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"')
 _ARXIV: Final = re.compile(r"arXiv[: ]\s?(\d{4}\.\d{4,5})", re.I)
 
 
@@ -120,13 +124,22 @@ def _drawn(figure: Figure) -> Markup:
     """A figure twice, for pages and for phones; the style sheet shows one of them."""
     pictures = (
         Markup('<div class="{}" role="img" aria-label="{}">{}</div>').format(
-            name,
+            f"{name} tall" if name == "wide" and _tall(picture) else name,
             figure.alt,
-            Markup(svg.svg(figure, width=width)),  # noqa: S704 - Matplotlib escapes its text
+            Markup(picture),  # noqa: S704 - Matplotlib escapes its text
         )
-        for name, width in (("wide", svg.WIDE), ("narrow", svg.NARROW))
+        for name, picture in (
+            ("wide", svg.svg(figure, width=svg.WIDE)),
+            ("narrow", svg.svg(figure, width=svg.NARROW)),
+        )
     )
     return Markup("\n").join(pictures)
+
+
+def _tall(picture: str) -> bool:
+    """Whether a figure as pages have it would be illegible if print shrank it: it is cut there instead."""
+    found = _SIZE.search(picture)
+    return found is not None and float(found[2]) > TALL * float(found[1])
 
 
 def _stands_open(table: TableBlock, figure_sources: list[str]) -> bool:

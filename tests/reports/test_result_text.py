@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from qloc.analysis.results import Table
 from qloc.reports import result_text
@@ -24,6 +25,12 @@ def test_columns_are_written_by_what_they_hold():
     rows = result_text.laid_out(table).rows
     assert rows == (("ig", "1,200", "0.5", "< 0.001", "yes"), ("–", "–", "–", "0.2", "–"))
     assert result_text.laid_out(TableBlock(name="t", title="", heads=(), columns=(), kinds=())).rows == ()
+
+
+def test_counts_of_what_no_fact_can_tell(study):
+    test = replace(study.tests()[0], n={"relations": 0, "facts": 0})
+    assert result_text.counts(test) == "0 relations, 0 facts"
+    assert result_text.counts(replace(test, estimate=math.nan)) == "no fact here can tell it"
 
 
 def test_an_interval_stands_beside_its_estimate_with_the_digits_that_it_leaves():

@@ -41,8 +41,8 @@ def test_updates_of_n_i_are_those_of_all_facts():
     }
     rows = [{**row, "class": "K_C", "locality": 0.5}, {**row, "set": "union", "locality": 0.75}, row]
     assert updates(rows) == (
-        "Updates of N_i bring o′ to 100% of the held-out paraphrases and leave 25% of unrelated prompts as they "
-        "were in a."
+        "Updates of N_i bring o′ to held-out paraphrases: 100% in a. "
+        "Unrelated prompts that they leave as they were are 25% in a."
     )
     assert updates([{**row, "generalization": NAN}]) == ""
 
@@ -56,14 +56,15 @@ def test_effects_stand_against_their_controls():
         "log_odds_neighbor": -0.5,
     }
     assert own_and_neighbor([{**row, "operation": "enhance"}, row]) == (
-        "Suppressing a query's own neurons, against those of its neighbor, changes the log-odds of the answer by "
-        "−2.00 against −0.50 in a."
+        "Suppressing a query's own neurons changes log-odds by −2.00 in a. "
+        "Suppressing those of its neighbor changes them by −0.50 in a."
     )
     sets = [
         {"operation": "suppress", "synapses": name, "model": "a", "log_odds": value}
         for name, value in (("published", -9.0), ("knowledge", -3.0), ("random_columns", -1.0))
     ]
-    assert synapses(sets).endswith("by −3.00 against −1.00 in a.")
+    assert synapses(sets).startswith("Suppressing knowledge synapses changes log-odds by −3.00 in a. ")
+    assert synapses(sets).endswith(" changes them by −1.00 in a.")
     assert synapses(sets[:2]) == ""
 
 

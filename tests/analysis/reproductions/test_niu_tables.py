@@ -66,5 +66,5 @@ def test_tracing_has_facts_and_syntax(traced_study: Study) -> None:
     )
     shown = table.to_frame()
     assert set(shown.kind) == {"facts", "syntax"}
-    best = shown[(shown.kind == "facts") & (shown.part == "mlp") & (shown.role == "last_subject")]
+    best = shown[(shown.kind == "facts") & (shown.part == "mlp") & (shown.role == "the subject's last")]
     assert best.layer.tolist() == [traced_study.signals.sizes["layer"] - 1]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
 
 from qloc.reports.build import build
+from qloc.reports.document import Figure, Series
+from qloc.reports.renderers.html import _drawn
 
 # As the acceptance test of the project has it.
 OUTSIDE = re.compile(
@@ -148,3 +151,12 @@ def test_what_is_as_published_has_its_tag_in_tables_and_headings(pages):
 
 def test_a_table_without_rows_is_a_line(pages):
     assert '<p class="nothing">Table: No rows. No rows.</p>' in pages["void"]
+
+
+def test_print_cuts_figures_that_it_would_shrink_beyond_reading():
+    rows = tuple(f"row {n}" for n in range(100))
+    series = (Series(name="s", x=rows, y=tuple(n / 100 for n in range(100))),)
+    figure = Figure(kind="dots", id="f", title="t", alt="", series=series)
+    few = replace(figure, series=(replace(series[0], x=rows[:5], y=series[0].y[:5]),))
+    assert _drawn(figure).count('class="wide tall"') == 1
+    assert ' tall"' not in _drawn(few)
