@@ -20,10 +20,13 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from qloc.analysis.inference.cluster_error import mean_error
+from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.equivalence import mean_tost_p, tost_p
 from qloc.analysis.inference.paired import paired_p
 from qloc.analysis.inference.relation_effects import skewness_adjusted_p
 from qloc.analysis.inference.resampling import sign_flip_p
+from qloc.analysis.inference.skewed_interval import skewed_interval
+from qloc.analysis.results import Interval
 
 RELATIONS = 5, 6, 8, 12, 24
 EFFECTS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
@@ -90,8 +93,13 @@ def rejected_with_facts(
     return float((found <= 0.05).mean())
 
 
+def covers(interval: Interval | None) -> bool:
+    """Whether an interval holds 0."""
+    return interval is not None and interval.low <= 0 <= interval.high
+
+
 def facts_alone(name: str, n: int, facts: int, simulations: int, relations: bool) -> list[float]:
-    """Rejections by flips alone and by the test, equivalence found by t alone and by the test.
+    """Rejections by flips alone and by the test, equivalence by t alone and by the test, coverage likewise.
 
     Effects are of facts alone, or of relations with normal facts of the same spread.
     """
@@ -102,7 +110,7 @@ def facts_alone(name: str, n: int, facts: int, simulations: int, relations: bool
         x = draw(rng, n)[relation] + rng.standard_normal(n * facts) if relations else draw(rng, n * facts)
         found.append(x)
     means = np.mean(found, axis=1)
-    margin, counts = MARGIN * float(means.std()), np.zeros(5)
+    margin, counts = MARGIN * float(means.std()), np.zeros(7)
     for i, x in enumerate(found):
         rng, ways = np.random.default_rng([n, i]), (relation, each)
         error, freedom = mean_error(x, ways)
@@ -113,6 +121,7 @@ def facts_alone(name: str, n: int, facts: int, simulations: int, relations: bool
             tost_p(at, error, freedom, margin) <= 0.05,
             mean_tost_p(x - margin, ways, margin) <= 0.05,
             mean_tost_p(x, ways, margin) <= 0.05,
+            *(covers(made(x, ways)) for made in (cluster_interval, skewed_interval)),
         ]
     return [float(count) / simulations for count in counts]
 
@@ -143,7 +152,7 @@ def main() -> None:
             share = rejected_with_facts(EFFECTS[name], n, simulations)
             print(f"| {n} | {name} | {100 * share:.1f}% |", flush=True)
     head = "relations | facts each | effects | flips | the test | equivalence at the margin: t | here | at 0"
-    print(f"\n| {head} |", "|---|---|---|---|---|---|---|---|", sep="\n")
+    print(f"\n| {head} | t covers | here |", "|---|---|---|---|---|---|---|---|---|---|", sep="\n")
     for n, facts in ((8, 5), (20, 8)):
         for relations in (False, True):
             for name in OF_FACTS_ALONE:

@@ -12,12 +12,12 @@ import numpy as np
 from scipy import stats
 
 from qloc.analysis.comparison.studies import Studies
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.paired import THESE_ALONE, least_paired_p, paired_p, too_few
 from qloc.analysis.inference.share_intervals import Bound, bounded_intervals
+from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.analysis.localization.consistency import answer_codes, consistency, filled, relation_codes
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.results import NEW_RELATIONS, THESE_RELATIONS, TestResult
@@ -200,7 +200,7 @@ class Measures:
             unit="fact",
             n={"relations": n_relations, "facts": int(kept.sum())},
             estimate=float(difference[kept].mean()) if kept.any() else float("nan"),
-            interval=cluster_interval(difference, self.clusters, confidence=self.plan.confidence),
+            interval=skewed_interval(difference, self.clusters, confidence=self.plan.confidence),
             effect=rank_biserial(difference, self.clusters, confidence=self.plan.confidence),
             method=f"{words}, two-sided",
             p=None if np.isnan(p) else p,

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from qloc.analysis.inference.cluster_error import mean_error, t_words
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
@@ -28,6 +27,7 @@ from qloc.analysis.inference.relation_effects import (
 )
 from qloc.analysis.inference.resampling import Alternative, sign_flip_p
 from qloc.analysis.inference.shared_answers import crossed
+from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.analysis.results import NEW_RELATIONS, THESE_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
@@ -326,7 +326,7 @@ def paired_test(
         Effects, oriented so that the hypothesis says > 0; NaN where a fact has none.
     clusters : tuple of int64 ndarray, shape (fact,) each
         Relation and answer of each fact. :func:`flip_clusters` chooses what is flipped; the interval is
-        robust to both.
+        robust to both, and allows for skewness.
     name : str
         Short name of the test, such as ``H5a``.
     question : str
@@ -400,7 +400,7 @@ def paired_test(
         unit="fact",
         n=n,
         estimate=float(x.mean()) if len(x) else float("nan"),
-        interval=cluster_interval(x, (relation, answer), confidence=draws.confidence) if len(x) else None,
+        interval=skewed_interval(x, (relation, answer), confidence=draws.confidence) if len(x) else None,
         effect=rank_biserial(x, (relation, answer), confidence=draws.confidence) if len(x) else None,
         method=f"{words}, one-sided",
         p=None if np.isnan(p) else p,

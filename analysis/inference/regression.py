@@ -10,6 +10,7 @@ from scipy import stats
 from qloc.analysis.inference.cluster_error import slope_error, t_words
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.label_codes import codes, distinct, n_codes
+from qloc.analysis.inference.shared_answers import crossed
 from qloc.analysis.inference.wild_bootstrap import WildTest, wild_test
 from qloc.analysis.results import EffectSize, Interval
 from qloc.arrays import Floats, Ints
@@ -39,8 +40,9 @@ class Slope:
         bootstrap; NaN where the error is.
     method : str
         How interval and p were made, in words.
-    wild : WildTest or None
-        The bootstrap, for p of other values of the coefficient; None where t alone was used.
+    wild : tuple of WildTest
+        The bootstrap over relations, and over answers that relations share, for p of other values of the
+        coefficient; empty where t alone was used.
     """
 
     estimate: float
@@ -50,7 +52,7 @@ class Slope:
     effect: EffectSize | None
     p: float
     method: str
-    wild: WildTest | None = None
+    wild: tuple[WildTest, ...] = ()
 
 
 def clustered_slopes(
@@ -60,7 +62,8 @@ def clustered_slopes(
 
     β = (X'X)⁻¹X'y, with the errors of :func:`qloc.analysis.inference.cluster_error.slope_error`. p is the
     larger of that of t and that of the wild cluster bootstrap over the first way of clustering, whatever the
-    number of clusters; an interval has the farther ends of both.
+    number of clusters, and over the second where it crosses the first: few answers that relations share may
+    carry a slope between them. An interval has the farther ends of all.
 
     Parameters
     ----------
@@ -92,20 +95,29 @@ def clustered_slopes(
         rest = np.delete(x, place, axis=1)
         carrier = x[:, place] - rest @ np.linalg.lstsq(rest, x[:, place], rcond=None)[0]
         error, freedom = slope_error(y - x @ beta, carrier, clusters)
-        rng = Stream.SLOPES.generator(draws.seed, place)
-        wild = wild_test(y, x, clusters[0], place, n_resamples=draws.n_bootstrap, rng=rng)
-        by_t = _by_t(float(beta[place]), error, freedom, clusters, draws)
-        slope = by_t if wild is None or by_t.interval is None else _no_narrower(by_t, wild, draws)
+        slope = _by_t(float(beta[place]), error, freedom, clusters, draws)
+        for number, way in enumerate(_crossing(clusters)):
+            rng = Stream.SLOPES.generator(draws.seed, place, *([number] if number else []))
+            wild = wild_test(y, x, way, place, n_resamples=draws.n_bootstrap, rng=rng)
+            slope = slope if wild is None or slope.interval is None else _no_narrower(slope, wild, draws)
         slope = _in_units(slope, float(scale[place]))
         slopes.append(replace(slope, effect=_standardized(y, as_given[:, place], slope)))
     return slopes
+
+
+def _crossing(clusters: tuple[Ints, ...]) -> list[Ints]:
+    """Return the ways over which the bootstrap goes: the first, and the second where it crosses the first."""
+    ways = list(clusters[:1])
+    if len(clusters) > 1 and crossed(*clusters[:2]):
+        ways.append(clusters[1])
+    return ways
 
 
 def _in_units(slope: Slope, scale: float) -> Slope:
     """Return a coefficient of a column that was divided by ``scale``, for the column as it was."""
     ends = slope.interval
     ends = ends and replace(ends, low=ends.low / scale, high=ends.high / scale)
-    wild = slope.wild and slope.wild.in_units(scale)
+    wild = tuple(test.in_units(scale) for test in slope.wild)
     return replace(
         slope, estimate=slope.estimate / scale, error=slope.error / scale, interval=ends, wild=wild
     )
@@ -137,14 +149,15 @@ def _no_narrower(slope: Slope, wild: WildTest, draws: Draws) -> Slope:
     p, ends = wild.p(), wild.interval(draws.confidence)
     if np.isnan(p) or slope.interval is None:
         return slope
-    method = f"{slope.method}, and wild cluster bootstrap, {draws.n_bootstrap} resamples: the wider of both"
+    name = f"wild cluster bootstrap, {draws.n_bootstrap} resamples: the wider of both"
+    method = f"{slope.method}, and {name}" if not slope.wild else f"{slope.method}; over answers, too"
+    interval = None
     if np.isnan(ends).any():
-        return replace(
-            slope, p=max(slope.p, p), interval=None, method=f"{method}; no finite interval", wild=wild
-        )
-    low, high = float(np.fmin(slope.interval.low, ends[0])), float(np.fmax(slope.interval.high, ends[1]))
-    interval = replace(slope.interval, low=low, high=high, method=method)
-    return replace(slope, p=max(slope.p, p), interval=interval, method=method, wild=wild)
+        method = f"{method}; no finite interval"
+    else:
+        low, high = min(slope.interval.low, ends[0]), max(slope.interval.high, ends[1])
+        interval = replace(slope.interval, low=low, high=high, method=method)
+    return replace(slope, p=max(slope.p, p), interval=interval, method=method, wild=(*slope.wild, wild))
 
 
 def _standardized(y: Floats, x: Floats, slope: Slope) -> EffectSize | None:

@@ -207,6 +207,7 @@ def equivalence_p(slope: Slope | None, margin: float, *, standardized: bool) -> 
     p = tost_p(slope.estimate * scale, slope.error * scale, slope.freedom, margin)
     if np.isnan(p):
         return None
-    if slope.wild is not None and abs(slope.estimate * scale) < margin and scale:
-        p = float(np.fmax.reduce([p, *(slope.wild.p(end / scale) / 2 for end in (-margin, margin))]))
+    if abs(slope.estimate * scale) < margin and scale:
+        ends = (-margin / scale, margin / scale)
+        p = float(np.fmax.reduce([p, *(wild.p(end) / 2 for wild in slope.wild for end in ends)]))
     return p

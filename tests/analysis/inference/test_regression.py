@@ -65,6 +65,22 @@ def test_a_slope_that_one_cluster_decides_has_no_p(rng):
     assert slope.method.endswith("one cluster decides alone")
 
 
+def test_few_answers_that_relations_share_carry_no_slope_by_themselves():
+    """x and y vary by 4 answers that 10 relations share: over relations alone a slope seems sure."""
+    relation, answer, found, alone = np.repeat(np.arange(10), 8), np.tile(np.arange(4), 20), 0, 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        y, x = rng.normal(size=4)[answer], rng.normal(size=4)[answer]
+        both = within(np.column_stack([y + 0.3 * rng.normal(size=80), x]), relation)
+        draws = Draws(n_bootstrap=99)
+        slopes = [
+            clustered_slopes(both[:, 0], both[:, 1:], ways, [0], draws)[0]
+            for ways in ((relation, answer), (relation,))
+        ]
+        found, alone = found + (slopes[0].p <= 0.05), alone + (slopes[1].p <= 0.05)
+    assert found <= 8 < 30 < alone  # 5%, and three standard errors
+
+
 def test_an_intercept_has_no_standardized_slope(frame):
     x = np.column_stack([np.ones(200), frame.x])
     intercept, slope = clustered_slopes(

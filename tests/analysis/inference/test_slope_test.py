@@ -18,20 +18,22 @@ TEXT: dict[str, Any] = {"name": "T", "question": "?", "estimand": "slope", "draw
 
 
 def test_a_coefficient_on_ones_is_the_mean(rng):
-    """And where answers cross relations, p and interval are those of the two-way error, if that is wider."""
-    y, relation, answer = rng.normal(1, 1, 60), np.repeat(np.arange(6), 10), np.tile(np.arange(3), 20)
-    y += np.array([1.0, 0.0, -1.0])[answer]
+    """And where answers cross relations, p and interval are no less than those of the two-way error."""
+    y, relation, answer = rng.normal(1, 1, 60), np.repeat(np.arange(6), 10), np.tile(np.arange(12), 5)
+    y += np.array([1.0, 0.0, -1.0])[answer % 3]
     ones = {"intercept": np.ones(60)}
     found = slope_test(y, ones, (relation, answer), **TEXT, inside=False, direction="above")
     error, freedom = mean_error(y, (relation, answer))
     assert found.estimate == pytest.approx(y.mean())
-    assert found.p == pytest.approx(stats.t.sf(y.mean() / error, freedom))
+    by_t = stats.t.sf(y.mean() / error, freedom)
+    assert found.p is not None
+    assert by_t <= found.p <= 0.05  # with six relations the bootstrap says less
     assert found.interval is not None
-    assert found.interval.low == pytest.approx(y.mean() - stats.t.ppf(0.975, freedom) * error)
+    assert found.interval.low < y.mean() - stats.t.ppf(0.975, freedom) * error + 1e-9
     one_way = slope_test(y, ones, (relation, np.arange(60)), **TEXT, inside=False)
     assert one_way.interval is not None
     assert one_way.p is not None
-    assert one_way.interval.high < found.interval.high
+    assert one_way.interval.high <= found.interval.high
     below = slope_test(y, ones, (relation, np.arange(60)), **TEXT, inside=False, direction="below")
     assert below.p == pytest.approx(1 - one_way.p / 2)
     gone = slope_test(y, ones, (np.zeros(60, dtype=int), answer), **TEXT, inside=False)
