@@ -8,6 +8,7 @@ from typing import Final
 
 from qloc.analysis.results import Cell, Table
 from qloc.reports.figures.table_words import word
+from qloc.reports.published import TAG
 from qloc.text.rounding import available, number
 
 ALL: Final = "All relations"
@@ -203,8 +204,7 @@ def ratios(table: Table) -> Table:
     rules = [_rule(cell) for cell in by_cs2.columns["threshold"]]
     sets = sets or [""] * len(rules)
     rows = [
-        (name, rule, "as published", ki)
-        for name, rule, ki in zip(sets, rules, by_cs2.columns["ratio"], strict=True)
+        (name, rule, TAG, ki) for name, rule, ki in zip(sets, rules, by_cs2.columns["ratio"], strict=True)
     ]
     beside = dict(zip(sets, by_cs2.columns["ki_k0"], strict=True))
     rows += [(name, "K_I(k₀)", "as many queries of every fact", ki) for name, ki in beside.items()]
@@ -215,7 +215,7 @@ def ratios(table: Table) -> Table:
 
 
 def _rule(threshold: Cell) -> str:
-    return "CS2 by Otsu" if threshold == "Otsu" else f"CS2 < {threshold}"
+    return f"CS2 {'by' if threshold == 'Otsu' else '<'} {threshold}, {TAG}"
 
 
 def changes(table: Table) -> Table:

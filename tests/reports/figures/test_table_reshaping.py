@@ -82,11 +82,11 @@ def test_ratios_stand_by_rule_and_k0_beside_them_once():
     table = Table(name="chen_ratio", title="", columns=rows)
     shares = ratios(table).columns
     assert shares["sets"] == ("ig", "ig", "amig", "amig", "ig", "amig")
-    assert shares["rule"] == ("CS2 by Otsu", "CS2 < 0.1") * 2 + ("K_I(k₀)",) * 2
+    assert shares["rule"] == ("CS2 by Otsu, as published", "CS2 < 0.1, as published") * 2 + ("K_I(k₀)",) * 2
     assert shares["counted"][3:5] == ("as published", "as many queries of every fact")
     assert shares["ki"] == (0.5, 0.1, 0.6, 0.2, 0.01, 0.02)
     alone = ratios(where(table, "method", "ig")).columns
-    assert alone["sets"] == ("CS2 by Otsu", "CS2 < 0.1", "K_I(k₀)")
+    assert alone["sets"] == ("CS2 by Otsu, as published", "CS2 < 0.1, as published", "K_I(k₀)")
     assert "rule" not in alone
 
 
