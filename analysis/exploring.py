@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
+from qloc.analysis.inference.paired import log_odds
 from qloc.analysis.inputs.neuron_tokens import neuron_tokens
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.neuron_counts import counts_by
@@ -252,7 +253,7 @@ class _Explorer:
             return ()
         known = queries[self.context.sets.queries["known"][queries]]
         before, after = self._answers[1][known], self._answers[0][:, known]
-        odds, share = _log_odds(after) - _log_odds(before), 100 * (np.exp(after) - np.exp(before))
+        odds, share = log_odds(after) - log_odds(before), 100 * (np.exp(after) - np.exp(before))
         return tuple(
             (_rounded(_mean(odds[n]), 2), _rounded(_mean(share[n]), 1)) for n in range(len(self.arms))
         )
@@ -387,13 +388,8 @@ def _choice(n: int, total: int) -> str:
     )
 
 
-def _log_odds(log_p: Floats) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return log_p - np.log(-np.expm1(log_p))
-
-
 def _mean(values: Floats) -> float:
-    kept = values[np.isfinite(values)]
+    kept = values[~np.isnan(values)]
     return float(kept.mean()) if len(kept) else math.nan
 
 

@@ -47,7 +47,7 @@ class EditOutcomes:
     rows : QueryRows
         The queries that count, and the relation and answer of each fact.
     on : dict of str to bool ndarray, shape (fact, query_of_fact)
-        Which queries of a fact are the edited one, held out, and used.
+        Which queries of a fact whose edit counts are the edited one, held out, and used.
     probes_left : bool ndarray, shape (fact,)
         Whether the fact's edit counts, and with it its probes and its damage.
     study : Study, optional
@@ -90,8 +90,7 @@ class EditOutcomes:
         there = held >= 0
         used = there & rows.used[np.where(there, query, 0)]
         edited = used & (query == edited_query[:, None])
-        if known:
-            used &= edited.any(axis=1)[:, None]
+        used &= edited.any(axis=1)[:, None]
         on: dict[On, NDArray[np.bool_]] = {
             "edited": edited,
             "held_out": used & (held == 1),
@@ -148,6 +147,26 @@ class EditOutcomes:
             NaN where the set is empty or there is no such query.
         """
         return self.mean(self._moved(operation, name), on)
+
+    def n_compared(self, operation: str, names: tuple[str, str], on: On) -> int:
+        """Return how many queries are behind the differences of two edits: of facts that have both.
+
+        Parameters
+        ----------
+        operation : str
+            Label of the edit.
+        names : tuple of (str, str)
+            Labels of what is edited.
+        on : {"edited", "held_out", "used"}
+            The queries of a fact.
+
+        Returns
+        -------
+        int
+            Number of queries at which what both edits move is defined.
+        """
+        moved = [self._moved(operation, name) for name in names]
+        return int(np.sum(self.on[on] & ~np.isnan(moved[0] - moved[1])))
 
     def damage(self, operation: str, name: str) -> Floats:
         """Return the damage: nats a token on held-out text, after less before.

@@ -92,7 +92,8 @@ def layers_compared(
     hypothesis = hypothesis_of("rome_at_traced_layer")
     traced, own = (edited.moved(UPDATE, name, "held_out") for name in (ROME_TRACED, ROME))
     difference = traced - own
-    alike = bool(np.all(difference[~np.isnan(difference)] == 0))
+    defined = difference[~np.isnan(difference)]
+    alike = len(defined) > 0 and bool(np.all(defined == 0))
     return paired_test(
         np.full_like(difference, np.nan) if alike else difference,
         edited.rows.clusters,
@@ -102,7 +103,7 @@ def layers_compared(
         "less at its own",
         draws=draws,
         margin=margin,
-        n_queries=int(edited.on["held_out"].sum()),
+        n_queries=0 if alike else edited.n_compared(UPDATE, (ROME_TRACED, ROME), "held_out"),
         checks=_layers(edited, traced, own, alike=alike),
         store=store,
         stream=Stream.ROME_AT_TRACED_LAYER,
@@ -118,6 +119,8 @@ def _layers(edited: EditOutcomes, traced: Floats, own: Floats, *, alike: bool) -
     if alike:
         return (f"{said}, which ROME edits anyway.",)
     both = ~np.isnan(traced - own)
+    if not both.any():
+        return (f"{said}. No fact has both edits and a held-out paraphrase that counts.",)
     moved = (number(float(values[both].mean())) for values in (traced, own))
     damage = (edited.damage(UPDATE, name)[both] for name in (ROME_TRACED, ROME))
     nats = (number(float(np.nanmean(values))) if np.isfinite(values).any() else "–" for values in damage)

@@ -6,8 +6,9 @@
      "neighborhood": [{"answer": "Rome", "queries": ["The capital of Italy is [Y]."]}],
      "generation": ["[X] is governed from"]}
 
-In the queries of ``inverse``, ``[X]`` stands for the fact's *object*, which may already be filled in;
-elsewhere it stands for the subject. Signals are taken of none of these prompts.
+In the queries of ``inverse``, ``[X]`` stands for the fact's *object*, which may already be filled in
+(as a whole word, if it is one anywhere); elsewhere it stands for the subject. Signals are taken of none of
+these prompts.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Final
 from qloc.extract.datasets.json_lines import Problems
 from qloc.extract.datasets.json_queries import check_text, queries_of
 from qloc.facts import ANSWER_MARK, SUBJECT_MARK, AnsweredQueries, Entailments, Query, fill
+from qloc.text.mentions import renamed
 
 ENTAILED: Final = ("inverse", "synonyms", "neighborhood", "generation")
 """Keys of a fact's entry under which such prompts stand."""
@@ -101,7 +103,7 @@ def _naming(query: Query, answer: str) -> Query:
     """Put ``[X]`` in place of the object, where it is filled in."""
     if SUBJECT_MARK in query.text:
         return query
-    return replace(query, text=query.text.replace(answer, SUBJECT_MARK))
+    return replace(query, text=renamed(query.text, answer, SUBJECT_MARK))
 
 
 def _beginnings(entry: Mapping[str, Any], subject: str, at: str, problems: Problems) -> tuple[str, ...]:

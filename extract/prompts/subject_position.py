@@ -5,9 +5,8 @@ Meng et al. 2022 (arXiv 2202.05262), §2, find that the MLPs recall facts at thi
 
 from __future__ import annotations
 
-import re
-
 from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
+from qloc.text.mentions import mentions
 
 
 def subject_token(encoder: Encoder, asked: TokenizedQuery, subject: str) -> int | None:
@@ -52,7 +51,5 @@ def subject_token(encoder: Encoder, asked: TokenizedQuery, subject: str) -> int 
 
 def _end(text: str, subject: str) -> int | None:
     """Return the index behind the last mention of the subject, or None."""
-    name = re.escape(subject)
-    ends = [match.end() for match in re.finditer(rf"(?<!\w){name}(?!\w)", text)]
-    ends = ends or [match.end() for match in re.finditer(name, text)]
-    return ends[-1] if ends else None
+    found = mentions(text, subject)
+    return found[-1][1] if found else None

@@ -6,13 +6,13 @@ its last token. Tokens before the subject have none.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qloc.extract.prompts.subject_position import subject_token
 from qloc.extract.prompts.tokenizing import Encoder, TokenizedQuery
 from qloc.phase_plan import TokenRole
+from qloc.text.mentions import mentions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,9 @@ def token_roles(encoder: Encoder, asked: TokenizedQuery, subject: str) -> TokenR
     spans = encoder.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
     answer = {target.position for target in asked.targets}
     end = len(spans) if masked else len(asked.targets[0].ids)
-    mentions = [_tokens(spans, span, end) for span in _mentions(text, subject)]
-    own = next((tokens for tokens in mentions if last in tokens), [last])
-    every = sorted({token for tokens in [*mentions, own] for token in tokens})
+    named = [_tokens(spans, span, end) for span in mentions(text, subject)]
+    own = next((tokens for tokens in named if last in tokens), [last])
+    every = sorted({token for tokens in [*named, own] for token in tokens})
     if masked and answer.intersection(every):
         return None
     target = asked.targets[0].position
@@ -79,13 +79,6 @@ def token_roles(encoder: Encoder, asked: TokenizedQuery, subject: str) -> TokenR
         "further_tokens": tuple(behind[1:]),
     }
     return TokenRoles(subject=tuple(every), positions=positions, is_last_apart=target not in every)
-
-
-def _mentions(text: str, subject: str) -> list[tuple[int, int]]:
-    """Return where the subject is mentioned, whole words preferred."""
-    name = re.escape(subject)
-    whole = [found.span() for found in re.finditer(rf"(?<!\w){name}(?!\w)", text)]
-    return whole or [found.span() for found in re.finditer(name, text)]
 
 
 def _tokens(spans: list[tuple[int, int]], span: tuple[int, int], end: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -16,6 +15,7 @@ from qloc.extract.prompts.token_roles import TokenRoles, token_roles
 from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery
 from qloc.facts import Fact
 from qloc.random_streams import Stream
+from qloc.text.mentions import renamed
 
 _TRIED: Final = 16
 """Other subjects that the tokenizer is given at once."""
@@ -142,7 +142,7 @@ class OtherSubjects:
         ]
         for start in range(0, len(others), _TRIED):
             some = others[start : start + _TRIED]
-            texts = [_with(asked.query.text, subject, name) for _, name in some]
+            texts = [renamed(asked.query.text, subject, name) for _, name in some]
             pairs = [(replace(asked.query, text=text), asked.answer) for text in texts]
             for (number, _), found in zip(some, self.encoder.ask_all(pairs, ignore_tail=True), strict=True):
                 if isinstance(found, TokenizedQuery) and fits(asked, found, roles.subject):
@@ -176,12 +176,6 @@ def _is_other(own: Fact, other: Fact) -> bool:
     if (other.kind, other.relation) != (own.kind, own.relation):
         return False
     return other.feature != own.feature if own.kind == "minimal_pair" else own.object not in other.objects
-
-
-def _with(text: str, own: str, other: str) -> str:
-    """Return the prompt with another subject, wherever the own one is mentioned: whole words preferred."""
-    whole, n = re.subn(rf"(?<!\w){re.escape(own)}(?!\w)", lambda _: other, text)
-    return whole if n else text.replace(own, other)
 
 
 def fits(asked: TokenizedQuery, other: TokenizedQuery, subject: tuple[int, ...]) -> bool:

@@ -109,6 +109,21 @@ def test_arms_are_means_over_known_queries(changed_study: Study, explored: Explo
     assert share == pytest.approx(100 * np.nanmean(np.exp(after) - np.exp(before)), abs=0.06)
 
 
+def test_the_surest_queries_count_in_changes_of_log_odds(changed_study: Study, explored: Exploration) -> None:
+    """log P = 0 in float32 is P within 2⁻²⁴ of 1, as in the report's tables; it was left out."""
+    here = changed_study.interventions.load()
+    row = rows_of(changed_study, explored)[0]
+    known = (changed_study.column("queries", "known") == 1) & (changed_study.column("queries", "fact") == row)
+    sure = here.assign(
+        base_log_probability=here["base_log_probability"].where(~known, 0.0),
+        log_probability=here["log_probability"].where(~known, np.log(0.5)),
+    )
+    study = replace(changed_study, datasets={**changed_study.datasets, "interventions": sure})
+    change, share = explore(study).facts[0].arms[explored.arms.index("suppress, own")]
+    assert change == pytest.approx(-math.log(2**24 - 1), abs=6e-3)
+    assert share == -50.0
+
+
 def test_edits_are_those_of_the_edited_query(edited_study: Study) -> None:
     explored = explore(edited_study)
     here = edited_study.edits

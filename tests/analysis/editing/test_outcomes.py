@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import special
 
 from qloc.analysis.editing.outcomes import EditOutcomes, edit_effects, edit_scores, harmonic
@@ -146,3 +147,23 @@ def test_harmonic_mean():
     assert harmonic([0.5, 0.9, 0.8]) == pytest.approx(3 / (1 / 0.5 + 1 / 0.9 + 1 / 0.8))
     assert harmonic([1.0, 1.0, 0.0]) == 0.0
     assert math.isnan(harmonic([1.0, float("nan"), 0.0]))
+
+
+def test_queries_of_facts_that_were_not_edited_count_for_nothing(study):
+    """A budget edits some facts; where queries that are not known count too, the others' stay out."""
+    held = study.edits.load()
+    fact = np.arange(held.sizes["fact"])
+    some = held.assign(edited_query=held["edited_query"].where(fact % 3 == 0, -1))
+    gone = xr.DataArray(fact % 3 == 0, dims="fact")
+    some["new_log_probability"] = held["new_log_probability"].where(gone)
+    edited = EditOutcomes.of(replace(study, datasets={**study.datasets, "edits": some}), known=False)
+    leaks, n = study.facts["leaks"].values > 0, 0
+    of_pair = study.queries["kind"].values[study.column("facts", "first_query")] != "fact"
+    for row in fact[(fact % 3 == 0) & ~leaks & ~of_pair]:
+        n += int(np.sum(held["held_out"].values[row] == 1))
+    assert n > 0
+    assert int(edited.on["held_out"].sum()) == n
+    assert edited.n_compared("update", ("own", "matched"), "held_out") <= n
+    moved = edited.moved("update", "own", "held_out") - edited.moved("update", "matched", "held_out")
+    on = edited.on["held_out"][~np.isnan(moved)]
+    assert edited.n_compared("update", ("own", "matched"), "held_out") == on.sum() > 0

@@ -72,3 +72,15 @@ def test_without_such_edits_it_is_refused(study: Study) -> None:
     alone = replace(study, datasets={**study.datasets, "edits": edits})
     with pytest.raises(InputError, match="expected sets rome_traced and rome under update"):
         hypotheses.rome_at_traced_layer(alone, draws=DRAWS)
+
+
+def test_nothing_to_compare_is_not_the_same_layer(study: Study) -> None:
+    edits = study.edits.load()
+    held = edits["held_out"]
+    none = edits.assign(held_out=held.where(held < 1, 0))
+    found = layers_compared(
+        EditOutcomes.of(replace(study, datasets={**study.datasets, "edits": none})), DRAWS
+    )
+    assert (found.verdict, found.n) == ("not identified", {"relations": 0, "facts": 0})
+    told = "Tracing names layer 2. No fact has both edits and a held-out paraphrase that counts."
+    assert told in found.checks

@@ -55,6 +55,9 @@ def test_the_subject_s_last_token_is_compared_with_the_mean_of_the_others_but_th
     # by hand: fact 0: 5 − (2 + 0)/2 = 4; fact 1: mean of 8 − 3 and 1 − (2 + 9)/2
     assert found.estimate == pytest.approx((4.0 + (5.0 - 4.5) / 2) / 2)
     assert (found.name, found.n["queries"]) == ("H12a", 3)
+    nothing = values.copy()
+    nothing[[0, 2], :, 0] = np.nan  # the first fact has no other token
+    assert site_test(effects(nothing, roles, np.array([0, 1, 1])), clusters(2), DRAWS).n["queries"] == 2
     alone = effects(values, roles, np.array([0, 1, 1]), used=np.array([True, False, True]))
     assert site_test(alone, clusters(2), DRAWS).estimate == pytest.approx((4.0 - 4.5) / 2)
 

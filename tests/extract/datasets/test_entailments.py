@@ -87,3 +87,12 @@ def test_every_problem_is_told(
         "Correct it.",
         f"text is '[X] is [Y]'; expected a beginning without [Y]. At {at}, generation. Remove it.",
     ]
+
+
+def test_an_object_within_other_words_is_not_taken_for_it(tmp_path: Path, write_lines: WriteLines) -> None:
+    queries = ["Romeo loves Rome, of [Y]."]
+    entry = {**FRANCE, "object": "Rome", "inverse": {"object": "Italy", "queries": queries}}
+    entailed = read_facts(str(write_lines(tmp_path / "f.jsonl", entry))).facts[0].entailed
+    assert entailed is not None
+    assert entailed.inverse is not None
+    assert [query.text for query in entailed.inverse.queries] == ["Romeo loves [X], of [Y]."]
