@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,6 +17,9 @@ CHARACTER: Final = 7.2
 """Width of a character of a label, in CSS pixels."""
 LINE: Final = 15
 """Height of a line of a label of several lines, in CSS pixels."""
+_JOIN: Final = "\N{NO-BREAK SPACE}"
+_HELD: Final = re.compile(r"\S+ = \S+|\btop b\b")
+"""What no line may break: "CAS, β₂ = 0" has its value on the line of its sign."""
 _STEPS: Final = (1, 2, 2.5, 5, 10)
 """Between ticks, times a power of ten."""
 
@@ -166,8 +170,8 @@ def folded(name: str, width: float, share: float = 0.34) -> str:
         Lines, parted by line feeds; an ellipsis stands for what has no room.
     """
     room = max(8, int(share * width / CHARACTER))
-    line = " ".join(name.split())
-    return "\n".join(textwrap.wrap(line, room, max_lines=3, placeholder=" …")) or " "
+    line = _HELD.sub(lambda held: held[0].replace(" ", _JOIN), " ".join(name.split()))
+    return "\n".join(textwrap.wrap(line, room, max_lines=3, placeholder=" …")).replace(_JOIN, " ") or " "
 
 
 def n_lines(names: Sequence[str], width: float, share: float = 0.34) -> int:

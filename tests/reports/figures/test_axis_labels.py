@@ -69,6 +69,8 @@ def test_a_name_is_folded_to_lines_of_a_third_of_the_figure():
     both = [folded(f"ig, known queries, t = {t}", 350) for t in (0.1, 0.2)]
     assert both[0] == "ig, known\nqueries, t = 0.1"
     assert (n_lines(["a", "ig, known queries, t = 0.1"], 350), n_lines([], 350)) == (2, 1)
+    assert folded("erase, CAS, β₂ = 0", 350).split("\n") == ["erase, CAS,", "β₂ = 0"]
+    assert folded("update, union, top b", 350).split("\n")[-1].endswith("top b")
     cut = folded("a name that goes on and on and on and on and on", 240).split("\n")
     assert len(cut) == 3
     assert max(map(len, cut)) <= 0.34 * 240 / CHARACTER
