@@ -10,7 +10,9 @@ from scipy import stats
 from qloc.analysis.inference.cluster_error import slope_error, t_words
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.label_codes import codes, distinct, n_codes
+from qloc.analysis.inference.relation_effects import unskewed
 from qloc.analysis.inference.shared_answers import crossed
+from qloc.analysis.inference.skewed_interval import farther
 from qloc.analysis.inference.wild_bootstrap import WildTest, wild_test
 from qloc.analysis.results import EffectSize, Interval
 from qloc.arrays import Floats, Ints
@@ -63,7 +65,8 @@ def clustered_slopes(
     β = (X'X)⁻¹X'y, with the errors of :func:`qloc.analysis.inference.cluster_error.slope_error`. p is the
     larger of that of t and that of the wild cluster bootstrap over the first way of clustering, whatever the
     number of clusters, and over the second where it crosses the first: few answers that relations share may
-    carry a slope between them. An interval has the farther ends of all.
+    carry a slope between them. Nor is p less than that of Hall's t for the skewness that clusters show. An
+    interval has the farther ends of all.
 
     Parameters
     ----------
@@ -94,8 +97,10 @@ def clustered_slopes(
     for place in places:
         rest = np.delete(x, place, axis=1)
         carrier = x[:, place] - rest @ np.linalg.lstsq(rest, x[:, place], rcond=None)[0]
-        error, freedom = slope_error(y - x @ beta, carrier, clusters)
+        residual = y - x @ beta
+        error, freedom = slope_error(residual, carrier, clusters)
         slope = _by_t(float(beta[place]), error, freedom, clusters, draws)
+        slope = _allowing_for(_skewness(residual, carrier, clusters[0]), slope, draws)
         for number, way in enumerate(_crossing(clusters)):
             rng = Stream.SLOPES.generator(draws.seed, place, *([number] if number else []))
             wild = wild_test(y, x, way, place, n_resamples=draws.n_bootstrap, rng=rng)
@@ -103,6 +108,32 @@ def clustered_slopes(
         slope = _in_units(slope, float(scale[place]))
         slopes.append(replace(slope, effect=_standardized(y, as_given[:, place], slope)))
     return slopes
+
+
+def _skewness(residual: Floats, carrier: Floats, cluster: Ints) -> float:
+    """Return the skewness of a coefficient: γ/√G of clusters' sums of carrier · residual."""
+    code = codes(cluster)
+    sums, share = np.bincount(code, carrier * residual), np.bincount(code, carrier**2)
+    n, square = len(sums), float(np.sum(sums**2))
+    if n < 3 or not square > 0:
+        return 0.0
+    skewness = np.sqrt(n) * float(np.sum(sums**3)) / square**1.5 * np.sqrt(n * (n - 1)) / (n - 2)
+    return float(skewness * np.sqrt(np.sum(share**2)) / np.sum(share))
+
+
+def _allowing_for(a: float, slope: Slope, draws: Draws) -> Slope:
+    """Return a coefficient with p no less than of Hall's t for a skewness ``a``, and such ends."""
+    if slope.interval is None:
+        return slope
+    t = slope.estimate / slope.error
+    sides = (float(stats.t.sf(unskewed(side * t, min(0.0, side * a)), slope.freedom)) for side in (1, -1))
+    reach = float(stats.t.ppf((1 + draws.confidence) / 2, slope.freedom))
+    interval = replace(
+        slope.interval,
+        low=slope.estimate - farther(reach, min(0.0, a)) * slope.error,
+        high=slope.estimate + farther(reach, min(0.0, -a)) * slope.error,
+    )
+    return replace(slope, p=max(slope.p, min(1.0, 2 * min(sides))), interval=interval)
 
 
 def _crossing(clusters: tuple[Ints, ...]) -> list[Ints]:

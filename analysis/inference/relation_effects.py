@@ -214,11 +214,33 @@ def skewness_adjusted_p(x: Floats, cluster: Ints, cell: Ints, *, hidden: bool = 
         more = _FACTOR * weight * (skewness + _HIDDEN * np.log(n / _SEEN_IN_FULL))
         every.append(max(min(0.0, more) / np.sqrt(n), -_LOWEST))
     t = float(x.mean()) / error
-    return max(float(stats.t.sf(_unskewed(t, a), freedom)) for a in every)
+    return max(float(stats.t.sf(unskewed(t, a), freedom)) for a in every)
 
 
-def _unskewed(t: float, a: float) -> float:
-    """Return Hall's transformation of t for a skewness of a √G."""
+def unskewed(t: float, a: float) -> float:
+    """Return Hall's transformation of t, t + a t²/3 + a² t³/27 + a/6.
+
+    Parameters
+    ----------
+    t : float
+        A studentized estimate.
+    a : float
+        Skewness of the estimate.
+
+    Returns
+    -------
+    float
+        To be referred to t.
+
+    References
+    ----------
+    Hall 1992, JRSS B 54.
+
+    Examples
+    --------
+    >>> unskewed(3.0, 0.0), unskewed(3.0, -0.6)
+    (3.0, 1.46)
+    """
     return t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6
 
 

@@ -74,7 +74,7 @@ def skewed_interval(
         skewness_of(x, relation) / float(np.sqrt(effective_number(relation))),
         skewness_within(x, relation, within_clusters(relation, answer)),
     )
-    below, above = (_farther(t, min(0.0, *(side * a for a in skewness))) for side in (1, -1))
+    below, above = (farther(t, min(0.0, *(side * a for a in skewness))) for side in (1, -1))
     return replace(
         plain,
         low=mean - below * error,
@@ -83,8 +83,26 @@ def skewed_interval(
     )
 
 
-def _farther(t: float, a: float) -> float:
-    """Return the t that Hall's transformation for a skewness a ≤ 0 takes to ``t``."""
+def farther(t: float, a: float) -> float:
+    """Return the t that Hall's transformation for a skewness takes to ``t``, and no less than ``t``.
+
+    Parameters
+    ----------
+    t : float
+        Quantile of t, above 0.
+    a : float
+        Skewness of the estimate, at most 0.
+
+    Returns
+    -------
+    float
+        At most about 2.5 t.
+
+    Examples
+    --------
+    >>> farther(2.0, 0.0), round(farther(2.0, -0.3), 2)
+    (2.0, 2.73)
+    """
     if a > -1e-9:
         return t
     a = max(a, 3 * (t - float(np.sqrt(t**2 + 2 / 3 * (1 - _LEAST)))))

@@ -8,6 +8,8 @@ from scipy import stats
 from qloc.analysis.inference.cluster_error import slope_error, t_words
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.regression import clustered_slopes, independent, within
+from qloc.analysis.inference.relation_effects import unskewed
+from qloc.analysis.inference.skewed_interval import farther
 from qloc.analysis.inference.wild_bootstrap import wild_test
 
 
@@ -41,11 +43,17 @@ def test_slopes_take_the_larger_p_of_t_and_bootstrap_whatever_the_number_of_clus
         assert slope.interval is not None
         assert (slope.error, slope.freedom) == pytest.approx((error, freedom))
         by_t = 2 * stats.t.sf(abs(fit.params.iloc[place]) / error, freedom)
-        assert slope.p == pytest.approx(max(wild.p(), by_t))
-        half = stats.t.ppf(0.975, freedom) * error
+        sums = np.bincount(g, fit.resid.to_numpy() * carrier)
+        leverage = np.bincount(g, carrier**2)
+        a = stats.skew(sums, bias=False) * np.sqrt((leverage**2).sum()) / leverage.sum()
+        t = fit.params.iloc[place] / error
+        hall = [2 * stats.t.sf(unskewed(side * t, min(0.0, side * a)), freedom) for side in (1, -1)]
+        assert slope.p == pytest.approx(max(wild.p(), by_t, min(1.0, *hall)))
+        quantile = stats.t.ppf(0.975, freedom)
         low, high = wild.interval(0.95)
-        assert slope.interval.low == pytest.approx(min(low, slope.estimate - half))
-        assert slope.interval.high == pytest.approx(max(high, slope.estimate + half))
+        below, above = (farther(quantile, min(0.0, side * a)) * error for side in (1, -1))
+        assert slope.interval.low == pytest.approx(min(low, slope.estimate - below))
+        assert slope.interval.high == pytest.approx(max(high, slope.estimate + above))
         assert slope.method == (
             f"least squares, cluster-robust over {n_clusters} clusters, {t_words(freedom)}, and wild cluster "
             "bootstrap, 99 resamples: the wider of both"
