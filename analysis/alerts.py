@@ -7,6 +7,7 @@ from typing import Final
 
 from qloc.analysis.results import Alert, Question
 from qloc.text.rounding import available, counted, share
+from qloc.vocabulary import PAIR
 
 FEWEST_FACTS: Final = 10
 """Facts below which intervals and p-values of a study tell little."""
@@ -35,7 +36,7 @@ def alerts(
         Of few facts, leaking, unknown, empty sets, completeness gaps over the tolerance, unreadable text,
         missing arms those that are found.
     """
-    found = [*_counted(counts), *_gaps(questions)]
+    found = [*_counted(counts, _of_pairs(questions)), *_gaps(questions)]
     if unreadable:
         found.append(Alert(kind="unreadable text", text=unreadable, question="edits"))
     if missing:
@@ -44,7 +45,14 @@ def alerts(
     return tuple(found)
 
 
-def _counted(counts: Mapping[str, int]) -> Iterator[Alert]:
+def _of_pairs(questions: Sequence[Question]) -> bool:
+    """Say whether all that was asked is minimal pairs."""
+    tables = [question.table("counts_by_relation") for question in questions]
+    kinds = {kind for table in tables if table is not None for kind in table.columns.get("kind", ())}
+    return kinds == {PAIR}
+
+
+def _counted(counts: Mapping[str, int], of_pairs: bool) -> Iterator[Alert]:
     compared, leaking = counts.get("facts compared"), counts.get("facts leaking", 0)
     if compared is not None and compared < FEWEST_FACTS:
         text = f"Only {counted(compared, 'fact')} can be compared: intervals are wide and p-values rough."
@@ -60,9 +68,10 @@ def _counted(counts: Mapping[str, int]) -> Iterator[Alert]:
     if asked > known:
         lost = asked - known
         are = "is" if lost == 1 else "are"
+        why = "the good form is no likelier" if of_pairs else "no right answer ranks first"
         text = (
-            f"{counted(lost, 'query')} of {asked:,} ({share(lost / asked)}) {are} not known to the model: no "
-            "right answer ranks first. Consistency is of the known ones."
+            f"{counted(lost, 'query')} of {asked:,} ({share(lost / asked)}) {are} not known to the model: "
+            f"{why}. Consistency is of the known ones."
         )
         yield Alert(kind="unknown", text=text, question="counts")
     if empty := counts.get("known queries without knowledge neurons", 0):

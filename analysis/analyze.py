@@ -56,7 +56,7 @@ from qloc.analysis.plain_summary import plain_summary
 from qloc.analysis.questions.behaviour import behaviour_question
 from qloc.analysis.questions.consistency import consistency_question
 from qloc.analysis.questions.context import AnalysisContext
-from qloc.analysis.questions.counts import counts_question, study_counts
+from qloc.analysis.questions.counts import PAIRS, counts_question, pairs_in_words, study_counts
 from qloc.analysis.questions.edits import edits_question
 from qloc.analysis.questions.entailments import entailments_question
 from qloc.analysis.questions.inconsistent_share import ratio_question
@@ -78,6 +78,7 @@ from qloc.canonical_json import digest
 from qloc.plan import AnalysisPlan
 from qloc.progress import Progress
 from qloc.registration import Registration
+from qloc.text.rounding import counted
 from qloc.version import __version__
 
 PLAN_DIGEST = "analysis plan, sha256"
@@ -410,10 +411,15 @@ def size_of(context: AnalysisContext) -> str:
     Returns
     -------
     str
-        Such as ``260 facts of 11 relations, 1,772 queries``.
+        Such as ``260 facts of 11 relations, 1,772 queries``, and minimal pairs behind it.
     """
-    n_relations = len(context.relations[0])
-    return f"{context.sets.n_facts:,} facts of {n_relations:,} relations, {context.sets.n_queries:,} queries"
+    counts, relation = study_counts(context), context.sets.facts["relation"]
+    pairs, n = pairs_in_words(counts), len(np.unique(relation[context.of_headline]))
+    if context.pairs_alone:
+        return f"{pairs} of {counted(n, 'paradigm')}"
+    facts, queries = counted(counts["facts"], "fact"), counted(counts["queries"], "query")
+    asked = f"{facts} of {counted(n, 'relation')}, {queries}"
+    return f"{asked}, and {pairs}" if counts[PAIRS] else asked
 
 
 def words(value: Any) -> str:

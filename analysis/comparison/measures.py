@@ -9,6 +9,7 @@ from math import comb
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from qloc.analysis.comparison.studies import Studies
@@ -70,7 +71,7 @@ def few_models(n: int) -> str:
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of every model on the common facts.
+    """The measures of every model on the common facts; on minimal pairs only where nothing else is common.
 
     All but the share known are over queries that every model knows.
 
@@ -97,10 +98,20 @@ class Measures:
         return relation_codes(first)[1], answer_codes(first)
 
     @cached_property
+    def of_queries(self) -> NDArray[np.bool_]:
+        """Common queries that measures are of: bool, (query,); minimal pairs where there are no others."""
+        return next(iter(self.sets.values())).of_facts()
+
+    @cached_property
+    def of_facts(self) -> NDArray[np.bool_]:
+        """Common facts that measures are of: bool, (fact,)."""
+        return np.bincount(self.studies.fact_of_query[self.of_queries], minlength=len(self.clusters[0])) > 0
+
+    @cached_property
     def values(self) -> dict[str, dict[str, Floats]]:
         """Values by measure, then model: float64, shape (fact,); NaN where they are not defined."""
         facts = self.studies.facts
-        n_queries = np.where(facts["leaks"].values, 0, facts["n_queries"].values)
+        n_queries = np.where(facts["leaks"].values | ~self.of_facts, 0, facts["n_queries"].values)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.where(n_queries > 0, facts["n_known"].values / n_queries, np.nan)
         values: dict[str, dict[str, Floats]] = {name: {} for name in MEASURE_SYMBOLS}

@@ -85,7 +85,8 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
     comparison = _Comparison(studies, plan or AnalysisPlan())
     question = comparison.question()
     first = next(iter(studies))
-    n_facts, n_queries = studies.facts.sizes["fact"], studies.queries.sizes["query"]
+    here = comparison.of_queries
+    n_facts, n_queries, n_pairs = int(comparison.of_facts.sum()), int(here.sum()), int(np.sum(~here))
     return StudyResult(
         title=f"{', '.join(studies.models)} compared",
         model=f"{counted(len(studies), 'model')}: {', '.join(studies.models)}",
@@ -101,9 +102,10 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
         counts={
             "common facts": n_facts,
             "common queries": n_queries,
-            "queries known by all": int(studies.known_by_all.sum()),
+            "queries known by all": int(np.sum(studies.known_by_all & here)),
+            **({"common minimal pairs": n_pairs} if n_pairs else {}),
             **{
-                f"queries of {m} only": len(s.column("queries", "fact")) - n_queries
+                f"queries of {m} only": len(s.column("queries", "fact")) - len(here)
                 for m, s in studies.studies.items()
             },
         },
@@ -232,6 +234,7 @@ class _Comparison(Measures):
         rows = [
             {"relation": str(relation), "model": model, **self.row(model, code == r, intervals=False)}
             for r, relation in enumerate(names)
+            if self.of_facts[code == r].any()
             for model in self.studies.models
         ]
         return Table.from_frame(

@@ -17,7 +17,6 @@ from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number, percent
 from qloc.references import cited
 from qloc.text.rounding import counted
-from qloc.vocabulary import PAIR
 
 MOST_LEVELS = 20
 """Values of an attribute up to which it is treated as categorical."""
@@ -164,8 +163,7 @@ def relation_table(context: AnalysisContext) -> Table:
     rows: list[dict[str, Any]] = []
     for r, name in enumerate(names):
         here = code == r
-        syntax = bool(np.any(context.kind_of_fact[here] == PAIR))
-        scores = context.scores_of_pairs if syntax else context.scores
+        scores = context.scores_of(here)
         rows.append({"relation": str(name), **_row(context, scores, here), **_chance(scores, here)})
     return Table.from_frame(
         pd.DataFrame(rows),

@@ -156,6 +156,31 @@ class AnalysisContext:
         kind[self.sets.queries["fact"]] = self.sets.queries["kind"]
         return kind
 
+    @cached_property
+    def of_headline(self) -> NDArray[np.bool_]:
+        """Facts that headline figures are of: bool, (fact,); minimal pairs where nothing else was asked."""
+        return np.asarray((self.kind_of_fact != PAIR) | self.pairs_alone)
+
+    @cached_property
+    def pairs_alone(self) -> bool:
+        """Whether minimal pairs were asked and nothing else: they are analyzed as facts then."""
+        return 0 < self.pairs.n_queries == self.sets.n_queries
+
+    def scores_of(self, here: NDArray[np.bool_]) -> xr.Dataset:
+        """Return the consistency of a relation's facts, or of a paradigm's minimal pairs.
+
+        Parameters
+        ----------
+        here : bool ndarray, shape (fact,)
+            Facts of one relation or paradigm.
+
+        Returns
+        -------
+        xarray.Dataset
+            Along all facts, over known queries: ``scores``, or of minimal pairs ``scores_of_pairs``.
+        """
+        return self.scores_of_pairs if np.any(self.kind_of_fact[here] == PAIR) else self.scores
+
     @property
     def draws(self) -> Draws:
         """Numbers of draws, and the seed."""

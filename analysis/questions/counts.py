@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,12 @@ from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import percent
 from qloc.text.rounding import counted
 from qloc.vocabulary import PAIR
+
+PAIRS: Final = "minimal pairs"
+"""Name of the number of minimal pairs that were asked."""
+
+GROUPS: Final = "groups of minimal pairs"
+"""Name of the number of groups that they make up."""
 
 
 def counts_question(context: AnalysisContext) -> Question:
@@ -29,29 +35,65 @@ def counts_question(context: AnalysisContext) -> Question:
         With its sentence, tests and tables.
     """
     counts = study_counts(context)
-    n_facts, n_queries = counts["facts"], counts["queries"]
-    share = counts["queries known"] / n_queries if n_queries else float("nan")
-    names = ("facts leaking", "facts compared", "minimal pairs")
-    leaking, compared, pairs = (counts[name] for name in names)
-    answer = (
-        f"Asked: {counted(n_facts, 'fact')} with {counted(n_queries, 'query')}; a right answer ranked "
-        f"first for {percent(share)} of the queries. Left out for having the answer in the subject: "
-        f"{counted(leaking, 'fact')}. With at least two known queries that have knowledge neurons, "
-        f"{counted(compared, 'fact')} can be compared."
-    )
-    if pairs:
-        answer += f" Besides, {counted(pairs, 'minimal pair')} {'was' if pairs == 1 else 'were'} asked."
     return Question(
         id="counts",
         title="What was asked, and what does the model know?",
-        answer=answer,
+        answer=(_answer_of_pairs if context.pairs_alone else _answer)(counts),
         tables=(counts_by_relation(context), left_out(context)),
         method=(
             "A query is known where a right answer ranks first. Facts whose answer is contained in their "
-            "subject (case folded) leak it and are excluded from every score. Scores run over known "
+            "subject (case folded) leak it and are excluded from every score. A minimal pair is known where "
+            "its good form is likelier; a group of pairs is what a fact is. Scores run over known "
             "queries with a non-empty set of knowledge neurons; a fact needs two of them."
         ),
     )
+
+
+def _answer(counts: Mapping[str, int]) -> str:
+    n_facts, n_queries, pairs = counts["facts"], counts["queries"], counts[PAIRS]
+    share = counts["queries known"] / n_queries if n_queries else float("nan")
+    answer = (
+        f"Asked: {counted(n_facts, 'fact')} with {counted(n_queries, 'query')}; a right answer ranked "
+        f"first for {percent(share)} of the queries. Left out for having the answer in the subject: "
+        f"{counted(counts['facts leaking'], 'fact')}. With at least two known queries that have knowledge "
+        f"neurons, {counted(counts['facts compared'], 'fact')} can be compared."
+    )
+    if pairs:
+        answer += f" Besides, {pairs_in_words(counts)} {'was' if pairs == 1 else 'were'} asked."
+    return answer
+
+
+def _answer_of_pairs(counts: Mapping[str, int]) -> str:
+    share, groups = counts["queries known"] / counts["queries"], counted(counts["facts compared"], "group")
+    return (
+        f"Asked: {pairs_in_words(counts)}; the good form is likelier in {percent(share)} of them. With at "
+        f"least two known pairs that have knowledge neurons, {groups} can be compared."
+    )
+
+
+def pairs_in_words(counts: Mapping[str, int]) -> str:
+    """Return how many minimal pairs were asked, and in how many groups.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Of :func:`study_counts`.
+
+    Returns
+    -------
+    str
+        Without groups where each pair stands alone.
+
+    Examples
+    --------
+    >>> pairs_in_words({"minimal pairs": 60, "groups of minimal pairs": 4})
+    '60 minimal pairs in 4 groups'
+    >>> pairs_in_words({"minimal pairs": 6, "groups of minimal pairs": 6})
+    '6 minimal pairs'
+    """
+    n_pairs, n_groups = counts[PAIRS], counts[GROUPS]
+    told = counted(n_pairs, "minimal pair")
+    return told if n_groups == n_pairs else f"{told} in {counted(n_groups, 'group')}"
 
 
 def study_counts(context: AnalysisContext) -> dict[str, int]:
@@ -65,22 +107,23 @@ def study_counts(context: AnalysisContext) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        Reason, in words → number.
+        Reason, in words → number. Facts are groups of minimal pairs, and queries are pairs, where the study
+        has nothing else.
     """
-    sets, pair = context.sets, context.kind_of_fact == PAIR
-    of_pair = sets.queries["kind"] == PAIR
+    sets, here, of_query = context.sets, context.of_headline, context.sets.of_facts()
     leaking = sets.facts["leaks"][sets.queries["fact"]]
     queried = np.bincount(sets.queries["fact"], minlength=sets.n_facts) > 0
     counts = {
-        "facts": int(np.sum(~pair)),
-        "facts without a query": int(np.sum(~pair & ~queried)),
-        "facts leaking": int(np.sum(sets.facts["leaks"] & ~pair)),
+        "facts": int(np.sum(here)),
+        "facts without a query": int(np.sum(here & ~queried)),
+        "facts leaking": int(np.sum(sets.facts["leaks"] & here)),
         "facts compared": int(np.sum(context.scores["k"].values >= 2)),
-        "queries": int(np.sum(~of_pair)),
-        "queries known": int(np.sum(sets.queries["known"] & ~of_pair)),
-        "queries of leaking facts": int(np.sum(leaking)),
+        "queries": int(np.sum(of_query)),
+        "queries known": int(np.sum(sets.queries["known"] & of_query)),
+        "queries of leaking facts": int(np.sum(leaking & of_query)),
         "known queries without knowledge neurons": int(context.scores["n_empty"].values.sum()),
-        "minimal pairs": int(np.sum(pair)),
+        PAIRS: context.pairs.n_queries,
+        GROUPS: len(np.unique(context.pairs.queries["fact"])),
     }
     return counts | {f"not asked: {reason}": count for reason, count in excluded(context.study.attrs).items()}
 
@@ -161,7 +204,7 @@ def counts_by_relation(context: AnalysisContext) -> Table:
             "queries": queries,
             "known": n_known,
             "known_share": np.divide(n_known, n_asked, out=np.full(n, np.nan), where=n_asked > 0),
-            "compared": facts_where(context.scores["k"].values >= 2),
+            "compared": [_compared(context, code == r) for r in range(n)],
             "one_to_one": answers.to_numpy() == n_facts,
         }
     )
@@ -175,6 +218,10 @@ def counts_by_relation(context: AnalysisContext) -> Table:
     return Table.from_frame(
         frame, name="counts_by_relation", title="What was asked, by relation", labels=labels
     )
+
+
+def _compared(context: AnalysisContext, here: Any) -> int:
+    return int(np.sum(context.scores_of(here)["k"].values[here] >= 2))
 
 
 def _kind(context: AnalysisContext, here: Any) -> str:

@@ -10,12 +10,13 @@ import pandas as pd
 
 from qloc.analysis.inference.means import mean
 from qloc.analysis.localization.across_methods import across_methods, method_pairs
-from qloc.analysis.localization.consistency import consistency
+from qloc.analysis.localization.consistency import consistency, filled
 from qloc.analysis.localization.inconsistent_share import STATIC, ki_frame, rarefaction, ratio, share_test
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import percent
+from qloc.arrays import Floats
 from qloc.neurons import NeuronSets
 from qloc.references import cited
 
@@ -173,17 +174,16 @@ def ratio_by_relation(context: AnalysisContext) -> Table:
     Returns
     -------
     Table
-        One row for each relation.
+        One row for each relation, and for each paradigm of minimal pairs, of its groups.
     """
     plan, (names, code) = context.plan, context.relations
-    fact = context.used.queries["fact"].astype(np.int64)
-    at = plan.consistency_threshold
-    share = subset_scores(context.used.member, fact, context.sets.n_facts, [plan.k0], at).below_cs2[:, 0]
-    score, kappa = context.scores["CS2"].values, context.scores["kappa"].values
+    at, share = plan.consistency_threshold, _below(context)
     cuts = sorted({*STATIC, at})
     rows: list[dict[str, Any]] = []
     for r, name in enumerate(names):
         here = code == r
+        scores = context.scores_of(here)
+        score, kappa = scores["CS2"].values, scores["kappa"].values
         ends = context.intervals(np.where(here, share, np.nan)[:, None], context.clusters[1:], ("share",))
         row: dict[str, Any] = {"relation": str(name), "facts": int(np.sum(~np.isnan(score[here])))}
         row |= {f"below_{t:g}": ratio(score[here], t) for t in cuts}
@@ -204,6 +204,17 @@ def ratio_by_relation(context: AnalysisContext) -> Table:
         labels=labels,
         note="Otsu's threshold is the relation's own. Intervals of K_I(k₀) are cluster-robust by answer.",
     )
+
+
+def _below(context: AnalysisContext) -> Floats:
+    """Return the share of each fact's k₀-subsets below the threshold; of a group of pairs, of its pairs."""
+    share = np.full(context.sets.n_facts, np.nan)
+    for used in (filled(context.pairs.known()), context.used):
+        fact = used.queries["fact"].astype(np.int64)
+        k0, at = context.plan.k0, context.plan.consistency_threshold
+        below = subset_scores(used.member, fact, context.sets.n_facts, [k0], at).below_cs2[:, 0]
+        share = np.where(np.isnan(below), share, below)
+    return share
 
 
 def across_tables(context: AnalysisContext) -> list[Table]:

@@ -47,10 +47,11 @@ def level_question(context: AnalysisContext) -> Question:
         ],
         columns=["relation", *_COLUMNS],
     )
+    headline = {name: values[context.of_headline] for name, values in levels.items()}
     return Question(
         id="level",
         title="Do the scores of a fact's queries point one way?",
-        answer=_answer(frame),
+        answer=_answer(headline),
         tables=(
             Table.from_frame(
                 frame,
@@ -60,7 +61,7 @@ def level_question(context: AnalysisContext) -> Question:
                 note=(
                     "Intervals are cluster-robust by relation and answer. The null has one row a template, "
                     "from different facts of the relation with other answers; facts that have no null are "
-                    "left out of the last column."
+                    "left out of the last two columns. All relations: of facts, without minimal pairs."
                 ),
             ),
         ),
@@ -99,7 +100,7 @@ def levels_of(context: AnalysisContext) -> dict[str, Floats]:
 
 def _groups(context: AnalysisContext) -> list[tuple[str, Array]]:
     names, relation = context.relations
-    every = [(ALL_RELATIONS, np.ones(len(relation), dtype=bool))] if len(names) > 1 else []
+    every = [(ALL_RELATIONS, context.of_headline)] if len(names) > 1 else []
     return every + [(str(name), relation == n) for n, name in enumerate(names)]
 
 
@@ -115,14 +116,18 @@ def _row(context: AnalysisContext, name: str, levels: dict[str, Floats], here: A
     }
 
 
-def _answer(frame: pd.DataFrame) -> str:
-    if frame.empty:
+def _answer(levels: dict[str, Floats]) -> str:
+    told = int(np.sum(~np.isnan(levels["level"])))
+    if not told:
         return "No fact has two known queries with scores, so there is no localization level."
-    first = frame.iloc[0]
-    level = f"R₁² is {number(float(first.level))} on average, over {counted(int(first.facts), 'fact')}"
-    if np.isnan(first.null):
+    level = f"R₁² is {number(mean(levels['level']))} on average, over {counted(told, 'fact')}"
+    able = ~np.isnan(levels["beyond"])
+    if not able.any():
         return f"{level}. No fact has enough others to compare with: 0 is orthogonal, 1 the same direction."
+    null = mean(levels["null"][able])
+    own = null + mean(levels["beyond"][able])
     return (
-        f"{level}; over all their queries {number(float(first.level_all))}, where as many queries of "
-        f"different facts have {number(float(first.null))}. 0 is orthogonal, 1 the same direction."
+        f"{level}; over all queries of the {counted(int(able.sum()), 'fact')} that others can be compared "
+        f"with {number(own)}, where as many queries of different facts have {number(null)}. 0 is orthogonal, "
+        "1 the same direction."
     )

@@ -110,7 +110,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     ),
     "ki_by_relation": Recipe(
         kind="dots", over="relation", values=("subsets", "below_0.1"), axis="share", order="down",
-        value_label="inconsistent facts",
+        value_label="inconsistent facts", prepare=table_reshaping.enough_facts,
     ),
     "ki_across_methods": Recipe(
         kind="bars", over="called", values=("ki", "expected"), axis="share", value_label="inconsistent facts"

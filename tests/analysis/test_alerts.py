@@ -28,8 +28,16 @@ def test_every_alert_is_found():
         "missing arms",
     ]
     assert found["unknown"].text.startswith("10 queries of 40 (25%) are not known")
+    assert "no right answer ranks first" in found["unknown"].text
     assert found["gap over tolerance"].text.startswith(
         "For 25% of the queries a layer's attributions of ig miss"
     )
     assert found["gap over tolerance"].question == "quality"
     assert found["missing arms"].text.startswith("The store has no edits or grams:")
+
+
+def test_pairs_that_are_not_known_are_told_as_pairs():
+    table = Table(name="counts_by_relation", title="", columns={"kind": ("minimal_pair", "minimal_pair")})
+    asked = Question(id="counts", title="?", answer="", tables=(table,))
+    (alert,) = alerts((asked,), {**SOUND, "queries known": 30}, ())
+    assert "the good form is no likelier" in alert.text

@@ -182,12 +182,12 @@ def test_provenance_says_where_every_number_comes_from(study, result):
 
 def test_counts_are_those_of_the_first_question(study, result):
     assert result.counts == study_counts(AnalysisContext(study, PLAN))
-    n_relations, n_queries = (
-        len(np.unique(study.column("facts", "relation"))),
-        len(study.column("queries", "fact")),
-    )
+    relation, kind = study.column("queries", "relation"), study.column("queries", "kind")
+    n_relations, n_queries = len(np.unique(relation[kind == "fact"])), int(np.sum(kind == "fact"))
     assert result.model == "planted (4 layers of 64 neurons)"
-    assert result.facts.endswith(f"(46 facts of {n_relations} relations, {n_queries} queries)")
+    assert result.facts.endswith(
+        f"(40 facts of {n_relations} relations, {n_queries} queries, and 6 minimal pairs)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Two models of planted facts: alone, and on the facts that both were asked."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,18 @@ def _of_facts(study: Study, keep: np.ndarray, shuffle: int | None = None) -> Stu
     if "fact" in groups["signals"].coords:
         groups["signals"] = groups["signals"].assign_coords(fact=("query", new))
     return replace(study, datasets=groups)
+
+
+@pytest.fixture(scope="session")
+def with_pairs(pair: tuple[Study, Study]) -> Callable[[Sequence[str]], Studies]:
+    """Both models with some relations turned into paradigms, each of their facts into a group of pairs."""
+
+    def turned(study: Study, relations: Sequence[str]) -> Study:
+        pairs = np.isin(study.column("queries", "relation"), relations)
+        queries = study.queries.assign(kind=("query", np.where(pairs, "minimal_pair", "fact")))
+        return replace(study, datasets={**study.datasets, "queries": queries})
+
+    return lambda relations: Studies({"a": turned(pair[0], relations), "b": turned(pair[1], relations)})
 
 
 @pytest.fixture(scope="session")

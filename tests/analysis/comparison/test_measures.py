@@ -111,3 +111,21 @@ def test_rank_correlation_is_spearmans(rng) -> None:
     assert rank_correlation(a, b) == pytest.approx(stats.spearmanr(a[both], b[both]).statistic)
     assert np.isnan(rank_correlation(a, np.ones(20)))
     assert np.isnan(rank_correlation(a[:2], b[:2]))
+
+
+def test_minimal_pairs_count_only_where_nothing_else_is_common(with_pairs) -> None:
+    """The share known of a paradigm is none of facts; in a study of pairs alone it is theirs."""
+    paradigm = ("R01", "R04")
+    mixed = Measures(with_pairs(paradigm), PLAN)
+    relation = mixed.studies.facts["relation"].values
+    facts = ~np.isin(relation, paradigm)
+    leaks = mixed.studies.facts["leaks"].values
+    np.testing.assert_array_equal(mixed.of_facts, facts)
+    for values in mixed.values["known"].values():
+        np.testing.assert_array_equal(np.isnan(values), leaks | ~facts)
+    assert mixed.test("known", "a", "b").n == {
+        "relations": len(np.unique(relation[facts & ~leaks])),
+        "facts": np.sum(facts & ~leaks),
+    }
+    alone = Measures(with_pairs(np.unique(relation).tolist()), PLAN)
+    assert alone.test("known", "a", "b").n["facts"] == np.sum(~leaks)

@@ -90,3 +90,19 @@ def test_counts_and_provenance_name_each_model(result: StudyResult, studies: Stu
     assert result.provenance["knowledge neurons"] == "ig, threshold 0.2"
     assert result.model == "2 models: weak, strong"
     assert f"{n:,} queries that all models were asked" in result.facts
+
+
+def test_minimal_pairs_are_counted_apart_and_have_no_row(with_pairs) -> None:
+    studies = with_pairs(("R01", "R04"))
+    result = compare_models(studies, PLAN)
+    relation = studies.queries["relation"].values
+    pair = np.isin(relation, ("R01", "R04"))
+    assert result.counts["common queries"] == np.sum(~pair)
+    assert result.counts["common minimal pairs"] == np.sum(pair)
+    assert result.counts["queries of a only"] == 0
+    n_facts = len(np.unique(studies.queries["fact"].values[~pair]))
+    assert f"({n_facts} facts and {np.sum(~pair)} queries that all models were asked)" in result.facts
+    question = result.question(ID)
+    assert question is not None
+    relations = question.tables[2].to_frame()
+    assert set(relations["relation"]) == set(relation[~pair])

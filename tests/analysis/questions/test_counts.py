@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from qloc.analysis.questions.counts import counts_question, excluded, study_counts
+from qloc.analysis.wording import percent
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_relations_are_counted_one_by_one(study, question, frame):
         here = [f for f in range(len(relation)) if relation[f] == name]
         queries = [q for q in range(len(fact)) if relation[fact[q]] == name]
         clean = [q for q in queries if not leaks[fact[q]]]
-        usable = [fact[q] for q in clean if known[q] and sizes[q] and row.kind == "fact"]
+        usable = [fact[q] for q in clean if known[q] and sizes[q]]
         assert row.facts == len(here)
         assert row.leaking == leaks[here].sum()
         assert row.answers == len({answer[f] for f in here})
@@ -68,3 +69,35 @@ def test_the_answer_has_the_figures(context, question):
         f"Asked: 40 facts with {counts['queries']} queries; a right answer ranked "
     )
     assert question.answer.endswith(" Besides, 6 minimal pairs were asked.")
+
+
+def test_pairs_in_groups_are_counted_and_compared_with_their_like(grouped_context):
+    counts, question = study_counts(grouped_context), counts_question(grouped_context)
+    pair = grouped_context.sets.queries["kind"] == "minimal_pair"
+    n_groups = len(set(grouped_context.sets.queries["fact"][pair]))
+    assert (counts["minimal pairs"], counts["groups of minimal pairs"]) == (pair.sum(), n_groups)
+    assert question.answer.endswith(f" Besides, {pair.sum()} minimal pairs in {n_groups} groups were asked.")
+    table = question.tables[0].to_frame().set_index("relation")
+    k = np.zeros(grouped_context.sets.n_facts, dtype=int)
+    for query in np.flatnonzero(grouped_context.sets.queries["known"] & (grouped_context.sets.sizes() > 0)):
+        k[grouped_context.sets.queries["fact"][query]] += 1
+    k[grouped_context.sets.facts["leaks"]] = 0
+    for name, row in table.iterrows():
+        assert row.compared == np.sum(k[grouped_context.sets.facts["relation"] == name] >= 2)
+    assert (table.compared[table.kind == "minimal_pair"] > 0).all()
+    of_facts = table[table.kind == "fact"]
+    assert counts["facts"] == of_facts.facts.sum()
+    assert counts["facts compared"] == of_facts.compared.sum()
+
+
+def test_a_study_of_pairs_alone_counts_groups_as_facts(pairs_context):
+    counts = study_counts(pairs_context)
+    n, known = pairs_context.sets.n_queries, int(pairs_context.sets.queries["known"].sum())
+    assert counts["queries"] == counts["minimal pairs"] == n
+    assert counts["queries known"] == known
+    assert counts["facts"] == counts["groups of minimal pairs"] == pairs_context.sets.n_facts
+    assert counts_question(pairs_context).answer == (
+        f"Asked: {n} minimal pairs in {counts['facts']} groups; the good form is likelier in "
+        f"{percent(known / n)} of them. With at least two known pairs that have knowledge neurons, "
+        f"{counts['facts compared']} groups can be compared."
+    )

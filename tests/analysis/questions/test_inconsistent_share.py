@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from qloc.analysis.localization.consistency import filled
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.inconsistent_share import (
     across_tables,
@@ -103,3 +104,23 @@ def test_methods_are_compared_where_there_are_two(context, plan, question, frame
 
 def test_sources_are_of_the_bibliography(question):
     assert [line.partition(".")[0] for line in question.references] == ["Chen et al", "Otsu"]
+
+
+def test_paradigms_have_shares_of_their_own_pairs(grouped_context):
+    table = ratio_by_relation(grouped_context).to_frame().set_index("relation")
+    used = filled(grouped_context.pairs.known())
+    relation = grouped_context.sets.facts["relation"]
+    for paradigm in ("R07", "R08"):
+        groups = [
+            [set(used.of(int(q)).tolist()) for q in np.flatnonzero(used.queries["fact"] == fact)]
+            for fact in np.flatnonzero(relation == paradigm)
+        ]
+        scores = [cs2(own) for own in groups if len(own) >= 2]
+        shares = [np.mean([cs2(c) < 0.1 for c in combinations(own, 3)]) for own in groups if len(own) >= 3]
+        assert table.facts[paradigm] == len(scores) > 0
+        assert table["below_0.3"][paradigm] == pytest.approx(np.mean(np.array(scores) < 0.3))
+        assert table.facts_subsets[paradigm] == len(shares) > 0
+        assert table.subsets[paradigm] == pytest.approx(np.mean(shares))
+        assert table.kappa[paradigm] == pytest.approx(
+            np.nanmean(grouped_context.scores_of_pairs["kappa"].values[relation == paradigm])
+        )

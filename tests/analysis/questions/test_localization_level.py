@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import xarray as xr
 
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.localization_level import level_question, levels_of
+from qloc.analysis.wording import number
 from qloc.plan import AnalysisPlan
 from qloc.simulation.simulate import simulate
 
@@ -54,3 +58,50 @@ def test_without_known_queries_there_is_no_level() -> None:
     study = simulate(facts=4, relations=1, templates=1, seed=1)
     answer = level_question(AnalysisContext(study, AnalysisPlan())).answer
     assert answer == "No fact has two known queries with scores, so there is no localization level."
+
+
+def test_all_relations_are_facts_without_minimal_pairs(grouped_context, frame) -> None:
+    levels = levels_of(grouped_context)
+    relation = grouped_context.sets.facts["relation"]
+    pair = np.isin(relation, ("R07", "R08"))
+    table = frame(level_question(grouped_context), "localization_level").set_index("relation")
+    for name, values in levels.items():
+        assert table[name]["All relations"] == pytest.approx(np.nanmean(values[~pair]))
+        assert table[name]["R07"] == pytest.approx(np.nanmean(values[relation == "R07"]))
+    assert table.facts["All relations"] == np.sum(~np.isnan(levels["level"][~pair]))
+
+
+def test_pairs_alone_are_all_of_the_study(pairs_context, frame) -> None:
+    whole = (
+        frame(level_question(pairs_context), "localization_level").set_index("relation").loc["All relations"]
+    )
+    assert whole.level == pytest.approx(np.nanmean(levels_of(pairs_context)["level"]))
+
+
+def test_a_null_of_pairs_alone_is_none_of_facts(grouped_context) -> None:
+    """Where groups of pairs have a null and facts have none, the sentence on facts says so."""
+    study = grouped_context.study
+    pair = np.isin(grouped_context.sets.facts["relation"], ("R07", "R08"))
+    null = study.grams["null_gram"]
+    grams = study.grams.assign(null_gram=null.where(xr.DataArray(pair, dims="fact")))
+    bare = AnalysisContext(replace(study, datasets={**study.datasets, "grams": grams}), grouped_context.plan)
+    question = level_question(bare)
+    table = question.tables[0].to_frame().set_index("relation")
+    assert table.null["R07"] > 0
+    assert np.isnan(table.null["All relations"])
+    assert "No fact has enough others to compare with" in question.answer
+
+
+def test_facts_are_told_beside_different_ones_where_there_are_others(grouped_context) -> None:
+    """With a null for half of the facts, both figures of the sentence are of that half."""
+    study, levels = grouped_context.study, levels_of(grouped_context)
+    pair = np.isin(grouped_context.sets.facts["relation"], ("R07", "R08"))
+    half = np.arange(len(pair)) % 2 == 0
+    grams = study.grams.assign(null_gram=study.grams["null_gram"].where(xr.DataArray(half, dims="fact")))
+    fewer = AnalysisContext(replace(study, datasets={**study.datasets, "grams": grams}), grouped_context.plan)
+    here = half & ~pair & ~np.isnan(levels["beyond"])
+    own, null = np.mean(levels["level_all"][here]), np.mean(levels["null"][here])
+    assert (
+        f"over all queries of the {here.sum()} facts that others can be compared with {number(own)}, where as "
+        f"many queries of different facts have {number(null)}."
+    ) in level_question(fewer).answer

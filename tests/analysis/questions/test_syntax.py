@@ -1,7 +1,5 @@
 """The question on syntax: facts, features and paradigms side by side, and shares of good over bad."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -12,15 +10,8 @@ from qloc.simulation.simulate import simulate
 
 
 @pytest.fixture(scope="module")
-def asked(plan):
-    study = simulate(facts=40, relations=8, templates=4, seed=2)
-    relation, log_p = study.column("queries", "relation"), study.column("queries", "log_probability")
-    pair = np.isin(relation, ("R07", "R08"))
-    bad = np.where(np.arange(len(pair)) % 4 == 0, log_p + 1, log_p - 1)
-    queries = study.queries.assign(
-        kind=("query", np.where(pair, "minimal_pair", "fact")), bad_log_probability=("query", bad)
-    )
-    return AnalysisContext(replace(study, datasets={**study.datasets, "queries": queries}), plan)
+def asked(grouped_context):
+    return grouped_context
 
 
 def test_facts_features_and_paradigms_stand_side_by_side(asked, frame):
