@@ -22,7 +22,7 @@ from qloc.exploration.explored_facts import ExploredFact, ExploredQuery
 from qloc.plan import AnalysisPlan
 from qloc.random_streams import Stream
 from qloc.text.printable import printable
-from qloc.vocabulary import QUERY
+from qloc.vocabulary import PAIR, QUERY
 
 N_FACTS: Final = 1000
 """Facts that an exploration has at most, where no other number is asked for."""
@@ -133,7 +133,8 @@ class _Explorer:
     def explore(self, title: str, n_facts: int) -> Exploration:
         sets, plan, study = self.context.sets, self.context.plan, self.context.study
         able = np.flatnonzero(~sets.facts["leaks"] & (np.diff(self.bounds) > 0))
-        cs2 = np.asarray(self.context.scores["CS2"].values)
+        cs2 = np.asarray(self.context.scores["CS2"].values)  # the extremes are facts where there are any
+        n_pairs = int(np.sum(self.is_pair[able]))
         rows = chosen_facts(cs2, self.context.relations[1], able, n_facts, plan.seed)
         facts = tuple(self.facts(rows))
         here = sorted({neuron for fact in facts for query in fact.queries for neuron in query.neurons})
@@ -144,17 +145,31 @@ class _Explorer:
             n_neurons=sets.n_neurons,
             rule=f"{sets.method}, {sets.rule}",
             cut=plan.consistency_threshold,
-            n_facts=len(able),
-            choice=_choice(len(facts), len(able)),
+            n_facts=len(able) - n_pairs,
+            choice=_choice(len(facts), len(able) - n_pairs, n_pairs, grouped=self.context.has_groups),
             scores=tuple(SCORES.values()),
             templates=tuple(map(str, self.templates[0])),
             arms=tuple(f"{operation}, {name}" for operation, name in self.arms),
             edits=tuple(f"{operation}, {name}" for operation, name in self.edits),
-            shared=tuple((neuron, self.shared[neuron]) for neuron in here if neuron in self.shared),
+            shared=_of(here, self.shared(of_pairs=False)),
             facts=facts,
             words=words,
             tokens=tokens,
+            n_pairs=n_pairs,
+            shared_by_pairs=_of(here, self.shared(of_pairs=True)),
+            pairs=tuple(str(sets.facts["id"][row]) for row in rows[self.is_pair[rows]]),
         )
+
+    @cached_property
+    def is_pair(self) -> Array:
+        """Which rows of the facts are groups of minimal pairs: bool, (fact,)."""
+        return np.asarray(self.context.kind_of_fact == PAIR)
+
+    @cached_property
+    def scores(self) -> dict[str, Floats]:
+        """Scores of facts, and of groups of minimal pairs among themselves, by name: (fact,)."""
+        of_facts, of_pairs = self.context.scores, self.context.scores_of_pairs
+        return {name: np.where(self.is_pair, of_pairs[name], of_facts[name]) for name in SCORES}
 
     @cached_property
     def bounds(self) -> Ints:
@@ -167,10 +182,10 @@ class _Explorer:
         names, place = np.unique(self.context.sets.queries["template"], return_inverse=True)
         return names, place
 
-    @cached_property
-    def shared(self) -> dict[int, int]:
-        """Neuron → facts that have it in the set of a known query."""
-        used = self.context.used
+    def shared(self, *, of_pairs: bool) -> dict[int, int]:
+        """Neuron → facts, or groups of minimal pairs, that have it in the set of a known query."""
+        sets = self.context.sets
+        used = sets.select((sets.queries["kind"] == PAIR) == of_pairs).known()
         counts = counts_by(used.member, used.queries["fact"].astype(np.int64), used.n_facts)
         neurons, n = np.unique(counts.indices[counts.data > 0], return_counts=True)
         return dict(zip(neurons.tolist(), n.tolist(), strict=True))
@@ -195,15 +210,15 @@ class _Explorer:
             yield from (self.fact(int(row), values) for row in few)
 
     def fact(self, row: int, values: _Values) -> ExploredFact:
-        facts, scores = self.context.sets.facts, self.context.scores
+        facts = self.context.sets.facts
         queries = np.arange(self.bounds[row], self.bounds[row + 1])
         columns = values.columns(queries)
-        cs2 = float(scores["CS2"].values[row])
+        cs2 = float(self.scores["CS2"][row])
         new_object, edited = self.edited(row)
         return ExploredFact(
             **{name: str(facts[name][row]) for name in ("id", "subject", "relation", "object")},
             inconsistent=None if math.isnan(cs2) else cs2 < self.context.plan.consistency_threshold,
-            scores=tuple(_rounded(scores[name].values[row], 3) for name in SCORES),
+            scores=tuple(_rounded(self.scores[name][row], 3) for name in SCORES),
             queries=tuple(self.query(int(query), values) for query in queries),
             columns=tuple(columns.tolist()),
             attribution=values.attribution_at(queries, columns),
@@ -379,12 +394,20 @@ def _pairs(study: Study, group: str, first: str, second: str) -> list[tuple[str,
     return [(str(a), str(b)) for a in here[first].values for b in here[second].values]
 
 
-def _choice(n: int, total: int) -> str:
-    if n == total:
-        return f"All {total:,} facts of the study that do not have their answer in their subject."
+def _of(neurons: list[int], counts: dict[int, int]) -> tuple[tuple[int, int], ...]:
+    return tuple((neuron, counts[neuron]) for neuron in neurons if neuron in counts)
+
+
+def _choice(n: int, n_facts: int, n_pairs: int, *, grouped: bool) -> str:
+    pairs = f"{n_pairs:,} {'groups of ' if grouped else ''}minimal pairs"
+    kinds = [f"{n_facts:,} facts"] if n_facts or not n_pairs else []
+    kinds += [pairs] if n_pairs else []
+    if n == n_facts + n_pairs:
+        return f"All {' and '.join(kinds)} of the study that do not have their answer in their subject."
     return (
-        f"{n:,} of the study's {total:,} facts: a tenth each are the least and the most consistent (CS2), "
-        "the others are drawn by relation, in proportion to its facts."
+        f"{n:,} of the study's {' and '.join(kinds)}: a tenth each are the least and the most consistent "
+        f"{'facts ' if len(kinds) > 1 else ''}(CS2), the others are drawn by relation, in proportion to its "
+        "facts."
     )
 
 

@@ -13,6 +13,19 @@ from qloc.analysis.exploring import N_COLUMNS, SCORES, chosen_facts, explore
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import consistency
 from qloc.exploration.exploration import Exploration
+from qloc.simulation.simulate import simulate
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Study:
+    """Give a study of two relations' facts and one paradigm's groups of minimal pairs."""
+    study = simulate(facts=30, relations=3, templates=4, seed=2)
+    pair = study.column("queries", "relation") == study.column("facts", "relation")[-1]
+    kind = np.where(pair, "minimal_pair", "fact")
+    log_p = study.column("queries", "log_probability")
+    bad = np.where(study.column("queries", "known") == 1, log_p - 1, log_p + 1)
+    queries = study.queries.assign(kind=("query", kind), bad_log_probability=("query", bad))
+    return replace(study, datasets={**study.datasets, "queries": queries})
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +82,8 @@ def test_tokens_are_those_of_the_neurons_that_are_shown(changed_study: Study, ex
 def test_scores_and_states_are_those_of_the_analysis(changed_study: Study, explored: Exploration) -> None:
     scores = consistency(changed_study.neurons())
     for row, fact in zip(rows_of(changed_study, explored), explored.facts, strict=True):
+        if fact.id in explored.pairs:
+            continue
         for name, value in zip(SCORES, fact.scores, strict=True):
             expected = float(scores[name].values[row])
             assert value is None if math.isnan(expected) else value == pytest.approx(expected, abs=5.01e-4)
@@ -139,12 +154,45 @@ def test_edits_are_those_of_the_edited_query(edited_study: Study) -> None:
 
 
 def test_shared_counts_facts_with_the_neuron(changed_study: Study, explored: Exploration) -> None:
-    sets = changed_study.neurons().known()
+    assert dict(explored.shared) == shared_by(changed_study, "fact")
+    assert explored.n_pairs == len(explored.pairs) == 4
+    assert explored.n_facts == len(explored.facts) - 4
+    assert dict(explored.shared_by_pairs) == shared_by(changed_study, "minimal_pair")
+
+
+def test_groups_of_minimal_pairs_have_scores_and_counts_of_their_own(mixed: Study) -> None:
+    """Each kind is counted among itself, with its own denominator, as in the report's tables."""
+    found, sets = explore(mixed), mixed.neurons()
+    is_pair = sets.queries["kind"] == "minimal_pair"
+    alone = {kind: consistency(sets.select(is_pair == kind)) for kind in (False, True)}
+    groups = {str(name) for name in sets.facts["id"][np.unique(sets.queries["fact"][is_pair])]}
+    assert set(found.pairs) == groups & {fact.id for fact in found.facts}
+    for row, fact in zip(rows_of(mixed, found), found.facts, strict=True):
+        for name, value in zip(SCORES, fact.scores, strict=True):
+            expected = float(alone[fact.id in groups][name].values[row])
+            assert value is None if math.isnan(expected) else value == pytest.approx(expected, abs=5.01e-4)
+    assert any(fact.inconsistent is not None for fact in found.facts if fact.id in groups)
+    assert (found.n_facts, found.n_pairs) == (len(found.facts) - len(found.pairs), len(found.pairs))
+    assert dict(found.shared) == shared_by(mixed, "fact")
+    assert dict(found.shared_by_pairs) == shared_by(mixed, "minimal_pair")
+    said = f"All {found.n_facts} facts and {found.n_pairs} groups of minimal pairs of the study that do not "
+    assert found.choice.startswith(said)
+    few = explore(mixed, n_facts=12).choice
+    assert few.startswith(
+        f"12 of the study's {found.n_facts} facts and {found.n_pairs} groups of minimal pairs: "
+    )
+    assert "the least and the most consistent facts (CS2)" in few
+
+
+def shared_by(study: Study, kind: str) -> dict[int, int]:
+    """Count the facts, or groups, of one kind that have a neuron in the set of a known query."""
+    sets = study.neurons()
+    leaks = sets.facts["leaks"][sets.queries["fact"]]
     of_neuron: dict[int, set[int]] = {}
-    for query in range(sets.n_queries):
+    for query in np.flatnonzero(sets.queries["known"] & ~leaks & (sets.queries["kind"] == kind)).tolist():
         for neuron in sets.of(query).tolist():
             of_neuron.setdefault(neuron, set()).add(int(sets.queries["fact"][query]))
-    assert dict(explored.shared) == {neuron: len(facts) for neuron, facts in of_neuron.items()}
+    return {neuron: len(facts) for neuron, facts in of_neuron.items()}
 
 
 def test_a_sample_has_the_extremes_and_relations_in_proportion() -> None:
@@ -162,7 +210,7 @@ def test_a_sample_has_the_extremes_and_relations_in_proportion() -> None:
 def test_a_sample_says_that_it_is_one(changed_study: Study, explored: Exploration) -> None:
     few = explore(changed_study, n_facts=5)
     assert (len(few.facts), few.n_facts) == (5, explored.n_facts)
-    assert few.choice.startswith(f"5 of the study's {explored.n_facts:,} facts: ")
+    assert few.choice.startswith(f"5 of the study's {explored.n_facts} facts and 4 minimal pairs: ")
     assert few.text() == explore(changed_study, n_facts=5).text()
     same = {fact.id: fact for fact in explored.facts}
     assert all(fact == same[fact.id] for fact in few.facts)

@@ -29,6 +29,7 @@
   const signed = (value, digits) => (value > 0 ? "+" : "") + number(value, digits);
   const names = JSON.parse(root.dataset.names);
   const worded = (name) => names[name] ?? name.replaceAll("_", " ");
+  const byHundred = (n, total) => `${((100 * n) / total).toFixed(1)}%`;
   const counted = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
   const table = (heads, rows, caption) =>
     make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, [
@@ -52,7 +53,9 @@
       fact.words = [fact.id, fact.subject, fact.relation, fact.object].join("\n").toLowerCase();
     }
     data.byId = new Map(data.facts.map((fact) => [fact.id, fact]));
+    data.pairs = new Set(data.pairs);
     data.shared = new Map(data.shared);
+    data.shared_by_pairs = new Map(data.shared_by_pairs);
     data.tokens = new Map(data.tokens.map(([neuron, ...both]) => [neuron, both.map((ids) => ids.map((id) => data.words[id]))]));
     return (studies[n] = data);
   };
@@ -75,6 +78,15 @@
     return study.index.get(neuron) || [];
   };
 
+  // Facts and groups of minimal pairs are counted apart, as in the report: each has words and a total of its own.
+  const units = () => [
+    { one: "fact", many: "facts", total: study.n_facts, shared: study.shared, of: (facts) => facts.filter((fact) => !study.pairs.has(fact.id)) },
+    { one: "group of minimal pairs", many: "groups of minimal pairs", total: study.n_pairs, shared: study.shared_by_pairs, of: (facts) => facts.filter((fact) => study.pairs.has(fact.id)) },
+  ];
+  const inWords = (facts) =>
+    units().map((kind) => [kind, kind.of(facts).length]).filter(([kind, n]) => n || (!facts.length && kind.one === "fact"))
+      .map(([kind, n]) => counted(n, kind.one, kind.many)).join(" and ");
+
   // ---------------------------------------------------------------- the list
   const matching = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -93,7 +105,7 @@
     if (neuron !== null) entries.unshift(entry(label(neuron), "neuron", "n", label(neuron)));
     list.replaceChildren(...entries);
     const more = facts.length > LISTED ? `, the first ${LISTED} listed` : "";
-    status.textContent = counted(facts.length, "fact", "facts") + more;
+    status.textContent = inWords(facts) + more;
     mark();
   };
   const mark = () => {
@@ -235,7 +247,8 @@
     const step = (other, text) => (other ? link(text, "f", other.id) : null);
     return [
       make("h3", {}, `${fact.subject} → ${fact.object}`),
-      make("p", { class: "quiet" }, [fact.relation, fact.id, state || "no consistency: fewer than two queries with neurons"].join(" · ")),
+      make("p", { class: "quiet" }, [fact.relation, fact.id, state || "no consistency: fewer than two queries that are answered right and have neurons"].join(" · ")),
+      ...(study.pairs.has(fact.id) ? [make("p", { class: "quiet" }, "Minimal pairs, whose good form is the answer: a query is answered right where it is likelier than the bad form.")] : []),
       make("p", { class: "steps" }, [step(facts[at - 1], "← previous (k)"), step(facts[at + 1], "next (j) →")]),
       strips(fact), make("h4", {}, "Queries"), queries(fact), ...heatmap(fact), ...arms(fact), ...edits(fact), ...sets(fact),
     ];
@@ -259,20 +272,24 @@
       facts.set(fact, [seen[0] + query.known, seen[1] + 1, Math.max(seen[2], strength)]);
       templates.set(query.template, (templates.get(query.template) || 0) + 1);
     }
-    const n = study.shared.get(neuron) || 0, share = study.n_facts ? (100 * n) / study.n_facts : 0;
-    const more = [...study.shared.values()].filter((other) => other > n).length;
-    const hub = share >= 10 ? " So many facts share it that it says little of any one: a hub." : "";
+    const parts = units().map((kind) => [kind, kind.shared.get(neuron) || 0]).filter(([, n]) => n);
+    const of = parts.map(([kind, n]) => `${n.toLocaleString("en")} of the study's ${counted(kind.total, kind.one, kind.many)} (${byHundred(n, kind.total)})`);
+    const than = parts.map(([kind, n]) => {
+      const more = [...kind.shared.values()].filter((other) => other > n).length;
+      const hub = 10 * n >= kind.total ? ` So many ${kind.many} share it that it says little of any one: a hub.` : "";
+      return ` Of the ${counted(kind.shared.size, "neuron", "neurons")} of ${kind.many} here, ${more === 1 ? "1 is" : more ? `${more.toLocaleString("en")} are` : "none is"} shared by more.${hub}`;
+    });
+    const right = [...facts.values()].some(([known]) => known);
+    const without = right ? "In sets of the queries below." : facts.size ? "In the set of no query that is answered right." : "In the set of no query here.";
     const rows = [...facts].sort((a, b) => b[1][0] - a[1][0] || b[1][1] - a[1][1] || b[1][2] - a[1][2]).slice(0, LISTED)
       .map(([fact, [known, k, strength]]) => row(link(`${fact.subject} → ${fact.object}`, "f", fact.id), [fact.relation, String(known), `${k} of ${fact.queries.length}`, `${strength}%`]));
     const often = [...templates].sort((a, b) => b[1] - a[1]).slice(0, LISTED)
       .map(([template, k]) => row(link(study.templates[template], "t", study.templates[template]), [String(k)]));
     return [
       make("h3", {}, label(neuron)),
-      make("p", {}, n
-        ? `A knowledge neuron of ${n.toLocaleString("en")} of the study's ${counted(study.n_facts, "fact", "facts")} (${share.toFixed(1)}%), counting queries that are answered right. Of the ${study.shared.size.toLocaleString("en")} neurons here, ${more === 1 ? "1 is" : more ? `${more.toLocaleString("en")} are` : "none is"} shared by more facts.${hub}`
-        : "In the set of no query that is answered right."),
+      make("p", {}, parts.length ? `A knowledge neuron of ${of.join(" and of ")}, counting queries that are answered right.${than.join("")}` : without),
       ...tokens(neuron),
-      ...(rows.length ? [make("h4", {}, "Facts whose queries have it"), table(["Fact", "Relation", "Queries answered right", "All queries", "Strongest"], rows, "Facts with this neuron"),
+      ...(rows.length ? [make("h4", {}, "Whose queries have it"), table(["Fact", "Relation", "Queries answered right", "All queries", "Strongest"], rows, "Facts with this neuron"),
         make("h4", {}, "Templates"), table(["Template", "Queries with it"], often, "Templates with this neuron")] : []),
     ];
   };
@@ -294,9 +311,9 @@
     const known = facts.filter((fact) => own(fact, template).known).length;
     return [
       make("h3", {}, name),
-      make("p", {}, `${counted(facts.length, "fact is", "facts are")} asked with it, ${known} answered right; ${number(mean(facts.map((fact) => own(fact, template).neurons.length)), 1)} neurons a query.`),
+      make("p", {}, `${inWords(facts)} ${facts.length === 1 ? "is" : "are"} asked with it, ${known} answered right; ${number(mean(facts.map((fact) => own(fact, template).neurons.length)), 1)} neurons a query.`),
       make("h4", {}, "Which templates share its neurons"),
-      make("p", { class: "quiet" }, `Dice overlap of the sets of two queries, 2·|A ∩ B| / (|A| + |B|). What queries of facts with other answers share belongs to the templates. The first line is this template with itself. Means over ${counted(few.length, "fact", "facts")} and their pairs in the last column.`),
+      make("p", { class: "quiet" }, `Dice overlap of the sets of two queries, 2·|A ∩ B| / (|A| + |B|). What queries of facts with other answers share belongs to the templates. The first line is this template with itself. Means over ${inWords(few)}, and two of them at a time in the last column.`),
       table(["Template", "Same fact", "Facts", "Other answers"], rows.map(([other, same, n, across]) => row(link(study.templates[other], "t", study.templates[other]), [number(same, 3), String(n), number(across, 3)])), "Templates that share neurons"),
       make("h4", {}, "Facts"),
       make("p", { class: "chips" }, facts.slice(0, LISTED).map((fact) => link(`${fact.subject} → ${fact.object}`, "f", fact.id))),

@@ -27,7 +27,7 @@ from qloc.text.parsing import json_of
 FILE: Final = "explorer.json"
 """Name of the file that :meth:`Exploration.save` writes."""
 
-FORMAT_VERSION: Final = 2  # 1: first form; 2: with tokens of neurons, which may be none
+FORMAT_VERSION: Final = 3  # 1: first form; 2: with tokens of neurons; 3: minimal pairs apart from facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,8 @@ class Exploration:
     cut : float
         CS2 below which a fact counts as inconsistent.
     n_facts : int
-        Facts of the study that can be explored; more than are here where some were drawn.
+        Facts of the study that can be explored; more than are here where some were drawn. Files of
+        formats 1 and 2 have groups of minimal pairs among them.
     choice : str
         Which facts are here, in a sentence.
     scores : tuple of str
@@ -59,12 +60,18 @@ class Exploration:
     shared : tuple of (int, int)
         Neuron, and how many of all ``n_facts`` have it in the set of a known query; those of the facts here.
     facts : tuple of ExploredFact
-        In the study's order.
+        In the study's order; groups of minimal pairs are among them, and have the form of a fact.
     words : tuple of str
         Texts of tokens.
     tokens : tuple of (int, tuple of int, tuple of int)
         Neuron, and the places among ``words`` of the tokens that it promotes and suppresses most; those of
         the facts here, and empty where the store has none.
+    n_pairs : int
+        Groups of minimal pairs of the study that can be explored.
+    shared_by_pairs : tuple of (int, int)
+        Neuron, and how many of all ``n_pairs`` have it in the set of a known query.
+    pairs : tuple of str
+        Ids of the groups of minimal pairs among ``facts``.
     """
 
     title: str
@@ -82,6 +89,9 @@ class Exploration:
     facts: tuple[ExploredFact, ...]
     words: tuple[str, ...] = ()
     tokens: tuple[tuple[int, tuple[int, ...], tuple[int, ...]], ...] = ()
+    n_pairs: int = 0
+    shared_by_pairs: tuple[tuple[int, int], ...] = ()
+    pairs: tuple[str, ...] = ()
 
     def rows(self) -> dict[str, Any]:
         """Return the exploration as JSON: facts and queries as lists, in the order of their attributes.

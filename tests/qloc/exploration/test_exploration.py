@@ -54,6 +54,9 @@ EXPLORATION = Exploration(
     facts=(FACT,),
     words=(" Paris", "x"),
     tokens=((2, (0, 1), (1,)),),
+    n_pairs=3,
+    shared_by_pairs=((5, 2),),
+    pairs=("p1",),
 )
 
 
@@ -67,6 +70,13 @@ def test_a_file_of_before_there_were_tokens_is_read(tmp_path: Path) -> None:
     older = {name: value for name, value in rows.items() if name not in ("words", "tokens")} | {"format": 1}
     (tmp_path / FILE).write_text(json.dumps(older), encoding="utf-8")
     assert load(tmp_path) == replace(EXPLORATION, words=(), tokens=())
+
+
+def test_a_file_of_before_pairs_stood_apart_is_read(tmp_path: Path) -> None:
+    rows, new = EXPLORATION.rows(), ("n_pairs", "shared_by_pairs", "pairs")
+    older = {name: value for name, value in rows.items() if name not in new} | {"format": 2}
+    (tmp_path / FILE).write_text(json.dumps(older), encoding="utf-8")
+    assert load(tmp_path) == replace(EXPLORATION, n_pairs=0, shared_by_pairs=(), pairs=())
 
 
 def test_lists_stand_in_the_order_of_their_names() -> None:
@@ -88,7 +98,7 @@ def test_a_folder_may_have_none(tmp_path: Path) -> None:
         "[]",
         "{}",
         "[" * 100_000,
-        json.dumps({**EXPLORATION.rows(), "format": 3}),
+        json.dumps({**EXPLORATION.rows(), "format": 4}),
         json.dumps({**EXPLORATION.rows(), "fact": ["id"]}),
         json.dumps({**EXPLORATION.rows(), "facts": [[1, 2]]}),
         json.dumps({**EXPLORATION.rows(), "more": 1}),
@@ -100,7 +110,7 @@ def test_what_is_no_exploration_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError) as caught:
         load(tmp_path)
     assert str(caught.value) == (
-        f"exploration is '{tmp_path}'; expected explorer.json of format 2, as `qloc analyze` writes it. "
+        f"exploration is '{tmp_path}'; expected explorer.json of format 3, as `qloc analyze` writes it. "
         f"At {tmp_path / FILE}. Run `qloc analyze` again."
     )
 

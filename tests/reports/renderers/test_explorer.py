@@ -42,8 +42,9 @@ const heading = () => document.querySelector('#explorer h3')?.textContent;
   key(document.activeElement, 'ArrowUp'); seen.up = document.activeElement.id;
   key(search, 'Enter'); await later(); seen.entered = heading();
   write(NEURON); seen.neuron = facts()[0].textContent; facts()[0].click(); await later(); seen.opened = heading();
+  seen.counts = view.querySelector('h3 + p').textContent;
   seen.tokens = [...document.querySelectorAll('#explorer .tokens')].map((p) => [...p.children].map((node) => node.textContent));
-  write(''); only.click(); seen.only = facts().length;
+  write(''); seen.status = document.querySelector('#explorer [data-part=status]').textContent; only.click(); seen.only = facts().length;
   location.hash = '#t=' + encodeURIComponent(TEMPLATE); await later(); seen.template = heading();
   location.hash = '#f=none'; await later(); seen.none = view.textContent;
   const pre = document.createElement('pre'); pre.id = 'seen'; pre.textContent = JSON.stringify(seen); document.body.append(pre);
@@ -62,6 +63,11 @@ def explored() -> Exploration:
         arms=("suppress, own", "suppress, own_minus_neighbor", "suppress, reprompt"),
         words=(HOSTILE, " Paris"),
         tokens=((neuron, (1, 0), (0,)),),
+        n_facts=found.n_facts - 1,
+        n_pairs=1,
+        pairs=(found.facts[-1].id,),
+        shared=((neuron, 2), (neuron + 1, 3)),
+        shared_by_pairs=((neuron, 1),),
     )
 
 
@@ -155,6 +161,14 @@ def test_search_keys_and_links(page: str, explored: Exploration, tmp_path: Path)
     assert (seen["down"], seen["up"], seen["entered"]) == (0, "explorer-search", name[-1])
     assert (seen["neuron"], seen["opened"]) == (f"{label}neuron", label)
     assert seen["tokens"] == [["Promotes ", " Paris", HOSTILE], ["Suppresses ", HOSTILE]]
+    n = explored.n_facts
+    assert seen["status"] == f"{n} facts and 1 group of minimal pairs"
+    assert seen["counts"] == (
+        f"A knowledge neuron of 2 of the study's {n} facts ({100 * 2 / n:.1f}%) and of 1 of the study's 1 group "
+        "of minimal pairs (100.0%), counting queries that are answered right. Of the 2 neurons of facts here, 1 "
+        "is shared by more. Of the 1 neuron of groups of minimal pairs here, none is shared by more. So many "
+        "groups of minimal pairs share it that it says little of any one: a hub."
+    )
     assert seen["only"] == inconsistent
     assert seen["template"] == explored.templates[1]
     assert seen["none"] == "There is no such fact, neuron or template here."
