@@ -191,10 +191,26 @@ class Studies:
         FloorError
             The threshold is below a store's floor.
         """
-        return {
-            model: self._common(model, study.neurons(method, threshold))
-            for model, study in self.studies.items()
-        }
+        return {model: self.neurons_of(model, method, threshold) for model in self.models}
+
+    def neurons_of(self, model: str, method: str = "ig", threshold: float | None = None) -> NeuronSets:
+        """Select one model's knowledge neurons of the common queries, by a method that its store has.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        method : str, default "ig"
+            An attribution method that the store has, or ``activation`` where it is dense.
+        threshold : float, optional
+            As for :meth:`qloc.analysis.inputs.study.Study.neurons`.
+
+        Returns
+        -------
+        NeuronSets
+            As :meth:`neurons` gives of this model.
+        """
+        return self._common(model, self.studies[model].neurons(method, threshold))
 
     def neurons_at(self, model: str, thresholds: Sequence[float], method: str = "ig") -> Iterator[NeuronSets]:
         """Select one model's knowledge neurons of the common queries at several thresholds.

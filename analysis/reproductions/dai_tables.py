@@ -35,7 +35,7 @@ def _rules(side: Side) -> Iterator[tuple[str, NeuronSets]]:
     """Yield neuron sets by attribution, and by activation where the store has all of it."""
     yield side.plan.method, side.sets[side.plan.method].known()
     if side.study.dense:
-        yield BASELINE, side.study.neurons(ACTIVATION, side.plan.threshold).known()
+        yield BASELINE, side.select(ACTIVATION).known()
 
 
 def _shared(member: sparse.csr_array, pairs: list[tuple[int, int]]) -> float:
@@ -49,9 +49,8 @@ def _shared(member: sparse.csr_array, pairs: list[tuple[int, int]]) -> float:
 
 def _neuron_rows(side: Side) -> Iterator[Row]:
     """Yield the number of refined neurons a fact, and how many two facts of one or two relations share."""
-    relation = side.study.column("facts", "relation").astype(str)
     for method, sets in _rules(side):
-        member = refined_neurons(sets).member
+        relation, member = sets.facts["relation"].astype(str), refined_neurons(sets).member
         asked = np.unique(sets.queries["fact"])
         pairs = list(combinations(asked.tolist(), 2))
         within = [pair for pair in pairs if relation[pair[0]] == relation[pair[1]]]
@@ -68,9 +67,8 @@ def _neuron_rows(side: Side) -> Iterator[Row]:
 
 def _relation_rows(side: Side) -> Iterator[Row]:
     """Yield the neurons of each relation that the most of its facts have, and how many have them."""
-    relation = side.study.column("facts", "relation").astype(str)
     for method, sets in _rules(side):
-        member = refined_neurons(sets).member
+        relation, member = sets.facts["relation"].astype(str), refined_neurons(sets).member
         asked = np.unique(sets.queries["fact"])
         for name in np.unique(relation[asked]):
             facts = asked[relation[asked] == name]
@@ -91,8 +89,8 @@ def _change_rows(side: Side) -> Iterator[Row]:
     values = intervention_effects(side.study, measure="probability")
     odds = intervention_effects(side.study, measure="log_odds")
     relation = side.study.column("facts", "relation").astype(str)
-    classes = {"all": np.ones(len(relation), dtype=bool)}
-    classes |= {str(name): relation == name for name in np.unique(relation)}
+    classes = {"all": side.is_common}
+    classes |= {str(name): side.is_common & (relation == name) for name in np.unique(relation[side.facts])}
     for operation in among_labels(values, "operation", ("suppress", "enhance")):
         for name, among in classes.items():
             row: Row = {"model": side.model, "operation": operation, "relation": name}
@@ -115,8 +113,8 @@ def _trigger_rows(side: Side) -> Iterator[Row]:
         if not len(facts):
             continue
         fact = sets.queries["fact"]
-        relation = side.study.column("facts", "relation").astype(str)
-        means = _mean_activations(side, member[facts], np.flatnonzero(_known(side)))
+        relation = sets.facts["relation"].astype(str)
+        means = _mean_activations(side, member[facts], side.queries[_known(side)])
         own = fact[:, None] == facts
         related = relation[fact][:, None] == relation[facts]
         by = {"own": own, "same_relation": related & ~own, "other_relation": ~related}
@@ -126,7 +124,7 @@ def _trigger_rows(side: Side) -> Iterator[Row]:
 
 
 def _known(side: Side) -> NDArray[np.bool_]:
-    """Tell which of the store's queries the sets of known queries have."""
+    """Tell which of the common queries the sets of known queries have."""
     sets = side.sets[side.plan.method]
     return np.asarray(sets.queries["known"] & ~sets.facts["leaks"][sets.queries["fact"]])
 
@@ -150,22 +148,22 @@ def _over_queries(means: Floats, where: NDArray[np.bool_]) -> Floats:
 
 def _edit_rows(side: Side) -> Iterator[Row]:
     """Yield what updates and erasures of refined neurons do: success, change rate, perplexity."""
-    edited = EditOutcomes.of(side.study)
+    edited, common = EditOutcomes.of(side.study), side.facts
     for operation in edited.operations:
         for name in _EDITED:
             if not edited.has(operation, name):
                 continue
             rank, before = edited.picked("rank", operation, name), edited.found["base_rank"].values
             changed = np.where((before == 1) & (rank > 0), (rank > 1).astype(np.float64), np.nan)
-            success = edited.mean(edited.success(operation, name, "argmax"), "edited")
+            success = edited.mean(edited.success(operation, name, "argmax"), "edited")[common]
             yield {
                 "model": side.model,
                 "operation": operation,
                 "set": name,
-                "change": mean(edited.mean(changed, "edited")),
+                "change": mean(edited.mean(changed, "edited")[common]),
                 "success": mean(success),
-                "unrelated": mean(edited.unchanged(operation, name)),
-                "nats": mean(edited.damage(operation, name)),
+                "unrelated": mean(edited.unchanged(operation, name)[common]),
+                "nats": mean(edited.damage(operation, name)[common]),
                 "facts": int(np.sum(~np.isnan(success))),
             }
 

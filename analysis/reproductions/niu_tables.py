@@ -37,11 +37,13 @@ def _flip_rows(side: Side) -> Iterator[Row]:
     for decision, kind, words in _FLIPS:
         flips = Flips.of(side.study, decision, kind)
         for name in ("own", "refined", "matched"):
-            if not flips.changed.has("suppress", name) or np.isnan(flips.flipped("suppress", name)).all():
+            if not flips.changed.has("suppress", name):
                 continue
-            turned = flips.flipped("suppress", name)
+            turned = np.where(side.is_asked, flips.flipped("suppress", name), np.nan)
             there = ~np.isnan(turned)
-            shares = flips.shares("suppress", name)
+            if not there.any():
+                continue
+            shares = flips.changed.rows.mean(turned)
             interval = share_interval(shares, flips.changed.rows.clusters)
             yield {
                 "model": side.model,
@@ -59,7 +61,7 @@ def _flip_rows(side: Side) -> Iterator[Row]:
 
 def _refined_rows(side: Side) -> Iterator[Row]:
     """Yield what each loop leaves of the sets of known queries."""
-    sets = side.study.neurons(side.plan.method, side.plan.threshold).known()
+    sets = side.sets[side.plan.method].known()
     there = np.bincount(sets.queries["fact"][sets.sizes() > 0], minlength=sets.n_facts) > 0
     members = {loop: refined_neurons(sets, loop=loop) for loop in LOOPS}
     for loop, refined in members.items():
@@ -88,7 +90,8 @@ def _tracing_rows(side: Side) -> Iterator[Row]:
         clusters_of(side.study.neurons(side.plan.method)),
     )
     for name, words in (("fact", "facts"), ("minimal_pair", "syntax")):
-        for row in greatest_effects(every.only(kind == name), clusters, confidence=side.plan.confidence):
+        effects = every.only(side.is_asked & (kind == name))
+        for row in greatest_effects(effects, clusters, confidence=side.plan.confidence):
             yield {"model": side.model, "kind": words, **row, "role": TOKENS[str(row["role"])]}
 
 
@@ -114,14 +117,19 @@ def _synonymy_rows(side: Side) -> Iterator[Row]:
 
 def _entailed_rows(side: Side, names: tuple[str, ...]) -> Iterator[Row]:
     known, every = (EntailmentOutcomes.of(side.study, known) for known in (True, False))
+    common = side.facts
     for name in [name for name in _EDITED if known.edited.has("update", name)]:
         success = every.edited.success("update", name, "argmax")
-        row: Row = {"model": side.model, "set": name, "forward": mean(every.edited.mean(success, "edited"))}
+        row: Row = {
+            "model": side.model,
+            "set": name,
+            "forward": mean(every.edited.mean(success, "edited")[common]),
+        }
         scores = [score for score in ENTAILED_SCORES if score in names]
         for score in scores:
-            row[score] = mean(every.score(score, "update", name, "argmax", conditional=False))
-            row[f"{score}_known"] = mean(known.score(score, "update", name, "argmax"))
-        counts = every.score(scores[0], "update", name, "argmax", conditional=False)
+            row[score] = mean(every.score(score, "update", name, "argmax", conditional=False)[common])
+            row[f"{score}_known"] = mean(known.score(score, "update", name, "argmax")[common])
+        counts = every.score(scores[0], "update", name, "argmax", conditional=False)[common]
         yield {**row, "facts": int(np.sum(~np.isnan(counts)))}
 
 

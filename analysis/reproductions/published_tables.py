@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +32,7 @@ from qloc.canonical_json import digest
 from qloc.neurons import NeuronSets
 from qloc.plan import AnalysisPlan
 from qloc.text.rounding import counted
+from qloc.vocabulary import FACT, QUERY
 
 Row = dict[str, Any]
 Masks = Mapping[str, NDArray[np.bool_]]
@@ -49,6 +50,11 @@ EDIT_LABELS: Final = {
     "relative": "ΔPPL / PPL",
     "nats": "Δ nats a token",
 }
+
+_OWN_QUERIES: Final = (
+    "Neuron sets, flips and tracing are of common queries; means of a fact's effects and edits, and words of "
+    "paradigms, are over all that its model was asked and knows."
+)
 
 _KEYS: Final = (
     "model",
@@ -79,18 +85,33 @@ class Side:
     study : Study
         Its study.
     sets : mapping of str to NeuronSets
-        Neuron sets by method, of the queries that all models were asked.
-    facts : int64 ndarray, shape (fact,)
-        Rows of the common facts in the study.
+        Neuron sets by method, of the queries that all models were asked: their facts and queries are numbered
+        as the common ones.
+    facts, queries : int64 ndarray, shape (fact,) and (query,)
+        Rows of the common facts and queries in the study.
     plan : AnalysisPlan
         Method, thresholds and k₀.
+    select : callable
+        From a method that the store has, in ``sets`` or not, to such neuron sets.
     """
 
     model: str
     study: Study
     sets: Mapping[str, NeuronSets]
     facts: Ints
+    queries: Ints
     plan: AnalysisPlan
+    select: Callable[[str], NeuronSets]
+
+    @cached_property
+    def is_common(self) -> NDArray[np.bool_]:
+        """Which of the study's facts are common: bool, shape (fact,)."""
+        return _places(self.facts, self.study.facts.sizes["fact"])
+
+    @cached_property
+    def is_asked(self) -> NDArray[np.bool_]:
+        """Which of the study's queries are common: bool, shape (query,)."""
+        return _places(self.queries, self.study.queries.sizes["query"])
 
     @cached_property
     def classes(self) -> Masks:
@@ -101,9 +122,7 @@ class Side:
 
     def _split(self, cs2: Floats) -> Masks:
         """Return K_C, K_I and all, of the common facts."""
-        common = np.zeros(len(cs2), dtype=bool)
-        common[self.facts] = True
-        cut = self.plan.consistency_threshold
+        common, cut = self.is_common, self.plan.consistency_threshold
         with np.errstate(invalid="ignore"):
             return {"all": common, "K_C": common & (cs2 >= cut), "K_I": common & (cs2 < cut)}
 
@@ -121,13 +140,26 @@ class Side:
 def _sides_of(studies: Study | Studies, plan: AnalysisPlan, name: str) -> tuple[Side, ...]:
     """Return every model with its neuron sets: of one study all queries, of several the common ones."""
     if isinstance(studies, Study):
-        sets = {method: studies.neurons(method, plan.threshold) for method in studies.methods}
-        return (Side(name, studies, sets, np.arange(studies.facts.sizes["fact"]), plan),)
-    by_method = {method: studies.neurons(method, plan.threshold) for method in studies.methods}
+        selects: list[Callable[[str], NeuronSets]] = [partial(studies.neurons, threshold=plan.threshold)]
+        named = {name: studies}
+        facts, queries = (
+            [np.arange(group.sizes[dim])] for group, dim in ((studies.facts, FACT), (studies.queries, QUERY))
+        )
+    else:
+        named = dict(studies.studies)
+        selects = [partial(studies.neurons_of, model, threshold=plan.threshold) for model in named]
+        facts, queries = list(studies.fact_rows), list(studies.rows)
+    methods = studies.methods
     return tuple(
-        Side(model, study, {method: of[model] for method, of in by_method.items()}, rows, plan)
-        for (model, study), rows in zip(studies.studies.items(), studies.fact_rows, strict=True)
+        Side(model, study, {method: select(method) for method in methods}, common, asked, plan, select)
+        for (model, study), select, common, asked in zip(named.items(), selects, facts, queries, strict=True)
     )
+
+
+def _places(rows: Ints, n: int) -> NDArray[np.bool_]:
+    found = np.zeros(n, dtype=bool)
+    found[rows] = True
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,7 +332,7 @@ def reproduce(
             *_unlike_published(sides, source),
             *_unmatched(tables, source),
             *(differently_extracted(studies) if isinstance(studies, Studies) else ()),
-            *([few_models(len(names))] if len(names) > 1 else []),
+            *([_OWN_QUERIES, few_models(len(names))] if len(names) > 1 else []),
         ),
     )
 

@@ -96,10 +96,10 @@ class SynapseRun:
         weights = self._weights()
         counted = np.zeros((len(self.names), n), dtype=np.int32)
         removed = np.zeros((len(self.names), n), dtype=np.float32)
-        for (token, name), (weight, mass) in weights.items():  # the last token's pass stays
+        for (token, name), (weight, mass) in weights.items():
             query = self.tokens.query[token]
-            counted[name, query] = np.count_nonzero(weight)
-            removed[name, query] = (weight * mass).sum()
+            counted[name, query] += np.count_nonzero(weight)
+            removed[name, query] += (weight * mass).sum()
         after = OutcomeColumns.empty(*shape)
         effects = {name: np.full(shape, np.nan) for name in ("activation_effect", "matched_effect")}
         self._run({key: weight for key, (weight, _) in weights.items()}, after, effects)
@@ -111,13 +111,14 @@ class SynapseRun:
         }
 
     def _weights(self) -> dict[tuple[int, int], tuple[Floats, Floats]]:
-        """Choose the columns of each non-empty set.
+        """Choose the columns of each set that has some in any pass of its query.
 
         Returns
         -------
         dict of tuple of (int, int) to tuple of (float64 ndarray, float64 ndarray)
             (token, set) → share of each column that an arm takes, and mass of each column; both of shape
-            (layer, head, token).
+            (layer, head, token). A pass without columns stands beside those that have some: an answer's
+            log P is a sum over all of its tokens.
         """
         lent = [donor for donor in self.donors if donor is not None]
         masses = self._masses([*self.tokens.targets, *lent])
@@ -130,10 +131,13 @@ class SynapseRun:
             # hold what it draws.
             rng = np.random.default_rng([self.seed, self.first_query + int(self.tokens.query[token]), token])
             for number, name in enumerate(self.names):
-                weight = self._of(name, mass, bare, other, rng)
-                if weight.any():
-                    weights[token, number] = weight, mass
-        return weights
+                weights[token, number] = self._of(name, mass, bare, other, rng), mass
+        changed = {(self.tokens.query[t], name) for (t, name), (weight, _) in weights.items() if weight.any()}
+        return {
+            (t, name): found
+            for (t, name), found in weights.items()
+            if (self.tokens.query[t], name) in changed
+        }
 
     def _of(
         self, name: str, mass: Floats, bare: Floats, other: Floats | None, rng: np.random.Generator
@@ -187,7 +191,9 @@ class SynapseRun:
         def changed(rows: Ints) -> Iterator[None]:
             arm = [(int(token[row]), int(name[row]), int(operation[row])) for row in rows]
             shares = [weights[t, s] * COLUMN_SHARE[self.operations[o]] if o >= 0 else None for t, s, o in arm]
-            again = [o >= 0 and self.operations[o] in RENORMALIZED for _, _, o in arm]
+            again = [
+                o >= 0 and self.operations[o] in RENORMALIZED and bool(weights[t, s].any()) for t, s, o in arm
+            ]
             with attending(self.engine.model, _change(shares, again)):
                 yield
 

@@ -268,9 +268,7 @@ class Interventions:
         )
 
     def _lent(self, query: TokenizedQuery, number: int) -> list[Target | None]:
-        """For each pass of a query, return that of another fact's query, where it has as many tokens."""
-        others = self._every[number].targets if number >= 0 else ()
-        return [
-            others[place] if place < len(others) and len(others[place].ids) == len(target.ids) else None
-            for place, target in enumerate(query.targets)
-        ]
+        """Return another fact's passes, or None for each, unless all are as long as the query's own."""
+        others = self._every[number].targets[: len(query.targets)] if number >= 0 else ()
+        alike = [len(other.ids) for other in others] == [len(target.ids) for target in query.targets]
+        return [*others] if alike else [None] * len(query.targets)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from qloc.facts import candidates, entailment_counts
 from qloc.text.rounding import counted
+from qloc.vocabulary import PAIR
 from qloc.workflows import append_phases
 from qloc.workflows.analyze import open_signals
 from qloc.workflows.signal_units import opened
@@ -227,7 +228,9 @@ def _few(extraction: Extraction) -> Extraction:
         words = probes.words_of(candidates(extraction.facts.facts))
         here = {fact.relation: words[fact.relation] for fact in chosen}
         probes = probes.model_copy(update={"of_relations": here})
+    target = extraction.plan.target if any(fact.kind == PAIR for fact in chosen) else "good"
     given = {"unit_facts": max(1, n), "edits": edits, "tracing": tracing, "sets": None, "probes": probes}
+    given["target"] = target  # others are of minimal pairs
     return Extraction(
         plan=extraction.plan.model_copy(update=given),
         source=extraction.source,

@@ -173,7 +173,9 @@ def _plan(repair: Repair, flags: Mapping[str, Any]) -> Plan:
     told = {"model": attributes["model"], "facts": attributes.get("facts")}
     told |= {"revision": attributes.get("revision") or None, **parameters[_SIGNALS]}
     known = {name: value for name, value in told.items() if name in Plan.model_fields}
-    known.setdefault("pairs", "single")  # told where there are groups
+    known["pairs"] = attributes.get("pairs", "single")  # told where there are groups
+    if "pair_queries" in attributes:
+        known["pair_queries"] = attributes["pair_queries"]
     later = [stage.phase for stage in repair.stages if stage.phase != _SIGNALS]
     known["phases"] = (_SIGNALS, *later)
     known |= {phase: _part(phase, parameters[phase]) for phase in later}
@@ -196,6 +198,7 @@ def _part(phase: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         told["own_controls"] = bool(parameters.get("own_controls"))
     if phase == "edits":
         told.setdefault("text", "joined")
+        told["entailments"] = not {"entailments", "new_object"}.isdisjoint(parameters)
     if phase == "tracing":
         told["pairs"] = bool(parameters.get("pairs"))
     if "rome" in told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.editing.outcomes import edit_scores
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import intervention_effects
@@ -28,7 +30,7 @@ def dense(size: dict[str, Any]) -> Study:
     return simulate(**size, tier="dense", effects=Effects(), seed=5)
 
 
-def _tables(study: Study) -> dict[str, pd.DataFrame]:
+def _tables(study: Study | Studies) -> dict[str, pd.DataFrame]:
     result = reproduce(study, LAYOUTS, published("dai"), PLAN)
     return {table.name: table.to_frame() for question in result.questions for table in question.tables}
 
@@ -57,16 +59,17 @@ def test_shared_neurons_by_brute_force(dense: Study, tables: dict[str, pd.DataFr
         assert row.facts == len(of)
 
 
-def test_activations_by_brute_force(dense: Study, tables: dict[str, pd.DataFrame]) -> None:
-    row = tables["dai_triggers"].set_index("method").loc["ig"]
+def _activations(dense: Study, without: str = "") -> dict[str, float]:
+    """Mean activation of refined neurons by kind of prompt, one relation left out, with loops."""
     sets = dense.neurons("ig", PLAN.threshold)
     member = refined_neurons(sets.known()).member
-    leaks = dense.column("facts", "leaks")[sets.queries["fact"]] > 0
-    known = np.flatnonzero(sets.queries["known"] & ~leaks)
-    values = dense.signals["activation"].values.reshape(sets.n_queries, -1)
     relation = dense.column("facts", "relation")
+    leaks = dense.column("facts", "leaks")[sets.queries["fact"]] > 0
+    there = relation[sets.queries["fact"]] != without
+    known = np.flatnonzero(sets.queries["known"] & ~leaks & there)
+    values = dense.signals["activation"].values.reshape(sets.n_queries, -1)
     by: dict[str, list[float]] = {"own": [], "same_relation": [], "other_relation": []}
-    for fact in range(sets.n_facts):
+    for fact in np.flatnonzero(relation != without):
         neurons = member.indices[member.indptr[fact] : member.indptr[fact + 1]]
         if not len(neurons):
             continue
@@ -77,8 +80,38 @@ def test_activations_by_brute_force(dense: Study, tables: dict[str, pd.DataFrame
             kinds["own" if of == fact else same].append(float(values[query, neurons].mean()))
         for name, found in kinds.items():
             by[name].append(float(np.mean(found)) if found else np.nan)
-    for name, means in by.items():
-        assert row[name] == pytest.approx(np.nanmean(means), rel=1e-5)
+    return {name: float(np.nanmean(means)) for name, means in by.items()}
+
+
+def test_activations_by_brute_force(dense: Study, tables: dict[str, pd.DataFrame]) -> None:
+    row = tables["dai_triggers"].set_index("method").loc["ig"]
+    for name, expected in _activations(dense).items():
+        assert row[name] == pytest.approx(expected, rel=1e-5)
+
+
+def test_of_several_models_common_facts_are_read(dense: Study, tables: dict[str, pd.DataFrame]) -> None:
+    """The first relation is asked otherwise in one store: rows of common facts are other ones than the store's."""
+    first = str(dense.column("facts", "relation")[0])
+    prompts = dense.column("queries", "prompt").astype(str).astype(object)
+    prompts[dense.column("queries", "relation") == first] += " again"
+    queries = dense.queries.assign(prompt=("query", prompts))
+    odd = replace(dense, datasets={**dense.datasets, "queries": queries})
+    found = _tables(Studies({"a": dense, "b": odd}))
+    for name, labels in (
+        ("dai_relations", ["relation", "method"]),
+        ("dai_change", ["relation", "operation"]),
+    ):
+        alone, both = (frame.set_index(labels).sort_index() for frame in (tables[name], found[name]))
+        expected = alone.drop([label for label in ("all", first) if label in alone.index], level=0)
+        of_a = both[both.model == "a"].drop("all", level=0, errors="ignore")
+        pd.testing.assert_frame_equal(of_a.drop(columns="model"), expected.drop(columns="model"))
+    triggers = found["dai_triggers"].set_index(["model", "method"])
+    for name, mean in _activations(dense, without=first).items():
+        assert triggers.loc[("b", "ig"), name] == pytest.approx(mean, rel=1e-5)
+    success = edit_scores(dense)["reliability"].sel(criterion="argmax", edit_set="refined")
+    here = success.sel(edit_operation="erase").values[dense.column("facts", "relation") != first]
+    edits = found["dai_edits"].set_index(["model", "operation", "set"])
+    assert edits.loc[("a", "erase", "refined"), "success"] == pytest.approx(np.nanmean(here))
 
 
 def test_changes_and_edits_are_means_over_facts(dense: Study, tables: dict[str, pd.DataFrame]) -> None:

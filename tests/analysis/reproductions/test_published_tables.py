@@ -102,7 +102,8 @@ def test_labels_are_those_of_the_axis_in_the_order_wanted() -> None:
 
 @pytest.fixture(scope="module")
 def side(study: Study) -> Side:
-    return Side("m", study, {"ig": study.neurons()}, np.arange(40), PLAN)
+    asked = np.arange(study.queries.sizes["query"])
+    return Side("m", study, {"ig": study.neurons()}, np.arange(40), asked, PLAN, study.neurons)
 
 
 def test_classes_split_the_facts_that_have_a_consistency(study: Study, side: Side) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,40 @@ def test_every_arm_equals_brute_force(tiny: Any, kind: str) -> None:
                 cells = sets.indices[sets.indptr[query] : sets.indptr[query + 1]]
                 effect = ((now - was)[cells] * np.sign(was[cells])).sum() / np.abs(was[cells]).sum()
                 np.testing.assert_allclose(arrays[label][place], effect, rtol=10 * allowed, atol=allowed)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_an_answer_is_summed_over_all_of_its_tokens(tiny: Any, kind: str) -> None:
+    """Also over passes that have no column to change, in float64 by brute force; nothing is changed there."""
+    run = _synapses(tiny, kind)
+    tokens = run.tokens
+    several = np.unique(tokens.query[tokens.share < 1])
+    last = {int(np.flatnonzero(tokens.query == query)[-1]) for query in several}
+    run = replace(run, donors=[None if token in last else donor for token, donor in enumerate(run.donors)])
+    arrays, weights = run.arrays(), run._weights()
+    bare = 0
+    for query in several:
+        passes = np.flatnonzero(tokens.query == query)
+        for name in range(len(SETS)):
+            there = [(int(token), name) in weights for token in passes]
+            assert all(there) or not any(there)
+            if not any(there):
+                assert np.isnan(arrays["log_probability"][:, name, query]).all()
+                continue
+            bare += sum(not weights[int(token), name][0].any() for token in passes)
+            for number, operation in enumerate(OPERATIONS):
+                expected = 0.0
+                for token in passes:
+                    columns = weights[int(token), name][0]
+                    change = _changing(columns, operation) if columns.any() else lambda _, given: given
+                    logits, _ = _logits(run, int(token), change)
+                    expected += float(logits.log_softmax(0)[tokens.targets[int(token)].token])
+                found = arrays["log_probability"][number, name, query]
+                np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+            counted = sum(np.count_nonzero(weights[int(token), name][0]) for token in passes)
+            assert arrays["n_columns"][name, query] == counted
+    assert len(several)
+    assert bare
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])

@@ -115,6 +115,10 @@ def test_facts_that_are_tried_have_other_objects_and_are_asked(signals_plan: Pla
     assert len({fact.relation for fact in facts}) == 1
     assert len(facts) == 2 * few.plan.unit_facts
     assert all(few.asking.asked)
+    contrast = prepared(signals_plan.model_copy(update={"facts": "embedded", "target": "contrast"}))
+    kinds = {fact.kind for fact in _few(contrast).facts.facts}
+    assert kinds == {"fact"}  # minimal pairs have a contrast; these few have none, and are asked all the same
+    assert all(asked for asked in _few(contrast).asking.asked)
 
 
 def test_what_is_tried_can_be_edited_and_entails_about_the_mean(signals_plan: Plan, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -13,11 +15,12 @@ from qloc.block import PhaseBlock, Unit
 from qloc.cli import app
 from qloc.phase_plan import EditPlan, InterventionPlan, RomePlan, TracingPlan
 from qloc.plan import IN_ORDER, Plan
+from qloc.store.integrity import check
 from qloc.store.integrity.verify import verify
 from qloc.store.schema import manifest
 from qloc.workflows import append_phases
 from qloc.workflows.extract import extract_study
-from qloc.workflows.repair import _part
+from qloc.workflows.repair import _part, _plan
 
 SUBJECTS = (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lima"), ("Austria", "Vienna"))
 
@@ -262,8 +265,26 @@ def test_a_phases_part_of_the_plan_is_that_of_its_fingerprint(
 ) -> None:
     """Older stores do not name what they did otherwise than defaults say."""
     phase = {EditPlan: "edits", InterventionPlan: "interventions"}.get(type(part), "tracing")
-    own = {name: True for name in ("own_controls", "pairs") if getattr(part, name, False)}
+    own = {name: True for name in ("own_controls", "pairs", "entailments") if getattr(part, name, False)}
     assert type(part)(**_part(phase, {**part.parameters(), **own, "seed": 0})) == part
+
+
+def test_what_facts_gave_to_edits_is_taken_from_the_facts_again() -> None:
+    """The fingerprint has a digest of what is entailed, or that new objects are the facts' own."""
+    for given in ({"entailments": "ab12"}, {"new_object": "target_new"}):
+        assert EditPlan(**_part("edits", {**EditPlan().parameters(), **given})).entailments
+    assert not EditPlan(**_part("edits", EditPlan().parameters())).entailments
+
+
+def test_groups_of_pairs_are_made_again_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How pairs are grouped stands in the store's attributes, where it has groups, and in no fingerprint."""
+    signals = {"made_from": {"parameters": {"steps": 3}}}
+    attributes = {"model": "m", "facts": "blimp:x", "fingerprint": {"signals": signals}}
+    repair: Any = SimpleNamespace(path=Path("s.zarr"), stages=(SimpleNamespace(phase="signals"),))
+    for given, expected in (({"pairs": "feature", "pair_queries": 7}, ("feature", 7)), ({}, ("single", 20))):
+        monkeypatch.setattr(check, "root_attributes", lambda _, more=given: attributes | more)
+        found = _plan(repair, {})
+        assert (found.pairs, found.pair_queries) == expected
 
 
 def test_a_packed_store_is_refused(extracted: Path, tmp_path: Path) -> None:
