@@ -40,6 +40,27 @@ def under(operation: str) -> str:
     return _NOUNS.get(operation, operation.replace("_", " "))
 
 
+def gone(operation: str) -> str:
+    """Return what an operation does to log-odds, where its effects are told with the sign that is expected.
+
+    Parameters
+    ----------
+    operation : str
+        As stores name it.
+
+    Returns
+    -------
+    str
+        ``gained`` of enhancements, else ``lost``.
+
+    Examples
+    --------
+    >>> gone("suppress"), gone("enhance_renormalized")
+    ('lost', 'gained')
+    """
+    return "gained" if operation.startswith("enhance") else "lost"
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage; with one decimal below 10% and above 90%.
 

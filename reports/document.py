@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from qloc.analysis.results import Alert, Cell, Role, TestResult
+from qloc.text.sentences import first_sentence
 
 FigureKind = Literal[
     "dots", "bars", "stacked", "lines", "profile", "heatmap", "forest", "violins", "multiples"
@@ -327,8 +328,7 @@ class Section:
         >>> Section(id="a", title="Do they?", sentence="By 0.4 at most. Yet not all.").lead
         'By 0.4 at most.'
         """
-        found = re.match(r".*?[.!?](?=\s|$)", self.sentence, re.DOTALL)
-        return found[0] if found else self.sentence
+        return first_sentence(self.sentence)
 
 
 @dataclass(frozen=True, kw_only=True)

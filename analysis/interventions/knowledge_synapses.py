@@ -20,7 +20,7 @@ from qloc.analysis.inputs.query_rows import rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes, Measure, per_fact, require_group
 from qloc.analysis.results import TestResult
-from qloc.analysis.wording import under
+from qloc.analysis.wording import gone, under
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
@@ -260,14 +260,13 @@ def synapse_test(
     hypothesis = hypothesis_of("dynamic_selection", outcome=outcome)
     default = ACTIVATION_MARGIN if outcome == "activation" else LOG_ODDS_MARGIN
     what = "relative activation of N_i (less matched neurons')" if outcome == "activation" else "log-odds"
-    gone = "gained" if operation.startswith("enhance") else "lost"
     words = control.replace("_", " ")
     return paired_test(
         rows.mean(x),
         rows.clusters,
         name=hypothesis.name,
         question=hypothesis.question,
-        estimand=f"{what} {gone} under {under(operation)} of knowledge synapses, less that under "
+        estimand=f"{what} {gone(operation)} under {under(operation)} of knowledge synapses, less that under "
         f"{under(operation)} of {words} of equal mass",
         draws=draws,
         margin=default if margin is None else margin,

@@ -16,7 +16,7 @@ from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, log_odds, paired_tes
 from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.results import TestResult
-from qloc.analysis.wording import under
+from qloc.analysis.wording import gone, under
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
@@ -424,14 +424,13 @@ def control_test(
     if neurons == "own" and control in _WORDS:
         hypothesis = hypothesis_of("own_against_control", control=control)
         name, question = hypothesis.name, hypothesis.question
-    gone = "gained" if operation.startswith("enhance") else "lost"
     return paired_test(
         changed.rows.mean(x),
         changed.rows.clusters,
         name=name,
         question=question,
-        estimand=f"log-odds of the answer {gone} under {under(operation)} of {tested}, less those "
-        f"{gone} under {under(operation)} of {words}",
+        estimand=f"log-odds of the answer {gone(operation)} under {under(operation)} of {tested}, less those "
+        f"{gone(operation)} under {under(operation)} of {words}",
         draws=draws,
         margin=margin,
         n_queries=int(np.sum(changed.rows.used & ~np.isnan(x))),

@@ -24,7 +24,7 @@ from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.localization.neuron_counts import counts_by, row_sums
 from qloc.analysis.results import TestResult
-from qloc.analysis.wording import under
+from qloc.analysis.wording import gone, under
 from qloc.arrays import Floats, Ints
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import REGISTRY
@@ -110,7 +110,7 @@ def _counted(count: sparse.csr_array) -> Floats:
 def gap_test(changed: ArmOutcomes, operation: str, draws: Draws, store: str = "") -> TestResult:
     """Return H5 of a store without re-prompts, as a descriptive result.
 
-    Estimate: what N_i∖N_j takes from the answer to i, less what N_j∖N_i does.
+    Estimate: what N_i∖N_j takes from (under ``enhance``, brings to) the answer to i, less what N_j∖N_i does.
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ def gap_test(changed: ArmOutcomes, operation: str, draws: Draws, store: str = ""
     return TestResult(
         name=REGISTRY["H5"].name,
         question="Does a query's own set matter more to its answer than that of another query of the fact?",
-        estimand=f"log-odds of the answer to i lost under {under(operation)} of N_i∖N_j, less those lost "
-        f"under {under(operation)} of N_j∖N_i, as many neurons of the same layers",
+        estimand=f"log-odds of the answer to i {gone(operation)} under {under(operation)} of N_i∖N_j, less "
+        f"those {gone(operation)} under {under(operation)} of N_j∖N_i, as many neurons of the same layers",
         unit="fact",
         n={
             "relations": len(np.unique(clusters[0][facts])),
@@ -172,10 +172,10 @@ def query_kn_mapping(
 ) -> TestResult:
     """Return how much more own sets stand out, against a neighbor's, where a fact's queries agree less (H5c).
 
-    Estimate: slope, over facts within relations, of the gap in log-odds lost under N_i∖N_j and under N_j∖N_i
-    (as many neurons of the same layers), on κ of the fact over templates other than i and j; numbers of
-    neurons changed and log-odds before as covariates. Query localization says < 0; so does arithmetic where
-    the effects of neurons add up, without any consistency of knowledge: hence no test.
+    Estimate: slope, over facts within relations, of the gap in log-odds lost (gained, under ``enhance``) by
+    N_i∖N_j and by N_j∖N_i (as many neurons of the same layers), on κ of the fact over templates other than i
+    and j; numbers of neurons changed and log-odds before as covariates. Query localization says < 0; so does
+    arithmetic where the effects of neurons add up, without any consistency of knowledge: hence no test.
 
     Parameters
     ----------
@@ -292,8 +292,9 @@ def mapping_slope(
         changed.rows.clusters,
         name=REGISTRY["H5c"].name,
         question=REGISTRY["H5c"].question,
-        estimand=f"slope, within relations, on κ over templates other than i and j, of the log-odds lost "
-        f"under {under(operation)} of N_i∖N_j less those under {under(operation)} of N_j∖N_i",
+        estimand=f"slope, within relations, on κ over templates other than i and j, of the log-odds "
+        f"{gone(operation)} under {under(operation)} of N_i∖N_j less those under {under(operation)} of "
+        "N_j∖N_i",
         draws=draws,
         checks=(_ARITHMETIC,),
         store=store,

@@ -21,7 +21,7 @@ from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.interventions.query_kn_mapping import NEIGHBOR, OWN
 from qloc.analysis.localization.overlap.pairwise_dice import dice_of_rows
 from qloc.analysis.results import TestResult
-from qloc.analysis.wording import percent, under
+from qloc.analysis.wording import gone, percent, under
 from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import REGISTRY
@@ -40,7 +40,7 @@ class Ceiling:
     Attributes
     ----------
     gap : float64 ndarray, shape (query,)
-        Log-odds of the answer to i lost under N_i∖N_j less those lost under N_j∖N_i.
+        Log-odds of the answer to i lost (under enhancement, gained) under N_i∖N_j less under N_j∖N_i.
     again : float64 ndarray, shape (query,)
         The same against N_i′.
     """
@@ -236,8 +236,8 @@ def ceiling_test(
         changed.rows.clusters,
         name=REGISTRY["H5"].name,
         question=REGISTRY["H5"].question,
-        estimand=f"log-odds of the answer to i lost under {under(operation)} of N_i∖N_j less those under "
-        "N_j∖N_i, less the same gap against N_i′ of the re-prompt",
+        estimand=f"log-odds of the answer to i {gone(operation)} under {under(operation)} of N_i∖N_j less "
+        "those under N_j∖N_i, less the same gap against N_i′ of the re-prompt",
         draws=draws,
         margin=margin,
         n_queries=int(np.sum(~np.isnan(ceiling.beyond))),

@@ -16,6 +16,7 @@ from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.references import cited
+from qloc.text.rounding import counted
 
 _WORDS = {
     "agreement": "same most likely answer",
@@ -76,7 +77,7 @@ def behaviour_question(context: AnalysisContext) -> Question:
                     "kappa": "mean κ",
                     **{name: _WORDS[name] for name in OUTCOMES},
                 },
-                note="Descriptive: no covariates.",
+                note=_note(frame),
             ),
         ),
         method=(
@@ -106,6 +107,9 @@ def _slopes(tests: tuple[TestResult, ...]) -> pd.DataFrame:
 def by_fifth(frame: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Return each outcome by fifths of κ within relations.
 
+    The fact of rank r of a relation's n is in fifth ⌊5 (r − ½)/n⌋ + 1, so that the lowest and the highest
+    have as many facts, or one more or less. Relations of fewer than five facts with κ are left out.
+
     Parameters
     ----------
     frame : pandas.DataFrame
@@ -119,9 +123,10 @@ def by_fifth(frame: pd.DataFrame, confidence: float) -> pd.DataFrame:
         ``fifth``, ``kappa``, ``facts``, and each outcome with ``_low`` and ``_high``, clustered by relation.
     """
     rows: list[dict[str, Any]] = []
-    kept = frame[frame["kappa"].notna()]
-    rank = kept.groupby("relation")["kappa"].rank(method="first", pct=True)
-    fifth = np.ceil(rank * N_GROUPS).astype(int)
+    kept = frame[frame["kappa"].notna() & ~_too_small(frame)]
+    of_relation = kept.groupby("relation")["kappa"]
+    rank, n = of_relation.rank(method="first").astype(int), of_relation.transform("size")
+    fifth = 1 + (2 * rank - 1) * N_GROUPS // (2 * n)
     for place in range(1, N_GROUPS + 1):
         here = kept[fifth == place]
         if not len(here):
@@ -133,6 +138,20 @@ def by_fifth(frame: pd.DataFrame, confidence: float) -> pd.DataFrame:
             row |= mean_columns(name, values, ways, confidence, _BOUNDS[name])
         rows.append({**row, "facts": len(here)})
     return pd.DataFrame(rows, columns=None if rows else ["fifth", "kappa", *OUTCOMES, "facts"])
+
+
+def _too_small(frame: pd.DataFrame) -> pd.Series:
+    """Return which facts have κ, but fewer of their relation than there are fifths."""
+    there = frame["kappa"].notna()
+    return there & (there.groupby(frame["relation"]).transform("sum") < N_GROUPS)
+
+
+def _note(frame: pd.DataFrame) -> str:
+    left_out = frame[_too_small(frame)]
+    if not len(left_out):
+        return "Descriptive: no covariates."
+    facts, n = counted(len(left_out), "fact"), counted(left_out["relation"].nunique(), "relation")
+    return f"Descriptive: no covariates. Left out: {facts} of {n} of fewer than five facts with κ."
 
 
 def _answer(tests: tuple[TestResult, ...]) -> str:

@@ -33,6 +33,7 @@ from qloc.analysis.interventions.reprompt_ceiling import ceiling_of, ceiling_tes
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.neurons import NeuronSets
+from qloc.phase_plan import REPROMPT_SETS
 from qloc.random_streams import Stream
 from qloc.references import cited
 
@@ -72,7 +73,8 @@ def interventions_question(context: AnalysisContext) -> Question:
             labels=_LABELS,
             note="After less before, mean over facts of the mean over their known queries. The change of "
             "probability, (after − before)/before, is as published and descriptive: noise without any effect "
-            "raises it.",
+            "raises it. Numbers of neurons are of queries that have an effect; sets that nothing could be in "
+            "(of queries not asked again, or without another query) are not among the empty ones.",
         ),
         Table.from_frame(
             _contrasts(context, changed, everything),
@@ -164,12 +166,27 @@ def _effects(context: AnalysisContext, changed: ArmOutcomes, everything: ArmOutc
                 )
             row["probability"] = mean(changed.rows.mean(by["probability"]))
             row["log_odds_all"] = mean(everything.rows.mean(everything.change(operation, arm)))
-            n = changed.per_arm("n_neurons", arm)[used]
-            row["neurons"] = mean(n)
+            n = changed.per_arm("n_neurons", arm)
+            row["neurons"] = mean(n[used & ~np.isnan(by["log_odds"])])
             row["facts"] = int(np.sum(~np.isnan(changed.rows.mean(by["log_odds"]))))
-            row["empty"] = int(np.sum(n == 0))
+            row["empty"] = int(np.sum(used & _asked(context, changed, arm) & (n == 0)))
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+_PARTNERS: Final = dict.fromkeys(("neighbor", OWN, NEIGHBOR), "neighbor") | {"other_fact": "other_fact"}
+"""Sets that are, or are told from, those of another query → the variable that names it, -1 where none is."""
+
+
+def _asked(context: AnalysisContext, changed: ArmOutcomes, arm: str) -> NDArray[np.bool_]:
+    """Return which queries a set could be had of: (query,); of N_i′ those that were asked again."""
+    again = context.study.reprompts
+    if arm in REPROMPT_SETS and again.sizes:
+        return np.asarray(again["n_neurons"].values >= 0)
+    partner = _PARTNERS.get(arm, "")
+    if partner in changed.found:
+        return np.asarray(changed.found[partner].values >= 0)
+    return np.ones(len(changed.rows.used), dtype=bool)
 
 
 def _contrasts(context: AnalysisContext, changed: ArmOutcomes, everything: ArmOutcomes) -> pd.DataFrame:
@@ -285,7 +302,7 @@ def _dose_table(context: AnalysisContext, changed: ArmOutcomes) -> Table:
     order = np.argsort(n[used], kind="stable")
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    fifth[used] = 1 + rank * N_DOSES // max(1, len(order))
+    fifth[used] = 1 + (2 * rank + 1) * N_DOSES // max(1, 2 * len(order))
     rows: list[dict[str, Any]] = []
     for dose in range(1, N_DOSES + 1):
         here = fifth == dose

@@ -209,5 +209,9 @@ def _answer(context: AnalysisContext, facts: dict[str, int], d: Floats, later: F
         f"{number(later[fact])} where shown)"
         for role, fact in facts.items()
     ]
-    extremes = f"Shown: {'; '.join(described)}."
-    return f"{extremes} The mean over facts is {number(mean(later))} where shown: extremes move towards it."
+    both = ~np.isnan(d) & ~np.isnan(later)
+    average = mean(later[both])
+    text = f"Shown: {'; '.join(described)}. The mean over facts is {number(average)} where shown"
+    extremes = np.array([fact for role, fact in facts.items() if role != TYPICAL], dtype=np.int64)
+    nearer = np.abs(later[extremes] - average) < np.abs(d[extremes] - average)
+    return f"{text}: extremes move towards it." if len(extremes) and nearer.all() else f"{text}."

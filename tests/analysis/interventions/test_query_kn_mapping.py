@@ -12,6 +12,7 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes
 from qloc.analysis.interventions.query_kn_mapping import (
     gap_test,
+    mapping_slope,
     others,
     others_of,
     query_kn_mapping,
@@ -110,6 +111,19 @@ def test_the_gap_without_a_ceiling_is_a_mean_and_descriptive(study):
         None,
         len(expected),
     )
+
+
+def test_enhancement_gains(study):
+    """The sign of ``toward`` is turned under enhancement, and the estimand says so."""
+    changed = ArmOutcomes.of(study)
+    slope = mapping_slope(changed, others_of(study), "enhance", Draws(n_bootstrap=99))
+    assert "lost" not in slope.estimand
+    assert "log-odds gained under enhancement of N_i∖N_j" in slope.estimand
+    gap = gap_test(changed, "enhance", Draws())
+    assert "lost" not in gap.estimand
+    assert gap.estimand.count("gained under enhancement") == 2
+    own, near = (changed.change("enhance", arm) for arm in ("own_minus_neighbor", "neighbor_minus_own"))
+    assert gap.estimate == pytest.approx(np.nanmean(changed.rows.mean(own - near)))
 
 
 def test_arms_are_read_with_the_sets_they_were_chosen_by(study):

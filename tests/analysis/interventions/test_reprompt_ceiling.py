@@ -112,6 +112,12 @@ def test_the_ceiling_keeps_its_level_where_reprompts_are_no_nearer_than_other_qu
     assert min(rejected["planted"], rejected["no ceiling"]) >= 50, rejected
 
 
+def test_enhancement_gains(study):
+    draws = Draws(n_permutations=99)
+    found = ceiling_test(ArmOutcomes.of(study), study.reprompts, "enhance", draws)
+    assert found.estimand.startswith("log-odds of the answer to i gained under enhancement of N_i∖N_j")
+
+
 def test_own_against_neighbor_gets_no_verdict(study):
     """In a store without re-prompts, as older ones are, whatever the plan confirms."""
     sets = [name for name in NEURON_SETS if name not in REPROMPT_SETS]

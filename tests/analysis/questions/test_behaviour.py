@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from qloc.analysis import hypotheses
+from qloc.analysis.localization.behaviour import OUTCOMES
 from qloc.analysis.localization.fact_columns import fact_columns
-from qloc.analysis.questions.behaviour import behaviour_question, by_fifth
+from qloc.analysis.questions.behaviour import _note, behaviour_question, by_fifth
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.simulation.simulate import simulate
 
@@ -33,8 +34,8 @@ def test_fifths_are_of_ranks_within_relations(context, question, frame):
     fifth = np.full(len(columns), 0)
     for name in columns.relation.unique():
         here = [i for i in np.flatnonzero(columns.relation == name) if not np.isnan(columns.kappa.iloc[i])]
-        for rank, place in enumerate(sorted(here, key=lambda i: columns.kappa.iloc[i]), start=1):
-            fifth[place] = -(-rank * 5 // len(here))
+        for place, i in enumerate(sorted(here, key=lambda i: columns.kappa.iloc[i])):
+            fifth[i] = int((place + 0.5) / len(here) * 5) + 1 if len(here) >= 5 else 0
     assert table.facts.tolist() == np.bincount(fifth, minlength=6)[1:].tolist()
     for row in table.itertuples():
         here = columns[fifth == row.fifth]
@@ -54,3 +55,15 @@ def test_no_fact_gives_no_fifth():
 def test_too_few_relations_are_said(plan):
     few = behaviour_question(AnalysisContext(simulate(facts=8, relations=1, templates=3, seed=1), plan))
     assert few.answer == ("It takes three relations with facts whose κ and answers differ.")
+
+
+def test_fifths_are_as_large_below_as_above_and_small_relations_are_left_out():
+    """Eight facts of a: 2, 1, 2, 1, 2. Four of b, and the only one of c, are counted and in no fifth."""
+    relation = ["a"] * 8 + ["b"] * 4 + ["c"]
+    columns = pd.DataFrame({"relation": relation, "kappa": np.arange(13) / 13})
+    columns = columns.assign(**dict.fromkeys(OUTCOMES, np.linspace(-2, -1, 13)))
+    table = by_fifth(columns, 0.95)
+    assert table.facts.tolist() == [2, 1, 2, 1, 2]
+    assert table.kappa.tolist() == pytest.approx([0.5 / 13, 2 / 13, 3.5 / 13, 5 / 13, 6.5 / 13])
+    assert _note(columns).endswith("Left out: 5 facts of 2 relations of fewer than five facts with κ.")
+    assert _note(columns[:8]) == "Descriptive: no covariates."

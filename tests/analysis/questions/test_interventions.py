@@ -72,6 +72,29 @@ def test_the_ceiling_is_the_gap_less_what_lies_beyond(edited_study, question, fr
     assert whole.queries == np.sum(~np.isnan(ceiling.beyond))
 
 
+def test_neurons_are_counted_where_there_is_an_effect_and_empty_sets_where_one_was_asked(
+    edited_study, question, frame
+):
+    table = frame(question, "intervention_effects").set_index(["operation", "neuron_set"])
+    used = ArmOutcomes.of(edited_study).rows.used
+    found = edited_study.interventions
+    again = edited_study.reprompts["n_neurons"].values >= 0
+    lonely = found["neighbor"].values < 0
+    assert 0 < np.sum(used & again) < np.sum(used)
+    for arm, asked in (
+        ("own", np.ones(len(used), dtype=bool)),
+        ("own_minus_neighbor", ~lonely),
+        ("intersection", np.ones(len(used), dtype=bool)),
+        ("own_minus_reprompt", again),
+        ("reprompt", again),
+    ):
+        n = found["n_neurons"].sel(neuron_set=arm).values
+        after = found["log_probability"].sel(operation="enhance", neuron_set=arm).values
+        row = table.loc[("enhance", arm)]
+        assert row.neurons == pytest.approx(n[used & ~np.isnan(after)].mean())
+        assert row["empty"] == np.sum(used & asked & (n == 0))
+
+
 def test_doses_are_fifths_of_the_sizes(edited_study, question, frame):
     table = frame(question, "dose_response")
     changed = ArmOutcomes.of(edited_study)

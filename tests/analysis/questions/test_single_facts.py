@@ -7,6 +7,7 @@ from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.single_facts import (
     HEATMAP_COLUMNS,
     N_NEURONS,
+    _answer,
     choose,
     halves,
     heatmap_question,
@@ -87,3 +88,18 @@ def test_nothing_can_be_shown_without_four_queries(plan):
     assert question.answer == (
         "No fact has four known queries with knowledge neurons: none can be chosen and shown."
     )
+
+
+def test_extremes_move_towards_the_mean_only_where_both_do(context):
+    """Two facts of a mean of 0.5: where one is further from it than it was when chosen, nothing is claimed."""
+    facts = {"most consistent": 0, "typical": 1, "least consistent": 2}
+    chosen = np.full(context.sets.n_facts, np.nan)
+    chosen[:3] = 0.9, 0.5, 0.1
+    for shown, moved in (((0.8, 0.5, 0.2), True), ((0.95, 0.35, 0.2), False), ((0.8, 0.6, 0.1), False)):
+        later = np.full(context.sets.n_facts, np.nan)
+        later[:3] = shown
+        later[3] = 0.0  # has no overlap where facts are chosen: not of the mean
+        answer = _answer(context, facts, chosen, later)
+        assert "The mean over facts is 0.50 where shown" in answer
+        assert answer.endswith("extremes move towards it.") is moved
+    assert not _answer(context, {"typical": 1}, chosen, later).endswith("extremes move towards it.")
