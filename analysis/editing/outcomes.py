@@ -18,7 +18,7 @@ from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import require_group, values_of
 from qloc.arrays import Floats
 from qloc.phase_plan import UPDATED_ONLY
-from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT
+from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, FACT, PAIR
 
 On = Literal["edited", "held_out", "used"]
 """The edited query; queries whose templates did not choose the sets; other queries whose templates did."""
@@ -259,6 +259,9 @@ class EditOutcomes:
     def unchanged(self, operation: str, name: str) -> Floats:
         """Return the locality: share of a fact's probes whose most likely token stays.
 
+        Where the study has facts, probes that are minimal pairs are left out: locality is of facts or of
+        syntax.
+
         Parameters
         ----------
         operation, name : str
@@ -276,6 +279,8 @@ class EditOutcomes:
 
     def probe_kl(self, operation: str, name: str) -> Floats:
         """Return the mean KL(before ‖ after) of the next token at the probes, in nats.
+
+        They are those of :meth:`unchanged`.
 
         Parameters
         ----------
@@ -331,8 +336,18 @@ class EditOutcomes:
 
     def _over_probes(self, values: Floats, there: NDArray[np.bool_]) -> Floats:
         with np.errstate(invalid="ignore", divide="ignore"):
+            there = there & self._probes_of_facts
             mean = np.where(there, values, 0.0).sum(axis=1) / there.sum(axis=1)
         return np.where(self.probes_left, mean, np.nan)
+
+    @cached_property
+    def _probes_of_facts(self) -> NDArray[np.bool_]:
+        """Which probes are queries of facts, or, where the study has none, of pairs: bool, (fact, probe)."""
+        query = values_of(self.found, "probe_query").astype(np.int64)
+        if self.study is None:
+            return query >= 0
+        pair = self.study.column("queries", "kind") == PAIR
+        return np.asarray((query >= 0) & (pair.all() | ~pair)[np.maximum(query, 0)])
 
     def _base(self, name: str) -> Floats:
         if name not in self._bases:

@@ -167,3 +167,26 @@ def test_queries_of_facts_that_were_not_edited_count_for_nothing(study):
     moved = edited.moved("update", "own", "held_out") - edited.moved("update", "matched", "held_out")
     on = edited.on["held_out"][~np.isnan(moved)]
     assert edited.n_compared("update", ("own", "matched"), "held_out") == on.sum() > 0
+
+
+def test_probes_of_the_other_kind_are_left_out(study):
+    """By hand: one probe of a pair, whose answer changes and whose KL is 9; of pairs alone, it counts."""
+    edits, kinds = study.edits.load(), study.column("queries", "kind")
+    pair = int(np.flatnonzero(kinds == "minimal_pair")[0])
+    probes, kl = edits["probe_query"].copy(), edits["probe_kl"].copy()
+    after = edits["probe_argmax"].copy()
+    probes[:, 0], kl[..., 0], after[..., 0] = pair, 9.0, 10
+    kl[..., 1:], after[..., 1:] = 1.0, 11
+    given = edits.assign(probe_query=probes, probe_kl=kl, probe_argmax=after)
+    mixed = EditOutcomes.of(replace(study, datasets={**study.datasets, "edits": given}))
+    left = mixed.probes_left
+    assert left.any()
+    assert (mixed.probe_kl("update", "own")[left] == 1.0).all()
+    assert (mixed.unchanged("update", "own")[left] == 0.0).all()
+    queries = study.queries.load().assign(kind=("query", np.full(len(kinds), "minimal_pair")))
+    alone = EditOutcomes.of(
+        replace(study, datasets={**study.datasets, "edits": given, "queries": queries}), known=False
+    )
+    n = edits.sizes["probe"]
+    assert alone.probe_kl("update", "own")[left] == pytest.approx((9.0 + n - 1) / n)
+    assert alone.unchanged("update", "own")[left] == pytest.approx(1 / n)
