@@ -105,3 +105,26 @@ def distinct(ways: list[Ints]) -> list[Ints]:
         if n_codes(code) > 1 and not any(np.array_equal(code, other) for other in kept):
             kept.append(code)
     return kept
+
+
+def crossed(relation: Ints, answer: Ints) -> bool:
+    """Return whether some answer occurs in more than one relation: sign flips of whole relations miss that.
+
+    Parameters
+    ----------
+    relation, answer : int64 ndarray, shape (fact,)
+        Relation and answer of each fact, as codes.
+
+    Returns
+    -------
+    bool
+        False where there are fewer than two relations.
+
+    Examples
+    --------
+    >>> crossed(np.array([0, 0, 1]), np.array([0, 1, 1])), crossed(np.array([0, 0, 1]), np.array([0, 1, 2]))
+    (True, False)
+    """
+    if not len(relation) or n_codes(codes(relation)) < 2:
+        return False
+    return n_codes(codes(relation, answer)) > n_codes(codes(answer))

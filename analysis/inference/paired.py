@@ -15,7 +15,7 @@ from qloc.analysis.inference.cluster_error import mean_error, t_words
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
-from qloc.analysis.inference.label_codes import codes, n_codes
+from qloc.analysis.inference.label_codes import codes, crossed, n_codes
 from qloc.analysis.inference.least_p import least_flip_p
 from qloc.analysis.inference.relation_effects import (
     SEEN_SKEWNESS,
@@ -26,7 +26,6 @@ from qloc.analysis.inference.relation_effects import (
     within_clusters,
 )
 from qloc.analysis.inference.resampling import Alternative, sign_flip_p
-from qloc.analysis.inference.shared_answers import crossed
 from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.analysis.results import NEW_RELATIONS, THESE_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged

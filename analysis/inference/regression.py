@@ -9,9 +9,8 @@ from scipy import stats
 
 from qloc.analysis.inference.cluster_error import slope_error, t_words
 from qloc.analysis.inference.draws import Draws
-from qloc.analysis.inference.label_codes import codes, distinct, n_codes
+from qloc.analysis.inference.label_codes import codes, crossed, distinct, n_codes
 from qloc.analysis.inference.relation_effects import unskewed
-from qloc.analysis.inference.shared_answers import crossed
 from qloc.analysis.inference.skewed_interval import farther
 from qloc.analysis.inference.wild_bootstrap import WildTest, wild_test
 from qloc.analysis.results import EffectSize, Interval

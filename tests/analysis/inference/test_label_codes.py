@@ -1,10 +1,11 @@
 """Codes of labels: hand-computed cases, and that codes tell apart just what labels do."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
+from qloc.analysis.inference.label_codes import codes, crossed, n_codes, sizes_of
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from("abc")), min_size=1, max_size=30))
@@ -36,3 +37,17 @@ def test_no_labels_have_no_codes():
 def test_codes_are_int64_of_any_labels():
     assert codes(np.array([True, False])).dtype == np.int64
     assert codes(np.array(["P36", "P19", "P36"])).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("relation", "answer", "expected"),
+    [
+        ([], [], False),
+        ([0, 0, 0], [0, 1, 1], False),  # one relation
+        ([0, 0, 1, 1], [0, 0, 1, 1], False),
+        ([0, 0, 1, 1], [0, 1, 1, 2], True),
+        ([5, 5, 9], [7, 8, 8], True),  # codes need not count from 0
+    ],
+)
+def test_crossed_by_definition(relation, answer, expected):
+    assert crossed(np.array(relation, dtype=int), np.array(answer, dtype=int)) is expected
