@@ -90,7 +90,9 @@ def _change_rows(side: Side) -> Iterator[Row]:
     odds = intervention_effects(side.study, measure="log_odds")
     relation = side.study.column("facts", "relation").astype(str)
     classes = {"all": side.is_common}
-    classes |= {str(name): side.is_common & (relation == name) for name in np.unique(relation[side.facts])}
+    sets = side.sets[side.plan.method]
+    asked = np.unique(sets.facts["relation"][sets.queries["fact"][sets.of_facts()]]).astype(str)
+    classes |= {str(name): side.is_common & (relation == name) for name in asked}
     for operation in among_labels(values, "operation", ("suppress", "enhance")):
         for name, among in classes.items():
             row: Row = {"model": side.model, "operation": operation, "relation": name}
@@ -126,7 +128,8 @@ def _trigger_rows(side: Side) -> Iterator[Row]:
 def _known(side: Side) -> NDArray[np.bool_]:
     """Tell which of the common queries the sets of known queries have."""
     sets = side.sets[side.plan.method]
-    return np.asarray(sets.queries["known"] & ~sets.facts["leaks"][sets.queries["fact"]])
+    leaks = sets.facts["leaks"][sets.queries["fact"]]
+    return np.asarray(sets.queries["known"] & ~leaks & sets.of_facts())
 
 
 def _mean_activations(side: Side, member: sparse.csr_array, queries: NDArray[np.int64]) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -59,17 +60,17 @@ def test_shared_neurons_by_brute_force(dense: Study, tables: dict[str, pd.DataFr
         assert row.facts == len(of)
 
 
-def _activations(dense: Study, without: str = "") -> dict[str, float]:
-    """Mean activation of refined neurons by kind of prompt, one relation left out, with loops."""
+def _activations(dense: Study, without: Sequence[str] = ()) -> dict[str, float]:
+    """Mean activation of refined neurons by kind of prompt, some relations left out, with loops."""
     sets = dense.neurons("ig", PLAN.threshold)
     member = refined_neurons(sets.known()).member
     relation = dense.column("facts", "relation")
     leaks = dense.column("facts", "leaks")[sets.queries["fact"]] > 0
-    there = relation[sets.queries["fact"]] != without
+    there = ~np.isin(relation[sets.queries["fact"]], without)
     known = np.flatnonzero(sets.queries["known"] & ~leaks & there)
     values = dense.signals["activation"].values.reshape(sets.n_queries, -1)
     by: dict[str, list[float]] = {"own": [], "same_relation": [], "other_relation": []}
-    for fact in np.flatnonzero(relation != without):
+    for fact in np.flatnonzero(~np.isin(relation, without)):
         neurons = member.indices[member.indptr[fact] : member.indptr[fact + 1]]
         if not len(neurons):
             continue
@@ -89,6 +90,22 @@ def test_activations_by_brute_force(dense: Study, tables: dict[str, pd.DataFrame
         assert row[name] == pytest.approx(expected, rel=1e-5)
 
 
+def test_minimal_pairs_change_nothing_of_facts(dense: Study, tables: dict[str, pd.DataFrame]) -> None:
+    """Two relations turned into paradigms: rows of the others, and activations over their prompts alone."""
+    relation = dense.column("queries", "relation")
+    paradigms = np.unique(relation)[2:]
+    kind = np.where(np.isin(relation, paradigms), "minimal_pair", "fact")
+    mixed = replace(dense, datasets={**dense.datasets, "queries": dense.queries.assign(kind=("query", kind))})
+    found = _tables(mixed)
+    keys = ["relation", "operation"]
+    change, expected = (t["dai_change"].set_index(keys).sort_index() for t in (found, tables))
+    left_out = ["all", *paradigms]
+    pd.testing.assert_frame_equal(change.drop("all", level=0), expected.drop(left_out, level=0))
+    row = found["dai_triggers"].set_index("method").loc["ig"]
+    for name, mean in _activations(dense, without=paradigms.tolist()).items():
+        assert row[name] == pytest.approx(mean, rel=1e-5)
+
+
 def test_of_several_models_common_facts_are_read(dense: Study, tables: dict[str, pd.DataFrame]) -> None:
     """The first relation is asked otherwise in one store: rows of common facts are other ones than the store's."""
     first = str(dense.column("facts", "relation")[0])
@@ -106,7 +123,7 @@ def test_of_several_models_common_facts_are_read(dense: Study, tables: dict[str,
         of_a = both[both.model == "a"].drop("all", level=0, errors="ignore")
         pd.testing.assert_frame_equal(of_a.drop(columns="model"), expected.drop(columns="model"))
     triggers = found["dai_triggers"].set_index(["model", "method"])
-    for name, mean in _activations(dense, without=first).items():
+    for name, mean in _activations(dense, without=[first]).items():
         assert triggers.loc[("b", "ig"), name] == pytest.approx(mean, rel=1e-5)
     success = edit_scores(dense)["reliability"].sel(criterion="argmax", edit_set="refined")
     here = success.sel(edit_operation="erase").values[dense.column("facts", "relation") != first]
