@@ -142,8 +142,8 @@ def welchs_error(first: Floats, second: Floats) -> tuple[float, float]:
 
     Examples
     --------
-    >>> welchs_error(np.array([0.0, 2.0]), np.array([1.0, 3.0]))
-    (1.4142135623730951, 2.0000000000000004)
+    >>> [round(value, 4) for value in welchs_error(np.array([0.0, 2.0]), np.array([1.0, 3.0]))]
+    [1.4142, 2.0]
     """
     a, b = len(first), len(second)
     parts = float(first.var(ddof=1)) / a, float(second.var(ddof=1)) / b
