@@ -6,12 +6,13 @@ The result of a unit depends on the plan and the unit alone.
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -81,15 +82,30 @@ def prepare(plan: Plan) -> Extraction:
     return Extraction(plan=plan, source=source(plan.model, plan.revision, named), facts=facts)
 
 
-@functools.lru_cache(maxsize=1)
+_AGAIN: Final[dict[tuple[Plan, str, bool], Extraction]] = {}
+
+
 def _prepared_again(plan: Plan, expected: str, older: bool = False) -> Extraction:
     """Prepare an extraction that another process planned, once in this process.
+
+    The one before it, its weights and what phases made of it are let go first: a process has room for one.
 
     Raises
     ------
     InputError
         Another model, or other facts, are at the plan's paths here.
     """
+    key = (plan, expected, older)
+    if key not in _AGAIN:
+        for earlier in _AGAIN.values():
+            earlier.made.clear()
+        _AGAIN.clear()
+        gc.collect()
+        _AGAIN[key] = _as_planned(plan, expected, older)
+    return _AGAIN[key]
+
+
+def _as_planned(plan: Plan, expected: str, older: bool) -> Extraction:
     extraction = replace(prepare(plan), older=older)
     if (actual := digest(extraction.fingerprint)) != expected:
         got, rule = f"of fingerprint {actual[:12]}", f"those of fingerprint {expected[:12]}, as planned"
@@ -118,12 +134,16 @@ class Extraction:
         The facts that the plan selects.
     older : bool
         Whether model and tokenizer are in the fingerprint as in the store of an older version.
+    made : dict
+        What phases made of the extraction and keep while they run, such as their sets of neurons; it goes
+        with the extraction, so that no other plan, device or process is given it.
     """
 
     plan: Plan
     source: ModelSource
     facts: FactSet
     older: bool = False
+    made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Callable[[Plan, str, bool], Extraction], tuple[Plan, str, bool]]:
         """Pickle as the plan, and the digest of the fingerprint that it led to here."""

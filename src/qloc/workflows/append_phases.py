@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class PhaseUnits:
     """Runs units of a phase and writes their files; called wherever units are run.
 
-    What is dear (the open study, the sets of all queries, the model) is made once in a process.
+    What is dear (the open study, the sets of all queries, the model) is made once for an extraction, and kept
+    with it.
 
     Attributes
     ----------
@@ -84,12 +85,13 @@ class PhaseUnits:
         return self._steps()[1].outline
 
     def _steps(self) -> PhaseSteps:
+        made: dict[tuple[str, str], PhaseSteps] = self.extraction.made
         key = (str(self.store.absolute()), digest(fingerprint(self.extraction, self.phase)))
-        if key not in _MADE:
-            _MADE.clear()
+        if key not in made:
+            made.clear()
             chosen_from = open_signals(self.store, parents_of(self.extraction.plan, self.phase))
-            _MADE[key] = STEPS[self.phase](self.extraction, chosen_from)
-        return _MADE[key]
+            made[key] = STEPS[self.phase](self.extraction, chosen_from)
+        return made[key]
 
 
 OWN_SETS: Final = "own_sets"
@@ -97,8 +99,6 @@ OWN_SETS: Final = "own_sets"
 
 PROBES: Final = "probes"
 """Of a phase's parameters, and of the plan: which words are asked; there where words are."""
-
-_MADE: Final[dict[tuple[str, str], PhaseSteps]] = {}
 
 
 def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
@@ -229,10 +229,12 @@ def append_phase(extraction: Extraction, store: Path, phase: str, progress: Prog
 
     require_present(store)
     units = PhaseUnits(extraction=extraction, store=store.absolute(), phase=phase)
-    outline = run.call(units.outline)
-    with PhaseWriter.open(store, outline, fingerprint(extraction, phase)) as writer:
-        _run_phase(writer, units, outline, progress, run)
-    _MADE.clear()
+    try:
+        outline = run.call(units.outline)
+        with PhaseWriter.open(store, outline, fingerprint(extraction, phase)) as writer:
+            _run_phase(writer, units, outline, progress, run)
+    finally:
+        extraction.made.clear()
 
 
 def append_part(
@@ -272,10 +274,12 @@ def append_part(
 
     places = {"store": signals.absolute(), "shard": out.absolute()}
     units = PhaseUnits(extraction=extraction, phase=phase, **places)
-    outline = run.call(units.outline)
-    with PhaseWriter.of_shard(out, outline, fingerprint(extraction, phase), shard) as writer:
-        _run_phase(writer, units, outline, progress, run)
-    _MADE.clear()
+    try:
+        outline = run.call(units.outline)
+        with PhaseWriter.of_shard(out, outline, fingerprint(extraction, phase), shard) as writer:
+            _run_phase(writer, units, outline, progress, run)
+    finally:
+        extraction.made.clear()
 
 
 def _run_phase(
@@ -319,13 +323,15 @@ def timed(extraction: Extraction, store: Path, phase: str) -> float:
 
     units = PhaseUnits(extraction=extraction, store=store.absolute(), phase=phase)
     spent = 0.0
-    with PhaseWriter.open(store, units.outline(), fingerprint(extraction, phase)) as writer:
-        for unit in writer.missing():
-            clock = time.monotonic()
-            writer.record(units(unit))
-            spent = time.monotonic() - clock
-        writer.finalize()
-    _MADE.clear()
+    try:
+        with PhaseWriter.open(store, units.outline(), fingerprint(extraction, phase)) as writer:
+            for unit in writer.missing():
+                clock = time.monotonic()
+                writer.record(units(unit))
+                spent = time.monotonic() - clock
+            writer.finalize()
+    finally:
+        extraction.made.clear()
     return spent
 
 
@@ -359,14 +365,14 @@ def run_again(
     """
     from qloc.store.writing.phase_writer import refuse_other_outline
 
-    _MADE.clear()
+    extraction.made.clear()
     work = PhaseUnits(extraction=extraction, store=store.absolute(), phase=phase)
     try:
         refuse_other_outline(store, work.outline(), fingerprint(extraction, phase))
         for unit in units:
             yield unit, work.block(unit)
     finally:
-        _MADE.clear()
+        extraction.made.clear()
 
 
 def run_units(

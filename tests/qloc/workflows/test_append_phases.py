@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Sizes:
     """A phase without a model: of each arm how many neurons it has, as its log-probability."""
 
     asked: list[int]
+    made_of: list[Any] = field(default_factory=list)
     fail_at: int | None = None
     words: tuple[str, ...] = ("Lima", "Rome")
 
@@ -94,6 +95,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Sizes:
         def arms(unit: Unit) -> Any:
             return member[unit.first_query : unit.last_query].toarray()
 
+        run.made_of.append(extraction)
         return arms, run
 
     monkeypatch.setattr(append_phases, "STEPS", {"interventions": steps})
@@ -138,8 +140,10 @@ def test_a_stopped_phase_goes_on_and_is_equal(plan: Plan, made_up: Sizes, copied
     assert qloc.open(out).phases == ("signals",)
     assert verify(out) == []
     made_up.fail_at = None
+    assert made_up.made_of[-1].made == {}  # nor is what failed kept: the next run may be on another device
     said = io.StringIO()
-    extract_study(plan, out, progress=Progress(stream=said))
+    extract_study(plan.model_copy(update={"device": "auto"}), out, progress=Progress(stream=said))
+    assert [made.plan.device for made in made_up.made_of] == [plan.device, plan.device, "auto"]
     assert made_up.asked == [0, 1, 2, 2]
     assert "2 of 3 units of interventions are there already.\n" in said.getvalue()
     assert manifest.read(out)["objects"] == manifest.read(whole)["objects"]
@@ -354,7 +358,6 @@ def test_edits_go_on_in_another_process_and_are_equal(
     with pytest.raises(KeyboardInterrupt):
         extract_study(plan, out)
     monkeypatch.setattr(Edits, "extract", extract)
-    append_phases._MADE.clear()
     extract_study(plan, out)
     assert manifest.read(out)["objects"] == manifest.read(whole)["objects"]
     found = qloc.open(out).edits
@@ -396,7 +399,6 @@ def test_tracing_goes_on_in_another_process_and_in_shards_and_is_equal(
     with pytest.raises(KeyboardInterrupt):
         extract_study(plan, out)
     monkeypatch.setattr(Tracing, "extract", extract)
-    append_phases._MADE.clear()
     extract_study(plan, out)
     assert manifest.read(out)["objects"] == manifest.read(whole)["objects"]
     assert verify(out) == []

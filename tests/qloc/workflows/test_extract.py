@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import platform
 import re
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,6 +168,20 @@ def test_a_worker_that_finds_another_model_says_so(plan: Plan) -> None:
         f"model or facts is 'of fingerprint {expected[:12]}'; expected those of fingerprint 000000000000, as planned. "
         f"At embedded:causal and {plan.facts} on {platform.node()}. Give every worker the same files."
     )
+
+
+def test_a_worker_lets_one_plan_go_before_it_prepares_the_next(plan: Plan) -> None:
+    from qloc.extract.signals.extraction import prepare
+
+    function, given = prepare(plan).__reduce__()
+    kept = function(*given)
+    kept.made["phase"] = kept  # as what a phase made holds its extraction
+    assert function(*given) is kept
+    gone = weakref.ref(kept)
+    del kept
+    other, those = prepare(plan.model_copy(update={"device": "auto"})).__reduce__()
+    assert other(*those).plan.device == "auto"  # the same fingerprint, but not the same run
+    assert gone() is None
 
 
 def test_a_unit_is_computed_with_the_threads_of_the_plan(plan: Plan) -> None:
