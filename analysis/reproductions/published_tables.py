@@ -332,9 +332,14 @@ def reproduce(
             *_unlike_published(sides, source),
             *_unmatched(tables, source),
             *(differently_extracted(studies) if isinstance(studies, Studies) else ()),
-            *([_OWN_QUERIES, few_models(len(names))] if len(names) > 1 else []),
+            *([_OWN_QUERIES] if len(names) > 1 and _of_effects(tables) else []),
+            *([few_models(len(names))] if len(names) > 1 else []),
         ),
     )
+
+
+def _of_effects(tables: Sequence[tuple[PublishedTable, Table | None]]) -> bool:
+    return any(table is not None and layout.group != "signals" for layout, table in tables)
 
 
 def _why(phase: str, held: set[str]) -> str:

@@ -146,6 +146,11 @@ def test_several_models_stand_side_by_side_on_common_facts(study: Study, size: d
     assert modification is not None
     assert set(modification.tables[0].columns["model"]) == {"a", "b"}
     assert result.notes[-1] == "2 models support no claim about larger models, or about models in general."
+    assert result.notes[-2].startswith(
+        "Neuron sets, flips and tracing are of common queries; means of a fact's "
+    )
+    signals = reproduce(Studies({"a": study, "b": other}), RATIO, published("chen"), PLAN)
+    assert not any(note.startswith("Neuron sets, flips") for note in signals.notes)
     assert not result.tests()
 
 
