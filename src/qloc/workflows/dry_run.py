@@ -162,7 +162,7 @@ def _times_traced(extraction: Extraction, few: Extraction, store: Path) -> float
         return 0.0
     of_facts = len(set(study.column("queries", "fact")[traced].tolist()))
     usable = of_facts / len(few.facts.facts)
-    kinds = ("fact", "minimal_pair") if part.pairs else ("fact",)
+    kinds = ("fact", PAIR) if part.pairs else ("fact",)
     facts = sum(_at_most(usable * n, part.max_facts) for n in _askable(extraction, *kinds).values())
     return facts * int(traced.sum()) / of_facts / here
 
@@ -186,7 +186,7 @@ def _asked_besides(extraction: Extraction) -> Iterator[str]:
         yield f"Edits are also tried on what they entail: {told}."
     if plan.probes is not None and not {"interventions", "edits"}.isdisjoint(plan.phases):
         words = plan.probes.words_of(candidates(facts)).values()
-        pairs = any(fact.kind == "minimal_pair" for fact in facts)
+        pairs = any(fact.kind == PAIR for fact in facts)
         forms = ", and the bad forms of minimal pairs" if pairs else ""
         n = counted(max(map(len, words), default=0), "probe word")
         yield f"Each change is also tried on {n} a query at most{forms}."

@@ -198,6 +198,7 @@ def _part(phase: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         told["own_controls"] = bool(parameters.get("own_controls"))
     if phase == "edits":
         told.setdefault("text", "joined")
+        # There is a digest of what facts entail, or a rule of new objects, where a plan has a switch.
         told["entailments"] = not {"entailments", "new_object"}.isdisjoint(parameters)
     if phase == "tracing":
         told["pairs"] = bool(parameters.get("pairs"))
