@@ -68,17 +68,64 @@ def share_interval(
     """
     keep = ~np.isnan(values)
     x = np.clip(values[keep], 0.0, 1.0)
-    ways = tuple(distinct([codes(code[keep]) for code in clusters])) if keep.any() else ()
+    p = float(x.mean()) if len(x) else float("nan")
+    most = float(len(x)) if np.isin(x, (0.0, 1.0)).all() else float("inf")
+    return _around(p, x, tuple(code[keep] for code in clusters), confidence, most)
+
+
+def ratio_share_interval(
+    share: float, linear: Floats, clusters: tuple[Ints, ...], *, confidence: float = 0.95
+) -> Interval | None:
+    """Return the interval of a share that is a ratio of sums, Σ a/Σ b.
+
+    Parts of facts, share + (a − share · b)/b̄, have the share as their mean, but may be anything: they give
+    the error, and the interval is made of it as in :func:`share_interval`. An estimate that is not within
+    (0, 1), since some a or b − a are below 0, has share ± t · error.
+
+    Parameters
+    ----------
+    share : float
+        Σ a/Σ b.
+    linear : float64 ndarray, shape (fact,)
+        The ratio linearized; NaN is left out.
+    clusters : tuple of int64 ndarray, shape (fact,) each
+        One or two ways of clustering, the coarser first.
+    confidence : float, default 0.95
+        Confidence level, within (0, 1).
+
+    Returns
+    -------
+    Interval or None
+        Within [0, 1] where the share is within (0, 1), which it then holds; None where no way has two
+        clusters.
+
+    Examples
+    --------
+    >>> a, b = np.array([1.0, -1.0, 2.0, 0.0]), np.array([2.0, 1.0, 1.0, 4.0])
+    >>> interval = ratio_share_interval(0.25, 0.25 + (a - 0.25 * b) / 2, (np.arange(4),))
+    >>> interval.low < 0.25 < interval.high
+    True
+    """
+    if not _ENDS < share < 1 - _ENDS:
+        return cluster_interval(linear, clusters, confidence=confidence)
+    keep = ~np.isnan(linear)
+    return _around(share, linear[keep], tuple(code[keep] for code in clusters), confidence, float("inf"))
+
+
+def _around(
+    p: float, x: Floats, clusters: tuple[Ints, ...], confidence: float, most: float
+) -> Interval | None:
+    """Return the interval of :func:`share_interval` about p, the mean of x; n* is at most ``most``."""
+    ways = tuple(distinct([codes(code) for code in clusters])) if len(x) else ()
     if not ways:
         return None
-    n, p = len(x), float(x.mean())
+    n = len(x)
     error, freedom = mean_error(x, ways)
     freedom = freedom if freedom > 0 else float(n_codes(ways[0]) - 1)
     tail = (1 + confidence) / 2
     t = float(special.stdtrit(freedom, tail))
     size = p * (1 - p) / error**2 if error > 0 and _ENDS < p < 1 - _ENDS else float(n)
-    if np.isin(x, (0.0, 1.0)).all():
-        size = min(size, float(n))
+    size = min(size, most)
     kind = "two-way" if len(ways) > 1 else "one-way"
     sizes = " and ".join(str(n_codes(way)) for way in ways)
     method = f"{kind} cluster-robust over {sizes} clusters, {t_words(freedom)}"

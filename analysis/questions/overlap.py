@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from qloc.analysis.inference.means import mean
-from qloc.analysis.inference.share_intervals import share_interval
+from qloc.analysis.inference.share_intervals import ratio_share_interval
 from qloc.analysis.localization.overlap.excess import Excess, excesses
 from qloc.analysis.localization.overlap.overlap_tests import result_of
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
@@ -158,7 +158,8 @@ def _row(
 def answer_share(parts: Floats, clusters: tuple[Ints, ...], confidence: float) -> tuple[float, float, float]:
     """Return the answer's share of what goes beyond other answers, and its interval.
 
-    Σ answer/Σ (answer + fact), linearized, cluster-robust, on the log-odds scale.
+    Σ answer/Σ (answer + fact), linearized, cluster-robust
+    (:func:`qloc.analysis.inference.share_intervals.ratio_share_interval`).
 
     Parameters
     ----------
@@ -181,7 +182,7 @@ def answer_share(parts: Floats, clusters: tuple[Ints, ...], confidence: float) -
         return float("nan"), float("nan"), float("nan")
     share = float(answer[there].mean()) / total
     linear = np.where(there, share + (answer - share * above) / total, np.nan)
-    ends = share_interval(linear, clusters, confidence=confidence)
+    ends = ratio_share_interval(share, linear, clusters, confidence=confidence)
     return share, ends.low if ends else float("nan"), ends.high if ends else float("nan")
 
 

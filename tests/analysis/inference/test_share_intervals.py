@@ -7,7 +7,12 @@ import pytest
 from scipy import stats
 
 from qloc.analysis.inference.cluster_error import mean_error
-from qloc.analysis.inference.share_intervals import bounded_intervals, negative_interval, share_interval
+from qloc.analysis.inference.share_intervals import (
+    bounded_intervals,
+    negative_interval,
+    ratio_share_interval,
+    share_interval,
+)
 
 
 @pytest.mark.parametrize(("value", "n"), [(0.0, 18), (1.0, 8)])
@@ -42,6 +47,25 @@ def test_enough_on_both_sides_are_on_the_log_odds_scale(rng: np.random.Generator
     for end, sign in ((interval.low, -1), (interval.high, 1)):
         assert np.log(end / (1 - end)) - np.log(p / (1 - p)) == pytest.approx(sign * reach)
     assert interval.method.endswith(", on the log-odds scale")
+
+
+def test_ratios_take_their_error_from_parts_that_are_no_shares(rng: np.random.Generator) -> None:
+    a, cluster = rng.normal(1.0, 3.0, size=80), np.repeat(np.arange(16), 5)
+    b = a + rng.normal(1.5, 1.0, size=80)
+    share = float(a.sum() / b.sum())
+    linear = share + (a - share * b) / b.mean()
+    error, freedom = mean_error(linear, (cluster,))
+    interval = ratio_share_interval(share, linear, (cluster,))
+    assert interval is not None
+    assert linear.min() < 0
+    assert linear.max() > 1
+    reach = stats.t.ppf(0.975, freedom) * error / (share * (1 - share))
+    for end, sign in ((interval.low, -1), (interval.high, 1)):
+        assert np.log(end / (1 - end)) - np.log(share / (1 - share)) == pytest.approx(sign * reach)
+    outside = ratio_share_interval(1.1, linear - share + 1.1, (cluster,))
+    assert outside is not None
+    assert (outside.low + outside.high) / 2 == pytest.approx(1.1)
+    assert ratio_share_interval(share, linear, (np.zeros(80, dtype=int),)) is None
 
 
 def test_a_share_of_99_percent_is_covered() -> None:

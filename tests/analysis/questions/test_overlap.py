@@ -8,10 +8,10 @@ import pytest
 
 from qloc.analysis import hypotheses
 from qloc.analysis.inference.draws import Draws
-from qloc.analysis.localization.consistency import considered, filled
+from qloc.analysis.localization.consistency import considered, filled, relation_codes
 from qloc.analysis.localization.overlap.excess import excesses
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
-from qloc.analysis.questions.overlap import _answer, answer_share, overlap_question
+from qloc.analysis.questions.overlap import _answer, _parts, answer_share, overlap_question
 from qloc.simulation.planted import plant
 from qloc.simulation.simulate import simulate
 
@@ -68,6 +68,27 @@ def test_shares_of_few_facts_are_not_told():
     assert share == pytest.approx(5.5 / 12)
     assert 0 < low < share < high < 1
     assert np.isnan(answer_share(parts[:9], (np.arange(9),), 0.95)).all()
+
+
+@pytest.mark.parametrize(
+    ("answer", "fact"),
+    [(0.4, 0.2), (0.1, 0.1), (0.1, 0.4), (0.5, 0.05)],
+    ids=["most", "half", "little", "all"],
+)
+def test_the_interval_of_a_share_is_around_it(answer, fact):
+    """Parts of single facts are far outside 0 and 1: cut off, their mean is another share."""
+    sets = plant(
+        facts=160, relations=8, templates=4, answer_strength=answer, fact_strength=fact, seed=1
+    ).sets()
+    used = filled(considered(sets))
+    parts = _parts(excesses(used, ("answer",), n_permutations=0)["answer"])
+    share, low, high = answer_share(parts, (relation_codes(used)[1],), 0.95)
+    assert low < share < high
+    rest = parts[~np.isnan(parts).any(axis=1)]
+    draws = np.random.default_rng(2).integers(len(rest), size=(400, len(rest)))
+    sums = rest[draws].sum(axis=1)  # facts resampled: a width of the same size
+    width = np.diff(np.quantile(sums[:, 1] / sums[:, 1:].sum(axis=1), [0.025, 0.975]))[0]
+    assert 0.4 * width < high - low < 2.5 * width
 
 
 def test_relations_make_up_the_whole(question, frame):
