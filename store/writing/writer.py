@@ -189,6 +189,9 @@ class Writer(Coordinator[Block]):
                 if (path / UNITS).is_dir():  # else another process has completed it meanwhile
                     (path / LEDGER).mkdir(exist_ok=True)
                 lock = Lock.take(path / LEDGER / LOCK, path)
+            if lock is not None and is_store(path) and complete(path):
+                lock.release()  # completed since it was looked at: nothing of it may be made again
+                continue
             if lock is not None:
                 writer = cls._resumed(path, outline, layout, fingerprint, lock, shard)
                 writer.restored += [ROOT] if mended else []

@@ -24,6 +24,7 @@ from qloc.errors import (
     VerificationError,
 )
 from qloc.store.files import durable
+from qloc.store.files.lock import Lock
 from qloc.store.integrity.verify import verify
 from qloc.store.reading.open_store import open_store
 from qloc.store.schema import manifest
@@ -209,6 +210,30 @@ def test_second_process_is_refused(tmp_path, study):
         with pytest.raises(LockedError):
             Writer.open(store, study.outline(), FINGERPRINT)
         assert len(writer.missing()) == 4
+
+
+def test_a_store_completed_while_it_is_opened_stays_as_it_is(tmp_path, study, monkeypatch):
+    store = write_store(tmp_path / "s.zarr", study)
+    before = objects(store)
+    shutil.rmtree(store)
+    first = Writer.open(store, study.outline(), FINGERPRINT)
+    for unit in first.missing():
+        first.write(study.block(unit))
+    take = Lock.take
+
+    def complete_first(path, of):
+        """The first process ends between the other's look at the store and its lock."""
+        if not first.complete:
+            first.finalize({"device": "cpu"})
+            path.parent.mkdir()  # as the other's look left it to be done
+        return take(path, of)
+
+    monkeypatch.setattr(Lock, "take", complete_first)
+    with Writer.open(store, study.outline(), FINGERPRINT) as second:
+        assert (second.complete, second.restored) == (True, [])
+    assert objects(store) == before
+    assert verify(store) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
 
 
 def test_store_without_manifest_and_ledger_is_not_written_over(copy, study):
