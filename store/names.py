@@ -33,6 +33,7 @@ APPENDING: Final = "appending"
 """Folder in a complete store that a phase is being appended from; no part of the store."""
 
 _OBJECT: Final = re.compile(r"(.+/)?zarr\.json|.+/c(/\d+)*")
+_PIECE: Final = re.compile(r"(.+)/c/(\d+(?:/\d+)*)")
 
 
 def is_object(name: str) -> bool:
@@ -56,3 +57,28 @@ def is_object(name: str) -> bool:
     [True, True, True, False, False]
     """
     return name == CARD or _OBJECT.fullmatch(name) is not None
+
+
+def piece_of(name: str) -> tuple[str, str]:
+    """Part the name of a piece of an array into the array's own and the place of the piece in its grid.
+
+    Parameters
+    ----------
+    name : str
+        Path of an object inside a store.
+
+    Returns
+    -------
+    tuple of str
+        The array and the numbers of the piece. The second is empty where the object is none, such as
+        metadata: the first is then the name itself.
+
+    Examples
+    --------
+    An array may be called ``c`` itself, such as a column of facts:
+
+    >>> piece_of("facts/c/c/0"), piece_of("facts/c/zarr.json")
+    (('facts/c', '0'), ('facts/c/zarr.json', ''))
+    """
+    match = _PIECE.fullmatch(name)
+    return (name, "") if match is None else (match[1], match[2])

@@ -57,7 +57,7 @@ _LABELS: Final = "DIMENSION_LABELS"
 MOST_EXPANSION: Final = 1100
 """Most bytes that one byte of gzip can become (1032), and a little more."""
 
-_RESERVED: Final = ("zarr.json", MANIFEST, CARD, "c")
+_RESERVED: Final = ("zarr.json", MANIFEST, CARD)
 _ACTION: Final = "Export it again from its store"
 
 

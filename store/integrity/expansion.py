@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from qloc.errors import message
 from qloc.store.files.place import Place
-from qloc.store.names import ROOT
+from qloc.store.names import ROOT, piece_of
 from qloc.store.schema.metadata import DTYPES
 
 FREE_BYTES: Final = 2**28
@@ -52,7 +52,7 @@ def problems(place: Place, sizes: Mapping[str, int]) -> list[str]:
     """
     stored, pieces = Counter[str](), Counter[str]()
     for name, size in sizes.items():
-        array, _, chunk = name.partition("/c/")
+        array, chunk = piece_of(name)
         if chunk:
             stored[array] += size
             pieces[array] += 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from qloc.block import Unit
 from qloc.errors import SchemaError
 from qloc.store.files.place import Place
 from qloc.store.integrity import check
-from qloc.store.names import CARD, ROOT
+from qloc.store.names import CARD, ROOT, piece_of
 from qloc.store.places.open_place import place_of
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import FACTS, Variable
@@ -18,8 +18,6 @@ from qloc.vocabulary import FACT
 
 Region = tuple[slice, ...]
 """Cells of an array: one slice for each axis."""
-
-_CHUNK: Final = "/c/"
 
 
 class Contents:
@@ -56,7 +54,7 @@ class Contents:
         str
             A description for error messages.
         """
-        array, _, chunk = name.partition(_CHUNK)
+        array, chunk = piece_of(name)
         if name == CARD:
             return "the card"
         if not chunk:
@@ -77,7 +75,7 @@ class Contents:
         Variable or None
             None for metadata, for the card, and for arrays that the schema does not have.
         """
-        array, _, chunk = name.partition(_CHUNK)
+        array, chunk = piece_of(name)
         ours = (*FACTS, *(self.layout.variables() if self.layout else ()))
         return next((variable for variable in ours if chunk and variable.path == array), None)
 
@@ -95,7 +93,7 @@ class Contents:
             One slice for each axis, cut off at the end of the array. None where the object is no piece of
             an array, or where the array's metadata cannot be read.
         """
-        array, _, chunk = name.partition(_CHUNK)
+        array, chunk = piece_of(name)
         try:
             metadata: dict[str, Any] = json_of(self._place.read(f"{array}/{ROOT}"))
             steps = metadata["chunk_grid"]["configuration"]["chunk_shape"]

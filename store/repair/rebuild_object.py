@@ -13,7 +13,7 @@ from qloc.arrays import Array
 from qloc.block import Unit
 from qloc.errors import VerificationError, message
 from qloc.store.integrity.object_contents import Region
-from qloc.store.names import ROOT
+from qloc.store.names import ROOT, piece_of
 from qloc.store.schema.variables import Variable
 from qloc.store.schema.zarr_arrays import array_at, put, reading, stored, whole_writes
 from qloc.store.units import ledger
@@ -46,7 +46,7 @@ def write_object(store: Path, aside: Path, name: str, region: Region, values: Ar
     StorageError
         If the values that were read back are not those written.
     """
-    array = name.partition("/c/")[0]
+    array, _ = piece_of(name)
     folder = aside / array
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -21,6 +21,7 @@ from qloc.errors import FingerprintError, InputError, StorageError, message
 from qloc.store.files.durable import PARTIAL, storing, sync_folder, sync_tree, write_bytes
 from qloc.store.files.lock import Lock
 from qloc.store.files.own_names import own_folder, remove
+from qloc.store.files.place import is_inside
 from qloc.store.files.set_aside import set_aside
 from qloc.store.files.staging import remove_unused
 from qloc.store.integrity.check import OURS, is_store, root_attributes
@@ -289,8 +290,9 @@ def check_outline(outline: Outline) -> None:
 
 def _column_problems(name: str, column: Array, n_facts: int) -> list[str]:
     problems = []
-    if not name.strip(". ") or "/" in name or "\0" in name or name.startswith("__") or name == "zarr.json":
-        rule = "a name without / that is not empty, dots, zarr.json or of the form __…"
+    taken = name.startswith("__") or name == "zarr.json"
+    if not name.strip(". ") or "/" in name or not is_inside(name) or taken:  # manifests list no such name
+        rule = "a name without /, \\, : and control characters, not empty, dots, zarr.json or of the form __…"
         problems.append(
             message("attribute of facts", name, rule, "the outline's facts", "Rename it in the facts")
         )

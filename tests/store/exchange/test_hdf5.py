@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from synthetic import FINGERPRINT, Synthetic, write_store
+from synthetic import FINGERPRINT, Synthetic, WithColumn, write_store
 
 from qloc.errors import InputError, SchemaError, StorageError, VerificationError
 from qloc.store.exchange.hdf5 import export, import_hdf5, pieces
@@ -42,6 +42,12 @@ def test_round_trip_gives_the_same_bytes(finished, exported, tmp_path):
     assert (made / "manifest.json").read_bytes() == (finished / "manifest.json").read_bytes()
     assert verify(made) == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["back.zarr"]
+
+
+def test_a_column_that_is_called_as_the_folders_of_chunks(tmp_path):
+    store = write_store(tmp_path / "s.zarr", WithColumn(n_facts=4, column="c"))
+    made = import_hdf5(export(store, tmp_path / "s.h5"), tmp_path / "back.zarr")
+    assert (made / "manifest.json").read_bytes() == (store / "manifest.json").read_bytes()
 
 
 @pytest.mark.parametrize(

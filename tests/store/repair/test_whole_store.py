@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import Synthetic, write_store
+from synthetic import Synthetic, WithColumn, write_store
 
 from qloc.errors import InputError, LockedError, VerificationError
 from qloc.store.integrity.verify import verify
@@ -131,6 +131,18 @@ def units_by_hand(store, name, study):
     unit_of_fact = np.arange(study.n_facts) // study.unit_facts
     of_row = unit_of_fact if of_facts else np.repeat(unit_of_fact, study.n_queries)
     return tuple(sorted(set(of_row[first : first + step].tolist())))
+
+
+def test_a_column_that_is_called_as_the_folders_of_chunks(tmp_path):
+    study = WithColumn(n_facts=4, column="c")
+    store = write_store(tmp_path / "s.zarr", study)
+    whole = contents(store)
+    assert {"facts/c/zarr.json", "facts/c/c/0"} <= set(whole)
+    for name in ("facts/c/c/0", "facts/c/zarr.json"):
+        flip(store / name)
+        done, asked = repaired(store, study)
+        assert (done.objects, asked) == ((name,), [])
+    assert contents(store) == whole
 
 
 def test_everything_but_the_manifest_is_gone(damaged, cut, study):

@@ -6,7 +6,7 @@ A module of its own, so that the subprocesses that tests kill can import it too.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,17 @@ class Synthetic:
             **{name: rng.random(shape).astype(np.float16) for name in names},
             "length": np.full(q, self.n_tokens, dtype=np.int32),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithColumn(Synthetic):
+    """A made-up study whose facts have one more column, of the name that it is given."""
+
+    column: str = "c"
+
+    def outline(self) -> Outline:
+        outline = super().outline()
+        return replace(outline, facts={**outline.facts, self.column: np.arange(self.n_facts) * 0.5})
 
 
 def write_store(path: Path, study: Synthetic, **options: Any) -> Path:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import FINGERPRINT
+from synthetic import FINGERPRINT, WithColumn, write_store
 
 from qloc.errors import FingerprintError, InputError, StorageError
+from qloc.store.integrity.verify import verify
+from qloc.store.reading.open_store import open_store
 from qloc.store.writing.writer import Writer
 
 
@@ -101,13 +103,33 @@ def test_every_problem_of_an_outline_is_told_at_once(tmp_path, study):
     assert caught.value.problems == (
         "column is 'missing'; expected 'leaks'. At the outline's facts. Make outlines as qloc.block says.",
         "attribute of facts is '../up'; "
-        "expected a name without / that is not empty, dots, zarr.json or of the form "
+        "expected a name without /, \\, : and control characters, not empty, dots, zarr.json or of the form "
         "__…. At the outline's facts. Rename it in the facts.",
         "shape of column 'short' is (3,); expected (10,). At the outline's facts. Give a value a fact.",
         "attribute is 'layout'; expected a name other than schema_version, fingerprint, layout, phases. "
         "At the outline's attrs. Rename it.",
     )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["born: year", "a\\b", "tab\there", "..", " ", "a/b", "__own", "zarr.json"])
+def test_a_column_that_no_manifest_could_list_is_refused_before_work(tmp_path, name):
+    study = WithColumn(n_facts=4, column=name)
+    with pytest.raises(InputError) as caught:
+        Writer.open(tmp_path / "s.zarr", study.outline(), FINGERPRINT)
+    assert caught.value.problems == (
+        f"attribute of facts is {name!r}; "
+        "expected a name without /, \\, : and control characters, not empty, dots, zarr.json or of the form "
+        "__…. At the outline's facts. Rename it in the facts.",
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["c", "0", "a.b", "born (year)", "Größe"])
+def test_a_store_with_a_column_of_any_other_name_is_read(tmp_path, name):
+    store = write_store(tmp_path / "s.zarr", WithColumn(n_facts=4, column=name))
+    assert open_store(store).facts[name].to_numpy().tolist() == [0.0, 0.5, 1.0, 1.5]
+    assert verify(store) == []
 
 
 def test_disk_that_is_full_from_the_start_leaves_nothing(tmp_path, study, monkeypatch):
