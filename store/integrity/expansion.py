@@ -23,6 +23,10 @@ FREE_BYTES: Final = 2**28
 MOST_EXPANSION: Final = 2**12
 """Most bytes that one stored byte of a larger array can become."""
 
+MOST_OF_STORE: Final = 2**6
+"""Most bytes of a larger array for each byte of the whole store. Arrays of a phase have a row for every query
+or fact: where few were traced or edited, most are missing values, of which next to nothing is stored."""
+
 FREE_CHUNKS: Final = 2**16
 """An array may be cut into so many chunks whatever is stored of it."""
 
@@ -56,10 +60,11 @@ def problems(place: Place, sizes: Mapping[str, int]) -> list[str]:
         if chunk:
             stored[array] += size
             pieces[array] += 1
+    least = max(FREE_BYTES, MOST_OF_STORE * sum(sizes.values()))
     return [
         text
         for path, node in _arrays(place, sizes)
-        for text in _array(path, node, stored[path], pieces[path], str(place.path))
+        for text in _array(path, node, stored[path], pieces[path], least, str(place.path))
     ]
 
 
@@ -73,11 +78,13 @@ def _arrays(place: Place, sizes: Mapping[str, int]) -> Iterator[tuple[str, Mappi
     yield from ((path, node) for path, node in nodes.items() if node["node_type"] == "array")
 
 
-def _array(path: str, node: Mapping[str, Any], stored: int, pieces: int, at: str) -> Iterator[str]:
+def _array(
+    path: str, node: Mapping[str, Any], stored: int, pieces: int, least: int, at: str
+) -> Iterator[str]:
     shape, dtype = node["shape"], node["data_type"]
     chunk = node["chunk_grid"]["configuration"]["chunk_shape"]
     expanded = math.prod(shape) * (_TEXT_BYTES if dtype == "string" else DTYPES[dtype])
-    most = max(FREE_BYTES, MOST_EXPANSION * stored)
+    most = max(least, MOST_EXPANSION * stored)
     if expanded > most:
         got = f"{expanded} bytes, of which {stored} are stored"
         yield message(f"size of {path}", got, f"at most {most}", at, _ACTION)
