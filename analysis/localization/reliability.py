@@ -105,12 +105,11 @@ def halves_of(sets: NeuronSets, *, n_splits: int = N_SPLITS, seed: int = 0, net:
     Halves
         Scores of both halves, for every split.
     """
-    pairs = pairs_of(sets)
-    overlap = (
-        net_pairs(sets, "template")[1]
-        if net
-        else dice_of_rows(sets.member, sets.member, pairs.first, pairs.second)
-    )
+    if net:
+        pairs, overlap = net_pairs(sets, "template")
+    else:
+        pairs = pairs_of(sets)
+        overlap = dice_of_rows(sets.member, sets.member, pairs.first, pairs.second)
     cell = codes(pairs.template[pairs.first], pairs.template[pairs.second]) if len(overlap) else pairs.fact
     names, relation = relation_codes(sets)
     chance = chance_overlap(sets, names)[0]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.localization.consistency import subject_codes
+from qloc.analysis.localization.consistency import query_answers, subject_codes
 from qloc.analysis.localization.overlap.overlap_blocks import OverlapBlock, blocks_of
 from qloc.analysis.localization.overlap.query_pairs import (
     LEVELS,
@@ -59,7 +59,8 @@ class Excess:
     between : float64 ndarray, shape (fact,)
         Mean Dice of those pairs' counterparts between facts.
     other : float64 ndarray, shape (fact,)
-        The same between facts with different answers, at level ``answer``; NaN where a fact has none.
+        The same between facts of different subjects with different answers, at level ``answer``; NaN where a
+        fact has none.
     permuted : float64 ndarray, shape (permutation,)
         Mean over facts of within − between.
     n_queries : int
@@ -96,7 +97,8 @@ class _Sums:
     total : float64 ndarray, shape (cell,)
         Z.
     apart : float64 ndarray, shape (pair,)
-        Σ S over pairs of facts with different answers, asked with the pair's two templates.
+        Σ S over pairs of facts of different subjects with different answers, asked with the pair's two
+        templates.
     permuted : float64 ndarray, shape (permutation,)
         Σ_p u_p S(π(i), π(j)).
     """
@@ -142,13 +144,14 @@ def excesses(
     Memory: a block of overlaps (256 MB at most), and permutations × queries of the largest relation × 4 bytes
     a level. Time: permutations × within-fact pairs of queries.
     """
-    pairs = pairs_of(sets, subject_codes(sets))
+    subject = subject_codes(sets)
+    pairs = pairs_of(sets, subject)
     sums = []
     for level in levels:
         design = design_of(sets, pairs, level)
         total, apart = np.zeros(n_codes(design.cell)), np.zeros(len(pairs.first))
         sums.append(_Sums(level, design, total, apart, np.zeros(n_permutations)))
-    answer = codes(sets.queries["answer"])
+    answer = codes(query_answers(sets))
     observed = np.full(len(pairs.first), np.nan)
     wanted = np.zeros(len(pairs.first), dtype=bool)
     for part in sums:
@@ -164,7 +167,7 @@ def excesses(
             for part, exchange in zip(sums, exchanges, strict=True):
                 _add(block, pairs, part, exchange)
                 if part.level == "answer":
-                    _add_apart(block, pairs, part, answer)
+                    _add_apart(block, pairs, part, (answer, subject))
     return {part.level: _collected(sets, pairs, part, observed) for part in sums}
 
 
@@ -231,26 +234,30 @@ def _add_totals(block: OverlapBlock, pairs: QueryPairs, part: _Sums, used: Ints)
     part.total[cells] += table[row_place, column_place]
 
 
-def _add_apart(block: OverlapBlock, pairs: QueryPairs, part: _Sums, answer: Ints) -> None:
-    """Add Σ S over queries with different answers, for each pair's two templates."""
+def _add_apart(block: OverlapBlock, pairs: QueryPairs, part: _Sums, labels: tuple[Ints, Ints]) -> None:
+    """Add Σ S over queries with different answers and subjects, for each pair's two templates."""
     used = block.pairs[part.design.weight[block.pairs] > 0]
     if not len(used):
         return
+    answer, subject = labels
     same: NDArray[np.bool_] = np.equal.outer(answer[block.rows], answer[block.columns])
+    same |= np.equal.outer(subject[block.rows], subject[block.columns])
     rows, row_place = _indicator(pairs.template[block.rows], pairs.template[pairs.first[used]])
     columns, column_place = _indicator(pairs.template[block.columns], pairs.template[pairs.second[used]])
     table = np.asarray((rows @ np.where(same, np.float32(0), block.values)) @ columns.T, dtype=np.float64)
     part.apart[used] += table[row_place, column_place]
 
 
-def _n_apart(template: Ints, answer: Ints, first: Ints, second: Ints) -> Floats:
-    """Number of pairs of queries of two templates that have different answers, for each pair of queries."""
-    places = (np.ones(len(template)), (template, answer))
-    count = sparse.csr_array(places, shape=(n_codes(template), n_codes(answer)))
-    size = np.bincount(template).astype(np.float64)
+def _n_apart(template: Ints, labels: tuple[Ints, Ints], first: Ints, second: Ints) -> Floats:
+    """Number of pairs of queries of two templates that differ in both labels, for each pair of queries."""
     s, t = template[first], template[second]
-    same: Floats = np.asarray(count[s].multiply(count[t]).sum(axis=1)).ravel()
-    return np.asarray(size[s] * size[t] - same)
+    size = np.bincount(template).astype(np.float64)
+    apart = size[s] * size[t]
+    for sign, label in ((-1, labels[0]), (-1, labels[1]), (1, codes(*labels))):
+        places = (np.ones(len(template)), (template, label))
+        count = sparse.csr_array(places, shape=(len(size), n_codes(label)))
+        apart += sign * np.asarray(count[s].multiply(count[t]).sum(axis=1)).ravel()
+    return np.asarray(apart)
 
 
 def _indicator(stratum: Ints, wanted: Ints) -> tuple[sparse.csr_array, Ints]:
@@ -269,7 +276,8 @@ def _collected(sets: NeuronSets, pairs: QueryPairs, part: _Sums, observed: Float
     used = np.flatnonzero(design.weight > 0)
     value, cell, n_between = observed[used], design.cell[used], design.n_between[used]
     between = (part.total[cell] - inside[cell]) / n_between
-    n_apart = _n_apart(pairs.template, codes(sets.queries["answer"]), pairs.first[used], pairs.second[used])
+    labels = codes(query_answers(sets)), subject_codes(sets)
+    n_apart = _n_apart(pairs.template, labels, pairs.first[used], pairs.second[used])
     with np.errstate(invalid="ignore", divide="ignore"):
         other = np.where(part.level == "answer", part.apart[used] / n_apart, np.nan)
     constant = float(np.sum(design.weight[used] * part.total[cell] / n_between))

@@ -8,7 +8,7 @@ keeps its number of neurons in each class (:func:`neuron_classes`), and every ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 
 from qloc.analysis.inference.cluster_error import mean_error
 from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
-from qloc.analysis.localization.consistency import answer_codes
+from qloc.analysis.localization.consistency import answer_codes, query_answers, subject_codes
 from qloc.analysis.localization.overlap.query_pairs import Level, QueryPairs, design_of, pairs_of
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
@@ -83,15 +83,17 @@ def net_pairs(sets: NeuronSets, level: Level) -> tuple[QueryPairs, Floats]:
     pairs : QueryPairs
         Pairs of queries of one fact.
     value : float64 ndarray, shape (pair,)
-        The terms whose mean over a fact's pairs is :func:`net_excess`; NaN where no other fact was asked with
-        the pair's templates.
+        The terms whose mean over a fact's pairs is :func:`net_excess`; NaN where no fact of another subject
+        was asked with the pair's templates.
     """
-    pairs = pairs_of(sets)
-    design = design_of(sets, pairs, level)
-    used = np.flatnonzero(design.weight > 0)
-    value = np.full(len(pairs.first), np.nan)
+    every = pairs_of(sets, subject_codes(sets))
+    design, inside = design_of(sets, every, level), np.flatnonzero(every.fact >= 0)
+    pairs = replace(every, **{name: getattr(every, name)[inside] for name in ("first", "second", "fact")})
+    used = np.flatnonzero(design.weight[inside] > 0)
+    n_within, n_between = sizes_of(design.cell)[inside], design.n_between[inside]
+    value = np.full(len(inside), np.nan)
     member, size = sparse.csr_array(sets.member.astype(np.float64)), sets.sizes()
-    popularity, answer = neuron_classes(member, pairs.template), codes(sets.queries["answer"])
+    popularity, answer = neuron_classes(member, pairs.template), codes(query_answers(sets))
     for relation in np.unique(pairs.relation[pairs.first[used]]) if len(used) else ():
         rows = np.flatnonzero(pairs.relation == relation)
         here = used[pairs.relation[pairs.first[used]] == relation]
@@ -102,8 +104,7 @@ def net_pairs(sets: NeuronSets, level: Level) -> tuple[QueryPairs, Floats]:
         groups = [pairs.template[rows], *([answer[rows]] if level == "answer" else [])]
         classes = _frequent_apart(member[rows], stratum, groups, popularity)
         beyond = _beyond(member[rows], stratum, classes, first, second)
-        n_within = sizes_of(design.cell)[here]
-        scale = 2 * (1 + n_within / design.n_between[here])
+        scale = 2 * (1 + n_within[here] / n_between[here])
         value[here] = scale * beyond / (size[pairs.first[here]] + size[pairs.second[here]])
     return pairs, value
 

@@ -67,6 +67,16 @@ def test_facts_of_one_subject_are_not_compared(make_sets):
     excess = excesses(of_three(rows), n_permutations=4000)
     for level in LEVELS:
         assert excess[level].estimate == pytest.approx(brute(of_three(rows), level), abs=1e-7)
+    sets, q = of_three(rows), of_three(rows).queries
+    subject, wide = sets.facts["subject"][q["fact"]], sets.member.toarray()
+    apart = [
+        2 * np.sum(wide[a] & wide[b]) / (wide[a].sum() + wide[b].sum())
+        for a in np.flatnonzero(q["template"] == "s")
+        for b in np.flatnonzero(q["template"] == "t")
+        if q["answer"][a] != q["answer"][b] and subject[a] != subject[b]
+    ]
+    assert len(apart) == 6  # of 8 pairs with other answers
+    np.testing.assert_allclose(excess["answer"].other, np.mean(apart), atol=1e-7)
     values = []
     for first in permutations(range(4)):
         for second in permutations(range(4)):

@@ -1,5 +1,7 @@
 """H1a and H1b: planted truth is found, one-to-one relations are not identified, and results say who was left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,22 @@ def test_results_are_those_of_the_overlaps(planted):
     assert results[1].method.endswith(
         "and sets permuted within relation × template × answer, 19 permutations: the larger p, one-sided"
     )
+
+
+def test_estimate_interval_and_p_are_of_the_same_facts():
+    """Relation R07 has one subject: its facts have the same prompts, and nobody to be compared with."""
+    sets = plant(facts=160, relations=8, templates=4, fact_strength=0.3, seed=1).sets()
+    one = np.where(sets.facts["relation"] == "R07", "one", sets.facts["subject"])
+    same = filled(considered(replace(sets, facts={**sets.facts, "subject": one})))
+    excess, net = excesses(same, ("template",), n_permutations=0)["template"], net_excess(same, "template")
+    np.testing.assert_array_equal(np.isnan(net), np.isnan(excess.excess))
+    result = overlap_tests(same, ("template",), draws=DRAWS)[0]
+    assert result.n["relations"] == 7
+    assert result.interval is not None
+    assert result.interval.method.startswith("two-way cluster-robust over 7 and ")
+    rest = filled(considered(sets.select(sets.queries["relation"] != "R07")))
+    alone = net_excess(rest, "template")  # popularity is of the whole study: nearly the same
+    assert result.estimate == pytest.approx(np.nanmean(alone), rel=0.05)
 
 
 def test_who_is_left_out_is_said(make_sets):
