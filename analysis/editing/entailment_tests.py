@@ -1,16 +1,20 @@
-"""H13: tests of whether updates carry over to what they entail, inverses and synonyms."""
+"""H13: tests of whether updates make what they entail likelier, inverses and synonyms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final, Literal
 
+import numpy as np
+
 from qloc.analysis.editing.edit_tests import UPDATE, edits_of
-from qloc.analysis.editing.entailment_outcomes import EntailmentOutcomes, Moved
+from qloc.analysis.editing.entailment_outcomes import Entailed, EntailmentOutcomes, Moved
 from qloc.analysis.inference.draws import DRAWS, Draws
+from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.paired import LOG_ODDS_MARGIN, paired_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.results import TestResult
+from qloc.analysis.wording import percent
 from qloc.hypothesis_registry import hypothesis_of
 from qloc.random_streams import Stream
 
@@ -30,6 +34,7 @@ _STREAMS: Final[Mapping[tuple[str, str], Stream]] = {
     ("synonym", "own"): Stream.OWN_CARRIES_TO_SYNONYM,
     ("synonym", "rome"): Stream.ROME_CARRIES_TO_SYNONYM,
 }
+_RANKED: Final[Mapping[Moved, Entailed]] = {"inverse": "gained", "synonym": "synonymy"}
 _WORDS: Final = {
     "inverse": "the subject gains at the inverse of the new object",
     "synonym": "the synonym of o′ gains, of pairs that share no stem",
@@ -50,7 +55,8 @@ def carries_over(
     """Test whether updates raise what they entail (H13a–d).
 
     Estimate: mean over facts of the log-odds that the entailed answer gains, over the prompts whose old
-    answer the unedited model gives. One-sided; signs of whole relations are flipped.
+    answer the unedited model gives. One-sided; signs of whole relations are flipped. What gains need not rank
+    first: a check says how often it does.
 
     Parameters
     ----------
@@ -125,14 +131,19 @@ def carried_test(
     """
     hypothesis = hypothesis_of("carries_over", entailment=entailment, edited=edited)
     where = " that the unedited model knows" if conditional else ""
+    moved = outcomes.moved(entailment, UPDATE, edited, conditional=conditional)
+    first = outcomes.score(_RANKED[entailment], UPDATE, edited, "argmax", conditional=conditional)
+    share = percent(mean(first[~np.isnan(moved)]))
+    told = f"The verdict is on log-odds. What is entailed ranks first after the edit in {share} of prompts."
     return paired_test(
-        outcomes.moved(entailment, UPDATE, edited, conditional=conditional),
+        moved,
         outcomes.edited.rows.clusters,
         name=hypothesis.name,
         question=hypothesis.question,
         estimand=f"log-odds that {_WORDS[entailment]}, by {_WORDS[edited]}, over prompts{where}",
         draws=draws,
         margin=margin,
+        checks=() if np.isnan(moved).all() else (told,),
         store=store,
         stream=_STREAMS[entailment, edited],
     )

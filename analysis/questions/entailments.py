@@ -90,7 +90,8 @@ def entailments_question(context: AnalysisContext) -> Question:
             "symmetry), and that the same question in other words is answered with the synonym of o′ "
             "(synonymous invariance). The headline counts what the unedited model answers right; pairs of "
             "answers that share a stem stand apart. Reliability, generalization and locality are of "
-            "the edit itself. Verdicts are on log-odds."
+            "the edit itself. Verdicts are on log-odds: what gains need not rank first; how often it does, a "
+            "check of each test says."
         ),
         references=(
             *cited("niu2024", where="§4, who do not ask the unedited model"),
