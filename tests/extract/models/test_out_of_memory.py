@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -243,7 +243,7 @@ print(json.dumps([shrunk, none, float((tight - wide).abs().max() / wide.abs().ma
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_where_the_cpu_really_has_no_more_memory_it_goes_on() -> None:
-    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True)
+    done = forked.run([sys.executable, "-c", LIMITED], torch=True, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     shrunk, none, difference = json.loads(done.stdout)
     assert sum(shrunk.values()) >= 1

@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import xarray as xr
@@ -236,21 +237,11 @@ def test_flags_override_the_plan(tmp_path: Path, embedded: None) -> None:
     assert (attrs["steps"], attrs["seed"]) == (2, 1)
 
 
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def interrupted(folder: Path, number: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Send a signal to an extraction that has just saved a unit."""
     before = len(list(folder.glob("s.zarr/ledger/unit-*.json")))
     command = process(*extraction(folder, "--unit-facts", 1))
-    running = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=_heed_interrupts,  # a shell's background job is told to ignore Ctrl-C, and so are its children
-    )
+    running = forked.Popen(command, torch=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 240
     while len(list(folder.glob("s.zarr/ledger/unit-*.json"))) <= before and running.poll() is None:
         assert time.monotonic() < deadline, "no progress"
@@ -302,8 +293,9 @@ def test_jobs_of_an_array_make_the_store_of_one_machine(tmp_path: Path, embedded
     write_facts(tmp_path / "facts.jsonl", *FACTS[:3])
     stores = ["1.zarr", "2.zarr"]
     jobs = [
-        subprocess.Popen(
+        forked.Popen(
             process(*extraction(tmp_path, "--unit-facts", 1, "--shard", f"{n}/2", store=store)),
+            torch=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from commands import done, process, refused, write_facts
 
@@ -26,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_gguf(here / "tiny.gguf", "Q4_1")
     write_facts(here / "facts.jsonl")
     command = process(*extraction(here, "s.zarr", "--quiet"))
-    ran = subprocess.run(command, capture_output=True, text=True)
+    ran = forked.run(command, torch=True, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     return here
 
@@ -120,8 +119,9 @@ def test_without_gguf_the_extra_is_named(folder: Path) -> None:
         "    None if name.partition('.')[0] == 'gguf' else found(name, path, target))\n"
         "from qloc.cli import main; main()\n"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", code, *map(str, extraction(folder, "none.zarr"))],
+    ran = forked.run(
+        process(*extraction(folder, "none.zarr"), code=code),
+        torch=True,
         capture_output=True,
         text=True,
     )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 from typer.testing import CliRunner, Result
 
 from qloc.cli import app
@@ -79,11 +80,11 @@ for arguments in json.loads(sys.argv.pop(1)):
 def blocked(*arguments: object, first: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command where torch is not installed, after some lines of Python."""
     code = BLOCKED.replace("main()\n", f"{first}\nmain()\n")
-    return subprocess.run(process(*arguments, code=code), capture_output=True, text=True)
+    return forked.run(process(*arguments, code=code), capture_output=True, text=True)
 
 
 def all_blocked(*commands: list[object], first: str = "") -> subprocess.CompletedProcess[str]:
     """Run commands one after the other in one such process, until one fails."""
     given = json.dumps([[str(argument) for argument in command] for command in commands])
     code = BLOCKED.replace("main()\n", f"{first}\n{SEVERAL}")
-    return subprocess.run(process(given, code=code), capture_output=True, text=True)
+    return forked.run(process(given, code=code), capture_output=True, text=True)

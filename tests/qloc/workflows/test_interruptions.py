@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import resource
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -114,7 +114,7 @@ def test_killed_at_random_moments() -> None:
         "--seed",
         "3",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    done = forked.run(command, torch=True, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(
         r"^4 kills in \d stores, each then equal to the uninterrupted one", done.stdout, re.MULTILINE

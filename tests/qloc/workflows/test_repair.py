@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import blocked
 from typer.testing import CliRunner, Result
 
 from qloc.canonical_json import canonical, file_digest
@@ -18,25 +17,9 @@ from qloc.workflows.extract import extract_study
 
 SUBJECTS = (("France", "Paris"), ("Kenya", "Nairobi"), ("Peru", "Lima"), ("Austria", "Vienna"))
 
-BLOCKED = """
-import sys
-from importlib.machinery import PathFinder
-ABSENT, found = {"torch", "transformers", "tokenizers", "safetensors"}, PathFinder.find_spec
-PathFinder.find_spec = staticmethod(lambda name, path=None, target=None:
-    None if name.partition(".")[0] in ABSENT else found(name, path, target))
-from qloc.cli import main
-sys.argv[0] = "qloc"
-main()
-"""
-
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["store", "repair", *map(str, arguments)], prog_name="qloc")
-
-
-def without_torch(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", BLOCKED, "store", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -122,7 +105,7 @@ def test_metadata_card_and_labels_need_no_torch(damaged: Path, extracted: Path) 
         path.unlink()
     shutil.rmtree(damaged / "signals" / "attribution_method")
     (damaged / "mine.txt").write_text("mine")
-    done = without_torch("repair", damaged)
+    done = blocked("store", "repair", damaged)
     assert (done.returncode, done.stderr) == (0, "")
     first, second, *_ = done.stdout.splitlines()
     assert first == f"Moved: {damaged}.removed/mine.txt, which was no part of the store."
@@ -132,7 +115,7 @@ def test_metadata_card_and_labels_need_no_torch(damaged: Path, extracted: Path) 
     assert sound.exit_code == 0
     assert sound.stdout.startswith(f"{damaged}: every byte is as it was written.\n")
     flip(damaged / "queries" / "rank" / "c" / "0")
-    done = without_torch("repair", damaged)
+    done = blocked("store", "repair", damaged)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: package torch is 'missing'; ")
 
@@ -250,7 +233,7 @@ def test_an_extraction_with_every_unit_is_completed(extracted: Path, tmp_path: P
         patched.setattr(Writer, "finalize", dies)
         with pytest.raises(KeyboardInterrupt):
             extract_study(plan, tmp_path / "s.zarr")
-    done = without_torch("repair", tmp_path / "s.zarr")
+    done = blocked("store", "repair", tmp_path / "s.zarr")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
         f"{tmp_path / 's.zarr'}: every unit was there; the store is complete now.\n"

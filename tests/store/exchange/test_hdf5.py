@@ -3,11 +3,11 @@
 import json
 import resource
 import shutil
-import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
 
+import forked
 import h5py
 import numpy as np
 import pytest
@@ -106,7 +106,7 @@ with h5py.File(sys.argv[1]) as f:
     assert json.loads(f["facts"].attrs["candidates"])["P36"] == ["Paris", "Lima"]
 assert "qloc" not in sys.modules
 """
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-W", "error", "-c", program, exported, finished], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import warnings
 import zipfile
 
+import forked
 import pytest
 from synthetic import FINGERPRINT
 
@@ -66,7 +66,7 @@ def test_xarray_alone_reads_it_in_place(finished, packed):
         "t = xr.open_zarr(sys.argv[2], group='signals', consolidated=False)\n"
         "assert s.load().identical(t.load()) and 'qloc' not in sys.modules\n"
     )
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-W", "error", "-c", program, packed, finished], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -156,7 +156,7 @@ getattr(pack, command)(path, out)
 def test_killed_midway_nothing_is_half_done(finished, packed, tmp_path, command):
     given, out = (finished, tmp_path / "out.zip") if command == "pack" else (packed, tmp_path / "out.zarr")
     for n in (0, 1) if command == "pack" else (4, 60):
-        done = subprocess.run([sys.executable, "-c", KILLED, str(n), command, str(given), str(out)])
+        done = forked.run([sys.executable, "-c", KILLED, str(n), command, str(given), str(out)])
         assert done.returncode == -signal.SIGKILL
         assert not out.exists()
         assert [p.name for p in tmp_path.iterdir()] == [f".{out.name}.partial"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from qloc.errors import InputError, LockedError, StorageError
@@ -38,7 +39,7 @@ def test_a_lock_that_is_held_is_refused_until_it_is_released(tmp_path):
 
 
 def test_a_killed_process_holds_nothing(tmp_path):
-    with subprocess.Popen(
+    with forked.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None

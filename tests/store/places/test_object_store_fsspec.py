@@ -2,9 +2,9 @@
 
 import os
 import pickle
-import subprocess
 import sys
 
+import forked
 import fsspec
 import pytest
 import servers
@@ -101,7 +101,7 @@ def on_the_hub(program, arguments, **environment):
         **environment,
     }
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True)
+    return forked.run(command, env={**os.environ, **settings}, capture_output=True, text=True)
 
 
 def test_the_hub_there_and_back(small, tmp_path):

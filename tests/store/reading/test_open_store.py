@@ -3,11 +3,11 @@
 import json
 import pickle
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import xarray as xr
@@ -41,7 +41,7 @@ assert "qloc" not in sys.modules
 
 
 def test_xarray_alone_opens_it_without_help_or_warning(finished):
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-W", "error", "-c", PLAIN, finished], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
@@ -215,7 +215,7 @@ for group in ("interventions", "synapses", "edits", "statistics", "neurons"):
 print(float(tree["interventions"]["logit"].sel(operation="suppress", neuron_set="own").isel(query=3)))
 assert "qloc" not in sys.modules
 """
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-W", "error", "-c", text, phased], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""

@@ -3,12 +3,12 @@
 import json
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import zarr
@@ -268,7 +268,7 @@ def test_a_repair_killed_at_any_instant_gives_the_same_bytes(damaged, cut):
         Path(__file__).parents[1] / "support",
         map(str, (1, 4, 9, 15, 22, 30, 40, 50)),
     )
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-c", KILLED, str(support), str(damaged), *instants],
         capture_output=True, text=True, check=True,
     )  # fmt: skip

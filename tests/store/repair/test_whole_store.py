@@ -3,11 +3,11 @@
 import os
 import random
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from synthetic import Synthetic, WithColumn, write_store
@@ -225,7 +225,7 @@ def test_a_repair_killed_at_any_instant_gives_the_same_bytes(damaged, cut):
     (damaged / "attention" / "length" / "c" / "0").unlink()
     (damaged / "more").touch()
     support, instants = Path(__file__).parents[1] / "support", map(str, (0, 2, 5, 9, 14, 20, 26, 30))
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-c", KILLED, str(support), str(damaged), *instants],
         capture_output=True, text=True, check=True,
     )  # fmt: skip

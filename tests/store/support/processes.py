@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
+
 
 def killed_when(enough: Callable[[], bool], program: str, *arguments: str | Path) -> None:
     """Run a program text with arguments until ``enough`` is true, then kill it."""
-    process = subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], env=dict(os.environ))
+    process = forked.Popen([sys.executable, "-c", program, *map(str, arguments)], env=dict(os.environ))
     for _ in range(3000):
         if enough():
             break

@@ -2,10 +2,10 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from synthetic import FINGERPRINT
 from synthetic_phase import append, block, fingerprint, outline
@@ -96,7 +96,7 @@ def test_interrupted_store_is_as_before_and_goes_on(copy, finished, phased, tmp_
 
 def test_killed_at_any_instant_it_gives_the_same_bytes(finished, phased, tmp_path):
     """SIGKILL all over two phases, and at each step that moves one in: groups, card, root, manifest."""
-    done = subprocess.run(
+    done = forked.run(
         program("instants", finished, tmp_path, 2, 0), check=True, timeout=300, capture_output=True
     )
     told = json.loads(done.stdout)

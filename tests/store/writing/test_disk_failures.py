@@ -12,6 +12,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import forked
 import pytest
 import synthetic_phase
 from synthetic import FINGERPRINT, write_store
@@ -195,7 +196,7 @@ def test_two_extractions_at_once(tmp_path, finished):
     store = tmp_path / "s.zarr"
     command = [sys.executable, str(SUPPORT / "killed_writer.py"), "write", str(store), "0.2"]
     running = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
+        forked.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
     said = [(one.communicate(timeout=120), one.returncode) for one in running]
     assert [code for _, code in said].count(0) >= 1
@@ -233,7 +234,7 @@ def test_no_clock_matters(tmp_path, finished):
 
     def run(shift):
         arguments = [str(shift), str(SUPPORT / "killed_writer.py"), "write", str(store)]
-        return subprocess.Popen([sys.executable, "-c", CLOCK, *arguments], stdout=subprocess.PIPE, text=True)
+        return forked.Popen([sys.executable, "-c", CLOCK, *arguments], stdout=subprocess.PIPE, text=True)
 
     with run(30 * years) as begun:
         assert begun.stdout is not None

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from synthetic import FINGERPRINT, Synthetic
@@ -246,7 +247,7 @@ def test_unit_of_a_phase_that_is_not_being_appended_is_refused(copy, study):
 
 
 def test_second_process_is_refused(copy):
-    holder = subprocess.Popen(program("hold", copy), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = forked.Popen(program("hold", copy), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"

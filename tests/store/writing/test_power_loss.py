@@ -1,8 +1,9 @@
 """Power is lost: what was not flushed is gone, and an extraction that goes on gives the uninterrupted store."""
 
-import subprocess
 import sys
 from pathlib import Path
+
+import forked
 
 PROGRAM = Path(__file__).parents[1] / "support" / "lost_power.py"
 LOSSES = 3
@@ -10,7 +11,7 @@ LOSSES = 3
 
 def losses(folder, *more):
     command = [sys.executable, str(PROGRAM), str(folder), str(LOSSES), "0", *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
+    return forked.run(command, capture_output=True, text=True, timeout=800, check=False)
 
 
 def test_what_was_not_flushed_is_written_again(tmp_path):

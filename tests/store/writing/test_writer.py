@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from synthetic import FINGERPRINT, Synthetic, write_store
@@ -153,7 +154,7 @@ def test_ledger_that_points_out_of_the_store_does_not_count(tmp_path, study):
 
 def test_killed_at_any_instant_twice_it_gives_the_same_bytes(tmp_path, finished):
     """SIGKILL in front of steps all over the run: making, writing, recording, finalizing, clearing up."""
-    subprocess.run(program("instants", tmp_path, 5, 0), check=True, timeout=300)
+    forked.run(program("instants", tmp_path, 5, 0), check=True, timeout=300)
     stores = sorted(tmp_path.glob("*.zarr"))
     assert len(stores) == 8
     for store in stores:
@@ -165,7 +166,7 @@ def test_killed_at_any_instant_twice_it_gives_the_same_bytes(tmp_path, finished)
 def test_killed_from_outside_at_random_moments(tmp_path, finished):
     store, rng, landed = tmp_path / "s.zarr", random.Random(0), 0
     for _ in range(3):
-        with subprocess.Popen(
+        with forked.Popen(
             program("write", store, 0.05), stdout=subprocess.PIPE, start_new_session=True
         ) as run:
             assert run.stdout is not None
@@ -175,7 +176,7 @@ def test_killed_from_outside_at_random_moments(tmp_path, finished):
                 os.killpg(run.pid, signal.SIGKILL)
                 landed += 1
     assert landed
-    subprocess.run(program("write", store), check=True, stdout=subprocess.DEVNULL)
+    forked.run(program("write", store), check=True, stdout=subprocess.DEVNULL)
     assert objects(store) == objects(finished)
 
 
@@ -195,7 +196,7 @@ def test_interrupted_while_writing_a_unit_the_ledger_stays(tmp_path, study, monk
 
 def test_second_process_is_refused(tmp_path, study):
     store = tmp_path / "s.zarr"
-    holder = subprocess.Popen(program("hold", store), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = forked.Popen(program("hold", store), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
