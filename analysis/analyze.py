@@ -84,6 +84,9 @@ from qloc.version import __version__
 PLAN_DIGEST = "analysis plan, sha256"
 """Where a result's provenance has the digest of its plan: the plan's, as canonical JSON."""
 
+EVERY_QUERY: Final = "Every query counts as known, whether or not the model answers it: the plan says so."
+"""Note of a result whose plan has ``queries: all``."""
+
 _SHOWN = ("model", "facts", "site", "fingerprint", "layout", "excluded", "synthetic")
 """Attributes of a store that a result shows under names of their own."""
 
@@ -348,6 +351,8 @@ def notes(context: AnalysisContext, questions: Sequence[Question]) -> tuple[str,
         lines.append(
             "Synthetic: model or data are for demonstration and show nothing about other language models."
         )
+    if context.study.every_query:
+        lines.append(EVERY_QUERY)
     lines.extend(registration_notes(context.registration, context.plan, context.study))
     lines.extend(quadrature_notes(context.study))
     tests = (test for question in questions for test in question.tests)
@@ -374,7 +379,7 @@ def synthetic(study: Study) -> bool:
     bool
         False for studies of other models and facts.
     """
-    names = (str(study.attrs.get(name, "")) for name in ("model", "facts"))
+    names = (str(study.attrs.get(name, "")).removeprefix("permuted:") for name in ("model", "facts"))
     return bool(study.attrs.get("synthetic", False)) or any(
         name == "embedded" or name.startswith("embedded:") for name in names
     )

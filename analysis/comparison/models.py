@@ -7,14 +7,14 @@ K_I(k₀) and the share known. Otsu's threshold differs between models, so share
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from qloc.analysis.analyze import PLAN_DIGEST, synthetic, versions, words
+from qloc.analysis.analyze import EVERY_QUERY, PLAN_DIGEST, synthetic, versions, words
 from qloc.analysis.comparison.measures import MEASURE_SYMBOLS, Measures, few_models, rank_correlation
 from qloc.analysis.comparison.shares_by_threshold import shares_by_threshold
 from qloc.analysis.comparison.studies import Studies
@@ -82,7 +82,9 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
     >>> {test.name: test.estimate for test in result.tests()}
     {'κ, b − a': 0.0, 'D, b − a': 0.0, 'K_I(k₀), b − a': 0.0, 'share known, b − a': 0.0}
     """
-    comparison = _Comparison(studies, plan or AnalysisPlan())
+    plan = plan or AnalysisPlan()
+    studies = replace(studies, every_query=plan.queries == "all")
+    comparison = _Comparison(studies, plan)
     question = comparison.question()
     first = next(iter(studies))
     here = comparison.of_queries
@@ -111,7 +113,11 @@ def compare_models(studies: Studies, plan: AnalysisPlan | None = None) -> StudyR
         },
         plan=comparison.plan.model_dump(mode="json"),
         synthetic=any(synthetic(study) for study in studies),
-        notes=(few_models(len(studies)), *differently_extracted(studies)),
+        notes=(
+            few_models(len(studies)),
+            *((EVERY_QUERY,) if studies.every_query else ()),
+            *differently_extracted(studies),
+        ),
         summary=comparison.summary(question.tests),
     )
 

@@ -45,6 +45,8 @@ class Studies:
     ----------
     studies : mapping of str to Study
         Studies by the name of their model; at least two, with a query in common.
+    every_query : bool
+        Whether every common query counts, not only those that all models know.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class Studies:
     """
 
     studies: Mapping[str, Study] = field(repr=False)
+    every_query: bool = False
 
     def __post_init__(self) -> None:
         if len(self.studies) < 2:
@@ -166,8 +169,8 @@ class Studies:
 
     @property
     def known_by_all(self) -> NDArray[np.bool_]:
-        """Whether every model knows a common query: bool, shape (query,)."""
-        return np.asarray(self.queries["known"].values.all(axis=0))
+        """Whether every model knows a common query, or every query counts: bool, shape (query,)."""
+        return np.asarray(self.queries["known"].values.all(axis=0)) | self.every_query
 
     def neurons(self, method: str = "ig", threshold: float | None = None) -> dict[str, NeuronSets]:
         """Select each model's knowledge neurons of the common queries.

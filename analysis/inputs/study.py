@@ -56,6 +56,8 @@ class Study:
     pairs_as_stored : bool
         Whether ``known`` of single minimal pairs is what the store says: the good continuation's rank. What
         phases choose from it must not change. Elsewhere a pair is known if good is likelier than bad.
+    every_query : bool
+        Whether every query counts as known.
 
     Examples
     --------
@@ -69,6 +71,7 @@ class Study:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     complete: bool = True
     pairs_as_stored: bool = False
+    every_query: bool = False
 
     def __repr__(self) -> str:
         model, facts = (str(self.attrs.get(name, "unnamed")) for name in ("model", "facts"))
@@ -83,7 +86,7 @@ class Study:
     def queries(self) -> xr.Dataset:
         """The columns of group /queries, one row a query: prompts, and how the model answered."""
         columns = self._labelled("queries")
-        if "known" in columns and self._has_pairs:
+        if "known" in columns and (self.every_query or self._has_pairs):
             columns = columns.assign(known=columns["known"].copy(data=self._known))
         return columns[[name for name, column in columns.data_vars.items() if column.dims == (QUERY,)]]
 
@@ -325,6 +328,8 @@ class Study:
     def _known(self) -> Array:
         """Column ``known`` of the queries; of pairs, whether good is likelier than bad."""
         stored = _plain(self._group("queries")["known"])
+        if self.every_query:
+            return np.ones_like(stored)
         if not self._has_pairs:
             return stored
         pair = self.column("queries", "kind") == "minimal_pair"
@@ -350,7 +355,7 @@ class Study:
             "fact": self._fact_of_query,
             **{name: self.column("queries", name) for name in names},
             "known": known,
-            "own_first": self.column("queries", "rank") == 1,
+            "own_first": (self.column("queries", "rank") == 1) | self.every_query,
             "preferred": self._preferred(),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +47,11 @@ class AnalysisContext:
     study: Study
     plan: AnalysisPlan
     registration: Registration | None = None
+
+    def __post_init__(self) -> None:
+        """Let every query count where the plan says so."""
+        if self.plan.queries == "all":
+            object.__setattr__(self, "study", replace(self.study, every_query=True))
 
     @cached_property
     def sets(self) -> NeuronSets:

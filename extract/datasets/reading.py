@@ -20,6 +20,7 @@ from qloc.extract.datasets.huggingface import read_hub
 from qloc.extract.datasets.pair_groups import group_pairs
 from qloc.extract.datasets.pararel import read_pararel
 from qloc.extract.datasets.pararel_entailments import read_entailed
+from qloc.extract.datasets.permuted_facts import PERMUTED, permuted_facts
 from qloc.extract.datasets.selection import sample
 from qloc.facts import FactSet
 from qloc.plan import PairGroups
@@ -56,7 +57,7 @@ def read_facts(
     source : str
         ``embedded``, ``pararel:DIR``, ``entailed:DIR`` (facts of ParaRel that entail others),
         ``blimp:FILE_OR_DIR``, ``counterfact:FILE``, ``zsre:FILE``, ``hf:NAME``, or the path of a facts.jsonl
-        or facts.csv.
+        or facts.csv. ``permuted:`` before any of them gives each fact another one's object.
     relations : tuple of str
         Relations to read; all, if empty.
     max_facts : int or None
@@ -86,6 +87,16 @@ def read_facts(
     blimp:FILE_OR_DIR, counterfact:FILE, zsre:FILE, hf:NAME, a facts.jsonl or a facts.csv. At --facts. Give
     one of these.
     """
+    if source.startswith(PERMUTED):
+        true = read_facts(
+            source.removeprefix(PERMUTED),
+            relations=relations,
+            max_facts=max_facts,
+            seed=seed,
+            pairs=pairs,
+            pair_queries=pair_queries,
+        )
+        return permuted_facts(true, source=source, seed=seed)
     if pairs != "single":
         whole = _read(source, relations, None, seed)
         grouped = group_pairs(whole, pairs, most=pair_queries, seed=seed)

@@ -29,6 +29,7 @@ from qloc.extract.models.other_weights import (
     refuse_unexpected,
 )
 from qloc.extract.models.out_of_memory import raise_if_out_of_memory
+from qloc.extract.models.permuted_weights import PERMUTED, permute_weights
 from qloc.extract.models.torch_settings import quiet
 from qloc.extract.models.unsupported import refuse_unsupported
 from qloc.extract.prompts.tokenizing import Encoder, Family
@@ -71,6 +72,8 @@ class ModelSource:
         Module paths that the user named.
     gguf : GgufFile or None
         What is in the file, where the model is a GGUF file.
+    permuted : bool, default False
+        Whether its weights are permuted once they are read.
     as_read : tuple of two dict or None
         How the tokenizer padded and truncated when it was read; use changes it.
     """
@@ -83,6 +86,7 @@ class ModelSource:
     family: Family
     paths: Paths | None = None
     gguf: GgufFile | None = None
+    permuted: bool = False
     as_read: tuple[Any, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +134,10 @@ class ModelSource:
             Digest of the weights and the configuration file's own keys (folder), id, commit and those keys
             (id), or the sha256 of the file (GGUF).
         """
+        found = self._fingerprint(older)
+        return {**found, "permuted": True} if self.permuted else found
+
+    def _fingerprint(self, older: bool) -> dict[str, Any]:
         file = None if self.gguf is None else self.gguf.path
         if older:
             return fingerprint.older_model(self.config, self.folder, file, (self.place, self.revision))
@@ -205,6 +213,8 @@ class ModelSource:
             _align(model)
         if not direct:
             model = model.to(where[""])
+        if self.permuted:
+            permute_weights(model)
         model = model.eval().requires_grad_(False)
         return LoadedModel(model=model, sites=sites(model, self.paths), family=self.family)
 
@@ -254,7 +264,7 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
     ----------
     name : str
         The model as the user named it: an id, a folder, a GGUF file, ``embedded:causal`` or
-        ``embedded:masked``.
+        ``embedded:masked``; ``permuted:`` before it permutes its weights.
     revision : str or None
         Branch, tag or commit of an id.
     paths : Paths or None
@@ -274,8 +284,9 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
     MissingDependencyError
         If the model is a GGUF file and what reads it is not installed.
     """
-    kind: Any = name.removeprefix(_EMBEDDED)
-    place = str(checkpoint(kind)) if name.startswith(_EMBEDDED) else name
+    trained = name.removeprefix(PERMUTED)
+    kind: Any = trained.removeprefix(_EMBEDDED)
+    place = str(checkpoint(kind)) if trained.startswith(_EMBEDDED) else trained
     file = gguf_file(place)
     if revision is not None and (file or Path(place).is_dir()):
         rule = f"none: a {'file' if file else 'folder'} holds one model"
@@ -307,6 +318,7 @@ def source(name: str, revision: str | None = None, paths: Paths | None = None) -
         family=_family(name, config, tokenizer),
         paths=paths,
         gguf=file,
+        permuted=name.startswith(PERMUTED),
     )
 
 

@@ -65,7 +65,7 @@ def reads_single_lines(model: str) -> bool:
     bool
         True for the embedded models alone.
     """
-    return model.startswith("embedded:")
+    return model.removeprefix("permuted:").startswith("embedded:")
 
 
 def held_out_texts(model: str, *, joined: bool = False) -> tuple[str, ...]:

@@ -25,6 +25,9 @@ class AnalysisPlan(CheckedModel):
     method: str = "ig"
     threshold: float = Field(0.2, gt=0, lt=1)
     thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+    queries: Literal["known", "all"] = "known"
+    """Queries that count: those that the model knows, or all, as in a negative control."""
+
     consistency_threshold: float = Field(0.1, gt=0, lt=1)
     k0: int = Field(3, ge=2)
     n_permutations: int = Field(999, ge=99)

@@ -83,6 +83,10 @@ class Stream(Enum):
     FLIP_SCREEN = 152, "study"
     WORD_SCREEN = 153, "study"
 
+    # Negative controls (qloc.extract)
+    PERMUTED_WEIGHTS = 160, "study"
+    PERMUTED_FACTS = 161, "study"
+
     # Choices for one query or fact (analysis.interventions.choosing_neurons, analysis.editing.choosing_edits)
     NEIGHBOR = 1, "item"
     OTHER_FACT = 2, "item"

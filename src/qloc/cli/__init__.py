@@ -16,6 +16,7 @@ import typer
 from qloc.cli.analyze import analyze
 from qloc.cli.cite import cite
 from qloc.cli.compare import compare
+from qloc.cli.controls import controls
 from qloc.cli.demo import demo
 from qloc.cli.docs import docs
 from qloc.cli.extract import extract
@@ -41,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for command in (demo, extract, analyze, report, compare, show, reproduce, simulate, power):
+for command in (demo, extract, analyze, report, compare, controls, show, reproduce, simulate, power):
     app.command(cls=Command)(command)
 app.add_typer(facts)
 app.add_typer(store)

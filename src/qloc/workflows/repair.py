@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,23 +159,51 @@ def _blocks(
     return append_phases.run_again(extraction, stage.path, stage.phase, units)
 
 
-def _plan(repair: Repair, flags: Mapping[str, Any]) -> Plan:
-    """The plan that a store was extracted by: parameters are in its fingerprints, the rest in the root."""
+def signals_told(path: Path, phases: Collection[str] = (_SIGNALS,)) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a store says of the plan that it was extracted by: its part on signals.
+
+    Parameters, which numbers depend on, are in its fingerprints, the rest in the root.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    phases : collection of str, default ("signals",)
+        Phases whose parameters have to be there.
+
+    Returns
+    -------
+    known : dict of str to Any
+        Fields of a plan.
+    parameters : dict of str to Any
+        Phase → its parameters.
+
+    Raises
+    ------
+    InputError
+        The store was made without a model.
+    """
     from qloc.store.integrity.check import root_attributes
 
-    attributes = root_attributes(repair.path)
+    attributes = root_attributes(path)
     made_from = {phase: one.get("made_from", {}) for phase, one in attributes["fingerprint"].items()}
     parameters = {phase: one.get("parameters") for phase, one in made_from.items()}
-    if any(parameters.get(stage.phase) is None for stage in repair.stages) or "model" not in attributes:
+    if any(parameters.get(phase) is None for phase in phases) or "model" not in attributes:
         rule = "an extraction's, which can be repeated"
         action = "Make the store again as it was made"
-        raise InputError(message("store", "made without a model", rule, str(repair.path), action))
+        raise InputError(message("store", "made without a model", rule, str(path), action))
     told = {"model": attributes["model"], "facts": attributes.get("facts")}
     told |= {"revision": attributes.get("revision") or None, **parameters[_SIGNALS]}
     known = {name: value for name, value in told.items() if name in Plan.model_fields}
     known["pairs"] = attributes.get("pairs", "single")  # told where there are groups
     if "pair_queries" in attributes:
         known["pair_queries"] = attributes["pair_queries"]
+    return known, parameters
+
+
+def _plan(repair: Repair, flags: Mapping[str, Any]) -> Plan:
+    """The plan that a store was extracted by."""
+    known, parameters = signals_told(repair.path, [stage.phase for stage in repair.stages])
     later = [stage.phase for stage in repair.stages if stage.phase != _SIGNALS]
     known["phases"] = (_SIGNALS, *later)
     known |= {phase: _part(phase, parameters[phase]) for phase in later}

@@ -56,6 +56,15 @@ def test_columns_lie_along_the_model(studies: Studies) -> None:
         assert subjects == {studies.facts["subject"].values[fact]}
 
 
+def test_every_common_query_counts_where_it_is_asked(studies: Studies) -> None:
+    every = replace(studies, every_query=True)
+    assert every.known_by_all.all()
+    assert not studies.known_by_all.all()
+    sets = every.neurons("ig", 0.2)
+    assert all(one.queries["known"].all() for one in sets.values())
+    assert every.queries.identical(studies.queries)
+
+
 def test_scores_are_those_of_each_study_by_itself(studies: Studies) -> None:
     """Consistency of the common queries, fact by fact, from sets found by key in the whole study."""
     scores = studies.consistency()

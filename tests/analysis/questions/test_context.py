@@ -38,6 +38,18 @@ def test_scores_run_over_known_queries_of_facts_that_do_not_leak(context):
     np.testing.assert_array_equal(context.scores["k"].values, every)
 
 
+def test_every_query_counts_where_the_plan_says_so(context, study, plan):
+    every = AnalysisContext(study, plan.model_copy(update={"queries": "all"}))
+    clean = ~context.sets.facts["leaks"][context.sets.queries["fact"]] & (
+        context.sets.queries["kind"] == "fact"
+    )
+    assert context.known.n_queries < every.known.n_queries == np.sum(clean)
+    assert every.scores.equals(every.scores_all)
+    assert every.scores_strict is None
+    assert bool(every.study.queries["known"].values.all())
+    assert not study.every_query
+
+
 def test_kinds_come_from_queries_where_facts_do_not_say(context, study):
     assert (context.kind_of_fact == "minimal_pair").sum() == 6
     facts = study.facts.drop_vars("kind", errors="ignore")
