@@ -32,6 +32,7 @@ from qloc.facts import TARGET_NEW, Entailments
 from qloc.neurons import NeuronSets
 from qloc.phase_plan import EditPlan
 from qloc.random_streams import Stream
+from qloc.vocabulary import PAIR
 
 _NOTHING: Final = np.zeros(0, dtype=np.int64)
 
@@ -86,7 +87,8 @@ class EditChooser:
         """The query of each fact that would be edited if there were no budget."""
         queries, chosen = self.sets.queries, np.full(self.sets.n_facts, -1, dtype=np.int64)
         for fact, numbers in enumerate(self._queries):
-            numbers = numbers[queries["kind"][numbers] == "fact"]
+            if self._is_pair[fact] and not self.part.pairs:
+                continue
             known = numbers[queries["known"][numbers]]
             chosen[fact] = drawn(known if len(known) else numbers, Stream.EDITED_QUERY, self.seed, fact)
         return chosen
@@ -126,6 +128,13 @@ class EditChooser:
         fact = self.sets.queries["fact"]
         ends = np.searchsorted(fact, np.arange(self.sets.n_facts + 1))
         return [np.arange(a, b) for a, b in pairwise(ends)]
+
+    @cached_property
+    def _is_pair(self) -> Array:
+        """Which facts are minimal pairs, or groups of them: bool, (fact,)."""
+        pair = np.zeros(self.sets.n_facts, dtype=bool)
+        pair[self.sets.queries["fact"][self.sets.queries["kind"] == PAIR]] = True
+        return pair
 
     @cached_property
     def _refined(self) -> Refined:
@@ -262,7 +271,12 @@ class EditChooser:
         return _among(scores, scores.neuron[scores.score >= self._signals.floors[fact]])
 
     def _new_object(self, fact: int) -> str:
-        """Choose o′: the fact's own, or a drawn answer that is right for no fact of the subject."""
+        """Choose o′: the fact's own, or a drawn answer that is right for no fact of the subject.
+
+        Empty of minimal pairs: o′ of each of their sentences is its own bad form.
+        """
+        if self._is_pair[fact]:
+            return ""
         facts = self.sets.facts
         objects = np.asarray(facts["object"])
         same = np.asarray(facts["relation"]) == facts["relation"][fact]
@@ -301,11 +315,15 @@ class EditChooser:
         return entailed is not None and bool(entailed.synonyms)
 
     def _probes(self, fact: int) -> tuple[list[int], list[str]]:
-        """Draw known queries of other subjects, in turn with the same or another answer and relation."""
+        """Draw known queries of other subjects, in turn with the same or another answer and relation.
+
+        Minimal pairs share no subject: theirs are queries of other pairs or groups, and of facts.
+        """
         queries, facts, n = self.sets.queries, self.sets.facts, self.part.n_probes
         known = self._known
         of = queries["fact"][known]
-        known = known[np.asarray(facts["subject"])[of] != facts["subject"][fact]]
+        others = np.asarray(facts["subject"])[of] != facts["subject"][fact]
+        known = known[of != fact if self._is_pair[fact] else others]
         of = queries["fact"][known]
         answer = np.asarray(facts["object"])[of] == facts["object"][fact]
         relation = np.asarray(facts["relation"])[of] == facts["relation"][fact]

@@ -1,38 +1,41 @@
-"""Decisions that edits turn round at the edited query (docs/methods.md#suppression-on-words)."""
+"""Decisions that edits turn round, at edited and at other queries (docs/methods.md#suppression-on-words)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from qloc.analysis.editing.outcomes import EditOutcomes
-from qloc.analysis.inputs.query_rows import rows_of
+from qloc.analysis.editing.outcomes import EditOutcomes, On
 from qloc.analysis.inputs.study import Study
-from qloc.analysis.interventions.categorical_flips import PREFERRED, Decision
+from qloc.analysis.interventions.categorical_flips import Decision
 from qloc.arrays import Array, Floats, Ints
+from qloc.vocabulary import PAIR
+
+CONTROL: Final = "matched"
+
+BAD: Final = "new_log_probability"
+"""What stores hold of the bad form of each sentence of a pair that is edited: it is the pair's o′."""
 
 
 @dataclass(frozen=True)
 class EditFlips:
-    """The decision of each fact's edited query, with nothing edited and after each edit.
+    """The decisions of edited facts' queries, with nothing edited and after each edit.
 
     Attributes
     ----------
     edited : EditOutcomes
-        The edits.
+        The edits, of facts or of minimal pairs.
     decision : {"first", "preferred"}
         That the answer ranks first; that the good form is likelier than the bad one.
-    at : bool ndarray, shape (fact, query_of_fact)
-        The edited query, where its decision is right with nothing edited.
-    clusters : tuple of int64 ndarray, shape (fact,) each
-        Relation and answer of each fact.
+    right : bool ndarray, shape (fact, query_of_fact)
+        Whether the decision is right with nothing edited.
     """
 
     edited: EditOutcomes
     decision: Decision
-    at: Array
-    clusters: tuple[Ints, Ints]
+    right: Array
 
     @classmethod
     def of(cls, study: Study, decision: Decision) -> EditFlips | None:
@@ -43,7 +46,7 @@ class EditFlips:
         study : Study
             The store that was opened.
         decision : {"first", "preferred"}
-            What is decided.
+            What is decided: of facts, and of minimal pairs.
 
         Returns
         -------
@@ -52,19 +55,20 @@ class EditFlips:
         """
         if not study.datasets.get("edits"):
             return None
-        edited, group = EditOutcomes.of(study, known=False), study.edits
-        if "matched" not in edited.sets or (decision == "preferred" and PREFERRED not in group):
+        edited = EditOutcomes.of(study, known=False, kind="fact" if decision == "first" else PAIR)
+        if CONTROL not in edited.sets or not edited.probes_left.any():
             return None
-        rows = rows_of(study, known=False, kind="fact" if decision == "first" else "minimal_pair")
-        first = study.column("facts", "first_query").astype(np.int64)
-        query = first[:, None] + np.arange(group.sizes["query_of_fact"])
-        at = (query == group["edited_query"].values[:, None]) & (first >= 0)[:, None]
-        at &= rows.used[np.where(at, query, 0)]
+        group = study.edits
         if decision == "first":
-            at &= group["base_rank"].values == 1
+            right = group["base_rank"].values == 1
         else:
-            at &= group["base_log_probability"].values > group[f"base_{PREFERRED}"].values
-        return cls(edited, decision, at, rows.clusters) if at.any() else None
+            right = group["base_log_probability"].values > group[f"base_{BAD}"].values
+        return cls(edited, decision, right) if (right & edited.on["edited"]).any() else None
+
+    @property
+    def clusters(self) -> tuple[Ints, Ints]:
+        """Relation and answer of each fact."""
+        return self.edited.rows.clusters
 
     def edits(self) -> list[tuple[str, str]]:
         """Return operation and set of every edit but those of the control.
@@ -74,11 +78,11 @@ class EditFlips:
         list of tuple of (str, str)
             As the store has them.
         """
-        sets = [name for name in self.edited.sets if name != "matched"]
-        return [(operation, name) for operation in self.edited.operations for name in sets]
+        names = [name for name in self.edited.sets if name != CONTROL]
+        return [(op, name) for op in self.edited.operations for name in names if self.edited.has(op, name)]
 
-    def shares(self, operation: str, name: str) -> Floats:
-        """Return whether an edit turns the decision round.
+    def flipped(self, operation: str, name: str) -> Floats:
+        """Return which decisions an edit turns round.
 
         Parameters
         ----------
@@ -87,13 +91,48 @@ class EditFlips:
 
         Returns
         -------
-        float64 ndarray, shape (fact,)
-            0 or 1; NaN where the decision was not right before, or the edit was not made.
+        float64 ndarray, shape (fact, query_of_fact)
+            0 or 1; NaN where the decision was not right before, or the edit was not made. Forms that are
+            equally likely are no flip.
         """
         after = self.edited.picked("log_probability", operation, name)
         if self.decision == "first":
             wrong = self.edited.picked("rank", operation, name) > 1
         else:
-            wrong = after < self.edited.picked(PREFERRED, operation, name)
-        there = self.at & ~np.isnan(after)
-        return np.where(there.any(axis=1), (wrong & there).any(axis=1).astype(np.float64), np.nan)
+            wrong = after < self.edited.picked(BAD, operation, name)
+        return np.where(self.right & ~np.isnan(after), wrong.astype(np.float64), np.nan)
+
+    def shares(self, operation: str, name: str, on: On = "edited") -> Floats:
+        """Return the share of each fact's right decisions that an edit turns round.
+
+        Parameters
+        ----------
+        operation, name : str
+            Labels of the edit and of what is edited.
+        on : {"edited", "held_out", "used"}, default "edited"
+            The queries of a fact: the edited one alone, or others.
+
+        Returns
+        -------
+        float64 ndarray, shape (fact,)
+            NaN for facts without a right decision, or without the edit.
+        """
+        return self.edited.mean(self.flipped(operation, name), on)
+
+    def beyond(self, operation: str, name: str, on: On = "edited") -> Floats:
+        """Return how much larger the share is than that of matched neurons, over the same queries.
+
+        Parameters
+        ----------
+        operation, name : str
+            Labels of the edit and of what is edited.
+        on : {"edited", "held_out", "used"}, default "edited"
+            The queries of a fact.
+
+        Returns
+        -------
+        float64 ndarray, shape (fact,)
+            −1 to 1; NaN for facts without a query that has both.
+        """
+        both = self.flipped(operation, name) - self.flipped(operation, CONTROL)
+        return self.edited.mean(both, on)

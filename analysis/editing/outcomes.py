@@ -61,8 +61,8 @@ class EditOutcomes:
     study: Study | None = None
 
     @classmethod
-    def of(cls, study: Study, known: bool = True) -> EditOutcomes:
-        """Return the outcomes of facts that do not leak.
+    def of(cls, study: Study, known: bool = True, kind: str | None = None) -> EditOutcomes:
+        """Return the outcomes of facts that do not leak, or of minimal pairs.
 
         Parameters
         ----------
@@ -70,6 +70,8 @@ class EditOutcomes:
             With phase ``edits``.
         known : bool, default True
             Whether to count known queries only; an edit of a query that is not known is then left out.
+        kind : {"fact", "minimal_pair"}, optional
+            Whose edits; those of facts where it is not given and the study has any.
 
         Returns
         -------
@@ -82,7 +84,7 @@ class EditOutcomes:
             The store has no phase ``edits``.
         """
         require_group(study, "edits")
-        group, rows = study.edits, rows_of(study, known)
+        group, rows = study.edits, rows_of(study, known, kind)
         edited_query = group["edited_query"].values.astype(np.int64)
         held = group["held_out"].values
         first = study.column("facts", "first_query").astype(np.int64)
@@ -232,6 +234,9 @@ class EditOutcomes:
         erase     o no longer ranks first                  share of P(o) that is gone, 0 at least
         ========  =======================================  ==========================================
 
+        Of a minimal pair, o is the good form of each sentence and o′ its bad form, and what ranks first is
+        the likelier of the two: an update does what it should where the bad form is.
+
         Parameters
         ----------
         operation, name : str
@@ -244,28 +249,33 @@ class EditOutcomes:
         float64 ndarray, shape (fact, query_of_fact)
             0 to 1; NaN where the set is empty, and for an erasure also where o was not answered.
         """
+        pairs = self.rows.kind == PAIR
         if operation != "erase":
             rank, new = (self.picked(name_, operation, name) for name_ in ("new_rank", "new_log_probability"))
             old = self.picked("log_probability", operation, name)
             gone = np.isnan(new)
-            done = rank == 1 if criterion == "argmax" else new > old
+            done = rank == 1 if criterion == "argmax" and not pairs else new > old
             return np.where(gone, np.nan, done.astype(np.float64))
         after, rank = (self.picked(name_, operation, name) for name_ in ("log_probability", "rank"))
-        answered = self._base("rank") == 1
+        answered, lost_first = self._base("rank") == 1, rank > 1
+        if pairs:
+            answered = self._base("log_probability") > self._base("new_log_probability")
+            lost_first = after < self.picked("new_log_probability", operation, name)
         lost = np.clip(-np.expm1(after - self._base("log_probability")), 0.0, 1.0)
-        share = lost if criterion == "probability" else (rank > 1).astype(np.float64)
+        share = lost if criterion == "probability" else lost_first.astype(np.float64)
         return np.where(np.isnan(after) | ~answered, np.nan, share)
 
-    def unchanged(self, operation: str, name: str) -> Floats:
+    def unchanged(self, operation: str, name: str, probes: str | None = None) -> Floats:
         """Return the locality: share of a fact's probes whose most likely token stays.
 
-        Where the study has facts, probes that are minimal pairs are left out: locality is of facts or of
-        syntax.
+        Probes are those of the kind that is edited: locality is of facts or of syntax.
 
         Parameters
         ----------
         operation, name : str
             Labels of the edit and of what is edited.
+        probes : {"fact", "minimal_pair"}, optional
+            Kind of the probes, where it is another one.
 
         Returns
         -------
@@ -275,7 +285,7 @@ class EditOutcomes:
         after = self.picked("probe_argmax", operation, name)
         before = values_of(self.found, "base_probe_argmax")
         there = (before >= 0) & ~np.isnan(self.picked("probe_kl", operation, name))
-        return self._over_probes((after == before).astype(np.float64), there)
+        return self._over_probes((after == before).astype(np.float64), there, probes)
 
     def probe_kl(self, operation: str, name: str) -> Floats:
         """Return the mean KL(before ‖ after) of the next token at the probes, in nats.
@@ -334,20 +344,19 @@ class EditOutcomes:
         change = log_odds(self.picked(which, operation, name)) - log_odds(self._base(which))
         return -change if operation == "erase" else change
 
-    def _over_probes(self, values: Floats, there: NDArray[np.bool_]) -> Floats:
+    def _over_probes(self, values: Floats, there: NDArray[np.bool_], kind: str | None = None) -> Floats:
         with np.errstate(invalid="ignore", divide="ignore"):
-            there = there & self._probes_of_facts
+            there = there & self._probes_of(kind or self.rows.kind)
             mean = np.where(there, values, 0.0).sum(axis=1) / there.sum(axis=1)
         return np.where(self.probes_left, mean, np.nan)
 
-    @cached_property
-    def _probes_of_facts(self) -> NDArray[np.bool_]:
-        """Which probes are queries of facts, or, where the study has none, of pairs: bool, (fact, probe)."""
+    def _probes_of(self, kind: str) -> NDArray[np.bool_]:
+        """Which probes are queries of one kind: bool, (fact, probe)."""
         query = values_of(self.found, "probe_query").astype(np.int64)
         if self.study is None:
             return query >= 0
-        pair = self.study.column("queries", "kind") == PAIR
-        return np.asarray((query >= 0) & (pair.all() | ~pair)[np.maximum(query, 0)])
+        of_kind = self.study.column("queries", "kind") == kind
+        return np.asarray((query >= 0) & of_kind[np.maximum(query, 0)])
 
     def _base(self, name: str) -> Floats:
         if name not in self._bases:

@@ -29,6 +29,8 @@ class QueryRows:
         Answer of each fact, as a code; an answer that two relations share has one code.
     n_left_out : int
         Queries left out because the model does not know them.
+    kind : str
+        Kind of the queries used: ``fact`` or ``minimal_pair``.
     """
 
     fact: Ints
@@ -36,6 +38,7 @@ class QueryRows:
     relation: Ints
     answer: Ints
     n_left_out: int = 0
+    kind: str = "fact"
 
     @property
     def clusters(self) -> tuple[Ints, Ints]:
@@ -90,4 +93,5 @@ def rows_of(study: Study, known: bool = True, kind: str | None = None) -> QueryR
         relation=codes(study.column("facts", "relation")),
         answer=codes(study.column("facts", "object")),
         n_left_out=int(np.sum(asked & ~is_known)) if known else 0,
+        kind=kind,
     )

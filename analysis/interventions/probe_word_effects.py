@@ -1,8 +1,8 @@
-"""What suppressing N_i does to the answer, to a pair's bad form and to other words, beyond controls."""
+"""What suppressing or editing N_i does to the answer, a pair's bad form and other words, beyond controls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 from qloc.analysis.inputs.study import Study
 from qloc.arrays import Array, Floats
 from qloc.random_streams import Stream
-from qloc.vocabulary import NEURON_SET, OPERATION
+from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, NEURON_SET, OPERATION, PAIR
 
 ANSWER, GOOD, BAD, OTHERS = "right answer", "good form", "bad form", "other words, mean"
 """Rows of a relation beside its words."""
@@ -30,13 +30,14 @@ COLUMNS: Final = ("relation", "feature", "word", "own", "matched", "difference",
 
 @dataclass(frozen=True)
 class WordChanges:
-    """Changes of log-odds under suppression of N_i and of matched neurons.
+    """Changes of log-odds under one change of N_i and of matched neurons.
 
     Attributes
     ----------
     change : dict of str to float64 ndarray, shape (query, 2 + word)
         Of the answer, of the bad form and of each probe word, after less before, of the arms ``own`` and
-        ``matched``. NaN where a word is not asked, or is the answer or the bad form of the query.
+        ``matched``. NaN where a word is not asked, or is the answer or the bad form of the query; of edits
+        also at queries that are not edited.
     words : dict of str to list of str
         The probe words of each relation.
     """
@@ -46,7 +47,7 @@ class WordChanges:
 
     @classmethod
     def of(cls, study: Study) -> WordChanges | None:
-        """Read them from a store.
+        """Read those under suppression from a store.
 
         Parameters
         ----------
@@ -66,7 +67,7 @@ class WordChanges:
         words = {name: list(of) for name, of in group.attrs.get("probes", {}).items()}
         at = {OPERATION: group[OPERATION].values.tolist().index(SUPPRESS)}
         base = _columns({name: group[f"base_{name}"].values for name in ("log_probability", *kept)})
-        own_words = _own_words(study, words, base.shape[1] - 2)
+        own_words = _own_words(study, words, base)
         change = {}
         for arm in (OWN, CONTROL):
             here = {**at, NEURON_SET: group[NEURON_SET].values.tolist().index(arm)}
@@ -74,6 +75,63 @@ class WordChanges:
             change[arm] = log_odds(after) - log_odds(base)
             change[arm][:, 2:][own_words] = np.nan
         return cls(change=change, words=words)
+
+    @classmethod
+    def of_edits(cls, study: Study, operation: str) -> WordChanges | None:
+        """Read those of edits from a store, at edited queries.
+
+        Parameters
+        ----------
+        study : Study
+            With phase ``edits``.
+        operation : str
+            What is done to the slots.
+
+        Returns
+        -------
+        WordChanges or None
+            None where neither probes are kept nor pairs edited, or not both sets.
+        """
+        group = study.edits
+        query = group["edited_query"].values.astype(np.int64)
+        fact = np.flatnonzero(query >= 0)
+        pairs = bool((study.column("queries", "kind")[query[fact]] == PAIR).any())
+        sets = group[EDIT_SET].values.tolist()
+        if not {OWN, CONTROL} <= set(sets) or not (pairs or "word_log_probability" in group):
+            return None
+        place = query[fact] - study.column("facts", "first_query").astype(np.int64)[fact]
+        words = {name: list(of) for name, of in group.attrs.get("probes", {}).items()}
+        at = {EDIT_OPERATION: group[EDIT_OPERATION].values.tolist().index(operation)}
+
+        def read(prefix: str, here: Mapping[str, int]) -> Floats:
+            found = {
+                name: group[f"{prefix}{stored}"].isel(here).values[fact, place]
+                for name, stored in _OF_EDITS.items()
+                if stored in group
+            }
+            values = np.full((len(study.column("queries", "kind")), 2 + _n_words(found)), np.nan)
+            values[query[fact]] = _columns(found)
+            return values
+
+        base, change = read("base_", {}), {}
+        own_words = _own_words(study, words, base)
+        for arm in (OWN, CONTROL):
+            change[arm] = log_odds(read("", {**at, EDIT_SET: sets.index(arm)})) - log_odds(base)
+            change[arm][:, 2:][own_words] = np.nan
+        return cls(change=change, words=words)
+
+
+_OF_EDITS: Final[Mapping[str, str]] = {
+    "log_probability": "log_probability",
+    "bad_log_probability": "new_log_probability",
+    "word_log_probability": "word_log_probability",
+}
+"""Variables of edits by their names in interventions: o′ of a minimal pair is its bad form."""
+
+
+def _n_words(by_name: dict[str, Array]) -> int:
+    words = by_name.get("word_log_probability")
+    return 0 if words is None else int(words.shape[1])
 
 
 def _columns(by_name: dict[str, Array]) -> Floats:
@@ -84,21 +142,19 @@ def _columns(by_name: dict[str, Array]) -> Floats:
     return np.column_stack([answer, bad, words]).astype(np.float64)
 
 
-def _own_words(study: Study, words: dict[str, list[str]], n_words: int) -> Array:
+def _own_words(study: Study, words: dict[str, list[str]], base: Floats) -> Array:
     """Return which probe words are a query's own answer or bad form: bool, (query, word).
 
     The bad form is no column of a store; it is the word whose log P is that of the bad continuation.
     """
     relation, answer = (study.column("queries", name).astype(str) for name in ("relation", "answer"))
-    same = np.zeros((len(relation), n_words), dtype=bool)
+    same = np.zeros((len(relation), base.shape[1] - 2), dtype=bool)
     for name, of in words.items():
         here = relation == name
         same[np.ix_(here, np.arange(len(of)))] = answer[here, None] == np.array(of, dtype=str)
-    group = study.interventions
-    if {"base_bad_log_probability", "base_word_log_probability"} <= {*map(str, group)}:
-        bad, word = group["base_bad_log_probability"].values, group["base_word_log_probability"].values
-        same |= np.isclose(word, bad[:, None], rtol=1e-6, atol=0.0)
-    return same
+    pair = study.column("queries", "kind") == PAIR
+    is_bad: Array = np.isclose(base[:, 2:], base[:, 1:2], rtol=1e-6, atol=0.0)
+    return np.asarray(same | (pair[:, None] & is_bad))
 
 
 def word_effects(study: Study, draws: Draws) -> pd.DataFrame | None:
@@ -122,17 +178,51 @@ def word_effects(study: Study, draws: Draws) -> pd.DataFrame | None:
         (two-sided) and ``p_adjusted`` (Holm over the table). None where the store has no probes.
     """
     changes = WordChanges.of(study)
-    if changes is None:
+    return None if changes is None else _tested(study, draws, {"": changes}, Stream.WORD_SCREEN)
+
+
+def edited_word_effects(study: Study, draws: Draws) -> pd.DataFrame | None:
+    """Return what edits of N_i take from words and give to them, beyond edits of matched neurons.
+
+    As of :func:`word_effects`, at edited queries.
+
+    Parameters
+    ----------
+    study : Study
+        The store that was opened.
+    draws : Draws
+        Number of flips of signs, confidence, α and seed.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        ``change`` (the edit's operation), then the columns of :func:`word_effects`; Holm over all. None where
+        the store has no such edits, or neither probes nor edits of minimal pairs.
+    """
+    if not study.datasets.get("edits"):
         return None
+    operations = map(str, study.edits[EDIT_OPERATION].values)
+    found = {operation: WordChanges.of_edits(study, operation) for operation in operations}
+    told = {operation: changes for operation, changes in found.items() if changes is not None}
+    return _tested(study, draws, told, Stream.EDITED_WORD_SCREEN) if told else None
+
+
+def _tested(study: Study, draws: Draws, by_change: Mapping[str, WordChanges], stream: Stream) -> pd.DataFrame:
+    """Compare both arms, row by row, under each change; ``change`` is a column where changes have names."""
     rows: list[dict[str, Any]] = []
-    for labels, unit_rows, values in (*_of_facts(study, changes), *_of_pairs(study, changes)):
+    parts = (
+        ({"change": change} if change else {}, part)
+        for change, changes in by_change.items()
+        for part in (*_of_facts(study, changes), *_of_pairs(study, changes))
+    )
+    for named, (labels, unit_rows, values) in parts:
         own, matched = (unit_rows.mean(values[arm]) for arm in (OWN, CONTROL))
         both = np.isnan(own - matched)
-        row: dict[str, Any] = {**labels}
+        row: dict[str, Any] = {**named, **labels}
         for name, x in ((OWN, own), (CONTROL, matched)):
             x = np.where(both, np.nan, x)
             row |= mean_columns(name, x, unit_rows.clusters, draws.confidence)
-        row |= screened(own - matched, unit_rows.clusters, draws, Stream.WORD_SCREEN, len(rows))
+        row |= screened(own - matched, unit_rows.clusters, draws, stream, len(rows))
         rows.append({name: value for name, value in row.items() if name != "relations"})
     frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS)).rename(columns={"facts": "units"})
     if rows:

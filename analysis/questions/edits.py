@@ -18,6 +18,8 @@ from qloc.analysis.editing.edit_tests import (
 )
 from qloc.analysis.editing.generalization import UsedConsistency, generalization_test
 from qloc.analysis.editing.outcomes import CRITERIA, QUERIES_OF_SCORE, EditOutcomes, harmonic
+from qloc.analysis.editing.pair_edits import METHOD as OF_PAIRS
+from qloc.analysis.editing.pair_edits import edited_pairs
 from qloc.analysis.editing.rome_layers import ROME, layers_compared
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.screen import SCREEN_NOTE, corrected, mean_columns, screened
@@ -29,6 +31,7 @@ from qloc.phase_plan import ROME_TRACED
 from qloc.random_streams import Stream
 from qloc.references import cited
 from qloc.text.rounding import counted
+from qloc.vocabulary import PAIR
 
 CONTRASTS: Final = (
     ("own", "matched"),
@@ -71,13 +74,14 @@ def edits_question(context: AnalysisContext) -> Question:
     edited = EditOutcomes.of(context.study)
     consistency = UsedConsistency(context.study)
     tests = _tests(context, edited, consistency)
+    of_pairs = edited_pairs(context.study, context.draws)
     scores = [
         Table.from_frame(
             _scores(context, edited, criterion),
             name="edit_scores" if criterion == "argmax" else f"edit_scores_{criterion}",
             title=f"How well edits do, by {'what ranks first' if criterion == 'argmax' else criterion}",
             labels=_LABELS,
-            note=_SUCCESS[criterion] + _OTHERS,
+            note=_SUCCESS[criterion] + (_OF_PAIRS_ALONE if edited.rows.kind == PAIR else "") + _OTHERS,
         )
         for criterion in CRITERIA
     ]
@@ -107,6 +111,7 @@ def edits_question(context: AnalysisContext) -> Question:
                 },
                 note="Log-odds that o loses (erase), or that o′ gains (update). " + SCREEN_NOTE,
             ),
+            *of_pairs,
         ),
         method=(
             "Rows of down-projections are set to 0 (erase), or moved from E(o) towards E(o′), another object "
@@ -119,6 +124,7 @@ def edits_question(context: AnalysisContext) -> Question:
             "the subject's place, is optimized for o′, and changes every row of one layer, so that its slots "
             "are no budget to compare with. Verdicts are on log-odds; at equal damage: intercept of "
             "the regression of the difference on that in Δ nats, whose error both halves of the text tell."
+            + (OF_PAIRS if of_pairs else "")
         ),
         references=(
             *cited("chen2025", where="§4"),
@@ -147,6 +153,7 @@ _SUCCESS: Final = {
     "argmax": "Update: o′ ranks first. Erase: o no longer does. ",
     "probability": "Update: P(o′) > P(o). Erase: share of P(o) that is gone. ",
 }
+_OF_PAIRS_ALONE: Final = "Of minimal pairs, first is the likelier of both forms. "
 _OTHERS: Final = (
     "Means over facts. The arithmetic mean of reliability, generalization and locality, as published, gives "
     "a wrecked model two thirds; the harmonic mean beside it does not."

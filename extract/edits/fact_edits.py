@@ -216,8 +216,9 @@ class EditRun:
         The query that is edited, as its place among them.
     chose_sets : bool ndarray, shape (query,)
         Which queries the sets were chosen from; the others are held out.
-    new_object : str
-        o′; empty where there is none.
+    new_answers : sequence of str
+        o′ of each query: the fact's, or, of minimal pairs, each sentence's own bad form; empty where there is
+        none.
     probes : sequence of (TokenizedQuery or None)
         Queries of other subjects. None where there are fewer.
     slots : dict of str to int64 ndarray
@@ -247,7 +248,7 @@ class EditRun:
     queries: Sequence[TokenizedQuery]
     edited: int
     chose_sets: NDArray[np.bool_]
-    new_object: str
+    new_answers: Sequence[str]
     probes: Sequence[TokenizedQuery | None]
     slots: dict[str, NDArray[np.int64]]
     part: EditPlan
@@ -282,6 +283,7 @@ class EditRun:
         nats = tests.nats(self.windows)
         greedy = self._greedy(tests, self.queries[self.edited])
         columns.base(fact, self._effect(outcomes, 0, nats=nats[0]))
+        columns.arrays["new_object"][fact] = self.new_object
         for ((operation, name), edit), place in zip(edits.items(), number_of, strict=True):
             number = 1 + place  # the first is no edit
             columns.arrays["n_slots"][name, fact] = edit.n_slots
@@ -301,6 +303,11 @@ class EditRun:
         return {**self._of_slots(), **_made(self._rome)}
 
     @property
+    def new_object(self) -> str:
+        """O′ of the edited query; empty where there is none."""
+        return self.new_answers[self.edited]
+
+    @property
     def statement(self) -> str:
         """What the in-context edit puts before a prompt; empty where there is no such edit."""
         if IN_CONTEXT not in self.part.sets or "update" not in self.part.operations or not self.new_object:
@@ -311,9 +318,10 @@ class EditRun:
     @cached_property
     def _new(self) -> list[TokenizedQuery | None]:
         """The queries with o′ in place of o."""
-        return [self.ask(query.query, self.new_object) for query in self.queries]
+        of = zip(self.queries, self.new_answers, strict=True)
+        return [self.ask(query.query, answer, ignore_tail=True) for query, answer in of]
 
-    def ask(self, query: Query, answer: str) -> TokenizedQuery | None:
+    def ask(self, query: Query, answer: str, *, ignore_tail: bool = False) -> TokenizedQuery | None:
         """Ask a query with an answer.
 
         Parameters
@@ -322,13 +330,15 @@ class EditRun:
             The query.
         answer : str
             The answer.
+        ignore_tail : bool, default False
+            Whether a causal model may be asked although words follow the answer, as in minimal pairs.
 
         Returns
         -------
         TokenizedQuery or None
             None where there is no answer, or the model cannot be asked it.
         """
-        asked = self.encoder.ask(query, answer) if answer else ""
+        asked = self.encoder.ask(query, answer, ignore_tail=ignore_tail) if answer else ""
         return asked if isinstance(asked, TokenizedQuery) else None
 
     def _effect(
@@ -375,7 +385,7 @@ class EditRun:
         if query is None:
             return None
         text = context + query.query.text
-        return self.ask(Query(template=query.query.template, text=text), query.answer)
+        return self.ask(Query(template=query.query.template, text=text), query.answer, ignore_tail=True)
 
     @cached_property
     def _activation(self) -> Array:

@@ -114,7 +114,7 @@ class Edits:
                 **self._probes.sizes,
             },
             attrs={
-                **part.model_dump(mode="json", exclude={"entailments"}),
+                **part.model_dump(mode="json", exclude={"entailments", "pairs"}),
                 "rome": part.rome.parameters(),
                 **({"traced_layer": self.traced_layer} if ROME_TRACED in part.sets else {}),
                 "refused": self.refused,
@@ -289,12 +289,13 @@ class Edits:
         held_out: NDArray[np.int8],
         probes: Sequence[TokenizedQuery | None],
     ) -> EditRun:
-        queries = self.extraction.asking.asked[fact]
+        queries, of = self.extraction.asking.asked[fact], self._facts[fact]
+        edited = int(edited_query - self._first_query[fact])
         return EditRun(
             queries=queries,
-            edited=int(edited_query - self._first_query[fact]),
+            edited=edited,
             chose_sets=held_out[: len(queries)] == 0,
-            new_object=new_object,
+            new_answers=[of.bad_of(query.query) or new_object for query in queries],
             probes=probes,
             slots=slots,
             part=self.part,
@@ -304,9 +305,9 @@ class Edits:
             encoder=self.extraction.source.encoder(),
             engine=self.engine,
             seed=(self.extraction.plan.seed, fact),  # no Stream: stores hold what this key draws
-            subject=self._facts[fact].subject,
+            subject=of.subject_of(queries[edited].query),
             rome=self._rome,
-            further=[self._probes.ask(query, self._facts[fact]) for query in queries],
+            further=[self._probes.ask(query, of) for query in queries],
         )
 
     @functools.cached_property

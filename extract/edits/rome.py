@@ -206,7 +206,7 @@ class Rome:
 
     def _prompt(self, query: Query, answer: str, subject: str) -> Prompt | None:
         """Ask a query with an answer; None where the model cannot be asked it."""
-        asked = self.encoder.ask(query, answer)
+        asked = self.encoder.ask(query, answer, ignore_tail=True)  # of pairs words follow
         if not isinstance(asked, TokenizedQuery):
             return None
         place = subject_token(self.encoder, asked, subject)

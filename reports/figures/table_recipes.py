@@ -222,6 +222,10 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         kind="dots", over="word", values=("difference",), split="feature", panel="relation", reference=0.0,
         value_label="Δ log-odds under N_i less under matched neurons",
     ),
+    "edited_pairs": Recipe(
+        kind="dots", over="set", values=("flipped",), split="sentences", panel="change",
+        axis="share", limits=(0.0, 1.0),
+    ),
     "syntax_layer_groups": Recipe(
         kind="bars", over="layers", values=("facts", "syntax"), axis="share",
         value_label="share of a query's knowledge neurons",

@@ -193,7 +193,7 @@ class EditArms:
         1 where a query's template was not used for the sets, 0 where it was, -1 where there is no
         query.
     new_object : tuple of str
-        O′ of each fact; empty where there is none.
+        O′ of each fact; empty where there is none, and of minimal pairs, whose sentences have their own.
     probe_query : int64 ndarray, shape (fact, probe)
         Study-wide queries; -1 where there are fewer.
     probe_kind : str ndarray, shape (fact, probe)

@@ -384,8 +384,10 @@ class EditPlan(_SetPlan):
     rome: RomePlan = RomePlan()
 
     entailments: bool = True
-    """Whether what facts give beside their queries is used: o′ (``target_new``), and prompts of what edits
-    entail. False makes the edits of older stores."""
+    """Whether o′ (``target_new``) and entailed prompts that facts give are used. False: as older stores."""
+
+    pairs: bool = True
+    """Whether minimal pairs are edited, o′ their bad form. False goes on with an older store."""
 
     max_facts: int | None = Field(None, ge=1)
     """Facts of a relation that are edited, seeded, those with known queries first; all where None."""
@@ -410,7 +412,7 @@ class EditPlan(_SetPlan):
         """Return the parameters for the fingerprint.
 
         What no edit uses is left out, so that older stores keep their fingerprint: ROME's constants, how
-        controls are matched, and text that is joined. What facts entail is in it where they have any.
+        controls are matched, and joined text. What facts entail, and pairs, are named where there are any.
 
         Returns
         -------
@@ -418,7 +420,7 @@ class EditPlan(_SetPlan):
             Part of the phase's fingerprint; JSON only.
         """
         unused = {"rome"} if set(ROME_SETS).isdisjoint(self.sets) else set[str]()
-        unused |= {"entailments"} | ({"matching"} if MATCHED not in self.sets else set())
+        unused |= {"entailments", "pairs"} | ({"matching"} if MATCHED not in self.sets else set())
         unused |= set() if self.tells_halves else {"text"}
         values = {**super().parameters(), "rome": self.rome.parameters()}
         return {name: value for name, value in values.items() if name not in unused}

@@ -82,6 +82,8 @@ class Stream(Enum):
     FLIPS_OF_PAIRS = 151, "study"
     FLIP_SCREEN = 152, "study"
     WORD_SCREEN = 153, "study"
+    EDITED_WORD_SCREEN = 154, "study"
+    EDITED_PAIR_SCREEN = 155, "study"
 
     # Negative controls (qloc.extract)
     PERMUTED_WEIGHTS = 160, "study"

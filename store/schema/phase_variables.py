@@ -151,7 +151,11 @@ EDITS: Final = variables(
     "edits",
     {
         "edited_query": (_F, "int32", "the query that is edited; -1 where there is none"),
-        "new_object": (_F, STRING, "o′: another object of the relation"),
+        "new_object": (
+            _F,
+            STRING,
+            "o′: another object of the relation; of a pair, the edited sentence's bad form",
+        ),
         "held_out": (_FK, "int8", "1 where the query's template was not used for the sets, 0 where it was"),
         "n_slots": ((EDIT_SET, FACT), "int32", "rows of down-projections edited"),
         "strength": (

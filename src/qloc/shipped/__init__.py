@@ -54,7 +54,7 @@ def shipped_plan(kind: Kind) -> Plan:
         quadrature="midpoint",
         floor=0.1,
         capacity=1024,
-        edits=EditPlan(max_facts=2, n_probes=4, rome=RomePlan(layer=0.0, prefixes=2, steps=12)),
+        edits=EditPlan(max_facts=2, n_probes=4, pairs=False, rome=RomePlan(layer=0.0, prefixes=2, steps=12)),
     )
 
 

@@ -125,7 +125,8 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
     parameters = {**of_phase[phase](), "seed": plan.seed, **_rules(plan, phase)}
     if phase == "edits":
         parameters |= _of_facts(extraction)
-    if phase == "tracing" and plan.tracing.pairs and extraction.facts.has_pairs:
+    takes_pairs = {"edits": plan.edits.pairs, "tracing": plan.tracing.pairs}
+    if takes_pairs.get(phase, False) and extraction.facts.has_pairs:
         parameters["pairs"] = True
     if plan.probes is not None and phase in ("interventions", "edits"):
         plan.probes.require_relations(extraction.facts.relations())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qloc.block import Shard, Unit
     from qloc.extract.signals.extraction import Extraction
     from qloc.facts import Fact
+    from qloc.phase_plan import EditPlan, TracingPlan
 
 PROBED_QUERIES: Final = 12
 """Queries that are timed, if one relation has as many facts for them; as many before are not, to warm up."""
@@ -141,9 +142,8 @@ def _times(extraction: Extraction, few: Extraction, store: Path, phase: str) -> 
     """Return how much more a phase has to do than in the last of the few facts' units, which was timed."""
     timed = few.outline.units[-1]
     if phase == "edits":
-        facts = sum(
-            _at_most(n, extraction.plan.edits.max_facts) for n in _askable(extraction, "fact").values()
-        )
+        part = extraction.plan.edits
+        facts = sum(_at_most(n, part.max_facts) for n in _askable(extraction, *_kinds(part)).values())
         return facts / timed.n_facts
     if phase == "tracing":
         return _times_traced(extraction, few, store)
@@ -162,9 +162,14 @@ def _times_traced(extraction: Extraction, few: Extraction, store: Path) -> float
         return 0.0
     of_facts = len(set(study.column("queries", "fact")[traced].tolist()))
     usable = of_facts / len(few.facts.facts)
-    kinds = ("fact", PAIR) if part.pairs else ("fact",)
-    facts = sum(_at_most(usable * n, part.max_facts) for n in _askable(extraction, *kinds).values())
+    of = _askable(extraction, *_kinds(part)).values()
+    facts = sum(_at_most(usable * n, part.max_facts) for n in of)
     return facts * int(traced.sum()) / of_facts / here
+
+
+def _kinds(part: EditPlan | TracingPlan) -> tuple[str, ...]:
+    """Name the kinds of facts that a phase takes."""
+    return ("fact", PAIR) if part.pairs else ("fact",)
 
 
 def _askable(extraction: Extraction, *kinds: str) -> Counter[str]:
@@ -241,8 +246,8 @@ def _few(extraction: Extraction) -> Extraction:
 def _of_one_relation(extraction: Extraction) -> list[tuple[Fact, int]]:
     """Return the facts of a relation that can be asked, and how many queries of each.
 
-    One that can be edited, if edits are asked for; one that has enough facts; and, of these, one whose facts
-    entail about as many prompts as the mean of those that can be edited.
+    One of facts, if edits are asked for, since they may entail something; one that has enough facts; and, of
+    these, one whose facts entail about as many prompts as the mean of all.
     """
     from qloc.extract.edits.entailed_prompts import n_prompts
 

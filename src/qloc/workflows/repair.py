@@ -228,7 +228,7 @@ def _part(phase: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         told.setdefault("text", "joined")
         # There is a digest of what facts entail, or a rule of new objects, where a plan has a switch.
         told["entailments"] = not {"entailments", "new_object"}.isdisjoint(parameters)
-    if phase == "tracing":
+    if phase in ("edits", "tracing"):
         told["pairs"] = bool(parameters.get("pairs"))
     if "rome" in told:
         told["rome"] = {"best_by": "loss", **told["rome"]}

@@ -198,3 +198,29 @@ def test_a_facts_own_new_object_is_taken(study: Study) -> None:
     assert used.entailed.asks_inverse[0]
     ignored = EditChooser(study=given, part=EditPlan(entailments=False)).arms(_unit(study, 0, 24))
     assert ignored.new_object == drawn
+
+
+def test_pairs_are_edited_unless_told_otherwise(study: Study) -> None:
+    """Sentences have o′ of their own; probes may share the empty subject, but not the group."""
+    relation = study.column("queries", "relation")
+    pair = relation == np.unique(relation)[0]
+    queries = study.queries.assign(
+        kind=("query", np.where(pair, "minimal_pair", "fact")),
+        bad_log_probability=("query", study.column("queries", "log_probability") - 1),
+    )
+    fact = study.column("queries", "fact")
+    of_pair = np.isin(np.arange(24), fact[pair])
+    facts = study.facts.assign(subject=("fact", np.where(of_pair, "", study.column("facts", "subject"))))
+    mixed = replace(study, datasets={**study.datasets, "queries": queries, "facts": facts})
+    plain = EditChooser(study=study, part=EditPlan()).arms(_unit(study, 0, 24))
+    every = EditChooser(study=mixed, part=EditPlan()).arms(_unit(study, 0, 24))
+    few = EditChooser(study=mixed, part=EditPlan(pairs=False)).arms(_unit(study, 0, 24))
+    assert (every.edited_query >= 0).all()
+    assert (few.edited_query[of_pair] == -1).all()
+    np.testing.assert_array_equal(few.edited_query[~of_pair], plain.edited_query[~of_pair])
+    assert [name == "" for name in every.new_object] == of_pair.tolist()
+    probes, kind = every.probe_query[of_pair], np.where(pair, "minimal_pair", "fact")
+    for row, numbers in zip(np.flatnonzero(of_pair), probes, strict=True):
+        there = numbers[numbers >= 0]
+        assert not (fact[there] == row).any()
+        assert {*kind[there]} == {"fact", "minimal_pair"}

@@ -87,7 +87,7 @@ def tiny_edit(tiny: Callable[[str], Any], rome_of: Callable[..., Rome]) -> Calla
             queries=queries,
             edited=0,
             chose_sets=np.ones(len(queries), dtype=bool),
-            new_object=new_object,
+            new_answers=[new_object] * len(queries),
             probes=(),
             slots=slots,
             part=EditPlan(sets=sets, n_probes=0, greedy_tokens=3, rome=plan),

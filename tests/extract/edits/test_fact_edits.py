@@ -22,7 +22,7 @@ from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.askable import ask_facts
 from qloc.extract.prompts.held_out_text import held_out_texts, pieces, sampled_texts, windows
 from qloc.extract.prompts.probe_words import ProbeWords
-from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery, Tokens
+from qloc.extract.prompts.tokenizing import Encoder, Target, TokenizedQuery, Tokens, askable
 from qloc.facts import ANSWER_MARK, Fact, Query
 from qloc.phase_plan import EditPlan, ProbePlan
 
@@ -52,7 +52,7 @@ def _run(tiny: Any, kind: str, **given: Any) -> tuple[EditRun, EditArms]:
         queries=asked[0],
         edited=1,
         chose_sets=np.array([True, True, False][: len(asked[0])]),
-        new_object="Nairobi",
+        new_answers=["Nairobi"] * len(asked[0]),
         probes=[asked[1][0], None, asked[2][0]],
         slots=slots,
         part=part,
@@ -93,7 +93,7 @@ def _truly_edited(run: EditRun, operation: str, neurons: np.ndarray, sign: np.nd
     names = {id(m): name for name, m in run.engine.model.named_modules()}
     table = run.embedding
     tokens = [[t.token for t in run.queries[run.edited].targets]]
-    new = run.encoder.ask(run.queries[run.edited].query, run.new_object)
+    new = run.encoder.ask(run.queries[run.edited].query, run.new_object, ignore_tail=True)
     assert isinstance(new, TokenizedQuery)
     tokens.append([t.token for t in new.targets])
     old_e, new_e = (table[ids].mean(0) for ids in tokens)
@@ -150,7 +150,7 @@ def _check(
         total, rank, argmax = _answer(model, asked)
         np.testing.assert_allclose(arrays["log_probability"][edits][number], total, rtol=tol, atol=tol)
         assert (arrays["rank"][edits][number], arrays["argmax"][edits][number]) == (rank, argmax)
-        new = run.encoder.ask(asked.query, run.new_object)
+        new = run.encoder.ask(asked.query, run.new_answers[number], ignore_tail=True)
         assert isinstance(new, TokenizedQuery)
         total, rank, _ = _answer(model, new)
         np.testing.assert_allclose(arrays["new_log_probability"][edits][number], total, rtol=tol, atol=tol)
@@ -204,6 +204,61 @@ def test_every_edit_equals_truly_edited_weights(tiny: Any, kind: str) -> None:
     expected = [strength.ravel()[run.slots[name]].sum() for name in SETS[:2]]
     np.testing.assert_allclose(arrays["strength"][:2, 0], expected, rtol=1e-6)
     assert np.isnan(arrays["strength"][:, 0]).tolist() == [False, False, True, False, True]
+
+
+PAIRS = (("The capital of France is", "Paris", "Rome"), ("In Kenya it is", "Nairobi", "Lima"))
+GROUP = Fact(
+    id="g",
+    relation="agreement",
+    subject="",
+    object="plural",
+    kind="minimal_pair",
+    queries=tuple(
+        Query(template=head, text=f"{head} [Y] or so.", good=good, bad=bad, cue=cue)
+        for (head, good, bad), cue in zip(PAIRS, ("France", "Kenya"), strict=True)
+    ),
+)
+
+
+def _of_group(tiny: Any, kind: str, **given: Any) -> tuple[EditRun, EditArms]:
+    """The same edits of a group of pairs, whose second sentence is edited; words follow its forms."""
+    run, arms = _run(tiny, kind, **given)
+    queries, left_out = askable(GROUP, run.encoder)
+    assert not left_out
+    bad = [str(query.query.bad) for query in queries]
+    changed: dict[str, Any] = {"chose_sets": np.array([True, True]), "new_answers": bad, "subject": "Kenya"}
+    return replace(run, queries=queries, **changed), arms
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_each_sentence_of_a_group_has_its_own_forms(tiny: Any, kind: str) -> None:
+    """o and o′ of the edit are the edited sentence's forms; every sentence is asked with its own two."""
+    run, arms = _of_group(tiny, kind, rome=NO_DECAY, sets=("own", "union", "in_context", "rome"))
+    arrays = _columns(run, arms)
+    assert arrays["new_object"].tolist() == ["Lima"]
+    for number, operation in enumerate(run.part.operations):
+        for place, name in enumerate(("own", "union")):
+            rows = [run.edited] if name == "own" else [0, 1]
+            mean = np.mean([_mean_activation(run, run.queries[q]) for q in rows], axis=0)
+            sign = np.sign(mean[run.slots[name]]) if operation == "update_signed" else None
+            _check(run, arrays, _truly_edited(run, operation, run.slots[name], sign), (number, place), 2e-6)
+    told = "In Kenya it is Lima or so. "
+    for number, asked in enumerate(run.queries):
+        for name, answer in (("log_probability", asked.answer), ("new_log_probability", asked.query.bad)):
+            behind = Query(template="t", text=told + asked.query.text)
+            question = run.encoder.ask(behind, str(answer), ignore_tail=True)
+            assert isinstance(question, TokenizedQuery)
+            total = _answer(run.engine.model, question)[0]
+            np.testing.assert_allclose(arrays[name][1, 2, 0, number], total, rtol=2e-6)
+    new = run.encoder.ask(run.queries[1].query, "Lima", ignore_tail=True)
+    assert isinstance(new, TokenizedQuery)
+    edit = run.rome.edits(("rome",), "Kenya", new, "Nairobi")["rome"].edit  # the cue is its subject
+    assert edit is not None
+    names = {id(m): name for name, m in run.engine.model.named_modules()}
+    model = copy.deepcopy(run.engine.model)
+    down = down_weight(model.get_submodule(names[id(run.engine.sites.downs[edit.layer])]))
+    down.add_(torch.outer(edit.change, edit.direction))
+    _check(run, arrays, model, (1, 3), 2e-6)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
@@ -359,7 +414,7 @@ def test_edits_do_not_depend_on_the_batch(tiny: Any) -> None:
 
 def test_an_object_that_cannot_be_asked_has_no_update(tiny: Any) -> None:
     run, arms = _run(tiny, "gpt2")
-    arrays = _columns(replace(run, new_object=""), arms)
+    arrays = _columns(replace(run, new_answers=[""] * len(run.queries)), arms)
     assert np.isnan(arrays["log_probability"][1:]).all()
     assert not np.isnan(arrays["log_probability"][0, 0, 0, 0])
 

@@ -132,7 +132,7 @@ def test_what_is_tried_can_be_edited_and_entails_about_the_mean(signals_plan: Pl
     lines += [{"id": f"p{n}", **pair, "queries": [f"The book {n} [Y]"]} for n in range(8)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     plan = signals_plan.model_copy(update={"facts": str(path), "phases": ("signals", "edits")})
-    # The mean of facts is 3.3 prompts; more pairs could be tried, but no pair is edited.
+    # The mean of facts is 3.3 prompts; more pairs could be tried, but no pair entails anything.
     assert {fact.relation for fact in _few(prepared(plan)).facts.facts} == {"some"}
     assert {
         f.relation for f in _few(prepared(plan.model_copy(update={"phases": ("signals",)}))).facts.facts

@@ -253,6 +253,7 @@ def test_what_is_no_longer_there_is_named_and_nothing_lost(
     "part",
     [
         EditPlan(),
+        EditPlan(pairs=False),
         EditPlan(matching="decile", text="joined", rome=RomePlan(best_by="loss")),
         InterventionPlan(),
         InterventionPlan(matching="decile", own_controls=False),
