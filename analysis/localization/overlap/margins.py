@@ -18,6 +18,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 from qloc.analysis.inference.cluster_error import mean_error
 from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
 from qloc.analysis.localization.consistency import answer_codes, query_answers, subject_codes
+from qloc.analysis.localization.overlap.most_entropy import MarginBlocks, most_entropy
 from qloc.analysis.localization.overlap.query_pairs import Level, QueryPairs, design_of, pairs_of
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
@@ -28,11 +29,6 @@ POPULARITY_RATIO: Final = 2.0
 FREQUENT: Final = 0.25
 """Share of a template's sets, or of an answer's, above which a neuron is frequent there."""
 
-_ITERATIONS: Final = 300
-_CLOSE: Final = 1e-3
-"""Largest error of a neuron's number of sets at which the fit ends."""
-_SATURATED: Final = 1e9
-"""Odds of a set that has every neuron of a class."""
 _PIECE: Final = 2**22
 """Cells of memberships in memory at a time."""
 
@@ -225,6 +221,8 @@ class Margins:
         Neurons of a kind, and sets that have each of them.
     of_kind, of_row : int64 ndarray, shape (cell,)
         Kind of each cell; and its set and class of popularity, as one number.
+    block : int64 ndarray, shape (set · class,)
+        Stratum × class of each set and class, from 0.
     size : float64 ndarray, shape (set · class,)
         Neurons of each set in each class of popularity.
     """
@@ -235,6 +233,7 @@ class Margins:
     n_sets: Floats
     of_kind: Ints
     of_row: Ints
+    block: Ints
     size: Floats
 
 
@@ -263,36 +262,40 @@ def _margins(member: sparse.csr_array, stratum: Ints, popularity: Ints) -> Margi
         n_sets=n_sets.astype(np.float64),
         of_kind=of_kind,
         of_row=rows * n_classes + class_[of_kind],
+        block=(stratum[:, None] * n_classes + np.arange(n_classes)).ravel(),
         size=size.astype(np.float64),
     )
 
 
 def _memberships(margins: Margins) -> Floats:
-    """Return the probability of each cell: odds are a product whose sums are the margins, by scaling.
+    """Return the probability of each cell: of the distribution of most entropy with these margins.
 
-    They are those of the distribution of most entropy with these margins, which differs little from the mean
-    over all memberships that have them.
+    It differs little from the mean over all memberships that have them. Blocks are strata × classes.
     """
-    kind, row = margins.of_kind, margins.of_row
-    many, n_rows = margins.n_neurons[kind], len(margins.size)
-    there = np.bincount(row, weights=many, minlength=n_rows)
-    share = np.divide(margins.size, there, out=np.zeros(n_rows), where=there > 0)
-    length = np.bincount(kind)
-    weight = np.where(margins.n_sets < length, margins.n_sets / np.maximum(length - margins.n_sets, 0.5), 1.0)
-    weight = np.where(margins.n_sets < length, weight, _SATURATED)
-    odds = np.where(share >= 1, _SATURATED, share / np.maximum(1 - share, 1e-12))
-    for _ in range(_ITERATIONS):
-        lower = np.bincount(
-            row, weights=many * weight[kind] / (1 + odds[row] * weight[kind]), minlength=n_rows
+    width = int(margins.size.max(initial=0)) + 1
+    block_of_kind = np.zeros(len(margins.first), dtype=np.int64)
+    block_of_kind[margins.of_kind] = margins.block[margins.of_row]
+    # Falling in a block: sets by their number of neurons, kinds by their number of sets.
+    of_rows = np.unique(margins.of_row)
+    row_key = margins.block[of_rows] * width + (width - 1 - margins.size[of_rows].astype(np.int64))
+    rows, row_of, n_rows = np.unique(row_key, return_inverse=True, return_counts=True)
+    most = int(margins.n_sets.max(initial=0)) + 1
+    column_key = block_of_kind * most + (most - 1 - margins.n_sets.astype(np.int64))
+    columns, column_of = np.unique(column_key, return_inverse=True)
+    cells, first = most_entropy(
+        MarginBlocks(
+            row_block=rows // width,
+            row_sum=(width - 1 - rows % width).astype(np.float64),
+            n_rows=n_rows.astype(np.float64),
+            column_block=columns // most,
+            column_sum=(most - 1 - columns % most).astype(np.float64),
+            n_columns=np.bincount(column_of, weights=margins.n_neurons).astype(np.float64),
         )
-        odds = np.where(share >= 1, _SATURATED, margins.size / np.maximum(lower, 1e-300))
-        product = odds[row] * weight[kind]
-        found = np.bincount(kind, weights=product / (1 + product))
-        if np.abs(found - margins.n_sets).max() < _CLOSE:
-            break
-        weight = margins.n_sets / np.maximum(np.bincount(kind, weights=odds[row] / (1 + product)), 1e-300)
-    product = odds[row] * weight[kind]
-    return np.asarray(product / (1 + product))
+    )
+    begins = np.searchsorted(columns // most, columns // most)
+    place = np.zeros(len(margins.size), dtype=np.int64)
+    place[of_rows] = first[row_of]
+    return np.asarray(cells[place[margins.of_row] + (column_of - begins[column_of])[margins.of_kind]])
 
 
 def _beyond(member: sparse.csr_array, stratum: Ints, popularity: Ints, first: Ints, second: Ints) -> Floats:
@@ -305,14 +308,22 @@ def _beyond(member: sparse.csr_array, stratum: Ints, popularity: Ints, first: In
     places = (1 / size[stratum], (stratum, np.arange(len(stratum))))
     means = sparse.csr_array(places, shape=(len(size), len(stratum))) @ member
     s, t = stratum[first], stratum[second]
-    together = _products(member, member, first, second) - _products(member, means, first, t)
-    together += _products(means, means, s, t) - _products(member, means, second, s)
-    return together - expected
+    together = np.asarray(member[first].multiply(member[second]).sum(axis=1), dtype=np.float64).ravel()
+    together -= _products(member, means, first, t) + _products(member, means, second, s)
+    return together + _products(means, means, s, t) - expected
 
 
 def _products(a: sparse.csr_array, b: sparse.csr_array, rows: Ints, columns: Ints) -> Floats:
-    """Return Σ_n a[row, n] b[column, n] of each pair of rows."""
-    return np.asarray(a[rows].multiply(b[columns]).sum(axis=1)).ravel()
+    """Return Σ_n a[row, n] b[column, n] of each pair of rows, many of which have one column."""
+    found, order = np.empty(len(rows)), np.argsort(columns, kind="stable")
+    step = max(1, _PIECE // max(1, a.shape[0]))
+    cuts = np.searchsorted(columns[order], np.arange(step, b.shape[0], step))
+    for part, here in enumerate(np.split(order, cuts)):
+        if len(here):
+            low = part * step
+            product = (a @ b[low : low + step].T).toarray()
+            found[here] = product[rows[here], columns[here] - low]
+    return found
 
 
 def expected_together(

@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 
 from qloc.analysis.localization.consistency import considered, filled
+from qloc.analysis.localization.overlap import margins
 from qloc.analysis.localization.overlap.excess import excesses
 from qloc.analysis.localization.overlap.margins import _beyond, net_excess, net_p, neuron_classes
 from qloc.simulation.planted import plant
@@ -38,6 +39,27 @@ def test_expected_overlap_is_that_of_all_memberships_with_the_same_margins(rng):
         sparse.csr_array(member.astype(float)), stratum, np.zeros((2, 6), dtype=np.int64), first, second
     )
     np.testing.assert_allclose(together - beyond, expected, atol=0.05)
+
+
+@pytest.mark.parametrize("level", ["template", "answer"])
+def test_every_set_and_every_neuron_keeps_its_number(monkeypatch, level):
+    """Of planted sets, some of a size of their own or with hubs: to a millionth, where scaling was off by 0.03."""
+    sets = filled(
+        considered(plant(facts=120, relations=4, templates=4, hubs=6.0, size_spread=0.3, seed=1).sets())
+    )
+    found, fit = [], margins._memberships
+
+    def kept(of):
+        found.append((of, fit(of)))
+        return found[-1][1]
+
+    monkeypatch.setattr(margins, "_memberships", kept)
+    net_excess(sets, level)
+    assert len(found) > 2
+    for of, p in found:
+        np.testing.assert_allclose(np.bincount(of.of_kind, weights=p), of.n_sets, atol=1e-6)
+        neurons = np.bincount(of.of_row, weights=p * of.n_neurons[of.of_kind], minlength=len(of.size))
+        np.testing.assert_allclose(neurons, of.size, atol=1e-6)
 
 
 def _sets(make_sets, rng, large, hub):
