@@ -49,7 +49,7 @@ class Fit:
     n : int
         Number of facts in the fit.
     left_out : int
-        Number of facts left out because a column of the formula has no value.
+        Number of facts left out because a column of the formula has no finite value.
     """
 
     formula: str
@@ -131,7 +131,8 @@ def fit(
     known : bool, default True
         Whether scores are over known queries only.
     margin : float, default 0.1
-        Standardized slope that counts as none; fix it before looking.
+        Standardized slope that counts as none, by standard deviations within the groups of ``within``; fix it
+        before looking.
     draws : Draws, optional
         ``n_bootstrap``, ``confidence``, ``alpha`` and ``seed`` are used.
 
@@ -188,7 +189,7 @@ def fit_frame(
         One row for each fact.
     formula : str
         As in R, over the columns of ``frame``, keywords of Python among them (``class``); rows without a
-        value in one of them are left out.
+        finite value in one of them are left out.
     cluster : str
         Column by which the errors are clustered.
     within : str or None, default None
@@ -219,7 +220,8 @@ def fit_frame(
     """
     _check(frame, formula, cluster, within)
     design = design_of(frame, formula, cluster, within)
-    slopes = clustered_slopes(design.y, design.x, (design.cluster,), list(range(len(design.names))), draws)
+    places = list(range(len(design.names)))
+    slopes = clustered_slopes(design.y, design.x, (design.cluster,), places, draws, design.group)
     n = {"clusters": n_codes(design.cluster), "facts": len(design.y)}
     tests = tuple(
         _term(design, name, slope, n, margin, draws, store)

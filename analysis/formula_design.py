@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,8 @@ class Design:
         Names of the terms, one for each of the first columns of ``x``.
     cluster : int64 ndarray, shape (fact,)
         Cluster of each fact, counted from 0.
+    group : int64 ndarray, shape (fact,), or None
+        Group of each fact, where groups have an effect of their own each.
     within : str
         Column whose groups have an effect of their own each; empty where there is none.
     checks : tuple of str
@@ -49,6 +52,7 @@ class Design:
     x: Floats
     names: tuple[str, ...]
     cluster: Ints
+    group: Ints | None
     within: str
     checks: tuple[str, ...]
 
@@ -70,7 +74,7 @@ def design_of(frame: pd.DataFrame, formula: str, cluster: str, inside: str | Non
     Returns
     -------
     Design
-        Of rows that have a value in every column of the formula.
+        Of rows that have a finite value in every column of the formula.
 
     Raises
     ------
@@ -82,6 +86,8 @@ def design_of(frame: pd.DataFrame, formula: str, cluster: str, inside: str | Non
     named = set(words_of(formula))
     groups = inside if inside is not None and inside not in named else ""
     y, x = _matrices(frame, formula)
+    finite: Any = np.isfinite(np.column_stack([y, x]).astype(np.float64)).all(axis=1)
+    y, x = y[finite], x[finite]
     for name in filter(None, (cluster, groups)):
         there = frame[name].notna().to_numpy()[x.index]
         y, x = y[there], x[there]
@@ -111,6 +117,7 @@ def design_of(frame: pd.DataFrame, formula: str, cluster: str, inside: str | Non
         x=whole,
         names=names,
         cluster=code,
+        group=group if groups else None,
         within=groups,
         checks=tuple(checks),
     )

@@ -57,7 +57,12 @@ class Slope:
 
 
 def clustered_slopes(
-    y: Floats, x: Floats, clusters: tuple[Ints, ...], places: list[int], draws: Draws
+    y: Floats,
+    x: Floats,
+    clusters: tuple[Ints, ...],
+    places: list[int],
+    draws: Draws,
+    groups: Ints | None = None,
 ) -> list[Slope]:
     """Fit ordinary least squares and return some of its coefficients with cluster-robust inference.
 
@@ -79,6 +84,9 @@ def clustered_slopes(
         Columns of ``x`` whose coefficients are returned.
     draws : Draws
         ``n_bootstrap``, ``confidence`` and ``seed`` are used.
+    groups : int64 ndarray, shape (n,), optional
+        Groups that have an effect of their own each among the columns: a standardized slope is by the
+        standard deviations within them.
 
     Returns
     -------
@@ -105,7 +113,9 @@ def clustered_slopes(
             wild = wild_test(y, x, way, place, n_resamples=draws.n_bootstrap, rng=rng)
             slope = slope if wild is None or slope.interval is None else _no_narrower(slope, wild, draws)
         slope = _in_units(slope, float(scale[place]))
-        slopes.append(replace(slope, effect=_standardized(y, as_given[:, place], slope)))
+        both = np.column_stack([y, as_given[:, place]])
+        own = both if groups is None else within(both, groups)
+        slopes.append(replace(slope, effect=_standardized(own[:, 0], own[:, 1], slope)))
     return slopes
 
 

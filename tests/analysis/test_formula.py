@@ -7,6 +7,7 @@ import statsmodels.formula.api as smf
 
 import qloc
 from qloc.analysis.formula import fit_frame
+from qloc.analysis.inference.slope_test import slope_test
 from qloc.errors import InputError
 
 QUICK = qloc.Draws(n_bootstrap=99)
@@ -54,6 +55,34 @@ def test_standardized_slope_of_one_regressor_is_the_correlation(frame):
     effect = fit_frame(frame, "y ~ x", "g", draws=QUICK)["x"].effect
     assert effect is not None
     assert effect.value == pytest.approx(np.corrcoef(frame.x, frame.y)[0, 1])
+
+
+def test_standardized_slopes_are_within_the_groups_that_slopes_are_within(frame):
+    """As H10 has them: groups that lie far apart are no spread of what is compared within them."""
+    far = frame.assign(y=frame["y"] + 100 * (frame["g"] % 3), x=frame["x"] + 10 * frame["g"])
+    group = frame["g"].to_numpy()
+    for table in (frame, far):
+        ours = fit_frame(table, "y ~ x", "g", within="g", draws=QUICK)["x"]
+        theirs = slope_test(
+            table["y"].to_numpy(), {"x": table["x"].to_numpy()}, (group, np.arange(200)), draws=QUICK,
+            name="x", question="?", estimand="e",
+        )  # fmt: skip
+        assert ours.effect is not None
+        assert theirs.effect is not None
+        assert ours.effect.value == pytest.approx(theirs.effect.value)
+        assert ours.p_equivalence == pytest.approx(theirs.p_equivalence)
+
+
+@pytest.mark.parametrize("formula", ["y ~ np.log(n)", "np.log(n) ~ x"])
+@pytest.mark.parametrize("within", ["g", None])
+def test_infinite_values_are_left_out_and_counted(frame, rng, formula, within):
+    frame["n"] = rng.integers(1, 9, size=200)
+    frame.loc[[3, 8], "n"] = 0
+    with np.errstate(divide="ignore"):
+        ours = fit_frame(frame, formula, "g", within=within, draws=QUICK)
+    theirs = fit_frame(frame.drop(index=[3, 8]), formula, "g", within=within, draws=QUICK)
+    assert (ours.n, ours.left_out) == (198, 2)
+    assert ours.tests == theirs.tests
 
 
 def test_formula_problems_are_told_all_at_once(frame):
