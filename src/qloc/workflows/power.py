@@ -39,8 +39,9 @@ def size_of(study: Study) -> dict[str, Any]:
     Returns
     -------
     dict of str to Any
-        ``facts_by_relation`` (of facts that were asked and do not leak), ``templates``,
-        ``answers_per_relation``, ``missing`` and ``known``, parameters of
+        ``facts_by_relation`` (of facts that were asked and do not leak; relations whose facts have an answer
+        of their own each come last), ``one_to_one`` (the number of these), ``templates``,
+        ``answers_per_relation`` (of the others), ``missing`` and ``known``, parameters of
         :class:`qloc.simulation.design.Planting`.
 
     Raises
@@ -59,12 +60,15 @@ def size_of(study: Study) -> dict[str, Any]:
     template = study.column("queries", "template").astype(str)
     asked = [len(np.unique(template[queries & (relation[fact] == name)])) for name in names]
     answer = study.column("facts", "object").astype(str)[counted]
-    answers = [len(np.unique(answer[of == r])) for r in range(len(names))]
+    answers = np.array([len(np.unique(answer[of == r])) for r in range(len(names))])
     templates = round(float(np.mean(asked)))
+    n_facts = np.bincount(of)
+    own = answers == n_facts
     return {
-        "facts_by_relation": tuple(np.bincount(of).tolist()),
+        "facts_by_relation": tuple(n_facts[np.argsort(own, kind="stable")].tolist()),
+        "one_to_one": int(own.sum()),
         "templates": templates,
-        "answers_per_relation": max(1, round(float(np.mean(answers)))),
+        "answers_per_relation": 1 if own.all() else round(float(answers[~own].mean())),
         "missing": float(np.clip(1 - queries.sum() / (counted.sum() * templates), 0, 1)),
         "known": float(np.mean(study.column("queries", "known")[queries] == 1)),
     }

@@ -1,11 +1,14 @@
 """Power by planted studies: what the tests themselves say of them, summed up."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import qloc
+from qloc.analysis.inputs.study import Study
 from qloc.errors import InputError
 from qloc.simulation.interventions import Effects
 from qloc.simulation.simulate import simulate
@@ -63,6 +66,37 @@ def test_a_store_gives_its_size():
     assert size["known"] == pytest.approx(np.mean(known == 1))
     found = power(study, hypotheses=("H1a",), simulations=1)
     assert found["hypothesis"].tolist() == ["H1a"]
+
+
+def reversed_names(study: Study) -> Study:
+    """The same study, the names of its relations in the opposite order."""
+    turned = {f"R0{n}": f"R0{9 - n}" for n in range(1, 9)}
+
+    def renamed(group: xr.Dataset) -> xr.Dataset:
+        names = [turned[name] for name in group["relation"].values.astype(str)]
+        return group.assign(relation=(group["relation"].dims, np.array(names)))
+
+    return replace(
+        study, datasets={**study.datasets, **{n: renamed(study.datasets[n]) for n in ("facts", "queries")}}
+    )
+
+
+def test_relations_whose_answers_nobody_shares_stay_such():
+    """They come last, as they are planted; the others' answers alone are counted."""
+    given: dict[str, Any] = {"templates": 3, "answers_per_relation": 3, "leaking": 0.0, "missing": 0.0}
+    study = simulate(facts_by_relation=(20, 14, 9, 12), one_to_one=2, seed=1, **given)
+    for of in (study, reversed_names(study)):
+        size = size_of(of)
+        assert (size["one_to_one"], size["answers_per_relation"]) == (2, 3)
+        assert sorted(size["facts_by_relation"][:2]) == [14, 20]
+        again = size_of(simulate(**size, leaking=0.0, seed=2))
+        assert again["facts_by_relation"] == size["facts_by_relation"]
+        assert again["one_to_one"] == 2
+    alone = simulate(facts_by_relation=(8, 7, 6), one_to_one=3, seed=1, **given)
+    found = power(alone, hypotheses=("H1b",), simulations=2)  # nothing shares an answer: no data can tell
+    assert not found["attainable"].iloc[0]
+    assert np.isnan(found["least_p"].iloc[0])
+    assert size_of(simulate(facts_by_relation=(9, 8), one_to_one=0, seed=1, **given))["one_to_one"] == 0
 
 
 def test_what_cannot_be_asked_is_refused():
