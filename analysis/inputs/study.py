@@ -132,6 +132,11 @@ class Study:
         return self._optional("synapses")
 
     @property
+    def synapse_views(self) -> xr.Dataset:
+        """Group /synapse_views: neurons of some facts, synapses suppressed; empty where none was viewed."""
+        return self._optional("synapse_views")
+
+    @property
     def reprompts(self) -> xr.Dataset:
         """Group /reprompts: queries asked again in another form; empty where that was not done."""
         return self._optional("reprompts")

@@ -16,6 +16,7 @@ from scipy import sparse
 from qloc.accuracy.path_accuracy import UNKNOWN
 from qloc.analysis.inputs.attributions import MethodAttributions, sets_of
 from qloc.analysis.inputs.study import Study
+from qloc.analysis.interventions.viewed_facts import viewed_facts, viewed_neurons
 from qloc.analysis.localization.refined_neurons import Refined, refined_neurons
 from qloc.arms import Arms, differences, matrix, row_of
 from qloc.arrays import Array
@@ -23,6 +24,7 @@ from qloc.block import Unit
 from qloc.neurons import NeuronSets, top_rows
 from qloc.phase_plan import InterventionPlan
 from qloc.random_streams import Stream
+from qloc.vocabulary import NO_INDEX
 
 NeuronRows = list[Array]
 """One set for each query: ascending neuron numbers."""
@@ -46,6 +48,8 @@ class Chooser:
         Share of a fact's queries that refining begins with.
     reprompted : int, default 0
         How many queries of a fact are asked again, at most.
+    viewed : tuple of (int, int), default (0, 0)
+        How many facts are looked at neuron by neuron, and how many neurons of each, at most.
     own_sets : mapping of str to mapping of str to int64 ndarray
         Users' sets: name → fact id → neurons; the empty id stands for every fact.
     seed : int, default 0
@@ -58,6 +62,7 @@ class Chooser:
     top: int = 20
     share: float = 0.7
     reprompted: int = 0
+    viewed: tuple[int, int] = (0, 0)
     own_sets: Mapping[str, Mapping[str, Array]]
     seed: int = 0
 
@@ -114,6 +119,7 @@ class Chooser:
             top=part.top,
             share=part.refined,
             reprompted=part.reprompted if part.reprompts else 0,
+            viewed=(part.viewed_facts, part.viewed_neurons),
             own_sets=own,
             seed=seed,
         )
@@ -164,7 +170,22 @@ class Chooser:
             neighbor=neighbor,
             other_fact=other,
             again=self._again(unit, own, stored, width) if self.reprompted else None,
+            views=self._views(unit) if self.viewed[0] else None,
         )
+
+    @cached_property
+    def _viewed(self) -> frozenset[int]:
+        return frozenset(viewed_facts(self.sets, self.viewed[0], self.seed).tolist())
+
+    def _views(self, unit: Unit) -> Array:
+        """Return the neurons of each query that is looked at: (query in the unit, view)."""
+        views = np.full((unit.n_queries, self.viewed[1]), NO_INDEX, dtype=np.int64)
+        fact = self.sets.queries["fact"]
+        for number in self._viewed.intersection(range(unit.first_fact, unit.last_fact)):
+            first, last = np.searchsorted(fact, [number, number + 1])
+            here = slice(first - unit.first_query, last - unit.first_query)
+            views[here] = viewed_neurons(self._signals, np.arange(first, last), self.viewed[1])
+        return views
 
     def _again(self, unit: Unit, own: NeuronRows, stored: _Stored, width: int) -> sparse.csr_array:
         """Return the attributions to N_i of the queries that are asked again; other rows are empty."""

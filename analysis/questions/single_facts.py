@@ -6,27 +6,22 @@ the other, beside a typical fact drawn by seed, so that the picture is not the n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from qloc.analysis.inference.means import mean
-from qloc.analysis.localization import consistency
-from qloc.analysis.localization.neuron_counts import counts_by
+from qloc.analysis.localization.shown_facts import TYPICAL, ShownFacts
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number
-from qloc.arrays import Array, Floats, Ints
-from qloc.neurons import NeuronSets
-from qloc.random_streams import Stream
+from qloc.arrays import Array, Floats
 from qloc.vocabulary import QUERY
 
 N_NEURONS = 16
 """Neurons shown of each fact."""
-
-TYPICAL = "typical"
-"""Role of the fact that is drawn from the middle fifth."""
 
 HEATMAP_COLUMNS = ["row", "column", "value", "member", "query", "template", "layer", "index"]
 """Columns of the tables, one row for each query and neuron."""
@@ -45,20 +40,16 @@ def heatmap_question(context: AnalysisContext) -> Question:
     Question
         With its sentence, tests and tables.
     """
-    chosen_on, shown = halves(context.used, context.plan.seed)
-    d = _overlap(context.used.select(chosen_on))
-    later = _overlap(context.used.select(shown))
-    facts = choose(d, later, context.plan.seed)
-    # `used` has lost the numbering of the store's queries: it is kept by position.
-    stored = np.flatnonzero(_used_mask(context))[shown]
-    of_fact = context.sets.queries["fact"][stored]
-    tables = [_table(context, role, fact, stored[of_fact == fact]) for role, fact in facts.items()]
+    shown = ShownFacts.of(context.sets, context.plan.seed)
+    facts = shown.by_role
+    queries = {role: shown.of_fact(context.sets, fact) for role, fact in facts.items()}
+    tables = [_table(context, role, fact, queries[role]) for role, fact in facts.items()]
     if TYPICAL in facts:
-        tables += _activation_table(context, facts[TYPICAL], stored[of_fact == facts[TYPICAL]])
+        tables += _activation_table(context, facts[TYPICAL], queries[TYPICAL])
     return Question(
         id="heatmap",
         title="What does it look like for single facts?",
-        answer=_answer(context, facts, d, later),
+        answer=_answer(context, facts, shown.chosen_on, shown.shown_on),
         tables=tuple(tables),
         method=(
             "Each fact's known queries are split in two by seed. The facts with the largest and the "
@@ -66,66 +57,6 @@ def heatmap_question(context: AnalysisContext) -> Question:
             "seed from the middle fifth. Of the typical fact the activations of the same neurons are shown "
             "too: a neuron may be as active without moving the answer."
         ),
-    )
-
-
-def halves(sets: NeuronSets, seed: int) -> tuple[Array, Array]:
-    """Split each fact's queries in two at random.
-
-    Parameters
-    ----------
-    sets : NeuronSets
-        Of the queries that are split.
-    seed : int
-        Of the draw.
-
-    Returns
-    -------
-    first, second : bool ndarray, shape (query,)
-        Disjoint; the second half gets the odd query.
-    """
-    rng = Stream.SHOWN_FACTS.generator(seed)
-    fact = sets.queries["fact"]
-    order = np.lexsort((rng.random(len(fact)), fact))
-    place = np.empty(len(fact), dtype=np.int64)
-    place[order] = np.arange(len(fact)) - np.searchsorted(fact[order], fact[order])
-    k = np.bincount(fact, minlength=sets.n_facts)[fact]
-    first = place < k // 2
-    return first, ~first
-
-
-def choose(d: Floats, later: Floats, seed: int) -> dict[str, int]:
-    """Choose facts by role, of those with an overlap on both halves.
-
-    Parameters
-    ----------
-    d : float64 ndarray, shape (fact,)
-        Overlap D on the half that facts are chosen on.
-    later : float64 ndarray, shape (fact,)
-        Overlap D on the half that is shown.
-    seed : int
-        Of the draw of the typical fact.
-
-    Returns
-    -------
-    dict of str to int
-        Role → fact; ties go to the first fact; with fewer than three facts the typical one alone.
-    """
-    able = np.flatnonzero(~np.isnan(d) & ~np.isnan(later))
-    if not len(able):
-        return {}
-    order = able[np.argsort(d[able], kind="stable")]
-    middle = order[int(0.4 * len(order)) : max(int(0.6 * len(order)), int(0.4 * len(order)) + 1)]
-    typical = int(Stream.TYPICAL_FACT.generator(seed).choice(middle))
-    most = int(able[np.argmax(d[able])])
-    by_role = {"most consistent": most, "typical": typical, "least consistent": int(order[0])}
-    return {role: fact for role, fact in by_role.items() if len(able) >= 3 or role == "typical"}
-
-
-def _overlap(sets: NeuronSets) -> Floats:
-    fact: Ints = sets.queries["fact"].astype(np.int64)
-    return consistency.dice(
-        counts_by(sets.member, fact, sets.n_facts), np.bincount(fact, minlength=sets.n_facts)
     )
 
 
@@ -144,12 +75,6 @@ def _table(context: AnalysisContext, role: str, fact: int, queries: Array) -> Ta
         },
         note=f"The {N_NEURONS} strongest neurons of the queries shown; chosen on the fact's other queries.",
     )
-
-
-def _used_mask(context: AnalysisContext) -> Array:
-    sets = context.sets
-    leaks = sets.facts["leaks"][sets.queries["fact"]]
-    return np.asarray(sets.queries["known"] & ~leaks & sets.of_facts() & (sets.sizes() > 0))
 
 
 def _activation_table(context: AnalysisContext, fact: int, queries: Array) -> list[Table]:
@@ -200,7 +125,7 @@ def _cells(context: AnalysisContext, queries: Array, shown: Array | None = None)
     return rows
 
 
-def _answer(context: AnalysisContext, facts: dict[str, int], d: Floats, later: Floats) -> str:
+def _answer(context: AnalysisContext, facts: Mapping[str, int], d: Floats, later: Floats) -> str:
     if not facts:
         return "No fact has four known queries with knowledge neurons: none can be chosen and shown."
     names = context.sets.facts

@@ -121,7 +121,7 @@ class SynapseRun:
             log P is a sum over all of its tokens.
         """
         lent = [donor for donor in self.donors if donor is not None]
-        masses = self._masses([*self.tokens.targets, *lent])
+        masses = column_masses(self.engine, [*self.tokens.targets, *lent])
         donors = iter(masses[len(self.tokens.targets) :])
         weights = {}
         for token, donor in enumerate(self.donors):
@@ -157,28 +157,6 @@ class SynapseRun:
             return synapse_sets.cut_to_mass(theirs, mass, float(mass[chosen].sum()), rng)
         return chosen.astype(np.float64)
 
-    @torch.no_grad()
-    def _masses(self, targets: Sequence[Target]) -> list[tuple[Floats, Floats]]:
-        """Return each pass's column masses, with and without the first token: (layer, head, token) each."""
-        masses: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(targets)
-        config = self.engine.model.config.get_text_config()
-        device = next(iter(self.engine.model.parameters())).device
-        lengths = np.array([len(target.ids) for target in targets])
-        for length in np.unique(lengths):
-            indices = np.flatnonzero(lengths == length)
-            cells = 4 * self.engine.sites.n_layers * int(config.num_attention_heads) * int(length) ** 2
-            size = max(1, _BATCH_BYTES // cells)
-            for start in range(0, len(indices), size):
-                chosen = indices[start : start + size]
-                ids = torch.tensor([targets[index].ids for index in chosen], device=device)
-                with recording(self.engine.model) as kept:
-                    self.engine.model(input_ids=ids)
-                whole = stacked((weights.sum(2) for weights in kept), device).double().cpu().numpy()
-                bare = stacked((mass_without_sink(w) for w in kept), device).double().cpu().numpy()
-                for place, index in enumerate(chosen):
-                    masses[index] = whole[place], bare[place]
-        return masses
-
     def _run(
         self, weights: Mapping[tuple[int, int], Floats], after: OutcomeColumns, effects: Mapping[str, Floats]
     ) -> None:
@@ -194,7 +172,7 @@ class SynapseRun:
             again = [
                 o >= 0 and self.operations[o] in RENORMALIZED and bool(weights[t, s].any()) for t, s, o in arm
             ]
-            with attending(self.engine.model, _change(shares, again)):
+            with attending(self.engine.model, column_change(shares, again)):
                 yield
 
         compared = _Compared(own=self.own, matched=self.matched)
@@ -215,7 +193,43 @@ class SynapseRun:
             after.add(np.ravel_multi_index(place, after.shape), self.tokens.first[of], share, answers)
 
 
-def _change(shares: Sequence[Floats | None], again: Sequence[bool]) -> AttentionChange:
+@torch.no_grad()
+def column_masses(engine: RowEngine, targets: Sequence[Target]) -> list[tuple[Floats, Floats]]:
+    """Return the column masses of passes.
+
+    Parameters
+    ----------
+    engine : RowEngine
+        The model.
+    targets : sequence of Target
+        Targets of any lengths.
+
+    Returns
+    -------
+    list of tuple of (float64 ndarray, float64 ndarray)
+        For each target its masses, and those without the first token, both of shape (layer, head, token).
+    """
+    masses: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(targets)
+    config = engine.model.config.get_text_config()
+    device = next(iter(engine.model.parameters())).device
+    lengths = np.array([len(target.ids) for target in targets])
+    for length in np.unique(lengths):
+        indices = np.flatnonzero(lengths == length)
+        cells = 4 * engine.sites.n_layers * int(config.num_attention_heads) * int(length) ** 2
+        size = max(1, _BATCH_BYTES // cells)
+        for start in range(0, len(indices), size):
+            chosen = indices[start : start + size]
+            ids = torch.tensor([targets[index].ids for index in chosen], device=device)
+            with recording(engine.model) as kept:
+                engine.model(input_ids=ids)
+            whole = stacked((weights.sum(2) for weights in kept), device).double().cpu().numpy()
+            bare = stacked((mass_without_sink(w) for w in kept), device).double().cpu().numpy()
+            for place, index in enumerate(chosen):
+                masses[index] = whole[place], bare[place]
+    return masses
+
+
+def column_change(shares: Sequence[Floats | None], again: Sequence[bool]) -> AttentionChange:
     """Make the change of attention weights: of each row's columns by a share; some rows are renormalized.
 
     Parameters

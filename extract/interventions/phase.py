@@ -16,6 +16,7 @@ from qloc.extract.attribution.integrated_gradients import path_of
 from qloc.extract.interventions.knowledge_synapses import SynapseRun
 from qloc.extract.interventions.neurons import InterventionRun
 from qloc.extract.interventions.reprompts import Reprompts
+from qloc.extract.interventions.synapse_views import SynapseViews
 from qloc.extract.passes.further_answers import FurtherAnswers
 from qloc.extract.passes.late_join_proof import joining
 from qloc.extract.passes.row_engine import RowEngine, sharing
@@ -25,6 +26,10 @@ from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 from qloc.extract.signals.extraction import Extraction
 from qloc.methods import method
 from qloc.phase_plan import MATCHED, InterventionPlan
+from qloc.vocabulary import TOKEN, VIEW
+
+_VIEWED = "gradient × activation with the knowledge synapses suppressed, not renormalized"
+"""What /synapse_views tells instead of an attribution along a path."""
 
 _ALLOWED = {"float64": 1e-5, "float32": 1e-3}
 """Largest relative difference allowed between a shared and a whole prompt; 0.1 in half precision."""
@@ -93,13 +98,14 @@ class Interventions:
                 "synapse_operation": tuple(self.part.synapse_operations),
                 "synapse_set": tuple(self.part.synapse_sets),
             },
-            sizes=self._probes.sizes,
+            sizes={**self._probes.sizes, **({VIEW: self.part.viewed_neurons} if self._views else {})},
             attrs={
                 "method": self.part.method,
                 "threshold": self.part.threshold,
                 "alpha": self.part.alpha,
                 "attention": refused or "changed",
                 **({"reprompt": self.part.reprompt} if self.part.reprompts else {}),
+                **({"viewed": _VIEWED} if self._views else {}),
                 **self._probes.attrs,
             },
             absent=("synapses",) if refused else (),
@@ -111,9 +117,14 @@ class Interventions:
         optional = {
             "interventions/strength": self.part.tells_strength,
             "reprompts": self.part.reprompts,
+            "synapse_views": self._views,
         }
         own = tuple(name for name, is_there in optional.items() if is_there)
         return own + self._probes.added("interventions")
+
+    @property
+    def _views(self) -> bool:
+        return self.part.viewed_facts > 0 and not self.extraction.attention_refused
 
     @functools.cached_property
     def _probes(self) -> ProbeWords:
@@ -182,6 +193,9 @@ class Interventions:
         if not self.extraction.attention_refused:
             synapses = self._synapse_run(run)
             arrays |= {f"synapses/{name}": values for name, values in synapses.arrays().items()}
+        if self._views and arms.views is not None:
+            views = self._synapse_views(run, arms.views)
+            arrays |= {f"synapse_views/{name}": values for name, values in views.arrays().items()}
         return arrays
 
     def _further(self, run: InterventionRun) -> dict[str, Array]:
@@ -265,6 +279,17 @@ class Interventions:
             engine=self.engine,
             first_query=run.unit.first_query,
             seed=run.seed,
+        )
+
+    def _synapse_views(self, run: InterventionRun, neurons: Ints) -> SynapseViews:
+        viewed = np.flatnonzero((neurons >= 0).any(axis=1)).tolist()
+        return SynapseViews(
+            passes=[one for one in run.stored if one.query in viewed],
+            last={row: run.queries[row].targets[-1] for row in viewed},
+            neurons=neurons,
+            n_tokens=self.extraction.outline.sizes[TOKEN],
+            alpha=self.part.alpha,
+            engine=self.engine,
         )
 
     def _lent(self, query: TokenizedQuery, number: int) -> list[Target | None]:

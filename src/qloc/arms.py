@@ -114,12 +114,16 @@ class Arms:
     again : sparse.csr_array or None
         Of the queries that are to be asked again, in another form, the attributions to N_i: float, CSR
         (query in the unit, layer · neuron), other rows empty; None where none is.
+    views : int64 ndarray, shape (query in the unit, view), or None
+        Neurons that are looked at one by one after synapses are suppressed, ascending, -1 behind the last;
+        rows of -1 where none is. None where no query of the study is looked at.
     """
 
     sets: Mapping[str, sparse.csr_array]
     neighbor: NDArray[np.int64]
     other_fact: NDArray[np.int64]
     again: sparse.csr_array | None = None
+    views: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,6 @@ TracingPart = Literal["residual", "mlp", "attention"]
 TokenRole = Literal[
     "first_subject", "middle_subject", "last_subject", "next_token", "further_tokens", "last_token"
 ]
-
 Matching = Literal["total", "decile"]
 """How the control ``matched`` is as strong as ``own``: in total, or decile by decile as in older stores."""
 
@@ -102,11 +101,8 @@ def control_of(name: str) -> str:
 IN_CONTEXT: Final = "in_context"
 """Positive control of edits: the new answer is stated before the prompt, and no weight changes."""
 
-NEW_INVERSE: Final = "new_inverse"
-OLD_INVERSE: Final = "old_inverse"
-SYNONYM: Final = "synonym"
-SYNONYM_OF_STEM: Final = "synonym_of_stem"
-NEIGHBORHOOD: Final = "neighborhood"
+NEW_INVERSE, OLD_INVERSE = "new_inverse", "old_inverse"
+SYNONYM, SYNONYM_OF_STEM, NEIGHBORHOOD = "synonym", "synonym_of_stem", "neighborhood"
 """Kinds of prompts of what an edit entails (docs/methods.md#what-edits-entail)."""
 
 GENERATED_LABELS: Final = ("inverse", "synonym", "text")
@@ -189,6 +185,9 @@ class InterventionPlan(_SetPlan):
 
     reprompted: int = Field(2, ge=1)
     """Known queries of a fact that are asked again at most, seeded."""
+    viewed_neurons: int = Field(48, ge=1)
+    viewed_facts: int = Field(0, ge=0)
+    """Facts whose neurons are kept one by one, synapses suppressed; 0: none, as in older stores."""
 
     own_controls: bool = True
     """Whether each set of the user's own gets a matched control, where ``matched`` is among the sets."""
@@ -208,7 +207,7 @@ class InterventionPlan(_SetPlan):
     def parameters(self) -> dict[str, Any]:
         """Return the parameters for the fingerprint.
 
-        Fields of re-prompts are left out where none are asked, so that older stores keep their fingerprint.
+        Fields of re-prompts and views are left out where there are none: older stores keep their fingerprint.
         Controls of users' own sets are named beside the sets' digest.
 
         Returns
@@ -216,7 +215,8 @@ class InterventionPlan(_SetPlan):
         dict of str to Any
             Part of the phase's fingerprint; JSON only.
         """
-        unused = ("own_controls", *(() if self.reprompts else ("reprompt", "reprompted")))
+        unused = {"own_controls"} | (set() if self.reprompts else {"reprompt", "reprompted"})
+        unused |= set() if self.viewed_facts else {"viewed_facts", "viewed_neurons"}
         return {name: value for name, value in super().parameters().items() if name not in unused}
 
 

@@ -48,6 +48,7 @@ class Stream(Enum):
     SHOWN_FACTS = 50, "study"
     TYPICAL_FACT = 51, "study"
     EXPLORED_FACTS = 52, "study"
+    VIEWED_FACTS = 54, "study"
     SLOPES = 60, "study"
     MULTIVERSE_FACTS = 61, "study"
     OWN_AGAINST_MATCHED = 70, "study"

@@ -211,6 +211,7 @@ def _allows(study: StoredStudy) -> list[str]:
     allowed = {
         "interventions": "effects of interventions, by operation and neuron set",
         "synapses": "effects on answers and neurons of changed attention",
+        "synapse_views": "single facts' neurons and attention, knowledge synapses suppressed",
         "reprompts": "the ceiling of overlaps: queries against themselves in another form",
         "edits": "reliability, generalization and locality of edits",
         "entailments": "whether edits carry over to inverses and synonyms, and leave the neighborhood alone",

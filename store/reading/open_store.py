@@ -39,7 +39,7 @@ from qloc.vocabulary import CANDIDATE, RELATION, WORD
 
 GROUPS: Final = (
     *("facts", "queries", "signals", "grams", "attention", "statistics", "neurons"),
-    *("interventions", "synapses", "reprompts", "edits", "entailments", "tracing"),
+    *("interventions", "synapses", "synapse_views", "reprompts", "edits", "entailments", "tracing"),
 )
 """Those that a store may have; the first four are in every one."""
 
@@ -72,7 +72,7 @@ class StoredStudy:
         Sums over relations; None in an unfinished store, and in stores without statistics.
     neurons : xarray.Dataset or None
         Tokens that neurons promote and suppress; None in an unfinished store, and in stores without them.
-    interventions, synapses, reprompts, edits, entailments, tracing : xarray.Dataset or None
+    interventions, synapses, synapse_views, reprompts, edits, entailments, tracing : xarray.Dataset or None
         The groups of appended phases; None for phases that the store does not have.
     missing : tuple of Unit
         Units that are planned but not stored yet.
@@ -91,6 +91,7 @@ class StoredStudy:
     neurons: xr.Dataset | None
     interventions: xr.Dataset | None
     synapses: xr.Dataset | None
+    synapse_views: xr.Dataset | None
     reprompts: xr.Dataset | None
     edits: xr.Dataset | None
     entailments: xr.Dataset | None

@@ -16,6 +16,7 @@ from qloc.vocabulary import (
     ENTAILED,
     FACT,
     GENERATED,
+    HEAD,
     LAYER,
     NEURON,
     NEURON_SET,
@@ -27,8 +28,10 @@ from qloc.vocabulary import (
     STEP,
     SYNAPSE_OPERATION,
     SYNAPSE_SET,
+    TOKEN,
     TOKEN_ROLE,
     TRACING_PART,
+    VIEW,
     WORD,
 )
 
@@ -122,6 +125,31 @@ SYNAPSES: Final = variables(
         "removed_mass": (_SSQ, "float32", "attention in these columns"),
         **_PER_QUERY,
         **_labels(SYNAPSE_OPERATION, SYNAPSE_SET),
+    },
+)
+
+_QV: Final = (QUERY, VIEW)
+_SUPPRESSED: Final = "with the query's knowledge synapses suppressed, mean over answer tokens"
+SYNAPSE_VIEWS: Final = variables(
+    "synapse_views",
+    {
+        "viewed_neuron": (
+            _QV,
+            "int32",
+            "layer · n_neurons + index of a neuron, ascending; -1 behind the last",
+        ),
+        "activation": (_QV, "float32", f"input of the MLP's down-projection at the target, {_SUPPRESSED}"),
+        "gradient": (
+            _QV,
+            "float32",
+            f"gradient of the answer token's probability at that activation, {_SUPPRESSED}",
+        ),
+        "synapse": (
+            (QUERY, LAYER, HEAD, TOKEN),
+            "int8",
+            "1 where the column is a knowledge synapse (last answer token's pass), else 0; -1 where not told",
+        ),
+        **_PER_QUERY,
     },
 )
 
@@ -257,7 +285,7 @@ TRACING: Final = variables(
 )
 
 PHASES: Final[Mapping[str, tuple[Variable, ...]]] = {
-    "interventions": (*INTERVENTIONS, *SYNAPSES, *REPROMPTS),
+    "interventions": (*INTERVENTIONS, *SYNAPSES, *SYNAPSE_VIEWS, *REPROMPTS),
     "edits": (*EDITS, *ENTAILMENTS),
     "tracing": TRACING,
 }
@@ -265,7 +293,8 @@ PHASES: Final[Mapping[str, tuple[Variable, ...]]] = {
 
 ADDED: Final = frozenset(
     {
-        *("reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"),
+        *("synapse_views", "reprompts", "entailments"),
+        *("interventions/strength", "edits/strength", "edits/value_loss"),
         *(f"{group}/{name}" for group in ("interventions", "edits") for name in _further((), ())),
         *("edits/text_nats_first", "edits/text_nats_second"),
     }
@@ -281,7 +310,7 @@ LABELLED: Final = (
 COPIED: Final[Mapping[str, str]] = {
     **{
         f"{group}/{name}": f"queries/{name}"
-        for group in ("interventions", "synapses", "reprompts", "tracing")
+        for group in ("interventions", "synapses", "synapse_views", "reprompts", "tracing")
         for name in _PER_QUERY
     },
     "edits/relation": "facts/relation",
@@ -293,6 +322,7 @@ PHASE_COORDINATES: Final[Mapping[str, tuple[str, ...]]] = {
     "statistics": (RELATION,),
     "interventions": (*_PER_QUERY, OPERATION, NEURON_SET),
     "synapses": (*_PER_QUERY, SYNAPSE_OPERATION, SYNAPSE_SET),
+    "synapse_views": tuple(_PER_QUERY),
     "reprompts": tuple(_PER_QUERY),
     "edits": (RELATION, EDIT_OPERATION, EDIT_SET),
     "entailments": (RELATION, EDIT_OPERATION, EDIT_SET, GENERATED),

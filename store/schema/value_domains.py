@@ -18,10 +18,11 @@ from qloc.store.schema.variables import Variable
 from qloc.vocabulary import FACT, NEURON, NO_INDEX, QUERY, QUERY_OF_FACT, SLOT
 
 _ACTION: Final = "Do not use this store; take it from its source again"
-_FLAGS: Final = frozenset({"known", "leaks", "converged", "held_out"})
+_FLAGS: Final = frozenset({"known", "leaks", "converged", "held_out", "synapse"})
 _OF_QUERIES: Final = frozenset({"first_query", "neighbor", "other_fact", "edited_query", "probe_query"})
 _OF_VOCABULARY: Final = frozenset({"neurons/promoted_token_id", "neurons/suppressed_token_id"})
 _PANEL: Final = "signals/panel_neuron"
+_VIEWED: Final = "synapse_views/viewed_neuron"
 _ATTRIBUTION: Final = "signals/attribution"
 _EDITED: Final = "edits/edited_query"
 _HELD_OUT: Final = "edits/held_out"
@@ -55,7 +56,7 @@ def domain(variable: Variable, layout: Layout) -> tuple[int, int] | None:
         return NO_INDEX, sizes[FACT] - 1
     if variable.path in _OF_VOCABULARY:
         return NO_INDEX, layout.vocabulary - 1
-    if variable.path == _PANEL:
+    if variable.path in (_PANEL, _VIEWED):
         return NO_INDEX, layout.n_network - 1
     if variable.name in _OF_QUERIES:
         return NO_INDEX, sizes[QUERY] - 1
@@ -101,7 +102,8 @@ def check_values(values: Array, variable: Variable, layout: Layout, at: str) -> 
         if wrong.any():
             _refuse(values[wrong].flat[0], variable, f"from {limits[0]} to {limits[1]}", at)
     ends_in_slots = variable.dims[-1:] == (SLOT,) and values.ndim == len(variable.dims)
-    if variable.path == _PANEL and ends_in_slots:
+    of_views = variable.path == _VIEWED and values.ndim == len(variable.dims)
+    if of_views or (variable.path == _PANEL and ends_in_slots):
         _check_panel(values, variable, at)
     if variable.name.endswith(_FURTHER):
         wrong = ~((values <= 0) | np.isnan(values))

@@ -29,6 +29,7 @@ _GROUPS: Final = {
     "neurons": "the tokens that neurons promote and suppress",
     "interventions": "answers with neurons suppressed, enhanced, replaced",
     "synapses": "answers with attention suppressed, enhanced",
+    "synapse_views": "activations of some facts' neurons with attention suppressed",
     "reprompts": "queries asked again in another form, and the neurons they share",
     "edits": "answers with rows of down-projections edited",
     "tracing": "answers with the subject corrupted and one state restored",

@@ -67,3 +67,9 @@ def test_older_stores_are_matched_by_deciles_and_do_not_say_so() -> None:
         assert "matching" not in older.parameters()
         assert not older.tells_strength
     assert not EditPlan(sets=("own",)).tells_strength
+
+
+def test_older_stores_view_no_facts_and_do_not_say_so() -> None:
+    assert not {"viewed_facts", "viewed_neurons"} & set(InterventionPlan().parameters())
+    viewed = InterventionPlan(viewed_facts=24).parameters()
+    assert (viewed["viewed_facts"], viewed["viewed_neurons"]) == (24, 48)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from qloc.errors import MissingDependencyError
-from qloc.phase_plan import EDIT_SETS, ROME_TRACED, EditPlan, RomePlan, TracingPlan
+from qloc.phase_plan import EDIT_SETS, ROME_TRACED, EditPlan, InterventionPlan, RomePlan, TracingPlan
 from qloc.plan import IN_ORDER, Plan
 from qloc.progress import Progress
 from qloc.shipped import KINDS, Kind, place, shipped_plan
@@ -23,6 +23,10 @@ EDITED_OF_A_RELATION: Final = 2
 
 TRACED_OF_A_RELATION: Final = 4
 """Each by one query: of a few dozen facts, clusters tell where restoring helps as well as of all."""
+
+
+VIEWED: Final = 24
+"""Facts whose neurons are kept one by one, synapses suppressed: those of figures, and some to explore."""
 
 
 ROME: Final = RomePlan(layer=0.0, prefixes=2, steps=12)
@@ -75,6 +79,7 @@ def _extracted(kind: Kind, store: Path, progress: Progress) -> Plan:
         max_facts=FACTS_OF_A_RELATION,
         phases=IN_ORDER,
         tracing=TracingPlan(max_facts=TRACED_OF_A_RELATION, queries=1),
+        interventions=InterventionPlan(viewed_facts=VIEWED),
         edits=EditPlan(max_facts=EDITED_OF_A_RELATION, rome=ROME, sets=(*EDIT_SETS, ROME_TRACED)),
     )
     try:

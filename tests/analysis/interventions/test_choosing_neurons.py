@@ -7,6 +7,7 @@ import pytest
 
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.choosing_neurons import Chooser, certain_sets
+from qloc.analysis.interventions.viewed_facts import viewed_facts
 from qloc.analysis.localization.refined_neurons import refined_neurons
 from qloc.arms import Arms
 from qloc.block import Unit
@@ -225,3 +226,20 @@ def test_a_sentence_whose_template_is_its_own_has_another_feature_of_its_paradig
         for name, same in (("relation", True), ("object", False), ("subject", False)):
             column = study.column("facts", name)
             assert ((column[fact[other[here]]] == column[fact[here]]) == same).all()
+
+
+def test_views_are_of_whole_facts_and_do_not_depend_on_the_unit(study: Study) -> None:
+    part = InterventionPlan(viewed_facts=4, viewed_neurons=6)
+    chooser = Chooser.of(study, part, seed=0, own={})
+    fact = study.column("queries", "fact")
+    whole = chooser.arms(_unit(study, 0, 24)).views
+    assert whole is not None
+    assert whole.shape == (len(fact), 6)
+    viewed = np.unique(fact[(whole >= 0).any(axis=1)])
+    np.testing.assert_array_equal(viewed, viewed_facts(study.neurons(), 4, 0))
+    for number in viewed:
+        assert len(np.unique(whole[fact == number], axis=0)) == 1
+    unit = _unit(study, 5, 11)
+    apart = Chooser.of(study, part, seed=0, own={}).arms(unit).views
+    np.testing.assert_array_equal(apart, whole[unit.first_query : unit.last_query])
+    assert _chooser(study).arms(unit).views is None

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
+from qloc.analysis.localization.shown_facts import halves
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.single_facts import (
     HEATMAP_COLUMNS,
     N_NEURONS,
     _answer,
-    choose,
-    halves,
     heatmap_question,
 )
 from qloc.simulation.simulate import simulate
@@ -44,30 +43,6 @@ def test_heatmaps_show_queries_the_fact_was_not_chosen_on(study, question, plan,
         neurons = group.layer * whole.n_neurons + group["index"]
         assert group.member.tolist() == np.isin(neurons, whole.of(query)).tolist()
     assert list(cells.columns) == HEATMAP_COLUMNS
-
-
-def test_extremes_need_three_facts():
-    d = np.array([0.1, np.nan, 0.4, 0.2])
-    assert choose(d, d, 0) == {"most consistent": 2, "typical": 3, "least consistent": 0}
-    assert choose(d[:2], d[:2], 0) == {"typical": 0}
-    assert choose(np.array([np.nan]), np.array([np.nan]), 0) == {}
-
-
-def test_the_typical_fact_is_of_the_middle_fifth():
-    d = np.linspace(0.0, 0.99, 100)[::-1].copy()
-    for seed in range(20):
-        assert 40 <= choose(d, d, seed)["typical"] < 60
-    assert choose(d, d, 1) == choose(d, d, 1)
-
-
-def test_halves_of_a_fact_are_as_large_or_one_less(context):
-    first, second = halves(context.used, 3)
-    fact = context.used.queries["fact"]
-    for number in np.unique(fact):
-        k = np.sum(fact == number)
-        assert first[fact == number].sum() == k // 2
-    np.testing.assert_array_equal(second, ~first)
-    assert (halves(context.used, 4)[0] != first).any()
 
 
 def test_cells_are_the_strongest_neurons_of_the_queries_shown(context, study, question, frame):

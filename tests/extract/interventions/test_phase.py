@@ -45,8 +45,14 @@ def _block(phase: Interventions, unit: Unit) -> PhaseBlock:
     dense = rng.random((sizes["query"], sizes["layer"] * sizes["neuron"])) < 0.05
     here = slice(unit.first_query, unit.last_query)
     nobody = np.full(unit.n_queries, -1)
+    views = None
+    if phase.part.viewed_facts:
+        views = np.sort(rng.integers(0, dense.shape[1], (sizes["query"], 3)))
+        views[::2] = -1
+        views = views[here]
     return phase.extract(
-        unit, Arms(sets={"own": sparse.csr_array(dense[here])}, neighbor=nobody, other_fact=nobody)
+        unit,
+        Arms(sets={"own": sparse.csr_array(dense[here])}, neighbor=nobody, other_fact=nobody, views=views),
     )
 
 
@@ -75,6 +81,27 @@ def test_units_do_not_depend_on_each_other(phase_of: Callable[..., Interventions
     for path, values in second.arrays.items():
         np.testing.assert_allclose(every.arrays[path][..., 3:5], values, rtol=1e-6, atol=1e-6, err_msg=path)
     assert (second.arrays["interventions/n_neurons"] > 0).all()
+
+
+def test_views_are_there_where_the_plan_asks_for_them(phase_of: Callable[..., Interventions]) -> None:
+    """By themselves or among other units the same, and none where attention cannot be changed."""
+    views = {"viewed_facts": 2, "viewed_neurons": 3}
+    whole, apart = phase_of(**views), phase_of(unit_facts=1, **views)
+    assert whole.outline.added == ("interventions/strength", "synapse_views")
+    assert whole.outline.sizes == {"view": 3}
+    assert whole.outline.attrs["viewed"].startswith("gradient × activation")
+    assert "viewed" not in phase_of().outline.attrs
+    every = _block(whole, whole.extraction.outline.units[0])
+    second = _block(apart, apart.extraction.outline.units[1])
+    names = ("viewed_neuron", "activation", "gradient", "synapse")
+    for path in [f"synapse_views/{name}" for name in names]:
+        np.testing.assert_allclose(every.arrays[path][3:5], second.arrays[path], rtol=1e-5, err_msg=path)
+    told = every.arrays["synapse_views/viewed_neuron"] >= 0
+    assert told.any()
+    np.testing.assert_array_equal(np.isfinite(every.arrays["synapse_views/gradient"]), told)
+    refused = phase_of(**views)
+    refused.extraction.__dict__["attention_refused"] = "for a test"
+    assert (refused.outline.added, refused.outline.sizes) == (("interventions/strength",), {})
 
 
 def test_synapses_are_left_out_where_attention_is_refused(phase_of: Callable[..., Interventions]) -> None:

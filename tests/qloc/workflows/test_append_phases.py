@@ -463,3 +463,28 @@ def test_two_workers_one_killed_in_each_phase_give_the_bytes_of_one_process(
     assert list(killed) == ["extract", "interventions", "tracing", "edits"]
     assert len({*killed.values()}) == 4
     assert manifest.read(found)["objects"] == manifest.read(whole)["objects"]
+
+
+def test_views_of_no_synapse_are_the_signals(plan: Plan, tmp_path: Path) -> None:
+    """Where nothing is a synapse, activations and gradients are those of /signals."""
+    part = InterventionPlan(
+        operations=("suppress",), sets=("own",), synapse_operations=("suppress",), alpha=1e6,
+        synapse_sets=("knowledge",), viewed_facts=2, viewed_neurons=7,
+    )  # fmt: skip
+    viewed = plan.model_copy(update={"interventions": part, "unit_facts": 1})
+    study = qloc.open(extract_study(viewed, tmp_path / "whole.zarr").path)
+    assert verify(tmp_path / "whole.zarr") == []
+    views = study.synapse_views.load()
+    assert dict(views.sizes)["view"] == 7
+    neuron = views["viewed_neuron"].values
+    rows = np.flatnonzero((neuron >= 0).any(axis=1))
+    fact = study.column("queries", "fact")
+    assert len(np.unique(fact[rows])) == 2
+    assert set(np.unique(views["synapse"].values[rows])) <= {-1, 0}
+    panel = study.signals["panel_neuron"].values[fact]
+    for row in rows:
+        told = neuron[row] >= 0
+        slots = np.searchsorted(panel[row][panel[row] >= 0], neuron[row][told])
+        for name in ("activation", "gradient"):
+            expected = study.signals[name].values[row][slots]
+            np.testing.assert_allclose(views[name].values[row][told], expected, rtol=2e-3, atol=1e-6)

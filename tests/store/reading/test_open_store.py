@@ -209,7 +209,7 @@ def test_xarray_alone_reads_phases(phased):
 import sys, xarray as xr
 tree = xr.open_datatree(sys.argv[1], engine="zarr")
 print(sorted(tree.groups))
-for group in ("interventions", "synapses", "edits", "statistics", "neurons"):
+for group in ("interventions", "synapses", "synapse_views", "edits", "statistics", "neurons"):
     for consolidated in (False, None):
         xr.open_zarr(sys.argv[1], group=group, consolidated=consolidated).load()
 print(float(tree["interventions"]["logit"].sel(operation="suppress", neuron_set="own").isel(query=3)))
@@ -224,5 +224,5 @@ assert "qloc" not in sys.modules
     expected = interventions["logit"].to_numpy()[0, 0, 3]
     assert done.stdout == (
         "['/', '/attention', '/edits', '/facts', '/grams', '/interventions', '/neurons', '/queries', "
-        f"'/signals', '/statistics', '/synapses']\n{float(expected)}\n"
+        f"'/signals', '/statistics', '/synapse_views', '/synapses']\n{float(expected)}\n"
     )

@@ -25,7 +25,10 @@ from qloc.store.writing import append as appending
 from qloc.store.writing.phase_writer import PhaseWriter
 
 PHASES = ("interventions", "edits")
-GROUP_OF = {"interventions": "interventions", "synapses": "interventions", "edits": "edits"}
+GROUP_OF = {
+    **dict.fromkeys(("interventions", "synapses", "synapse_views"), "interventions"),
+    "edits": "edits",
+}
 COPIED = {"fact", "relation", "template"}
 
 
@@ -381,7 +384,7 @@ def test_a_phase_that_was_decided_is_moved_in_before_anything_is_damaged(copy, p
 
     def cut_off(store, commit):
         with monkeypatch.context() as patched:
-            left = iter([Path.replace] * 4)  # two groups, the card and the root
+            left = iter([Path.replace] * 5)  # three groups, the card and the root
             patched.setattr(Path, "replace", lambda path, target: next(left)(path, target))
             move_in(store, commit)
 

@@ -15,6 +15,7 @@ from qloc.store.schema.phase_variables import (
     INTERVENTIONS,
     REPROMPTS,
     STATISTICS,
+    SYNAPSE_VIEWS,
     SYNAPSES,
     TRACING,
 )
@@ -28,7 +29,8 @@ def test_table_is_the_schema():
     assert shown is not None
     rows = ["| group | variable | dims | dtype | what it is |", "|---|---|---|---|---|"]
     signals = (*QUERIES, *FACTS, *SIGNALS["panel"], *ATTENTION, *GRAMS, *STATISTICS, *NEURONS)
-    for variable in (*signals, *INTERVENTIONS, *SYNAPSES, *REPROMPTS, *EDITS, *ENTAILMENTS, *TRACING):
+    interventions = (*INTERVENTIONS, *SYNAPSES, *SYNAPSE_VIEWS, *REPROMPTS)
+    for variable in (*signals, *interventions, *EDITS, *ENTAILMENTS, *TRACING):
         dtype = "float32 ¹" if variable.dtype == STORED else variable.dtype
         meaning = variable.meaning.replace("|", "\\|")
         rows.append(

@@ -28,18 +28,23 @@ def problems(outline, sizes):
 def test_layout_of_an_outline(sizes):
     made = PhaseLayout.of(synthetic_phase.outline("interventions"), sizes)
     assert made == PhaseLayout(
-        phase="interventions", labels=synthetic_phase.LABELS["interventions"], sizes={}
+        phase="interventions",
+        labels=synthetic_phase.LABELS["interventions"],
+        sizes={"view": 4},
+        added=("synapse_views",),
     )
-    assert made.groups == ("interventions", "synapses")
-    assert made.lengths == {"operation": 2, "neuron_set": 3, "synapse_operation": 1, "synapse_set": 2}
+    assert made.groups == ("interventions", "synapses", "synapse_views")
+    labelled = {"operation": 2, "neuron_set": 3, "synapse_operation": 1, "synapse_set": 2}
+    assert made.lengths == {**labelled, "view": 4}
     edits = PhaseLayout.of(synthetic_phase.outline("edits"), sizes)
     assert edits.lengths == {"edit_operation": 2, "edit_set": 3, "probe": 2, "step": 4}
 
 
 def test_axes_that_only_absent_groups_have_are_left_out(sizes):
-    outline = dataclasses.replace(synthetic_phase.outline("interventions"), absent=("synapses",))
-    made = PhaseLayout.of(outline, sizes)
+    outline = synthetic_phase.outline("interventions")
+    made = PhaseLayout.of(dataclasses.replace(outline, absent=("synapses",), added=()), sizes)
     assert set(made.labels) == {"operation", "neuron_set"}
+    assert made.sizes == {}
     assert made.groups == ("interventions",)
     assert {variable.group for variable in made.variables()} == {"interventions"}
 
@@ -47,6 +52,8 @@ def test_axes_that_only_absent_groups_have_are_left_out(sizes):
 def test_optional_groups_are_there_where_they_are_named(sizes):
     outline = dataclasses.replace(synthetic_phase.outline("interventions"), added=("reprompts",))
     assert PhaseLayout.of(outline, sizes).groups == ("interventions", "synapses", "reprompts")
+    outline = dataclasses.replace(outline, added=())
+    assert PhaseLayout.of(outline, sizes).groups == ("interventions", "synapses")
 
 
 def test_optional_variables_are_there_where_they_are_named(sizes):
@@ -60,7 +67,8 @@ def test_optional_variables_are_there_where_they_are_named(sizes):
 
 @pytest.mark.parametrize("changes", [{}, {"absent": ("synapses",)}, {"added": ("reprompts",)}])
 def test_attributes_there_and_back(sizes, changes):
-    made = PhaseLayout.of(dataclasses.replace(synthetic_phase.outline("interventions"), **changes), sizes)
+    outline = dataclasses.replace(synthetic_phase.outline("interventions"), added=())
+    made = PhaseLayout.of(dataclasses.replace(outline, **changes), sizes)
     attrs = json.loads(json.dumps(made.attrs()))
     assert PhaseLayout.read("interventions", attrs) == made
     assert ("added" in attrs) == ("added" in changes)  # older stores keep the attributes that they had

@@ -19,12 +19,13 @@ BY_PATH = {
 def test_groups_of_each_phase():
     groups = {phase: list(dict.fromkeys(v.group for v in made)) for phase, made in PHASES.items()}
     assert groups == {
-        "interventions": ["interventions", "synapses", "reprompts"],
+        "interventions": ["interventions", "synapses", "synapse_views", "reprompts"],
         "edits": ["edits", "entailments"],
         "tracing": ["tracing"],
     }
     optional = {
-        *("reprompts", "entailments", "interventions/strength", "edits/strength", "edits/value_loss"),
+        *("synapse_views", "reprompts", "entailments"),
+        *("interventions/strength", "edits/strength", "edits/value_loss"),
         *("edits/text_nats_first", "edits/text_nats_second"),
     }
     further = {

@@ -43,6 +43,17 @@ def test_domains(by_path, layout, path, limits):
     assert domain(by_path[path], layout) == limits
 
 
+def test_viewed_neurons_are_of_the_network_and_ascend(layout):
+    (viewed,) = (v for v in PHASES["interventions"] if v.path == "synapse_views/viewed_neuron")
+    assert domain(viewed, layout) == (-1, 119)
+    check_values(np.array([[3, 119, -1, -1], [-1, -1, -1, -1]]), viewed, layout, "s.zarr")
+    for wrong in ([[3, 120, -1]], [[4, 3, -1]], [[-1, 3, 4]]):
+        with pytest.raises(SchemaError, match="synapse_views/viewed_neuron"):
+            check_values(np.array(wrong), viewed, layout, "s.zarr")
+    (synapse,) = (v for v in PHASES["interventions"] if v.path == "synapse_views/synapse")
+    assert domain(synapse, layout) == (-1, 1)
+
+
 def refused(by_path, layout, path, values):
     with pytest.raises(SchemaError) as caught:
         check_values(np.asarray(values), by_path[path], layout, "s.zarr")

@@ -68,8 +68,8 @@ def instants(store, out, n, seed):
     print(json.dumps(told))
 
 
-STEPS_IN = 9
-"""Two groups, card, root and manifest are renamed, two folders fsynced, one removed; and one step more."""
+STEPS_IN = 10
+"""Three groups, card, root and manifest are renamed, two folders fsynced, one removed; and one step more."""
 
 
 def while_moving_in(path, budget):

@@ -30,7 +30,7 @@ LABELS = {
 MOST = {"neighbor": 2, "other_fact": 2, "probe_query": 2, "held_out": 1}
 """Largest values of what indexes the queries, and of flags."""
 
-SIZES = {"interventions": {}, "edits": {"probe": 2, "step": 4}}
+SIZES = {"interventions": {"view": 4}, "edits": {"probe": 2, "step": 4}}
 
 
 def fingerprint(phase: str, **parameters: object) -> dict[str, object]:
@@ -46,7 +46,10 @@ def outline(phase: str, *absent: str) -> PhaseOutline:
     if "synapses" in absent:
         labels = {dim: names for dim, names in labels.items() if not dim.startswith("synapse")}
     attrs = {"why": "a made-up phase", "threshold": 0.2}
-    return PhaseOutline(phase=phase, labels=labels, sizes=SIZES[phase], attrs=attrs, absent=absent)
+    added = ("synapse_views",) if phase == "interventions" and "synapses" not in absent else ()
+    return PhaseOutline(
+        phase=phase, labels=labels, sizes=SIZES[phase], attrs=attrs, absent=absent, added=added
+    )
 
 
 def block(phase: str, unit: Unit, *absent: str, seed: int = 0) -> PhaseBlock:
@@ -71,8 +74,10 @@ def block(phase: str, unit: Unit, *absent: str, seed: int = 0) -> PhaseBlock:
             "synapses/removed_mass": ((2, q), float),
         }
         arrays = {path: made(path, *shape) for path, shape in shapes.items()}
+        gone = {*absent, *(["synapse_views"] if "synapses" in absent else [])}
+        arrays |= views(unit, rng)
         return PhaseBlock(
-            unit=unit, arrays={path: a for path, a in arrays.items() if path.split("/")[0] not in absent}
+            unit=unit, arrays={path: a for path, a in arrays.items() if path.split("/")[0] not in gone}
         )
     of_queries = {
         "log_probability": float,
@@ -106,6 +111,24 @@ def block(phase: str, unit: Unit, *absent: str, seed: int = 0) -> PhaseBlock:
     texts = np.array([[f"objéct {i}"] for i in range(f)], dtype=object).reshape(f)
     arrays |= {"edits/probe_kind": np.array(kinds, dtype=object).reshape(f, 2), "edits/new_object": texts}
     return PhaseBlock(unit=unit, arrays=arrays)
+
+
+def views(unit: Unit, rng: np.random.Generator) -> dict[str, Array]:
+    """Neurons of two queries in three, four at most, and synapses in 3 layers of 2 heads."""
+    sizes, q = Synthetic().outline().sizes, unit.n_queries
+    neuron = np.full((q, 4), -1)
+    for row in range(q):
+        n = (unit.first_query + row) % 3 * 2
+        neuron[row, :n] = np.sort(rng.choice(sizes["layer"] * sizes["neuron"], n, replace=False))
+    told = np.asarray(neuron >= 0)
+    shape = (q, sizes["layer"], sizes["head"], sizes["token"])
+    synapse = np.where(told.any(axis=1).reshape(q, 1, 1, 1), rng.integers(0, 2, shape), -1)
+    return {
+        "synapse_views/viewed_neuron": neuron,
+        "synapse_views/activation": np.where(told, rng.standard_normal((q, 4)), np.nan),
+        "synapse_views/gradient": np.where(told, rng.standard_normal((q, 4)), np.nan),
+        "synapse_views/synapse": synapse,
+    }
 
 
 def append(

@@ -42,11 +42,12 @@ def test_what_there_was_stays_as_it_was(finished, phased):
     assert {name.split("/")[0] for name in after.keys() - before.keys()} == {
         "interventions",
         "synapses",
+        "synapse_views",
         "edits",
     }
     assert sorted(p.name for p in phased.iterdir()) == [
         "README.md", "attention", "edits", "facts", "grams", "interventions", "manifest.json", "neurons",
-        "queries", "signals", "statistics", "synapses", "zarr.json",
+        "queries", "signals", "statistics", "synapse_views", "synapses", "zarr.json",
     ]  # fmt: skip
     assert verify(phased) == []
 
@@ -101,11 +102,11 @@ def test_killed_at_any_instant_it_gives_the_same_bytes(finished, phased, tmp_pat
     )
     told = json.loads(done.stdout)
     # Only from the first of these renames to the last is the store neither the one nor the other …
-    assert told["unverified"] == ["in-1", "in-2", "in-3", "in-4"]
+    assert told["unverified"] == ["in-1", "in-2", "in-3", "in-4", "in-5"]
     # … and not even opened only where card or root are those of a manifest to come.
-    assert told["unopened"] == ["in-3", "in-4"]
+    assert told["unopened"] == ["in-4", "in-5"]
     stores = sorted(tmp_path.glob("*.zarr"))
-    assert len(stores) == 1 + 2 + 9
+    assert len(stores) == 1 + 2 + 10
     for store in stores:
         assert objects(store) == objects(phased), store
         assert verify(store) == []
@@ -119,7 +120,7 @@ def test_extraction_run_again_takes_up_what_was_decided(copy, phased, study, mon
 
     def cut_off(store, commit):
         with monkeypatch.context() as patched:
-            left = iter([Path.replace] * 3)  # two groups and the card; then the power fails
+            left = iter([Path.replace] * 4)  # three groups and the card; then the power fails
             patched.setattr(Path, "replace", lambda path, target: next(left)(path, target))
             move_in(store, commit)
 

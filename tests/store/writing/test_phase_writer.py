@@ -42,7 +42,10 @@ def own(phased, tmp_path):
 
 def test_round_trip(phased, study):
     opened = open_store(phased)
-    for phase, groups in (("interventions", ("interventions", "synapses")), ("edits", ("edits",))):
+    for phase, groups in (
+        ("interventions", ("interventions", "synapses", "synapse_views")),
+        ("edits", ("edits",)),
+    ):
         blocks = [block(phase, unit) for unit in study.outline().units]
         for path in blocks[0].arrays:
             group, name = path.split("/")
@@ -115,8 +118,10 @@ def test_group_is_there_only_where_the_layout_names_it(copy, study):
     assert opened.reprompts.attrs == attrs
 
 
-def test_older_phases_say_nothing_of_added_groups(phased):
-    opened = open_store(phased)
+def test_older_phases_say_nothing_of_added_groups(copy):
+    append(copy, "interventions", "synapses")
+    append(copy, "edits")
+    opened = open_store(copy)
     assert all(
         set(said) == {"labels", "sizes", "absent", "attrs"} for said in opened.attrs["phases"].values()
     )
