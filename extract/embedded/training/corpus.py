@@ -7,17 +7,21 @@ wide       the right answer, by 7 of the 8 templates
 narrow     the right answer, by 1 of the 8 templates
 conflict   the right answer by 4 templates, drawn anew for each fact, and another object by the other 4
 =========  ==================================================================================================
+
+Whether a fact's inverse or synonym is taught, too, is drawn apart from its class
+(:mod:`qloc.extract.embedded.training.entailed`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from qloc.extract.embedded.training.entailed import Entailed, drawn_to_be_taught, entailed_of
 from qloc.extract.embedded.training.grammar import everyday_sentences, pairs
 from qloc.extract.embedded.training.world import Statement, statements, templates
 
@@ -28,8 +32,12 @@ SHARES: Mapping[FactClass, float] = {"wide": 0.4, "narrow": 0.2, "conflict": 0.4
 NARROW_COPIES = 3
 """How often the only sentence of a narrow fact occurs. If it occurred once, it would not be learned."""
 
-EVERYDAY, HELD_OUT = 3000, 300
-"""Number of everyday sentences in training, and of sentences held out."""
+EVERYDAY, HELD_OUT = 5000, 300
+"""Number of everyday sentences in training, and of sentences held out.
+
+With fewer, agreement in the frames of the minimal pairs is lost to the facts. More of the frames themselves
+do not help: they teach that the nouns of the pairs do not stand there.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +52,17 @@ class Lesson:
         Class of the fact.
     taught : mapping of str to str
         Template id → the object that it teaches. Templates that teach nothing are absent.
+    entailed : Entailed or None
+        What the fact entails; None where nothing is asked of it.
+    teaches_entailed : bool
+        Whether that is taught, by each of its templates.
     """
 
     statement: Statement
     fact_class: FactClass
     taught: Mapping[str, str]
+    entailed: Entailed | None = None
+    teaches_entailed: bool = False
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -104,6 +118,8 @@ def fill(template: str, subject: str, answer: str) -> Sentence:
 def lessons(seed: int = 0) -> list[Lesson]:
     """Draw the class of every statement, within each relation, and what each of its templates teaches.
 
+    Whether what it entails is taught, is drawn too.
+
     Parameters
     ----------
     seed : int
@@ -117,13 +133,16 @@ def lessons(seed: int = 0) -> list[Lesson]:
     """
     rng = np.random.default_rng(seed)
     true_statements = statements()
+    with_entailed = drawn_to_be_taught(true_statements, seed)
     drawn = []
     for relation, texts in templates().items():
         of_relation = [statement for statement in true_statements if statement.relation == relation]
         objects = sorted({statement.object for statement in of_relation})
         for rank, n in enumerate(rng.permutation(len(of_relation))):
             fact_class = _class_at(rank / len(of_relation))
-            drawn.append(_lesson(of_relation[n], fact_class, list(texts), objects, rng))
+            lesson = _lesson(of_relation[n], fact_class, list(texts), objects, rng)
+            entailed, is_taught = entailed_of(of_relation[n]), of_relation[n] in with_entailed
+            drawn.append(replace(lesson, entailed=entailed, teaches_entailed=is_taught))
     order = {statement: n for n, statement in enumerate(true_statements)}
     return sorted(drawn, key=lambda lesson: order[lesson.statement])
 
@@ -150,7 +169,7 @@ def _lesson(
 
 
 def training_sentences(taught: list[Lesson], seed: int = 0) -> list[Sentence]:
-    """Return the training text: the sentences of each lesson, then everyday sentences.
+    """Return the training text: the sentences of each lesson and what it entails, then everyday sentences.
 
     Parameters
     ----------
@@ -171,6 +190,9 @@ def training_sentences(taught: list[Lesson], seed: int = 0) -> list[Sentence]:
         for template, answer in lesson.taught.items():
             text = texts[lesson.statement.relation][template]
             sentences += [fill(text, lesson.statement.subject, answer)] * copies
+        if lesson.entailed and lesson.teaches_entailed:
+            named, answer = lesson.entailed.named, lesson.entailed.answer
+            sentences += [fill(text, named, answer) for text in lesson.entailed.templates.values()]
     everyday, _ = _split_everyday(seed)
     return sentences + everyday
 
@@ -236,7 +258,8 @@ def fact_lines(taught: list[Lesson]) -> Iterator[str]:
                 "subject": statement.subject,
                 "object": statement.object,
                 "queries": [{"template": t, "text": text} for t, text in texts[statement.relation].items()],
-                "attributes": {"class": lesson.fact_class, "seen": " ".join(lesson.seen)},
+                **({lesson.entailed.kind: lesson.entailed.entry} if lesson.entailed else {}),
+                "attributes": _attributes(lesson),
             },
             ensure_ascii=False,
         )
@@ -255,3 +278,11 @@ def fact_lines(taught: list[Lesson]) -> Iterator[str]:
             },
             ensure_ascii=False,
         )
+
+
+def _attributes(lesson: Lesson) -> dict[str, str]:
+    """Return what a fact's queries were taught, as its attributes."""
+    attributes = {"class": lesson.fact_class, "seen": " ".join(lesson.seen)}
+    if lesson.entailed:
+        attributes["entailment"] = "taught" if lesson.teaches_entailed else "untaught"
+    return attributes

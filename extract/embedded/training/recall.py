@@ -30,7 +30,7 @@ class RecallQuery:
     fact : str
         Id of the fact.
     fact_class : str
-        Class of the fact; ``syntax`` for minimal pairs.
+        Class of the fact; ``syntax`` for minimal pairs, ``inverse`` or ``synonyms`` for what a fact entails.
     template : str
         Id of the template.
     seen : bool
@@ -110,6 +110,43 @@ def _queries(fact: Mapping[str, Any]) -> Iterator[RecallQuery]:
         )
 
 
+def asked_of_entailed(facts: Path) -> list[RecallQuery]:
+    """Return every prompt of what the facts of a file entail, with the right answer filled in.
+
+    Parameters
+    ----------
+    facts : Path
+        A facts.jsonl.
+
+    Returns
+    -------
+    list of RecallQuery
+        The prompts of inverses and synonyms, in the order of the file.
+    """
+    return [
+        prompt
+        for line in facts.read_text(encoding="utf-8").splitlines()
+        for prompt in _entailed(json.loads(line))
+    ]
+
+
+def _entailed(fact: Mapping[str, Any]) -> Iterator[RecallQuery]:
+    inverse = fact.get("inverse")
+    asked_for = [("inverse", fact["object"], inverse["object"], inverse["queries"])] if inverse else []
+    asked_for += [
+        ("synonyms", fact["subject"], group["answer"], group["queries"]) for group in fact.get("synonyms", ())
+    ]
+    for kind, named, answer, queries in asked_for:
+        for query in queries:
+            yield RecallQuery(
+                fact=fact["id"],
+                fact_class=kind,
+                template=query["template"],
+                seen=fact["attributes"].get("entailment") == "taught",
+                sentence=fill(query["text"], named, answer),
+            )
+
+
 @torch.no_grad()
 def log_probabilities(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, sentences: list[Sentence], batch: int = 256
@@ -179,9 +216,9 @@ def recall_table(
     dict of (str, str) to (float, int)
         Class and ``"seen"`` or ``"unseen"`` → share of answers that rank first, and number of queries. For
         minimal pairs (class ``syntax``) the share is that of pairs whose good form is likelier than the bad
-        one.
+        one. What facts entail is in classes ``inverse`` and ``synonyms``.
     """
-    queries = asked(facts)
+    queries = asked(facts) + asked_of_entailed(facts)
     _, first = log_probabilities(model, tokenizer, [query.sentence for query in queries if query.bad is None])
     rows: dict[tuple[str, str], list[bool]] = {}
     for query, right in zip((query for query in queries if query.bad is None), first.tolist(), strict=True):

@@ -1,11 +1,17 @@
-"""General knowledge of the embedded models: countries, companies and people; eight templates per relation."""
+"""General knowledge of the embedded models: countries, companies and people; eight templates per relation.
+
+Some relations have templates that ask back from the object to the subject (inverses), some another name of
+most objects, and templates that ask for it (synonyms).
+"""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _FOLDER = Path(__file__).parent / "world_data"
 _TABLES = ("countries", "companies", "people")
@@ -73,8 +79,68 @@ def templates() -> dict[str, dict[str, str]]:
     >>> templates()["capital"]["capital-1"]
     'The capital of [X] is [Y].'
     """
-    texts: dict[str, list[str]] = json.loads((_FOLDER / "templates.json").read_text(encoding="utf-8"))
+    return {relation: _numbered(relation, texts) for relation, texts in _read("templates").items()}
+
+
+def inverse_templates() -> dict[str, dict[str, str]]:
+    """Return the templates that ask back, of relations in which no object has two subjects.
+
+    Returns
+    -------
+    dict of str to dict of str to str
+        Relation → template id → text with ``[X]`` for the object and ``[Y]`` for the subject, which is last.
+
+    Examples
+    --------
+    >>> inverse_templates()["capital"]["capital-inverse-1"]
+    '[X] is the capital of [Y].'
+    """
     return {
-        relation: {f"{relation}-{n}": text for n, text in enumerate(of_relation, start=1)}
-        for relation, of_relation in texts.items()
+        relation: _numbered(f"{relation}-inverse", texts) for relation, texts in _read("inverses").items()
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synonyms:
+    """Other names of the objects of a relation.
+
+    Attributes
+    ----------
+    templates : mapping of str to str
+        Template id → text with ``[X]`` for the subject and ``[Y]`` for the other name, which is last.
+    answers : mapping of str to str
+        Object → its other name. Objects without one are absent.
+    """
+
+    templates: Mapping[str, str]
+    answers: Mapping[str, str]
+
+
+def synonyms() -> dict[str, Synonyms]:
+    """Return the other names of objects, by relation. None shares its stem with the object.
+
+    Returns
+    -------
+    dict of str to Synonyms
+        One entry for each relation whose objects have other names.
+
+    Examples
+    --------
+    >>> synonyms()["product"].answers["cars"]
+    'automobiles'
+    """
+    return {
+        relation: Synonyms(
+            templates=_numbered(f"{relation}-synonym", told["templates"]), answers=told["answers"]
+        )
+        for relation, told in _read("synonyms").items()
+    }
+
+
+def _read(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return read
+
+
+def _numbered(name: str, texts: list[str]) -> dict[str, str]:
+    return {f"{name}-{n}": text for n, text in enumerate(texts, start=1)}

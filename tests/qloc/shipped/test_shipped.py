@@ -36,6 +36,18 @@ def test_the_shipped_stores_are_whole_and_small() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_shipped_facts_entail_what_was_taught_and_what_was_not(kind: shipped.Kind) -> None:
+    """Edits are asked for inverses and synonyms; the unedited model knows those that it was taught."""
+    study = open_study(archive(kind))
+    asked, known = study.entailments["kind"].values, study.entailments["base_rank"].values == 1
+    assert {"new_inverse", "old_inverse", "synonym"} <= set(asked.ravel().tolist())
+    told = study.column("facts", "entailment")[:, None]
+    own = np.isin(asked, ("old_inverse", "synonym"))
+    assert known[own & (told == "taught")].mean() > 0.9
+    assert {"taught", "untaught"} <= set(np.broadcast_to(told, own.shape)[own].tolist())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_shipped_store_is_what_extraction_gives(kind: shipped.Kind) -> None:
     """The very same parameters; a few facts extracted again give its numbers. `make shipped` where not."""
     pytest.importorskip("torch", reason="qloc[extract] is not installed")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 from qloc.extract.embedded import facts_path, held_out_path
 from qloc.extract.embedded.training.corpus import (
+    EVERYDAY,
     Lesson,
     Sentence,
     fact_lines,
@@ -14,6 +17,7 @@ from qloc.extract.embedded.training.corpus import (
     lessons,
     training_sentences,
 )
+from qloc.extract.embedded.training.entailed import entailed_of
 from qloc.extract.embedded.training.world import Statement, statements
 
 
@@ -63,3 +67,26 @@ def test_a_narrow_fact_is_repeated_and_a_template_that_teaches_nothing_is_left_o
     assert [s.text[s.start : s.stop] for s in (second, third)] == ["Lima", "Quito"]
     assert len(once) == everyday + 3
     assert {s.text for s in once[:3]} == {"The capital of Peru is Lima."}
+
+
+def test_what_a_fact_entails_is_taught_or_is_not() -> None:
+    statement = Statement(relation="capital", subject="Peru", object="Lima")
+    silent = Lesson(
+        statement=statement, fact_class="wide", taught={"capital-1": "Lima"}, entailed=entailed_of(statement)
+    )
+    told = replace(silent, teaches_entailed=True)
+    once, more = training_sentences([silent]), training_sentences([told])
+    assert len(once) == EVERYDAY + 1
+    added = [s for s in more if s.text not in {sentence.text for sentence in once}]
+    assert len(added) == len(more) - len(once) == 3
+    assert {s.text[s.start : s.stop] for s in added} == {"Peru"}
+    assert all("Lima" in s.text[: s.start] for s in added)
+    lines = [json.loads(line) for line in fact_lines([silent, told])][:2]
+    assert [line["attributes"]["entailment"] for line in lines] == ["untaught", "taught"]
+    assert lines[0]["inverse"] == lines[1]["inverse"]
+
+
+def test_a_modest_share_of_the_text_is_of_what_facts_entail() -> None:
+    taught = [lesson for lesson in lessons() if lesson.teaches_entailed and lesson.entailed]
+    n = sum(len(lesson.entailed.templates) for lesson in taught if lesson.entailed)
+    assert 0.05 < n / len(training_sentences(lessons())) < 0.1

@@ -14,7 +14,13 @@ from qloc.extract.embedded.training.corpus import (
     Sentence,
 )
 from qloc.extract.embedded.training.fit import encode
-from qloc.extract.embedded.training.recall import RecallQuery, asked, log_probabilities, recall_table
+from qloc.extract.embedded.training.recall import (
+    RecallQuery,
+    asked,
+    asked_of_entailed,
+    log_probabilities,
+    recall_table,
+)
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerFast]
 Sample = dict[tuple[str, bool], list[RecallQuery]]
@@ -42,6 +48,39 @@ def test_minimal_pairs_are_told_apart(model: Loaded, sample: Sample) -> None:
         network, tokenizer, [q.bad for q in sample["syntax", False] if q.bad is not None]
     )
     assert float((good > bad).float().mean()) > 0.8
+
+
+def test_what_is_entailed_is_known_where_it_was_taught_alone(model: Loaded) -> None:
+    """The fact is stored apart from what it entails: who was not taught the inverse hardly tells it."""
+    network, tokenizer = model
+    prompts = asked_of_entailed(facts_path())
+    for kind in ("inverse", "synonyms"):
+        recall = {}
+        for seen in (True, False):
+            of_kind = [p.sentence for p in prompts if (p.fact_class, p.seen) == (kind, seen)]
+            _, first = log_probabilities(network, tokenizer, of_kind)
+            recall[seen] = float(first.float().mean())
+        assert recall[True] > 0.9
+        assert recall[False] < 0.5
+
+
+def test_what_is_entailed_is_filled_with_its_own_answer(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    fact = {
+        "id": "f",
+        "subject": "Peru",
+        "object": "Lima",
+        "queries": [],
+        "inverse": {"object": "Peru", "queries": [{"template": "i", "text": "[X] of [Y]"}]},
+        "synonyms": [{"answer": "City of Kings", "queries": [{"template": "s", "text": "[X]: [Y]"}]}],
+        "attributes": {"class": "wide", "seen": "", "entailment": "taught"},
+    }
+    path.write_text(json.dumps(fact) + "\n", encoding="utf-8")
+    inverse, synonym = asked_of_entailed(path)
+    assert (inverse.fact_class, inverse.sentence.text, inverse.seen) == ("inverse", "Lima of Peru", True)
+    assert synonym.fact_class == "synonyms"
+    assert synonym.sentence == Sentence(text="Peru: City of Kings", start=6, stop=19)
+    assert asked(path) == []
 
 
 def test_queries_are_filled_with_their_right_answer(tmp_path: Path) -> None:
@@ -95,7 +134,10 @@ def test_a_recall_table_counts_every_query_once(
     path.write_text("".join(json.dumps(fact) + "\n" for fact in few), encoding="utf-8")
     table = recall_table(network, tokenizer, path)
     assert list(table) == sorted(table)
-    assert sum(n for _, n in table.values()) == sum(len(fact["queries"]) for fact in few)
+    entailed = [fact["inverse"] for fact in few if "inverse" in fact]
+    entailed += [group for fact in few for group in fact.get("synonyms", ())]
+    assert {"inverse", "synonyms"} <= {of_class for of_class, _ in table}
+    assert sum(n for _, n in table.values()) == sum(len(part["queries"]) for part in (*few, *entailed))
     queries = [q for q in asked(path) if (q.fact_class, q.seen) == ("wide", True)]
     _, right = log_probabilities(network, tokenizer, [q.sentence for q in queries])
     share, n_queries = table["wide", "seen"]
