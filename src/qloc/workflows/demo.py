@@ -17,7 +17,7 @@ FACTS_OF_A_RELATION: Final = 8
 """Few enough for two cores to extract in minutes; H1b takes more to be told."""
 
 
-EDITED_OF_A_RELATION: Final = 2
+EDITED_OF_A_RELATION: Final = 4
 """Edits are tested on every query of a fact, many at a time, and cost more than what was extracted before."""
 
 
