@@ -107,7 +107,8 @@ def slope_error(residual: Floats, carrier: Floats, clusters: tuple[Ints, ...]) -
     variance s_g + ψ s_g², that is, where coefficients differ over clusters with a variance of ψ σ²/Σ z²,
     which moments give (CR2 with Bell and McCaffrey's freedom is ψ = 0). Where d is small, t(d) is too wide: t
     takes d + 1, up to G* − 1, G* = 1/Σ s_g². In two ways, V = V(c_1) + D with D = max(0, V(c_2) − V(c_1 ∩
-    c_2)), and the freedom is V²/(V(c_1)²/d(c_1) + D V(c_2)/d(c_2)).
+    c_2)), and the freedom is V²/(V(c_1)²/d(c_1) + D V(c_2)/d(c_2)), but no less than 1, that of
+    a single square: where D is a small difference of large numbers, it would be next to 0, and t without end.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def slope_error(residual: Floats, carrier: Floats, clusters: tuple[Ints, ...]) -
         if more > 0:
             spread = variance**2 / freedom + more * second / of_second
             variance += more
-            freedom = variance**2 / spread
+            freedom = max(variance**2 / spread, 1.0)
     return float(np.sqrt(variance)), float(freedom)
 
 

@@ -111,7 +111,7 @@ def clustered_slopes(
         for number, way in enumerate(_crossing(clusters)):
             rng = Stream.SLOPES.generator(draws.seed, place, *([number] if number else []))
             wild = wild_test(y, x, way, place, n_resamples=draws.n_bootstrap, rng=rng)
-            slope = slope if wild is None or slope.interval is None else _no_narrower(slope, wild, draws)
+            slope = slope if wild is None or np.isnan(slope.error) else _no_narrower(slope, wild, draws)
         slope = _in_units(slope, float(scale[place]))
         both = np.column_stack([y, as_given[:, place]])
         own = both if groups is None else within(both, groups)
@@ -187,16 +187,16 @@ def _by_t(estimate: float, error: float, freedom: float, clusters: tuple[Ints, .
 def _no_narrower(slope: Slope, wild: WildTest, draws: Draws) -> Slope:
     """Return a coefficient with the larger p of its own and the bootstrap's, and the farther ends."""
     p, ends = wild.p(), wild.interval(draws.confidence)
-    if np.isnan(p) or slope.interval is None:
+    if np.isnan(p):
         return slope
     name = f"wild cluster bootstrap, {draws.n_bootstrap} resamples: the wider of both"
     method = f"{slope.method}, and {name}" if not slope.wild else f"{slope.method}; over answers, too"
-    interval = None
-    if np.isnan(ends).any():
-        method = f"{method}; no finite interval"
-    else:
-        low, high = min(slope.interval.low, ends[0]), max(slope.interval.high, ends[1])
-        interval = replace(slope.interval, low=low, high=high, method=method)
+    interval = slope.interval
+    if interval is not None and np.isnan(ends).any():
+        interval, method = None, f"{method}; no finite interval"
+    elif interval is not None:
+        low, high = min(interval.low, ends[0]), max(interval.high, ends[1])
+        interval = replace(interval, low=low, high=high, method=method)
     return replace(slope, p=max(slope.p, p), interval=interval, method=method, wild=(*slope.wild, wild))
 
 

@@ -103,7 +103,8 @@ def farther(t: float, a: float) -> float:
     >>> farther(2.0, 0.0), round(farther(2.0, -0.3), 2)
     (2.0, 2.73)
     """
-    if a > -1e-9:
+    if a > -1e-9 or not np.isfinite(t):
         return t
-    a = max(a, 3 * (t - float(np.sqrt(t**2 + 2 / 3 * (1 - _LEAST)))))
+    room = 2 / 3 * (1 - _LEAST)
+    a = max(a, -3 * room / (t + float(np.sqrt(t**2 + room))))
     return max(t, 3 / a * (float(np.cbrt(1 + a * (t - a / 6))) - 1))

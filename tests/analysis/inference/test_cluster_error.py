@@ -83,6 +83,19 @@ def test_shares_of_eight_one_and_one_are_few_clusters():
     assert freedom < 2
 
 
+def test_two_ways_have_one_degree_of_freedom_at_least():
+    """One relation has nearly all facts: V(answer) less that of both ways is a small difference of large ones."""
+    relation, least = np.repeat(np.arange(5), [60, 2, 2, 2, 2]), []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        answer, x = rng.integers(6, size=68), rng.normal(size=68)
+        x += rng.normal(size=6)[answer]
+        carrier = x - (np.bincount(relation, x) / np.bincount(relation))[relation]
+        residual = rng.normal(size=68) + rng.normal(size=6)[answer] * carrier
+        least.append(slope_error(residual, carrier, (relation, answer))[1])
+    assert min(least) == 1 < max(least)
+
+
 def test_one_observation_a_cluster_is_student(rng):
     x = rng.normal(size=7)
     error, freedom = mean_error(x, (np.arange(7),))

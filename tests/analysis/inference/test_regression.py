@@ -89,6 +89,22 @@ def test_few_answers_that_relations_share_carry_no_slope_by_themselves():
     assert found <= 8 < 30 < alone  # 5%, and three standard errors
 
 
+def test_answers_count_also_where_relations_leave_no_finite_interval():
+    """Three relations, one of nearly all facts: the bootstrap over them has no interval, that over answers p."""
+    relation, found = np.repeat(np.arange(3), [40, 3, 3]), 0
+    for seed in range(40, 64):
+        rng = np.random.default_rng(seed)
+        answer, x = rng.integers(6, size=46), rng.normal(size=46)
+        x = x + rng.normal(size=6)[answer]
+        y = 0.8 * x + 1.5 * rng.normal(size=6)[answer] * x + rng.normal(size=46)
+        both, draws = within(np.column_stack([y, x]), relation), Draws(n_bootstrap=199)
+        slope = clustered_slopes(both[:, 0], both[:, 1:], (relation, answer), [0], draws)[0]
+        assert len(slope.wild) == 2
+        assert slope.p >= max(wild.p() for wild in slope.wild)
+        found += slope.interval is None and slope.wild[1].p() > slope.wild[0].p()
+    assert found
+
+
 def test_an_intercept_has_no_standardized_slope(frame):
     x = np.column_stack([np.ones(200), frame.x])
     intercept, slope = clustered_slopes(

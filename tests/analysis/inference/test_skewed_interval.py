@@ -6,7 +6,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from qloc.analysis.inference.cluster_intervals import cluster_interval
-from qloc.analysis.inference.skewed_interval import skewed_interval
+from qloc.analysis.inference.skewed_interval import farther, skewed_interval
 
 
 def hall(t, a):
@@ -36,6 +36,14 @@ def test_extreme_skewness_has_an_end_too():
     assert plain is not None
     assert found is not None
     assert 1 < (found.high - x.mean()) / (plain.high - x.mean()) < 2.5
+
+
+@pytest.mark.parametrize("t", [2.0, 1e3, 1e9, 1e16])
+def test_an_end_is_at_most_so_much_farther_whatever_the_quantile(t):
+    """3 (1 − L^(1/3))/(1 − L) of t, L = 1/64, for the most skewness: t of hardly any freedom has no bound."""
+    most = 3 * (1 - 1 / 4) / (1 - 1 / 64)
+    assert farther(t, -9.0) == pytest.approx(most * t, rel=0.1 if t < 10 else 1e-6)
+    assert farther(np.inf, -9.0) == np.inf
 
 
 def test_few_rare_effects_are_covered():
