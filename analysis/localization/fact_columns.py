@@ -144,24 +144,28 @@ def behaviour(study: Study, *, known: bool = False) -> dict[str, Floats]:
         over the relation's candidate answers, say the same; with p_i that distribution, Σ_{i≠j} p_i·p_j /
         (k(k − 1)). ``log_probability``: mean of log P(answer). ``known_share``, ``n_tokens``: means over
         queries. ``template_agreement``, ``template_log_probability``: what the fact's templates make of both,
-        means over its pairs of templates, and its templates, of what the relation's facts have under them.
+        means over its pairs of templates, and its templates, of what the relation's facts that do not leak
+        have under them; NaN for those that do.
     """
     fact = study.column("queries", "fact").astype(np.int64)
     n = study.facts.sizes["fact"]
     is_known = study.column("queries", "known") == 1
     log_p = study.column("queries", "log_probability").astype(np.float64)
+    answer = study.column("queries", "argmax")
     used = is_known if known else np.ones(len(fact), dtype=bool)
     template = codes(study.column("queries", "relation"), study.column("queries", "template"))
-    usual_log_p = mean_by(log_p[used], template[used], int(template.max(initial=-1)) + 1)
+    counted = study.column("facts", "leaks")[fact] == 0
+    told = used & counted
+    usual_log_p = mean_by(log_p[told], template[told], int(template.max(initial=-1)) + 1)
     tokens = np.sum(study.column("queries", "answer_token_id") != NO_INDEX, axis=1).astype(np.float64)
     return {
-        "agreement": same_answer(fact, study.column("queries", "argmax"), n),
+        "agreement": same_answer(fact, answer, n),
         "candidate_agreement": same_candidate(fact, study.answers["candidate_log_probability"], n),
         "log_probability": mean_by(log_p[used], fact[used], n),
         "known_share": mean_by(is_known.astype(np.float64), fact, n),
         "n_tokens": mean_by(tokens, fact, n),
-        "template_agreement": template_agreement(fact, template, study.column("queries", "argmax"), n),
-        "template_log_probability": mean_by(usual_log_p[template][used], fact[used], n),
+        "template_agreement": template_agreement(fact[counted], template[counted], answer[counted], n),
+        "template_log_probability": mean_by(usual_log_p[template][told], fact[told], n),
     }
 
 

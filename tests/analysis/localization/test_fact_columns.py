@@ -16,6 +16,7 @@ from qloc.analysis.localization.fact_columns import (
     template_agreement,
     template_kappa,
 )
+from qloc.simulation.simulate import simulate
 from qloc.vocabulary import FACT_COLUMNS
 
 
@@ -144,3 +145,28 @@ def test_what_templates_make_of_answers(study, rng):
     usual = {t: np.mean([v for v, u in zip(log_p, name, strict=True) if u == t]) for t in set(name)}
     first = np.mean([usual[t] for t, f in zip(name, of, strict=True) if f == 0])
     assert columns["template_log_probability"][0] == pytest.approx(first)
+
+
+def test_facts_that_leak_say_nothing_of_what_templates_make():
+    """κ of templates leaves them out, too: a relation of many such facts is answered otherwise by these."""
+    study = simulate(facts=40, relations=2, templates=3, leaking=0.5, n_neurons=32, seed=3)
+    columns, leaks = behaviour(study), study.column("facts", "leaks") > 0
+    fact, template = study.column("queries", "fact"), study.column("queries", "template")
+    log_p, answer = study.column("queries", "log_probability"), study.column("queries", "argmax")
+    kept = ~leaks[fact]
+    usual = {t: log_p[kept & (template == t)].mean(dtype=float) for t in set(template)}
+    alike: dict[tuple[str, str], list[bool]] = {}
+    for f in np.flatnonzero(~leaks):
+        for i, j in combinations(np.flatnonzero(fact == f), 2):
+            alike.setdefault((template[i], template[j]), []).append(answer[i] == answer[j])
+    assert 10 < leaks.sum() < 30
+    for f in np.flatnonzero(~leaks):
+        own = np.flatnonzero(fact == f)
+        pairs = [np.mean(alike[template[i], template[j]]) for i, j in combinations(own, 2)]
+        assert columns["template_log_probability"][f] == pytest.approx(
+            np.mean([usual[template[q]] for q in own])
+        )
+        assert columns["template_agreement"][f] == pytest.approx(
+            np.mean(pairs) if pairs else np.nan, nan_ok=True
+        )
+    assert np.isnan([columns[f"template_{name}"][leaks] for name in ("agreement", "log_probability")]).all()
