@@ -27,6 +27,7 @@ from qloc.store.files.lock import Lock
 from qloc.store.files.own_names import own_folder
 from qloc.store.files.staging import remove_unused
 from qloc.store.integrity.check import root_attributes
+from qloc.store.integrity.verify import sizes_of
 from qloc.store.names import APPENDING, CARD, LEDGER, LOCK, MANIFEST, UNITS
 from qloc.store.schema import manifest
 from qloc.store.schema.layout import Layout
@@ -383,7 +384,7 @@ def _make(
     )
     consolidate(target)
     (target / _ROOT).write_bytes(_root(store, target, phase, description))
-    sizes = {**object_sizes(store), **object_sizes(target)}
+    sizes = {**sizes_of(manifest.read(store)["objects"]), **object_sizes(target)}
     (target / CARD).write_text(card_text(store, layout, sizes, target), encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from qloc.references import BIBLIOGRAPHY, METHODS
 from qloc.store.files.durable import write_bytes
 from qloc.store.files.place import Folder
 from qloc.store.integrity.check import OURS, root_attributes
-from qloc.store.names import CARD, ROOT
+from qloc.store.names import CARD, ROOT, is_object
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.zarr_arrays import stored
 from qloc.vocabulary import FACT, LAYER, NEURON, QUERY
@@ -32,6 +32,7 @@ _GROUPS: Final = {
     "synapse_views": "activations of some facts' neurons with attention suppressed",
     "reprompts": "queries asked again in another form, and the neurons they share",
     "edits": "answers with rows of down-projections edited",
+    "entailments": "answers to what edits entail, and to what they should leave alone",
     "tracing": "answers with the subject corrupted and one state restored",
 }
 _REMARKS: Final = {
@@ -117,7 +118,7 @@ def object_sizes(folder: Path) -> dict[str, int]:
     dict of str to int
         Bytes of each object, by its path inside the folder.
     """
-    return {name: (folder / name).lstat().st_size for name in Folder(folder).names()}
+    return {name: (folder / name).lstat().st_size for name in Folder(folder).names() if is_object(name)}
 
 
 def card_text(store: Path, layout: Layout, sizes: Mapping[str, int], added: Path | None = None) -> str:

@@ -8,12 +8,15 @@ import pytest
 import xarray as xr
 import yaml
 from synthetic import FINGERPRINT, Synthetic, write_store
-from synthetic_phase import fingerprint
+from synthetic_phase import append, fingerprint
 
 from qloc.canonical_json import digest
 from qloc.store.integrity.verify import verify
 from qloc.store.names import CARD
 from qloc.store.schema import manifest
+from qloc.store.schema.phase_variables import OF_ALL_UNITS, PHASES
+from qloc.store.schema.variables import ATTENTION, GRAMS, QUERIES, SIGNALS
+from qloc.store.writing import card
 from qloc.store.writing.writer import Writer
 
 
@@ -157,3 +160,36 @@ def test_phases_are_in_the_card(phased):
     assert "| synapses | answers with attention suppressed, enhanced | 14 | " in text
     assert f"- fingerprint of edits: `{digest(fingerprint('edits'))}`\n" in text
     assert "phases" not in text
+
+
+def test_every_group_of_the_schema_has_a_line():
+    phases = [variable.group for variables in PHASES.values() for variable in variables]
+    groups = [
+        "facts",
+        *(v.group for v in (*QUERIES, *SIGNALS["panel"], *ATTENTION, *GRAMS)),
+        *OF_ALL_UNITS,
+        *phases,
+    ]
+    assert set(card._GROUPS) == set(groups)
+
+
+@pytest.mark.parametrize("litter", ["signals/.DS_Store", "signals/attribution/c/0/0/0"])
+def test_a_phase_that_is_appended_counts_the_objects_of_the_manifest(phased, copy, litter):
+    """Not what a file browser left among them, nor what became of one since."""
+    (copy / litter).write_bytes(b"not as it was written: " + bytes(999))
+    for phase in ("interventions", "edits"):
+        append(copy, phase)
+    assert (copy / CARD).read_bytes() == (phased / CARD).read_bytes()
+
+
+def test_what_lies_between_the_arrays_when_a_store_is_finalized_is_not_counted(
+    finished, tmp_path, study, monkeypatch
+):
+    def littered(store, *arguments):
+        (store / "signals" / ".DS_Store").write_bytes(bytes(999))
+        return card.write_card(store, *arguments)
+
+    monkeypatch.setattr("qloc.store.writing.finalize.write_card", littered)
+    store = write_store(tmp_path / "s.zarr", study)
+    assert (store / CARD).read_bytes() == (finished / CARD).read_bytes()
+    assert verify(store) == []
