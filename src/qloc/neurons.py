@@ -17,7 +17,7 @@ from scipy import sparse
 
 from qloc.accuracy.path_accuracy import GUIDE, UNKNOWN
 from qloc.errors import FloorError, InputError, message
-from qloc.text.rounding import counted, number
+from qloc.text.rounding import counted, no_less, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -414,7 +414,7 @@ def check_floor(t: float, floors: NDArray[np.float64], ids: NDArray[Any]) -> Non
             message(
                 "threshold",
                 t,
-                f"a number ≥ {floors[worst]:g}, the largest floor of the panels asked for",
+                f"a number ≥ {no_less(floors[worst])}, the largest floor of the panels asked for",
                 f"fact {str(ids[worst])!r} (and {len(above) - 1} more)",
                 "Ask at or above the floor, or extract with a lower --floor or --tier dense",
             )

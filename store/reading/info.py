@@ -20,7 +20,7 @@ from qloc.store.schema import manifest
 from qloc.store.schema.phase_variables import LABELLED
 from qloc.store.units import ledger
 from qloc.store.writing import append
-from qloc.text.rounding import counted
+from qloc.text.rounding import counted, no_less
 from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
 
 _MOST_NAMES: Final = 12
@@ -199,7 +199,7 @@ def _allows(study: StoredStudy) -> list[str]:
     dense = study.layout.tier == "dense"
     sets = "any threshold" if dense else f"thresholds t ≥ {study.layout.floor:g}, exactly"
     if over and not dense:
-        sets += f" ({over} facts overflow the panel: with them t ≥ {highest:.4g})"
+        sets += f" ({over} facts overflow the panel: with them t ≥ {no_less(highest)})"
     lines = [
         f"neuron sets, consistency, overlap: {sets}",
         "behavioural consistency: ranks, top tokens and candidate answers of every query",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 ABSENT: Final = "–"
@@ -270,6 +271,31 @@ def written(value: Cell) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return value if isinstance(value, str) else number(value)
+
+
+def no_less(value: float, digits: int = 4) -> str:
+    """Return the least number of so many significant digits that is no less than a value: a bound to go by.
+
+    Parameters
+    ----------
+    value : float
+        A finite number ≥ 0.
+    digits : int
+        Significant digits.
+
+    Returns
+    -------
+    str
+        The number, which Python reads as one that is ≥ the value.
+
+    Examples
+    --------
+    >>> no_less(0.05), no_less(0.312412), no_less(0.99999), no_less(0.0)
+    ('0.05', '0.3125', '1', '0')
+    """
+    exact = Decimal(repr(float(value)))  # 0.05, not the binary number next to it
+    step = Decimal(1).scaleb(exact.adjusted() - digits + 1)
+    return f"{exact.quantize(step, ROUND_CEILING).normalize() + 0:f}"
 
 
 def counted(n: int, noun: str) -> str:

@@ -98,8 +98,11 @@ def test_overflown_panels_refuse_below_their_own_floor():
     assert same(small.neurons("ig", highest), dense.neurons("ig", highest))
     with pytest.raises(FloorError) as caught:
         small.neurons("ig", 0.2)
+    named = float(str(caught.value).partition("≥ ")[2].partition(",")[0])
+    assert highest <= named < highest * 1.001
+    assert same(small.neurons("ig", named), dense.neurons("ig", named))  # what is asked for is granted
     assert str(caught.value) == (
-        f"threshold is 0.2; expected a number ≥ {highest:g}, the largest floor of the panels asked for. "
+        f"threshold is 0.2; expected a number ≥ {named}, the largest floor of the panels asked for. "
         f"At fact 'F{where:05d}' (and 7 more). "
         "Ask at or above the floor, or extract with a lower --floor or --tier dense."
     )

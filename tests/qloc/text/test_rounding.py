@@ -23,3 +23,20 @@ from qloc.text import rounding
 )
 def test_numbers(value, text):
     assert rounding.number(value) == text
+
+
+@pytest.mark.parametrize("digits", [1, 4])
+@pytest.mark.parametrize(
+    "value", [0.05, 0.1, 0.3, 0.31249999, 0.312412, 1 / 3, 0.99999, 1e-9, 12345.678, 0.0]
+)
+def test_a_bound_to_go_by_is_never_below_the_value(value, digits):
+    """What a message asks for must be granted: %g rounds half of all floors down."""
+    told = float(rounding.no_less(value, digits))
+    assert value <= told <= value * (1 + 10 ** (1 - digits))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.05, "0.05"), (0.25, "0.25"), (0.312412, "0.3125"), (1e-9, "0.000000001")]
+)
+def test_a_bound_has_no_more_digits_than_it_needs(value, text):
+    assert rounding.no_less(value) == text
