@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from qloc.reports import result_text
 from qloc.reports.document import AxisKind, Figure
+from qloc.text.rounding import DIGITS, number
 
 CHARACTER: Final = 7.2
 """Width of a character of a label, in CSS pixels."""
@@ -106,9 +107,17 @@ def written(axis: AxisKind) -> FuncFormatter:
     """
 
     def write(value: float, _place: int | None) -> str:
-        return result_text.on_axis(round(value, 12) + 0.0, axis)  # ticks are sums: 2% is 0.020000000000000004
+        tick = round(value, 12) + 0.0  # ticks are sums: 2% is 0.020000000000000004
+        return result_text.on_axis(tick, axis) if axis == "count" else _exactly(tick, axis)
 
     return FuncFormatter(write)
+
+
+def _exactly(tick: float, axis: AxisKind) -> str:
+    """Write a tick with as many digits as tell it from its neighbours: 12.5% is not 12%."""
+    value = 100 * tick if axis == "share" else tick
+    digits = next((n for n in range(DIGITS, 12) if math.isclose(float(f"{value:.{n}g}"), value)), DIGITS)
+    return number(value, digits) + ("%" if axis == "share" else "")
 
 
 def wrapped(label: str, width: int) -> str:

@@ -16,7 +16,6 @@ from qloc.reports.figures.table_words import heading, word
 from qloc.text.rounding import ABSENT, available
 
 N_PANELS: Final = 12
-N_ROWS: Final = 60
 
 _NUMERIC: Final = ("lines", "profile")
 
@@ -90,11 +89,30 @@ def _single(table: Table, recipe: Recipe, id: str) -> Figure | None:
     marks = () if recipe.reference is None else (Mark(at=recipe.reference, label=""),)
     made = Figure(
         kind=recipe.kind, id=id, title=table.title + recipe.title, alt="", series=series, source=table.name,
-        caption=" ".join(filter(None, (recipe.caption, table.note))), axis=recipe.axis, limits=recipe.limits,
+        caption=_caption(table, recipe, _rows_cut(table, recipe)), axis=recipe.axis, limits=recipe.limits,
         value_label=recipe.value_label or alone, other_label=heading(table, recipe.over) if numeric else "",
         marks=marks,
     )  # fmt: skip
     return made if recipe.kind == "heatmap" or len(series) <= N_SERIES else _one_each(made)
+
+
+def _caption(table: Table, recipe: Recipe, *left: str) -> str:
+    return " ".join(filter(None, (recipe.caption, table.note, *left)))
+
+
+def _rows_cut(table: Table, recipe: Recipe) -> str:
+    """Say so where a figure has not every row."""
+    if recipe.kind in _NUMERIC:
+        return ""
+    values = recipe.values or tuple(name for _, names, _ in recipe.facets for name in names)
+    there = [name for name in values if name in table.columns]
+    if there and recipe.kind != "heatmap":
+        table = table_reshaping.drawable(table, there)
+    n = len(unique(map(str, table.columns[recipe.over])))
+    which = "highest" if recipe.order == "down" else "first"
+    return (
+        f"The {recipe.n_rows} {which} of {n} rows are drawn; the table has all." if n > recipe.n_rows else ""
+    )
 
 
 def _one_each(crowded: Figure) -> Figure:
@@ -116,12 +134,20 @@ def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
     panels = [replace(panel, title=title, caption="") for title, panel in made if panel]
     if not panels:
         return None
-    caption = " ".join(filter(None, (recipe.caption, table.note)))
+    parts = [table] if recipe.facets else [part for _, part, _ in _parts(table, recipe)]
+    cut = next(filter(None, (_rows_cut(part, recipe) for part in parts)), "")
     return Figure(
-        kind="multiples", id=id, title=table.title + recipe.title, alt="", caption=caption,
+        kind="multiples", id=id, title=table.title + recipe.title, alt="",
+        caption=_caption(table, recipe, _panels_cut(table, recipe, len(panels)), cut),
         panels=tuple(panels) if recipe.facets else _alike(panels),
         source=table.name, value_label=panels[0].value_label, axis=recipe.axis,
     )  # fmt: skip
+
+
+def _panels_cut(table: Table, recipe: Recipe, n_drawn: int) -> str:
+    """Say so where a figure has not every panel: those behind the first, and those of a single row."""
+    n = 0 if recipe.facets else len(unique(map(str, table.columns[recipe.panel])))
+    return f"{n_drawn} of {n} panels are drawn; the table has all." if n > n_drawn else ""
 
 
 def _parts(table: Table, recipe: Recipe) -> Iterator[tuple[str, Table, Recipe]]:
@@ -192,7 +218,7 @@ def _ordered(series: Sequence[Series], recipe: Recipe) -> Iterator[Series]:
     if recipe.order == "down":
         value = {str(x): y for x, y in zip(series[0].x, series[0].y, strict=True) if y is not None}
         names = tuple(sorted(names, key=lambda name: (name not in value, -value.get(name, 0.0))))
-    place = {name: n for n, name in enumerate(names[:N_ROWS])}
+    place = {name: n for n, name in enumerate(names[: recipe.n_rows])}
     for one in series:
         known = [n for n, name in enumerate(one.x) if str(name) in place]
         rows = sorted((place[str(one.x[n])], n) for n in known)

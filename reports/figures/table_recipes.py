@@ -11,6 +11,9 @@ from qloc.reports.document import AxisKind, FigureKind
 from qloc.reports.figures import table_reshaping
 from qloc.vocabulary import GAP_TOLERANCE
 
+N_ROWS: Final = 60
+"""Rows of a figure, unless its recipe says otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -43,6 +46,8 @@ class Recipe:
         Label of the axis of the values; the column's heading where it is empty and one column is drawn.
     order : {"as it is", "down"}
         ``down`` puts the highest value on top.
+    n_rows : int
+        Categories that are drawn at most; of more, the caption says so.
     reference : float or None
         Where a dashed line stands.
     caption : str
@@ -63,6 +68,7 @@ class Recipe:
     limits: tuple[float, float] | None = None
     value_label: str = ""
     order: Literal["as it is", "down"] = "as it is"
+    n_rows: int = N_ROWS
     reference: float | None = None
     caption: str = ""
     title: str = ""
@@ -251,6 +257,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     ),
     "specification_curve": Recipe(
         kind="dots", over="specification", values=("kappa",), order="down", reference=0.0, value_label=_KAPPA,
+        n_rows=500,  # a curve without its lower end would show the choices that do well
         prepare=table_reshaping.specifications, title=", in the order of κ",
     ),
     "gap_by_layer": Recipe(

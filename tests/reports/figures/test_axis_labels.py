@@ -49,6 +49,15 @@ def test_ticks_stand_at_round_numbers():
         ("count", 1234.0, "1,234"),
         ("number", -0.5, "−0.5"),
         ("number", 1e-15, "0"),
+        ("number", 0.9925, "0.9925"),
+        ("number", 10.25, "10.25"),
+        ("number", 1002.5, "1002.5"),
+        ("number", 12500.0, "12,500"),
+        ("share", 0.125, "12.5%"),
+        ("share", 0.0025, "0.25%"),
+        ("share", 0.995, "99.5%"),
+        ("share", 1.0, "100%"),
+        ("share", -0.5, "−50%"),
     ],
 )
 def test_axes_write_numbers_as_reports_do(axis, value, text):

@@ -74,6 +74,46 @@ def test_more_series_than_colours_become_panels():
     assert figure.caption == "The first 12 of 14 are drawn; the table has all."
 
 
+def test_rows_and_panels_that_are_not_drawn_are_told():
+    names = tuple(f"r{n:02}" for n in range(67))
+    table = a_table(
+        "consistency_by_relation", relation=(*names, "pair"), kappa=(*(n / 67 for n in range(67)), None)
+    )
+    figure = drawn(table, "f")
+    assert figure is not None
+    assert figure.series[0].x == names[:6:-1]
+    assert figure.caption == "The 60 highest of 67 rows are drawn; the table has all."
+    table = a_table(
+        "good_over_bad",
+        paradigm=tuple(f"p{n}" for n in range(14) for _ in range(2))[1:],
+        feature=("singular", "plural") * 13 + ("singular",),
+        share=(0.5,) * 27,
+    )
+    figure = drawn(table, "f")
+    assert figure is not None
+    assert [panel.title for panel in figure.panels] == [f"p{n}" for n in range(1, 12)]  # p0 is one row
+    assert figure.caption == "11 of 14 panels are drawn; the table has all."
+
+
+def test_the_curve_of_specifications_has_its_lower_end():
+    thresholds = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+    choices = tuple(f"{method}, {which}" for method in "abcdef" for which in ("known", "all"))
+    rows = [(choice, t) for choice in choices for t in thresholds]
+    kappa = tuple(n / 100 for n in range(len(rows)))
+    table = a_table(
+        "multiverse",
+        choice=tuple(choice for choice, _ in rows),
+        threshold=tuple(t for _, t in rows),
+        kappa=kappa,
+        kappa_low=kappa,
+        kappa_high=kappa,
+    )
+    figure = drawn(table, "f", "specification_curve")
+    assert figure is not None
+    assert figure.series[0].y == kappa[::-1]
+    assert figure.caption == ""
+
+
 def test_rows_with_nothing_to_draw_are_left_to_the_table():
     table = a_table("consistency_by_relation", relation=("a", "pair", "b"), kappa=(0.1, None, 0.2))
     figure = drawn(table, "f")
