@@ -20,6 +20,7 @@ from qloc.errors import InputError, message
 from qloc.store.reading.open_store import StoredStudy
 from qloc.store.schema.layout import Layout
 from qloc.store.schema.variables import STRING, Variable
+from qloc.text.rounding import index, share
 from qloc.vocabulary import NO_INDEX, QUERY, SLOT
 
 _ACTION: Final = "Compare two extractions of one plan"
@@ -268,7 +269,10 @@ def diff_text(comparison: Mapping[str, Any]) -> str:
             f"{difference[name]:.3g}" if difference[name] is not None else ""
             for name in ("absolute", "relative")
         ]
-        lines.append(f"  {path:<34}{difference['unequal']:>9.3%}{sizes[0]:>18}{sizes[1]:>16}".rstrip())
+        unequal_share = f"{difference['unequal']:.3%}"
+        if not float(unequal_share[:-1]):
+            unequal_share = "<0.001%"
+        lines.append(f"  {path:<34}{unequal_share:>9}{sizes[0]:>18}{sizes[1]:>16}".rstrip())
     n_equal = len(comparison["arrays"]) - len(unequal)
     lines.append(f"  {n_equal} of {len(comparison['arrays'])} arrays are equal")
     lines.append(f"  neuron sets at threshold {comparison['threshold']:g}, Jaccard of a query's two sets:")
@@ -277,7 +281,7 @@ def diff_text(comparison: Mapping[str, Any]) -> str:
             lines.append(f"    {method}: no queries")
             continue
         lines.append(
-            f"    {method}: mean {sets['mean']:.4f}, smallest {sets['min']:.4f}, "
-            f"{sets['exact']:.2%} of the queries have equal sets"
+            f"    {method}: mean {index(sets['mean'])}, smallest {index(sets['min'])}, "
+            f"{share(sets['exact'])} of the queries have equal sets"
         )
     return "\n".join(lines)

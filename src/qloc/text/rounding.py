@@ -101,18 +101,46 @@ def share(value: float | None) -> str:
     Returns
     -------
     str
-        Whole percents from 10% on, one decimal below; a dash for None and NaN.
+        Whole percents from 10% on, one decimal below and close to 100%; what is not quite none or all is
+        never written as 0% or 100%; a dash for None and NaN.
 
     Examples
     --------
     >>> share(0.4123), share(0.004), share(1.0), share(-0.25)
     ('41%', '0.4%', '100%', '−25%')
+    >>> share(0.996), share(0.9999), share(0.0001)
+    ('99.6%', 'more than 99.9%', 'less than 0.1%')
     """
     if value is None or not math.isfinite(value):
         return ABSENT
-    percent = 100 * value
-    whole = abs(percent) >= 10 or percent == round(percent)
+    percent = round(100 * value, 9)  # a mean of ones may be 1 but for rounding
+    if 0 < percent < 0.05:
+        return "less than 0.1%"
+    if 99.95 <= percent < 100:
+        return "more than 99.9%"
+    whole = (abs(percent) >= 10 and not 99.5 <= percent < 100) or percent == round(percent)
     return _signed(f"{percent:.0f}%" if whole else f"{percent:.1f}%")
+
+
+def index(value: float) -> str:
+    """Return an index of agreement, 1 for all, to four decimals; what is not quite 1 is never written as 1.
+
+    Parameters
+    ----------
+    value : float
+        From 0 to 1.
+
+    Returns
+    -------
+    str
+        Four decimals; 0.9999 for all between it and 1.
+
+    Examples
+    --------
+    >>> index(1.0), index(0.99996), index(0.5)
+    ('1.0000', '0.9999', '0.5000')
+    """
+    return f"{min(value, 0.9999) if value < 1 else value:.4f}"
 
 
 def decimals_of(low: float | None, high: float | None) -> int | None:

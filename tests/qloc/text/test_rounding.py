@@ -40,3 +40,26 @@ def test_a_bound_to_go_by_is_never_below_the_value(value, digits):
 )
 def test_a_bound_has_no_more_digits_than_it_needs(value, text):
     assert rounding.no_less(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0%"),
+        (1e-9, "less than 0.1%"),
+        (0.0004, "less than 0.1%"),
+        (0.0006, "0.1%"),
+        (0.0949, "9.5%"),
+        (0.1249, "12%"),
+        (0.9949, "99%"),
+        (0.996, "99.6%"),
+        (0.9996, "more than 99.9%"),
+        (sum([0.1] * 10), "100%"),
+        (1.0, "100%"),
+        (1.004, "100%"),
+        (-0.25, "−25%"),
+        (None, "–"),
+    ],
+)
+def test_what_is_not_quite_none_or_all_is_not_written_as_such(value, text):
+    assert rounding.share(value) == text

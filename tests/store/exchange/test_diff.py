@@ -68,9 +68,20 @@ def test_a_store_and_itself_packed_do_not_differ(finished, tmp_path):
         "  fingerprint: the same\n"
         "  45 of 45 arrays are equal\n"
         "  neuron sets at threshold 0.2, Jaccard of a query's two sets:\n"
-        "    ig: mean 1.0000, smallest 1.0000, 100.00% of the queries have equal sets\n"
-        "    grad_x_act: mean 1.0000, smallest 1.0000, 100.00% of the queries have equal sets"
+        "    ig: mean 1.0000, smallest 1.0000, 100% of the queries have equal sets\n"
+        "    grad_x_act: mean 1.0000, smallest 1.0000, 100% of the queries have equal sets"
     )
+
+
+def test_what_differs_by_a_little_is_not_written_as_equal():
+    sets = {"mean": 0.999_99, "min": 0.999_96, "exact": 0.9998}
+    array = {"unequal": 1e-6, "absolute": 0.5, "relative": None}
+    text = diff_text({
+        "stores": ["a", "b"], "facts": 9, "queries": 9, "fingerprint": [], "arrays": {"signals/total": array},
+        "threshold": 0.2, "sets": {"ig": sets},
+    })  # fmt: skip
+    assert "  signals/total                       <0.001%               0.5\n" in text
+    assert "ig: mean 0.9999, smallest 0.9999, more than 99.9% of the queries have equal sets" in text
 
 
 def test_differences_are_those_of_the_dense_values(finished, noisy, study):

@@ -10,7 +10,7 @@ import typer
 from qloc.cli.shared import conclude, quoted
 from qloc.errors import InputError, message
 from qloc.progress import size
-from qloc.text.rounding import counted
+from qloc.text.rounding import counted, index, share
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 _SETS = "Neuron sets"
@@ -110,7 +110,7 @@ def _compared(path: Path, store: str | None, found: dict[str, Any]) -> str:
     ]
     if found["facts"]:
         lines.append(
-            f"  refined neurons of a fact, Jaccard: mean {found['mean']:.4f}, smallest {found['min']:.4f}, "
-            f"{found['exact']:.2%} of the facts have equal ones"
+            f"  refined neurons of a fact, Jaccard: mean {index(found['mean'])}, "
+            f"smallest {index(found['min'])}, {share(found['exact'])} of the facts have equal ones"
         )
     return "\n".join(lines)

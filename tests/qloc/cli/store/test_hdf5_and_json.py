@@ -30,7 +30,7 @@ def test_neurons_as_json(planted: Path, tmp_path: Path) -> None:
     assert said == (
         f"{file}: 5 facts of {planted}; 1 in the file only, 7 in the store only\n"
         "  refined neurons of a fact, Jaccard: mean 1.0000, smallest 1.0000, "
-        f"100.00% of the facts have equal ones\nNext:\n  qloc analyze {planted}\n"
+        f"100% of the facts have equal ones\nNext:\n  qloc analyze {planted}\n"
     )
     file.write_text("{}")
     assert done("store", "import", file, "--store", planted).startswith(f"{file}: 0 facts of {planted}; 0 in")
