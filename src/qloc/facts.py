@@ -260,6 +260,17 @@ class FactSet:
         entailed = [asdict(fact.entailed) if fact.entailed else None for fact in self.facts]
         return digest(entailed) if any(entailed) else ""
 
+    def cues_digest(self) -> str:
+        """Return the sha256 of what each query of a group of minimal pairs is about, which tracing corrupts.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits; empty where no query has a cue of its own.
+        """
+        cues = [[query.cue for query in fact.queries] for fact in self.facts]
+        return digest(cues) if any(map(any, cues)) else ""
+
     def relations(self) -> list[str]:
         """Return the relations in order of first appearance.
 

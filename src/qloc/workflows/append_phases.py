@@ -128,6 +128,8 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
     takes_pairs = {"edits": plan.edits.pairs, "tracing": plan.tracing.pairs}
     if takes_pairs.get(phase, False) and extraction.facts.has_pairs:
         parameters["pairs"] = True
+        if cues := extraction.facts.cues_digest():
+            parameters["cues"] = cues
     if plan.probes is not None and phase in ("interventions", "edits"):
         plan.probes.require_relations(extraction.facts.relations())
         parameters[PROBES] = plan.probes.parameters()

@@ -322,6 +322,30 @@ def test_without_reprompts_parameters_are_those_of_older_stores(plan: Plan) -> N
     assert more == {**parameters, "probes": {"words": [], "of_relations": {}, "most": 16}}
 
 
+@pytest.mark.parametrize("phase", ["tracing", "edits"])
+def test_phases_that_use_cues_of_grouped_pairs_know_them(plan: Plan, tmp_path: Path, phase: str) -> None:
+    """A cue bears on no signal, but is corrupted, or ROME's subject: where it is corrected, these begin anew."""
+    from qloc.extract.signals.extraction import prepare
+
+    def fingerprints(cue: str, pairs: str) -> tuple[str, dict[str, Any]]:
+        lines = [
+            {"id": name, "kind": "minimal_pair", "relation": "agreement", "feature": "plural", "good": "are",
+             "bad": "is", "subject": cue.format(name), "queries": [f"The {name} and all of them [Y] here."]}
+            for name in ("books", "lamps")
+        ]  # fmt: skip
+        (tmp_path / "f.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        update = {"facts": str(tmp_path / "f.jsonl"), "pairs": pairs, "phases": ("signals", phase)}
+        extraction = prepare(plan.model_copy(update=update))
+        return extraction.facts.digest(), append_phases.fingerprint(extraction, phase)["parameters"]
+
+    (signals, whole), (same, corrected) = (fingerprints(cue, "feature") for cue in ("The {}", "{}"))
+    assert signals == same
+    assert {name for name in whole if whole[name] != corrected[name]} == {"cues"}
+    (signals, single), (other, _) = (fingerprints(cue, "single") for cue in ("The {}", "{}"))
+    assert signals != other  # of a single pair the cue is the subject
+    assert "cues" not in single
+
+
 def test_edits_go_on_in_another_process_and_are_equal(
     plan: Plan, copied: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

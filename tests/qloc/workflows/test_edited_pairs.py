@@ -42,7 +42,9 @@ def test_groups_of_pairs_are_edited_go_on_and_are_made_again(
     )  # fmt: skip
     older = plan.model_copy(update={"edits": edits.model_copy(update={"pairs": False})})
     parameters = [append_phases.fingerprint(prepare(of), "edits")["parameters"] for of in (plan, older)]
-    assert parameters[0] == {**parameters[1], "pairs": True}
+    cues = prepare(plan).facts.cues_digest()
+    assert cues
+    assert parameters[0] == {**parameters[1], "pairs": True, "cues": cues}
     signals = extract_study(plan.model_copy(update={"phases": ("signals",)}), tmp_path / "signals.zarr").path
     whole, out, without = (
         Path(shutil.copytree(signals, tmp_path / f"{name}.zarr")) for name in ("whole", "s", "older")
