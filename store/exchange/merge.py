@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from qloc.canonical_json import differences
 from qloc.errors import FingerprintError, InputError, message
@@ -28,6 +28,7 @@ from qloc.store.writing.finalize import finalize_store
 
 _ACTION: Final = "Merge stores that one plan was extracted into"
 _FACTS: Final = "facts"
+_PLACES: Final = ("model", "facts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,12 +147,17 @@ def _unusable(paths: Sequence[Path]) -> Iterator[str]:
 
 def _different(first: Path, other: Path) -> Iterator[str]:
     """Yield the differences between the skeletons of two stores."""
-    lines = differences(root_attributes(first), root_attributes(other))
+    lines = differences(_told_apart_by(root_attributes(first)), _told_apart_by(root_attributes(other)))
     if not lines and _digests(first) != _digests(other):
         lines = ["the arrays of /facts differ"]
     if lines:
         rule = "the same in every store"
         yield message("fingerprint", "; ".join(lines), rule, f"{first} and {other}", _ACTION)
+
+
+def _told_apart_by(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out where model and facts lie, which is no part of a fingerprint: machines have other paths."""
+    return {name: value for name, value in attributes.items() if name not in _PLACES}
 
 
 def _digests(store: Path) -> dict[str, str]:

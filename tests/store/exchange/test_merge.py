@@ -1,5 +1,7 @@
 """merge: units of several stores make the store of one extraction."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 from synthetic import FINGERPRINT, Synthetic, write_store
@@ -68,6 +70,24 @@ def test_other_fingerprints_are_refused_showing_the_difference(tmp_path, study):
         "Merge stores that one plan was extracted into."
     )
     assert not (tmp_path / "out.zarr").exists()
+
+
+def test_model_and_facts_may_lie_elsewhere_on_each_machine(tmp_path, study, finished):
+    @dataclass(frozen=True, kw_only=True)
+    class Elsewhere(Synthetic):
+        site: str = "mlp_post"
+
+        def outline(self):
+            made = super().outline()
+            own = {"model": "/other/gpt2", "facts": "/other/facts.jsonl", "site": self.site}
+            return replace(made, attrs={**made.attrs, **own})
+
+    a, b = part(tmp_path / "a.zarr", study, (0, 1)), part(tmp_path / "b.zarr", Elsewhere(), (2, 3))
+    made = merge([a, b], tmp_path / "out.zarr")
+    assert manifest.read(made.path)["objects"] == manifest.read(finished)["objects"]  # as the first tells it
+    c = part(tmp_path / "c.zarr", Elsewhere(site="mlp_pre"), (2, 3))
+    with pytest.raises(FingerprintError, match="fingerprint is \"site: 'mlp_post' → 'mlp_pre'\""):
+        merge([a, c], tmp_path / "more.zarr")
 
 
 def test_other_facts_are_refused(tmp_path, study):
