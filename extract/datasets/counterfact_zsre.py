@@ -107,7 +107,7 @@ def counterfact(record: Mapping[str, Any], number: int) -> Entries:
     """
     rewrite = record["requested_rewrite"]
     subject = rewrite["subject"].strip()
-    prompts = [rewrite["prompt"].replace("{}", SUBJECT_MARK), *record.get("paraphrase_prompts", ())]
+    prompts = [rewrite["prompt"].replace("{}", subject), *record.get("paraphrase_prompts", ())]
     yield {
         "id": str(record.get("case_id", number)),
         "relation": rewrite["relation_id"],

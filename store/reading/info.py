@@ -20,7 +20,7 @@ from qloc.store.schema import manifest
 from qloc.store.schema.phase_variables import LABELLED
 from qloc.store.units import ledger
 from qloc.store.writing import append
-from qloc.text.rounding import counted, no_less
+from qloc.text.rounding import counted, no_less, number, share
 from qloc.vocabulary import FACT, HEAD, LAYER, NEURON, NO_INDEX, QUERY
 
 _MOST_NAMES: Final = 12
@@ -266,20 +266,23 @@ def _rows(summary: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[str
     if "model" in summary["attributes"]:
         yield "model", _words(summary["attributes"]["model"])
     yield "facts", f"{facts['all']:,}, {facts['with queries']:,} with queries"
-    share = f" ({queries['known'] / queries['written']:.0%} of them)" if queries["written"] else ""
-    yield "queries", f"{queries['written']:,} of {queries['planned']:,}, {queries['known']:,} known{share}"
+    known = f" ({share(queries['known'] / queries['written'])} of them)" if queries["written"] else ""
+    yield "queries", f"{queries['written']:,} of {queries['planned']:,}, {queries['known']:,} known{known}"
     names = summary["relations"]
     yield "relations", f"{len(names)}: {', '.join(names if everything else _few(names))}"
     yield "size", _size(summary["bytes"])
     yield "methods", ", ".join(summary["methods"])
     yield "network", f"{network['layers']} layers × {network['neurons of a layer']:,} neurons"
-    if panel["share of the network"] is None:
+    if summary["tier"] == "dense":
+        yield "tier", "dense: every neuron, for any threshold"
+    elif panel["share of the network"] is None:
         yield "tier", summary["tier"]
     else:
         yield (
             "panel",
             f"floor {panel['floor']:g}; {panel['median neurons of a fact']:g} neurons a fact (median), "
-            f"{panel['most neurons of a fact']} at most, {panel['share of the network']:.2%} of the network; "
+            f"{panel['most neurons of a fact']} at most, "
+            f"{number(100 * panel['share of the network'])}% of the network; "
             f"{panel['facts over capacity']} facts over the capacity of {panel['capacity']}",
         )
     yield from _quadrature_rows(summary["quadrature"])

@@ -202,7 +202,10 @@
   };
   // A line a set of neurons, a column an operation; the shade of a cell is as long as its effect.
   const effects = (names, values, shown, caption) => {
-    const pairs = names.map((name) => name.split(", "));
+    const pairs = names.map((name) => { // a set of the user's own may have commas in its name
+      const end = name.indexOf(", ");
+      return [name.slice(0, end), name.slice(end + 2)];
+    });
     const operations = [...new Set(pairs.map(([operation]) => operation))], sets_ = [...new Set(pairs.map(([, set]) => set))];
     const largest = Math.max(...values.map((value) => Math.abs(value?.[0] ?? 0)), 1e-9);
     const cell = (set, operation) => {

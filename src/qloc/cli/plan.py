@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qloc.cli.shared import Command, conclude
+from qloc.cli.shared import Command, conclude, quoted
 
 plan = typer.Typer(
     name="plan",
@@ -50,4 +50,4 @@ def lock(
     from qloc.workflows.register import lock_plan
 
     written = lock_plan(file, out, stores or [])
-    conclude(f"Registration: {written}", f"qloc analyze STORE --plan {written}")
+    conclude(f"Registration: {written}", quoted("qloc", "analyze", "STORE", "--plan", written))

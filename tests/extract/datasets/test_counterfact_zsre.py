@@ -50,6 +50,16 @@ def write(path: Path, content: object) -> str:
     return str(path)
 
 
+def test_a_subject_that_is_a_part_of_its_own_mark_is_asked_by_its_name(tmp_path: Path) -> None:
+    rewrite = {**MASSIF["requested_rewrite"], "subject": "X", "prompt": "The genre of {} is"}
+    record = {**MASSIF, "requested_rewrite": rewrite, "paraphrase_prompts": ["X, an album, is"]}
+    (fact,) = read_facts("counterfact:" + write(tmp_path / "cf.json", [record])).facts
+    assert fact.queries == (
+        Query(template="The genre of [X] is [Y]", text="The genre of X is [Y]"),
+        Query(template="[X], an album, is [Y]", text="X, an album, is [Y]"),
+    )
+
+
 def test_counterfact_asks_with_the_prompt_and_its_paraphrases(tmp_path: Path) -> None:
     found = read_facts("counterfact:" + write(tmp_path / "cf.json", [MASSIF, MOUNT]))
     one, two = found.facts

@@ -160,6 +160,8 @@ def test_dense_tier_without_attention(tmp_path):
         "consistency-aware sets (CAS) of attribution and activation",
     ]
     assert "  run\n    device: cpu\n  allows\n    - neuron sets" in info_text(info(store), everything=True)
+    assert "\n  tier          dense: every neuron, for any threshold\n" in info_text(info(store))
+    assert "  panel  " not in info_text(info(store))
 
 
 def test_info_tells_of_phases(phased):
