@@ -183,17 +183,24 @@ def estimated(value: float | None, low: float | None, high: float | None) -> tup
     -------
     tuple of str
         Value, low and high, with equally many decimals; each as :func:`number` writes it where there is no
-        interval to go by.
+        interval to go by. Where the interval excludes 0, none of them is written as 0.
 
     Examples
     --------
     >>> estimated(8.3122, 7.2139, 9.4106), estimated(0.8812, 0.4812, 0.9912), estimated(0.5, None, None)
     (('8.3', '7.2', '9.4'), ('0.88', '0.48', '0.99'), ('0.5', '–', '–'))
+    >>> estimated(0.4, 0.003, 0.9), estimated(0.4, -0.003, 0.9)
+    (('0.40', '0.003', '0.90'), ('0.40', '0.00', '0.90'))
     """
     decimals = decimals_of(low, high)
     if decimals is None:
         return number(value), number(low), number(high)
-    return _rounded(value, decimals), _rounded(low, decimals), _rounded(high, decimals)
+    apart = low is not None and high is not None and low * high > 0  # from 0
+    told = [
+        number(float(part), 1) if apart and part and not round(part, decimals) else _rounded(part, decimals)
+        for part in (value, low, high)
+    ]
+    return told[0], told[1], told[2]
 
 
 def share_with_interval(value: float, low: float | None, high: float | None) -> str:

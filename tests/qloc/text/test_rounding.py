@@ -63,3 +63,18 @@ def test_a_bound_has_no_more_digits_than_it_needs(value, text):
 )
 def test_what_is_not_quite_none_or_all_is_not_written_as_such(value, text):
     assert rounding.share(value) == text
+
+
+@pytest.mark.parametrize(
+    ("estimate", "texts"),
+    [
+        ((0.4, 0.003, 0.9), ("0.40", "0.003", "0.90")),
+        ((-0.4, -0.9, -0.003), ("−0.40", "−0.90", "−0.003")),
+        ((0.02, 0.004, 9.0), ("0.02", "0.004", "9.0")),
+        ((0.4, -0.003, 0.9), ("0.40", "0.00", "0.90")),
+        ((0.4, 0.0, 0.9), ("0.40", "0.00", "0.90")),
+        ((0.5, 0.1, 0.9), ("0.50", "0.10", "0.90")),
+    ],
+)
+def test_an_interval_that_excludes_0_does_not_begin_at_0(estimate, texts):
+    assert rounding.estimated(*estimate) == texts
