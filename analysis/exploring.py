@@ -14,6 +14,7 @@ import xarray as xr
 from qloc.analysis.inference.paired import log_odds
 from qloc.analysis.inputs.neuron_tokens import neuron_tokens
 from qloc.analysis.inputs.study import Study
+from qloc.analysis.inputs.synapse_views import SynapseViews, token_labels
 from qloc.analysis.localization.neuron_counts import counts_by
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.arrays import Array, Floats, Ints
@@ -215,8 +216,11 @@ class _Explorer:
         columns = values.columns(queries)
         cs2 = float(self.scores["CS2"][row])
         new_object, edited = self.edited(row)
+        own: dict[str, Any] = {
+            name: str(facts[name][row]) for name in ("id", "subject", "relation", "object")
+        }
         return ExploredFact(
-            **{name: str(facts[name][row]) for name in ("id", "subject", "relation", "object")},
+            **own,
             inconsistent=None if math.isnan(cs2) else cs2 < self.context.plan.consistency_threshold,
             scores=tuple(_rounded(self.scores[name][row], 3) for name in SCORES),
             queries=tuple(self.query(int(query), values) for query in queries),
@@ -226,7 +230,38 @@ class _Explorer:
             arms=self.changed(queries),
             edits=edited,
             new_object=new_object,
+            **self.suppressed(queries, columns),
         )
+
+    @cached_property
+    def views(self) -> SynapseViews:
+        return SynapseViews(self.context.study)
+
+    def suppressed(self, queries: Ints, columns: Ints) -> dict[str, Any]:
+        """Return neurons with their query's synapses suppressed; nothing of facts that were not viewed."""
+        if not self.views.has(queries):
+            return {}
+        values = self.views.values(queries, columns)
+        before, after = values["attribution"]
+        return {
+            "activation_after": _rows_of(values["activation"][1], 2),
+            "product": _rows_of(100 * before, 0),
+            "product_after": _rows_of(100 * after, 0),
+        }
+
+    def attended(self, query: int) -> dict[str, Any]:
+        """Return the attention of a query's target; nothing of queries that were not viewed."""
+        found = self.views.attended(query) if self.views.has(np.array([query])) else None
+        if found is None:
+            return {}
+        shares = np.rint(1000 * found.attention).astype(int).tolist()
+        rows = zip(found.heads, shares, found.synapse, strict=True)
+        return {
+            "tokens": tuple(token_labels([*map(printable, found.tokens)])),
+            "attention": tuple(
+                (*head, tuple(share), tuple(np.flatnonzero(chosen).tolist())) for head, share, chosen in rows
+            ),
+        }
 
     def query(self, query: int, values: _Values) -> ExploredQuery:
         sets = self.context.sets
@@ -242,6 +277,7 @@ class _Explorer:
             neurons=tuple(neurons[order].tolist()),
             strengths=tuple(strengths[order].astype(int).tolist()),
             candidates=self.candidates(query),
+            **self.attended(query),
         )
 
     def candidates(self, query: int) -> tuple[tuple[str, int], ...]:
@@ -414,6 +450,14 @@ def _choice(n: int, n_facts: int, n_pairs: int, *, grouped: bool) -> str:
 def _mean(values: Floats) -> float:
     kept = values[~np.isnan(values)]
     return float(kept.mean()) if len(kept) else math.nan
+
+
+def _rows_of(values: Floats, digits: int) -> tuple[tuple[Any, ...], ...]:
+    """Return rows of rounded numbers, whole ones for no digits; None for NaN."""
+    rows = [[_rounded(value, digits) for value in row] for row in values]
+    if digits:
+        return tuple(map(tuple, rows))
+    return tuple(tuple(None if value is None else int(value) for value in row) for row in rows)
 
 
 def _rounded(value: Any, digits: int) -> float | None:

@@ -37,7 +37,7 @@ class Series:
     low, high : tuple of float or None
         Bounds of an interval for each x; empty where there are none.
     ticked : tuple of bool
-        Which cells of a heatmap get a dot; empty for none.
+        Which cells of a heatmap get a frame; empty for none.
     """
 
     name: str

@@ -174,17 +174,18 @@ class Chooser:
         )
 
     @cached_property
-    def _viewed(self) -> frozenset[int]:
-        return frozenset(viewed_facts(self.sets, self.viewed[0], self.seed).tolist())
+    def _viewed(self) -> dict[int, Array]:
+        return viewed_facts(self.sets, self.viewed[0], self.seed)
 
     def _views(self, unit: Unit) -> Array:
         """Return the neurons of each query that is looked at: (query in the unit, view)."""
         views = np.full((unit.n_queries, self.viewed[1]), NO_INDEX, dtype=np.int64)
         fact = self.sets.queries["fact"]
-        for number in self._viewed.intersection(range(unit.first_fact, unit.last_fact)):
+        for number in self._viewed.keys() & range(unit.first_fact, unit.last_fact):
             first, last = np.searchsorted(fact, [number, number + 1])
             here = slice(first - unit.first_query, last - unit.first_query)
-            views[here] = viewed_neurons(self._signals, np.arange(first, last), self.viewed[1])
+            queries, shown = np.arange(first, last), self._viewed[number]
+            views[here] = viewed_neurons(self._signals, queries, shown, self.viewed[1])
         return views
 
     def _again(self, unit: Unit, own: NeuronRows, stored: _Stored, width: int) -> sparse.csr_array:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from qloc.analysis.inputs.attributions import MethodAttributions
-from qloc.analysis.localization.shown_facts import ShownFacts, in_turn
+from qloc.analysis.localization.shown_facts import N_NEURONS, ShownFacts, in_turn
 from qloc.arrays import Ints
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import NO_INDEX
 
 
-def viewed_facts(sets: NeuronSets, n: int, seed: int) -> Ints:
+def viewed_facts(sets: NeuronSets, n: int, seed: int) -> dict[int, Ints]:
     """Choose the facts: those that figures show, then others by relation in turn.
 
     Minimal pairs and facts that have their answer in their subject are left out.
@@ -27,20 +27,23 @@ def viewed_facts(sets: NeuronSets, n: int, seed: int) -> Ints:
 
     Returns
     -------
-    int64 ndarray
-        Rows, ascending.
+    dict of int to int64 ndarray
+        Row of a fact → rows of the queries that figures show it on; ascending. Others have none.
     """
-    shown = [*ShownFacts.of(sets, seed).by_role.values()][:n]
+    figures = ShownFacts.of(sets, seed)
+    shown = [*figures.by_role.values()][:n]
     kind = sets.queries.get("kind", np.full(sets.n_queries, "fact"))
     of_facts = np.asarray(kind == "fact") & (sets.sizes() > 0)
     able = np.unique(sets.queries["fact"][of_facts])
     able = np.setdiff1d(able[~sets.facts["leaks"][able]], shown)
     further = in_turn(sets.facts["relation"], able, n - len(shown), seed)
-    return np.sort(np.concatenate([np.asarray(shown, dtype=np.int64), further]))
+    queries = {fact: figures.of_fact(sets, fact) for fact in shown}
+    none = np.zeros(0, dtype=np.int64)
+    return {fact: queries.get(fact, none) for fact in sorted([*shown, *further.tolist()])}
 
 
-def viewed_neurons(signals: MethodAttributions, queries: Ints, n: int) -> Ints:
-    """Choose a fact's neurons: those of the largest mean attribution, each query's maximum being 1.
+def viewed_neurons(signals: MethodAttributions, queries: Ints, shown: Ints, n: int) -> Ints:
+    """Choose a fact's neurons: of the largest mean attribution, each query's maximum being 1.
 
     Parameters
     ----------
@@ -48,6 +51,8 @@ def viewed_neurons(signals: MethodAttributions, queries: Ints, n: int) -> Ints:
         Of one method.
     queries : int64 ndarray
         Rows of the queries of one fact.
+    shown : int64 ndarray
+        Those of them that figures show: the neurons of these figures come first. There may be none.
     n : int
         How many neurons at most.
 
@@ -59,9 +64,13 @@ def viewed_neurons(signals: MethodAttributions, queries: Ints, n: int) -> Ints:
     _, values, panel = signals.rows(queries)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.asarray(values, dtype=np.float64) / signals.maximum[queries][:, None]
-    mean = np.where(panel[0] >= 0, np.nan_to_num(relative, posinf=0, neginf=0).mean(axis=0), -np.inf)
-    strongest = np.argsort(-mean, kind="stable")[:n]
+    relative = np.where(panel >= 0, np.nan_to_num(relative, posinf=0, neginf=0), -np.inf)
+    order = np.argsort(-relative.mean(axis=0), kind="stable")
+    here = np.isin(queries, shown)
+    if here.any():
+        first = np.argsort(-relative[here].mean(axis=0), kind="stable")[:N_NEURONS]
+        order = np.concatenate([first, order[~np.isin(order, first)]])
     chosen = np.full(n, NO_INDEX, dtype=np.int64)
-    found = np.sort(panel[0, strongest[mean[strongest] > 0]])
+    found = np.sort(panel[0, order[panel[0, order] >= 0][:n]])
     chosen[: len(found)] = found
     return chosen

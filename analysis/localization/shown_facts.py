@@ -18,6 +18,9 @@ from qloc.arrays import Array, Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.random_streams import Stream
 
+N_NEURONS: Final = 16
+"""Neurons shown of each fact: those of the largest mean attribution over the queries that it is shown on."""
+
 TYPICAL: Final = "typical"
 """Role of the fact that is drawn from the middle fifth."""
 

@@ -20,6 +20,8 @@ from qloc.analysis.localization.consistency import consistency
 from qloc.analysis.localization.inconsistent_share import STATIC
 from qloc.analysis.localization.query_subsets import subset_scores
 from qloc.analysis.localization.welch import welch_of
+from qloc.analysis.questions.context import AnalysisContext
+from qloc.analysis.questions.single_facts import heatmap_question
 from qloc.analysis.reproductions.chen_findings import (
     consistency_aware,
     inconsistent_shares,
@@ -36,6 +38,7 @@ from qloc.analysis.reproductions.published_tables import (
     among_labels,
     edit_rows,
 )
+from qloc.analysis.results import Question
 from qloc.phase_plan import ROME_SETS
 
 _CAS_SETS: Final = (
@@ -94,6 +97,7 @@ def _probability_rows(side: Side) -> Iterator[Row]:
         for name, among in side.classes.items():
             row: Row = {"model": side.model, "operation": operation, "class": name}
             facts = 0
+            row |= {f"{measure}_{arm}": np.nan for measure in by for arm in ("own", "neighbor")}
             for measure, values in by.items():
                 for arm in among_labels(values, "neuron_set", ("own", "neighbor")):
                     chosen = values.sel(operation=operation, neuron_set=arm).values[among]
@@ -203,3 +207,19 @@ LAYOUTS: Final = (
     ),
 )
 """The tables, in the paper's order."""
+
+
+def single_facts(side: Side) -> Question:
+    """Show single facts of a model: neurons across queries, and what suppressed synapses leave of them.
+
+    Parameters
+    ----------
+    side : Side
+        The model.
+
+    Returns
+    -------
+    Question
+        With a heatmap of a consistent, a typical and an inconsistent fact.
+    """
+    return heatmap_question(AnalysisContext(side.study, side.plan))

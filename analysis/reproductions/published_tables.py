@@ -7,7 +7,7 @@ that the paper has. :func:`reproduce` makes the tables of a study.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Final
 
@@ -284,6 +284,8 @@ def reproduce(
     layouts: Sequence[PublishedTable],
     source: Published,
     plan: AnalysisPlan | None = None,
+    *,
+    further: Callable[[Side], Question] | None = None,
 ) -> StudyResult:
     """Make the tables for which the stores have data, with published values where they are on file.
 
@@ -298,6 +300,8 @@ def reproduce(
     plan : AnalysisPlan, optional
         Threshold of neuron sets, static threshold of consistency, and k₀; by default those of
         ``AnalysisPlan()``.
+    further : callable, optional
+        From one model to what else the paper shows of it.
 
     Returns
     -------
@@ -317,7 +321,7 @@ def reproduce(
         model=", ".join(names),
         facts=f"{words(several[0].attrs.get('facts', 'unnamed facts'))} "
         f"({counted(len(sides[0].facts), 'fact')}{' common to all models' if len(names) > 1 else ''})",
-        questions=(*questions, settings_question(source)),
+        questions=(*questions, *_further(sides, further), settings_question(source)),
         provenance={
             **{f"store fingerprint, {side.model}": side.study.fingerprint for side in sides},
             PLAN_DIGEST: digest(plan.model_dump(mode="json")),
@@ -336,6 +340,18 @@ def reproduce(
             *([few_models(len(names))] if len(names) > 1 else []),
         ),
     )
+
+
+def _further(sides: Sequence[Side], further: Callable[[Side], Question] | None) -> Iterator[Question]:
+    """Yield what else is shown of each model; of several, each under its name."""
+    for number, side in enumerate(sides if further else (), start=1):
+        question = further(side)  # type: ignore[misc]
+        if len(sides) == 1:
+            yield question
+            continue
+        tables = tuple(replace(table, name=f"{table.name}_{number}") for table in question.tables)
+        title = f"{question.title} ({side.model})"
+        yield replace(question, id=f"{question.id}_{number}", title=title, tables=tables)
 
 
 def _of_effects(tables: Sequence[tuple[PublishedTable, Table | None]]) -> bool:
@@ -378,11 +394,10 @@ def _question(layout: PublishedTable, table: Table, source: Published) -> Questi
     filed = f"{on_file:,} of its {n:,} published values are on file." if n else "The paper has no such cells."
     cells = [dict(zip(table.columns, row, strict=True)) for row in zip(*table.columns.values(), strict=True)]
     said = layout.finding(cells) if layout.finding else ""
-    rows = f"{counted(len(table.columns['model']), 'row')} in the layout of the paper."
     return Question(
         id=layout.name,
         title=layout.title,
-        answer=" ".join(filter(None, (said, rows, filed))),
+        answer=" ".join(filter(None, (said, filed))),
         tables=(table, *([beside] if on_file else [])),
         method=layout.note,
         references=(source.source,),

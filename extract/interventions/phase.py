@@ -24,6 +24,7 @@ from qloc.extract.prompts.minimal_pairs import attributed
 from qloc.extract.prompts.probe_words import ProbeWords
 from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 from qloc.extract.signals.extraction import Extraction
+from qloc.extract.signals.neuron_tokens import token_texts
 from qloc.methods import method
 from qloc.phase_plan import MATCHED, InterventionPlan
 from qloc.vocabulary import TOKEN, VIEW
@@ -287,6 +288,7 @@ class Interventions:
             passes=[one for one in run.stored if one.query in viewed],
             last={row: run.queries[row].targets[-1] for row in viewed},
             neurons=neurons,
+            texts=functools.partial(token_texts, self.extraction.source.encoder().tokenizer),
             n_tokens=self.extraction.outline.sizes[TOKEN],
             alpha=self.part.alpha,
             engine=self.engine,

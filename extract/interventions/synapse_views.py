@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qloc.arrays import Array, Floats, Ints
@@ -41,6 +42,8 @@ class SynapseViews:
         Query → the pass of its answer's last token, which ``/attention`` is of.
     neurons : int64 ndarray, shape (query, view)
         Numbers of the neurons of each query, -1 behind the last.
+    texts : callable
+        From ids of tokens, int32 (token,), to their texts.
     n_tokens : int
         Length of the axis ``token`` of the store.
     alpha : float
@@ -52,6 +55,7 @@ class SynapseViews:
     passes: Sequence[Attributed]
     last: dict[int, Target]
     neurons: Ints
+    texts: Callable[[NDArray[np.int32]], Array]
     n_tokens: int
     alpha: float
     engine: RowEngine
@@ -68,8 +72,10 @@ class SynapseViews:
         chosen = self._chosen([*targets, *self.last.values()])
         shape = (len(self.neurons), self.engine.sites.n_layers, self._n_heads, self.n_tokens)
         synapse = np.full(shape, NO_INDEX, dtype=np.int8)
-        for query, mask in zip(self.last, chosen[len(targets) :], strict=True):
+        text = np.full((shape[0], self.n_tokens), "", dtype=object)
+        for (query, target), mask in zip(self.last.items(), chosen[len(targets) :], strict=True):
             synapse[query, :, :, : mask.shape[-1]] = mask
+            text[query, : len(target.ids)] = self.texts(np.array(target.ids, dtype=np.int32))
         sums = {name: np.zeros(self.neurons.shape) for name in ("activation", "gradient")}
         for rows in self._plan(targets):
             for done, (activation, gradient) in in_halves(
@@ -82,7 +88,12 @@ class SynapseViews:
         told = np.zeros(self.neurons.shape, dtype=bool)
         told[[*self.last]] = self.neurons[[*self.last]] >= 0
         values = {name: np.where(told, total, np.nan).astype(np.float32) for name, total in sums.items()}
-        return {"viewed_neuron": self.neurons.astype(np.int32), **values, "synapse": synapse}
+        return {
+            "viewed_neuron": self.neurons.astype(np.int32),
+            **values,
+            "synapse": synapse,
+            "token_text": text,
+        }
 
     @property
     def _n_heads(self) -> int:

@@ -131,7 +131,13 @@ def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
     made = [
         (title, _single(part, one, f"{id}-{n}")) for n, (title, part, one) in enumerate(_parts(table, recipe))
     ]
-    panels = [replace(panel, title=title, caption="") for title, panel in made if panel]
+    panels = [
+        replace(panel, title=title, caption="", value_label=panel.value_label or title)
+        if panel.kind == "heatmap"
+        else replace(panel, title=title, caption="")
+        for title, panel in made
+        if panel
+    ]
     if not panels:
         return None
     parts = [table] if recipe.facets else [part for _, part, _ in _parts(table, recipe)]

@@ -8,6 +8,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.transforms import ScaledTranslation
 
 from qloc.reports.document import Figure, FigureKind
@@ -52,12 +53,23 @@ def draw(canvas: Canvas, figure: Figure, width: int) -> None:
 
 def _heatmap(canvas: Canvas, figure: Figure, width: int) -> None:
     """A heatmap below its scale, which says what light and dark mean, on a page of either kind."""
-    height = height_of(figure, width)
-    above = SCALE + LINE * (scale_title(figure, width).count("\n"))
-    canvas.set_size_inches(width / 72, (height + above) / 72)
-    grid = canvas.add_gridspec(2, 2, height_ratios=(10, height), width_ratios=(min(1.0, 220 / width), 1))
+    canvas.set_size_inches(width / 72, (height_of(figure, width) + _scale_height(figure, width)) / 72)
+    _scaled(canvas, canvas.add_gridspec(1, 1)[0, 0], figure, width)
+
+
+def _scaled(canvas: Canvas, place: SubplotSpec, figure: Figure, width: int) -> None:
+    """A heatmap and its scale; of one among several the title says what the scale is of."""
+    shares = {"height_ratios": (10, height_of(figure, width)), "width_ratios": (min(1.0, 220 / width), 1)}
+    grid = place.subgridspec(2, 2, **shares)
     DRAWERS["heatmap"](canvas.add_subplot(grid[1, :]), figure, width)
     ramp(canvas.add_subplot(grid[0, 0]), figure, width)
+
+
+def _scale_height(figure: Figure, width: int) -> float:
+    """Of a heatmap's scale, in CSS pixels; 0 of other figures."""
+    if figure.kind != "heatmap":
+        return 0
+    return SCALE + LINE * scale_title(figure, width).count("\n")
 
 
 def height_of(figure: Figure, width: int) -> float:
@@ -109,19 +121,24 @@ def _multiples(canvas: Canvas, figure: Figure, width: int) -> None:
     above = 0 if shared else max(_legend_height(panel, width // across) for panel in figure.panels)
     lines = [max(_title(panel, width / across).count("\n") for panel in row) for row in rows]
     heights = [
-        max(height_of(panel, width // across) for panel in row) + 24 + above + LINE * more
+        max(height_of(panel, width // across) + _scale_height(panel, width) for panel in row)
+        + 24 + above + LINE * more
         for row, more in zip(rows, lines, strict=True)
-    ]
+    ]  # fmt: skip
     top = _legend_height(figure.panels[fullest], width) if shared else 0
     canvas.set_size_inches(width / 72, (sum(heights) + top) / 72)
     grid = canvas.add_gridspec(len(rows), across, height_ratios=heights)
     for place, panel in enumerate(figure.panels):
+        if panel.kind == "heatmap":
+            _scaled(canvas, grid[place // across, place % across], panel, width)
+            continue
         axes = canvas.add_subplot(grid[place // across, place % across])
         DRAWERS[panel.kind](axes, panel, width // across)
         axes.set_title(_title(panel, width / across), pad=6 + above)
         if above:
             _own_legend(canvas, axes, panel, width // across, above)
-    _thin_out(canvas, figure, width, across)
+    if len(canvas.axes) == len(figure.panels):
+        _thin_out(canvas, figure, width, across)
     if top:
         _legend(canvas, canvas.axes[fullest], figure.panels[fullest], width)
 

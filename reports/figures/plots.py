@@ -156,12 +156,16 @@ def _heatmap(axes: Axes, figure: Figure, width: int) -> None:
     low, high = scale(figure)
     ticked = any(series.ticked for series in figure.series)
     told = 34 * len(columns) < 0.7 * width and not ticked
+    framed = []
     for row, series in enumerate(figure.series):
         for n, (name, value) in enumerate(zip(series.x, series.y, strict=True)):
             if value is not None:
                 step = palette.step((value - low) / (high - low) if high > low else 0.5)
-                tick = "•" if ticked and series.ticked[n] else ""
-                _cell(axes, row, place[str(name)], step, _short(value) if told else tick)
+                _cell(axes, row, place[str(name)], step, _short(value) if told else "")
+                if ticked and series.ticked[n]:
+                    framed.append((row, place[str(name)]))
+    for row, column in framed:
+        _frame(axes, row, column)
     _grid_of_names(axes, figure, columns, width)
 
 
@@ -238,6 +242,13 @@ def _cell(axes: Axes, row: int, column: int, step: int, text: str) -> None:
     if text:
         ink = palette.colour(f"on-ramp-{step}")
         axes.text(float(column), float(row), text, ha="center", va="center", color=ink, fontsize=10)
+
+
+def _frame(axes: Axes, row: int, column: int) -> None:
+    """A frame of ink on a wider one of paper, so that it is seen on light and on dark cells."""
+    for role, thick in (("paper", 3.6), ("ink", 1.6)):
+        corner, colour = (column - 0.43, row - 0.41), palette.colour(role)
+        axes.add_patch(Rectangle(corner, 0.86, 0.82, fill=False, edgecolor=colour, linewidth=thick))
 
 
 def _grid_of_names(axes: Axes, figure: Figure, columns: Sequence[str], width: int) -> None:

@@ -37,7 +37,7 @@ class Recipe:
     prepare : callable or None
         What is done to the table first.
     ticked : str
-        Column of truths, whose cells get a dot in a heatmap.
+        Column of truths, whose cells get a frame in a heatmap.
     axis : AxisKind
         What the axis of the values holds.
     limits : tuple of (float, float) or None
@@ -82,6 +82,8 @@ _MEASURES: Final[tuple[tuple[str, tuple[str, ...], AxisKind], ...]] = (
     ("Beyond the template (H1a)", ("beyond_template",), "number"),
     ("Beyond the answer (H1b)", ("beyond_answer",), "number"),
 )
+
+_IN_SET: Final = "Framed: the neuron is in the query's set."
 
 _EDIT_MATRIX: Final = Recipe(
     kind="heatmap", over="criterion", values=("value",), split="edit", prepare=table_reshaping.edit_matrix,
@@ -243,11 +245,24 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "heatmap": Recipe(
         kind="heatmap", over="column", values=("value",), split="row", ticked="member", limits=(0.0, 1.0),
         value_label="attribution, share of the query's maximum",
-        caption="Dot: the neuron is in the query's set.",
+        caption=_IN_SET,
     ),
     "activation": Recipe(
         kind="heatmap", over="column", values=("value",), split="row", ticked="member",
-        value_label="activation", caption="Dot: the neuron is in the query's set.",
+        value_label="activation", caption=_IN_SET,
+    ),
+    "suppressed": Recipe(
+        kind="heatmap", over="column", values=(), split="row", ticked="member", caption=_IN_SET,
+        axis="share", limits=(0.0, 1.0),
+        facets=(
+            ("Activation", ("activation",), "number"),
+            ("Gradient × activation, share of the query's largest before", ("attribution",), "share"),
+        ),
+    ),
+    "attention": Recipe(
+        kind="heatmap", over="token", values=("attention",), split="head", ticked="synapse",
+        limits=(0.0, 1.0), value_label="attention from the target",
+        caption="Framed: a knowledge synapse, which suppression takes away.",
     ),
     "edit_matrix": _EDIT_MATRIX,
     "decomposition": Recipe(

@@ -149,6 +149,7 @@ SYNAPSE_VIEWS: Final = variables(
             "int8",
             "1 where the column is a knowledge synapse (last answer token's pass), else 0; -1 where not told",
         ),
+        "token_text": ((QUERY, TOKEN), STRING, "text of each token of that pass; empty where not told"),
         **_PER_QUERY,
     },
 )

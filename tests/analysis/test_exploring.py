@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
+from viewed_study import viewed
 
 from qloc.analysis.exploring import N_COLUMNS, SCORES, chosen_facts, explore
 from qloc.analysis.inputs.study import Study
@@ -223,3 +224,24 @@ def test_a_dense_study_is_explored_alike(dense_study: Study) -> None:
     assert [set(query.neurons) for query in queries] == [
         set(sets.of(n)) for n in queries_of(dense_study, explored)
     ]
+
+
+def test_viewed_facts_have_their_neurons_after_and_attention() -> None:
+    study = simulate(facts=20, relations=2, templates=4, seed=6)
+    row = int(np.flatnonzero(study.column("facts", "leaks") == 0)[3])
+    found = explore(viewed(study, [row]))
+    (fact,) = (fact for fact in found.facts if fact.activation_after)
+    assert fact.id == study.column("facts", "id")[row]
+    for before, after in zip(fact.activation, fact.activation_after, strict=True):
+        assert len(before) == len(after) == len(fact.columns)
+        for was, now in zip(before, after, strict=True):
+            assert now is None or (was is not None and abs(now - was / 2) <= 0.01)
+    assert fact.product == fact.product_after
+    assert max(value for values in fact.product for value in values if value is not None) == 100
+    for query in fact.queries:
+        for _, _, shares, synapses in query.attention:
+            assert len(shares) == len(query.tokens)
+            assert set(synapses) <= set(range(len(shares)))
+    assert any(query.attention for query in fact.queries)
+    others = [query for other in found.facts if other is not fact for query in other.queries]
+    assert not any(query.attention for query in others)

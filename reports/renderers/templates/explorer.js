@@ -44,12 +44,13 @@
 
   // ---------------------------------------------------------------- the data
   const named = (names, values) => Object.fromEntries(names.map((name, n) => [name, values[n]]));
+  const absent = { activation_after: [], product: [], product_after: [] }; // in files of older versions
   const read = (n) => {
     if (studies[n]) return studies[n];
     const data = JSON.parse(sources[n].textContent);
-    data.facts = data.facts.map((values) => named(data.fact, values));
+    data.facts = data.facts.map((values) => ({ ...absent, ...named(data.fact, values) }));
     for (const fact of data.facts) {
-      fact.queries = fact.queries.map((values) => named(data.query, values));
+      fact.queries = fact.queries.map((values) => ({ attention: [], ...named(data.query, values) }));
       fact.words = [fact.id, fact.subject, fact.relation, fact.object].join("\n").toLowerCase();
     }
     data.byId = new Map(data.facts.map((fact) => [fact.id, fact]));
@@ -156,8 +157,9 @@
       "Queries of the fact",
     );
   };
-  const heat = (fact, values, shown) => {
-    const largest = Math.max(...values.flat().map((v) => Math.abs(v ?? 0)), 1e-9);
+  // Before and after have one scale, so that what was taken away is seen.
+  const heat = (fact, values, shown, beside) => {
+    const largest = Math.max(...[...values, ...(beside || [])].flat().map((v) => Math.abs(v ?? 0)), 1e-9);
     const bands = [];
     for (const neuron of fact.columns) {
       const layer = Math.floor(neuron / study.n_neurons);
@@ -185,8 +187,13 @@
     if (!fact.columns.length) return [];
     const kinds = [["attribution", "Attribution, % of the query's maximum", fact.attribution, (v) => number(v, 0)]];
     if (fact.activation.length) kinds.push(["activation", "Activation", fact.activation, (v) => number(v, 1)]);
+    if (fact.activation_after.length) {
+      kinds.push(["activation-after", "Activation, synapses suppressed", fact.activation_after, (v) => number(v, 1), fact.activation]);
+      kinds.push(["product", "Gradient × activation", fact.product, (v) => number(v, 0), fact.product_after]);
+      kinds.push(["product-after", "Gradient × activation, synapses suppressed", fact.product_after, (v) => number(v, 0), fact.product]);
+    }
     const place_ = make("div");
-    const show = (kind) => place_.replaceChildren(heat(fact, kind[2], kind[3]));
+    const show = (kind) => place_.replaceChildren(heat(fact, kind[2], kind[3], kind[4]));
     const choices = kinds.map((kind, n) => {
       const radio = make("input", { type: "radio", name: "heat", value: kind[0], checked: n === 0 ? "" : null });
       radio.addEventListener("change", () => show(kind));
@@ -198,6 +205,30 @@
       make("p", { class: "quiet" }, `The ${fact.columns.length} neurons with the largest mean attribution; framed where the neuron is in the query's set (${study.rule}). Blue is positive, orange negative; the darker (in dark mode, the brighter) the larger.`),
       make("fieldset", { class: "switch" }, [make("legend", { class: "hidden" }, "What the cells show"), ...choices]),
       place_,
+      ...(fact.activation_after.length ? [make("p", { class: "quiet" }, "Suppressed: with the query's own knowledge synapses taken away. Gradient × activation is in percent of the query's largest before; attribution along paths is not run again.")] : []),
+    ];
+  };
+  const attention = (fact) => {
+    const told = fact.queries.filter((query) => query.attention.length);
+    if (!told.length) return [];
+    const place_ = make("div");
+    const show = (query) => {
+      const head = make("tr", {}, [make("td", {}), ...query.tokens.map((token) => make("th", { class: "name", scope: "col" }, token))]);
+      const rows = query.attention.map(([layer, n, shares, synapses]) =>
+        make("tr", {}, [
+          make("th", { scope: "row" }, `L${layer}.H${n}`),
+          ...shares.map((share, k) => make("td", { class: synapses.includes(k) ? "in" : null, "--v": share / 1000 }, (share / 1000).toFixed(2))),
+        ]));
+      place_.replaceChildren(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Attention of the target" },
+        make("table", { class: "heat attention" }, [make("caption", { class: "hidden" }, "Heads (rows) and tokens (columns)"), make("thead", {}, head), make("tbody", {}, rows)])));
+    };
+    const picked = make("select", { "aria-label": "Query" }, told.map((query, n) => make("option", { value: n }, query.prompt)));
+    picked.addEventListener("change", () => show(told[+picked.value]));
+    show(told[0]);
+    return [
+      make("h4", {}, "What the target attends to"),
+      make("p", { class: "quiet" }, "Attention from the position that predicts the answer, of the heads that give most to the query's knowledge synapses, which are framed: (layer, head, token) columns with more than their share of attention, the first token aside."),
+      make("p", {}, picked), place_,
     ];
   };
   // A line a set of neurons, a column an operation; the shade of a cell is as long as its effect.
@@ -253,7 +284,7 @@
       make("p", { class: "quiet" }, [fact.relation, fact.id, state || "no consistency: fewer than two queries that are answered right and have neurons"].join(" · ")),
       ...(study.pairs.has(fact.id) ? [make("p", { class: "quiet" }, "Minimal pairs, whose good form is the answer: a query is answered right where it is likelier than the bad form.")] : []),
       make("p", { class: "steps" }, [step(facts[at - 1], "← previous (k)"), step(facts[at + 1], "next (j) →")]),
-      strips(fact), make("h4", {}, "Queries"), queries(fact), ...heatmap(fact), ...arms(fact), ...edits(fact), ...sets(fact),
+      strips(fact), make("h4", {}, "Queries"), queries(fact), ...heatmap(fact), ...attention(fact), ...arms(fact), ...edits(fact), ...sets(fact),
     ];
   };
 

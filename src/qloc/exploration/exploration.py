@@ -27,7 +27,8 @@ from qloc.text.parsing import json_of
 FILE: Final = "explorer.json"
 """Name of the file that :meth:`Exploration.save` writes."""
 
-FORMAT_VERSION: Final = 3  # 1: first form; 2: with tokens of neurons; 3: minimal pairs apart from facts
+FORMAT_VERSION: Final = 4
+"""1: first form; 2: with tokens of neurons; 3: minimal pairs apart from facts; 4: synapses suppressed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +155,9 @@ def load(folder: Path) -> Exploration | None:
         content = json_of(read_ordinary(path))
         if content.pop("format") not in range(1, FORMAT_VERSION + 1):
             raise ValueError
-        named = (content.pop("fact"), content.pop("query"))
-        if named != (names_of(ExploredFact), names_of(ExploredQuery)):
-            raise ValueError
-        return Exploration(**{**as_tuples(content), "facts": tuple(map(fact_of_row, content["facts"]))})
+        of_fact, of_query = content.pop("fact"), content.pop("query")
+        facts = tuple(fact_of_row(row, of_fact, of_query) for row in content["facts"])
+        return Exploration(**{**as_tuples(content), "facts": facts})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

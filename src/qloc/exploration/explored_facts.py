@@ -29,6 +29,11 @@ class ExploredQuery:
         Attribution of each of them, percent of the query's maximum.
     candidates : tuple of (str, int)
         The relation's likeliest answers for this prompt and their probability, per mille.
+    tokens : tuple of str
+        The prompt's tokens; empty where attention is not shown.
+    attention : tuple of (int, int, tuple of int, tuple of int)
+        Of heads that have synapses of the query: layer, head, attention from the target to each token, per
+        mille, and the places of tokens whose columns are knowledge synapses.
     """
 
     prompt: str
@@ -39,6 +44,8 @@ class ExploredQuery:
     neurons: tuple[int, ...] = ()
     strengths: tuple[int, ...] = ()
     candidates: tuple[tuple[str, int], ...] = ()
+    tokens: tuple[str, ...] = ()
+    attention: tuple[tuple[int, int, tuple[int, ...], tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +76,11 @@ class ExploredFact:
         and the rank of the new answer before and after (−1 where it was not edited); empty without edits.
     new_object : str
         What updates wrote in place of the object.
+    activation_after : tuple of (tuple of float or None, ...)
+        Of each query at each column with its knowledge synapses suppressed; empty where it was not kept.
+    product, product_after : tuple of (tuple of int or None, ...)
+        Gradient × activation before and after, percent of the query's largest before; empty where it was not
+        kept.
     """
 
     id: str
@@ -84,6 +96,9 @@ class ExploredFact:
     arms: tuple[tuple[float | None, float | None], ...] = ()
     edits: tuple[tuple[float | None, int, int], ...] = ()
     new_object: str = ""
+    activation_after: tuple[tuple[float | None, ...], ...] = ()
+    product: tuple[tuple[int | None, ...], ...] = ()
+    product_after: tuple[tuple[int | None, ...], ...] = ()
 
 
 def names_of(kind: type[ExploredFact] | type[ExploredQuery]) -> list[str]:
@@ -120,13 +135,18 @@ def row_of(fact: ExploredFact) -> list[Any]:
     return list(cells.values())
 
 
-def fact_of_row(row: Sequence[Any]) -> ExploredFact:
+def fact_of_row(
+    row: Sequence[Any], of_fact: Sequence[str] | None = None, of_query: Sequence[str] | None = None
+) -> ExploredFact:
     """Return the fact that :func:`row_of` made a list of.
 
     Parameters
     ----------
     row : sequence
         From JSON: with lists in place of tuples.
+    of_fact, of_query : sequence of str, optional
+        Names of what the lists of facts and of queries hold, in order; by default those of this version.
+        Older files have fewer.
 
     Returns
     -------
@@ -140,13 +160,14 @@ def fact_of_row(row: Sequence[Any]) -> ExploredFact:
     TypeError
         The row, or its queries, are no lists.
     """
-    given = dict(zip(names_of(ExploredFact), row, strict=True))
-    queries = tuple(map(_query, given.pop("queries")))
+    given = dict(zip(of_fact or names_of(ExploredFact), row, strict=True))
+    names = of_query or names_of(ExploredQuery)
+    queries = tuple(_query(names, query) for query in given.pop("queries"))
     return ExploredFact(queries=queries, **as_tuples(given))
 
 
-def _query(row: Sequence[Any]) -> ExploredQuery:
-    return ExploredQuery(**as_tuples(dict(zip(names_of(ExploredQuery), row, strict=True))))
+def _query(names: Sequence[str], row: Sequence[Any]) -> ExploredQuery:
+    return ExploredQuery(**as_tuples(dict(zip(names, row, strict=True))))
 
 
 def as_tuples(value: Any) -> Any:

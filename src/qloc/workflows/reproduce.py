@@ -86,6 +86,7 @@ def reproduce_study(
     StorageError
         The disk refused.
     """
+    from qloc.analysis.reproductions.chen_tables import single_facts
     from qloc.analysis.reproductions.published_tables import reproduce
     from qloc.workflows.analyze import open_study
     from qloc.workflows.results_folder import refuse_folder
@@ -93,7 +94,8 @@ def reproduce_study(
     study = open_study(stores[0]) if len(stores) == 1 else open_study(stores)
     if out is not None:
         refuse_folder(out, "reproduction", stores, name)
-    result = reproduce(study, _layouts(name), source, plan)
+    further = single_facts if name == "chen" else None
+    result = reproduce(study, _layouts(name), source, plan, further=further)
     if out is not None:
         result.save(Path(out))
     return result

@@ -236,7 +236,7 @@ def test_views_are_of_whole_facts_and_do_not_depend_on_the_unit(study: Study) ->
     assert whole is not None
     assert whole.shape == (len(fact), 6)
     viewed = np.unique(fact[(whole >= 0).any(axis=1)])
-    np.testing.assert_array_equal(viewed, viewed_facts(study.neurons(), 4, 0))
+    np.testing.assert_array_equal(viewed, list(viewed_facts(study.neurons(), 4, 0)))
     for number in viewed:
         assert len(np.unique(whole[fact == number], axis=0)) == 1
     unit = _unit(study, 5, 11)

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from viewed_study import viewed
 
-from qloc.analysis.localization.shown_facts import halves
+from qloc.analysis.localization.shown_facts import N_NEURONS, ShownFacts, halves
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.single_facts import (
     HEATMAP_COLUMNS,
-    N_NEURONS,
     _answer,
     heatmap_question,
 )
@@ -78,3 +78,32 @@ def test_extremes_move_towards_the_mean_only_where_both_do(context):
         assert "The mean over facts is 0.50 where shown" in answer
         assert answer.endswith("extremes move towards it.") is moved
     assert not _answer(context, {"typical": 1}, chosen, later).endswith("extremes move towards it.")
+
+
+def test_viewed_facts_are_shown_before_and_after_with_their_attention(study, plan, question):
+    """Two rows a query, the same neurons as of the heatmap; frames are synapses."""
+    shown = ShownFacts.of(study.neurons(), plan.seed)
+    facts = shown.by_role
+    seen = heatmap_question(AnalysisContext(viewed(study, [facts["typical"]]), plan))
+    names = [table.name for table in seen.tables]
+    assert names == [
+        *(f"heatmap_{role.replace(' ', '_')}" for role in facts), "suppressed_typical", "attention_typical"
+    ]  # fmt: skip
+    assert "suppressed_typical" not in [table.name for table in question.tables]
+    frames = {table.name: table.to_frame() for table in seen.tables}
+    cells, before = frames["suppressed_typical"], frames["heatmap_typical"]
+    assert len(cells) == 2 * len(before)
+    first = cells[~cells["suppressed"]].reset_index(drop=True)
+    for name in ("row", "column", "member", "query"):
+        assert first[name].tolist() == before[name].tolist()
+    later = cells[cells["suppressed"]]
+    assert later["row"].tolist() == [f"Suppressed: {row}" for row in before["row"]]
+    told = ~np.isnan(first["activation"])
+    assert told.any()
+    np.testing.assert_allclose(
+        later["activation"].to_numpy()[told], first["activation"].to_numpy()[told] / 2, rtol=1e-6
+    )
+    attention = frames["attention_typical"]
+    assert attention["attention"].between(0, 1).all()
+    assert attention["synapse"].any()
+    assert len(attention) == attention["head"].nunique() * attention["token"].nunique()

@@ -10,10 +10,11 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner, Result
 
+from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.knowledge_synapses import synapse_effects
 from qloc.analysis.localization.consistency import consistency
-from qloc.analysis.reproductions.chen_tables import LAYOUTS
+from qloc.analysis.reproductions.chen_tables import LAYOUTS, single_facts
 from qloc.analysis.reproductions.published import published
 from qloc.analysis.reproductions.published_tables import reproduce
 from qloc.analysis.results import StudyResult
@@ -148,3 +149,16 @@ def test_without_a_store_there_is_nothing_to_make() -> None:
         "Error: stores is []; expected one store at least. At qloc reproduce. "
         "Give one, or --print-plan for the plan that makes it.\n",
     )
+
+
+def test_single_facts_are_shown_of_each_model(study: Study) -> None:
+    alone = reproduce(study, LAYOUTS[:1], published("chen"), PLAN, further=single_facts)
+    assert [question.id for question in alone.questions] == ["chen_ratio", "heatmap", "settings"]
+    names = [table.name for table in alone.questions[1].tables]
+    assert names[:3] == ["heatmap_most_consistent", "heatmap_typical", "heatmap_least_consistent"]
+    both = reproduce(
+        Studies({"a": study, "b": study}), LAYOUTS[:1], published("chen"), PLAN, further=single_facts
+    )
+    assert [question.id for question in both.questions][1:3] == ["heatmap_1", "heatmap_2"]
+    assert both.questions[2].title.endswith("(b)")
+    assert [table.name for table in both.questions[2].tables] == [f"{name}_2" for name in names]

@@ -64,7 +64,7 @@ def test_a_table_has_the_rows_of_each_model_and_the_published_cell_beside(study:
     assert [question.id for question in found.questions] == ["ours", "settings"]
     question = found.questions[0]
     assert (question.method, question.references) == ("How to read it.", ("S",))
-    assert question.answer == "2 rows in the layout of the paper. 1 of its 2 published values are on file."
+    assert question.answer == "1 of its 2 published values are on file."
     table, beside = question.tables
     assert list(table.columns["share"]) == [0.25, 0.75]
     assert list(table.columns["facts"]) == [40, 3]

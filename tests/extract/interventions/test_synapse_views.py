@@ -43,6 +43,7 @@ def views_of(tiny: Callable[[str], Any]) -> Callable[[str], tuple[SynapseViews, 
             passes=[one for one in every if one.query in viewed],
             last={query: asked[query].targets[-1] for query in viewed},
             neurons=neurons,
+            texts=lambda ids: np.array([f"<{n}>" for n in ids], dtype=object),
             n_tokens=N_TOKENS,
             alpha=ALPHA,
             engine=engine,
@@ -159,6 +160,9 @@ def test_views_equal_brute_force(views_of: Callable[[str], Any], kind: str) -> N
         last = _synapses(plain.run(targets[-1], None)[2], causal=causal)
         np.testing.assert_array_equal(arrays["synapse"][query, :, :, :n], last)
         assert (arrays["synapse"][query, :, :, n:] == -1).all()
+        assert arrays["token_text"][query].tolist() == [
+            *(f"<{id}>" for id in targets[-1].ids), *[""] * (N_TOKENS - n)
+        ]  # fmt: skip
     assert n_chosen
 
 
@@ -169,11 +173,13 @@ def test_queries_that_are_not_looked_at_are_missing(views_of: Callable[[str], An
     assert (arrays["viewed_neuron"][-1] == -1).all()
     assert np.isnan(arrays["activation"][-1]).all()
     assert (arrays["synapse"][-1] == -1).all()
+    assert not any(arrays["token_text"][-1])
     assert {name: values.dtype.name for name, values in arrays.items()} == {
         "viewed_neuron": "int32",
         "activation": "float32",
         "gradient": "float32",
         "synapse": "int8",
+        "token_text": "object",
     }
 
 

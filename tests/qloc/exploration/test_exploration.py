@@ -79,6 +79,19 @@ def test_a_file_of_before_pairs_stood_apart_is_read(tmp_path: Path) -> None:
     assert load(tmp_path) == replace(EXPLORATION, n_pairs=0, shared_by_pairs=(), pairs=())
 
 
+def test_a_file_of_before_synapses_were_suppressed_is_read(tmp_path: Path) -> None:
+    """Lists of facts and queries were shorter: what they hold is told by their names."""
+    rows = EXPLORATION.rows()
+    of_fact, of_query = rows["fact"][:-3], rows["query"][:-2]
+    place = of_fact.index("queries")
+    facts = [fact[: len(of_fact)] for fact in rows["facts"]]
+    for fact in facts:
+        fact[place] = [query[: len(of_query)] for query in fact[place]]
+    older = {**rows, "format": 3, "fact": of_fact, "query": of_query, "facts": facts}
+    (tmp_path / FILE).write_text(json.dumps(older), encoding="utf-8")
+    assert load(tmp_path) == EXPLORATION
+
+
 def test_lists_stand_in_the_order_of_their_names() -> None:
     rows = EXPLORATION.rows()
     fact = dict(zip(rows["fact"], rows["facts"][0], strict=True))
@@ -98,7 +111,7 @@ def test_a_folder_may_have_none(tmp_path: Path) -> None:
         "[]",
         "{}",
         "[" * 100_000,
-        json.dumps({**EXPLORATION.rows(), "format": 4}),
+        json.dumps({**EXPLORATION.rows(), "format": 5}),
         json.dumps({**EXPLORATION.rows(), "fact": ["id"]}),
         json.dumps({**EXPLORATION.rows(), "facts": [[1, 2]]}),
         json.dumps({**EXPLORATION.rows(), "more": 1}),
@@ -110,7 +123,7 @@ def test_what_is_no_exploration_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError) as caught:
         load(tmp_path)
     assert str(caught.value) == (
-        f"exploration is '{tmp_path}'; expected explorer.json of format 3, as `qloc analyze` writes it. "
+        f"exploration is '{tmp_path}'; expected explorer.json of format 4, as `qloc analyze` writes it. "
         f"At {tmp_path / FILE}. Run `qloc analyze` again."
     )
 

@@ -29,7 +29,7 @@ FACT = ExploredFact(
 def test_a_row_leads_back_to_its_fact() -> None:
     row = row_of(FACT)
     assert fact_of_row(json.loads(json.dumps(row))) == FACT
-    assert row[names_of(ExploredFact).index("queries")] == [["p", 1, False, None, -1, (), (), ()]]
+    assert row[names_of(ExploredFact).index("queries")] == [["p", 1, False, None, -1, (), (), (), (), ()]]
 
 
 @pytest.mark.parametrize("row", [[], ["a"], [*row_of(FACT), 1]])

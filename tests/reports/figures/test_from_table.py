@@ -173,3 +173,38 @@ def test_models_are_compared_by_panels_of_their_measures():
         "κ", "Inconsistent facts, K_I(k₀)", "D", "Known queries",
     ]  # fmt: skip
     assert figure.panels[1].axis == "share"
+
+
+def test_neurons_before_and_after_have_a_panel_a_measure_and_a_row_each():
+    """Rows of one query stand below each other; both panels tick members; shares have the ends 0 and 1."""
+    cells = [
+        (words + "France", column, 0.4 / (1 + after), 1.2 if after else 0.5, column == "L0.N3")
+        for after, words in enumerate(("", "Suppressed: "))
+        for column in ("L0.N3", "L2.N1")
+    ]
+    names = ("row", "column", "activation", "attribution", "member")
+    table = Table(
+        name="suppressed_typical", title="T", columns=dict(zip(names, zip(*cells, strict=True), strict=True)),
+        labels={},
+    )  # fmt: skip
+    (drawn,) = figures(table, "f")
+    assert drawn.kind == "multiples"
+    activation, product = drawn.panels
+    assert [series.name for series in activation.series] == ["France", "Suppressed: France"]
+    assert [series.ticked for series in product.series] == [(True, False), (True, False)]
+    assert (activation.limits, product.limits) == (None, (0.0, 1.0))
+    assert activation.value_label == "Activation"
+    assert product.value_label.startswith("Gradient × activation")
+
+
+def test_attention_ticks_synapses():
+    table = Table(
+        name="attention_typical", title="T", labels={},
+        columns={
+            "head": ("L0.H1", "L0.H1"), "token": ("The", "capital"), "attention": (0.25, 0.5),
+            "synapse": (False, True),
+        },
+    )  # fmt: skip
+    (drawn,) = figures(table, "f")
+    assert (drawn.kind, drawn.limits) == ("heatmap", (0.0, 1.0))
+    assert drawn.series[0].ticked == (False, True)

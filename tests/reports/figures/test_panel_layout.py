@@ -87,3 +87,12 @@ def test_panels_with_rows_of_their_own_have_room_for_the_names():
     canvas = drawn(Figure(kind="multiples", id="f", title="t", alt="", panels=panels), WIDE)
     assert rows_of_panels(canvas) == [1, 1]
     assert [label.get_text() for label in canvas.axes[0].get_yticklabels()] == list(names)
+
+
+def test_each_heatmap_among_several_has_a_scale():
+    panels = tuple(a_figure(n_series=2, kind="heatmap") for _ in range(2))
+    whole = Figure(kind="multiples", id="m", title="t", alt="", panels=panels)
+    canvas = drawn(whole, WIDE)
+    assert len(canvas.axes) == 4
+    alone = drawn(panels[0], WIDE)
+    assert canvas.get_figheight() > 2 * alone.get_figheight()

@@ -107,3 +107,16 @@ def test_a_cell_has_room_for_its_number():
         axes_of(heatmap("a", value=value)).texts[0].get_text() for value in (0.0042, -0.0042, 0.25, -1.5)
     ]
     assert texts == ["0.00", "0.00", "0.25", "−1.50"]
+
+
+def test_ticked_cells_are_framed():
+    """A frame of ink on one of paper: two patches more for each ticked cell."""
+    row = Series(name="r", x=("L0.N3", "L1.N7"), y=(0.2, 0.9), ticked=(False, True))
+    figure = Figure(kind="heatmap", id="f", title="t", alt="", series=(row,), limits=(0, 1))
+    axes = axes_of(figure)
+    frames = [patch for patch in axes.patches if not patch.get_fill()]
+    assert len(axes.patches) == 2 + 2
+    assert len(frames) == 2
+    for frame in frames:
+        assert frame.get_x() < 1 < frame.get_x() + frame.get_width()
+    assert not axes.texts or all(text.get_text() in ("L0", "L1") for text in axes.texts)

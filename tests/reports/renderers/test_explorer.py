@@ -10,7 +10,9 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from viewed_study import viewed
 
 from qloc.analysis.exploring import explore
 from qloc.exploration.exploration import Exploration
@@ -172,3 +174,55 @@ def test_search_keys_and_links(page: str, explored: Exploration, tmp_path: Path)
     assert seen["only"] == inconsistent
     assert seen["template"] == explored.templates[1]
     assert seen["none"] == "There is no such fact, neuron or template here."
+
+
+SWITCH = """
+const later = () => new Promise((done) => setTimeout(done, 50));
+const cells = (kind) => [...document.querySelectorAll('#explorer table.' + kind + ' td')].filter((td) => td.textContent);
+(async () => {
+  const seen = {};
+  location.hash = '#f=' + encodeURIComponent(FACT); await later();
+  const radios = [...document.querySelectorAll('#explorer input[name=heat]')];
+  seen.choices = radios.map((radio) => radio.value);
+  for (const radio of radios) {
+    radio.click(); await later();
+    seen[radio.value] = cells('heat:not(.attention)').map((td) => td.textContent);
+  }
+  seen.attention = cells('attention').map((td) => td.textContent);
+  seen.framed = cells('attention').filter((td) => td.className === 'in').length;
+  const select = [...document.querySelectorAll('#explorer select')].at(-1);
+  seen.prompts = [...select.options].map((option) => option.textContent);
+  select.value = '1'; select.dispatchEvent(new Event('change')); await later();
+  seen.second = cells('attention').map((td) => td.textContent);
+  const pre = document.createElement('pre'); pre.id = 'seen'; pre.textContent = JSON.stringify(seen); document.body.append(pre);
+})();
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_a_viewed_fact_switches_to_suppressed_synapses_and_shows_attention(bare, tmp_path: Path) -> None:
+    study = simulate(facts=20, relations=2, templates=4, seed=6)
+    row = int(np.flatnonzero(study.column("facts", "leaks") == 0)[3])
+    found = explore(viewed(study, [row]))
+    (fact,) = (fact for fact in found.facts if fact.activation_after)
+    free = re.sub(r"<meta http-equiv[^>]*>", "", render([bare], "html", [found]))
+    given = f"const FACT = {json.dumps(fact.id)};"
+    shown, console = browsed(free.replace("</body>", f"<script>{given}{SWITCH}</script></body>"), tmp_path)
+    assert console == []
+    seen = json.loads(html.unescape(re.search(r'<pre id="seen">(.*?)</pre>', shown, re.S)[1]))  # type: ignore[index]
+    assert seen["choices"] == ["attribution", "activation", "activation-after", "product", "product-after"]
+    for name, values, digits in (
+        ("activation-after", fact.activation_after, 1),
+        ("product-after", fact.product_after, 0),
+    ):
+        told = [text.replace("−", "-") for text in seen[name]]
+        flat = [value for values_of in values for value in values_of]
+        assert len(told) == len(flat)
+        for text, value in zip(told, flat, strict=True):
+            assert value is None or abs(float(text) - value) <= 0.51 * 10**-digits
+    first, second, *_ = [query for query in fact.queries if query.attention]
+    assert seen["prompts"] == [query.prompt for query in fact.queries if query.attention]
+    for query, name in ((first, "attention"), (second, "second")):
+        shares = [share for _, _, row_, _ in query.attention for share in row_]
+        assert [float(text) for text in seen[name]] == pytest.approx([s / 1000 for s in shares], abs=0.0051)
+    assert seen["framed"] == sum(len(synapses) for *_, synapses in first.attention)

@@ -128,6 +128,7 @@ def views(unit: Unit, rng: np.random.Generator) -> dict[str, Array]:
         "synapse_views/activation": np.where(told, rng.standard_normal((q, 4)), np.nan),
         "synapse_views/gradient": np.where(told, rng.standard_normal((q, 4)), np.nan),
         "synapse_views/synapse": synapse,
+        "synapse_views/token_text": np.full(shape[::3], " tökén", dtype=object),
     }
 
 
