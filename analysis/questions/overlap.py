@@ -129,7 +129,8 @@ def _by_relation(context: AnalysisContext, parts: Floats, beyond: Floats) -> Tab
             "answer_share_high": "to",
             "facts_identified": "facts whose answer another fact has",
         },
-        note="Without facts that share an answer (one-to-one relations), answer and fact are not told apart.",
+        note="Without facts that share an answer (one-to-one relations), answer and fact are not told apart. "
+        "Overlaps as they are: H1a's estimate is net of what sizes of sets and popularity predict.",
     )
 
 

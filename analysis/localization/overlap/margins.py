@@ -29,6 +29,9 @@ POPULARITY_RATIO: Final = 2.0
 FREQUENT: Final = 0.25
 """Share of a template's sets, or of an answer's, above which a neuron is frequent there."""
 
+_DIGITS: Final = 9
+"""Digits after the point to which loadings are compared."""
+
 _PIECE: Final = 2**22
 """Cells of memberships in memory at a time."""
 
@@ -157,7 +160,10 @@ def neuron_classes(member: sparse.csr_array, template: Ints) -> Ints:
     """
     count = np.bincount(member.indices, minlength=member.shape[1])
     level = np.floor(np.log(np.maximum(count, 1) / max(member.shape[0], 1)) / np.log(POPULARITY_RATIO))
+    # Neither the sign of a component nor its last digits may part neurons that are alike.
     loading = _first_component(member, template)
+    largest = float(loading[np.argmax(np.abs(loading).round(_DIGITS))]) if len(loading) else 1.0
+    loading = (loading / (largest or 1.0)).round(_DIGITS)
     above = loading > (np.median(loading[count > 0]) if count.any() else 0.0)
     return np.unique(2 * level + above, return_inverse=True)[1].astype(np.int64)
 

@@ -1,5 +1,6 @@
 """Overlap net of set sizes and popularity: by enumeration, and where sizes or hubs alone differ."""
 
+from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
 
@@ -60,6 +61,20 @@ def test_every_set_and_every_neuron_keeps_its_number(monkeypatch, level):
         np.testing.assert_allclose(np.bincount(of.of_kind, weights=p), of.n_sets, atol=1e-6)
         neurons = np.bincount(of.of_row, weights=p * of.n_neurons[of.of_kind], minlength=len(of.size))
         np.testing.assert_allclose(neurons, of.size, atol=1e-6)
+
+
+@pytest.mark.parametrize("level", ["template", "answer"])
+def test_the_order_of_queries_does_not_matter(rng, level):
+    """The sign of the first component is chance, and neurons that are alike differ in its last digits."""
+    sets = filled(considered(plant(facts=120, relations=4, templates=5, hubs=3.0, seed=2).sets()))
+    for _ in range(4):
+        order = rng.permutation(sets.n_queries)
+        other = replace(
+            sets,
+            member=sparse.csr_array(sets.member[order]),
+            queries={name: column[order] for name, column in sets.queries.items()},
+        )
+        np.testing.assert_allclose(net_excess(other, level), net_excess(sets, level), atol=1e-9)
 
 
 def _sets(make_sets, rng, large, hub):
