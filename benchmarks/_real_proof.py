@@ -220,7 +220,7 @@ def _arms(
 
 def _synapses(plain: Plain, synapses: SynapseRun, queries: Sequence[TokenizedQuery]) -> dict[str, Any]:
     stored, differences = synapses.arrays()["log_probability"], list[float]()
-    for (token, name), (share, _) in synapses._weights().items():
+    for (token, name), (share, _) in synapses._weights.items():
         query = int(synapses.tokens.query[token])
         if len(queries[query].targets) > 1:
             continue

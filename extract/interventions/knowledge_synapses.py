@@ -3,14 +3,17 @@
 See docs/methods.md#interventions.
 
 Every arm is a row that runs the whole prompt, since every later token reads a column of attention. Where an
-answer has several tokens, each has a pass of its own, with the synapses of that pass.
+answer has several tokens, each has a pass of its own, with the synapses of that pass. So have further answers
+whose tokens are not read from the answer's passes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -24,6 +27,7 @@ from qloc.arrays import Array, Floats
 from qloc.extract.interventions import synapse_sets
 from qloc.extract.models.devices import stacked
 from qloc.extract.passes.attention import AttentionChange, attending, mass_without_sink, recording
+from qloc.extract.passes.further_answers import FurtherAnswers
 from qloc.extract.passes.outcomes import OutcomeColumns, outcomes
 from qloc.extract.passes.row_engine import Cells, Ints, Pass, RowEngine
 from qloc.extract.prompts.tokenizing import Target, Tokens
@@ -43,6 +47,9 @@ _BATCH_BYTES: Final = 256 * 2**20
 """Bytes of the attention weights of one batch, all layers."""
 
 Mask = NDArray[np.bool_]
+
+Weights = dict[tuple[int, int], tuple[Floats, Floats]]
+"""(pass, set) → share of each column that is taken, and mass of each column: (layer, head, token) each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +77,10 @@ class SynapseRun:
         Number of the unit's first query in the study: part of each draw's key.
     seed : int
         Seed of the plan.
+    further : FurtherAnswers or None
+        Further answers of which log P is kept; None where there are none.
+    further_donors : sequence of (Target or None)
+        As ``donors``, of those passes of further answers that the answers do not share.
     """
 
     tokens: Tokens
@@ -82,6 +93,8 @@ class SynapseRun:
     engine: RowEngine
     first_query: int
     seed: int
+    further: FurtherAnswers | None = None
+    further_donors: Sequence[Target | None] = ()
 
     def arrays(self) -> dict[str, Array]:
         """Run every arm.
@@ -91,18 +104,13 @@ class SynapseRun:
         dict of str to ndarray
             Every array of group ``synapses``, queries in order.
         """
-        n = self.own.shape[0]
-        shape = (len(self.operations), len(self.names), n)
-        weights = self._weights()
-        counted = np.zeros((len(self.names), n), dtype=np.int32)
-        removed = np.zeros((len(self.names), n), dtype=np.float32)
-        for (token, name), (weight, mass) in weights.items():
+        shape = (len(self.names), self.own.shape[0])
+        counted, removed = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.float32)
+        for (token, name), (weight, mass) in self._weights.items():
             query = self.tokens.query[token]
             counted[name, query] += np.count_nonzero(weight)
             removed[name, query] += (weight * mass).sum()
-        after = OutcomeColumns.empty(*shape)
-        effects = {name: np.full(shape, np.nan) for name in ("activation_effect", "matched_effect")}
-        self._run({key: weight for key, (weight, _) in weights.items()}, after, effects)
+        after, effects, _ = self._after
         return {
             **after.stored(),
             **{name: values.astype(np.float32) for name, values in effects.items()},
@@ -110,34 +118,61 @@ class SynapseRun:
             "removed_mass": removed,
         }
 
-    def _weights(self) -> dict[tuple[int, int], tuple[Floats, Floats]]:
-        """Choose the columns of each set that has some in any pass of its query.
+    def further_log_probability(self) -> Floats:
+        """Return log P of the further answers after each arm.
 
         Returns
         -------
-        dict of tuple of (int, int) to tuple of (float64 ndarray, float64 ndarray)
-            (token, set) → share of each column that an arm takes, and mass of each column; both of shape
-            (layer, head, token). A pass without columns stands beside those that have some: an answer's
-            log P is a sum over all of its tokens.
+        float64 ndarray, shape (synapse_operation, synapse_set, query, further answer)
+            In nats; NaN where the query does not have the arm, or no such answer.
         """
-        lent = [donor for donor in self.donors if donor is not None]
-        masses = column_masses(self.engine, [*self.tokens.targets, *lent])
-        donors = iter(masses[len(self.tokens.targets) :])
-        weights = {}
-        for token, donor in enumerate(self.donors):
-            mass, bare = masses[token]
-            other = next(donors)[1] if donor is not None else None
-            # The key is [plan seed, query of the study, token of the unit]. It is not a Stream, since stores
-            # hold what it draws.
-            rng = np.random.default_rng([self.seed, self.first_query + int(self.tokens.query[token]), token])
-            for number, name in enumerate(self.names):
-                weights[token, number] = self._of(name, mass, bare, other, rng), mass
+        after, _, values = self._after
+        return values.reshape(*after.shape, -1)
+
+    @cached_property
+    def _after(self) -> tuple[OutcomeColumns, dict[str, Floats], Floats]:
+        """Outcomes after each arm, effects on activations, and log P of further answers."""
+        after = OutcomeColumns.empty(len(self.operations), len(self.names), self.own.shape[0])
+        effects = {name: np.full(after.shape, np.nan) for name in ("activation_effect", "matched_effect")}
+        width = 0 if self.further is None else self.further.shape[1]
+        values = np.full(math.prod(after.shape) * width, np.nan)
+        self._run(after, effects, values)
+        if self.further is not None:
+            self._run_others(self.further, after.shape, values)
+        return after, effects, values
+
+    @cached_property
+    def _weights(self) -> Weights:
+        """The columns of each set that has some in any pass of its query's answer.
+
+        A pass without columns stands beside those that have some: an answer's log P is a sum over all of its
+        tokens.
+        """
+        weights = self._chosen(self.tokens.targets, self.tokens.query, self.donors, 0)
         changed = {(self.tokens.query[t], name) for (t, name), (weight, _) in weights.items() if weight.any()}
         return {
             (t, name): found
             for (t, name), found in weights.items()
             if (self.tokens.query[t], name) in changed
         }
+
+    def _chosen(
+        self, targets: Sequence[Target], query: Ints, donors: Sequence[Target | None], first: int
+    ) -> Weights:
+        """Choose the columns of every set in passes that are numbered from ``first`` on."""
+        lent = [donor for donor in donors if donor is not None]
+        masses = column_masses(self.engine, [*targets, *lent])
+        of_donors = iter(masses[len(targets) :])
+        weights = {}
+        for place, donor in enumerate(donors):
+            mass, bare = masses[place]
+            other = next(of_donors)[1] if donor is not None else None
+            # The key is [plan seed, query of the study, token of the unit]. It is not a Stream, since stores
+            # hold what it draws.
+            rng = np.random.default_rng([self.seed, self.first_query + int(query[place]), first + place])
+            for number, name in enumerate(self.names):
+                weights[first + place, number] = self._of(name, mass, bare, other, rng), mass
+        return weights
 
     def _of(
         self, name: str, mass: Floats, bare: Floats, other: Floats | None, rng: np.random.Generator
@@ -157,13 +192,55 @@ class SynapseRun:
             return synapse_sets.cut_to_mass(theirs, mass, float(mass[chosen].sum()), rng)
         return chosen.astype(np.float64)
 
-    def _run(
-        self, weights: Mapping[tuple[int, int], Floats], after: OutcomeColumns, effects: Mapping[str, Floats]
-    ) -> None:
+    def _run(self, after: OutcomeColumns, effects: Mapping[str, Floats], values: Floats) -> None:
         """Run each pass unchanged, then its arms. Effects are differences from the unchanged pass."""
+        weights = {key: weight for key, (weight, _) in self._weights.items()}
         unchanged = [(token, -1, -1) for token in range(len(self.tokens.targets))]
         arms = [(token, name, op) for token, name in weights for op in range(len(self.operations))]
         token, name, operation = np.array(sorted([*unchanged, *arms]), dtype=np.int64).reshape(-1, 3).T
+        within = self._changed(weights, token, name, operation)
+        compared = _Compared(own=self.own, matched=self.matched)
+        for done in self.engine.passes(self.tokens.targets, token, Cells.none(), read=True, within=within):
+            of = token[done.rows]
+            measured = compared.effects(done, of, self.tokens.query[of], operation[done.rows] < 0)
+            run = operation[done.rows] >= 0
+            rows, of = done.rows[run], of[run]
+            if not len(rows):
+                continue
+            place = (operation[rows], name[rows], self.tokens.query[of])
+            share = self.tokens.share[of]
+            for label, effect in measured.items():
+                effects[label][place] = np.nan_to_num(effects[label][place])
+                np.add.at(effects[label], place, share * effect[run])
+            hidden = done.hidden[torch.as_tensor(run, device=done.hidden.device)]
+            answers = outcomes(self.engine.head, hidden, self.tokens.answers[of])
+            flat = np.ravel_multi_index(place, after.shape)
+            after.add(flat, self.tokens.first[of], share, answers)
+            if self.further is not None:
+                self.further.add(self.engine.head, hidden, of, flat, values)
+
+    def _run_others(self, further: FurtherAnswers, shape: tuple[int, ...], values: Floats) -> None:
+        """Run the passes that further answers do not share, each with its own columns."""
+        others, first = further.other, further.n_own
+        chosen = self._chosen(further.targets[first:], further.query[others], self.further_donors, first)
+        there = {(int(self.tokens.query[t]), name) for t, name in self._weights}
+        weights = {
+            (number, name): weight
+            for (number, name), (weight, _) in chosen.items()
+            if (int(further.query[number]), name) in there
+        }
+        arms = [(number, name, op) for number, name in weights for op in range(len(self.operations))]
+        number, name, operation = np.array(arms, dtype=np.int64).reshape(-1, 3).T
+        within = self._changed(weights, number, name, operation)
+        for done in self.engine.passes(further.targets, number, Cells.none(), within=within):
+            of = number[done.rows]
+            place = np.ravel_multi_index((operation[done.rows], name[done.rows], further.query[of]), shape)
+            further.add(self.engine.head, done.hidden, of, place, values)
+
+    def _changed(
+        self, weights: Mapping[tuple[int, int], Floats], token: Ints, name: Ints, operation: Ints
+    ) -> Callable[[Ints], AbstractContextManager[None]]:
+        """Make what changes attention while some rows run; rows without an operation stay as they are."""
 
         @contextmanager
         def changed(rows: Ints) -> Iterator[None]:
@@ -175,22 +252,7 @@ class SynapseRun:
             with attending(self.engine.model, column_change(shares, again)):
                 yield
 
-        compared = _Compared(own=self.own, matched=self.matched)
-        for done in self.engine.passes(self.tokens.targets, token, Cells.none(), read=True, within=changed):
-            of = token[done.rows]
-            measured = compared.effects(done, of, self.tokens.query[of], operation[done.rows] < 0)
-            run = operation[done.rows] >= 0
-            rows, of = done.rows[run], of[run]
-            if not len(rows):
-                continue
-            place = (operation[rows], name[rows], self.tokens.query[of])
-            share = self.tokens.share[of]
-            for label, values in measured.items():
-                effects[label][place] = np.nan_to_num(effects[label][place])
-                np.add.at(effects[label], place, share * values[run])
-            kept = torch.as_tensor(run, device=done.hidden.device)
-            answers = outcomes(self.engine.head, done.hidden[kept], self.tokens.answers[of])
-            after.add(np.ravel_multi_index(place, after.shape), self.tokens.first[of], share, answers)
+        return changed
 
 
 @torch.no_grad()

@@ -121,7 +121,19 @@ class Interventions:
             "synapse_views": self._views,
         }
         own = tuple(name for name, is_there in optional.items() if is_there)
-        return own + self._probes.added("interventions")
+        after_synapses = self._probes.names if self._keeps_after_synapses else ()
+        return (
+            *own,
+            *self._probes.added("interventions"),
+            *(f"synapses/{name}" for name in after_synapses),
+        )
+
+    @property
+    def _keeps_after_synapses(self) -> bool:
+        """Whether log P of further answers is kept after changes of attention."""
+        probes = self.extraction.plan.probes
+        kept = probes is not None and probes.synapses and bool(self._probes.names)
+        return kept and not self.extraction.attention_refused
 
     @property
     def _views(self) -> bool:
@@ -193,7 +205,10 @@ class Interventions:
             arrays |= self._further(run)
         if not self.extraction.attention_refused:
             synapses = self._synapse_run(run)
-            arrays |= {f"synapses/{name}": values for name, values in synapses.arrays().items()}
+            found = synapses.arrays()
+            if self._keeps_after_synapses:
+                found |= self._probes.stored(synapses.further_log_probability())
+            arrays |= {f"synapses/{name}": values for name, values in found.items()}
         if self._views and arms.views is not None:
             views = self._synapse_views(run, arms.views)
             arrays |= {f"synapse_views/{name}": values for name, values in views.arrays().items()}
@@ -280,6 +295,8 @@ class Interventions:
             engine=self.engine,
             first_query=run.unit.first_query,
             seed=run.seed,
+            further=run.further if self._keeps_after_synapses else None,
+            further_donors=self._further_lent(run) if self._keeps_after_synapses else (),
         )
 
     def _synapse_views(self, run: InterventionRun, neurons: Ints) -> SynapseViews:
@@ -293,6 +310,27 @@ class Interventions:
             alpha=self.part.alpha,
             engine=self.engine,
         )
+
+    def _further_lent(self, run: InterventionRun) -> list[Target | None]:
+        """Return, for each pass of further answers alone, another fact's pass with the same answer."""
+        further, encoder = run.further, self.extraction.source.encoder()
+        if further is None:
+            return []
+        lent: dict[tuple[int, tuple[int, ...], int], Target | None] = {}
+        for row, query in enumerate(run.queries):
+            number, fact = int(run.arms.other_fact[row]), run.unit.first_fact + int(run.fact[row])
+            for answer in self._probes.ask(query, self.extraction.facts.facts[fact]) if number >= 0 else ():
+                if answer is None:
+                    continue
+                other = encoder.ask(self._every[number].query, answer.answer, ignore_tail=True)
+                theirs = other.targets if isinstance(other, TokenizedQuery) else ()
+                alike = [len(one.ids) for one in theirs] == [len(target.ids) for target in answer.targets]
+                for target, one in zip(answer.targets, theirs if alike else (), strict=False):
+                    lent.setdefault((row, target.ids, target.position), one)
+        return [
+            lent.get((int(further.query[n]), further.targets[n].ids, further.targets[n].position))
+            for n in further.other.tolist()
+        ]
 
     def _lent(self, query: TokenizedQuery, number: int) -> list[Target | None]:
         """Return another fact's passes, or None for each, unless all are as long as the query's own."""

@@ -236,6 +236,8 @@ class ProbePlan(CheckedModel):
     of_relations: dict[str, tuple[Word, ...]] = Field({})
     """Relation → words, in place of these."""
 
+    synapses: bool = True
+    """Whether words are also kept after changes of attention. False: as in older stores."""
     most: int = Field(16, ge=0)
     """Candidate answers of a relation at most: the most frequent ones. 0: no words where none are named."""
 
@@ -247,9 +249,7 @@ class ProbePlan(CheckedModel):
     @field_validator("of_relations")
     @classmethod
     def _once_of_each(cls, words: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for of_relation in words.values():
-            _each_once(of_relation)
-        return words
+        return {relation: _each_once(of_relation) for relation, of_relation in words.items()}
 
     def require_relations(self, relations: Collection[str]) -> None:
         """Refuse words of relations that a study does not have.
@@ -299,14 +299,14 @@ class ProbePlan(CheckedModel):
         }
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters for the fingerprint.
+        """Return the parameters for the fingerprint; ``synapses`` is named beside them.
 
         Returns
         -------
         dict of str to Any
             Part of the phase's fingerprint; JSON only.
         """
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude={"synapses"})
 
 
 class RomePlan(CheckedModel):

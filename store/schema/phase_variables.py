@@ -121,6 +121,7 @@ SYNAPSES: Final = variables(
         **{name: (_SOQ, dtype, meaning) for name, (dtype, meaning) in _OUTCOMES.items()},
         "activation_effect": (_SOQ, "float32", "Σ(a′ − a)·sign(a) / Σ|a| over the query's neurons N_i"),
         "matched_effect": (_SOQ, "float32", "the same over neurons matched to N_i"),
+        **{name: of for name, of in _further((), _SOQ).items() if not name.startswith("base_")},
         "n_columns": (_SSQ, "int32", "cells (layer, head, token) whose column is changed"),
         "removed_mass": (_SSQ, "float32", "attention in these columns"),
         **_PER_QUERY,
@@ -297,6 +298,7 @@ ADDED: Final = frozenset(
         *("synapse_views", "reprompts", "entailments"),
         *("interventions/strength", "edits/strength", "edits/value_loss"),
         *(f"{group}/{name}" for group in ("interventions", "edits") for name in _further((), ())),
+        *(f"synapses/{name}" for name in _FURTHER),
         *("edits/text_nats_first", "edits/text_nats_second"),
     }
 )

@@ -133,6 +133,8 @@ def fingerprint(extraction: Extraction, phase: str) -> dict[str, Any]:
     if plan.probes is not None and phase in ("interventions", "edits"):
         plan.probes.require_relations(extraction.facts.relations())
         parameters[PROBES] = plan.probes.parameters()
+        if phase == "interventions" and plan.probes.synapses:
+            parameters[PROBES]["synapses"] = True
     if plan.sets is not None and phase == "interventions":
         own = read_own_sets(plan.sets)  # refused where it is none of that form
         parameters[OWN_SETS] = file_digest(Path(plan.sets))

@@ -207,8 +207,10 @@ def _plan(repair: Repair, flags: Mapping[str, Any]) -> Plan:
     later = [stage.phase for stage in repair.stages if stage.phase != _SIGNALS]
     known["phases"] = (_SIGNALS, *later)
     known |= {phase: _part(phase, parameters[phase]) for phase in later}
-    probed = [probes for phase in later if (probes := parameters[phase].get(append_phases.PROBES))]
-    known |= {append_phases.PROBES: probed[0]} if probed else {}
+    probed = {phase: probes for phase in later if (probes := parameters[phase].get(append_phases.PROBES))}
+    if probed:  # what older stores do not name, they did otherwise than a plan's defaults say
+        synapses = bool(probed.get("interventions", {}).get("synapses"))
+        known[append_phases.PROBES] = {**next(iter(probed.values())), "synapses": synapses}
     given = {name: value for name, value in flags.items() if value is not None}
     if append_phases.OWN_SETS in parameters.get("interventions", {}):
         known["sets"] = _sets(repair)

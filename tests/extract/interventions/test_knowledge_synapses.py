@@ -15,9 +15,10 @@ from scipy import sparse
 from qloc.extract.interventions.knowledge_synapses import COLUMN_SHARE, RENORMALIZED, SynapseRun
 from qloc.extract.models.loading import source
 from qloc.extract.passes.attention import _NAME
+from qloc.extract.passes.further_answers import FurtherAnswers
 from qloc.extract.passes.row_engine import RowEngine
 from qloc.extract.prompts.askable import ask_facts
-from qloc.extract.prompts.tokenizing import Tokens
+from qloc.extract.prompts.tokenizing import Target, TokenizedQuery, Tokens
 
 SETS = ("published", "knowledge", "random_columns", "other_heads", "other_fact")
 OPERATIONS = tuple(COLUMN_SHARE)
@@ -118,7 +119,7 @@ def _changing(share: np.ndarray, operation: str) -> Callable[[int, np.ndarray], 
 def test_every_arm_equals_brute_force(tiny: Any, kind: str) -> None:
     """float64; LLaMA's RMSNorm computes in float32, hence 1e-4 there."""
     run = _synapses(tiny, kind)
-    arrays, weights = run.arrays(), run._weights()
+    arrays, weights = run.arrays(), run._weights
     allowed = 1e-4 if kind == "llama" else 1e-6
     assert len({name for _, name in weights}) == len(SETS)
     single = [t for t in range(len(run.tokens.targets)) if run.tokens.share[t] == 1.0]
@@ -148,7 +149,7 @@ def test_an_answer_is_summed_over_all_of_its_tokens(tiny: Any, kind: str) -> Non
     several = np.unique(tokens.query[tokens.share < 1])
     last = {int(np.flatnonzero(tokens.query == query)[-1]) for query in several}
     run = replace(run, donors=[None if token in last else donor for token, donor in enumerate(run.donors)])
-    arrays, weights = run.arrays(), run._weights()
+    arrays, weights = run.arrays(), run._weights
     bare = 0
     for query in several:
         passes = np.flatnonzero(tokens.query == query)
@@ -177,7 +178,7 @@ def test_an_answer_is_summed_over_all_of_its_tokens(tiny: Any, kind: str) -> Non
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
 def test_sets_follow_their_definition(tiny: Any, kind: str) -> None:
     run = _synapses(tiny, kind)
-    weights = run._weights()
+    weights = run._weights
     for token in range(3):
         seen: list[np.ndarray] = []
 
@@ -213,7 +214,7 @@ def test_sets_follow_their_definition(tiny: Any, kind: str) -> None:
 
 def test_another_facts_synapses_take_no_more_than_equal_mass(tiny: Any) -> None:
     run = _synapses(tiny, "gpt2")
-    weights = run._weights()
+    weights = run._weights
     assert (0, SETS.index("other_fact")) not in weights  # has no donor
     for (token, name), (share, mass) in weights.items():
         if SETS[name] == "other_fact" and (token, 1) in weights:
@@ -238,3 +239,59 @@ def test_nothing_is_left_behind_after_an_error(tiny: Any) -> None:
 
 def _fail(*_: Any) -> None:
     raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_further_answers_after_each_arm_equal_brute_force(tiny: Any, kind: str) -> None:
+    """Read from the answer's passes, or from passes of their own with their own columns; the rest is the same."""
+    run = _synapses(tiny, kind)
+    encoder = source(str(tiny(kind).folder)).encoder()
+    asked = [one for queries in ask_facts(tiny(kind).facts, encoder).asked for one in queries]
+    words = ("Nairobi", "Lima", "Ur")
+    answers: list[list[TokenizedQuery | None]] = []
+    for one in asked:
+        found = [encoder.ask(one.query, word, ignore_tail=True) for word in words]
+        answers.append([answer if isinstance(answer, TokenizedQuery) else None for answer in found])
+    answers[0][1] = None
+    further = FurtherAnswers.of(run.tokens, answers, len(words))
+    assert len(further.other) > 3
+    same = {len(t.ids): t for t in reversed(run.tokens.targets)}
+    lent = [same.get(len(further.targets[n].ids)) for n in further.other.tolist()]
+    more = replace(run, further=further, further_donors=lent)
+    plain, arrays = run.arrays(), more.arrays()
+    for label, values in plain.items():
+        np.testing.assert_array_equal(arrays[label], values, err_msg=label)
+    after = more.further_log_probability()
+    assert after.shape == (len(OPERATIONS), len(SETS), len(asked), len(words))
+    assert np.isnan(after[:, :, 0, 1]).all()
+    of_others = more._chosen(
+        further.targets[further.n_own :], further.query[further.other], lent, further.n_own
+    )
+    number_of = {
+        (int(of), target.ids, target.position): n
+        for n, (of, target) in reversed(list(enumerate(zip(further.query, further.targets, strict=True))))
+    }
+    for query in (0, len(asked) - 2):
+        for name in range(len(SETS)):
+            made = [key for key in run._weights if key[1] == name and run.tokens.query[key[0]] == query]
+            if not made:
+                assert np.isnan(after[:, name, query]).all()
+                continue
+            for operation in OPERATIONS[::3]:
+                for place, answer in enumerate(answers[query]):
+                    expected = 0.0
+                    for target in () if answer is None else answer.targets:
+                        number = number_of[query, target.ids, target.position]
+                        columns = {**of_others, **run._weights}[number, name][0]
+                        change = _changing(columns, operation) if columns.any() else lambda _, given: given
+                        logits = _attended(run, target, change)
+                        expected += float(logits.log_softmax(0)[target.token])
+                    if answer is not None:
+                        value = after[OPERATIONS.index(operation), name, query, place]
+                        np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-6)
+
+
+def _attended(run: SynapseRun, target: Target, change: Callable[[int, np.ndarray], np.ndarray]) -> Any:
+    """Logits at a target with changed attention."""
+    with _oracle(run.engine.model, change):
+        return run.engine.model(input_ids=torch.tensor([target.ids])).logits[0, target.position]

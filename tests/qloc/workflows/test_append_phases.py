@@ -317,9 +317,13 @@ def test_without_reprompts_parameters_are_those_of_older_stores(plan: Plan) -> N
     assert more == {**parameters, "mean": "of stored activations"}
     parameters = append_phases.fingerprint(prepare(plan), "interventions")["parameters"]
     assert (parameters["reprompt"], parameters["reprompted"]) == ("- ", 2)
-    probed = plan.model_copy(update={"probes": ProbePlan()})
-    more = append_phases.fingerprint(prepare(probed), "interventions")["parameters"]
-    assert more == {**parameters, "probes": {"words": [], "of_relations": {}, "most": 16}}
+    probes: dict[str, Any] = {"words": [], "of_relations": {}, "most": 16}
+    for synapses, told in ((True, {**probes, "synapses": True}), (False, probes)):
+        probed = plan.model_copy(update={"probes": ProbePlan(synapses=synapses)})
+        more = append_phases.fingerprint(prepare(probed), "interventions")["parameters"]
+        assert more == {**parameters, "probes": told}
+        edited = append_phases.fingerprint(prepare(probed), "edits")["parameters"]
+        assert edited["probes"] == probes
 
 
 @pytest.mark.parametrize("phase", ["tracing", "edits"])

@@ -34,6 +34,7 @@ def test_groups_of_each_phase():
         for base in ("", "base_")
         for name in ("bad", "word")
     }
+    further |= {"synapses/bad_log_probability", "synapses/word_log_probability"}
     assert optional | further == ADDED
 
 
