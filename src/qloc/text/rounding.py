@@ -13,6 +13,7 @@ from typing import Final
 
 ABSENT: Final = "–"
 DIGITS: Final = 3
+_MOST_DECIMALS: Final = 6
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 Cell = str | float | int | bool | None
@@ -164,7 +165,7 @@ def decimals_of(low: float | None, high: float | None) -> int | None:
     if not (available(low) and available(high)):
         return None
     half = abs(float(high) - float(low)) / 2  # type: ignore[arg-type]  # available
-    if not half or (decimals := max(0, 1 - math.floor(math.log10(half)))) > 6:
+    if not half or (decimals := max(0, 1 - math.floor(math.log10(half)))) > _MOST_DECIMALS:
         return None
     return decimals
 
@@ -274,10 +275,16 @@ def aligned(values: Sequence[Cell]) -> tuple[str, ...]:
     --------
     >>> aligned((0.5, 2.25, None)), aligned((0.1, 0.2)), aligned((-0.45, -0.521))
     (('0.50', '2.25', '–'), ('0.1', '0.2'), ('−0.450', '−0.521'))
+    >>> aligned((0.0014, 0.0006))
+    ('0.0014', '0.0006')
     """
     sizes = [abs(float(value)) for value in values if available(value)]  # type: ignore[arg-type]  # a number
     top = max(sizes, default=0.0)
-    decimals = min(DIGITS, max(0, DIGITS - 1 - math.floor(math.log10(top)))) if top else 0
+    wanted = DIGITS - 1 - math.floor(math.log10(top)) if top else 0
+    if wanted > _MOST_DECIMALS:
+        decimals = 0  # with exponents
+    else:  # three are enough where the largest number keeps two digits
+        decimals = max(0, wanted if top < 0.01 else min(DIGITS, wanted))
     while decimals and all(not available(value) or fixed(value, decimals).endswith("0") for value in values):
         decimals -= 1
     return tuple(fixed(value, decimals) for value in values)

@@ -78,3 +78,20 @@ def test_what_is_not_quite_none_or_all_is_not_written_as_such(value, text):
 )
 def test_an_interval_that_excludes_0_does_not_begin_at_0(estimate, texts):
     assert rounding.estimated(*estimate) == texts
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ((0.0014, 0.0006), ("0.0014", "0.0006")),
+        ((0.0005, 0.0004, 0.00051), ("0.00050", "0.00040", "0.00051")),
+        ((0.0099, 0.00021), ("0.00990", "0.00021")),
+        ((0.051, 0.0034), ("0.051", "0.003")),
+        ((0.3, 0.0004), ("0.300", "4.0 × 10⁻⁴")),
+        ((6e-7, 1e-8), ("6.0 × 10⁻⁷", "1.0 × 10⁻⁸")),
+        ((1234.5, 0.25), ("1,234", "2.5 × 10⁻¹")),
+        ((0.0, None, "a"), ("0", "–", "a")),
+    ],
+)
+def test_a_column_of_small_numbers_keeps_their_digits(values, texts):
+    assert rounding.aligned(values) == texts
