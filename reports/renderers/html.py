@@ -24,6 +24,7 @@ from qloc.exploration.exploration import Exploration
 from qloc.reports import result_text
 from qloc.reports.document import SYNTHETIC, Document, Figure, Prediction, TableBlock
 from qloc.reports.figures import palette, svg
+from qloc.reports.figures.print_pieces import pieces
 from qloc.reports.figures.table_words import NAMES
 from qloc.reports.glossary import TERMS, first_uses
 from qloc.reports.published import TAG, is_published, untagged
@@ -32,8 +33,11 @@ from qloc.text import rounding
 OPEN_ROWS: Final = 12
 """A table without a figure stands open up to so many rows; all others are folded."""
 
-TALL: Final = 2.2
-"""Height over width of a figure that print does not shrink to one page."""
+TALL: Final = 1.7
+"""Height over width of a figure that print would shrink beyond reading: it is drawn in pieces there."""
+
+_PIECE: Final = 1.3
+"""Height over width of such a piece."""
 
 _SIZE: Final = re.compile(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"')
 _ARXIV: Final = re.compile(r"arXiv[: ]\s?(\d{4}\.\d{4,5})", re.I)
@@ -121,25 +125,29 @@ def _data(exploration: Exploration) -> Markup:
 
 
 def _drawn(figure: Figure) -> Markup:
-    """A figure twice, for pages and for phones; the style sheet shows one of them."""
-    pictures = (
+    """A figure twice, for pages and for phones; the style sheet shows one of them.
+
+    One that is too high for paper is there in pieces, too, which print shows in its place.
+    """
+    wide, narrow = (svg.svg(figure, width=width) for width in (svg.WIDE, svg.NARROW))
+    ratio = _ratio(wide)
+    cut = pieces(figure, ratio, _PIECE) if ratio > TALL else ()
+    pictures = [("wide tall" if len(cut) > 1 else "wide", wide), ("narrow", narrow)]
+    pictures += [("piece", svg.svg(one, width=svg.WIDE)) for one in cut if len(cut) > 1]
+    return Markup("\n").join(
         Markup('<div class="{}" role="img" aria-label="{}">{}</div>').format(
-            f"{name} tall" if name == "wide" and _tall(picture) else name,
+            name,
             figure.alt,
             Markup(picture),  # noqa: S704 - Matplotlib escapes its text
         )
-        for name, picture in (
-            ("wide", svg.svg(figure, width=svg.WIDE)),
-            ("narrow", svg.svg(figure, width=svg.NARROW)),
-        )
+        for name, picture in pictures
     )
-    return Markup("\n").join(pictures)
 
 
-def _tall(picture: str) -> bool:
-    """Whether a figure as pages have it would be illegible if print shrank it: it is cut there instead."""
+def _ratio(picture: str) -> float:
+    """The height of a drawing over its width."""
     found = _SIZE.search(picture)
-    return found is not None and float(found[2]) > TALL * float(found[1])
+    return float(found[2]) / float(found[1]) if found else 0.0
 
 
 def _stands_open(table: TableBlock, figure_sources: list[str]) -> bool:

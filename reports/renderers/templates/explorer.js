@@ -29,6 +29,9 @@
   const signed = (value, digits) => (value > 0 ? "+" : "") + number(value, digits);
   const names = JSON.parse(root.dataset.names);
   const worded = (name) => names[name] ?? name.replaceAll("_", " ");
+  // A group of minimal pairs has its feature for subject and answer: its paradigm says what it is of.
+  const titled = (fact) => fact.subject === fact.object && study.pairs.has(fact.id)
+    ? `${fact.relation.replaceAll("_", " ")}: ${fact.object}` : `${fact.subject} → ${fact.object}`;
   const byHundred = (n, total) => `${((100 * n) / total).toFixed(1)}%`;
   const counted = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
   const table = (heads, rows, caption) =>
@@ -101,7 +104,7 @@
     const facts = matching(), neuron = parsed(search.value);
     const text = search.value.trim().toLowerCase();
     const templates = text ? study.templates.filter((name) => name.toLowerCase().includes(text)).slice(0, 5) : [];
-    const entries = facts.slice(0, LISTED).map((fact) => entry(`${fact.subject} → ${fact.object}`, fact.relation, "f", fact.id));
+    const entries = facts.slice(0, LISTED).map((fact) => entry(titled(fact), study.pairs.has(fact.id) ? "minimal pairs" : fact.relation, "f", fact.id));
     entries.unshift(...templates.map((name) => entry(name, "template", "t", name)));
     if (neuron !== null) entries.unshift(entry(label(neuron), "neuron", "n", label(neuron)));
     list.replaceChildren(...entries);
@@ -280,7 +283,7 @@
     const state = { true: `inconsistent: CS2 is below ${study.cut}`, false: `consistent: CS2 is at least ${study.cut}` }[fact.inconsistent];
     const step = (other, text) => (other ? link(text, "f", other.id) : null);
     return [
-      make("h3", {}, `${fact.subject} → ${fact.object}`),
+      make("h3", {}, titled(fact)),
       make("p", { class: "quiet" }, [fact.relation, fact.id, state || "no consistency: fewer than two queries that are answered right and have neurons"].join(" · ")),
       ...(study.pairs.has(fact.id) ? [make("p", { class: "quiet" }, "Minimal pairs, whose good form is the answer: a query is answered right where it is likelier than the bad form.")] : []),
       make("p", { class: "steps" }, [step(facts[at - 1], "← previous (k)"), step(facts[at + 1], "next (j) →")]),
@@ -316,7 +319,7 @@
     const right = [...facts.values()].some(([known]) => known);
     const without = right ? "In sets of the queries below." : facts.size ? "In the set of no query that is answered right." : "In the set of no query here.";
     const rows = [...facts].sort((a, b) => b[1][0] - a[1][0] || b[1][1] - a[1][1] || b[1][2] - a[1][2]).slice(0, LISTED)
-      .map(([fact, [known, k, strength]]) => row(link(`${fact.subject} → ${fact.object}`, "f", fact.id), [fact.relation, String(known), `${k} of ${fact.queries.length}`, `${strength}%`]));
+      .map(([fact, [known, k, strength]]) => row(link(titled(fact), "f", fact.id), [fact.relation, String(known), `${k} of ${fact.queries.length}`, `${strength}%`]));
     const often = [...templates].sort((a, b) => b[1] - a[1]).slice(0, LISTED)
       .map(([template, k]) => row(link(study.templates[template], "t", study.templates[template]), [String(k)]));
     return [
@@ -350,7 +353,7 @@
       make("p", { class: "quiet" }, `Dice overlap of the sets of two queries, 2·|A ∩ B| / (|A| + |B|). What queries of facts with other answers share belongs to the templates. The first line is this template with itself. Means over ${inWords(few)}, and two of them at a time in the last column.`),
       table(["Template", "Same fact", "Facts", "Other answers"], rows.map(([other, same, n, across]) => row(link(study.templates[other], "t", study.templates[other]), [number(same, 3), String(n), number(across, 3)])), "Templates that share neurons"),
       make("h4", {}, "Facts"),
-      make("p", { class: "chips" }, facts.slice(0, LISTED).map((fact) => link(`${fact.subject} → ${fact.object}`, "f", fact.id))),
+      make("p", { class: "chips" }, facts.slice(0, LISTED).map((fact) => link(titled(fact), "f", fact.id))),
     ];
   };
 

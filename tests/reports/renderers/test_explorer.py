@@ -138,6 +138,19 @@ def test_a_link_leads_to_a_fact_under_the_page_s_policy(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_a_group_of_minimal_pairs_is_named_by_its_paradigm_and_feature(
+    bare, explored: Exploration, tmp_path: Path
+) -> None:
+    group = replace(explored.facts[-1], subject="plural", object="plural", relation="noun_number")
+    found = replace(explored, facts=(*explored.facts[:-1], group), pairs=(group.id,))
+    shown, console = browsed(render([bare], "html", [found]), tmp_path, f"#s=1&f={group.id}")
+    assert console == []
+    assert "<h3>noun number: plural</h3>" in shown
+    assert "<span>noun number: plural</span><small>minimal pairs</small>" in shown
+    assert "plural → plural" not in shown
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 def test_search_keys_and_links(page: str, explored: Exploration, tmp_path: Path) -> None:
     facts, neuron = explored.facts, explored.shared[0][0]
     label = f"L{neuron // explored.n_neurons}.N{neuron % explored.n_neurons}"

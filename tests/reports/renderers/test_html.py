@@ -153,10 +153,15 @@ def test_a_table_without_rows_is_a_line(pages):
     assert '<p class="nothing">Table: No rows. No rows.</p>' in pages["void"]
 
 
-def test_print_cuts_figures_that_it_would_shrink_beyond_reading():
+def test_print_has_pieces_of_figures_that_it_would_shrink_beyond_reading():
     rows = tuple(f"row {n}" for n in range(100))
     series = (Series(name="s", x=rows, y=tuple(n / 100 for n in range(100))),)
     figure = Figure(kind="dots", id="f", title="t", alt="", series=series)
     few = replace(figure, series=(replace(series[0], x=rows[:5], y=series[0].y[:5]),))
-    assert _drawn(figure).count('class="wide tall"') == 1
+    whole = _drawn(figure)
+    assert whole.count('class="wide tall"') == 1
+    assert whole.count('class="piece"') > 1
+    for name in rows:  # on the page, on phones, and in one of the pieces
+        assert whole.count(f">{name}<") == 3
+    assert "piece" not in _drawn(few)
     assert ' tall"' not in _drawn(few)
