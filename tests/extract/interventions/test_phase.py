@@ -30,7 +30,7 @@ PART: dict[str, Any] = {
 def phase_of(tiny: Callable[[str], Any]) -> Callable[..., Interventions]:
     def plan(unit_facts: int = 32, **changed: Any) -> Interventions:
         made = tiny("gpt2")
-        plan = Plan(model=str(made.folder), methods="ig", dtype="float64", unit_facts=unit_facts)
+        plan = Plan(model=str(made.folder), methods="ig", dtype="float64", unit_facts=unit_facts, threads=1)
         part = InterventionPlan(**{**PART, **changed})
         extraction = Extraction(plan, source(str(made.folder)), made.facts)
         return prepare(extraction, part, part.sets, None)

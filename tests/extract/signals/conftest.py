@@ -25,6 +25,7 @@ def extraction_of(tiny: Callable[[str], Any]) -> Callable[..., Extraction]:
             "quadrature": "midpoint",
             "steps": 4,
             "dtype": "float64",
+            "threads": 1,
             **changed,
         }
         return Extraction(

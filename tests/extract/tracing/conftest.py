@@ -78,7 +78,7 @@ def phase_of(tiny: Callable[[str], Any]) -> Callable[..., Tracing]:
 
     def plan(kind: str = "gpt2", unit_facts: int = 32, **changed: Any) -> Tracing:
         made = tiny(kind)
-        plan = Plan(model=str(made.folder), methods="ig", dtype="float64", unit_facts=unit_facts)
+        plan = Plan(model=str(made.folder), methods="ig", dtype="float64", unit_facts=unit_facts, threads=1)
         extraction = Extraction(plan, source(str(made.folder)), made.facts)
         return prepare(extraction, TracingPlan(**{"samples": 2, "window": 0.6, **changed}))
 

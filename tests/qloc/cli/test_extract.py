@@ -44,6 +44,8 @@ def extraction(folder: Path, *more: object, store: str = "s.zarr") -> list[objec
         3,
         "--device",
         "cpu",
+        "--threads",
+        1,
     ]
     return ["extract", "--phases", "signals", *given, *more]
 

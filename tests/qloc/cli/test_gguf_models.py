@@ -41,6 +41,8 @@ def extraction(folder: Path, store: str, *more: object) -> list[object]:
         "signals",
         "--device",
         "cpu",
+        "--threads",
+        1,
         "--unit-facts",
         2,
         *more,

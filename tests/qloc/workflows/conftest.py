@@ -28,6 +28,7 @@ def signals_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
             queries = ["The capital of [X] is [Y].", "[X] has its capital in [Y]."]
             lines.write(json.dumps({**fact, "queries": queries}) + "\n")
     given = {"quadrature": "midpoint", "steps": 3, "unit_facts": 1, "device": "cpu", "phases": ("signals",)}
+    given["threads"] = 1
     return Plan(model="embedded:causal", facts=str(path), **given)
 
 

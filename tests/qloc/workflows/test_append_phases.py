@@ -269,6 +269,7 @@ def test_reprompts_are_what_asking_the_reworded_facts_gives(tmp_path: Path) -> N
         "steps": 3,
         "unit_facts": 2,
         "device": "cpu",
+        "threads": 1,
     }
     plan = Plan(**asked, phases=("signals", "interventions"), interventions=part)
     path = tmp_path / "facts.jsonl"
@@ -463,7 +464,7 @@ def test_two_workers_one_killed_in_each_phase_give_the_bytes_of_one_process(
     phases = ("signals", "interventions", "tracing", "edits")
     traced = TracingPlan(samples=1, queries=1, parts=("mlp",))
     given = {"interventions": arms, "edits": small, "tracing": traced, "probes": ProbePlan()}
-    plan = plan.model_copy(update={"phases": phases, "threads": 1, **given})
+    plan = plan.model_copy(update={"phases": phases, **given})
     whole = extract_study(plan, tmp_path / "whole.zarr").path
     killed: dict[str, int] = {}
     with dask_settings(), started(2, ()) as cluster:

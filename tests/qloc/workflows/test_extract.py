@@ -135,21 +135,23 @@ def test_own_code_that_is_not_run_is_told(plan: Plan, monkeypatch: pytest.Monkey
     )
 
 
-def test_workers_give_the_same_store_bit_for_bit(plan: Plan, signals: Path, tmp_path: Path) -> None:
+def test_workers_give_the_same_store_bit_for_bit(plan: Plan, tmp_path: Path) -> None:
     """Each worker prepares model and facts by itself; threads, batches and proofs must not differ."""
     pytest.importorskip("distributed", reason="qloc[cluster] is not installed")
     from qloc.store.schema import manifest
 
+    plan = plan.model_copy(update={"threads": 2})  # which is not what processes have by themselves here
+    whole = extract_study(plan, tmp_path / "whole.zarr").path
     said = io.StringIO()
     shared = plan.model_copy(update={"workers": 2})
     found = extract_study(shared, tmp_path / "shared.zarr", progress=Progress(stream=said))
     assert (found.n_done, found.n_units) == (0, 3)
     assert "extract: 6 of 6 queries" in said.getvalue()
-    ours, theirs = (manifest.read(store) for store in (found.path, signals))
+    ours, theirs = (manifest.read(store) for store in (found.path, whole))
     assert ours["objects"] == theirs["objects"]
     assert ours["run"]["environment"] == theirs["run"]["environment"]
     for name in ("queries", "facts", "signals", "attention", "grams"):
-        first, second = (getattr(open_study(store), name, None) for store in (found.path, signals))
+        first, second = (getattr(open_study(store), name, None) for store in (found.path, whole))
         if first is not None:
             assert second is not None
             assert first.load().identical(second.load())
@@ -189,7 +191,7 @@ def test_a_unit_is_computed_with_the_threads_of_the_plan(plan: Plan) -> None:
     torch = pytest.importorskip("torch")
     from qloc.extract.signals.extraction import prepare
 
-    extraction, before = prepare(plan), torch.get_num_threads()
+    extraction, before = prepare(plan.model_copy(update={"threads": 2})), torch.get_num_threads()
     blocks = []
     try:
         for ambient in (1, 3):

@@ -45,6 +45,8 @@ def extract(folder: Path, store: str = "s.zarr") -> Result:
         "signals",
         "--device",
         "cpu",
+        "--threads",
+        1,
         "--quiet",
     ]
     return CliRunner().invoke(app, ["extract", *map(str, flags)], prog_name="qloc")

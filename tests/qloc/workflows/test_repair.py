@@ -47,6 +47,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         steps=3,
         unit_facts=1,
         device="cpu",
+        threads=1,
         phases=("signals",),
     )
     with pytest.MonkeyPatch.context() as patched:
@@ -227,6 +228,7 @@ def test_an_extraction_with_every_unit_is_completed(extracted: Path, tmp_path: P
         steps=3,
         unit_facts=1,
         device="cpu",
+        threads=1,
         phases=("signals",),
     )
     with pytest.MonkeyPatch.context() as patched:

@@ -68,6 +68,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         quadrature="midpoint", steps=3,
         unit_facts=1,
         device="cpu",
+        threads=1,
         seed=3,
         probes=["Rome", "Lima"],
         interventions=InterventionPlan(
