@@ -13,6 +13,7 @@ References
 from __future__ import annotations
 
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -170,15 +171,27 @@ def token_texts(tokenizer: Any, tokens: NDArray[np.int32]) -> Array:
     object ndarray of str, shape (token,)
         Texts; a token that is a part of a letter's bytes has the replacement character, as decoding gives it.
     """
-    texts = np.full(len(tokens), "", dtype=object)
-    for place, token in enumerate(tokens.tolist()):
-        piece = tokenizer.convert_ids_to_tokens(token) if token < len(tokenizer) else None
-        if piece is None:
-            continue
-        text = tokenizer.decode([token], clean_up_tokenization_spaces=False)
-        space = " " if piece.startswith("▁") and not text.startswith(" ") else ""
-        texts[place] = (space + text).replace("\0", "\N{SYMBOL FOR NULL}")  # HDF5 knows no NUL in texts
-    return texts
+    known = _KNOWN.setdefault(tokenizer, {})  # each unit asks for most of the vocabulary again
+    n_tokens = len(tokenizer)
+    for token in tokens.tolist():
+        if token not in known:
+            known[token] = _text(tokenizer, token) if token < n_tokens else ""
+    return np.array([*map(known.__getitem__, tokens.tolist()), None], dtype=object)[:-1]
+
+
+_KNOWN: Final[WeakKeyDictionary[Any, dict[int, str]]] = WeakKeyDictionary()
+"""Texts of tokens, by tokenizer."""
+
+
+def _text(tokenizer: Any, token: int) -> str:
+    """Return the text of a token; empty where the tokenizer has none of that id."""
+    piece = tokenizer.convert_ids_to_tokens(token)
+    if piece is None:
+        return ""
+    text = tokenizer.decode([token], clean_up_tokenization_spaces=False)
+    space = " " if piece.startswith("▁") and not text.startswith(" ") else ""
+    whole: str = (space + text).replace("\0", "\N{SYMBOL FOR NULL}")  # HDF5 knows no NUL in texts
+    return whole
 
 
 def neuron_tokens(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qloc.text.rounding import counted
-from qloc.workflows.analyze import open_signals
 
 if TYPE_CHECKING:
     from qloc.extract.signals.extraction import Extraction
@@ -80,11 +79,12 @@ def nothing_known(store: Path) -> str:
     str
         A sentence; empty where some fact has two known queries, and where all queries are minimal pairs.
     """
-    study = open_signals(store)
-    kind, known, fact = (study.column("queries", name) for name in ("kind", "known", "fact"))
+    from qloc.store.schema.zarr_arrays import stored
+
+    kind, known, fact = (stored(store / "queries" / name) for name in ("kind", "known", "fact"))
     facts = kind == "fact"
     if not facts.any():
         return ""
-    usable = facts & (known == 1) & (study.column("facts", "leaks")[fact] != 1)
+    usable = facts & (known == 1) & (stored(store / "facts" / "leaks")[fact] != 1)
     most = int(np.bincount(fact[usable], minlength=1).max())
     return emptiness(int(facts.sum()), int((known[facts] == 1).sum()), most)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,9 +87,14 @@ def test_strongest_are_the_largest_shares_of_maxima(monkeypatch: pytest.MonkeyPa
 def test_texts_keep_the_space_in_front_and_have_no_nul() -> None:
     pieces, decoded = ["▁Paris", "Ġx", "\0", "##s"], ["Paris", " x", "\0", "s"]
 
-    class Tokenizer(SimpleNamespace):
+    class Tokenizer:
+        convert_ids_to_tokens = staticmethod(pieces.__getitem__)
+
         def __len__(self) -> int:
             return len(pieces)
 
-    tokenizer = Tokenizer(convert_ids_to_tokens=pieces.__getitem__, decode=lambda ids, **_: decoded[ids[0]])
+        def decode(self, ids: list[int], **_: object) -> str:
+            return decoded[ids[0]]
+
+    tokenizer = Tokenizer()
     assert token_texts(tokenizer, np.arange(5, dtype=np.int32)).tolist() == [" Paris", " x", "␀", "s", ""]
