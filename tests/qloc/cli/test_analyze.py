@@ -13,11 +13,13 @@ from commands import done, refused, run
 
 from qloc.simulation.simulate import simulate
 
+QUICK = {"n_permutations": 99, "n_bootstrap": 99, "n_splits": 2, "thresholds": [0.1, 0.2], "budgets": [5, 10]}
+
 
 def test_analyze_and_report(planted: Path, tmp_path: Path) -> None:
     pytest.importorskip("qloc.analysis.analyze")
     plan = tmp_path / "plan.yaml"
-    plan.write_text(yaml.safe_dump({"analysis": {"n_permutations": 99, "n_bootstrap": 99, "n_splits": 2}}))
+    plan.write_text(yaml.safe_dump({"analysis": QUICK}))
     results, page = tmp_path / "results", tmp_path / "report.html"
     said = done("analyze", planted, "--plan", plan, "--out", results)
     assert said.endswith(f"Results: {results}\nNext:\n  qloc report {results}\n")
@@ -60,7 +62,7 @@ def test_flags_stand_in_the_place_of_the_plan(planted: Path, tmp_path: Path) -> 
 def analyzed(stores: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with a plan and the results of two stores, which no test may change."""
     folder = tmp_path_factory.mktemp("analyzed")
-    (folder / "plan.yaml").write_text("analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2}\n")
+    (folder / "plan.yaml").write_text(yaml.safe_dump({"analysis": QUICK}))
     done("analyze", *stores, "--plan", folder / "plan.yaml", "--out", folder / "r", "--quiet")
     return folder
 

@@ -102,7 +102,9 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 def test_without_torch_everything_else_works(planted: Path, tmp_path: Path) -> None:
     pytest.importorskip("qloc.analysis.analyze")
     plan, results = tmp_path / "plan.yaml", tmp_path / "results"
-    plan.write_text("analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2}\n")
+    plan.write_text(
+        "analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2, thresholds: [0.2], budgets: [5, 10]}\n"
+    )
     result = all_blocked(
         ["--help"],
         ["simulate", "--facts", 6, "--relations", 2, "--out", tmp_path / "s.zarr"],

@@ -65,7 +65,9 @@ def test_the_store_says_how_the_weights_were_quantized(folder: Path) -> None:
 
 def test_a_report_says_it_beside_the_model(folder: Path) -> None:
     plan, results = folder / "plan.yaml", folder / "results"
-    plan.write_text("analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2}\n")
+    plan.write_text(
+        "analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2, thresholds: [0.2], budgets: [5, 10]}\n"
+    )
     done("analyze", folder / "s.zarr", "--plan", plan, "--out", results, "--quiet")
     model = f"{folder / 'tiny.gguf'} (llama, 3 layers of 96 neurons, weights {TOLD})"
     assert json.loads((results / "study.json").read_text())["model"] == model

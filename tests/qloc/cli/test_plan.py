@@ -7,7 +7,7 @@ from pathlib import Path
 
 from commands import done, refused
 
-QUICK = "n_permutations: 99, n_bootstrap: 99, n_splits: 2"
+QUICK = "n_permutations: 99, n_bootstrap: 99, n_splits: 2, thresholds: [0.1, 0.2], budgets: [5, 10]"
 
 
 def test_a_locked_plan_is_analyzed_and_deviations_are_listed(planted: Path, tmp_path: Path) -> None:

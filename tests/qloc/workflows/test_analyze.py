@@ -15,7 +15,7 @@ from qloc.reports.figures import svg
 from qloc.simulation.simulate import simulate
 from qloc.workflows.analyze import analyze, load, open_study, report, result_folders, result_folders_for
 
-QUICK = AnalysisPlan(n_permutations=99, n_bootstrap=99)
+QUICK = AnalysisPlan(n_permutations=99, n_bootstrap=99, n_splits=2, thresholds=(0.1, 0.2), budgets=(5, 10))
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,9 @@ def test_nothing_is_saved_where_the_floor_is_asked_below(planted: Path, tmp_path
     assert not (tmp_path / "r").exists()
 
 
-def test_an_unknown_format_leaves_no_file(planted: Path, tmp_path: Path) -> None:
-    analyze(planted, QUICK, tmp_path / "r")
+def test_an_unknown_format_leaves_no_file(tmp_path: Path) -> None:
+    simulate(tmp_path / "s.zarr", facts=4, relations=1, templates=2, seed=1)
+    analyze(tmp_path / "s.zarr", QUICK, tmp_path / "r")
     with pytest.raises(InputError) as caught:
         report([tmp_path / "r"], "pdf", tmp_path / "report.pdf")
     assert str(caught.value) == (

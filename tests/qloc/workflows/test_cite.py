@@ -3,6 +3,7 @@
 import pytest
 
 from qloc.errors import InputError
+from qloc.plan import AnalysisPlan
 from qloc.references import cited
 from qloc.simulation.simulate import simulate
 from qloc.workflows.analyze import analyze
@@ -30,7 +31,8 @@ def test_edits_cite_rome_where_the_store_has_it(tmp_path):
 
 
 def test_results_cite_what_their_questions_do(store, tmp_path):
-    result = analyze(store, None, tmp_path / "results")
+    plan = AnalysisPlan(n_permutations=99, n_bootstrap=99, n_splits=2, thresholds=(0.2,), budgets=(5, 10))
+    result = analyze(store, plan, tmp_path / "results")
     expected = dict.fromkeys(line for question in result.questions for line in question.references)
     assert cite([tmp_path / "results"]) == tuple(expected)
     assert set(expected) & set(cited("otsu1979"))

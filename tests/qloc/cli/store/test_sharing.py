@@ -73,7 +73,9 @@ def test_push_and_pull(planted: Path, tmp_path: Path) -> None:
     last = json.loads(log.read_text().splitlines()[-1])
     assert (last["event"], last["stage"], last["done"]) == ("end", "pull", last["total"])
     plan = tmp_path / "plan.yaml"
-    plan.write_text("analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2}\n")
+    plan.write_text(
+        "analysis: {n_permutations: 99, n_bootstrap: 99, n_splits: 2, thresholds: [0.2], budgets: [5, 10]}\n"
+    )
     assert done("analyze", url, "--plan", plan, "--out", tmp_path / "results", "--quiet") == ""
     said = refused("store", "push", planted, "https://example.org/p.zarr")
     assert said.startswith(
