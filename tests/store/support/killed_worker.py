@@ -16,6 +16,7 @@ from synthetic import FINGERPRINT, Synthetic
 
 from qloc.errors import InputError, ModelError
 from qloc.store.writing.writer import Writer, write_unit
+from qloc.workers import dask_clients
 from qloc.workers.runner import runner
 
 STUDY = Synthetic(n_facts=16, unit_facts=2)
@@ -106,6 +107,8 @@ def extract(store, work, run):
 
 
 if __name__ == "__main__":
+    # Nothing here needs the model, which takes seconds to import.
+    dask_clients._PRELOADED = ("distributed", "qloc.store.writing.writer")  # type: ignore[assignment, misc]
     try:
         with runner(2, None) as run:
             extract(Path(sys.argv[1]), Slow(Path(sys.argv[1])), run)
