@@ -81,7 +81,7 @@ def test_probe_words_read_alike_in_flags_and_yaml(tmp_path: Path) -> None:
     )
     assert "a, a names one twice" in again
     assert unknown == (
-        f"key is 'probes.more'; expected one of words, of_relations, most. At plan {path}. Remove or correct it."
+        f"key is 'probes.more'; expected one of words, of_relations, synapses, most. At plan {path}. Remove or correct it."
     )
 
 
