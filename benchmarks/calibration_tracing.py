@@ -108,7 +108,7 @@ CELLS = {
         partial(layers, relations=0.0), "null", {"relations": 4}
     ),
     "H12b, tracing follows a quarter": Cell(partial(layers, follow=0.25), "planted"),
-    "H12b, two unrelated profiles of the whole model": Cell(partial(layers, model=1.0), "practice"),
+    "H12b practice, two unrelated profiles of the whole model": Cell(partial(layers, model=1.0), "practice"),
     "H14b null": Cell(partial(pair_flips, 0.0, {}), "null"),
     "H14b null, paradigms differ": Cell(partial(pair_flips, 0.0, DIFFER), "null"),
     "H14b null, 4 paradigms": Cell(partial(pair_flips, 0.0, {}), "null", {"facts": 12, "relations": 4}),
