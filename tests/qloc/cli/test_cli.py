@@ -31,6 +31,7 @@ COMMANDS = [
     "analyze",
     "report",
     "compare",
+    "controls",
     "show",
     "reproduce",
     "simulate",
