@@ -136,7 +136,7 @@ def _suppressed_table(
             "suppressed": "synapses suppressed",
         },
         note="Two rows a query: as it is, and with its own knowledge synapses suppressed. What works against "
-        "the answer (gradient × activation below 0) is drawn as 0.",
+        "the answer (gradient × activation below 0) is drawn as 0, what is above the largest before as 1.",
     )
 
 

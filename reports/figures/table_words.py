@@ -25,7 +25,7 @@ NAMES: Final = {
     "rome_traced": "ROME at tracing's layer",
 }  # fmt: skip
 """Operations and sets of neurons and synapses, in words; those that are not here are words already."""
-_NAMING: Final = ("operation", "neuron_set", "synapse_set", "synapses", "set", "control")
+_NAMING: Final = ("operation", "change", "neuron_set", "synapse_set", "synapses", "set", "control")
 """Columns of the names above: elsewhere such a word may be somebody's data."""
 
 

@@ -14,4 +14,5 @@ def test_published_scores_say_so_as_columns_and_as_rows():
     assert [heading(table, name) for name in table.columns] == ["CS1 (falls), as published", "κ", "κ, low"]
     assert word("cs2") == "CS2, as published"
     assert word("cas_top", "set") == "CAS, top b"
+    assert word("update_signed", "change") == "update, signed"
     assert word("cas_top", "subject") == "cas_top"
