@@ -33,6 +33,18 @@ def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
     All figures of a study are drawn in tests/qloc/cli/test_analyze.py.
     """
+    _draw_few(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def few_figures_of_a_module() -> Iterator[None]:
+    """Draw as few figures for what is made once for a module."""
+    with pytest.MonkeyPatch.context() as patched:
+        _draw_few(patched)
+        yield
+
+
+def _draw_few(patched: pytest.MonkeyPatch) -> None:
     first: dict[tuple[str, int], str] = {}
     draw = svg.svg
 
@@ -40,4 +52,4 @@ def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
         chosen = first.setdefault((figure.kind, width), repr(figure))
         return draw(figure, width=width) if chosen == repr(figure) else "<svg></svg>"
 
-    monkeypatch.setattr(svg, "svg", few)
+    patched.setattr(svg, "svg", few)

@@ -18,7 +18,9 @@ FEW = AnalysisPlan(thresholds=(0.1, 0.2), budgets=(5,), n_permutations=99, n_boo
 
 
 @pytest.fixture(scope="module")
-def controlled(signals: Path, tmp_path_factory: pytest.TempPathFactory) -> Controlled:
+def controlled(
+    signals: Path, tmp_path_factory: pytest.TempPathFactory, few_figures_of_a_module: None
+) -> Controlled:
     """Give the controls of three facts."""
     return controls(signals, tmp_path_factory.mktemp("controls"), plan=FEW, device="cpu")
 
