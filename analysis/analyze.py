@@ -16,7 +16,8 @@ question           tables (columns are documented where each is made)
 ``interventions``  ``intervention_effects``, ``intervention_contrasts``, ``query_kn_mapping``,
                    ``dose_response``; where queries were asked again ``query_kn_ceiling``; tests H5a,
                    H5b, H5c and H5, which is descriptive where they were not
-``synapses``       ``synapse_effects``, ``synapse_contrasts``, ``synapse_contrasts_activation``;
+``synapses``       ``synapse_effects``, ``synapse_contrasts``, ``synapse_contrasts_activation``, with probes
+                   ``synapse_words``;
                    tests H6a, H6b
 ``edits``          ``edit_scores``, ``edit_scores_probability``, ``edit_by_class``, ``edit_contrasts``; tests
                    H7a, H7b, H8a–e, H10d, H12c; as the two above only where the store has it

@@ -1,4 +1,4 @@
-"""What suppressing or editing N_i does to the answer, a pair's bad form and other words, beyond controls."""
+"""What suppression and edits do to the answer, a pair's bad form and other words, beyond controls."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.label_codes import codes
@@ -16,9 +17,18 @@ from qloc.analysis.inference.paired import log_odds
 from qloc.analysis.inference.screen import mean_columns, screened
 from qloc.analysis.inputs.query_rows import QueryRows, rows_of
 from qloc.analysis.inputs.study import Study
+from qloc.analysis.interventions.knowledge_synapses import COLUMN_CONTROLS, KNOWLEDGE, AttentionOutcomes
 from qloc.arrays import Array, Floats
 from qloc.random_streams import Stream
-from qloc.vocabulary import EDIT_OPERATION, EDIT_SET, NEURON_SET, OPERATION, PAIR
+from qloc.vocabulary import (
+    EDIT_OPERATION,
+    EDIT_SET,
+    NEURON_SET,
+    OPERATION,
+    PAIR,
+    SYNAPSE_OPERATION,
+    SYNAPSE_SET,
+)
 
 ANSWER, GOOD, BAD, OTHERS = "right answer", "good form", "bad form", "other words, mean"
 """Rows of a relation beside its words."""
@@ -30,14 +40,15 @@ COLUMNS: Final = ("relation", "feature", "word", "own", "matched", "difference",
 
 @dataclass(frozen=True)
 class WordChanges:
-    """Changes of log-odds under one change of N_i and of matched neurons.
+    """Changes of log-odds under one change of N_i and of matched neurons, or of attention and its control.
 
     Attributes
     ----------
     change : dict of str to float64 ndarray, shape (query, 2 + word)
         Of the answer, of the bad form and of each probe word, after less before, of the arms ``own`` and
-        ``matched``. NaN where a word is not asked, or is the answer or the bad form of the query; of edits
-        also at queries that are not edited.
+        ``matched`` (of attention, its knowledge synapses and random columns). NaN where a word is not asked,
+        or is the answer or the bad form of the query; of edits also at queries that are not edited, of
+        attention where removed masses are not equal.
     words : dict of str to list of str
         The probe words of each relation.
     """
@@ -59,18 +70,50 @@ class WordChanges:
         WordChanges or None
             None where it has no probes, or not both arms under suppression.
         """
-        group = study.interventions
-        kept = [name for name in ("bad_log_probability", "word_log_probability") if name in group]
-        arms = set(group[NEURON_SET].values.tolist()) if kept else set()
-        if not {OWN, CONTROL} <= arms or SUPPRESS not in group[OPERATION].values:
+        return cls._under(study, study.interventions, (OPERATION, NEURON_SET), {OWN: OWN, CONTROL: CONTROL})
+
+    @classmethod
+    def of_synapses(cls, study: Study) -> WordChanges | None:
+        """Read those under suppression of attention from a store, at queries whose removed masses are equal.
+
+        Parameters
+        ----------
+        study : Study
+            With phase ``interventions``.
+
+        Returns
+        -------
+        WordChanges or None
+            None where it has no probes, or not both sets of columns under suppression.
+        """
+        if not study.datasets.get("synapses"):
             return None
-        words = {name: list(of) for name, of in group.attrs.get("probes", {}).items()}
-        at = {OPERATION: group[OPERATION].values.tolist().index(SUPPRESS)}
-        base = _columns({name: group[f"base_{name}"].values for name in ("log_probability", *kept)})
+        control = COLUMN_CONTROLS[0]
+        named = {OWN: KNOWLEDGE, CONTROL: control}
+        found = cls._under(study, study.synapses, (SYNAPSE_OPERATION, SYNAPSE_SET), named)
+        if found is None:
+            return None
+        unequal = ~AttentionOutcomes.of(study, known=False).equal_mass(control)
+        change = {arm: np.where(unequal[:, None], np.nan, values) for arm, values in found.change.items()}
+        return cls(change=change, words=found.words)
+
+    @classmethod
+    def _under(
+        cls, study: Study, group: xr.Dataset, dims: tuple[str, str], named: Mapping[str, str]
+    ) -> WordChanges | None:
+        """Read both arms under suppression; what was there before is in /interventions."""
+        before = study.interventions
+        kept = [name for name in ("bad_log_probability", "word_log_probability") if name in group]
+        sets = group[dims[1]].values.tolist() if kept else []
+        if not {*named.values()} <= {*sets} or SUPPRESS not in group[dims[0]].values:
+            return None
+        words = {name: list(of) for name, of in before.attrs.get("probes", {}).items()}
+        at = {dims[0]: group[dims[0]].values.tolist().index(SUPPRESS)}
+        base = _columns({name: before[f"base_{name}"].values for name in ("log_probability", *kept)})
         own_words = _own_words(study, words, base)
         change = {}
-        for arm in (OWN, CONTROL):
-            here = {**at, NEURON_SET: group[NEURON_SET].values.tolist().index(arm)}
+        for arm, label in named.items():
+            here = {**at, dims[1]: sets.index(label)}
             after = _columns({name: group[name].isel(here).values for name in ("log_probability", *kept)})
             change[arm] = log_odds(after) - log_odds(base)
             change[arm][:, 2:][own_words] = np.nan
@@ -179,6 +222,28 @@ def word_effects(study: Study, draws: Draws) -> pd.DataFrame | None:
     """
     changes = WordChanges.of(study)
     return None if changes is None else _tested(study, draws, {"": changes}, Stream.WORD_SCREEN)
+
+
+def attended_word_effects(study: Study, draws: Draws) -> pd.DataFrame | None:
+    """Return what suppressing knowledge synapses takes from words, beyond random columns of equal mass.
+
+    Rows and units as of :func:`word_effects`, over queries whose removed masses are equal.
+
+    Parameters
+    ----------
+    study : Study
+        With phase ``interventions``, extracted with probes.
+    draws : Draws
+        Number of flips of signs, confidence, α and seed.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        The columns of :func:`word_effects`, ``own`` being the knowledge synapses and ``matched`` the random
+        columns. None where the store has no words after changes of attention.
+    """
+    changes = WordChanges.of_synapses(study)
+    return None if changes is None else _tested(study, draws, {"": changes}, Stream.SYNAPSE_WORD_SCREEN)
 
 
 def edited_word_effects(study: Study, draws: Draws) -> pd.DataFrame | None:

@@ -18,6 +18,7 @@ from qloc.analysis.interventions.knowledge_synapses import (
     SynapseOutcome,
     synapse_test,
 )
+from qloc.analysis.interventions.probe_word_effects import attended_word_effects
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table, TestResult
 from qloc.random_streams import Stream
@@ -77,6 +78,7 @@ def synapses_question(context: AnalysisContext) -> Question:
                 "like. Published: what Chen et al. select by, first tokens among them: descriptive.",
             ),
             *_contrast_tables(context, attended),
+            *_words_tables(context),
         ),
         method=(
             "Attention columns (layer, head, token) that take more than α times their share, the first token "
@@ -122,6 +124,28 @@ def _contrast_tables(context: AnalysisContext, attended: AttentionOutcomes) -> l
             "and activation are one family.",
         )
         for outcome, words in _WHAT.items()
+    ]
+
+
+def _words_tables(context: AnalysisContext) -> list[Table]:
+    """Return the table of words where the store has them after changes of attention."""
+    words = attended_word_effects(context.study, context.draws)
+    if words is None or not len(words):
+        return []
+    return [
+        Table.from_frame(
+            words,
+            name="synapse_words",
+            title="What suppressing knowledge synapses takes from words",
+            labels={
+                "own": "Δ log-odds, knowledge synapses suppressed",
+                "matched": "random columns of equal mass suppressed",
+                "units": "facts or pairs",
+            },
+            note=f"Queries whose removed masses are equal within {100 * EQUAL_MASS:g}%. Of facts the right "
+            "answer and the mean of the relation's other words, of a paradigm and feature both forms and "
+            "each other word; p: two-sided, Holm over the table.",
+        )
     ]
 
 

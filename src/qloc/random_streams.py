@@ -85,6 +85,7 @@ class Stream(Enum):
     WORD_SCREEN = 153, "study"
     EDITED_WORD_SCREEN = 154, "study"
     EDITED_PAIR_SCREEN = 155, "study"
+    SYNAPSE_WORD_SCREEN = 156, "study"
 
     # Negative controls (qloc.extract)
     PERMUTED_WEIGHTS = 160, "study"

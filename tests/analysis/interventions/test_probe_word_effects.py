@@ -7,8 +7,9 @@ import pytest
 
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.paired import log_odds
-from qloc.analysis.interventions.probe_word_effects import word_effects
-from qloc.vocabulary import NEURON_SET, OPERATION, QUERY, WORD
+from qloc.analysis.interventions.knowledge_synapses import AttentionOutcomes
+from qloc.analysis.interventions.probe_word_effects import WordChanges, attended_word_effects, word_effects
+from qloc.vocabulary import NEURON_SET, OPERATION, QUERY, SYNAPSE_OPERATION, SYNAPSE_SET, WORD
 
 DRAWS = Draws(n_permutations=99)
 
@@ -81,3 +82,39 @@ def test_effects_by_brute_force(probed):
         assert pairs.loc[word, "units"] == counts.sum()
     tested = table.p.notna()
     assert (table.p_adjusted[tested] >= table.p[tested]).all()
+
+
+def test_words_under_changed_attention_by_brute_force(probed):
+    group, rng = probed.synapses.load(), np.random.default_rng(4)
+    dims = (SYNAPSE_OPERATION, SYNAPSE_SET, QUERY)
+    shape = group["log_probability"].shape
+    words = rng.uniform(-6, -1, (*shape, 3))
+    bad = np.where(np.isnan(probed.interventions["base_bad_log_probability"].values), np.nan, words[..., 1])
+    further = {"word_log_probability": ((*dims, WORD), words), "bad_log_probability": (dims, bad)}
+    study = replace(probed, datasets={**probed.datasets, "synapses": group.assign(further)})
+    assert attended_word_effects(probed, DRAWS) is None
+    table = attended_word_effects(study, DRAWS)
+    assert table is not None
+    relation, answer = (study.column("queries", name).astype(str) for name in ("relation", "answer"))
+    known, leaks = study.column("queries", "known") == 1, study.column("facts", "leaks") == 1
+    fact = study.column("queries", "fact")
+    equal = AttentionOutcomes.of(study, known=False).equal_mass("random_columns")
+    assert 0 < equal.sum()
+    name = str(np.unique(relation)[0])
+    after = {
+        arm: log_odds(words[group[SYNAPSE_OPERATION].values.tolist().index("suppress"), place])
+        for place, arm in enumerate(group[SYNAPSE_SET].values.tolist())
+    }
+    by_fact: dict[int, list[float]] = {}
+    for query in np.flatnonzero((relation == name) & known & ~leaks[fact] & equal):
+        others = [
+            n for n, word in enumerate(study.interventions.attrs["probes"][name]) if word != answer[query]
+        ]
+        x = (after["knowledge"] - after["random_columns"])[query, others].mean()
+        by_fact.setdefault(fact[query], []).append(x)
+    row = table[(table.relation == name) & (table.word == "other words, mean")].iloc[0]
+    assert row.difference == pytest.approx(np.mean([np.mean(x) for x in by_fact.values()]))
+    assert row.units == len(by_fact)
+    changes = WordChanges.of_synapses(study)
+    assert changes is not None
+    assert np.isnan(changes.change["own"][~equal]).all()

@@ -8,6 +8,7 @@ import pytest
 from qloc.analysis.interventions.knowledge_synapses import AttentionOutcomes, synapse_effects
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.synapses import synapses_question
+from qloc.vocabulary import QUERY, SYNAPSE_OPERATION, SYNAPSE_SET, WORD
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,27 @@ def test_effects_are_means_over_facts(edited_study, question, frame):
     assert table.loc[("suppress", "other_heads"), "removed_mass"] == pytest.approx(
         np.nanmean(mass.astype(float))
     )
+
+
+def test_words_are_told_where_they_were_asked(edited_context, question, frame, rng):
+    assert question.table("synapse_words") is None
+    study = edited_context.study
+    groups = {name: study.datasets[name] for name in ("interventions", "synapses")}
+    shape, dims = groups["synapses"]["log_probability"].shape, (SYNAPSE_OPERATION, SYNAPSE_SET, QUERY)
+    probes = {str(name): ["x", "y"] for name in np.unique(study.column("queries", "relation"))}
+    base = rng.uniform(-6, -3, (shape[-1], 2))
+    before = {"base_word_log_probability": ((QUERY, WORD), base)}
+    after = {"word_log_probability": ((*dims, WORD), np.broadcast_to(base - 1, (*shape, 2)))}
+    asked = {
+        "interventions": groups["interventions"].assign(before).assign_attrs(probes=probes),
+        "synapses": groups["synapses"].assign(after),
+    }
+    probed = replace(study, datasets={**study.datasets, **asked})
+    table = frame(synapses_question(replace(edited_context, study=probed)), "synapse_words")
+    others = table[table.word == "other words, mean"]
+    assert others.relation.tolist() == table[table.word == "right answer"].relation.tolist()
+    assert (others.own < -1).all()  # of log-odds a little more than of log P
+    assert others.difference.to_numpy() == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
