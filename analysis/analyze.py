@@ -81,6 +81,7 @@ from qloc.progress import Progress
 from qloc.registration import Registration
 from qloc.text.rounding import counted
 from qloc.version import __version__
+from qloc.vocabulary import PERMUTED
 
 PLAN_DIGEST = "analysis plan, sha256"
 """Where a result's provenance has the digest of its plan: the plan's, as canonical JSON."""
@@ -380,7 +381,7 @@ def synthetic(study: Study) -> bool:
     bool
         False for studies of other models and facts.
     """
-    names = (str(study.attrs.get(name, "")).removeprefix("permuted:") for name in ("model", "facts"))
+    names = (str(study.attrs.get(name, "")).removeprefix(PERMUTED) for name in ("model", "facts"))
     return bool(study.attrs.get("synthetic", False)) or any(
         name == "embedded" or name.startswith("embedded:") for name in names
     )

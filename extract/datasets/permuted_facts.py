@@ -14,9 +14,6 @@ import numpy as np
 from qloc.facts import Fact, FactSet
 from qloc.random_streams import Stream
 
-PERMUTED: Final = "permuted:"
-"""Before the name of facts."""
-
 NO_OTHER: Final = "fact without another object that is not right for it"
 """Reason under which facts are counted in ``skipped``."""
 

@@ -20,10 +20,11 @@ from qloc.extract.datasets.huggingface import read_hub
 from qloc.extract.datasets.pair_groups import group_pairs
 from qloc.extract.datasets.pararel import read_pararel
 from qloc.extract.datasets.pararel_entailments import read_entailed
-from qloc.extract.datasets.permuted_facts import PERMUTED, permuted_facts
+from qloc.extract.datasets.permuted_facts import permuted_facts
 from qloc.extract.datasets.selection import sample
 from qloc.facts import FactSet
 from qloc.plan import PairGroups
+from qloc.vocabulary import PERMUTED
 
 __all__ = ["read_facts"]
 

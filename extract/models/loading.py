@@ -29,10 +29,11 @@ from qloc.extract.models.other_weights import (
     refuse_unexpected,
 )
 from qloc.extract.models.out_of_memory import raise_if_out_of_memory
-from qloc.extract.models.permuted_weights import PERMUTED, permute_weights
+from qloc.extract.models.permuted_weights import permute_weights
 from qloc.extract.models.torch_settings import quiet
 from qloc.extract.models.unsupported import refuse_unsupported
 from qloc.extract.prompts.tokenizing import Encoder, Family
+from qloc.vocabulary import PERMUTED
 
 _EMBEDDED: Final = "embedded:"
 _CONTEXT: Final = ("max_position_embeddings", "n_positions", "max_seq_len")

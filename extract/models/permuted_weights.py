@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from qloc.random_streams import Stream
-
-PERMUTED: Final = "permuted:"
-"""Before the name of a model."""
 
 
 def permute_weights(model: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from qloc.extract.embedded import held_out_path
 from qloc.extract.prompts.tokenizing import Family, Target
+from qloc.vocabulary import PERMUTED
 
 _HERE: Final = Path(__file__).parent
 _PASSAGE: Final = _HERE / "passage.txt"
@@ -65,7 +66,7 @@ def reads_single_lines(model: str) -> bool:
     bool
         True for the embedded models alone.
     """
-    return model.removeprefix("permuted:").startswith("embedded:")
+    return model.removeprefix(PERMUTED).startswith("embedded:")
 
 
 def held_out_texts(model: str, *, joined: bool = False) -> tuple[str, ...]:

@@ -45,6 +45,9 @@ N_PLACES: Final = 10
 PAIR: Final = "minimal_pair"
 """Kind of the queries that are minimal pairs."""
 
+PERMUTED: Final = "permuted:"
+"""Before the name of a model, or of facts, that is a negative control: weights or objects are permuted."""
+
 NO_INDEX: Final = -1
 """Missing integer: no panel neuron in this slot, no such answer token."""
 

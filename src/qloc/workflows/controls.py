@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qloc.errors import InputError, message
 from qloc.plan import AnalysisPlan, Plan, plan_from
 from qloc.progress import Progress
+from qloc.vocabulary import PERMUTED
 from qloc.workflows.analyze import COMPARISON, analyze, compare, report, store_name
 from qloc.workflows.extract import extract_study
 from qloc.workflows.repair import signals_told
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qloc.analysis.results import StudyResult
-
-PERMUTED: Final = "permuted:"
-"""Before the name of a model or of facts."""
 
 CONTROLS: Final = {"model": "permuted-weights", "facts": "permuted-facts"}
 """What is permuted → name of the control's store and of its results."""
@@ -145,8 +143,9 @@ def controls(
     out, progress = Path(out), progress or Progress(quiet=True)
     own = _plan_of(store, {"model": model, "facts": facts, "device": device})
     asked = (plan or AnalysisPlan()).model_copy(update={"queries": "all", "confirmatory": ()})
+    taken = (*CONTROLS.values(), COMPARISON)
     name = store_name(store)
-    stores: dict[str, str | Path] = {name if name not in CONTROLS.values() else "study": store}
+    stores: dict[str, str | Path] = {"study" if name in taken else name: store}
     for permuted, control in CONTROLS.items():
         stores[control] = out / f"{control}.zarr"
         changed = own.model_copy(update={permuted: PERMUTED + getattr(own, permuted)})
