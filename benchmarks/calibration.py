@@ -5,9 +5,9 @@
 
 Deterministic by seed: simulation i of a cell has seed i. A test keeps its level where 5% is within or above
 the exact 99% interval of its rejection rate. Coverage: of the mean estimate over all simulations (under a
-null, of 0), by 95% intervals. Rows named "practice" show what is common instead. Times are of the processor,
-a simulation. ``--results NAME`` keeps the table in ``results/calibration-NAME.md``, written anew after each
-row.
+null, of 0), by 95% intervals, over those in which the test is identified. Rows named "practice" show what
+is common instead. Times are of the processor, a simulation. ``--results NAME`` keeps the table in
+``results/calibration-NAME.md``, written anew after each row.
 """
 
 from __future__ import annotations
@@ -69,11 +69,13 @@ def row(name: str, outcomes: NDArray[np.float64]) -> str:
         rejects, ends = f"{100 * rejected / n:.1f}%", f"{100 * interval.low:.1f}–{100 * interval.high:.1f}%"
         if cell.truth == "null":
             kept = "yes" if interval.low <= 0.05 else "**no**"
-    target = 0.0 if cell.truth == "null" else estimate.mean()
-    covered = np.mean((low <= target) & (target <= high))
+    defined = ~np.isnan(estimate)  # where it is not, the test said so and gave no interval either
+    mean = float(estimate[defined].mean()) if defined.any() else np.nan
+    target = 0.0 if cell.truth == "null" else mean
+    covered = np.mean(((low <= target) & (target <= high))[defined]) if defined.any() else np.nan
     held = "–" if np.isnan(low).all() else f"{100 * covered:.1f}%"
     return (
-        f"| {name} | {cell.truth} | {n:,} | {rejects} | {ends} | {kept} | {estimate.mean():+.4f} | {held} | "
+        f"| {name} | {cell.truth} | {n:,} | {rejects} | {ends} | {kept} | {mean:+.4f} | {held} | "
         f"{1000 * seconds.mean():.0f} ms |"
     )
 
