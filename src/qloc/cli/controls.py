@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qloc.cli.shared import Log, Quiet, conclude, plan_given, say
+from qloc.cli.shared import Device, FactsNow, Log, ModelNow, Quiet, conclude, plan_given, say
 from qloc.progress import Progress
 
 
@@ -20,18 +20,9 @@ def controls(
         Path | None,
         typer.Option("--plan", metavar="FILE", help="A plan whose `analysis:` says what is asked, and how."),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="MODEL", help="Where its model is now. [default: as extracted]"),
-    ] = None,
-    facts: Annotated[
-        str | None,
-        typer.Option("--facts", metavar="FACTS", help="Where its facts are now. [default: as extracted]"),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda:0 …, map. [default: auto]"),
-    ] = None,
+    model: ModelNow = None,
+    facts: FactsNow = None,
+    device: Device = None,
     quiet: Quiet = False,
     log: Log = None,
 ) -> None:

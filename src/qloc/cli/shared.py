@@ -32,6 +32,20 @@ Log = Annotated[
     ),
 ]
 
+# What a store was extracted from, where it lies elsewhere now.
+ModelNow = Annotated[
+    str | None,
+    typer.Option("--model", metavar="MODEL", help="Where its model is now. [default: as extracted]"),
+]
+FactsNow = Annotated[
+    str | None,
+    typer.Option("--facts", metavar="FACTS", help="Where its facts are now. [default: as extracted]"),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda:0 …, map. [default: auto]"),
+]
+
 INTERRUPTED: Final = 130
 _ClickException: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qloc.cli.shared import Log, Quiet, conclude, quoted
+from qloc.cli.shared import Device, FactsNow, Log, ModelNow, Quiet, conclude, quoted
 from qloc.progress import Progress
 from qloc.text.rounding import counted
 
@@ -16,22 +16,13 @@ if TYPE_CHECKING:
 
 def repair(
     path: Annotated[str, typer.Argument(metavar="STORE", help="A damaged store, as a folder.")],
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="MODEL", help="Where its model is now. [default: as extracted]"),
-    ] = None,
-    facts: Annotated[
-        str | None,
-        typer.Option("--facts", metavar="FACTS", help="Where its facts are now. [default: as extracted]"),
-    ] = None,
+    model: ModelNow = None,
+    facts: FactsNow = None,
     sets: Annotated[
         str | None,
         typer.Option("--sets", metavar="FILE", help="Where its own sets are now. [default: as extracted]"),
     ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda:0 …, map. [default: auto]"),
-    ] = None,
+    device: Device = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="Take other bytes than the manifest says, and say so in it.")
     ] = False,
