@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from statsmodels.stats.multitest import fdrcorrection, multipletests
+from statsmodels.stats.multitest import fdrcorrection
 
 from qloc.analysis.inference.detectable import detectable_effect
 from qloc.analysis.results import Question, Role, StudyResult, TestResult
@@ -61,10 +61,19 @@ def adjusted(p: NDArray[Any] | Sequence[float], correction: Correction = "holm")
     missing = np.isnan(values)
     planned = np.where(missing, 1.0, values)
     if correction == "holm":
-        corrected = multipletests(planned, method="holm")[1]
-    else:  # as multipletests, which collects garbage at every call: half a second for each screen
+        corrected = _holm(planned)
+    else:
         corrected = fdrcorrection(planned, method="indep" if correction == "fdr_bh" else "negcorr")[1]
     return np.where(missing, np.nan, corrected)
+
+
+def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As ``multipletests`` of statsmodels gives it, which collects garbage at every call: a third of a second."""
+    order = np.argsort(p)
+    ordered = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(ordered, 1.0)
+    return corrected
 
 
 def correct(

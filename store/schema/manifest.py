@@ -23,7 +23,7 @@ from qloc.store.files.durable import write_bytes
 from qloc.store.files.place import Place, is_inside, place_at
 from qloc.store.files.url import Url
 from qloc.store.names import MANIFEST, ROOT, is_object
-from qloc.store.schema.versions import refuse_newer
+from qloc.store.schema.versions import is_newer, newer_schema
 from qloc.text.parsing import json_of
 
 _KEYS: Final = ("libraries", "notes", "objects", "run", "schema_version")
@@ -297,10 +297,10 @@ def parsed(raw: bytes, path: Path | Url) -> dict[str, Any]:
 
 def _refuse_newer(content: Any, path: Path | Url) -> None:
     """Refuse what a later version wrote, whatever else is in it; a damaged number counts as no version."""
-    if isinstance(content, dict) and content.get(_OWN) == _digest(content):
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if is_newer(version) and content.get(_OWN) == _digest(content):
         run = content.get("run")
-        writer = run.get("qloc") if isinstance(run, dict) else None
-        refuse_newer(content.get("schema_version"), path.parent, writer)
+        raise newer_schema(version, path.parent, run.get("qloc") if isinstance(run, dict) else None)
 
 
 def _is_manifest(content: Any) -> bool:

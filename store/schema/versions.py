@@ -25,27 +25,42 @@ UPGRADES: Final[dict[int, Upgrade]] = {}
 """By version n: the root attributes of version n + 1 that a store of version n would have had."""
 
 
-def refuse_newer(version: object, path: Path | Url, writer: str | None) -> None:
-    """Refuse a store of a schema that this version of qloc does not know.
+def is_newer(version: object) -> bool:
+    """Return whether this version of qloc does not know a schema yet; anything but an int is left to other checks.
 
     Parameters
     ----------
     version : object
-        The schema version that the store gives; anything but an int is left to other checks.
+        The schema version that a store gives.
+
+    Returns
+    -------
+    bool
+        True for a whole number above that of this version of qloc.
+    """
+    return type(version) is int and version > variables.SCHEMA_VERSION
+
+
+def newer_schema(version: object, path: Path | Url, writer: str | None) -> SchemaError:
+    """Return the error for a store of a schema that this version of qloc does not know.
+
+    Parameters
+    ----------
+    version : object
+        The schema version that the store gives.
     path : Path or Url
-        The store, for the message.
+        The store.
     writer : str or None
         The version of qloc that wrote it, if known.
 
-    Raises
-    ------
+    Returns
+    -------
     SchemaError
-        The schema is newer; the message says what to update to.
+        Its message says what to update to.
     """
-    if type(version) is int and version > variables.SCHEMA_VERSION:
-        action = f"Update qloc: {f'qloc {writer}' if writer else 'a later version'} wrote this store"
-        rule = f"at most {variables.SCHEMA_VERSION}, which this version of qloc reads"
-        raise SchemaError(message("schema version", version, rule, str(path), action))
+    action = f"Update qloc: {f'qloc {writer}' if writer else 'a later version'} wrote this store"
+    rule = f"at most {variables.SCHEMA_VERSION}, which this version of qloc reads"
+    return SchemaError(message("schema version", version, rule, str(path), action))
 
 
 def upgraded(attributes: Mapping[str, Any], place: Place) -> dict[str, Any]:
@@ -69,7 +84,8 @@ def upgraded(attributes: Mapping[str, Any], place: Place) -> dict[str, Any]:
         The store is of a newer schema, or its version is no whole number from 1 on.
     """
     version = attributes["schema_version"]
-    refuse_newer(version, place.path, _writer(place))
+    if is_newer(version):
+        raise newer_schema(version, place.path, _writer(place))
     if type(version) is not int or version < 1:
         rule, action = "a whole number from 1 on", "Take the store from its source again"
         raise SchemaError(message("schema version", version, rule, str(place.path), action))
