@@ -139,7 +139,7 @@ def brute_force_scores(sets: list[set[int]], fact: int) -> list[float]:
     return [len(set.intersection(*own)) / len(union), len(several) / len(union), shared / size]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     attribution=ATTRIBUTIONS,
     known=hnp.arrays(bool, len(FACT)),
