@@ -31,6 +31,11 @@ from qloc.analysis.localization.kinds_of_facts import components_p, recurrence_c
 from qloc.analysis.localization.method_agreement import agreement, agreement_of
 from qloc.analysis.localization.otsu import otsu
 from qloc.analysis.localization.overlap.overlap_tests import overlap_tests
+from qloc.analysis.localization.overlap.variance_components import (
+    SOURCES,
+    components,
+    queries_by_relation,
+)
 from qloc.analysis.localization.reliability import reliability_test
 from qloc.analysis.results import Interval, TestResult
 from qloc.neurons import NeuronSets
@@ -86,6 +91,16 @@ SMALL = {"facts": 160, "relations": 8, "templates": 4, "n_neurons": 64,
 def overlap(level: Any, planting: dict[str, Any], seed: int) -> Outcome:
     """H1a (template) and H1b (answer)."""
     return _of(overlap_tests(plant(**{**SIZE, **planting}).sets(), (level,), draws=_draws(seed))[0])
+
+
+def component(source: str, planting: dict[str, Any], seed: int) -> Outcome:
+    """A source's share of the variance of sets, by REML."""
+    sets = filled(considered(plant(**{**SIZE, **planting}).sets()))
+    found = components(list(queries_by_relation(sets, seed).values()))
+    if found is None:
+        return (NAN,) * 4
+    place = SOURCES.index(source)
+    return float(found.shares[place]), NAN, *_ends(found.intervals[place])
 
 
 # H2: shares of inconsistent facts -----------------------------------------------------------------
@@ -254,6 +269,16 @@ CELLS = {
     "H1a, 8 relations that differ": Cell(H1A, "planted", {"spread": 0.3}),
     "H1b, 8 relations that differ": Cell(H1B, "planted", {"spread": 0.3}),
     "H1b, 8 relations, very unequal": Cell(H1B, "planted", {"spread": 0.6}),
+    "components, the template's share": Cell(partial(component, "template"), "planted"),
+    "components, the answer's share": Cell(partial(component, "answer"), "planted"),
+    "components, the fact's share": Cell(partial(component, "fact"), "planted"),
+    "components, no fact neurons, the fact's share": Cell(partial(component, "fact"), "null", NULL_B),
+    "components, the answer's share, 8 relations that differ": Cell(
+        partial(component, "answer"), "planted", {"spread": 0.3}
+    ),
+    "components, the fact's share, 20 relations that differ": Cell(
+        partial(component, "fact"), "planted", {**MANY, "spread": 0.3}
+    ),
     "H2, K_I(3) at 0.1": Cell(partial(share, 0.1), "planted"),
     "H2, K_I(3) at 0.1, relations differ": Cell(partial(share, 0.1), "planted", {"spread": 0.3}),
     "H2, K_I(3) at 0.1, 20 relations that differ": Cell(

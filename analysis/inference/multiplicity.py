@@ -68,7 +68,7 @@ def adjusted(p: NDArray[Any] | Sequence[float], correction: Correction = "holm")
 
 
 def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """As ``multipletests`` of statsmodels gives it, which collects garbage at every call: a third of a second."""
+    """As ``multipletests`` of statsmodels, which collects garbage at every call: a third of a second."""
     order = np.argsort(p)
     ordered = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     corrected = np.empty_like(p)

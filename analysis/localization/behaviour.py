@@ -45,6 +45,9 @@ OUTCOMES: Final[tuple[BehaviourOutcome, ...]] = ("agreement", "candidate_agreeme
 COVARIATES: Final = ("log_probability", "log_mean_size", "n_tokens", "log_answer_count", "template_kappa")
 """What the slope is adjusted for, beside what the fact's templates make of the outcome."""
 
+LEAST_RELIABILITY: Final = 0.1
+"""Reliability of κ below which a slope is not told net of its error."""
+
 _OF_TEMPLATES: Final[Mapping[BehaviourOutcome, str]] = {
     "agreement": "template_agreement",
     "candidate_agreement": "template_agreement",
@@ -155,6 +158,9 @@ def behaviour_test(
         checks.append(_mixed(values[:, 0], values[:, 1:][:, kept], group))
     if slope:
         checks += slopes_in_words(y, inside[:, 1:][:, kept], group)
+        if "kappa_error" in frame:
+            error = float(frame.loc[rows.index, "kappa_error"].mean())  # NaN where no fact has one
+            checks += _net_of_error(slope, error, inside[:, 1:][:, kept], group)
         checks.append(f"Smallest effect of interest: ±{margin:g} {SLOPE_UNIT}.")
     n = {"relations": n_codes(group), "facts": len(rows)}
     return _result(outcome, slope, n, tuple(checks), draws, store, margin)
@@ -200,6 +206,24 @@ def _result(
         store=store,
     )
     return judged(result)
+
+
+def _net_of_error(slope: Slope, error: float, x: Floats, group: Ints) -> list[str]:
+    """Say what the slope is without the error of κ, which draws it to 0.
+
+    It is slope/λ, λ = 1 − error/Var(κ | covariates).
+    """
+    others = x[:, 1:]
+    rest = x[:, 0] - others @ np.linalg.lstsq(others, x[:, 0], rcond=None)[0]
+    share = 1 - error * (len(rest) - n_codes(group) - others.shape[1]) / float(rest @ rest)
+    if np.isnan(share):
+        return []
+    said = f"Reliability of κ given the covariates, by halves of a fact's queries: at least {number(share)}"
+    if share < LEAST_RELIABILITY:
+        return [f"{said}, which is too little to tell the slope net of error."]
+    ends = slope.interval
+    reach = f" [{number(ends.low / share)}, {number(ends.high / share)}]" if ends else ""
+    return [f"{said}; net of its error, the slope is up to {number(slope.estimate / share)}{reach}."]
 
 
 def _mixed(y: Floats, x: Floats, group: Ints) -> str:

@@ -22,6 +22,7 @@ from qloc.analysis.localization.consistency import (
 )
 from qloc.analysis.localization.overlap.pairwise_dice import dice_of_rows
 from qloc.analysis.localization.overlap.query_pairs import pairs_of
+from qloc.analysis.localization.reliability import kappa_error
 from qloc.arrays import Array, Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.vocabulary import DEFAULT_THRESHOLD, NO_INDEX
@@ -60,7 +61,8 @@ def fact_columns(
         ``id, subject, relation, object``; ``CS1, CS2, D, kappa, kappa_same_answer, k, n_neurons, mean_size``
         (:func:`qloc.analysis.localization.consistency.consistency`); ``agreement, candidate_agreement,
         log_probability, known_share, n_tokens`` (:func:`behaviour`); ``answer_count``, facts of the relation
-        with the answer; ``template_kappa`` (:func:`template_kappa`); every attribute; and
+        with the answer; ``template_kappa`` (:func:`template_kappa`); ``kappa_error``, the error variance of κ
+        (:func:`qloc.analysis.localization.reliability.kappa_error`); every attribute; and
         ``log_<name>`` of counts, sizes and attributes that are positive throughout.
     """
     sets = study.neurons(method=method, threshold=threshold)
@@ -90,10 +92,12 @@ def columns_from_sets(sets: NeuronSets, answered: Mapping[str, Array], *, known:
     columns |= {name: scores[name].values for name in _SCORE_COLUMNS}
     columns |= answered
     columns["answer_count"] = _answer_count(sets.facts)
-    columns["template_kappa"] = template_kappa(filled(considered(sets, known)), scores["D0"].values)
+    used = filled(considered(sets, known))
+    columns["template_kappa"] = template_kappa(used, scores["D0"].values)
+    columns["kappa_error"] = kappa_error(used)
     columns |= {name: v for name, v in sets.facts.items() if name not in {*CORE_FACTS, *columns, "leaks"}}
     frame = pd.DataFrame(columns).loc[queried & ~sets.facts["leaks"]].copy()
-    kept = {*_FACT_LABELS, *CONSISTENCY_SCORES, *_BEHAVIOUR, "template_kappa"}
+    kept = {*_FACT_LABELS, *CONSISTENCY_SCORES, *_BEHAVIOUR, "template_kappa", "kappa_error"}
     for name in [str(name) for name in frame if name not in kept]:
         cells = frame[name]
         if cells.dtype.kind in "iuf" and cells.notna().any() and (cells.dropna() > 0).all():

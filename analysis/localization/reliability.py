@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.equivalence import mean_tost_p
-from qloc.analysis.inference.label_codes import codes
+from qloc.analysis.inference.label_codes import codes, sizes_of
 from qloc.analysis.inference.least_p import least_permutation_p
 from qloc.analysis.inference.means import mean_by
 from qloc.analysis.inference.resampling import permutation_tails
@@ -138,6 +138,39 @@ def halves_of(sets: NeuronSets, *, n_splits: int = N_SPLITS, seed: int = 0, net:
         second=scores[1],
         n_alone=int(enough.sum()) - len(kept),
     )
+
+
+def kappa_error(sets: NeuronSets, *, n_splits: int = 10, seed: int = 0) -> Floats:
+    """Return the error variance of each fact's κ, by halves of its queries.
+
+    The mean over splits of (κ_1 − κ_2)²/4, the halves' κ as :func:`halves_of` scores them: the variance of
+    the mean of two halves. A whole has pairs across halves besides, so that its error is, if anything,
+    smaller.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Non-empty sets of the queries considered.
+    n_splits : int
+        Number of splits.
+    seed : int
+        Seed of the splits.
+
+    Returns
+    -------
+    float64 ndarray, shape (fact,)
+        NaN for facts with fewer than four queries, and where no other fact has the relation, answer and k.
+
+    References
+    ----------
+    Fuller 1987, Measurement Error Models, §1.1.
+    """
+    halves = halves_of(sets, n_splits=n_splits, seed=seed)
+    error = np.full(sets.n_facts, np.nan)
+    if len(halves.facts):
+        n = sizes_of(halves.stratum)[halves.stratum]
+        error[halves.facts] = np.mean((halves.first - halves.second) ** 2, axis=0) / 4 * n / (n - 1)
+    return error
 
 
 def _side(fact: Ints, k: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:

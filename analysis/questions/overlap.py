@@ -11,6 +11,7 @@ from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.share_intervals import ratio_share_interval
 from qloc.analysis.localization.overlap.excess import Excess, excesses
 from qloc.analysis.localization.overlap.overlap_tests import result_of
+from qloc.analysis.localization.overlap.variance_components import SOURCES, components, queries_by_relation
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number
@@ -57,7 +58,11 @@ def overlap_question(context: AnalysisContext) -> Question:
         title="What do a fact's paraphrases share?",
         answer=_answer(parts, beyond, context.used),
         tests=tests,
-        tables=(_decomposition(context, parts), _by_relation(context, parts, beyond)),
+        tables=(
+            _decomposition(context, parts),
+            _by_relation(context, parts, beyond),
+            _components(context),
+        ),
         method=(
             "Mean Dice overlap of a fact's queries, pair of templates by pair of templates, against the "
             "same two templates asked of facts of the relation with other answers (template), and of other "
@@ -131,6 +136,29 @@ def _by_relation(context: AnalysisContext, parts: Floats, beyond: Floats) -> Tab
         },
         note="Without facts that share an answer (one-to-one relations), answer and fact are not told apart. "
         "Overlaps as they are: H1a's estimate is net of what sizes of sets and popularity predict.",
+    )
+
+
+def _components(context: AnalysisContext) -> Table:
+    """Return table ``overlap_components``: ``part, share, low, high, facts, relations``."""
+    queries = list(queries_by_relation(context.used, context.plan.seed).values())
+    rows: list[dict[str, Any]] = []
+    if queries and (found := components(queries, confidence=context.plan.confidence)):
+        for source, share, ends in zip(SOURCES, found.shares, found.intervals, strict=True):
+            row = {"part": source, "share": share, "low": ends.low if ends else np.nan}
+            row |= {"high": ends.high if ends else np.nan}
+            rows.append({**row, "facts": found.n_facts, "relations": found.n_relations})
+    return Table.from_frame(
+        pd.DataFrame(rows, columns=["part", "share", "low", "high", "facts", "relations"]),
+        name="overlap_components",
+        title="What the sets of a relation's queries vary by (REML)",
+        labels={"part": "varies by", "share": "share of the variance"},
+        note=(
+            "Variance components of the memberships of neurons, each set of the same weight, around the "
+            "relation's mean: all queries of a template, of an answer, of a fact have a component in common, "
+            "and the rest is the query's own. Intervals are for new relations. A share just below 0 is one "
+            "that is not told from 0. Relations in which no two facts share an answer are left out."
+        ),
     )
 
 

@@ -55,6 +55,7 @@ FACT_COLUMNS: Final = (
     *("CS1", "CS2", "D", "kappa", "kappa_same_answer", "k", "n_neurons", "mean_size"),
     *("agreement", "candidate_agreement", "log_probability", "known_share", "n_tokens"),
     *("template_agreement", "template_log_probability", "answer_count", "template_kappa"),
+    "kappa_error",
 )
 """Columns that formulas have of each fact; no attribute may be called so."""
 

@@ -26,7 +26,7 @@ UPGRADES: Final[dict[int, Upgrade]] = {}
 
 
 def is_newer(version: object) -> bool:
-    """Return whether this version of qloc does not know a schema yet; anything but an int is left to other checks.
+    """Return whether this version of qloc does not know a schema yet.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def is_newer(version: object) -> bool:
     Returns
     -------
     bool
-        True for a whole number above that of this version of qloc.
+        True for a whole number above that of this version of qloc; anything else is left to other checks.
     """
     return type(version) is int and version > variables.SCHEMA_VERSION
 

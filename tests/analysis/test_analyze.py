@@ -56,7 +56,7 @@ TABLES = {
         "rarefaction",
         "set_sizes",
     ],
-    "overlap": ["overlap_decomposition", "overlap_by_relation"],
+    "overlap": ["overlap_decomposition", "overlap_by_relation", "overlap_components"],
     "stability": ["reliability_by_relation", "tilt_distribution"],
     "methods": ["method_agreement"],
     "behaviour": ["behaviour_slopes", "behaviour_by_kappa"],

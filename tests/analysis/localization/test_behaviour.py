@@ -81,3 +81,39 @@ def test_behaviour_needs_three_relations_and_variation(outcome: BehaviourOutcome
     frame = pd.DataFrame({"relation": ["a", "a", "b"], "kappa": [0.1, 0.2, 0.3], outcome: [1.0, 2.0, 3.0]})
     result = behaviour_test(frame, outcome)
     assert (result.verdict, result.p) == ("not identified", None)
+
+
+def test_the_slope_is_told_net_of_the_error_of_kappa():
+    """κ is measured with an error as large as itself: the slope is halved, and told whole."""
+    rng, slopes = np.random.default_rng(0), []
+    for _ in range(40):
+        relation = np.repeat(np.arange(8), 25)
+        true, other = rng.normal(size=(2, 200))
+        frame = pd.DataFrame(
+            {
+                "relation": relation,
+                "kappa": true + other + rng.normal(size=200),
+                "template_kappa": other,
+                "kappa_error": 1.0,
+                "agreement": 2 * true + other + rng.normal(size=200),
+            }
+        )
+        result = behaviour_test(frame, "agreement", draws=DRAWS, second_opinion=False)
+        (said,) = (check for check in result.checks if check.startswith("Reliability of κ"))
+        told, reach = said.removesuffix("].").split("the slope is up to ")[1].split(" [")
+        low, high = map(float, reach.split(", "))
+        slopes.append((result.estimate, float(told.replace("−", "-")), low < 2 < high))
+    estimate, net, held = np.mean(slopes, axis=0)
+    assert estimate == pytest.approx(1, abs=0.05)
+    assert net == pytest.approx(2, abs=0.1)
+    assert held >= 0.85  # of 40: 95% less three standard errors
+
+
+def test_kappa_that_is_nearly_all_error_is_not_corrected(rng):
+    frame = pd.DataFrame({"relation": np.repeat(np.arange(5), 20), "kappa": rng.normal(size=100)})
+    frame["agreement"] = frame["kappa"] + rng.normal(size=100)
+    for error, said in ((0.97, "too little to tell the slope net of error"), (np.nan, "")):
+        checks = behaviour_test(frame.assign(kappa_error=error), "agreement", draws=DRAWS).checks
+        found = [check for check in checks if check.startswith("Reliability of κ")]
+        assert len(found) == bool(said)
+        assert all(said in check for check in found)

@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 
 from qloc.analysis.inference.draws import Draws
-from qloc.analysis.localization.consistency import considered, consistency, filled
+from qloc.analysis.inference.label_codes import codes
+from qloc.analysis.inference.means import mean_by
+from qloc.analysis.localization.consistency import (
+    answer_codes,
+    considered,
+    consistency,
+    filled,
+    relation_codes,
+)
 from qloc.analysis.localization.reliability import (
     SPEARMAN_BROWN,
     Halves,
     correlation_interval,
     halves_of,
+    kappa_error,
     reliability,
     reliability_interval,
     reliability_test,
@@ -21,6 +30,7 @@ from qloc.analysis.localization.reliability import (
     split_p,
     stable_consistency,
 )
+from qloc.simulation.planted import plant
 
 DRAWS = Draws(n_permutations=99)
 
@@ -217,3 +227,23 @@ def test_the_result_says_what_was_drawn(deep):
     assert result.checks[-1] == "3 relations: the interval speaks for few clusters."
     assert result.effect is not None
     assert result.effect.value == pytest.approx(result.estimate / (2 - result.estimate))
+
+
+def test_the_error_of_kappa_is_its_variance_between_facts_that_are_alike():
+    """Facts of one relation, answer and templates that share neurons with the same probability: κ varies by error.
+
+    Halves lack the pairs across them, so the error comes out larger than it is: by a half with four queries, a
+    fifth with eight.
+    """
+    planting: dict[str, Any] = {"facts": 600, "relations": 3, "templates": 6, "answers_per_relation": 2}
+    sets = plant(**planting, known=1.0, missing=0.0, one_to_one=0, n_neurons=128, seed=1).sets()
+    kappa, error = consistency(sets).kappa.values, kappa_error(filled(considered(sets)))
+    there = np.isfinite(error)
+    assert there.sum() > 550
+    kappa, stratum = kappa[there], codes(relation_codes(sets)[1], answer_codes(sets))[there]
+    spread = np.mean((kappa - mean_by(kappa, stratum, len(kappa))[stratum]) ** 2)
+    assert 1.0 < error[there].mean() / spread < 1.5
+
+
+def test_facts_of_few_queries_have_no_error_of_kappa():
+    assert np.isnan(kappa_error(plant(facts=20, relations=2, templates=3, seed=1).sets())).all()

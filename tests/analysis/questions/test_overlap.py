@@ -35,6 +35,14 @@ def test_decomposition_adds_up_to_the_within_fact_overlap(question, frame):
     assert share.beyond_template["R04"] > 0
 
 
+def test_components_of_variance_add_up(question, frame):
+    table = frame(question, "overlap_components").set_index("part")
+    assert list(table.index) == ["template", "answer", "fact", "query"]
+    assert table.share.sum() == pytest.approx(1)
+    assert (table.relations == 3).all()  # the fourth is one-to-one
+    assert table.low.isna().all()  # three relations are too few for an interval
+
+
 def test_tests_are_those_of_the_hypotheses(context, question, frame):
     draws = Draws(n_permutations=99, n_bootstrap=99)
     expected = hypotheses.overlap_tests(context.sets, draws=draws, store=context.study.fingerprint)

@@ -1,0 +1,227 @@
+"""Whose the variation of a relation's neuron sets is, the template's, the answer's or the fact's, by REML.
+
+Overlaps of pairs (:mod:`qloc.analysis.localization.overlap.excess`) split what paraphrases *share*; here all
+that sets vary by is split, with what is no other query's besides, by one model of every query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy import linalg, sparse
+
+from qloc.analysis.inference.label_codes import codes
+from qloc.analysis.inference.share_intervals import ratio_share_interval
+from qloc.analysis.localization.consistency import query_answers, subject_codes
+from qloc.analysis.results import Interval
+from qloc.arrays import Array, Floats, Ints
+from qloc.neurons import NeuronSets
+from qloc.random_streams import Stream
+
+SOURCES: Final = ("template", "answer", "fact", "query")
+"""Whose a component is; a query's own is what no other of its template, answer or fact has."""
+
+MOST_QUERIES: Final = 200
+"""Queries of a relation that enter: a step takes time that grows with their cube."""
+
+LEAST_RELATIONS: Final = 5
+"""Relations that an interval needs."""
+
+_FACTS_OF_AN_ANSWER: Final = 4
+_STEPS: Final = 100
+_SETTLED: Final = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class VarianceComponents:
+    """Variance components of one or several relations.
+
+    Attributes
+    ----------
+    shares : float64 ndarray, shape (source,)
+        Each source's share of the variance, by :data:`SOURCES`; unconstrained, so that one may be below 0.
+    intervals : tuple of Interval or None, for each source
+        For new relations; None with fewer than five.
+    n_facts : int
+        Facts that entered.
+    n_relations : int
+        Relations.
+    """
+
+    shares: Floats
+    intervals: tuple[Interval | None, ...]
+    n_facts: int
+    n_relations: int
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Some queries of one relation.
+
+    Attributes
+    ----------
+    gram : float64 ndarray, shape (query, query)
+        Inner products of what the queries have.
+    groups : tuple of int64 ndarray, shape (query,) each
+        Template, answer and fact, by number.
+    """
+
+    gram: Floats
+    groups: tuple[Ints, ...]
+
+
+def queries_by_relation(sets: NeuronSets, seed: int = 0) -> dict[str, Queries]:
+    """Choose the queries that enter, of each relation in which answer and fact can be told apart.
+
+    Of each subject one fact, of each answer four facts at most, answers that several facts share first, and
+    whole facts up to 200 queries, drawn at random.
+
+    Parameters
+    ----------
+    sets : NeuronSets
+        Non-empty sets.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    dict of str to Queries
+        By relation; those without two templates, two answers, and an answer that two facts share are left
+        out. The Gram matrix is that of memberships divided by the root of their number,
+        |N_i ∩ N_j|/√(|N_i||N_j|), so that sets weigh alike whatever their size.
+    """
+    relation = sets.queries["relation"]
+    columns = (sets.queries["template"], query_answers(sets), sets.queries["fact"], subject_codes(sets))
+    unit = sparse.diags_array(1 / np.sqrt(sets.sizes())) @ sets.member.astype(np.float64)
+    found = {}
+    for number, name in enumerate(np.unique(relation)):
+        here = np.flatnonzero(relation == name)
+        template, answer, fact, subject = (codes(column[here]) for column in columns)
+        rng = np.random.default_rng([seed, Stream.VARIANCE_COMPONENTS.value[0], number])
+        kept = np.flatnonzero(np.isin(fact, _chosen(answer, fact, subject, rng)))
+        groups = tuple(codes(code[kept]) for code in (template, answer, fact))
+        n_templates, n_answers, n_facts = (len(np.unique(code)) for code in groups)
+        if n_templates > 1 and 1 < n_answers < n_facts:
+            rows = sparse.csr_array(unit[here[kept]])
+            found[str(name)] = Queries((rows @ rows.T).toarray(), groups)
+    return found
+
+
+def _chosen(answer: Ints, fact: Ints, subject: Ints, rng: np.random.Generator) -> Ints:
+    """Return the facts that enter, of the queries of one relation."""
+    _, first = np.unique(subject, return_index=True)  # a query of each subject: of its first fact
+    facts = rng.permutation(fact[np.sort(first)])
+    n_queries, answer_of = np.bincount(fact), np.zeros(fact.max() + 1, dtype=np.int64)
+    answer_of[fact] = answer
+    by_answer = [facts[answer_of[facts] == one][:_FACTS_OF_AN_ANSWER] for one in np.unique(answer)]
+    order = sorted(rng.permutation(len(by_answer)).tolist(), key=lambda place: len(by_answer[place]) < 2)
+    ordered = np.concatenate([by_answer[place] for place in order])
+    return ordered[np.cumsum(n_queries[ordered]) <= MOST_QUERIES]
+
+
+def components(relations: Sequence[Queries], *, confidence: float = 0.95) -> VarianceComponents | None:
+    """Return the components that some relations have in common.
+
+    With x_i what query i of relation r has of each neuron, and t, a, f its template, answer and fact::
+
+        x_i = μ_r + T_t + A_a + F_f + E_i,   Var = σ²_T, σ²_A, σ²_F, σ²_E summed over neurons
+
+    T, A, F and E are independent, and μ_r is a fixed effect of each relation. The components solve REML's
+    equations, tr(P V_k) = tr(P V_k P XXᵀ) summed over relations, by Fisher's scoring, with V_k = ∂V/∂σ²_k and
+    P = V⁻¹ − V⁻¹1(1ᵀV⁻¹1)⁻¹1ᵀV⁻¹. These hold on average whatever the distribution, and whether or not all
+    neurons have the same variances. The likelihood's own errors would need both, so intervals of shares are
+    those of a jackknife that leaves out one relation at a time (one step of scoring each), by
+    :func:`qloc.analysis.inference.share_intervals.ratio_share_interval`.
+
+    Parameters
+    ----------
+    relations : sequence of Queries
+        The queries of each relation.
+    confidence : float, default 0.95
+        Level of the intervals, within (0, 1).
+
+    Returns
+    -------
+    VarianceComponents or None
+        None where scoring does not settle.
+
+    References
+    ----------
+    Patterson & Thompson 1971, "Recovery of inter-block information when block sizes are unequal", Biometrika
+    58; Searle, Casella & McCulloch 1992, Variance Components, ch. 6.
+    """
+    if (fitted := _fitted(relations)) is None:
+        return None
+    variances, scores, curvatures = fitted
+    shares = variances / variances.sum()
+    n = len(relations)
+    intervals: tuple[Interval | None, ...] = (None,) * len(SOURCES)
+    if n >= LEAST_RELATIONS:
+        try:
+            left_out = np.array(
+                [
+                    variances - np.linalg.solve(curvatures.sum(axis=0) - curvature, score)
+                    for score, curvature in zip(scores, curvatures, strict=True)
+                ]
+            )
+        except np.linalg.LinAlgError:  # one relation alone tells a component
+            left_out = np.full((n, len(SOURCES)), np.nan)
+        parts = n * shares - (n - 1) * left_out / left_out.sum(axis=1, keepdims=True)
+        if np.isfinite(parts).all():
+            clusters = (np.arange(n),)
+            intervals = tuple(
+                ratio_share_interval(float(share), part, clusters, confidence=confidence)
+                for share, part in zip(shares, parts.T, strict=True)
+            )
+    n_facts = sum(len(np.unique(queries.groups[2])) for queries in relations)
+    return VarianceComponents(shares=shares, intervals=intervals, n_facts=n_facts, n_relations=n)
+
+
+def _fitted(relations: Sequence[Queries]) -> tuple[Floats, Floats, Floats] | None:
+    """Return the variances, and each relation's score and expected information there."""
+    total = sum(float(np.trace(queries.gram)) for queries in relations)
+    n_queries = sum(len(queries.gram) for queries in relations)
+    variances = total / n_queries * np.array([1.0, 1.0, 1.0, 3.0]) / 6
+    step = np.zeros(len(SOURCES))
+    at: tuple[Array, Array] | None = None
+    for _ in range(_STEPS):
+        tried = _likelihood_at(relations, variances + step)
+        if tried is None:  # no covariance: half the way
+            step = step / 2
+            continue
+        at, variances = tried, variances + step
+        try:
+            step = np.linalg.solve(at[1].sum(axis=0), at[0].sum(axis=0))
+        except np.linalg.LinAlgError:
+            return None
+        if np.abs(step).max() < _SETTLED * variances.sum():
+            return variances, *at
+    return None
+
+
+def _likelihood_at(relations: Sequence[Queries], variances: Floats) -> tuple[Floats, Floats] | None:
+    """Return each relation's score and expected information; None where V is no covariance."""
+    scores, curvatures = [], []
+    for queries in relations:
+        n = len(queries.gram)
+        covariance = variances[-1] * np.eye(n)
+        for variance, group in zip(variances, queries.groups, strict=False):
+            covariance += variance * (group[:, None] == group)
+        try:
+            inverse = linalg.cho_solve(linalg.cho_factor(covariance, check_finite=False), np.eye(n))
+        except linalg.LinAlgError:
+            return None
+        ones = inverse.sum(axis=1)
+        projection = inverse - np.outer(ones, ones) / ones.sum()
+        members = np.hstack([*(np.eye(group.max() + 1)[group] for group in queries.groups), np.eye(n)])
+        first = np.cumsum([0, *(group.max() + 1 for group in queries.groups)])
+        projected = projection @ members
+        traces = np.einsum("ij,ij->j", members, projected)
+        squares = np.einsum("ij,ij->j", projected, queries.gram @ projected)
+        scores.append(np.add.reduceat(squares - traces, first) / 2)
+        shared = (members.T @ projected) ** 2
+        curvatures.append(np.add.reduceat(np.add.reduceat(shared, first, axis=0), first, axis=1) / 2)
+    return np.array(scores), np.array(curvatures)
