@@ -91,6 +91,13 @@ def overlap(level: Any, planting: dict[str, Any], seed: int) -> Outcome:
     return _of(overlap_tests(study(**planting), (level,), draws=_draws(seed))[0])
 
 
+def told(level: Any, planting: dict[str, Any], seed: int) -> Outcome:
+    """The verdict of H1a or H1b in place of its p: 0 where it is "holds", 1 where it is not."""
+    result = overlap_tests(study(**planting), (level,), draws=_draws(seed))[0]
+    estimate, _, low, high = _of(result)
+    return estimate, float(result.verdict != "holds"), low, high
+
+
 def stable(planting: dict[str, Any], seed: int) -> Outcome:
     """H3."""
     return _of(reliability_test(filled(considered(study(**planting))), n_splits=10, draws=_draws(seed)))
@@ -103,6 +110,9 @@ CELLS = {
     "H1a null, sizes of facts differ (0.34)": Cell(H1A, "null", {"sizes": 0.34}),
     "H1a null, hubs used unequally": Cell(H1A, "null", {"hubs": 6.0}),
     "H1a null, hubs used unequally and nothing else": Cell(H1A, "null", {"hubs": 12.0, "template": 0.0}),
+    "H1a null, verdict, hubs used unequally and nothing else": Cell(
+        partial(told, "template"), "null", {"hubs": 12.0, "template": 0.0}
+    ),
     "H1b null, sizes of facts differ (0.17)": Cell(H1B, "null", {"answer": 0.4, "sizes": 0.17}),
     "H1b null, sizes of facts differ (0.34)": Cell(H1B, "null", {"answer": 0.4, "sizes": 0.34}),
     "H1b null, hubs used unequally": Cell(H1B, "null", {"answer": 0.4, "hubs": 6.0}),

@@ -145,8 +145,9 @@ def _components(context: AnalysisContext) -> Table:
     rows: list[dict[str, Any]] = []
     if queries and (found := components(queries, confidence=context.plan.confidence)):
         for source, share, ends in zip(SOURCES, found.shares, found.intervals, strict=True):
-            row = {"part": source, "share": share, "low": ends.low if ends else np.nan}
-            row |= {"high": ends.high if ends else np.nan}
+            told = (ends.low, ends.high) if ends and ends.high > 0 else (np.nan, np.nan)
+            low, high = np.clip(told, 0.0, 1.0)
+            row = {"part": source, "share": np.clip(share, 0.0, 1.0), "low": low, "high": high}
             rows.append({**row, "facts": found.n_facts, "relations": found.n_relations})
     return Table.from_frame(
         pd.DataFrame(rows, columns=["part", "share", "low", "high", "facts", "relations"]),
@@ -156,8 +157,8 @@ def _components(context: AnalysisContext) -> Table:
         note=(
             "Variance components of the memberships of neurons, each set of the same weight, around the "
             "relation's mean: all queries of a template, of an answer, of a fact have a component in common, "
-            "and the rest is the query's own. Intervals are for new relations. A share just below 0 is one "
-            "that is not told from 0. Relations in which no two facts share an answer are left out."
+            "and the rest is the query's own. Estimates below 0 are given as 0. Intervals are for new "
+            "relations. Relations in which no two facts share an answer are left out."
         ),
     )
 

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from scipy import linalg, sparse
 
+from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.label_codes import codes
-from qloc.analysis.inference.share_intervals import ratio_share_interval
 from qloc.analysis.localization.consistency import query_answers, subject_codes
 from qloc.analysis.results import Interval
 from qloc.arrays import Array, Floats, Ints
@@ -133,8 +133,8 @@ def components(relations: Sequence[Queries], *, confidence: float = 0.95) -> Var
     equations, tr(P V_k) = tr(P V_k P XXᵀ) summed over relations, by Fisher's scoring, with V_k = ∂V/∂σ²_k and
     P = V⁻¹ − V⁻¹1(1ᵀV⁻¹1)⁻¹1ᵀV⁻¹. These hold on average whatever the distribution, and whether or not all
     neurons have the same variances. The likelihood's own errors would need both, so intervals of shares are
-    those of a jackknife that leaves out one relation at a time (one step of scoring each), by
-    :func:`qloc.analysis.inference.share_intervals.ratio_share_interval`.
+    those of a jackknife that leaves out one relation at a time (one step of scoring each): share ± t · error,
+    which reaches below 0 where a source has next to nothing.
 
     Parameters
     ----------
@@ -172,10 +172,8 @@ def components(relations: Sequence[Queries], *, confidence: float = 0.95) -> Var
         parts = n * shares - (n - 1) * left_out / left_out.sum(axis=1, keepdims=True)
         if np.isfinite(parts).all():
             clusters = (np.arange(n),)
-            intervals = tuple(
-                ratio_share_interval(float(share), part, clusters, confidence=confidence)
-                for share, part in zip(shares, parts.T, strict=True)
-            )
+            parts += shares - parts.mean(axis=0)
+            intervals = tuple(cluster_interval(part, clusters, confidence=confidence) for part in parts.T)
     n_facts = sum(len(np.unique(queries.groups[2])) for queries in relations)
     return VarianceComponents(shares=shares, intervals=intervals, n_facts=n_facts, n_relations=n)
 
