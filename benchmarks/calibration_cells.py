@@ -272,7 +272,7 @@ CELLS = {
     "components, the template's share": Cell(partial(component, "template"), "planted"),
     "components, the answer's share": Cell(partial(component, "answer"), "planted"),
     "components, the fact's share": Cell(partial(component, "fact"), "planted"),
-    "components, no fact neurons, the fact's share": Cell(partial(component, "fact"), "null", NULL_B),
+    "components null, no fact neurons, the fact's share": Cell(partial(component, "fact"), "null", NULL_B),
     "components, the answer's share, 8 relations that differ": Cell(
         partial(component, "answer"), "planted", {"spread": 0.3}
     ),

@@ -45,6 +45,9 @@ OUTCOMES: Final[tuple[BehaviourOutcome, ...]] = ("agreement", "candidate_agreeme
 COVARIATES: Final = ("log_probability", "log_mean_size", "n_tokens", "log_answer_count", "template_kappa")
 """What the slope is adjusted for, beside what the fact's templates make of the outcome."""
 
+LEAST_TOLD: Final = 0.9
+"""Share of facts that tell the error of κ (with four queries) which a slope net of it needs."""
+
 LEAST_RELIABILITY: Final = 0.1
 """Reliability of κ below which a slope is not told net of its error."""
 
@@ -159,8 +162,8 @@ def behaviour_test(
     if slope:
         checks += slopes_in_words(y, inside[:, 1:][:, kept], group)
         if "kappa_error" in frame:
-            error = float(frame.loc[rows.index, "kappa_error"].mean())  # NaN where no fact has one
-            checks += _net_of_error(slope, error, inside[:, 1:][:, kept], group)
+            errors = frame.loc[rows.index, "kappa_error"].to_numpy(dtype=np.float64)
+            checks += _net_of_error(slope, errors, inside[:, 1:][:, kept], group)
         checks.append(f"Smallest effect of interest: ±{margin:g} {SLOPE_UNIT}.")
     n = {"relations": n_codes(group), "facts": len(rows)}
     return _result(outcome, slope, n, tuple(checks), draws, store, margin)
@@ -208,22 +211,26 @@ def _result(
     return judged(result)
 
 
-def _net_of_error(slope: Slope, error: float, x: Floats, group: Ints) -> list[str]:
+def _net_of_error(slope: Slope, errors: Floats, x: Floats, group: Ints) -> list[str]:
     """Say what the slope is without the error of κ, which draws it to 0.
 
-    It is slope/λ, λ = 1 − error/Var(κ | covariates).
+    It is slope/λ, λ = 1 − error/Var(κ | covariates), where nearly all facts tell their error.
     """
+    told = ~np.isnan(errors)
+    if told.mean() < LEAST_TOLD:
+        return []
     others = x[:, 1:]
     rest = x[:, 0] - others @ np.linalg.lstsq(others, x[:, 0], rcond=None)[0]
-    share = 1 - error * (len(rest) - n_codes(group) - others.shape[1]) / float(rest @ rest)
-    if np.isnan(share):
-        return []
-    said = f"Reliability of κ given the covariates, by halves of a fact's queries: at least {number(share)}"
+    variance = float(rest @ rest) / (len(rest) - n_codes(group) - others.shape[1])
+    share = min(1.0, 1 - float(errors[told].mean()) / variance)
+    n = f"{told.sum():,} facts"
+    said = f"Reliability of κ given the covariates, by the pairs of queries of {n}: {number(share)}"
     if share < LEAST_RELIABILITY:
         return [f"{said}, which is too little to tell the slope net of error."]
-    ends = slope.interval
-    reach = f" [{number(ends.low / share)}, {number(ends.high / share)}]" if ends else ""
-    return [f"{said}; net of its error, the slope is up to {number(slope.estimate / share)}{reach}."]
+    said = f"{said}; net of its error, the slope is {number(slope.estimate / share)}"
+    if ends := slope.interval:
+        said = f"{said} [{number(ends.low / share)}, {number(ends.high / share)}], as if this were known"
+    return [f"{said}."]
 
 
 def _mixed(y: Floats, x: Floats, group: Ints) -> str:

@@ -62,7 +62,7 @@ def fact_columns(
         (:func:`qloc.analysis.localization.consistency.consistency`); ``agreement, candidate_agreement,
         log_probability, known_share, n_tokens`` (:func:`behaviour`); ``answer_count``, facts of the relation
         with the answer; ``template_kappa`` (:func:`template_kappa`); ``kappa_error``, the error variance of κ
-        (:func:`qloc.analysis.localization.reliability.kappa_error`); every attribute; and
+        by few queries (:func:`qloc.analysis.localization.reliability.kappa_error`); every attribute; and
         ``log_<name>`` of counts, sizes and attributes that are positive throughout.
     """
     sets = study.neurons(method=method, threshold=threshold)

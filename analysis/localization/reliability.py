@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.equivalence import mean_tost_p
-from qloc.analysis.inference.label_codes import codes, sizes_of
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.least_p import least_permutation_p
 from qloc.analysis.inference.means import mean_by
 from qloc.analysis.inference.resampling import permutation_tails
@@ -32,7 +32,7 @@ from qloc.analysis.localization.consistency import (
 )
 from qloc.analysis.localization.overlap.margins import net_pairs
 from qloc.analysis.localization.overlap.pairwise_dice import dice_of_rows
-from qloc.analysis.localization.overlap.query_pairs import pairs_of
+from qloc.analysis.localization.overlap.query_pairs import QueryPairs, pairs_of
 from qloc.analysis.results import THESE_RELATIONS, EffectSize, Interval, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Floats, Ints
@@ -105,17 +105,8 @@ def halves_of(sets: NeuronSets, *, n_splits: int = N_SPLITS, seed: int = 0, net:
     Halves
         Scores of both halves, for every split.
     """
-    if net:
-        pairs, overlap = net_pairs(sets, "template")
-    else:
-        pairs = pairs_of(sets)
-        overlap = dice_of_rows(sets.member, sets.member, pairs.first, pairs.second)
-    cell = codes(pairs.template[pairs.first], pairs.template[pairs.second]) if len(overlap) else pairs.fact
-    names, relation = relation_codes(sets)
-    chance = chance_overlap(sets, names)[0]
-    room = 1 - chance[relation[pairs.fact]] if len(overlap) else np.ones(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        score = (overlap - mean_by(overlap, cell, len(overlap))[cell]) / np.where(room > 0, room, np.nan)
+    pairs, score = _scores(sets, net=net)
+    relation = relation_codes(sets)[1]
     fact = sets.queries["fact"].astype(np.int64)
     k = np.bincount(fact, minlength=sets.n_facts)
     enough = (k >= LEAST_QUERIES) & (np.bincount(pairs.fact[np.isnan(score)], minlength=sets.n_facts) == 0)
@@ -140,37 +131,59 @@ def halves_of(sets: NeuronSets, *, n_splits: int = N_SPLITS, seed: int = 0, net:
     )
 
 
-def kappa_error(sets: NeuronSets, *, n_splits: int = 10, seed: int = 0) -> Floats:
-    """Return the error variance of each fact's κ, by halves of its queries.
+def kappa_error(sets: NeuronSets) -> Floats:
+    """Return of each fact an unbiased estimate of the error variance of its κ.
 
-    The mean over splits of (κ_1 − κ_2)²/4, the halves' κ as :func:`halves_of` scores them: the variance of
-    the mean of two halves. A whole has pairs across halves besides, so that its error is, if anything,
-    smaller.
+    κ is the mean U of a score h over the fact's pairs of queries (that of :func:`halves_of`). Pairs that have
+    no query in common are independent given the fact, so that the mean of their products estimates the square
+    of what U estimates, and U² less it the variance of U::
+
+        U² − (S² − Σ_i R_i² + Q)/(n² − Σ_i d_i² + n),   S = Σ h, Q = Σ h², over the fact's n pairs,
+
+    R_i and d_i being sum and number of the pairs of query i.
 
     Parameters
     ----------
     sets : NeuronSets
         Non-empty sets of the queries considered.
-    n_splits : int
-        Number of splits.
-    seed : int
-        Seed of the splits.
 
     Returns
     -------
     float64 ndarray, shape (fact,)
-        NaN for facts with fewer than four queries, and where no other fact has the relation, answer and k.
+        Of use as a mean over facts: single values may be below 0. NaN for facts with fewer than four queries.
 
     References
     ----------
-    Fuller 1987, Measurement Error Models, §1.1.
+    Hoeffding 1948, "A class of statistics with asymptotically normal distribution", Annals of Mathematical
+    Statistics 19, for the variance of such means; Fuller 1987, Measurement Error Models, §1.1, for its use.
     """
-    halves = halves_of(sets, n_splits=n_splits, seed=seed)
-    error = np.full(sets.n_facts, np.nan)
-    if len(halves.facts):
-        n = sizes_of(halves.stratum)[halves.stratum]
-        error[halves.facts] = np.mean((halves.first - halves.second) ** 2, axis=0) / 4 * n / (n - 1)
-    return error
+    pairs, score = _scores(sets, net=False)
+    fact, n_facts = sets.queries["fact"].astype(np.int64), sets.n_facts
+    of_query = [np.concatenate([pairs.first, pairs.second]), np.tile(score, 2)]
+    sums, degrees = (np.bincount(of_query[0], weights, sets.n_queries) for weights in (of_query[1], None))
+    per_fact = [np.bincount(pairs.fact, weights, n_facts) for weights in (score, score**2, None)]
+    total, squares, n = per_fact
+    shared, n_shared = (np.bincount(fact, values**2.0, n_facts) for values in (sums, degrees))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = n**2 - n_shared + n
+        error = (total / n) ** 2 - (total**2 - shared + squares) / np.where(apart > 0, apart, np.nan)
+    return np.asarray(error)
+
+
+def _scores(sets: NeuronSets, *, net: bool) -> tuple[QueryPairs, Floats]:
+    """Return the pairs of a fact's queries, and the part of κ that each is."""
+    if net:
+        pairs, overlap = net_pairs(sets, "template")
+    else:
+        pairs = pairs_of(sets)
+        overlap = dice_of_rows(sets.member, sets.member, pairs.first, pairs.second)
+    cell = codes(pairs.template[pairs.first], pairs.template[pairs.second]) if len(overlap) else pairs.fact
+    names, relation = relation_codes(sets)
+    chance = chance_overlap(sets, names)[0]
+    room = 1 - chance[relation[pairs.fact]] if len(overlap) else np.ones(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        score = (overlap - mean_by(overlap, cell, len(overlap))[cell]) / np.where(room > 0, room, np.nan)
+    return pairs, score
 
 
 def _side(fact: Ints, k: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:

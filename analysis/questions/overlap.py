@@ -142,24 +142,32 @@ def _by_relation(context: AnalysisContext, parts: Floats, beyond: Floats) -> Tab
 def _components(context: AnalysisContext) -> Table:
     """Return table ``overlap_components``: ``part, share, low, high, facts, relations``."""
     queries = list(queries_by_relation(context.used, context.plan.seed).values())
+    found = components(queries, confidence=context.plan.confidence) if queries else None
     rows: list[dict[str, Any]] = []
-    if queries and (found := components(queries, confidence=context.plan.confidence)):
+    note = (
+        "Variance components of the memberships of neurons, each set of the same weight, around the "
+        "relation's mean: all queries of a template, of an answer, of a fact have a component in common, and "
+        "the rest is the query's own. Relations in which no two facts share an answer are left out. "
+    )
+    if found:
         for source, share, ends in zip(SOURCES, found.shares, found.intervals, strict=True):
-            told = (ends.low, ends.high) if ends and ends.high > 0 else (np.nan, np.nan)
+            told = (ends.low, ends.high) if ends else (np.nan, np.nan)
             low, high = np.clip(told, 0.0, 1.0)
             row = {"part": source, "share": np.clip(share, 0.0, 1.0), "low": low, "high": high}
             rows.append({**row, "facts": found.n_facts, "relations": found.n_relations})
+            if ends and ends.high < 0:
+                note += f"The interval of {source} lies below 0: the model does not fit. "
+        note += "Estimates and ends below 0 are given as 0; intervals are for new relations."
+    elif queries:
+        note += "Here the sources cannot be told apart."
+    else:
+        note += "Here there is no other relation."
     return Table.from_frame(
         pd.DataFrame(rows, columns=["part", "share", "low", "high", "facts", "relations"]),
         name="overlap_components",
         title="What the sets of a relation's queries vary by (REML)",
         labels={"part": "varies by", "share": "share of the variance"},
-        note=(
-            "Variance components of the memberships of neurons, each set of the same weight, around the "
-            "relation's mean: all queries of a template, of an answer, of a fact have a component in common, "
-            "and the rest is the query's own. Estimates below 0 are given as 0. Intervals are for new "
-            "relations. Relations in which no two facts share an answer are left out."
-        ),
+        note=note,
     )
 
 

@@ -1,7 +1,7 @@
 """Whose the variation of a relation's neuron sets is, the template's, the answer's or the fact's, by REML.
 
-Overlaps of pairs (:mod:`qloc.analysis.localization.overlap.excess`) split what paraphrases *share*; here all
-that sets vary by is split, with what is no other query's besides, by one model of every query.
+Overlaps of pairs (:mod:`qloc.analysis.localization.overlap.excess`) split what paraphrases *share*; here the
+whole variance is split, including what only one query has.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ from qloc.arrays import Array, Floats, Ints
 from qloc.neurons import NeuronSets
 from qloc.random_streams import Stream
 
-SOURCES: Final = ("template", "answer", "fact", "query")
-"""Whose a component is; a query's own is what no other of its template, answer or fact has."""
+SOURCES: Final = ("template", "answer", "template × answer", "fact", "query")
+"""Whose a component is.
+
+A query's own is what no other of its template, answer or fact has. What a template has with one answer only
+is of both: facts of one answer share it and queries of one fact do not, so that without it the answer's
+component would be too large, and the fact's too small.
+"""
 
 MOST_QUERIES: Final = 200
 """Queries of a relation that enter: a step takes time that grows with their cube."""
@@ -31,6 +36,7 @@ LEAST_RELATIONS: Final = 5
 """Relations that an interval needs."""
 
 _FACTS_OF_AN_ANSWER: Final = 4
+_WORST_CONDITION: Final = 1e8
 _STEPS: Final = 100
 _SETTLED: Final = 1e-8
 
@@ -66,7 +72,7 @@ class Queries:
     gram : float64 ndarray, shape (query, query)
         Inner products of what the queries have.
     groups : tuple of int64 ndarray, shape (query,) each
-        Template, answer and fact, by number.
+        Template, answer, both together, and fact, by number.
     """
 
     gram: Floats
@@ -76,8 +82,8 @@ class Queries:
 def queries_by_relation(sets: NeuronSets, seed: int = 0) -> dict[str, Queries]:
     """Choose the queries that enter, of each relation in which answer and fact can be told apart.
 
-    Of each subject one fact, of each answer four facts at most, answers that several facts share first, and
-    whole facts up to 200 queries, drawn at random.
+    Whole facts, in random order: of each subject one; by answer, first two of each that several share, then
+    up to four, then those that have their answer alone; until 200 queries are reached.
 
     Parameters
     ----------
@@ -89,8 +95,8 @@ def queries_by_relation(sets: NeuronSets, seed: int = 0) -> dict[str, Queries]:
     Returns
     -------
     dict of str to Queries
-        By relation; those without two templates, two answers, and an answer that two facts share are left
-        out. The Gram matrix is that of memberships divided by the root of their number,
+        By relation; where these facts have not two templates, two answers, and an answer that two share, the
+        relation is left out. The Gram matrix is that of memberships divided by the root of their number,
         |N_i ∩ N_j|/√(|N_i||N_j|), so that sets weigh alike whatever their size.
     """
     relation = sets.queries["relation"]
@@ -100,26 +106,30 @@ def queries_by_relation(sets: NeuronSets, seed: int = 0) -> dict[str, Queries]:
     for number, name in enumerate(np.unique(relation)):
         here = np.flatnonzero(relation == name)
         template, answer, fact, subject = (codes(column[here]) for column in columns)
-        rng = np.random.default_rng([seed, Stream.VARIANCE_COMPONENTS.value[0], number])
+        rng = Stream.VARIANCE_COMPONENTS.generator(seed, number)
         kept = np.flatnonzero(np.isin(fact, _chosen(answer, fact, subject, rng)))
-        groups = tuple(codes(code[kept]) for code in (template, answer, fact))
-        n_templates, n_answers, n_facts = (len(np.unique(code)) for code in groups)
-        if n_templates > 1 and 1 < n_answers < n_facts:
+        t, a, f = (codes(code[kept]) for code in (template, answer, fact))
+        n_answers, n_facts = (len(np.unique(code)) for code in (a, f))
+        if len(np.unique(t)) > 1 and 1 < n_answers < n_facts:
             rows = sparse.csr_array(unit[here[kept]])
-            found[str(name)] = Queries((rows @ rows.T).toarray(), groups)
+            found[str(name)] = Queries((rows @ rows.T).toarray(), (t, a, codes(t, a), f))
     return found
 
 
 def _chosen(answer: Ints, fact: Ints, subject: Ints, rng: np.random.Generator) -> Ints:
     """Return the facts that enter, of the queries of one relation."""
-    _, first = np.unique(subject, return_index=True)  # a query of each subject: of its first fact
-    facts = rng.permutation(fact[np.sort(first)])
-    n_queries, answer_of = np.bincount(fact), np.zeros(fact.max() + 1, dtype=np.int64)
-    answer_of[fact] = answer
-    by_answer = [facts[answer_of[facts] == one][:_FACTS_OF_AN_ANSWER] for one in np.unique(answer)]
-    order = sorted(rng.permutation(len(by_answer)).tolist(), key=lambda place: len(by_answer[place]) < 2)
-    ordered = np.concatenate([by_answer[place] for place in order])
-    return ordered[np.cumsum(n_queries[ordered]) <= MOST_QUERIES]
+    facts, query = np.unique(fact, return_index=True)
+    order = rng.permutation(len(facts))
+    _, first = np.unique(subject[query[order]], return_index=True)
+    by_answer: dict[int, list[int]] = {}  # in random order, as its facts are
+    for place in order[np.sort(first)]:
+        by_answer.setdefault(int(answer[query[place]]), []).append(int(facts[place]))
+    shared = [of for of in by_answer.values() if len(of) > 1]
+    ordered = [
+        one for start in range(0, _FACTS_OF_AN_ANSWER, 2) for of in shared for one in of[start : start + 2]
+    ]
+    ordered += [of[0] for of in by_answer.values() if len(of) == 1]
+    return np.array(ordered)[np.cumsum(np.bincount(fact)[ordered]) <= MOST_QUERIES]
 
 
 def components(relations: Sequence[Queries], *, confidence: float = 0.95) -> VarianceComponents | None:
@@ -127,14 +137,15 @@ def components(relations: Sequence[Queries], *, confidence: float = 0.95) -> Var
 
     With x_i what query i of relation r has of each neuron, and t, a, f its template, answer and fact::
 
-        x_i = μ_r + T_t + A_a + F_f + E_i,   Var = σ²_T, σ²_A, σ²_F, σ²_E summed over neurons
+        x_i = μ_r + T_t + A_a + B_ta + F_f + E_i
 
-    T, A, F and E are independent, and μ_r is a fixed effect of each relation. The components solve REML's
-    equations, tr(P V_k) = tr(P V_k P XXᵀ) summed over relations, by Fisher's scoring, with V_k = ∂V/∂σ²_k and
-    P = V⁻¹ − V⁻¹1(1ᵀV⁻¹1)⁻¹1ᵀV⁻¹. These hold on average whatever the distribution, and whether or not all
-    neurons have the same variances. The likelihood's own errors would need both, so intervals of shares are
-    those of a jackknife that leaves out one relation at a time (one step of scoring each): share ± t · error,
-    which reaches below 0 where a source has next to nothing.
+    T, A, B, F and E are independent, with variances σ²_k that are summed over neurons, and μ_r is a fixed
+    effect of each relation. The variances solve REML's equations, tr(P V_k) = tr(P V_k P XXᵀ) summed over
+    relations, by Fisher's scoring, with V_k = ∂V/∂σ²_k and P = V⁻¹ − V⁻¹1(1ᵀV⁻¹1)⁻¹1ᵀV⁻¹. These hold on
+    average whatever the distribution, and whether or not all neurons have the same variances. The
+    likelihood's own errors would not, so intervals of shares are those of a jackknife that leaves out one
+    relation at a time (one step of scoring each): share ± t · error, which reaches below 0 where a source has
+    next to nothing.
 
     Parameters
     ----------
@@ -146,7 +157,7 @@ def components(relations: Sequence[Queries], *, confidence: float = 0.95) -> Var
     Returns
     -------
     VarianceComponents or None
-        None where scoring does not settle.
+        None where the equations do not settle: sources cannot be told apart.
 
     References
     ----------
@@ -159,22 +170,16 @@ def components(relations: Sequence[Queries], *, confidence: float = 0.95) -> Var
     shares = variances / variances.sum()
     n = len(relations)
     intervals: tuple[Interval | None, ...] = (None,) * len(SOURCES)
-    if n >= LEAST_RELATIONS:
-        try:
-            left_out = np.array(
-                [
-                    variances - np.linalg.solve(curvatures.sum(axis=0) - curvature, score)
-                    for score, curvature in zip(scores, curvatures, strict=True)
-                ]
-            )
-        except np.linalg.LinAlgError:  # one relation alone tells a component
-            left_out = np.full((n, len(SOURCES)), np.nan)
+    others = curvatures.sum(axis=0) - curvatures  # without each relation
+    if (
+        n >= LEAST_RELATIONS and np.linalg.cond(others).max() < _WORST_CONDITION
+    ):  # no relation tells one alone
+        left_out = variances - np.linalg.solve(others, scores[:, :, None])[:, :, 0]
         parts = n * shares - (n - 1) * left_out / left_out.sum(axis=1, keepdims=True)
-        if np.isfinite(parts).all():
-            clusters = (np.arange(n),)
-            parts += shares - parts.mean(axis=0)
-            intervals = tuple(cluster_interval(part, clusters, confidence=confidence) for part in parts.T)
-    n_facts = sum(len(np.unique(queries.groups[2])) for queries in relations)
+        parts += shares - parts.mean(axis=0)
+        clusters = (np.arange(n),)
+        intervals = tuple(cluster_interval(part, clusters, confidence=confidence) for part in parts.T)
+    n_facts = sum(len(np.unique(queries.groups[-1])) for queries in relations)
     return VarianceComponents(shares=shares, intervals=intervals, n_facts=n_facts, n_relations=n)
 
 
@@ -182,7 +187,7 @@ def _fitted(relations: Sequence[Queries]) -> tuple[Floats, Floats, Floats] | Non
     """Return the variances, and each relation's score and expected information there."""
     total = sum(float(np.trace(queries.gram)) for queries in relations)
     n_queries = sum(len(queries.gram) for queries in relations)
-    variances = total / n_queries * np.array([1.0, 1.0, 1.0, 3.0]) / 6
+    variances = total / n_queries * np.array([1.0, 1.0, 1.0, 1.0, 3.0]) / 7
     step = np.zeros(len(SOURCES))
     at: tuple[Array, Array] | None = None
     for _ in range(_STEPS):

@@ -11,7 +11,8 @@ from qloc.analysis.inference.draws import Draws
 from qloc.analysis.localization.consistency import considered, filled, relation_codes
 from qloc.analysis.localization.overlap.excess import excesses
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
-from qloc.analysis.questions.overlap import _answer, _parts, answer_share, overlap_question
+from qloc.analysis.questions.overlap import _answer, _components, _parts, answer_share, overlap_question
+from qloc.plan import AnalysisPlan
 from qloc.simulation.planted import plant
 from qloc.simulation.simulate import simulate
 
@@ -37,10 +38,25 @@ def test_decomposition_adds_up_to_the_within_fact_overlap(question, frame):
 
 def test_components_of_variance_add_up(question, frame):
     table = frame(question, "overlap_components").set_index("part")
-    assert list(table.index) == ["template", "answer", "fact", "query"]
+    assert list(table.index) == ["template", "answer", "template × answer", "fact", "query"]
     assert table.share.sum() == pytest.approx(1)
     assert (table.relations == 3).all()  # the fourth is one-to-one
     assert table.low.isna().all()  # three relations are too few for an interval
+
+
+def test_components_that_cannot_be_told_say_why():
+    given: dict[str, Any] = {
+        "facts": 30,
+        "relations": 3,
+        "templates": 3,
+        "n_neurons": 16,
+        "seed": 1,
+        "n_heads": 0,
+    }
+    for planting in ({"one_to_one": 3}, {"templates": 1}):
+        table = _components(AnalysisContext(simulate(**{**given, **planting}), AnalysisPlan()))
+        assert not table.columns["part"]
+        assert table.note.endswith("Here there is no other relation.")
 
 
 def test_tests_are_those_of_the_hypotheses(context, question, frame):

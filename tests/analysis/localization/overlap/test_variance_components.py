@@ -1,5 +1,6 @@
 """REML's components: those of statsmodels for one neuron, unbiased for many, with intervals that cover."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.localization.consistency import considered, filled
 from qloc.analysis.localization.overlap.variance_components import (
     MOST_QUERIES,
@@ -17,15 +19,15 @@ from qloc.analysis.localization.overlap.variance_components import (
 )
 from qloc.simulation.planted import plant
 
-TRUE = np.array([0.5, 0.8, 0.3, 1.0])
+TRUE = np.array([0.5, 0.8, 0.4, 0.3, 1.0])
 
 
 def drawn(rng, n_neurons=1, scale=1.0, n_facts=24, n_templates=5):
     """Queries of one relation, each neuron's values with the variances TRUE."""
     template = np.tile(np.arange(n_templates), n_facts)
     fact = np.repeat(np.arange(n_facts), n_templates)
-    groups = template, fact // 3, fact
-    values = rng.normal(size=(len(fact), n_neurons)) * np.sqrt(TRUE[3])
+    groups = template, fact // 3, codes(template, fact // 3), fact
+    values = rng.normal(size=(len(fact), n_neurons)) * np.sqrt(TRUE[-1])
     for variance, group in zip(TRUE, groups, strict=False):
         values += rng.normal(size=(group.max() + 1, n_neurons))[group] * np.sqrt(variance)
     values = scale * (values + 3.0)
@@ -35,7 +37,7 @@ def drawn(rng, n_neurons=1, scale=1.0, n_facts=24, n_templates=5):
 def test_of_one_neuron_they_are_those_of_a_mixed_model(rng):
     """Of statsmodels, REML, crossed effects as components of one group: it stops at a gradient of 1e-4."""
     values, queries = drawn(rng)
-    names = SOURCES[:3]
+    names = ("template", "answer", "both", "fact")
     frame = pd.DataFrame(dict(zip(names, queries.groups, strict=True))).assign(y=values[:, 0], one=1)
     formulas = {name: f"0 + C({name})" for name in names}
     fitted = sm.MixedLM.from_formula("y ~ 1", frame, groups="one", vc_formula=formulas).fit(reml=True)
@@ -65,7 +67,7 @@ def test_intervals_cover():
     held = []
     for seed in range(100):
         rng = np.random.default_rng(seed)
-        found = components([drawn(rng, 8, n_facts=12, n_templates=3)[1] for _ in range(8)])
+        found = components([drawn(rng, 40, n_facts=12, n_templates=3)[1] for _ in range(8)])
         assert found is not None
         held.append(
             [
@@ -79,7 +81,7 @@ def test_intervals_cover():
 def test_few_relations_have_no_interval(rng):
     found = components([drawn(rng, 8)[1] for _ in range(4)])
     assert found is not None
-    assert found.intervals == (None,) * 4
+    assert found.intervals == (None,) * 5
     assert (found.n_relations, found.n_facts) == (4, 96)
 
 
@@ -90,7 +92,7 @@ def test_who_enters():
     chosen = queries_by_relation(sets, seed=0)
     assert sorted(chosen) == ["R01", "R02", "R03"]  # in R04 each fact has its own answer
     for queries in chosen.values():
-        template, answer, fact = queries.groups
+        template, answer, _, fact = queries.groups
         assert len(fact) <= MOST_QUERIES
         assert np.diag(queries.gram) == pytest.approx(1)
         facts_of = [len(np.unique(fact[answer == one])) for one in np.unique(answer)]
@@ -102,6 +104,39 @@ def test_who_enters():
         for name in chosen
     )
     assert components(list(chosen.values())) is not None
+
+
+def test_many_queries_a_fact_leave_several_answers():
+    """Two facts of each answer enter before third ones, and one of each subject, whichever it is."""
+    sets = filled(
+        considered(plant(facts=48, relations=2, templates=40, answers_per_relation=4, one_to_one=0).sets())
+    )
+    chosen = queries_by_relation(sets)
+    assert len(chosen) == 2
+    for queries in chosen.values():
+        assert len(np.unique(queries.groups[1])) > 1
+        assert len(queries.gram) <= MOST_QUERIES
+    subject = sets.facts["subject"].copy()
+    subject[1::2] = subject[::2]  # facts 0 and 1, 2 and 3, … have the same
+    twins = replace(sets, facts={**sets.facts, "subject": subject})
+    of_facts = set()
+    for seed in range(20):
+        for queries in queries_by_relation(twins, seed).values():
+            of_facts.add(len(np.unique(queries.groups[-1])))
+    assert max(of_facts) <= 12
+
+
+def test_where_one_relation_alone_tells_a_source_there_is_no_interval(rng):
+    """Facts of one query each do not tell fact from query."""
+    one = [drawn(rng, 8, n_templates=1)[1] for _ in range(6)]
+    relations = [
+        Queries(q.gram, (q.groups[3] % 5, q.groups[1], codes(q.groups[3] % 5, q.groups[1]), q.groups[3]))
+        for q in one
+    ]
+    assert components(relations) is None
+    found = components([*relations, drawn(rng, 8)[1]])
+    assert found is not None
+    assert found.intervals == (None,) * 5
 
 
 def test_what_is_planted_is_found():
