@@ -25,7 +25,7 @@ from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import answer_codes, considered, filled, relation_codes
 from qloc.analysis.localization.overlap.excess import Excess, excesses
-from qloc.analysis.localization.overlap.margins import net_excess, net_p
+from qloc.analysis.localization.overlap.margins import PREDICTION_ERROR, net_excess, net_p
 from qloc.analysis.localization.overlap.query_pairs import LEVELS, Level
 from qloc.analysis.results import THESE_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
@@ -205,11 +205,9 @@ def result_of(
     name, estimand, strata = _TEXT[excess.level]
     facts = np.flatnonzero(~np.isnan(excess.excess))
     net = net_excess(sets, excess.level)
-    by_t, freedom = net_p(sets, net)
+    by_t, opposite_by_t, freedom = net_p(sets, net)
     exchanged = permutation_tails(excess.estimate, excess.permuted)
-    p, opposite = (
-        float(np.fmax(a, b)) for a, b in zip(exchanged, (by_t, min(1.0, 2 * (1 - by_t))), strict=True)
-    )
+    p, opposite = (float(np.fmax(a, b)) for a, b in zip(exchanged, (by_t, opposite_by_t), strict=True))
     relation = relation_codes(sets)[1]
     clusters = (relation, answer_codes(sets))
     equal = mean_tost_p(net, clusters, margin)
@@ -222,8 +220,8 @@ def result_of(
         estimate=float(net[facts].mean()) if len(facts) else float("nan"),
         interval=cluster_interval(net, clusters, confidence=draws.confidence),
         effect=rank_biserial(net, clusters, confidence=draws.confidence),
-        method=f"t-test over facts, {t_words(freedom)}, and sets permuted within {strata}, "
-        f"{len(excess.permuted)} permutations: the larger p, one-sided",
+        method=f"t-test over facts, {t_words(freedom)}, of more than {number(PREDICTION_ERROR)}, and sets "
+        f"permuted within {strata}, {len(excess.permuted)} permutations: the larger p, one-sided",
         p=None if np.isnan(p) else p,
         role="exploratory",
         alpha=draws.alpha,
