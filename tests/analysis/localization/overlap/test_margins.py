@@ -11,7 +11,13 @@ from scipy import sparse
 from qloc.analysis.localization.consistency import considered, filled
 from qloc.analysis.localization.overlap import margins
 from qloc.analysis.localization.overlap.excess import excesses
-from qloc.analysis.localization.overlap.margins import _beyond, net_excess, net_p, neuron_classes
+from qloc.analysis.localization.overlap.margins import (
+    PREDICTION_ERROR,
+    _beyond,
+    net_excess,
+    net_p,
+    neuron_classes,
+)
 from qloc.simulation.planted import plant
 
 
@@ -137,3 +143,20 @@ def test_one_class_has_what_the_same_facts_use_more(make_sets):
 def test_a_fact_without_another_is_not_identified(make_sets):
     net = net_excess(make_sets([(0, "s", "a", [1]), (0, "t", "a", [1]), (1, "u", "a", [1])]), "template")
     assert np.isnan(net).all()
+
+
+def test_less_than_the_prediction_may_be_off_by_is_nothing(rng):
+    """Half of it is neither more nor less, however sure; twice it is more, and as much below 0 is less."""
+    sets = plant(facts=60, relations=6, templates=3, seed=1).sets()
+    noise = PREDICTION_ERROR / 10 * rng.normal(size=60)
+    for mean, more, less in (
+        (0.5, False, False),
+        (2.0, True, False),
+        (-0.5, False, False),
+        (-2.0, False, True),
+    ):
+        p, opposite, _ = net_p(sets, mean * PREDICTION_ERROR + noise)
+        assert (p < 0.001, opposite < 0.001) == (more, less)
+        assert more or less or min(p, opposite) == pytest.approx(1)
+    flat = np.full(60, 2 * PREDICTION_ERROR)
+    assert net_p(sets, flat)[:2] == (0.0, 1.0)
