@@ -159,11 +159,10 @@ def kappa_error(sets: NeuronSets) -> Floats:
     """
     pairs, score = _scores(sets, net=False)
     fact, n_facts = sets.queries["fact"].astype(np.int64), sets.n_facts
-    of_query = [np.concatenate([pairs.first, pairs.second]), np.tile(score, 2)]
-    sums, degrees = (np.bincount(of_query[0], weights, sets.n_queries) for weights in (of_query[1], None))
-    per_fact = [np.bincount(pairs.fact, weights, n_facts) for weights in (score, score**2, None)]
-    total, squares, n = per_fact
-    shared, n_shared = (np.bincount(fact, values**2.0, n_facts) for values in (sums, degrees))
+    ends = np.concatenate([pairs.first, pairs.second])
+    sums, degrees = (np.bincount(ends, of, sets.n_queries) for of in (np.tile(score, 2), None))
+    total, squares, n = (np.bincount(pairs.fact, of, n_facts) for of in (score, score**2, None))
+    shared, n_shared = (np.bincount(fact, of**2.0, n_facts) for of in (sums, degrees))
     with np.errstate(invalid="ignore", divide="ignore"):
         apart = n**2 - n_shared + n
         error = (total / n) ** 2 - (total**2 - shared + squares) / np.where(apart > 0, apart, np.nan)

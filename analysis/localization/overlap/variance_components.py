@@ -170,10 +170,8 @@ def components(relations: Sequence[Queries], *, confidence: float = 0.95) -> Var
     shares = variances / variances.sum()
     n = len(relations)
     intervals: tuple[Interval | None, ...] = (None,) * len(SOURCES)
-    others = curvatures.sum(axis=0) - curvatures  # without each relation
-    if (
-        n >= LEAST_RELATIONS and np.linalg.cond(others).max() < _WORST_CONDITION
-    ):  # no relation tells one alone
+    others = curvatures.sum(axis=0) - curvatures  # singular where one relation alone tells a source
+    if n >= LEAST_RELATIONS and np.linalg.cond(others).max() < _WORST_CONDITION:
         left_out = variances - np.linalg.solve(others, scores[:, :, None])[:, :, 0]
         parts = n * shares - (n - 1) * left_out / left_out.sum(axis=1, keepdims=True)
         parts += shares - parts.mean(axis=0)
