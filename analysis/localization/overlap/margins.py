@@ -29,9 +29,9 @@ POPULARITY_RATIO: Final = 2.0
 FREQUENT: Final = 0.25
 """Share of a template's sets, or of an answer's, above which a neuron is frequent there."""
 
-PREDICTION_ERROR: Final = 0.001
-"""Mean overlap by which the prediction may be too small, in Dice, a tenth of the smallest excess of interest:
-0.0005 to 0.0007 in trials in which facts use hubs unequally and have no neurons of their own."""
+PREDICTION_ERROR: Final = 0.0007
+"""Mean overlap, in Dice, by which the prediction may be too small: 0.0005 to 0.0007 in trials in which facts
+use hubs unequally and have no neurons of their own. The smallest excess of interest is 0.01."""
 
 _DIGITS: Final = 9
 """Digits after the point to which loadings are compared."""

@@ -18,9 +18,8 @@ from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.label_codes import codes
-from qloc.analysis.inference.least_p import least_permutation_p
 from qloc.analysis.inference.relation_effects import interval_of_these, relations_in_words
-from qloc.analysis.inference.resampling import permutation_tails
+from qloc.analysis.inference.resampling import permutation_p
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import answer_codes, considered, filled, relation_codes
@@ -32,7 +31,7 @@ from qloc.analysis.verdicts import judged
 from qloc.arrays import Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.text.rounding import number
+from qloc.text.rounding import number, p_value
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 OVERLAP_MARGIN: Final = 0.01
@@ -67,9 +66,11 @@ def beyond_template(
 
     Estimate: mean over facts of within-fact pairwise Dice beyond what the sizes of sets and the popularity of
     neurons predict, for two templates of the relation
-    (:func:`qloc.analysis.localization.overlap.margins.net_excess`). p is the larger of two, one-sided: of
-    a t-test over facts of this excess, and of exchanging sets between facts within each relation × template,
-    independently for each template, with the mean Dice within facts minus that between different facts.
+    (:func:`qloc.analysis.localization.overlap.margins.net_excess`). p is that of a t-test over facts of this
+    excess, one-sided (:func:`qloc.analysis.localization.overlap.margins.net_p`). ``checks`` have the p of
+    exchanging sets between facts within each relation × template, independently for each template, with the
+    mean Dice within facts minus that between different facts: it is exact where facts differ neither in the
+    size of their sets nor in their use of hubs.
 
     Parameters
     ----------
@@ -205,9 +206,7 @@ def result_of(
     name, estimand, strata = _TEXT[excess.level]
     facts = np.flatnonzero(~np.isnan(excess.excess))
     net = net_excess(sets, excess.level)
-    by_t, opposite_by_t, freedom = net_p(sets, net)
-    exchanged = permutation_tails(excess.estimate, excess.permuted)
-    p, opposite = (float(np.fmax(a, b)) for a, b in zip(exchanged, (by_t, opposite_by_t), strict=True))
+    p, opposite, freedom = net_p(sets, net)
     relation = relation_codes(sets)[1]
     clusters = (relation, answer_codes(sets))
     equal = mean_tost_p(net, clusters, margin)
@@ -220,8 +219,7 @@ def result_of(
         estimate=float(net[facts].mean()) if len(facts) else float("nan"),
         interval=cluster_interval(net, clusters, confidence=draws.confidence),
         effect=rank_biserial(net, clusters, confidence=draws.confidence),
-        method=f"t-test over facts, {t_words(freedom)}, of more than {number(PREDICTION_ERROR)}, and sets "
-        f"permuted within {strata}, {len(excess.permuted)} permutations: the larger p, one-sided",
+        method=f"t-test over facts, {t_words(freedom)}, of more than {PREDICTION_ERROR:g}, one-sided",
         p=None if np.isnan(p) else p,
         role="exploratory",
         alpha=draws.alpha,
@@ -230,10 +228,8 @@ def result_of(
         margin=margin,
         margin_unit="in Dice",
         p_equivalence=None if np.isnan(equal) else equal,
-        least_p=None if np.isnan(p) else least_permutation_p(len(excess.permuted)),
-        least_by=f"{len(excess.permuted)} permutations",
         checks=(
-            *_checks(sets, excess, relation),
+            *_checks(sets, excess, relation, strata),
             *relations_in_words(net[facts], relation[facts]),
             *interval_of_these(net[facts], codes(relation, clusters[1])[facts], draws.confidence),
         ),
@@ -243,7 +239,7 @@ def result_of(
     return judged(result)
 
 
-def _checks(sets: NeuronSets, excess: Excess, relation: Ints) -> tuple[str, ...]:
+def _checks(sets: NeuronSets, excess: Excess, relation: Ints, strata: str) -> tuple[str, ...]:
     """What a reader must know: who was left out, and what the null also excludes."""
     k = np.bincount(sets.queries["fact"], minlength=sets.n_facts)
     compared = ~np.isnan(excess.excess)
@@ -268,7 +264,8 @@ def _checks(sets: NeuronSets, excess: Excess, relation: Ints) -> tuple[str, ...]
         )
     lines.append(
         f"Whatever their sizes and popularity, within-fact overlaps exceed the others by "
-        f"{number(excess.estimate)}."
+        f"{number(excess.estimate)}; p-value of sets permuted within {strata}, which facts of unlike sizes "
+        f"and hubs make small, too: {p_value(permutation_p(excess.estimate, excess.permuted))}."
     )
     lines.append(
         "Not told apart from a fact's own neurons: those of kinds of facts, and neurons that facts use "

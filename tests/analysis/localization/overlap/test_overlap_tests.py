@@ -18,6 +18,7 @@ from qloc.analysis.localization.overlap.overlap_tests import (
 )
 from qloc.analysis.localization.overlap.query_pairs import LEVELS
 from qloc.simulation.planted import plant
+from qloc.text.rounding import p_value
 
 DRAWS = Draws(n_permutations=99)
 
@@ -84,15 +85,15 @@ def test_results_are_those_of_the_overlaps(planted):
         assert result == result_of(used, excess, draws, "print")
         net = net_excess(used, level)
         assert result.estimate == pytest.approx(np.nanmean(net))
-        assert result.p == max(permutation_p(excess.estimate, excess.permuted), net_p(used, net)[0])
+        assert result.p == net_p(used, net)[0]
+        exchanged = p_value(permutation_p(excess.estimate, excess.permuted))
+        assert any(check.endswith(f"make small, too: {exchanged}.") for check in result.checks)
         assert (result.alpha, result.seed, result.store) == (0.2, 4, "print")
         assert result.target == "for these relations and templates"
         assert any(check.startswith("Means of the ") for check in result.checks)
     assert [result.name for result in results] == ["H1a", "H1b"]
     assert results[1].method.startswith("t-test over facts, t(")
-    assert results[1].method.endswith(
-        "and sets permuted within relation × template × answer, 19 permutations: the larger p, one-sided"
-    )
+    assert results[1].method.endswith("), of more than 0.0007, one-sided")
 
 
 def test_estimate_interval_and_p_are_of_the_same_facts():
@@ -122,7 +123,8 @@ def test_who_is_left_out_is_said(make_sets):
         "1 of 3 facts with two queries or more have no other fact with the same templates to be compared with: "
         "left out.",
         "1 facts or minimal pairs have one non-empty set only: undefined.",
-        "Whatever their sizes and popularity, within-fact overlaps exceed the others by 0.5.",
+        "Whatever their sizes and popularity, within-fact overlaps exceed the others by 0.5; p-value of sets permuted within "
+        "relation × template, which facts of unlike sizes and hubs make small, too: 0.36.",
         "Not told apart from a fact's own neurons: those of kinds of facts, and neurons that facts use unequally in "
         "more ways than one.",
         "1 relations: the interval speaks for few clusters.",
