@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Final
 
 import numpy as np
 from scipy import stats
 
 from qloc.analysis.inference.equivalence import tost_p
 from qloc.arrays import Floats, Ints
+
+FEW: Final = 4
+"""Values of a group below which they do not tell how much it varies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,9 @@ def compare_groups(
     distribution, and right in large samples where only their means are equal. In small ones a small group
     that varies more makes it too small, and a group of two that happens to be alike Welch's t: p is the
     larger of both. Intervals and equivalence are of Welch's t and of Student's, which is exact where both
-    groups vary alike, whichever says less.
+    groups vary alike, whichever says less. With two or three values in a group, which do not tell how much
+    that group varies, Welch's t has as many degrees of freedom as the smaller group: it is then right
+    whichever group varies more (Hsu 1938).
 
     Parameters
     ----------
@@ -87,6 +93,8 @@ def compare_groups(
 
     References
     ----------
+    Hsu 1938, "Contribution to the theory of Student's t-test as applied to the problem of two samples",
+    Statistical Research Memoirs 2.
     Janssen 1997, "Studentized permutation tests for non-i.i.d. hypotheses and the generalized Behrens–Fisher
     problem", Statistics and Probability Letters 36.
 
@@ -106,7 +114,10 @@ def compare_groups(
             difference=difference, low=math.nan, high=math.nan, freedom=math.nan, p=math.nan,
             least_p=math.nan, p_equivalence=math.nan, n_permutations=0, enumerated=True,
         )  # fmt: skip
-    errors = welchs_error(first, second), students_error(first, second)
+    welch, freedom = welchs_error(first, second)
+    if min(a, b) < FEW:
+        freedom = min(freedom, min(a, b) - 1.0)
+    errors = (welch, freedom), students_error(first, second)
     reach, freedom = max((float(stats.t.ppf((1 + confidence) / 2, of)) * error, of) for error, of in errors)
     pooled = np.concatenate([first, second])
     labels, enumerated = labellings(a + b, a, n_permutations, rng)

@@ -15,15 +15,15 @@ def compared(a: np.ndarray, b: np.ndarray, n: int = 999, seed: int = 0) -> TwoGr
 
 
 def test_every_labelling_is_looked_at(rng):
-    a, b = rng.normal(1, 1, 3), rng.normal(0, 2, 5)
+    a, b = rng.normal(1, 1, 4), rng.normal(0, 2, 5)
     found, pooled = compared(a, b), np.concatenate([a, b])
     own, t = stats.ttest_ind(a, b, equal_var=False), []
-    for first in combinations(range(8), 3):
-        rest = [row for row in range(8) if row not in first]
+    for first in combinations(range(9), 4):
+        rest = [row for row in range(9) if row not in first]
         t.append(abs(stats.ttest_ind(pooled[list(first)], pooled[rest], equal_var=False).statistic))
     permuted = np.mean(np.array(t) >= abs(own.statistic) - 1e-9)
     assert found.p == pytest.approx(max(permuted, own.pvalue))
-    assert (found.n_permutations, found.enumerated, found.least_p) == (56, True, 1 / 56)
+    assert (found.n_permutations, found.enumerated, found.least_p) == (126, True, 1 / 126)
     both = own, stats.ttest_ind(a, b)
     wider = max(both, key=lambda test: test.confidence_interval(0.95).high)
     ends = wider.confidence_interval(0.95)
@@ -61,3 +61,24 @@ def test_too_few_or_no_spread_is_not_tested(a, b):
     found = compared(np.array(a), np.array(b))
     assert np.isnan(found.p)
     assert found.n_permutations == 0
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_few_values_have_no_more_freedom_than_they_are(rng, n):
+    """t of the smaller group's n − 1, however many the other has: right whichever varies more."""
+    a, b = rng.normal(1, 3, n), rng.normal(0, 1, 30)
+    found = compared(a, b)
+    error = np.sqrt(a.var(ddof=1) / n + b.var(ddof=1) / 30)
+    t = stats.t(n - 1)
+    assert found.freedom == n - 1
+    assert found.high - found.difference == pytest.approx(t.ppf(0.975) * error)
+    assert found.p >= 2 * t.sf(abs(found.difference) / error) - 1e-12
+
+
+def test_two_values_that_vary_much_keep_the_level():
+    """Three times as much as the other group: Welch's t alone rejects 9%."""
+    p = []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        p.append(compared(rng.normal(0, 3, 2), rng.normal(0, 1, 12)).p)
+    assert np.mean(np.array(p) <= 0.05) <= 0.05
