@@ -107,23 +107,26 @@ def test_who_enters():
 
 
 def test_many_queries_a_fact_leave_several_answers():
-    """Two facts of each answer enter before third ones, and one of each subject, whichever it is."""
-    sets = filled(
-        considered(plant(facts=48, relations=2, templates=40, answers_per_relation=4, one_to_one=0).sets())
-    )
-    chosen = queries_by_relation(sets)
+    """Two facts of each answer enter before third ones."""
+    planting: dict[str, Any] = {"facts": 48, "relations": 2, "answers_per_relation": 4, "one_to_one": 0}
+    chosen = queries_by_relation(filled(considered(plant(templates=40, **planting).sets())))
     assert len(chosen) == 2
     for queries in chosen.values():
         assert len(np.unique(queries.groups[1])) > 1
         assert len(queries.gram) <= MOST_QUERIES
+
+
+def test_one_fact_of_a_subject_enters():
+    """Facts 0 and 1, 2 and 3, … have one subject, whose prompts are the same: of 32 facts 16 enter at most."""
+    planting: dict[str, Any] = {"facts": 32, "relations": 1, "answers_per_relation": 8, "one_to_one": 0}
+    sets = filled(considered(plant(templates=4, **planting).sets()))
     subject = sets.facts["subject"].copy()
-    subject[1::2] = subject[::2]  # facts 0 and 1, 2 and 3, … have the same
-    twins = replace(sets, facts={**sets.facts, "subject": subject})
-    of_facts = set()
-    for seed in range(20):
-        for queries in queries_by_relation(twins, seed).values():
-            of_facts.add(len(np.unique(queries.groups[-1])))
-    assert max(of_facts) <= 12
+    subject[1::2] = subject[::2]
+    entered = []
+    for facts in (sets.facts, {**sets.facts, "subject": subject}):
+        chosen = [queries_by_relation(replace(sets, facts=facts), seed)["R01"] for seed in range(10)]
+        entered.append(max(len(np.unique(queries.groups[-1])) for queries in chosen))
+    assert entered[0] > 16 >= entered[1]
 
 
 def test_where_one_relation_alone_tells_a_source_there_is_no_interval(rng):
@@ -156,6 +159,6 @@ def test_what_is_planted_is_found():
         share = dict(zip(SOURCES, found.shares, strict=True))
         strong, weak = ("answer", "fact") if answer else ("fact", "answer")
         assert abs(share[weak]) < 0.02 < 0.1 < share[strong]
-        low = found.intervals[SOURCES.index(weak)]
-        assert low is not None
-        assert low.low <= 0.01
+        interval = found.intervals[SOURCES.index(weak)]
+        assert interval is not None
+        assert interval.low < 0.001  # of two intervals, one may miss 0 by little
