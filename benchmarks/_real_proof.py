@@ -267,19 +267,19 @@ def _edits(
 
 def half(model: str, n_queries: int) -> dict[str, list[dict[str, Any]]]:
     """Jaccard index of the sets in bfloat16 with those in float32, and their largest bounds."""
-    from real_models import ERROR, FLOOR, Found, jaccard, study
+    from real_models import DEFAULT, Found, jaccard, study
 
-    from qloc.extract.attribution.error_bound import Certified
+    from qloc.extract.attribution.integrated_gradients import path_of
+    from qloc.plan import Plan
 
     engine, targets, _ = study(model, "float32", n_queries)
-    reference = Found(engine, targets, Certified(error=ERROR, floor=FLOOR))
+    reference = Found(engine, targets, DEFAULT)
     del engine
     narrow, asked, _ = study(model, "bfloat16", 10**6)
     place = {(target.ids, target.token): number for number, target in enumerate(asked)}
     both = [n for n, target in enumerate(targets) if (target.ids, target.token) in place]
     own = [asked[place[targets[n].ids, targets[n].token]] for n in both]
-    asked_for = Certified.named(ERROR, FLOOR, 4, torch.bfloat16)
-    shared = jaccard(Found(narrow, own, asked_for).scores, reference.scores[both])
+    shared = jaccard(Found(narrow, own, path_of(Plan(), torch.bfloat16)).scores, reference.scores[both])
     by = shared.reshape(3, -1)
     rows = [
         {"threshold": t, "queries": len(both), "Jaccard": f"{one.mean():.4f}", "worst": f"{one.min():.3f}"}

@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 from _measuring import attribution, engine_of, gflop_of, median, targets, write
-from real_models import ERROR, FLOOR, Found, jaccard, study
+from real_models import DEFAULT, Found, jaccard, study
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from qloc.extract.attribution.error_bound import Certified
+from qloc.extract.attribution.integrated_gradients import path_of
 from qloc.extract.models.fetch import MODELS, cache_folder
+from qloc.plan import Plan
 
 PARAREL = 224_468
 """Queries of ParaRel."""
@@ -107,13 +108,12 @@ def measured(args: argparse.Namespace, queries: int, best: float, model: Any) ->
 
 def real_weights(model: str, device: torch.device, dtype: str, queries: int) -> list[dict[str, Any]]:
     """Queries a second on real weights, in both types; attributions in float32 against those of the CPU."""
-    asked_for = Certified(error=ERROR, floor=FLOOR)
     engine, asked, _ = study(model, "float32", 8)
-    reference = Found(engine, asked, asked_for)
+    reference = Found(engine, asked, DEFAULT)
     rows = []
     for kind in ("float32", dtype):
         engine, asked, _ = study(model, kind, queries, str(device))
-        own = asked_for if kind == "float32" else Certified.named(ERROR, FLOOR, 4, getattr(torch, kind))
+        own = path_of(Plan(), getattr(torch, kind))
         found = Found(engine, asked[: len(reference.scores)], own)
         largest = reference.scores.max((1, 2))[:, None, None]
         shared = jaccard(found.scores, reference.scores)
@@ -175,7 +175,7 @@ def main() -> None:
     parts = {f"{args.shape} shape, random weights": rows}
     del model
     if args.model and time.monotonic() < end:
-        title = f"{Path(args.model).name}, certified {ERROR}"
+        title = f"{Path(args.model).name}, certified {Plan().quadrature_error}"
         parts[title] = real_weights(args.model, device, args.dtype, max(args.queries))
     write(f"gpu-{args.shape}-{device.type}", parts, notes, args.device)
 

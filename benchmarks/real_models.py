@@ -43,20 +43,21 @@ from numpy.typing import NDArray
 
 from qloc.extract.attribution.engine import GradientEngine
 from qloc.extract.attribution.error_bound import Certified
-from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals
+from qloc.extract.attribution.integrated_gradients import ScaledPath, integrals, path_of
 from qloc.extract.attribution.quadrature import quadrature
 from qloc.extract.prompts.tokenizing import Target
 from qloc.extract.signals.extraction import prepare
 from qloc.plan import Plan
 
-FLOOR, ERROR = 0.05, 0.001
+FLOOR = Plan().floor
+DEFAULT = path_of(Plan(), torch.float32)  # certified, 0.001
 MIDPOINT = ScaledPath.of(quadrature("midpoint", 20))
 RULES: dict[str, ScaledPath | Certified] = {
     "right 1": ScaledPath.of(quadrature("right", 1)),
     "right 20 (as published)": ScaledPath.of(quadrature("right", 20)),
     "midpoint 20": MIDPOINT,
     "adaptive 8": ScaledPath.doubling(8, 0.002),
-    "certified 0.001": Certified(error=ERROR, floor=FLOOR),
+    "certified 0.001": DEFAULT,
 }
 Scores = NDArray[np.float64]
 
@@ -189,7 +190,7 @@ def equal(model: str, queries: int) -> dict[str, list[dict[str, Any]]]:
     """Gauss–Legendre nodes that give as good sets as certified quadrature."""
     engine, targets, _ = study(model, "float32", queries)
     reference = Found(engine, targets, Certified(error=1e-5, floor=FLOOR))
-    ours = jaccard(Found(engine, targets, Certified(error=ERROR, floor=FLOOR)).scores, reference.scores)
+    ours = jaccard(Found(engine, targets, DEFAULT).scores, reference.scores)
     rows = [{"rule": "certified 0.001", "Jaccard": f"{ours.mean():.4f}", "worst": f"{ours.min():.3f}"}]
     for nodes in (20, 50, 100, 200, 400):
         gauss = Found(engine, targets, ScaledPath.of(quadrature("gauss", nodes)))
@@ -205,7 +206,7 @@ def equal(model: str, queries: int) -> dict[str, list[dict[str, Any]]]:
 def paths(model: str) -> dict[str, list[dict[str, Any]]]:
     """P along the path of the layer that took most gradients, and of the median layer, of one query."""
     engine, targets, _ = study(model, "float32", 1)
-    nodes = Found(engine, targets, Certified(error=ERROR, floor=FLOOR)).nodes[0]
+    nodes = Found(engine, targets, DEFAULT).nodes[0]
     order = np.argsort(nodes, kind="stable")
     alphas = [0.0, 0.001, 0.003, 0.01, 0.02, 0.05, *(n / 10 for n in range(1, 11))]
     shares = torch.tensor(alphas)[:, None, None]

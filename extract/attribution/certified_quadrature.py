@@ -177,7 +177,7 @@ class _Run:
             self._evaluate(intervals, step)
             verdict = judge.of(intervals)
             error = judge.excess(intervals, verdict)
-            worst = judge.worst(intervals, error, verdict.over & (n_nodes < MOST_NODES))
+            worst = judge.worst(intervals, error, verdict.open & (n_nodes < MOST_NODES))
             split, filled = worst & intervals.fine, worst & ~intervals.fine
             if bool(split.any()):  # costs nothing: its halves may be exact enough already
                 intervals = intervals.take(~split).join(intervals.take(split).halves())

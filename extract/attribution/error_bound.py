@@ -14,6 +14,12 @@ from torch import Tensor
 
 from qloc.extract.attribution.path_intervals import Intervals
 
+_FALL: Final = 8.0
+"""How many times smaller a layer's bound must become while a neuron is within it of a threshold."""
+
+_MOST_FALL: Final = 64.0
+"""How many times smaller than was asked for it becomes at most."""
+
 _MOST: Final = 1e9
 """Excess of an interval that is not finite."""
 
@@ -30,21 +36,29 @@ class Certified:
         Share of the largest attribution below which a neuron need not be exact.
     intervals : int
         Coarse intervals that every path starts with.
+    thresholds : tuple of float
+        Thresholds of neuron sets that no neuron may be left within the bound of.
+    finest : float
+        Error bound below which no layer is refined for the sake of ``thresholds``.
     """
 
     error: float
     floor: float
     intervals: int = 1
+    thresholds: tuple[float, ...] = ()
+    finest: float = 0.0
 
     @classmethod
-    def named(cls, error: float, floor: float, steps: int, dtype: torch.dtype) -> Certified:
+    def named(
+        cls, error: float, floor: float, steps: int, dtype: torch.dtype, thresholds: Sequence[float] = ()
+    ) -> Certified:
         """Return what a plan asks for.
 
         Parameters
         ----------
-        error, floor : float
-            As of the class. ``error`` is raised to 4 · the rounding unit of ``dtype``: gradients of a model
-            in half precision cannot be told apart more closely.
+        error, floor, thresholds
+            As of the class; thresholds below the floor are left out. ``error`` is raised to 4 · the rounding
+            unit of ``dtype``: gradients of a model in half precision cannot be told apart more closely.
         steps : int
             Gradients along each path at least.
         dtype : torch.dtype
@@ -55,8 +69,13 @@ class Certified:
         Certified
             The same for every target.
         """
+        rounding = 4 * torch.finfo(dtype).eps
         return cls(
-            error=max(error, 4 * torch.finfo(dtype).eps), floor=floor, intervals=max(1, -(-steps // 4))
+            error=max(error, rounding),
+            floor=floor,
+            intervals=max(1, -(-steps // 4)),
+            thresholds=tuple(t for t in thresholds if t >= floor),
+            finest=max(error / _MOST_FALL, rounding),
         )
 
 
@@ -144,16 +163,19 @@ class Verdict:
     error : Tensor, shape (target, layer)
         Bound of the error of an attribution, for neurons that could reach the floor.
     over : bool Tensor, shape (target, layer)
+        Whether it is more than was asked for.
+    open : bool Tensor, shape (target, layer)
         Whether it is more than is allowed.
     near : tuple of bool Tensor, each of shape (target, layer, neuron)
         Neurons that could reach the floor, on each scale.
-    allowed : tuple of Tensor, each of shape (target,)
-        Error that is allowed, on each scale.
+    allowed : tuple of Tensor, each of shape (target, layer)
+        Error that is allowed, on each scale: what was asked for, or less where that settles a neuron.
     """
 
     total: Tensor
     error: Tensor
     over: Tensor
+    open: Tensor
     near: tuple[Tensor, ...]
     allowed: tuple[Tensor, ...]
 
@@ -204,7 +226,7 @@ class Judge:
 
         whole = by_owner(weight.abs())
         error, over = torch.zeros_like(gap), torch.zeros_like(gap, dtype=torch.bool)
-        near, allowed = [], []
+        near, found = [], []
         for scale in self.scales:
             score, off = scale * total, scale.abs() * spread
             of_query = by_owner(weight[:, None, None] * score)
@@ -212,16 +234,28 @@ class Judge:
             largest = of_query.flatten(1).amax(1).clamp_min(torch.finfo(like.dtype).tiny)
             floor = self.asked.floor * largest
             reaches = (of_query + of_query_off >= floor[:, None, None])[owner]
-            limit = (self.asked.error * largest / whole)[owner]
+            limit = (largest / whole)[owner, None]  # times the relative error that is allowed
             hidden = gap * _share_of_largest(score)
             of_query_hidden = by_owner(weight.abs()[:, None] * hidden)
             could = of_query.amax(-1) + of_query_hidden >= floor[:, None]
             reached = reaches.any(-1) | could[owner]
             bound = torch.maximum((off * reaches).amax(-1), hidden * reached)
-            error, over = torch.maximum(error, bound), over | (bound > limit[:, None])
+            error, over = torch.maximum(error, bound), over | (bound > self.asked.error * limit)
             near.append(reaches)
-            allowed.append(limit)
-        return Verdict(total=total, error=error, over=over, near=tuple(near), allowed=tuple(allowed))
+            share = score.abs() / score.abs().sum(-1, keepdim=True).clamp_min(torch.finfo(like.dtype).tiny)
+            own = torch.maximum(off, gap[:, :, None] * share)
+            found.append((of_query, by_owner(weight.abs()[:, None, None] * own), bound, limit))
+        settled = ~by_owner(over.any(-1).to(like)).bool()  # until then, what is the largest is not known
+        wanted, allowed = over.clone(), []
+        for of_query, of_query_own, bound, limit in found:
+            close = _close(of_query, of_query_own, self.asked.thresholds)
+            close = (close & settled[:, None])[owner] & (bound > self.asked.finest * limit)
+            wanted |= close
+            finer = torch.maximum(bound / _FALL, self.asked.finest * limit)
+            allowed.append(torch.where(close, finer, self.asked.error * limit))
+        return Verdict(
+            total=total, error=error, over=over, open=wanted, near=tuple(near), allowed=tuple(allowed)
+        )
 
     def excess(self, intervals: Intervals, verdict: Verdict) -> Tensor:
         """Return the error bound of each interval, relative to the error that is allowed on its whole path.
@@ -243,7 +277,7 @@ class Judge:
         for scale, near, allowed in zip(self.scales, verdict.near, verdict.allowed, strict=True):
             off = (scale[cells].abs() * intervals.spread * near[cells]).amax(-1)
             hidden = intervals.gap * _share_of_largest(scale * verdict.total)[cells]
-            error = torch.maximum(error, torch.maximum(off, hidden) / allowed[intervals.target])
+            error = torch.maximum(error, torch.maximum(off, hidden) / allowed[cells])
         return error
 
     def worst(self, intervals: Intervals, error: Tensor, refined: Tensor) -> Tensor:
@@ -277,6 +311,34 @@ class Judge:
         chosen = torch.zeros_like(first)
         chosen[order] = ((sums - before > 1) | last) & refined[cells][order]
         return chosen
+
+
+def _close(scores: Tensor, bound: Tensor, thresholds: Sequence[float]) -> Tensor:
+    """Return which layers, (query, layer), leave it open whether a neuron is in the set at a threshold.
+
+    It is open where A − t · M is within the neuron's bound and t times that of M, the largest. Of the two
+    the larger is to become smaller.
+
+    Parameters
+    ----------
+    scores : Tensor, shape (query, layer, neuron)
+        Attributions A.
+    bound : Tensor, shape (query, layer, neuron)
+        Their error bounds.
+    thresholds : sequence of float
+        Values of t.
+    """
+    n_neurons = scores.shape[-1]
+    largest, place = scores.flatten(1).max(1, keepdim=True)
+    of_largest, layer = bound.flatten(1).gather(1, place), place // n_neurons
+    close = torch.zeros_like(scores[:, :, 0], dtype=torch.bool)
+    for threshold in thresholds:
+        bar, off = threshold * largest[:, :, None], threshold * of_largest[:, :, None]
+        open_ = ((scores - bar).abs() <= bound + off) & (bar > 0)
+        close |= (open_ & (bound >= off)).any(-1)
+        of_bar = (open_ & (bound < off)).flatten(1).any(1, keepdim=True)
+        close |= torch.zeros_like(close).scatter(1, layer, of_bar)
+    return close
 
 
 def _share_of_largest(scores: Tensor) -> Tensor:

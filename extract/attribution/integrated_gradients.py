@@ -175,7 +175,8 @@ def path_of(plan: Plan, dtype: torch.dtype) -> ScaledPath | Certified:
         Nodes of one level, or of several for ``adaptive``; what is asked of ``certified``.
     """
     if plan.quadrature == "certified":
-        return Certified.named(plan.quadrature_error, plan.floor, plan.steps, dtype)
+        asked = plan.quadrature_error, plan.floor, plan.steps, dtype, plan.quadrature_thresholds
+        return Certified.named(*asked)
     if plan.quadrature == "adaptive":
         return ScaledPath.doubling(plan.steps, max(plan.gap_tolerance, 4 * torch.finfo(dtype).eps))
     return ScaledPath.of(quadrature(plan.quadrature, plan.steps))

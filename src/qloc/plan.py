@@ -39,6 +39,7 @@ AnswerTokens = Literal["all", "first"]
 Tier = Literal["panel", "dense"]
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 Phase = Literal["signals", "interventions", "edits", "tracing"]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 DEFAULT_PHASES: Final[tuple[Phase, ...]] = ("signals", "interventions", "edits")
 """Phases that run where none are named: tracing is asked for."""
@@ -53,6 +54,11 @@ FIRST_STEPS: Final = {"certified": 4, "adaptive": 8}
 def _listed(value: Any) -> Any:
     """``a,b`` as a list, so that flags and YAML read alike."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _or_none(value: Any) -> Any:
+    """``none`` as an empty list, others as :func:`_listed` reads them."""
+    return () if value == "none" else _listed(value)
 
 
 def _joined(value: Any) -> Any:
@@ -88,6 +94,7 @@ class Plan(BaseModel):
     steps: int = Field(4, ge=1, le=1000)
     quadrature: Quadrature = "certified"
     quadrature_error: float = Field(0.001, gt=0, lt=1)
+    quadrature_thresholds: Annotated[tuple[Share, ...], BeforeValidator(_or_none)] = (0.1, 0.2, 0.3)
     gap_tolerance: float = Field(0.002, gt=0, lt=1)
     site: Site = "mlp_post"
     target: PairTarget = "good"
@@ -258,7 +265,7 @@ class Plan(BaseModel):
         if self.quadrature == "adaptive":
             named += ("gap_tolerance",)
         if self.quadrature == "certified":
-            named += ("quadrature_error",)
+            named += ("quadrature_error", "quadrature_thresholds")
         if self.target != "good":
             named += ("target",)
         own = sources(self.methods)

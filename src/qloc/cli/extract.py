@@ -43,6 +43,7 @@ def extract(
     steps: opt.Steps = None,
     quadrature: opt.QuadratureRule = None,
     quadrature_error: opt.QuadratureError = None,
+    quadrature_thresholds: opt.QuadratureThresholds = None,
     gap_tolerance: opt.GapTolerance = None,
     site: opt.SiteName = None,
     target: opt.PairTargetName = None,

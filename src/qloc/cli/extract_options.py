@@ -138,6 +138,17 @@ QuadratureError = Annotated[
         "this share of the query's largest. [default: 0.001]",
     ),
 ]
+QuadratureThresholds = Annotated[
+    str | None,
+    _option(
+        _HOW,
+        "--quadrature-thresholds",
+        "LIST",
+        "certified goes on where a neuron is within its error bound of one of these shares of the query's "
+        "largest, so that sets at these thresholds are the true ones; none switches that off. "
+        "[default: 0.1,0.2,0.3]",
+    ),
+]
 GapTolerance = Annotated[
     str | None,
     _option(

@@ -147,3 +147,26 @@ def test_targets_of_one_query_are_refined_together(engine_of: Any, monkeypatch: 
     monkeypatch.setattr(certified_quadrature, "MOST_TARGETS", 1)
     assert [indices for indices, _ in certified(engine, targets[:2], tight)] == [[0], [1]]
     assert [indices for indices, _ in certified(engine, targets[:2], tight, owners=owners)] == [[0, 1]]
+
+
+def test_a_neuron_at_a_threshold_is_told_from_it(engine_of: Any) -> None:
+    """A bar just beside each neuron in turn, far within the error that is asked for: it falls on the true side."""
+    _, engine, targets = engine_of("gpt2", "float64")
+    exact = _in_order(engine, targets[:1], Certified(error=1e-9, floor=0.05))
+    share = (exact.step * exact.mean_gradient)[0]
+    share = share / share.max()
+    rough = Certified.named(0.05, 0.05, 4, torch.float64)
+    before = int(_in_order(engine, targets[:1], rough).n_nodes.sum())
+    places = ((share > 0.2) & (share < 0.9)).nonzero().tolist()
+    assert len(places) >= 3
+    more = []
+    for layer, neuron in places:
+        for beside in (-0.002, 0.002):
+            threshold = float(share[layer, neuron]) + beside
+            found = _in_order(engine, targets[:1], replace(rough, thresholds=(threshold,)))
+            score = (found.step * found.mean_gradient)[0]
+            assert torch.equal(score > threshold * score.max(), share > threshold)
+            assert bool(found.converged.all())
+            more.append(int(found.n_nodes.sum()) - before)
+    assert min(more) >= 0
+    assert max(more) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,7 +100,7 @@ def test_the_query_decides_not_the_target() -> None:
         )
     )
     # the query's largest is 1, so that 0.01 is allowed each; the other's is 0.1
-    assert verdict.allowed[0].tolist() == pytest.approx([0.01, 0.01, 0.01, 0.001])
+    assert verdict.allowed[0][:, 0].tolist() == pytest.approx([0.01, 0.01, 0.01, 0.001])
     assert verdict.over[:, 0].tolist() == [False, False, True, True]
 
 
@@ -150,3 +151,44 @@ def test_queries_stay_whole() -> None:
     assert owners.runs(100) == [[[0, 2], [1], [3, 4, 5], [6]]]
     part = owners.part([1, 3, 4, 5])
     assert part.of_target.tolist() == [0, 1, 1, 1]
+
+
+def _at_threshold(largest: float, at: tuple[float, float], **asked: Any) -> Any:
+    """A layer with the largest attribution, 1, and one with a neuron of ``at``: value and spread of each."""
+    judge = _judge(1, 2, 1, asked=replace(ASKED, thresholds=(0.2,), **asked))
+    value, spread = at
+    return judge.of(_intervals((0, 0, [1.0], [largest], 0.0), (0, 1, [value], [spread], 0.0)))
+
+
+@pytest.mark.parametrize(
+    ("largest", "at", "open_"),
+    [
+        (0.0, (0.204, 0.004), [False, True]),  # within its own bound
+        (0.0, (0.206, 0.004), [False, False]),
+        (0.008, (0.2012, 0.001), [True, False]),  # 0.2 of the largest may be 0.0016 more: that is what counts
+        (0.008, (0.2050, 0.001), [False, False]),
+        (0.020, (0.2012, 0.001), [True, False]),  # more than was asked for: refined for that first
+        (0.020, (0.2012, 0.008), [True, False]),
+        (0.0, (0.15, 0.004), [False, False]),
+    ],
+)
+def test_a_neuron_within_its_bound_of_a_threshold(
+    largest: float, at: tuple[float, float], open_: list[bool]
+) -> None:
+    verdict = _at_threshold(largest, at)
+    assert verdict.open.tolist() == [open_]
+    assert verdict.over.tolist() == [[largest > 0.01, False]]
+    assert verdict.error[0].tolist() == [largest, at[1]]
+
+
+def test_a_bound_falls_by_eight_at_a_threshold_and_no_further_than_can_be_told() -> None:
+    assert _at_threshold(0.0, (0.2, 0.004)).allowed[0].tolist() == [[0.01, 0.0005]]
+    assert _at_threshold(0.0, (0.2, 0.004), finest=0.001).allowed[0].tolist() == [[0.01, 0.001]]
+    assert not bool(_at_threshold(0.0, (0.2, 0.004), finest=0.004).open.any())
+
+
+def test_thresholds_below_the_floor_are_left_out() -> None:
+    asked = Certified.named(0.001, 0.15, 4, torch.float32, (0.1, 0.2))
+    assert (asked.thresholds, asked.finest) == ((0.2,), 0.001 / 64)
+    half = Certified.named(0.001, 0.15, 4, torch.bfloat16, (0.2,))
+    assert half.finest == half.error  # nothing finer can be told

@@ -77,9 +77,9 @@ def test_tolerance_is_not_below_rounding() -> None:
     assert wide == ScaledPath.doubling(8, 1e-4)
     assert half == ScaledPath.doubling(8, 4 * 2**-7)
     assert path_of(Plan(quadrature="gauss", steps=5), torch.float32) == ScaledPath.of(quadrature("gauss", 5))
-    exact = Plan(quadrature_error=1e-4, floor=0.1)
-    assert path_of(exact, torch.float32) == Certified(error=1e-4, floor=0.1, intervals=1)
-    assert path_of(exact, torch.float16) == Certified(error=4 * 2**-10, floor=0.1, intervals=1)
+    exact = Plan(quadrature_error=1e-4, floor=0.1, quadrature_thresholds=(0.05, 0.2))
+    for dtype in (torch.float32, torch.float16):
+        assert path_of(exact, dtype) == Certified.named(1e-4, 0.1, 4, dtype, (0.2,))
 
 
 def test_the_gap_by_hand() -> None:

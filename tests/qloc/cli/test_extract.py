@@ -60,7 +60,7 @@ def test_the_defaults_in_the_help_are_those_of_the_plan() -> None:
     unset = {"model", "facts", "revision", "blocks", "down", "relations", "max_facts", "analysis"}
     unset |= {"workers", "cluster", "sets", "pairs", "probes"}
     expected = {
-        name.replace("_", "-"): ",".join(plan[name]) if isinstance(plan[name], list) else plan[name]
+        name.replace("_", "-"): ",".join(map(str, plan[name])) if isinstance(plan[name], list) else plan[name]
         for name in plan
         if name not in unset and name not in IN_YAML_ONLY
     }
