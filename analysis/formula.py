@@ -36,7 +36,7 @@ class Fit:
     formula : str
         The formula.
     cluster : str
-        Column by which the errors are clustered.
+        Columns by which the errors are clustered, joined by "and".
     within : str
         Column whose groups have an effect of their own each, so that slopes are within groups; empty where
         there is none.
@@ -119,7 +119,8 @@ def fit(
         ``log_<name>``.
     cluster : str, default "relation"
         Column such as ``relation``, ``object`` or ``subject``: errors of facts with the same value may depend
-        on each other.
+        on each other. They are clustered by relation and by answer besides, whichever cross: slopes may
+        differ over relations, and facts of one answer have much in common.
     within : str or None, default "relation"
         Column whose groups get an effect of their own each: slopes then compare facts of one relation.
         Relations differ for many reasons, and a slope between them is none of facts. None: slopes within and
@@ -158,7 +159,7 @@ def fit(
     --------
     >>> from qloc.simulation.simulate import simulate
     >>> study = simulate(facts=60, relations=6, templates=4, seed=1)
-    >>> fitted = fit(study, "kappa ~ log_frequency", cluster="object")
+    >>> fitted = fit(study, "kappa ~ log_frequency")
     >>> [test.name for test in fitted.tests]
     ['Intercept', 'log_frequency']
     """
@@ -166,9 +167,9 @@ def fit(
     require_draws(draws, "qloc.fit")
     require_text(formula, "formula", "qloc.fit", "Write one, such as 'kappa ~ log_k'")
     frame = fact_columns(study, method=method, threshold=threshold, known=known)
-    return fit_frame(
-        frame, formula, cluster, within=within, margin=margin, draws=draws, store=study.fingerprint
-    )
+    _check(frame, formula, cluster, within)
+    design = design_of(frame, formula, cluster, within, ("relation", "object"))
+    return _fitted(design, formula, len(frame), margin, draws, study.fingerprint)
 
 
 def fit_frame(
@@ -193,7 +194,7 @@ def fit_frame(
     cluster : str
         Column by which the errors are clustered.
     within : str or None, default None
-        Column whose groups get an effect of their own each.
+        Column whose groups get an effect of their own each; errors are clustered by it, too.
     margin : float, default 0.1
         Standardized slope that counts as none.
     draws : Draws, optional
@@ -219,10 +220,13 @@ def fit_frame(
     1.15
     """
     _check(frame, formula, cluster, within)
-    design = design_of(frame, formula, cluster, within)
+    return _fitted(design_of(frame, formula, cluster, within), formula, len(frame), margin, draws, store)
+
+
+def _fitted(design: Design, formula: str, n_rows: int, margin: float, draws: Draws, store: str) -> Fit:
     places = list(range(len(design.names)))
-    slopes = clustered_slopes(design.y, design.x, (design.cluster,), places, draws, design.group)
-    n = {"clusters": n_codes(design.cluster), "facts": len(design.y)}
+    slopes = clustered_slopes(design.y, design.x, design.clusters, places, draws, design.group)
+    n = {"clusters": min(map(n_codes, design.clusters)), "facts": len(design.y)}
     tests = tuple(
         _term(design, name, slope, n, margin, draws, store)
         for name, slope in zip(design.names, slopes, strict=True)
@@ -232,12 +236,12 @@ def fit_frame(
     spread = float(np.sum((design.y - design.y.mean()) ** 2))
     return Fit(
         formula=formula,
-        cluster=cluster,
+        cluster=design.cluster,
         within=design.within,
         tests=tests,
         r_squared=1 - float(np.sum(residual**2)) / spread if spread > 0 else float("nan"),
         n=len(design.y),
-        left_out=len(frame) - len(design.y),
+        left_out=n_rows - len(design.y),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ INTERCEPT = "Intercept"
 _ROUNDING = 1e-8
 """Share of a column's size that is rounding alone: it has no spread within groups."""
 
+_LEAST_CLUSTERS: Final = 3
+"""Clusters that a way of clustering needs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
@@ -37,8 +41,10 @@ class Design:
         Terms first, then the effects of groups; of full rank.
     names : tuple of str
         Names of the terms, one for each of the first columns of ``x``.
-    cluster : int64 ndarray, shape (fact,)
-        Cluster of each fact, counted from 0.
+    clusters : tuple of int64 ndarray, shape (fact,) each
+        Clusters of the facts, counted from 0, in one or two ways.
+    cluster : str
+        Columns that they are of, joined by "and".
     group : int64 ndarray, shape (fact,), or None
         Group of each fact, where groups have an effect of their own each.
     within : str
@@ -51,13 +57,16 @@ class Design:
     y: Floats
     x: Floats
     names: tuple[str, ...]
-    cluster: Ints
+    clusters: tuple[Ints, ...]
+    cluster: str
     group: Ints | None
     within: str
     checks: tuple[str, ...]
 
 
-def design_of(frame: pd.DataFrame, formula: str, cluster: str, inside: str | None) -> Design:
+def design_of(
+    frame: pd.DataFrame, formula: str, cluster: str, inside: str | None, others: Sequence[str] = ()
+) -> Design:
     """Return the design of a formula over a table, and refuse what the table cannot identify.
 
     Parameters
@@ -70,6 +79,8 @@ def design_of(frame: pd.DataFrame, formula: str, cluster: str, inside: str | Non
         Column by which errors are clustered.
     inside : str or None
         Column whose groups get an effect of their own each; left out where the formula has it.
+    others : sequence of str
+        Columns by which errors are clustered, too, where they cross the others.
 
     Returns
     -------
@@ -92,14 +103,12 @@ def design_of(frame: pd.DataFrame, formula: str, cluster: str, inside: str | Non
         there = frame[name].notna().to_numpy()[x.index]
         y, x = y[there], x[there]
     outcome = _outcome(y, formula)
-    code = codes(frame[cluster].astype(str).to_numpy()[x.index])
-    if n_codes(code) < 3:
-        rule = "a column with at least three values"
-        raise InputError(message("cluster", cluster, rule, formula, "Cluster by another column"))
+    ways = _ways(frame.iloc[x.index], formula, cluster, [*filter(None, [inside]), *others])
+    least = min(n_codes(code) for code in ways.values())
     group = codes(frame[groups].astype(str).to_numpy()[x.index]) if groups else np.zeros(len(x), np.int64)
     values, terms = x.to_numpy(dtype=np.float64), [_plain_name(str(name)) for name in x.columns]
-    if len(terms) >= 2 * n_codes(code):  # without a search for those that are combinations
-        _identified(formula, len(terms), values.shape, n_codes(code), cluster)
+    if len(terms) >= 2 * least:  # without a search for those that are combinations
+        _identified(formula, len(terms), values.shape, ways)
     effects = _effects(group, centered=INTERCEPT in terms)
     kept = _kept(values, group, terms, formula, groups)
     names = tuple(terms[place] for place in kept)
@@ -108,15 +117,20 @@ def design_of(frame: pd.DataFrame, formula: str, cluster: str, inside: str | Non
     checks = [f"A combination of other terms, left out: {', '.join(dropped)}."] if dropped else []
     if groups:
         checks.append(f"Within {groups}: each has an effect of its own.")
-    counted = len(kept) + (0 if _nested(group, code) else effects.shape[1])
-    checks += _identified(formula, counted, whole.shape, n_codes(code), cluster)
+    if inside and n_codes(codes(frame[inside].astype(str).to_numpy()[x.index])) < _LEAST_CLUSTERS:
+        checks.append(f"Errors are not clustered by {inside}, of which there are two: p is for these alone.")
+    own = 0 if any(_nested(group, code) for code in ways.values()) else effects.shape[1]
+    if inside in ways and not groups:  # effects of clusters among the terms, as C(relation)
+        own -= _all_effects(values[:, kept], ways[inside])
+    checks += _identified(formula, len(kept) + own, whole.shape, ways)
     _not_determined(outcome, whole, group, formula, groups)
     return Design(
         outcome=_plain_name(str(y.columns[0])),
         y=outcome,
         x=whole,
         names=names,
-        cluster=code,
+        clusters=tuple(ways.values()),
+        cluster=" and ".join(ways),
         group=group if groups else None,
         within=groups,
         checks=tuple(checks),
@@ -218,14 +232,20 @@ def _nested(group: Ints, cluster: Ints) -> bool:
     return n_codes(codes(group, cluster)) == n_codes(group)
 
 
-def _identified(formula: str, n_columns: int, shape: tuple[int, ...], n: int, cluster: str) -> list[str]:
+def _all_effects(values: Floats, group: Ints) -> int:
+    """Return how many of the columns are effects of groups, where they leave no difference between groups."""
+    spread = np.linalg.norm(within(values, group), axis=0)
+    constant = int(np.sum(spread <= _ROUNDING * np.linalg.norm(values, axis=0)))
+    return constant - 1 if constant == n_codes(group) else 0
+
+
+def _identified(formula: str, n_columns: int, shape: tuple[int, ...], ways: Mapping[str, Ints]) -> list[str]:
     """Refuse as many columns as clusters or facts; tell where there are more than half as many."""
     n_facts, n_whole = shape
+    name, n = min(((name, n_codes(code)) for name, code in ways.items()), key=lambda way: way[1])
     if n_columns >= n or n_whole >= n_facts:
         rule = "fewer columns than clusters and facts"
-        got = (
-            f"{n_columns:,} columns for {n:,} clusters ({cluster}), {n_whole:,} in all for {n_facts:,} facts"
-        )
+        got = f"{n_columns:,} columns for {n:,} clusters ({name}), {n_whole:,} in all for {n_facts:,} facts"
         action = "Leave terms out, or cluster by a column of more values"
         raise InputError(message(f"formula {formula!r}", got, rule, "qloc.fit", action))
     if 2 * n_columns > n or 2 * n_whole > n_facts:
@@ -233,3 +253,22 @@ def _identified(formula: str, n_columns: int, shape: tuple[int, ...], n: int, cl
             f"Few clusters or facts ({n:,}, {n_facts:,}) for {n_whole:,} columns: p and interval are rough."
         ]
     return []
+
+
+def _ways(frame: pd.DataFrame, formula: str, cluster: str, others: Sequence[str]) -> dict[str, Ints]:
+    """Return at most two ways of clustering, the coarser first.
+
+    Where clusters lie within those of another column, errors are clustered by that: slopes may differ over
+    them. Of three that cross, what was asked for comes before the groups that have effects of their own.
+    """
+    found = {name: codes(frame[name].astype(str).to_numpy()) for name in dict.fromkeys((cluster, *others))}
+    if n_codes(found[cluster]) < _LEAST_CLUSTERS:
+        rule = "a column with at least three values"
+        raise InputError(message("cluster", cluster, rule, formula, "Cluster by another column"))
+    found = {name: code for name, code in found.items() if n_codes(code) >= _LEAST_CLUSTERS}
+    kept: dict[str, Ints] = {}
+    for name, code in found.items():
+        coarser = [other for other in found if other != name and _nested(code, found[other])]
+        if not any(n_codes(found[other]) < n_codes(code) or other in kept for other in coarser):
+            kept[name] = code
+    return dict(sorted(list(kept.items())[:2], key=lambda way: n_codes(way[1])))

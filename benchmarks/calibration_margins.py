@@ -60,15 +60,20 @@ def relation_rows(
     return rng.random(absent.shape) >= absent, fact, asked, of_fact
 
 
-def study(seed: int, relations: tuple[int, ...] = (20,) * 8, **planting: float) -> NeuronSets:
-    """Sets of relations of so many facts each."""
+def study(
+    seed: int,
+    relations: tuple[int, ...] = (20,) * 8,
+    own_hubs: bool = False,
+    **planting: float,
+) -> NeuronSets:
+    """Sets of relations of so many facts each; ``own_hubs``: hubs are other ones in each."""
     rng = np.random.default_rng([seed, 91])
     popularity = np.exp(rng.standard_normal(N))
     member, queries = [], []
     facts: list[tuple[str, str]] = []
     for r, n in enumerate(relations):
         rows, fact, asked, answer = relation_rows(rng, 4 * popularity / popularity.sum(), facts=n, **planting)  # type: ignore[arg-type]
-        member.append(rows)
+        member.append(rows[:, rng.permutation(N)] if own_hubs else rows)
         queries += [
             (len(facts) + f, f"R{r}", f"R{r}-{t}", f"a{r}-{answer[f]}")
             for f, t in zip(fact, asked, strict=True)
@@ -116,11 +121,14 @@ CELLS = {
     "H1b null, sizes of facts differ (0.17)": Cell(H1B, "null", {"answer": 0.4, "sizes": 0.17}),
     "H1b null, sizes of facts differ (0.34)": Cell(H1B, "null", {"answer": 0.4, "sizes": 0.34}),
     "H1b null, hubs used unequally": Cell(H1B, "null", {"answer": 0.4, "hubs": 6.0}),
+    "H1a null, hubs of each relation": Cell(H1A, "null", {"hubs": 8.0, "own_hubs": True}),
+    "H1b null, hubs of each relation": Cell(H1B, "null", {"answer": 0.4, "hubs": 8.0, "own_hubs": True}),
     "H1b null, unequal relations, sizes differ (0.34)": Cell(
         H1B, "null", {"answer": 0.4, "sizes": 0.34, "relations": UNEQUAL}
     ),
     "H3 null, sizes of facts differ (0.5)": Cell(stable, "null", {**DEEP, "sizes": 0.5}),
     "H3 null, hubs used unequally": Cell(stable, "null", {**DEEP, "hubs": 12.0}),
+    "H3 null, hubs of each relation": Cell(stable, "null", {**DEEP, "hubs": 12.0, "own_hubs": True}),
     "H1b, fact neurons (0.2), sizes differ (0.34)": Cell(
         H1B, "planted", {"answer": 0.4, "own": 0.2, "sizes": 0.34}
     ),

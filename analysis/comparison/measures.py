@@ -15,8 +15,9 @@ from scipy import stats
 from qloc.analysis.comparison.studies import Studies
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
+from qloc.analysis.inference.least_p import too_few
 from qloc.analysis.inference.means import mean
-from qloc.analysis.inference.paired import THESE_ALONE, least_paired_p, paired_p, too_few
+from qloc.analysis.inference.paired import THESE_ALONE, least_paired_p, paired_p
 from qloc.analysis.inference.share_intervals import Bound, bounded_intervals
 from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.analysis.localization.consistency import answer_codes, consistency, filled, relation_codes

@@ -12,6 +12,9 @@ from qloc.analysis.inference.label_codes import codes, distinct
 from qloc.arrays import Floats, Ints
 from qloc.text.rounding import fixed
 
+_ROUNDING = 1e-12
+"""Share of the largest value up to which values differ by rounding alone."""
+
 _WHOLE = 1 - 1e-9
 """Share of the leverage from which on one cluster decides the estimate alone."""
 
@@ -76,7 +79,8 @@ def mean_error(values: Floats, clusters: tuple[Ints, ...]) -> tuple[float, float
     Returns
     -------
     error : float
-        In the unit of ``values``; NaN where no way has two clusters.
+        In the unit of ``values``; NaN where no way has two clusters. Values that are equal but for rounding
+        have an error of 0.
     freedom : float
         Degrees of freedom of t; G − 1 for G equal clusters in one way.
 
@@ -91,7 +95,9 @@ def mean_error(values: Floats, clusters: tuple[Ints, ...]) -> tuple[float, float
     (0.5774, 2.0)
     """
     centre = values.mean() if len(values) else 0.0
-    return slope_error(values - centre, np.ones(len(values)), clusters)
+    residual = values - centre
+    residual[np.abs(residual) <= _ROUNDING * np.abs(values).max(initial=0.0)] = 0.0
+    return slope_error(residual, np.ones(len(values)), clusters)
 
 
 def slope_error(residual: Floats, carrier: Floats, clusters: tuple[Ints, ...]) -> tuple[float, float]:

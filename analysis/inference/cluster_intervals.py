@@ -35,7 +35,8 @@ def cluster_intervals(
     Returns
     -------
     low, high : float64 ndarray, shape (column,)
-        Ends of the intervals; NaN where no way has two clusters.
+        Ends of the intervals; NaN where no way has two clusters, or where clusters do not differ at all: how
+        much others would is not known then.
     methods : list of str
         How each interval was made, in words.
     """
@@ -48,6 +49,9 @@ def cluster_intervals(
             methods.append("one cluster: not available")
             continue
         error, freedom = mean_error(column[keep], ways)
+        if not error > 0:
+            methods.append("clusters do not differ: not available")
+            continue
         half = special.stdtrit(freedom, (1 + confidence) / 2) * error
         ends[:, place] = column[keep].mean() + half * np.array([-1, 1])
         kind = "two-way" if len(ways) > 1 else "one-way"
@@ -73,7 +77,7 @@ def cluster_interval(
     Returns
     -------
     Interval or None
-        None where no way has two clusters.
+        None where no way has two clusters, or clusters do not differ.
 
     Examples
     --------

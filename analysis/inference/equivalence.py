@@ -9,7 +9,8 @@ import numpy as np
 from scipy import stats
 
 from qloc.analysis.inference.cluster_error import mean_error
-from qloc.analysis.inference.label_codes import codes
+from qloc.analysis.inference.label_codes import codes, n_codes
+from qloc.analysis.inference.least_p import flip_clusters
 from qloc.analysis.inference.relation_effects import skewness_adjusted_p, within_clusters
 from qloc.arrays import Floats, Ints
 
@@ -71,10 +72,14 @@ def mean_tost_p(effects: Floats, clusters: tuple[Ints, ...], margin: float) -> f
     Returns
     -------
     float
-        As :func:`tost_p`; NaN where no way has two clusters.
+        As :func:`tost_p`; NaN where no way has two clusters. Where clusters do not differ at all, t has no
+        scale. Then 2⁻ᴳ for a mean within the margin, and 1 beyond it: were half of all clusters beyond it,
+        so likely would none of G be. Clusters are those whose signs are flipped.
 
     Examples
     --------
+    >>> mean_tost_p(np.zeros(8), (np.arange(8),), 0.1)
+    0.00390625
     >>> x = np.array([0.01, -0.01, 0.02, 0.0])
     >>> plain = tost_p(0.005, float(x.std(ddof=1)) / 2, 3, 0.1)
     >>> round(plain, 4), round(mean_tost_p(x - (x == 0.02) * 0.1, (np.arange(4),), 0.1), 2)  # one far below
@@ -86,8 +91,15 @@ def mean_tost_p(effects: Floats, clusters: tuple[Ints, ...], margin: float) -> f
     x = effects[keep]
     ways = tuple(codes(code[keep]) for code in clusters)
     error, freedom = mean_error(x, ways)
+    if error == 0:
+        return _alike_p(float(x.mean()), ways, margin)
     p = tost_p(float(x.mean()), error, freedom, margin)
     inside = within_clusters(*ways[:2])
     sides = (side * x + margin for side in (1.0, -1.0))
     skewed = (skewness_adjusted_p(effects, ways[0], inside, hidden=False) for effects in sides)
     return float(np.fmax.reduce([p, *skewed])) if not np.isnan(p) else p
+
+
+def _alike_p(mean: float, ways: tuple[Ints, ...], margin: float) -> float:
+    """Return p of a mean beyond ±margin where clusters do not differ."""
+    return 2.0 ** -n_codes(flip_clusters(ways[0], ways[-1])[0]) if abs(mean) < margin else 1.0

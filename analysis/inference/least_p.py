@@ -1,8 +1,12 @@
-"""The least p-value that a test can give with so many clusters and draws, whatever the effect."""
+"""The least p-value that a test can give with so many clusters and draws, and which clusters are flipped."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.resampling import Alternative
+from qloc.arrays import Ints
 
 
 def least_permutation_p(n_permutations: int) -> float:
@@ -54,3 +58,61 @@ def least_flip_p(n_clusters: int, n_permutations: int, alternative: Alternative 
     if 2.0**n_clusters > n_permutations:
         return least_permutation_p(n_permutations)
     return min(1.0, 2.0 ** ((alternative == "two-sided") - n_clusters))
+
+
+def too_few(n_relations: int, level: float = 0.05) -> bool:
+    """Return whether no flip of whole relations can reach a two-sided p ≤ ``level``: 2^(1 − G) > level.
+
+    Parameters
+    ----------
+    n_relations : int
+        Number of relations G.
+    level : float, default 0.05
+        Level that p must be able to reach, within (0, 1).
+
+    Returns
+    -------
+    bool
+        True for fewer than six relations at 5%.
+
+    Examples
+    --------
+    >>> too_few(5), too_few(6), too_few(7, 0.05 / 4), too_few(8, 0.05 / 4)
+    (True, False, True, False)
+    """
+    return bool(2.0 ** (1 - n_relations) > level)
+
+
+def flip_clusters(relation: Ints, answer: Ints, level: float = 0.05) -> tuple[Ints, str]:
+    """Return the clusters whose signs are flipped: relations or, where too few, answers within them.
+
+    Relations are too few where no flip of whole relations can reach ``level`` (:func:`too_few`). The p of
+    flips of answers within relations holds for these relations only.
+
+    Parameters
+    ----------
+    relation, answer : int64 ndarray, shape (fact,)
+        Relation and answer of each fact.
+    level : float, default 0.05
+        Level that p must be able to reach, within (0, 1).
+
+    Returns
+    -------
+    clusters : int64 ndarray, shape (fact,)
+        Each fact's cluster.
+    words : str
+        What is flipped, for the ``method`` of a result.
+
+    Examples
+    --------
+    >>> flip_clusters(np.arange(6), np.zeros(6, dtype=int))[1]
+    'signs of whole relations flipped (6)'
+    """
+    n = len(np.unique(relation))
+    if not too_few(n, level):
+        return relation, f"signs of whole relations flipped ({n})"
+    cell = codes(relation, answer)
+    return (
+        cell,
+        f"signs of whole answers within relations flipped ({n_codes(cell)}), for these relations only",
+    )

@@ -16,7 +16,7 @@ from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.label_codes import codes, crossed, n_codes
-from qloc.analysis.inference.least_p import least_flip_p
+from qloc.analysis.inference.least_p import flip_clusters, least_flip_p, too_few
 from qloc.analysis.inference.relation_effects import (
     SEEN_SKEWNESS,
     interval_of_these,
@@ -73,64 +73,6 @@ def log_odds(log_p: NDArray[np.floating]) -> Floats:
     """
     value = np.minimum(np.asarray(log_p, dtype=np.float64), _CLOSEST)
     return np.asarray(value - np.log(-np.expm1(value)))
-
-
-def too_few(n_relations: int, level: float = 0.05) -> bool:
-    """Return whether no flip of whole relations can reach a two-sided p ≤ ``level``: 2^(1 − G) > level.
-
-    Parameters
-    ----------
-    n_relations : int
-        Number of relations G.
-    level : float, default 0.05
-        Level that p must be able to reach, within (0, 1).
-
-    Returns
-    -------
-    bool
-        True for fewer than six relations at 5%.
-
-    Examples
-    --------
-    >>> too_few(5), too_few(6), too_few(7, 0.05 / 4), too_few(8, 0.05 / 4)
-    (True, False, True, False)
-    """
-    return bool(2.0 ** (1 - n_relations) > level)
-
-
-def flip_clusters(relation: Ints, answer: Ints, level: float = 0.05) -> tuple[Ints, str]:
-    """Return the clusters whose signs are flipped: relations or, where too few, answers within them.
-
-    Relations are too few where no flip of whole relations can reach ``level`` (:func:`too_few`). The p of
-    flips of answers within relations holds for these relations only.
-
-    Parameters
-    ----------
-    relation, answer : int64 ndarray, shape (fact,)
-        Relation and answer of each fact.
-    level : float, default 0.05
-        Level that p must be able to reach, within (0, 1).
-
-    Returns
-    -------
-    clusters : int64 ndarray, shape (fact,)
-        Each fact's cluster.
-    words : str
-        What is flipped, for the ``method`` of a result.
-
-    Examples
-    --------
-    >>> flip_clusters(np.arange(6), np.zeros(6, dtype=int))[1]
-    'signs of whole relations flipped (6)'
-    """
-    n = len(np.unique(relation))
-    if not too_few(n, level):
-        return relation, f"signs of whole relations flipped ({n})"
-    cell = codes(relation, answer)
-    return (
-        cell,
-        f"signs of whole answers within relations flipped ({n_codes(cell)}), for these relations only",
-    )
 
 
 def paired_p(

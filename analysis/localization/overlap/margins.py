@@ -3,7 +3,8 @@
 Facts whose sets are all large, or that use generic hub neurons more than others, have sets that overlap more
 with each other than with those of other facts, whichever neurons they are. So the overlap of two queries is
 compared with the overlap that is expected when every set of a stratum (relation × template, or × answer)
-keeps its number of neurons in each class (:func:`neuron_classes`), and every neuron its number of sets.
+keeps its number of neurons in each class, and every neuron its number of sets. Classes are those of
+:mod:`qloc.analysis.localization.overlap.neuron_classes`.
 """
 
 from __future__ import annotations
@@ -13,34 +14,25 @@ from typing import Final
 
 import numpy as np
 from scipy import sparse, stats
-from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 
 from qloc.analysis.inference.cluster_error import mean_error
 from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
 from qloc.analysis.localization.consistency import answer_codes, query_answers, subject_codes
 from qloc.analysis.localization.overlap.most_entropy import MarginBlocks, most_entropy
+from qloc.analysis.localization.overlap.neuron_classes import frequent_apart, neuron_classes, sided
 from qloc.analysis.localization.overlap.query_pairs import Level, QueryPairs, design_of, pairs_of
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
-
-POPULARITY_RATIO: Final = 2.0
-"""Factor between a class of popularity and the next: the share of all sets of the study with a neuron."""
-
-FREQUENT: Final = 0.25
-"""Share of a template's sets, or of an answer's, above which a neuron is frequent there."""
 
 PREDICTION_ERROR: Final = 0.0007
 """Mean overlap, in Dice, by which the prediction may be too small: 0.0005 to 0.0007 in trials in which facts
 use hubs unequally and have no neurons of their own. The smallest excess of interest is 0.01."""
 
-_DIGITS: Final = 9
-"""Digits after the point to which loadings are compared."""
-
 _PIECE: Final = 2**22
 """Cells of memberships in memory at a time."""
 
 
-def net_excess(sets: NeuronSets, level: Level) -> Floats:
+def net_excess(sets: NeuronSets, level: Level, *, hubs_of_relations: bool = False) -> Floats:
     """Return each fact's within-fact overlap beyond what set sizes and popularity predict.
 
     Mean over the fact's identified pairs of queries of 2(c_ij − e_ij)/(|N_i| + |N_j|) · n_1 n_2/(n_1 n_2 −
@@ -56,6 +48,10 @@ def net_excess(sets: NeuronSets, level: Level) -> Floats:
         Non-empty sets of the queries considered.
     level : {"template", "answer"}
         Whether strata are relation × template or relation × template × answer.
+    hubs_of_relations : bool, default False
+        Whether classes part the neurons by the first component of each relation's memberships, too, besides
+        that of the study's: then hubs that one relation's facts use unequally are held, and with them part of
+        what facts have of their own.
 
     Returns
     -------
@@ -64,14 +60,16 @@ def net_excess(sets: NeuronSets, level: Level) -> Floats:
         odds that are the product of one factor for each query and class of neurons and one for each neuron
         and stratum.
     """
-    pairs, value = net_pairs(sets, level)
+    pairs, value = net_pairs(sets, level, hubs_of_relations=hubs_of_relations)
     used = np.flatnonzero(~np.isnan(value))
     total = np.bincount(pairs.fact[used], weights=value[used], minlength=sets.n_facts)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(total / np.bincount(pairs.fact[used], minlength=sets.n_facts))
 
 
-def net_pairs(sets: NeuronSets, level: Level) -> tuple[QueryPairs, Floats]:
+def net_pairs(
+    sets: NeuronSets, level: Level, *, hubs_of_relations: bool = False
+) -> tuple[QueryPairs, Floats]:
     """Return each pair of a fact's queries with what it shares beyond set sizes and popularity.
 
     Parameters
@@ -79,6 +77,8 @@ def net_pairs(sets: NeuronSets, level: Level) -> tuple[QueryPairs, Floats]:
     sets : NeuronSets
         Non-empty sets of the queries considered.
     level : {"template", "answer"}
+        As for :func:`net_excess`.
+    hubs_of_relations : bool, default False
         As for :func:`net_excess`.
 
     Returns
@@ -96,7 +96,9 @@ def net_pairs(sets: NeuronSets, level: Level) -> tuple[QueryPairs, Floats]:
     n_within, n_between = sizes_of(design.cell)[inside], design.n_between[inside]
     value = np.full(len(inside), np.nan)
     member, size = sparse.csr_array(sets.member.astype(np.float64)), sets.sizes()
-    popularity, answer = neuron_classes(member, pairs.template), codes(query_answers(sets))
+    answer = codes(query_answers(sets))
+    cell = codes(pairs.template, _shared_answer(pairs.relation, answer, sets.queries["fact"]))
+    popularity = neuron_classes(member, cell)
     for relation in np.unique(pairs.relation[pairs.first[used]]) if len(used) else ():
         rows = np.flatnonzero(pairs.relation == relation)
         here = used[pairs.relation[pairs.first[used]] == relation]
@@ -105,11 +107,19 @@ def net_pairs(sets: NeuronSets, level: Level) -> tuple[QueryPairs, Floats]:
         first, second = place[pairs.first[here]], place[pairs.second[here]]
         stratum = codes(design.stratum[rows])
         groups = [pairs.template[rows], *([answer[rows]] if level == "answer" else [])]
-        classes = _frequent_apart(member[rows], stratum, groups, popularity)
+        own = sided(member[rows], cell[rows], popularity) if hubs_of_relations else popularity
+        classes = frequent_apart(member[rows], stratum, groups, own)
         beyond = _beyond(member[rows], stratum, classes, first, second)
         scale = 2 * (1 + n_within[here] / n_between[here])
         value[here] = scale * beyond / (size[pairs.first[here]] + size[pairs.second[here]])
     return pairs, value
+
+
+def _shared_answer(relation: Ints, answer: Ints, fact: Ints) -> Ints:
+    """Return the answer of each query, by relation, that several facts have; one code for all others."""
+    both = codes(relation, answer)
+    n_facts = np.bincount(both[np.unique(fact, return_index=True)[1]], minlength=n_codes(both))
+    return np.where(n_facts[both] > 1, both + 1, 0)
 
 
 def net_p(sets: NeuronSets, net: Floats) -> tuple[float, float, float]:
@@ -145,78 +155,6 @@ def net_p(sets: NeuronSets, net: Floats) -> tuple[float, float, float]:
         return float(above <= 0), float(below <= 0), freedom
     p, opposite = stats.t.sf(np.array([above, below]) / error, freedom).tolist()
     return p, min(1.0, 2 * opposite), freedom
-
-
-def neuron_classes(member: sparse.csr_array, template: Ints) -> Ints:
-    """Return the classes of neurons of which every set keeps its number.
-
-    A class is a span of popularity, the share of all sets that have a neuron (steps of a factor
-    :data:`POPULARITY_RATIO`), and the side of the median on which the neuron loads on the first principal
-    component of memberships, less their means over relation × template: generic hub neurons that the same
-    facts use more are on one side of it, whatever their popularity.
-
-    Parameters
-    ----------
-    member : float64 CSR array, shape (set, neuron)
-        Ones where a set has a neuron.
-    template : int64 ndarray, shape (set,)
-        Code of relation × template of each set, from 0.
-
-    Returns
-    -------
-    int64 ndarray, shape (neuron,)
-        Codes from 0.
-    """
-    count = np.bincount(member.indices, minlength=member.shape[1])
-    level = np.floor(np.log(np.maximum(count, 1) / max(member.shape[0], 1)) / np.log(POPULARITY_RATIO))
-    # Neither the sign of a component nor its last digits may part neurons that are alike.
-    loading = _first_component(member, template)
-    largest = float(loading[np.argmax(np.abs(loading).round(_DIGITS))]) if len(loading) else 1.0
-    loading = (loading / (largest or 1.0)).round(_DIGITS)
-    above = loading > (np.median(loading[count > 0]) if count.any() else 0.0)
-    return np.unique(2 * level + above, return_inverse=True)[1].astype(np.int64)
-
-
-def _frequent_apart(member: sparse.csr_array, stratum: Ints, groups: list[Ints], popularity: Ints) -> Ints:
-    """Return classes of one relation's neurons, (stratum, neuron): those frequent in a group of sets apart.
-
-    How the odds of frequent and of rare neurons grow with the size of a set is not known: each of both
-    keeps its number. Groups are the sets of a template, or of an answer, that a stratum is part of.
-    """
-    classes = np.repeat(popularity[None, :], n_codes(stratum), axis=0)
-    of_stratum = np.unique(stratum, return_index=True)[1]
-    for group in map(codes, groups):
-        places = (1 / np.bincount(group)[group], (group, np.arange(len(group))))
-        share = (sparse.csr_array(places, shape=(n_codes(group), len(group))) @ member).toarray()
-        classes = 2 * classes + (share > FREQUENT)[group[of_stratum]]
-    return np.unique(classes, return_inverse=True)[1].reshape(classes.shape).astype(np.int64)
-
-
-def _first_component(member: sparse.csr_array, template: Ints) -> Floats:
-    """Return each neuron's loading on the first principal component of memberships within templates."""
-    if min(member.shape) < 3:
-        return np.zeros(member.shape[1])
-    places = (np.ones(len(template)), (template, np.arange(len(template))))
-    of_template = sparse.csr_array(places, shape=(n_codes(template), len(template)))
-    size: Floats = np.asarray(of_template.sum(axis=1))
-    spread = sparse.csr_array(of_template.T)
-
-    def within(value: Floats) -> Floats:
-        total: Floats = np.asarray(of_template @ value)
-        return np.asarray(value - np.asarray(spread @ (total / size)))
-
-    def rows(vector: Floats) -> Floats:
-        return within(np.asarray(member @ vector.ravel()))
-
-    def columns(vector: Floats) -> Floats:
-        return np.asarray(member.T @ within(vector.ravel()))
-
-    centred = LinearOperator(member.shape, matvec=rows, rmatvec=columns, dtype=np.float64)
-    start = np.random.default_rng(0).standard_normal(min(member.shape))
-    try:
-        return np.asarray(svds(centred, k=1, v0=start)[2][0])
-    except ArpackError:  # no spread within templates: no component
-        return np.zeros(member.shape[1])
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,8 @@ def _generic(
     n_hubs = min(N_HUBS, p.n_total)
     zipf = 1 / np.arange(1, n_hubs + 1)
     share = rng.random(c.n_facts)[c.fact]
-    of_hubs, rest = (zipf / zipf.sum(), neurons[:n_hubs]), (None, neurons[n_hubs:])
+    others = neurons[n_hubs:] if n_hubs < p.n_total else neurons  # a small network is all hubs
+    of_hubs, rest = (zipf / zipf.sum(), neurons[:n_hubs]), (None, others)
     for part, (weight, chosen) in ((share, of_hubs), (1 - share, rest)):
         n = rng.poisson(p.hubs * part * factor)
         yield np.repeat(np.arange(c.n_queries), n), rng.choice(chosen, size=int(n.sum()), p=weight)

@@ -16,7 +16,6 @@ from qloc.analysis.localization.overlap.margins import (
     _beyond,
     net_excess,
     net_p,
-    neuron_classes,
 )
 from qloc.simulation.planted import plant
 
@@ -124,20 +123,6 @@ def test_facts_of_their_own_neurons_are_found():
     assert 0.8 * raw.estimate < np.nanmean(net) < 1.05 * raw.estimate
     assert net_p(sets, net)[0] < 0.001
     assert np.isnan(net_p(sets, net[:1])[0])
-
-
-def test_one_class_has_what_the_same_facts_use_more(make_sets):
-    """Half of the facts use neurons 0 to 5, half 6 to 11, all as popular: the two kinds are told apart."""
-    rng = np.random.default_rng(0)
-    rows = [
-        (f, t, "a", (6 * (f % 2) + rng.choice(6, size=3, replace=False)).tolist())
-        for f in range(40)
-        for t in "st"
-    ]
-    member = sparse.csr_array(make_sets(rows).member.astype(float))[:, :12]
-    classes = neuron_classes(member, np.tile([0, 1], 40))
-    assert not {*classes[:6]} & {*classes[6:]}
-    assert len({*neuron_classes(sparse.csr_array(np.ones((4, 5))), np.zeros(4, dtype=int))}) == 1
 
 
 def test_a_fact_without_another_is_not_identified(make_sets):

@@ -1,0 +1,45 @@
+"""Classes of neurons: what the same facts use more is together, and neither templates nor answers decide."""
+
+import numpy as np
+from scipy import sparse
+
+from qloc.analysis.inference.label_codes import codes
+from qloc.analysis.localization.overlap.neuron_classes import frequent_apart, neuron_classes, sided
+
+
+def test_one_class_has_what_the_same_facts_use_more(make_sets):
+    """Half of the facts use neurons 0 to 5, half 6 to 11, all as popular: the two kinds are told apart."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (f, t, "a", (6 * (f % 2) + rng.choice(6, size=3, replace=False)).tolist())
+        for f in range(40)
+        for t in "st"
+    ]
+    member = sparse.csr_array(make_sets(rows).member.astype(float))[:, :12]
+    classes = neuron_classes(member, np.tile([0, 1], 40))
+    assert not {*classes[:6]} & {*classes[6:]}
+    assert len({*neuron_classes(sparse.csr_array(np.ones((4, 5))), np.zeros(4, dtype=int))}) == 1
+
+
+def test_answers_do_not_take_the_component(rng):
+    """Neurons 0 to 9 are of two answers, 10 to 29 are hubs of which facts use more or fewer."""
+    answer, template = np.tile(np.repeat([0, 1], 2), 60), np.tile([0, 1], 120)
+    share = np.repeat(rng.random(120), 2)
+    chance = np.hstack([
+        0.9 * (answer[:, None] == np.arange(10)[None, :] // 5),
+        np.repeat(0.6 * share[:, None], 20, axis=1),
+        np.repeat(0.6 * (1 - share)[:, None], 20, axis=1),
+    ])  # fmt: skip
+    member = sparse.csr_array((rng.random(chance.shape) < chance).astype(float))
+    one = np.zeros(50, dtype=np.int64)
+    by_both, by_template = (sided(member, cell, one)[10:] for cell in (codes(template, answer), template))
+    apart = [abs(np.mean(classes[:20]) - np.mean(classes[20:])) for classes in (by_both, by_template)]
+    assert apart[0] == 1
+    assert apart[1] < 0.75
+
+
+def test_frequent_neurons_of_a_template_are_apart():
+    member = sparse.csr_array(np.array([[1, 0, 1], [1, 0, 0], [0, 1, 0], [0, 1, 0]], dtype=float))
+    template, classes = np.array([0, 0, 1, 1]), np.zeros(3, dtype=np.int64)
+    found = frequent_apart(member, template, [template], classes)
+    assert found.tolist() == [[1, 0, 1], [0, 1, 0]]
