@@ -30,6 +30,7 @@ from qloc.analysis.localization.inconsistent_share import ratio, ratio_interval,
 from qloc.analysis.localization.kinds_of_facts import components_p, recurrence_counts
 from qloc.analysis.localization.method_agreement import agreement, agreement_of
 from qloc.analysis.localization.otsu import otsu
+from qloc.analysis.localization.overlap.bayes_components import PRIORS, posteriors
 from qloc.analysis.localization.overlap.overlap_tests import overlap_tests
 from qloc.analysis.localization.overlap.variance_components import (
     SOURCES,
@@ -101,6 +102,18 @@ def component(source: str, planting: dict[str, Any], seed: int) -> Outcome:
         return (NAN,) * 4
     place = SOURCES.index(source)
     return float(found.shares[place]), NAN, *_ends(found.intervals[place])
+
+
+def bayes(source: str, planting: dict[str, Any], seed: int) -> Outcome:
+    """A source's share of the variance of sets, by Bayes under the usual prior."""
+    sets = filled(considered(plant(**{**SIZE, **planting}).sets()))
+    found = posteriors(list(queries_by_relation(sets, seed).values()), seed=seed, priors=PRIORS[:1])
+    if found is None:
+        return (NAN,) * 4
+    place = SOURCES.index(source)
+    return tuple(
+        float(ends[place]) for ends in (found[0].shares, np.full(5, NAN), found[0].low, found[0].high)
+    )
 
 
 # H2: shares of inconsistent facts -----------------------------------------------------------------
@@ -279,6 +292,8 @@ CELLS = {
     "components, the fact's share, 20 relations that differ": Cell(
         partial(component, "fact"), "planted", {**MANY, "spread": 0.3}
     ),
+    "Bayes, the answer's share": Cell(partial(bayes, "answer"), "planted"),
+    "Bayes, the fact's share": Cell(partial(bayes, "fact"), "planted"),
     "H2, K_I(3) at 0.1": Cell(partial(share, 0.1), "planted"),
     "H2, K_I(3) at 0.1, relations differ": Cell(partial(share, 0.1), "planted", {"spread": 0.3}),
     "H2, K_I(3) at 0.1, 20 relations that differ": Cell(

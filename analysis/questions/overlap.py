@@ -9,14 +9,21 @@ import pandas as pd
 
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.share_intervals import ratio_share_interval
+from qloc.analysis.localization.overlap.bayes_components import PRIORS, posteriors
 from qloc.analysis.localization.overlap.excess import Excess, excesses
 from qloc.analysis.localization.overlap.overlap_tests import result_of
-from qloc.analysis.localization.overlap.variance_components import SOURCES, components, queries_by_relation
+from qloc.analysis.localization.overlap.variance_components import (
+    SOURCES,
+    Queries,
+    components,
+    queries_by_relation,
+)
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
+from qloc.random_streams import Stream
 from qloc.references import cited
 
 PARTS = ("template", "answer", "fact")
@@ -61,7 +68,7 @@ def overlap_question(context: AnalysisContext) -> Question:
         tables=(
             _decomposition(context, parts),
             _by_relation(context, parts, beyond),
-            _components(context),
+            *_component_tables(context),
         ),
         method=(
             "Mean Dice overlap of a fact's queries, pair of templates by pair of templates, against the "
@@ -139,9 +146,15 @@ def _by_relation(context: AnalysisContext, parts: Floats, beyond: Floats) -> Tab
     )
 
 
-def _components(context: AnalysisContext) -> Table:
-    """Return table ``overlap_components``: ``part, share, low, high, facts, relations``."""
+def _component_tables(context: AnalysisContext) -> tuple[Table, ...]:
+    """Return table ``overlap_components``, and ``overlap_components_bayes`` where the plan asks for it."""
     queries = list(queries_by_relation(context.used, context.plan.seed).values())
+    by_reml = _components(context, queries)
+    return (by_reml, _components_by_bayes(context, queries)) if context.plan.bayes else (by_reml,)
+
+
+def _components(context: AnalysisContext, queries: list[Queries]) -> Table:
+    """Return table ``overlap_components``: ``part, share, low, high, facts, relations``."""
     found = components(queries, confidence=context.plan.confidence) if queries else None
     rows: list[dict[str, Any]] = []
     note = (
@@ -168,6 +181,41 @@ def _components(context: AnalysisContext) -> Table:
         title="What the sets of a relation's queries vary by (REML)",
         labels={"part": "varies by", "share": "share of the variance"},
         note=note,
+    )
+
+
+def _components_by_bayes(context: AnalysisContext, queries: list[Queries]) -> Table:
+    """Return table ``overlap_components_bayes``: ``part, prior, share, low, high, r_hat, draws``."""
+    seed = int(Stream.BAYES_COMPONENTS.generator(context.plan.seed).integers(2**31))
+    found = posteriors(queries, confidence=context.plan.confidence, seed=seed) if queries else None
+    rows = [
+        {
+            "part": part,
+            "prior": f"{prior.name} ({prior.mean:g}, {prior.between:g})",
+            "share": one.shares[k],
+            "low": one.low[k],
+            "high": one.high[k],
+            "r_hat": one.r_hat,
+            "draws": one.n_effective,
+        }
+        for k, part in enumerate(SOURCES)
+        for prior, one in zip(PRIORS, found or (), strict=bool(found))
+    ]
+    return Table.from_frame(
+        pd.DataFrame(rows, columns=["part", "prior", "share", "low", "high", "r_hat", "draws"]),
+        name="overlap_components_bayes",
+        title="What the sets of a relation's queries vary by (Bayes)",
+        labels={
+            "part": "varies by",
+            "prior": "prior: standard deviation of the mean log-ratio, and by which relations differ",
+            "share": "share of the variance",
+            "r_hat": "R̂",
+            "draws": "effective draws",
+        },
+        note="Posterior medians and central intervals of the mean share of new relations, each positive. "
+        "Where priors disagree, the data do not decide; where R̂ is above 1.05, chains disagree, and a row "
+        "counts for nothing."
+        + ("" if found else " Here there is no relation in which the sources can be told apart."),
     )
 
 

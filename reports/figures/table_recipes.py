@@ -210,6 +210,9 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "overlap_components": Recipe(
         kind="dots", over="part", values=("share",), axis="share", limits=(0.0, 1.0)
     ),
+    "overlap_components_bayes": Recipe(
+        kind="dots", over="part", values=("share",), split="prior", axis="share", limits=(0.0, 1.0)
+    ),
     "localization_level": Recipe(
         kind="dots", over="relation", values=("level", "null"), order="down", limits=(0.0, 1.0),
         value_label="R₁²: 0 is orthogonal, 1 the same direction",

@@ -65,5 +65,8 @@ class AnalysisPlan(CheckedModel):
     model_margin: float = Field(0.01, gt=0)
     """Smallest difference of interest between models, in κ, D, K_I and the share known."""
 
+    bayes: bool = False
+    """Whether variance components are estimated by Bayes, too, under three priors; needs qloc[bayes]."""
+
     n_splits: int = Field(20, ge=1)
     seed: int = Field(0, ge=0)

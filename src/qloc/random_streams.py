@@ -46,6 +46,7 @@ class Stream(Enum):
     KINDS_BOOTSTRAP = 44, "study"
     MODEL_DIFFERENCES = 45, "study"
     VARIANCE_COMPONENTS = 46, "study"
+    BAYES_COMPONENTS = 47, "study"
     SHOWN_FACTS = 50, "study"
     TYPICAL_FACT = 51, "study"
     EXPLORED_FACTS = 52, "study"

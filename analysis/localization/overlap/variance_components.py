@@ -73,10 +73,33 @@ class Queries:
         Inner products of what the queries have.
     groups : tuple of int64 ndarray, shape (query,) each
         Template, answer, both together, and fact, by number.
+    n_effective : float
+        Neurons that vary, (Σ v)²/Σ v² with the variances v of each over queries: of so many with equal
+        variances the components would be as uncertain. Estimates do not depend on it.
     """
 
     gram: Floats
     groups: tuple[Ints, ...]
+    n_effective: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """REML's likelihood of some relations, for one neuron each, about its maximum.
+
+    Attributes
+    ----------
+    variances : float64 ndarray, shape (source,)
+        Where the scores add up to zero.
+    score : float64 ndarray, shape (relation, source)
+        Slope of each relation's log-likelihood there.
+    information : float64 ndarray, shape (relation, source, source)
+        Its expected information.
+    """
+
+    variances: Floats
+    score: Floats
+    information: Floats
 
 
 def queries_by_relation(sets: NeuronSets, seed: int = 0) -> dict[str, Queries]:
@@ -112,8 +135,16 @@ def queries_by_relation(sets: NeuronSets, seed: int = 0) -> dict[str, Queries]:
         n_answers, n_facts = (len(np.unique(code)) for code in (a, f))
         if len(np.unique(t)) > 1 and 1 < n_answers < n_facts:
             rows = sparse.csr_array(unit[here[kept]])
-            found[str(name)] = Queries((rows @ rows.T).toarray(), (t, a, codes(t, a), f))
+            gram = (rows @ rows.T).toarray()
+            found[str(name)] = Queries(gram, (t, a, codes(t, a), f), _n_effective(rows))
     return found
+
+
+def _n_effective(rows: sparse.csr_array) -> float:
+    """Return (Σ v)²/Σ v² of the variances v of columns over rows; 1 where nothing varies."""
+    variances = rows.multiply(rows).mean(axis=0) - np.asarray(rows.mean(axis=0)) ** 2
+    squares = float(np.sum(variances**2))
+    return float(variances.sum() ** 2 / squares) if squares else 1.0
 
 
 def _chosen(answer: Ints, fact: Ints, subject: Ints, rng: np.random.Generator) -> Ints:
@@ -164,9 +195,9 @@ def components(relations: Sequence[Queries], *, confidence: float = 0.95) -> Var
     Patterson & Thompson 1971, "Recovery of inter-block information when block sizes are unequal", Biometrika
     58; Searle, Casella & McCulloch 1992, Variance Components, ch. 6.
     """
-    if (fitted := _fitted(relations)) is None:
+    if (fitted := likelihood(relations)) is None:
         return None
-    variances, scores, curvatures = fitted
+    variances, scores, curvatures = fitted.variances, fitted.score, fitted.information
     shares = variances / variances.sum()
     n = len(relations)
     intervals: tuple[Interval | None, ...] = (None,) * len(SOURCES)
@@ -181,8 +212,19 @@ def components(relations: Sequence[Queries], *, confidence: float = 0.95) -> Var
     return VarianceComponents(shares=shares, intervals=intervals, n_facts=n_facts, n_relations=n)
 
 
-def _fitted(relations: Sequence[Queries]) -> tuple[Floats, Floats, Floats] | None:
-    """Return the variances, and each relation's score and expected information there."""
+def likelihood(relations: Sequence[Queries]) -> Likelihood | None:
+    """Return the likelihood of some relations about its maximum, by Fisher's scoring.
+
+    Parameters
+    ----------
+    relations : sequence of Queries
+        The queries of each relation.
+
+    Returns
+    -------
+    Likelihood or None
+        None where the equations do not settle: sources cannot be told apart.
+    """
     total = sum(float(np.trace(queries.gram)) for queries in relations)
     n_queries = sum(len(queries.gram) for queries in relations)
     variances = total / n_queries * np.array([1.0, 1.0, 1.0, 1.0, 3.0]) / 7
@@ -199,7 +241,7 @@ def _fitted(relations: Sequence[Queries]) -> tuple[Floats, Floats, Floats] | Non
         except np.linalg.LinAlgError:
             return None
         if np.abs(step).max() < _SETTLED * variances.sum():
-            return variances, *at
+            return Likelihood(variances=variances, score=at[0], information=at[1])
     return None
 
 

@@ -9,9 +9,10 @@ import pytest
 from qloc.analysis import hypotheses
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.localization.consistency import considered, filled, relation_codes
+from qloc.analysis.localization.overlap import bayes_components
 from qloc.analysis.localization.overlap.excess import excesses
 from qloc.analysis.questions.context import ALL_RELATIONS, AnalysisContext
-from qloc.analysis.questions.overlap import _answer, _components, _parts, answer_share, overlap_question
+from qloc.analysis.questions.overlap import _answer, _component_tables, _parts, answer_share, overlap_question
 from qloc.plan import AnalysisPlan
 from qloc.simulation.planted import plant
 from qloc.simulation.simulate import simulate
@@ -54,9 +55,22 @@ def test_components_that_cannot_be_told_say_why():
         "n_heads": 0,
     }
     for planting in ({"one_to_one": 3}, {"templates": 1}):
-        table = _components(AnalysisContext(simulate(**{**given, **planting}), AnalysisPlan()))
+        (table,) = _component_tables(AnalysisContext(simulate(**{**given, **planting}), AnalysisPlan()))
         assert not table.columns["part"]
         assert table.note.endswith("Here there is no other relation.")
+
+
+def test_a_plan_may_ask_for_components_by_bayes(context, monkeypatch):
+    pytest.importorskip("numpyro")
+    monkeypatch.setattr(bayes_components, "_WARMUP", 100)
+    monkeypatch.setattr(bayes_components, "_DRAWS", 100)
+    asked = AnalysisContext(context.study, AnalysisPlan(bayes=True))
+    by_reml, table = _component_tables(asked)
+    assert (by_reml.name, table.name) == ("overlap_components", "overlap_components_bayes")
+    assert len(table.columns["part"]) == 5 * 3
+    assert set(table.columns["prior"]) == {"usual (2, 1)", "narrow (1, 0.5)", "wide (3, 2)"}
+    assert all(0 < low < share < high < 1 for low, share, high in zip(
+        *(table.columns[name] for name in ("low", "share", "high")), strict=True))  # fmt: skip
 
 
 def test_tests_are_those_of_the_hypotheses(context, question, frame):
