@@ -111,9 +111,8 @@ def bayes(source: str, planting: dict[str, Any], seed: int) -> Outcome:
     if found is None:
         return (NAN,) * 4
     place = SOURCES.index(source)
-    return tuple(
-        float(ends[place]) for ends in (found[0].shares, np.full(5, NAN), found[0].low, found[0].high)
-    )
+    one = found[0]
+    return float(one.shares[place]), NAN, float(one.low[place]), float(one.high[place])
 
 
 # H2: shares of inconsistent facts -----------------------------------------------------------------

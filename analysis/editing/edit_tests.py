@@ -23,7 +23,7 @@ from qloc.arrays import Floats
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import hypothesis_of
 from qloc.random_streams import Stream
-from qloc.text.rounding import number
+from qloc.text.rounding import number, p_value
 
 MatchedEdit = Literal["erase", "update"]
 MATCHED_EDITS: Final[tuple[MatchedEdit, ...]] = ("erase", "update")
@@ -54,6 +54,11 @@ _NO_HALVES: Final = (
 _NO_AGREEMENT: Final = (
     "Both halves of the text do not agree on where one set damages more: damage is measured too roughly for "
     "this question; take more text (text_tokens) or more facts."
+)
+_BENDS: Final = 0.05
+_BENT: Final = (
+    "The difference bends with that in Δ nats a token (p-value of its square: {}): a straight line does not "
+    "say where it is at equal damage."
 )
 _WORDS: Final = {
     "own": "those of N_i",
@@ -402,6 +407,8 @@ def _at_equal_damage(y: Floats, edited: EditOutcomes, against: str) -> tuple[Flo
     checks.append(f"Correlation of the difference on both halves of the text: {number(net.reliability)}.")
     if not net.is_known:
         return nothing, [*checks, _NO_AGREEMENT]
+    if net.p_straight <= _BENDS:
+        return nothing, [*checks, _BENT.format(p_value(net.p_straight))]
     nothing[there] = net.values
     return nothing, checks
 

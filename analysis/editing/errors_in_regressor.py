@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy import stats
 
-from qloc.analysis.inference.cluster_error import mean_error
+from qloc.analysis.inference.cluster_error import mean_error, slope_error
 from qloc.arrays import Floats, Ints
 
 LEAST_RATIO: Final = 3.0
@@ -31,11 +32,14 @@ class NetOfRegressor:
         Correlation of both measurements.
     is_known : bool
         Whether both measurements agree enough for a slope.
+    p_straight : float
+        Two-sided p of the outcome bending with the regressor: that of the slope on its square.
     """
 
     values: Floats
     reliability: float
     is_known: bool
+    p_straight: float = 1.0
 
 
 def net_of_regressor(y: Floats, first: Floats, second: Floats, clusters: tuple[Ints, Ints]) -> NetOfRegressor:
@@ -86,4 +90,17 @@ def net_of_regressor(y: Floats, first: Floats, second: Floats, clusters: tuple[I
         values=y - slope * x - m * (with_y - slope * both) / together,
         reliability=together / spread,
         is_known=together > LEAST_RATIO * error,
+        p_straight=_p_straight(y, x, clusters),
     )
+
+
+def _p_straight(y: Floats, x: Floats, clusters: tuple[Ints, Ints]) -> float:
+    """Return p of the coefficient of x² beside x and 1, with a cluster-robust error; 1 where it has none."""
+    line = np.column_stack([np.ones(len(x)), x])
+    square, rest = (of - line @ np.linalg.lstsq(line, of)[0] for of in (x**2, y))
+    room = float(square @ square)
+    if not room > 1e-12 * float(np.sum(x**4)):
+        return 1.0
+    bend = float(square @ rest) / room
+    error, freedom = slope_error(rest - bend * square, square, clusters)
+    return 2 * float(stats.t.sf(abs(bend) / error, freedom)) if error > 0 else 1.0

@@ -48,3 +48,16 @@ def test_measurements_that_do_not_agree_tell_no_slope() -> None:
     opposite = net_of_regressor(y, first, -first, (each, each))
     assert not opposite.is_known
     assert np.isnan(opposite.values).all()
+
+
+def test_an_outcome_that_bends_is_told(rng: np.random.Generator) -> None:
+    """A gain that saturates; of straight ones one in twenty is called bent."""
+    relation, answer = np.repeat(np.arange(12), 10), np.arange(120)
+    bent = []
+    for _ in range(100):
+        x = 0.7 + rng.normal(size=120)
+        noise = 0.3 * rng.normal(size=120)
+        found = [net_of_regressor(y + noise, x, x, (relation, answer)) for y in (np.tanh(1.5 * x), x)]
+        bent.append([one.p_straight <= 0.05 for one in found])
+    assert np.mean(bent, axis=0)[0] > 0.6
+    assert np.mean(bent, axis=0)[1] < 0.12

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qloc.analysis.inference.two_groups import TwoGroups, compare_groups
+from qloc.analysis.inference.two_groups import TwoGroups, compare_groups, skewnesses
 
 
 def compared(a: np.ndarray, b: np.ndarray, n: int = 999, seed: int = 0) -> TwoGroups:
@@ -14,8 +14,9 @@ def compared(a: np.ndarray, b: np.ndarray, n: int = 999, seed: int = 0) -> TwoGr
     return compare_groups(a, b, margin=0.1, confidence=0.95, n_permutations=n, rng=rng)
 
 
-def test_every_labelling_is_looked_at(rng):
-    a, b = rng.normal(1, 1, 4), rng.normal(0, 2, 5)
+def test_every_labelling_is_looked_at():
+    """Of groups without skewness."""
+    a, b = np.array([-0.6, 0.7, 1.3, 2.6]), np.array([-2.9, -1.2, 0.0, 1.2, 2.9])
     found, pooled = compared(a, b), np.concatenate([a, b])
     own, t = stats.ttest_ind(a, b, equal_var=False), []
     for first in combinations(range(9), 4):
@@ -71,7 +72,9 @@ def test_few_values_have_no_more_freedom_than_they_are(rng, n):
     error = np.sqrt(a.var(ddof=1) / n + b.var(ddof=1) / 30)
     t = stats.t(n - 1)
     assert found.freedom == n - 1
-    assert found.high - found.difference == pytest.approx(t.ppf(0.975) * error)
+    reach = (found.difference - found.low, found.high - found.difference)  # skewness of the 30 counts
+    assert min(reach) == pytest.approx(t.ppf(0.975) * error)
+    assert max(reach) < 1.1 * min(reach)
     assert found.p >= 2 * t.sf(abs(found.difference) / error) - 1e-12
 
 
@@ -82,3 +85,14 @@ def test_two_values_that_vary_much_keep_the_level():
         rng = np.random.default_rng(seed)
         p.append(compared(rng.normal(0, 3, 2), rng.normal(0, 1, 12)).p)
     assert np.mean(np.array(p) <= 0.05) <= 0.05
+
+
+def test_skewness_against_the_difference_is_allowed_for():
+    """One value far below makes the mean too small and the error too large; the other way nothing is hidden."""
+    a, b = np.array([1.0, 1.2, 0.9, 1.1, 1.0, -1.5]), np.array([-0.3, -0.1, 0.0, 0.1, 0.3, 0.0])
+    found, turned = compared(a, b), compared(-a, -b)
+    assert skewnesses(a, b)[0] < -0.5
+    assert skewnesses(a, b)[1] == 0
+    assert found.p == turned.p > stats.ttest_ind(a, b, equal_var=False).pvalue
+    assert found.difference - found.low > 1.5 * (found.high - found.difference)
+    assert (found.low, found.high) == pytest.approx((-turned.high, -turned.low))
