@@ -54,6 +54,7 @@ from qloc.analysis.alerts import alerts
 from qloc.analysis.deviations import registration_notes
 from qloc.analysis.inference.multiplicity import in_families
 from qloc.analysis.inputs.study import Study
+from qloc.analysis.localization.overlap.bayes_components import refuse_without_numpyro
 from qloc.analysis.plain_summary import plain_summary
 from qloc.analysis.questions.behaviour import behaviour_question
 from qloc.analysis.questions.consistency import consistency_question
@@ -159,6 +160,8 @@ def analyze(
         The store lacks the plan's method.
     FloorError
         The plan's attribution threshold is below what the store's panels keep.
+    MissingDependencyError
+        The plan asks for components by Bayes, and numpyro is not installed.
 
     Examples
     --------
@@ -171,6 +174,8 @@ def analyze(
     """
     locked = registration.plan.analysis if registration else AnalysisPlan()
     context = AnalysisContext(study, plan or locked, registration)
+    if context.plan.bayes:  # before any work
+        refuse_without_numpyro()
     return gathered(context, answered(context, progress or Progress(quiet=True)))
 
 

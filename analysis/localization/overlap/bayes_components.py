@@ -131,7 +131,9 @@ def refuse_without_numpyro() -> None:
     try:
         import numpyro  # noqa: F401
     except ImportError:
-        text = message("bayes", True, "the package numpyro", "analysis plan", "pip install 'qloc[bayes]'")
+        text = message(
+            "bayes", True, "the package numpyro", "the analysis plan", "Run pip install 'qloc[bayes]'"
+        )
         raise MissingDependencyError(text) from None
 
 

@@ -5,11 +5,14 @@ import sys
 import numpy as np
 import pytest
 
+from qloc.analysis.analyze import analyze
 from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.localization.overlap import bayes_components
 from qloc.analysis.localization.overlap.bayes_components import PRIORS, posteriors
 from qloc.analysis.localization.overlap.variance_components import SOURCES, Queries, components
 from qloc.errors import MissingDependencyError
+from qloc.plan import AnalysisPlan
+from qloc.simulation.simulate import simulate
 
 TRUE = np.array([0.15, 0.25, 0.1, 0.15, 0.35])
 
@@ -62,3 +65,5 @@ def test_without_numpyro_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "numpyro", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'qloc\[bayes\]'"):
         posteriors([])
+    with pytest.raises(MissingDependencyError, match="bayes is True; expected the package numpyro"):
+        analyze(simulate(facts=12, relations=2, templates=3, n_heads=0), AnalysisPlan(bayes=True))
