@@ -51,7 +51,8 @@ def net_excess(sets: NeuronSets, level: Level, *, hubs_of_relations: bool = Fals
     hubs_of_relations : bool, default False
         Whether classes part the neurons by the first component of each relation's memberships, too, besides
         that of the study's: then hubs that one relation's facts use unequally are held, and with them part of
-        what facts have of their own.
+        what facts have of their own. Strata of an answer have few facts, whose own neurons would take that
+        component: there it is of neurons that several facts have.
 
     Returns
     -------
@@ -107,7 +108,8 @@ def net_pairs(
         first, second = place[pairs.first[here]], place[pairs.second[here]]
         stratum = codes(design.stratum[rows])
         groups = [pairs.template[rows], *([answer[rows]] if level == "answer" else [])]
-        own = sided(member[rows], cell[rows], popularity) if hubs_of_relations else popularity
+        few = sets.queries["fact"][rows] if level == "answer" else None  # facts of a stratum
+        own = sided(member[rows], cell[rows], popularity, few) if hubs_of_relations else popularity
         classes = frequent_apart(member[rows], stratum, groups, own)
         beyond = _beyond(member[rows], stratum, classes, first, second)
         scale = 2 * (1 + n_within[here] / n_between[here])

@@ -21,6 +21,10 @@ POPULARITY_RATIO: Final = 2.0
 FREQUENT: Final = 0.25
 """Share of a template's sets, or of an answer's, above which a neuron is frequent there."""
 
+SEVERAL: Final = 3
+SHARE_OF_FACTS: Final = 0.1
+"""Facts that have a neuron, in number and as a share, from which on it may be a hub of a relation."""
+
 _DIGITS: Final = 9
 """Digits after the point to which loadings are compared."""
 
@@ -51,8 +55,11 @@ def neuron_classes(member: sparse.csr_array, cell: Ints) -> Ints:
     return sided(member, cell, np.unique(level, return_inverse=True)[1].astype(np.int64))
 
 
-def sided(member: sparse.csr_array, cell: Ints, classes: Ints) -> Ints:
+def sided(member: sparse.csr_array, cell: Ints, classes: Ints, fact: Ints | None = None) -> Ints:
     """Return classes of neurons, parted by the side of the first component on which each loads.
+
+    With ``fact``, the component is of neurons alone that three facts have at least, and a tenth of them: hubs
+    are of many facts, and few facts' own neurons do not take it. All others are a third part.
 
     Parameters
     ----------
@@ -62,13 +69,23 @@ def sided(member: sparse.csr_array, cell: Ints, classes: Ints) -> Ints:
         As for :func:`neuron_classes`.
     classes : int64 ndarray, shape (neuron,)
         The classes to part.
+    fact : int64 ndarray, shape (set,), optional
+        Fact of each set.
 
     Returns
     -------
     int64 ndarray, shape (neuron,)
         Codes from 0.
     """
-    return np.unique(2 * classes + _above(member, codes(cell)), return_inverse=True)[1].astype(np.int64)
+    part, where = np.zeros(member.shape[1], dtype=np.int64), np.arange(member.shape[1])
+    if fact is not None:
+        of_fact = codes(fact)
+        places = (np.ones(len(of_fact)), (of_fact, np.arange(len(of_fact))))
+        n_sets = sparse.csr_array(places, shape=(n_codes(of_fact), len(of_fact))) @ member
+        n_facts = np.bincount(n_sets.indices[n_sets.data > 0], minlength=member.shape[1])
+        where = np.flatnonzero(n_facts >= max(SEVERAL, SHARE_OF_FACTS * n_codes(of_fact)))
+    part[where] = 1 + _above(sparse.csr_array(member[:, where]), codes(cell))
+    return np.unique(3 * classes + part, return_inverse=True)[1].astype(np.int64)
 
 
 def _above(member: sparse.csr_array, cell: Ints) -> NDArray[np.bool_]:

@@ -43,3 +43,23 @@ def test_frequent_neurons_of_a_template_are_apart():
     template, classes = np.array([0, 0, 1, 1]), np.zeros(3, dtype=np.int64)
     found = frequent_apart(member, template, [template], classes)
     assert found.tolist() == [[1, 0, 1], [0, 1, 0]]
+
+
+def test_hubs_of_a_relation_are_of_several_facts(rng):
+    """Ten facts, four sets each: neurons 0 to 4 are in all sets of one fact, 5 to 24 in sets of many."""
+    fact = np.repeat(np.arange(10), 4)
+    share = np.repeat(rng.random(10), 4)[:, None]
+    chance = np.hstack(
+        [
+            np.repeat((fact == 0)[:, None], 5, axis=1),
+            np.repeat(share, 10, axis=1),
+            np.repeat(1 - share, 10, axis=1),
+        ]
+    )
+    member = sparse.csr_array((rng.random(chance.shape) < chance).astype(float))
+    one, cell = np.zeros(25, dtype=np.int64), np.tile(np.arange(4), 10)
+    of_many = sided(member, cell, one, fact)
+    assert len({*of_many[:5]}) == 1
+    assert not {*of_many[:5]} & {*of_many[5:]}
+    assert abs(np.mean(of_many[5:15]) - np.mean(of_many[15:])) > 0.7
+    assert len({*sided(member, cell, one)}) == 2
