@@ -85,7 +85,7 @@ def sided(member: sparse.csr_array, cell: Ints, classes: Ints, fact: Ints | None
         n_facts = np.bincount(n_sets.indices[n_sets.data > 0], minlength=member.shape[1])
         where = np.flatnonzero(n_facts >= max(SEVERAL, SHARE_OF_FACTS * n_codes(of_fact)))
     part[where] = 1 + _above(sparse.csr_array(member[:, where]), codes(cell))
-    return np.unique(3 * classes + part, return_inverse=True)[1].astype(np.int64)
+    return np.asarray(np.unique(3 * classes + part, return_inverse=True)[1].astype(np.int64))
 
 
 def _above(member: sparse.csr_array, cell: Ints) -> NDArray[np.bool_]:
