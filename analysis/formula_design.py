@@ -13,7 +13,7 @@ import pandas as pd
 import patsy
 
 from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.inference.regression import independent, within
+from qloc.analysis.inference.regression import few_answers_in_words, independent, within
 from qloc.arrays import Floats, Ints
 from qloc.errors import InputError, message
 
@@ -123,6 +123,7 @@ def design_of(
     if inside in ways and not groups:  # effects of clusters among the terms, as C(relation)
         own -= _all_effects(values[:, kept], ways[inside])
     checks += _identified(formula, len(kept) + own, whole.shape, ways)
+    checks += few_answers_in_words(tuple(ways.values()))
     _not_determined(outcome, whole, group, formula, groups)
     return Design(
         outcome=_plain_name(str(y.columns[0])),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from qloc.analysis.inference.cluster_error import slope_error, t_words
+from qloc.analysis.inference.cluster_error import effective_number, slope_error, t_words
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.label_codes import codes, crossed, distinct, n_codes
 from qloc.analysis.inference.relation_effects import unskewed
@@ -16,6 +16,10 @@ from qloc.analysis.inference.wild_bootstrap import WildTest, wild_test
 from qloc.analysis.results import EffectSize, Interval
 from qloc.arrays import Floats, Ints
 from qloc.random_streams import Stream
+from qloc.text.rounding import number
+
+_ENOUGH = 6.0
+"""Effective clusters of each of two ways that cross, under which errors are rough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +112,8 @@ def clustered_slopes(
         error, freedom = slope_error(residual, carrier, clusters)
         slope = _by_t(float(beta[place]), error, freedom, clusters, draws)
         slope = _allowing_for(_skewness(residual, carrier, clusters[0]), slope, draws)
-        for number, way in enumerate(_crossing(clusters)):
-            rng = Stream.SLOPES.generator(draws.seed, place, *([number] if number else []))
+        for place_of_way, way in enumerate(_crossing(clusters)):
+            rng = Stream.SLOPES.generator(draws.seed, place, *([place_of_way] if place_of_way else []))
             wild = wild_test(y, x, way, place, n_resamples=draws.n_bootstrap, rng=rng)
             slope = slope if wild is None or np.isnan(slope.error) else _no_narrower(slope, wild, draws)
         slope = _in_units(slope, float(scale[place]))
@@ -151,6 +155,34 @@ def _crossing(clusters: tuple[Ints, ...]) -> list[Ints]:
     if len(clusters) > 1 and crossed(*clusters[:2]):
         ways.append(clusters[1])
     return ways
+
+
+def few_answers_in_words(clusters: tuple[Ints, ...]) -> tuple[str, ...]:
+    """Warn where relations share answers of which few have most facts: p and interval are then rough.
+
+    Parameters
+    ----------
+    clusters : tuple of int64 ndarray, shape (n,) each
+        Ways of clustering, as for :func:`clustered_slopes`.
+
+    Returns
+    -------
+    tuple of str
+        One sentence, where two ways cross and one of them has an effective number of clusters under six.
+
+    Examples
+    --------
+    >>> few_answers_in_words((np.repeat(np.arange(6), 4), np.tile(np.arange(4), 6)))
+    ('Ways of clustering cross, and the clusters of one are effectively 4: p and interval are rough.',)
+    """
+    ways = distinct([codes(way) for way in clusters])
+    least = min(map(effective_number, ways), default=_ENOUGH)
+    if len(ways) < 2 or not crossed(*ways[:2]) or round(least, 6) >= _ENOUGH:
+        return ()
+    few = number(round(least, 1))
+    return (
+        f"Ways of clustering cross, and the clusters of one are effectively {few}: p and interval are rough.",
+    )
 
 
 def _in_units(slope: Slope, scale: float) -> Slope:

@@ -12,7 +12,13 @@ import statsmodels.api as sm
 
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
+from qloc.analysis.inference.regression import (
+    Slope,
+    clustered_slopes,
+    few_answers_in_words,
+    independent,
+    within,
+)
 from qloc.analysis.inference.relation_effects import slopes_in_words
 from qloc.analysis.inference.slope_test import SLOPE_MARGIN, SLOPE_UNIT, directed_p, equivalence_p
 from qloc.analysis.inputs.study import Study
@@ -160,6 +166,7 @@ def behaviour_test(
     if slope and second_opinion:
         checks.append(_mixed(values[:, 0], values[:, 1:][:, kept], group))
     if slope:
+        checks += few_answers_in_words(clusters)
         checks += slopes_in_words(y, inside[:, 1:][:, kept], group)
         if "kappa_error" in frame:
             errors = frame.loc[rows.index, "kappa_error"].to_numpy(dtype=np.float64)

@@ -7,7 +7,7 @@ from scipy import stats
 
 from qloc.analysis.inference.cluster_error import slope_error, t_words
 from qloc.analysis.inference.draws import Draws
-from qloc.analysis.inference.regression import clustered_slopes, independent, within
+from qloc.analysis.inference.regression import clustered_slopes, few_answers_in_words, independent, within
 from qloc.analysis.inference.relation_effects import unskewed
 from qloc.analysis.inference.skewed_interval import farther
 from qloc.analysis.inference.wild_bootstrap import wild_test
@@ -121,3 +121,12 @@ def test_within_leaves_no_mean_in_any_group(rng):
     sums = [left[group == g].sum(axis=0) for g in range(3)]
     np.testing.assert_allclose(sums, 0, atol=1e-12)
     assert (left[5] == 0).all()
+
+
+def test_few_answers_that_relations_share_are_told():
+    relation = np.repeat(np.arange(10), 6)
+    common = np.tile([0, 0, 0, 1, 1, 2], 10)
+    assert "effectively 2.6" in few_answers_in_words((relation, common))[0]
+    assert few_answers_in_words((relation, np.arange(60))) == ()  # answers within relations
+    assert few_answers_in_words((relation, np.tile(np.arange(6), 10))) == ()
+    assert few_answers_in_words((relation,)) == ()
