@@ -9,7 +9,8 @@ question           tables (columns are documented where each is made)
                    have a categorical attribute)
 ``ratio``          ``ki_by_threshold`` (CS2), ``ki_by_threshold_cs1``, ``ki_by_relation``, ``rarefaction``,
                    ``set_sizes``; with two methods ``ki_across_methods``, ``ki_method_pairs``; H2
-``overlap``        ``overlap_decomposition``, ``overlap_by_relation``, ``overlap_components``; tests H1a,
+``overlap``        ``overlap_decomposition``, ``overlap_by_relation``, ``overlap_components`` and, if the plan
+                   asks for it, ``overlap_components_bayes``; tests H1a,
                    H1b
 ``stability``      ``reliability_by_relation``, ``tilt_distribution``; tests H3, H4
 ``methods``        ``method_agreement``; test H9; with two methods only, unless the plan confirms H9

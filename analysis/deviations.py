@@ -17,6 +17,8 @@ _OF_STORE: Final = (
     "methods",
     "steps",
     "quadrature",
+    "quadrature_error",
+    "quadrature_thresholds",
     "site",
     "answer_tokens",
     "tier",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -11,13 +13,14 @@ import pandas as pd
 from qloc.analysis.formula_design import INTERCEPT, Design, design_of, words_of
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.label_codes import n_codes
-from qloc.analysis.inference.regression import Slope, clustered_slopes
+from qloc.analysis.inference.regression import Slope, clustered_slopes, no_narrower
 from qloc.analysis.inference.slope_test import SLOPE_MARGIN, SLOPE_UNIT, equivalence_p
 from qloc.analysis.inputs.public_arguments import require_draws, require_study, require_text
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.fact_columns import fact_columns
 from qloc.analysis.results import TestResult, estimate_words
 from qloc.analysis.verdicts import judged
+from qloc.arrays import Ints
 from qloc.errors import InputError, message
 from qloc.hypothesis_registry import Claims
 from qloc.text.notebook_html import notebook_html
@@ -119,8 +122,9 @@ def fit(
         ``log_<name>``.
     cluster : str, default "relation"
         Column such as ``relation``, ``object`` or ``subject``: errors of facts with the same value may depend
-        on each other. They are clustered by relation and by answer besides, whichever cross: slopes may
-        differ over relations, and facts of one answer have much in common.
+        on each other. They are clustered by relation and by answer besides, where these cross it or each
+        other: slopes may differ over relations, and facts of one answer have much in common. Of three ways
+        that cross, every two are taken; p is the largest, and intervals have the farthest ends.
     within : str or None, default "relation"
         Column whose groups get an effect of their own each: slopes then compare facts of one relation.
         Relations differ for many reasons, and a slope between them is none of facts. None: slopes within and
@@ -194,7 +198,8 @@ def fit_frame(
     cluster : str
         Column by which the errors are clustered.
     within : str or None, default None
-        Column whose groups get an effect of their own each; errors are clustered by it, too.
+        Column whose groups get an effect of their own each; errors are clustered by it, too, where it has
+        three values and does not lie within the clusters.
     margin : float, default 0.1
         Standardized slope that counts as none.
     draws : Draws, optional
@@ -225,7 +230,16 @@ def fit_frame(
 
 def _fitted(design: Design, formula: str, n_rows: int, margin: float, draws: Draws, store: str) -> Fit:
     places = list(range(len(design.names)))
-    slopes = clustered_slopes(design.y, design.x, design.clusters, places, draws, design.group)
+    slopes = [
+        reduce(no_narrower, of_pairs)
+        for of_pairs in zip(
+            *(
+                clustered_slopes(design.y, design.x, pair, places, draws, design.group)
+                for pair in _pairs(design.clusters)
+            ),
+            strict=True,
+        )
+    ]
     n = {"clusters": min(map(n_codes, design.clusters)), "facts": len(design.y)}
     tests = tuple(
         _term(design, name, slope, n, margin, draws, store)
@@ -243,6 +257,11 @@ def _fitted(design: Design, formula: str, n_rows: int, margin: float, draws: Dra
         n=len(design.y),
         left_out=n_rows - len(design.y),
     )
+
+
+def _pairs(ways: tuple[Ints, ...]) -> list[tuple[Ints, ...]]:
+    """Return the pairs of ways of clustering that cross, each the coarser first; one way by itself."""
+    return [tuple(sorted(pair, key=n_codes)) for pair in combinations(ways, 2)] or [ways]
 
 
 def _term(

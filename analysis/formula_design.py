@@ -103,8 +103,8 @@ def design_of(
         there = frame[name].notna().to_numpy()[x.index]
         y, x = y[there], x[there]
     outcome = _outcome(y, formula)
-    ways = _ways(frame.iloc[x.index], formula, cluster, [*filter(None, [inside]), *others])
-    least = min(n_codes(code) for code in ways.values())
+    ways, told = _ways(frame.iloc[x.index], formula, cluster, [*filter(None, [inside]), *others])
+    least = min(map(n_codes, ways.values()))
     group = codes(frame[groups].astype(str).to_numpy()[x.index]) if groups else np.zeros(len(x), np.int64)
     values, terms = x.to_numpy(dtype=np.float64), [_plain_name(str(name)) for name in x.columns]
     if len(terms) >= 2 * least:  # without a search for those that are combinations
@@ -117,13 +117,14 @@ def design_of(
     checks = [f"A combination of other terms, left out: {', '.join(dropped)}."] if dropped else []
     if groups:
         checks.append(f"Within {groups}: each has an effect of its own.")
-    if inside and n_codes(codes(frame[inside].astype(str).to_numpy()[x.index])) < _LEAST_CLUSTERS:
-        checks.append(f"Errors are not clustered by {inside}, of which there are two: p is for these alone.")
-    own = 0 if any(_nested(group, code) for code in ways.values()) else effects.shape[1]
-    if inside in ways and not groups:  # effects of clusters among the terms, as C(relation)
-        own -= _all_effects(values[:, kept], ways[inside])
-    checks += _identified(formula, len(kept) + own, whole.shape, ways)
-    checks += few_answers_in_words(tuple(ways.values()))
+    checks += told
+    spent = len(kept)  # columns that cost a cluster: effects of whole clusters do not, terms or not
+    if not any(_nested(group, code) for code in ways.values()):
+        spent += effects.shape[1]
+    if inside in ways and not groups:
+        spent -= _all_effects(values[:, kept], ways[inside])
+    checks += _identified(formula, spent, whole.shape, ways)
+    checks += few_answers_in_words(ways)
     _not_determined(outcome, whole, group, formula, groups)
     return Design(
         outcome=_plain_name(str(y.columns[0])),
@@ -256,20 +257,36 @@ def _identified(formula: str, n_columns: int, shape: tuple[int, ...], ways: Mapp
     return []
 
 
-def _ways(frame: pd.DataFrame, formula: str, cluster: str, others: Sequence[str]) -> dict[str, Ints]:
-    """Return at most two ways of clustering, the coarser first.
+def _ways(
+    frame: pd.DataFrame, formula: str, cluster: str, others: Sequence[str]
+) -> tuple[dict[str, Ints], list[str]]:
+    """Return the ways of clustering, and what is to be said of those that are left out.
 
     Where clusters lie within those of another column, errors are clustered by that: slopes may differ over
-    them. Of three that cross, what was asked for comes before the groups that have effects of their own.
+    them. The column that was asked for needs three values. Another of one or two is left out where clusters
+    lie within it, since so few tell nothing of how slopes differ over them; where it crosses them, all that
+    facts of one value have in common is two draws, unless the formula holds it.
     """
-    found = {name: codes(frame[name].astype(str).to_numpy()) for name in dict.fromkeys((cluster, *others))}
+    names = tuple(dict.fromkeys((*others, cluster)))
+    found = {name: codes(frame[name].map(str).to_numpy()) for name in names}
     if n_codes(found[cluster]) < _LEAST_CLUSTERS:
         rule = "a column with at least three values"
         raise InputError(message("cluster", cluster, rule, formula, "Cluster by another column"))
-    found = {name: code for name, code in found.items() if n_codes(code) >= _LEAST_CLUSTERS}
+    told = []
+    for name in others:
+        if name == cluster or name not in found or (n := n_codes(found[name])) >= _LEAST_CLUSTERS:
+            continue
+        if any(_nested(code, found[name]) for other, code in found.items() if other != name):
+            told.append(f"Errors are not clustered by {name}, of which there are {n}: p is for these alone.")
+            del found[name]
+        elif name in words_of(formula):  # held, as C(object)
+            del found[name]
+        else:
+            got, rule = f"of {n} values, which cross {cluster}", "three values at least, or held"
+            raise InputError(message(f"column {name!r}", got, rule, formula, f"Add C({name}) to the formula"))
     kept: dict[str, Ints] = {}
     for name, code in found.items():
         coarser = [other for other in found if other != name and _nested(code, found[other])]
         if not any(n_codes(found[other]) < n_codes(code) or other in kept for other in coarser):
             kept[name] = code
-    return dict(sorted(list(kept.items())[:2], key=lambda way: n_codes(way[1])))
+    return kept, told

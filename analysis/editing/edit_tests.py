@@ -57,7 +57,7 @@ _NO_AGREEMENT: Final = (
 )
 _BENDS: Final = 0.05
 _BENT: Final = (
-    "The difference bends with that in Δ nats a token (p-value of its square: {}): a straight line does not "
+    "The difference bends with that in Δ nats a token (p-value: {}): a straight line does not "
     "say where it is at equal damage."
 )
 _WORDS: Final = {
@@ -327,8 +327,8 @@ def cas_at_equal_damage(
     -------
     TestResult
         "Not identified" where the store does not keep damage by halves of a text, where both halves do not
-        agree on damage, or where one set damages more in every fact; p is no less than that of CAS moving
-        o′ up at all.
+        agree on damage, where one set damages more in every fact, or where the difference bends with that
+        in damage; p is no less than that of CAS moving o′ up at all.
 
     Raises
     ------

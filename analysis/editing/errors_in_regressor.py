@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from qloc.analysis.inference.cluster_error import mean_error, slope_error
+from qloc.analysis.inference.cluster_error import mean_error
 from qloc.arrays import Floats, Ints
 
 LEAST_RATIO: Final = 3.0
@@ -33,7 +33,7 @@ class NetOfRegressor:
     is_known : bool
         Whether both measurements agree enough for a slope.
     p_straight : float
-        Two-sided p of the outcome bending with the regressor: that of the slope on its square.
+        Two-sided p of the outcome being straight in the regressor, net of the measurements' errors.
     """
 
     values: Floats
@@ -90,17 +90,22 @@ def net_of_regressor(y: Floats, first: Floats, second: Floats, clusters: tuple[I
         values=y - slope * x - m * (with_y - slope * both) / together,
         reliability=together / spread,
         is_known=together > LEAST_RATIO * error,
-        p_straight=_p_straight(y, x, clusters),
+        p_straight=_p_straight(y, first, second, slope, clusters),
     )
 
 
-def _p_straight(y: Floats, x: Floats, clusters: tuple[Ints, Ints]) -> float:
-    """Return p of the coefficient of x² beside x and 1, with a cluster-robust error; 1 where it has none."""
-    line = np.column_stack([np.ones(len(x)), x])
-    square, rest = (of - line @ np.linalg.lstsq(line, of)[0] for of in (x**2, y))
-    room = float(square @ square)
-    if not room > 1e-12 * float(np.sum(x**4)):
-        return 1.0
-    bend = float(square @ rest) / room
-    error, freedom = slope_error(rest - bend * square, square, clusters)
-    return 2 * float(stats.t.sf(abs(bend) / error, freedom)) if error > 0 else 1.0
+def _p_straight(y: Floats, first: Floats, second: Floats, slope: float, clusters: tuple[Ints, Ints]) -> float:
+    """Return p of the outcome being straight in the regressor, net of measurement errors; 1 if unknown.
+
+    Of a straight line the mean of (x₁ − m₁)(x₂ − m₂)(y − ȳ − b (x̄ − m)) is 0, for errors that are independent
+    of each other and of the regressor, however that is distributed. The influence of b, and of the means,
+    goes with each fact's term.
+    """
+    x1, x2, of = first - first.mean(), second - second.mean(), y - y.mean()
+    x, both = (x1 + x2) / 2, x1 * x2
+    rest, together = of - slope * x, float(both.mean())
+    of_slope = (x * of - slope * both) / together * float((both * x).mean())
+    of_means = together * rest + float((x2 * rest).mean()) * x1 + float((x1 * rest).mean()) * x2
+    values = both * rest - of_slope - of_means
+    error, freedom = mean_error(values, clusters)
+    return 2 * float(stats.t.sf(abs(float((both * rest).mean())) / error, freedom)) if error > 0 else 1.0

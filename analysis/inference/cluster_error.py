@@ -94,10 +94,30 @@ def mean_error(values: Floats, clusters: tuple[Ints, ...]) -> tuple[float, float
     >>> round(error, 4), round(freedom, 4)
     (0.5774, 2.0)
     """
-    centre = values.mean() if len(values) else 0.0
-    residual = values - centre
+    return slope_error(centred(values), np.ones(len(values)), clusters)
+
+
+def centred(values: Floats) -> Floats:
+    """Return values less their mean; 0 where they differ from it by rounding alone.
+
+    Parameters
+    ----------
+    values : float64 ndarray, shape (n,)
+        Values without NaN.
+
+    Returns
+    -------
+    float64 ndarray, shape (n,)
+        Residuals of a mean.
+
+    Examples
+    --------
+    >>> centred(np.full(21, 0.05)).any()  # the mean of 21 times 0.05 is not 0.05
+    np.False_
+    """
+    residual = values - (values.mean() if len(values) else 0.0)
     residual[np.abs(residual) <= _ROUNDING * np.abs(values).max(initial=0.0)] = 0.0
-    return slope_error(residual, np.ones(len(values)), clusters)
+    return np.asarray(residual)
 
 
 def slope_error(residual: Floats, carrier: Floats, clusters: tuple[Ints, ...]) -> tuple[float, float]:
@@ -161,7 +181,9 @@ def _one_way(residual: Floats, carrier: Floats, code: Ints) -> tuple[float, floa
     share: Floats = np.bincount(code, weights=carrier**2) / total if total > 0 else np.ones(1)
     if share.max() > _WHOLE:
         return float("nan"), float("nan")
-    sums: Floats = np.bincount(code, weights=carrier * residual).astype(np.float64)
+    parts = carrier * residual
+    sums: Floats = np.bincount(code, weights=parts).astype(np.float64)
+    sums[np.abs(sums) <= _ROUNDING * np.bincount(code, weights=np.abs(parts))] = 0.0
     bearing = share > 0
     share, sums = share[bearing], sums[bearing]
     variance = share + _difference(residual, sums, share, total) * share**2

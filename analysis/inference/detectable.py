@@ -25,7 +25,8 @@ def detectable_effect(test: TestResult, level: float) -> float | None:
     Parameters
     ----------
     test : TestResult
-        With an interval; its precision is taken for the test's.
+        With an interval; its precision is taken for the test's. Where an interval has the farther ends of
+        two (H1a, H1b), the effect is told rather too large.
     level : float
         Level that p must reach, after what correction leaves.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from qloc.analysis.inference.cluster_error import mean_error
+from qloc.analysis.inference.cluster_error import centred, mean_error
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.analysis.inference.least_p import flip_clusters
 from qloc.analysis.inference.relation_effects import skewness_adjusted_p, within_clusters
@@ -51,7 +51,7 @@ def tost_p(estimate: float, error: float, freedom: float, margin: float) -> floa
     return float(max(above, below))
 
 
-def mean_tost_p(effects: Floats, clusters: tuple[Ints, ...], margin: float) -> float:
+def mean_tost_p(effects: Floats, clusters: tuple[Ints, ...], margin: float, level: float = 0.05) -> float:
     """Return p of two one-sided t-tests of a mean, with a cluster-robust error.
 
     Effects of clusters that are skewed make a t-test wrong on one side: of rare large effects, most samples
@@ -68,13 +68,16 @@ def mean_tost_p(effects: Floats, clusters: tuple[Ints, ...], margin: float) -> f
         :func:`qloc.analysis.inference.cluster_intervals.cluster_interval`.
     margin : float
         Largest mean that counts as none, above 0.
+    level : float, default 0.05
+        Level that flips of signs must be able to reach (:func:`qloc.analysis.inference.least_p.too_few`).
 
     Returns
     -------
     float
-        As :func:`tost_p`; NaN where no way has two clusters. Where clusters do not differ at all, t has no
-        scale. Then 2⁻ᴳ for a mean within the margin, and 1 beyond it: were half of all clusters beyond it,
-        so likely would none of G be. Clusters are those whose signs are flipped.
+        As :func:`tost_p`; NaN where no way has two clusters, or where clusters do not differ but what is in
+        them does. Where nothing differs, t has no scale: 2⁻ᴳ for a value within the margin, and 1 beyond it,
+        since were half of all clusters beyond it, so likely would none of G be. Clusters are those whose
+        signs are flipped.
 
     Examples
     --------
@@ -92,7 +95,7 @@ def mean_tost_p(effects: Floats, clusters: tuple[Ints, ...], margin: float) -> f
     ways = tuple(codes(code[keep]) for code in clusters)
     error, freedom = mean_error(x, ways)
     if error == 0:
-        return _alike_p(float(x.mean()), ways, margin)
+        return float("nan") if centred(x).any() else _alike_p(float(x.mean()), ways, margin, level)
     p = tost_p(float(x.mean()), error, freedom, margin)
     inside = within_clusters(*ways[:2])
     sides = (side * x + margin for side in (1.0, -1.0))
@@ -100,6 +103,6 @@ def mean_tost_p(effects: Floats, clusters: tuple[Ints, ...], margin: float) -> f
     return float(np.fmax.reduce([p, *skewed])) if not np.isnan(p) else p
 
 
-def _alike_p(mean: float, ways: tuple[Ints, ...], margin: float) -> float:
-    """Return p of a mean beyond ±margin where clusters do not differ."""
-    return 2.0 ** -n_codes(flip_clusters(ways[0], ways[-1])[0]) if abs(mean) < margin else 1.0
+def _alike_p(value: float, ways: tuple[Ints, ...], margin: float, level: float) -> float:
+    """Return p of a value beyond ±margin that all have."""
+    return 2.0 ** -n_codes(flip_clusters(ways[0], ways[-1], level)[0]) if abs(value) < margin else 1.0

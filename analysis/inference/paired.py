@@ -321,7 +321,7 @@ def paired_test(
             level=draws.alpha,
         )
         least, by = least_paired_p((relation, answer), n_permutations=draws.n_permutations, level=draws.alpha)
-    equivalence = mean_tost_p(x, (relation, answer), margin)
+    equivalence = mean_tost_p(x, (relation, answer), margin, draws.alpha)
     if len(effects) > len(facts):
         checks = (
             f"{number(len(effects) - len(facts))} facts have no such pair of values (minimal "

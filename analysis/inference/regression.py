@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from scipy import stats
@@ -157,32 +159,68 @@ def _crossing(clusters: tuple[Ints, ...]) -> list[Ints]:
     return ways
 
 
-def few_answers_in_words(clusters: tuple[Ints, ...]) -> tuple[str, ...]:
-    """Warn where relations share answers of which few have most facts: p and interval are then rough.
+def few_answers_in_words(ways: Mapping[str, Ints]) -> tuple[str, ...]:
+    """Warn where errors are clustered in ways that cross, and one has few clusters: p is then rough.
 
     Parameters
     ----------
-    clusters : tuple of int64 ndarray, shape (n,) each
-        Ways of clustering, as for :func:`clustered_slopes`.
+    ways : mapping of str to int64 ndarray, shape (n,)
+        Clusters by the name of their column, such as ``relation`` and ``object``.
 
     Returns
     -------
     tuple of str
-        One sentence, where two ways cross and one of them has an effective number of clusters under six.
+        One sentence where two ways cross and one has an effective number of clusters under six.
 
     Examples
     --------
-    >>> few_answers_in_words((np.repeat(np.arange(6), 4), np.tile(np.arange(4), 6)))
-    ('Ways of clustering cross, and the clusters of one are effectively 4: p and interval are rough.',)
+    >>> few_answers_in_words({"relation": np.repeat(np.arange(6), 4), "object": np.tile(np.arange(4), 6)})
+    ('Facts are effectively of 4 values of object, which cross relation: p and interval are rough.',)
     """
-    ways = distinct([codes(way) for way in clusters])
-    least = min(map(effective_number, ways), default=_ENOUGH)
-    if len(ways) < 2 or not crossed(*ways[:2]) or round(least, 6) >= _ENOUGH:
+    number_of = {name: effective_number(codes(way)) for name, way in ways.items() if len(way)}
+    if len(number_of) < 2 or not any(crossed(*pair) for pair in combinations(ways.values(), 2)):
         return ()
-    few = number(round(least, 1))
+    name = min(number_of, key=number_of.__getitem__)
+    if round(number_of[name], 6) >= _ENOUGH:
+        return ()
+    few, others = number(round(number_of[name], 1)), " and ".join(other for other in ways if other != name)
     return (
-        f"Ways of clustering cross, and the clusters of one are effectively {few}: p and interval are rough.",
+        f"Facts are effectively of {few} values of {name}, which cross {others}: p and interval are rough.",
     )
+
+
+def no_narrower(first: Slope, second: Slope) -> Slope:
+    """Return a coefficient with the larger p and the farther ends of two, of different ways of clustering.
+
+    Parameters
+    ----------
+    first, second : Slope
+        The same coefficient.
+
+    Returns
+    -------
+    Slope
+        NaN and None where either has them; the larger error with its degrees of freedom.
+    """
+    wider = second if not first.error >= second.error else first
+    effects = first.effect, second.effect
+    ends = (
+        None if effects[0] is None or effects[1] is None else _hull(effects[0].interval, effects[1].interval)
+    )
+    return replace(
+        wider,
+        interval=_hull(first.interval, second.interval),
+        effect=wider.effect and replace(wider.effect, interval=ends),
+        p=float(np.maximum(first.p, second.p)),
+        method=f"{first.method}; {second.method}",
+        wild=(*first.wild, *second.wild),
+    )
+
+
+def _hull(first: Interval | None, second: Interval | None) -> Interval | None:
+    if first is None or second is None:
+        return None
+    return replace(first, low=min(first.low, second.low), high=max(first.high, second.high))
 
 
 def _in_units(slope: Slope, scale: float) -> Slope:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from qloc.analysis.inference.cluster_error import effective_number, mean_error
+from qloc.analysis.inference.cluster_error import centred, effective_number, mean_error
 from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.arrays import Floats, Ints
@@ -48,7 +48,7 @@ def skewness_of(x: Floats, cluster: Ints) -> float:
     >>> round(skewness_of(x, np.arange(4)), 6), round(float(stats.skew(x, bias=False)), 6)
     (2.0, 2.0)
     """
-    sums = np.bincount(codes(cluster), x - x.mean())
+    sums = np.bincount(codes(cluster), centred(x))
     n, square = len(sums), float(np.sum(sums**2))
     if n < 3 or not square > 0:
         return 0.0
@@ -86,7 +86,7 @@ def share_of_clusters(x: Floats, cluster: Ints, cell: Ints) -> float:
     cluster, cell = codes(cluster), codes(cluster, cell)
     n, size = np.bincount(cluster), np.bincount(cell)
     own = n[cluster[np.unique(cell, return_index=True)[1]]]
-    sums = np.bincount(cluster, x - x.mean())
+    sums = np.bincount(cluster, centred(x))
     parts = np.bincount(cell, x - (np.bincount(cluster, x) / n)[cluster])
     between = float(np.sum(sums**2 / np.maximum(1 - n / len(x), 1e-9)))
     inside = float(np.sum(np.where(size < own, parts**2 / np.maximum(1 - size / own, 1e-9), 0.0)))
@@ -154,7 +154,7 @@ def skewness_within(x: Floats, cluster: Ints, cell: Ints) -> float:
     of = code[np.unique(both, return_index=True)[1]]
     m = np.bincount(of)[of]
     parts, m = parts[m > 2], m[m > 2]
-    square = max(float(np.sum(np.bincount(code, x - x.mean()) ** 2)), float(np.sum(parts**2 / (1 - 1 / m))))
+    square = max(float(np.sum(np.bincount(code, centred(x)) ** 2)), float(np.sum(parts**2 / (1 - 1 / m))))
     third = float(np.sum(parts**3 / ((1 - 1 / m) * (1 - 2 / m))))
     return third / square**1.5 if square > 0 else 0.0
 

@@ -10,7 +10,13 @@ import numpy as np
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.equivalence import tost_p
 from qloc.analysis.inference.label_codes import codes, n_codes
-from qloc.analysis.inference.regression import Slope, clustered_slopes, independent, within
+from qloc.analysis.inference.regression import (
+    Slope,
+    clustered_slopes,
+    few_answers_in_words,
+    independent,
+    within,
+)
 from qloc.analysis.inference.relation_effects import slopes_in_words
 from qloc.analysis.results import NEW_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
@@ -119,6 +125,7 @@ def slope_test(
     if dropped and able:
         remarks.append(f"Left out, without spread of their own: {', '.join(dropped)}.")
     if able:
+        remarks += few_answers_in_words({"relation": group, "object": answer})
         remarks += slopes_in_words(both[:, 0], design, group)
     p, opposite = directed_p(slope, direction)
     equal = equivalence_p(slope, margin, standardized=inside)

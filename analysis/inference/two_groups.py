@@ -37,7 +37,8 @@ class TwoGroups:
     least_p : float
         Least p that groups of these sizes can give.
     p_equivalence : float
-        p of two one-sided t-tests against ±margin: the larger of Welch's and of Student's.
+        p of two one-sided t-tests against ±margin: the largest of Welch's, Welch's transformed for skewness
+        and Student's.
     n_permutations : int
         Labellings that were looked at.
     enumerated : bool
@@ -142,7 +143,13 @@ def compare_groups(
         freedom=freedom,
         p=p,
         least_p=(1 + (a == b)) / n if enumerated else 1 / (n + 1),
-        p_equivalence=max(tost_p(difference, *error, margin) for error in errors),
+        p_equivalence=max(
+            *(tost_p(difference, *error, margin) for error in errors),
+            *(
+                float(stats.t.sf(unskewed((margin + side * difference) / welch, a), errors[0][1]))
+                for side, a in zip((1, -1), toward, strict=True)
+            ),
+        ),
         n_permutations=n,
         enumerated=enumerated,
     )

@@ -166,7 +166,7 @@ def behaviour_test(
     if slope and second_opinion:
         checks.append(_mixed(values[:, 0], values[:, 1:][:, kept], group))
     if slope:
-        checks += few_answers_in_words(clusters)
+        checks += few_answers_in_words(dict(zip(ways, clusters, strict=True)))
         checks += slopes_in_words(y, inside[:, 1:][:, kept], group)
         if "kappa_error" in frame:
             errors = frame.loc[rows.index, "kappa_error"].to_numpy(dtype=np.float64)

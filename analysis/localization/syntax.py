@@ -228,7 +228,7 @@ def _interval(found: TwoGroups, draws: Draws) -> Interval:
         low=found.low,
         high=found.high,
         confidence=draws.confidence,
-        method="t over means of relations and paradigms, the wider of Welch's and Student's",
+        method="t over means of relations and paradigms, the widest of Welch's, Hall's and Student's",
         freedom=found.freedom,
     )
 
@@ -237,7 +237,7 @@ def _method(found: TwoGroups) -> str:
     how = "all" if found.enumerated else "drawn"
     return (
         f"labels permuted over relations and paradigms, Welch's t, two-sided, {found.n_permutations} "
-        f"labellings ({how}), and Welch's t itself: the larger p"
+        f"labellings ({how}), and Welch's t itself, Hall's for skewness: the larger p"
     )
 
 

@@ -239,6 +239,6 @@ class AnalysisContext:
         Returns
         -------
         low, high : float64 ndarray, shape (column,)
-            NaN where there are too few clusters.
+            NaN where there are too few clusters, or these do not differ.
         """
         return bounded_intervals(values, clusters or self.clusters, bounds, confidence=self.plan.confidence)

@@ -213,8 +213,8 @@ def _components_by_bayes(context: AnalysisContext, queries: list[Queries]) -> Ta
             "draws": "effective draws",
         },
         note="Posterior medians and central intervals of the mean share of new relations, each positive. "
-        "Where priors disagree, the data do not decide; where R̂ is above 1.05, chains disagree, and a row "
-        "counts for nothing."
+        "Where priors disagree, the data do not decide. Rows with an R̂ above 1.05 are not to be trusted: "
+        "their chains disagree."
         + ("" if found else " Here there is no relation in which the sources can be told apart."),
     )
 

@@ -37,7 +37,7 @@ class Certified:
     intervals : int
         Coarse intervals that every path starts with.
     thresholds : tuple of float
-        Thresholds of neuron sets that no neuron may be left within the bound of.
+        Thresholds of neuron sets near which neurons are told more exactly, where that can be done.
     finest : float
         Error bound below which no layer is refined for the sake of ``thresholds``.
     """

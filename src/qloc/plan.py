@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -61,6 +62,11 @@ def _or_none(value: Any) -> Any:
     return () if value == "none" else _listed(value)
 
 
+def _sorted(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Each once, in order: neither changes what is computed."""
+    return tuple(sorted(set(values)))
+
+
 def _joined(value: Any) -> Any:
     """A list as ``a,b``, each once: one text names one revision or several."""
     given = [value] if isinstance(value, str) else value
@@ -94,7 +100,9 @@ class Plan(BaseModel):
     steps: int = Field(4, ge=1, le=1000)
     quadrature: Quadrature = "certified"
     quadrature_error: float = Field(0.001, gt=0, lt=1)
-    quadrature_thresholds: Annotated[tuple[Share, ...], BeforeValidator(_or_none)] = (0.1, 0.2, 0.3)
+    quadrature_thresholds: Annotated[
+        tuple[Share, ...], BeforeValidator(_or_none), AfterValidator(_sorted)
+    ] = (0.1, 0.2, 0.3)
     gap_tolerance: float = Field(0.002, gt=0, lt=1)
     site: Site = "mlp_post"
     target: PairTarget = "good"

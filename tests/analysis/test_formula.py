@@ -6,6 +6,7 @@ import pytest
 import statsmodels.formula.api as smf
 
 import qloc
+from qloc.analysis import formula as formula_module
 from qloc.analysis.formula import fit_frame
 from qloc.analysis.inference.slope_test import slope_test
 from qloc.errors import InputError
@@ -127,6 +128,35 @@ def test_answers_that_relations_share_are_a_way_of_clustering():
     found = qloc.fit(study, "kappa ~ log_frequency", draws=QUICK)
     assert found.cluster in ("relation and object", "object and relation")
     assert qloc.fit(study, "kappa ~ log_frequency", "object", draws=QUICK).cluster == found.cluster
+
+
+def _of_answers(rng, n_answers):
+    """Each answer moves regressor and outcome, each by a draw of its own: no slope, however many facts."""
+    relation, answer = np.repeat(np.arange(10), 20), np.tile(np.arange(20) % n_answers, 10)
+    x, kappa = (rng.normal(size=n_answers)[answer] + 0.3 * rng.normal(size=200) for _ in range(2))
+    subject = np.concatenate([rng.permutation(20) for _ in range(10)])  # each in every relation
+    return pd.DataFrame({"kappa": kappa, "x": x, "relation": relation, "object": answer, "subject": subject})
+
+
+def test_of_three_ways_that_cross_none_is_lost(rng, monkeypatch, planted):
+    few = []
+    for _ in range(60):
+        frame = _of_answers(rng, 8)
+        monkeypatch.setattr(formula_module, "fact_columns", lambda *_, of=frame, **__: of)
+        found = qloc.fit(planted, "kappa ~ x", "subject", draws=QUICK)
+        few.append((found["x"].p if found["x"].p is not None else 1.0) <= 0.05)
+    assert sorted(found.cluster.split(" and ")) == ["object", "relation", "subject"]
+    assert np.mean(few) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60)
+
+
+def test_two_answers_of_all_relations_are_two_draws(rng, monkeypatch, planted):
+    """Clustered by relation alone, most such worlds would have a slope."""
+    frame = _of_answers(rng, 2)
+    monkeypatch.setattr(formula_module, "fact_columns", lambda *_, **__: frame)
+    with pytest.raises(InputError, match=r"column 'object' is 'of 2 values, which cross .* Add C\(object\)"):
+        qloc.fit(planted, "kappa ~ x", draws=QUICK)
+    held = qloc.fit(planted, "kappa ~ x + C(object)", draws=QUICK)
+    assert held.cluster == "relation"
 
 
 def test_slopes_that_differ_over_relations_are_clustered_by_them(rng):

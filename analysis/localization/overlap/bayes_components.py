@@ -60,7 +60,7 @@ class Posterior:
         Posterior medians and the ends of central intervals, by
         :data:`~qloc.analysis.localization.overlap.variance_components.SOURCES`.
     r_hat : float
-        Largest split R̂ of μ, σ and the relations' shares: near 1 where the chains agree.
+        Largest split R̂ of μ, σ, z and τ: near 1 where the chains agree.
     n_effective : float
         Smallest effective number of draws among them.
     """
@@ -83,7 +83,9 @@ def posteriors(
         log(τ_r / τ) ~ N(0, 1),  τ the variance that REML finds in all
 
     Its data enter by the second-order expansion of REML's log-likelihood about the maximum over all
-    relations, times the number of neurons that effectively vary. So the model is that of
+    relations, with the expected information, times the number of neurons that effectively vary, as if these
+    were independent: hubs that go together make it too sharp, which the spread between relations covers
+    where there are several. So the model is that of
     :func:`~qloc.analysis.localization.overlap.variance_components.components`, but shares are positive,
     relations differ, and the interval is of their mean over new ones. Draws are the No-U-Turn sampler's.
 
@@ -114,7 +116,7 @@ def posteriors(
     Hoffman & Gelman 2014, "The No-U-Turn sampler", JMLR 15.
     """
     refuse_without_numpyro()
-    if (expanded := likelihood(relations)) is None:
+    if not relations or (expanded := likelihood(relations)) is None:
         return None
     weights = np.array([queries.n_effective for queries in relations])
     return tuple(_posterior(expanded, weights, prior, confidence, seed) for prior in priors)

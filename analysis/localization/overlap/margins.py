@@ -140,7 +140,8 @@ def net_p(sets: NeuronSets, net: Floats) -> tuple[float, float, float]:
     Returns
     -------
     p : float
-        One-sided, of a mean above :data:`PREDICTION_ERROR`; NaN with fewer than two facts.
+        One-sided, of a mean above :data:`PREDICTION_ERROR`; NaN with fewer than two facts. Where nothing
+        differs, 2⁻ᴳ of G answers within relations, as of flips of signs.
     p_opposite : float
         Two-sided (twice one side's), of a mean below minus as much; at most 1.
     freedom : float
@@ -153,8 +154,9 @@ def net_p(sets: NeuronSets, net: Floats) -> tuple[float, float, float]:
     x = net[facts]
     error, freedom = mean_error(x, (cluster if n_codes(cluster) > 1 else np.arange(len(x)),))
     above, below = x.mean() - PREDICTION_ERROR, -x.mean() - PREDICTION_ERROR
-    if not error > 0:
-        return float(above <= 0), float(below <= 0), freedom
+    if not error > 0:  # all alike: no scale for t
+        least = 2.0 ** -n_codes(cluster)
+        return (least if above > 0 else 1.0), (2 * least if below > 0 else 1.0), freedom
     p, opposite = stats.t.sf(np.array([above, below]) / error, freedom).tolist()
     return p, min(1.0, 2 * opposite), freedom
 

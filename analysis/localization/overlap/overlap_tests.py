@@ -285,7 +285,7 @@ def _checks(sets: NeuronSets, excess: Excess, relation: Ints, strata: str) -> tu
     )
     lines.append(
         "Not told apart from a fact's own neurons: those of kinds of facts, and neurons that facts use "
-        "unequally in more ways than one in all of the study, and one in each relation."
+        "unequally, beyond the one way that is held in the whole study and the one in each relation."
     )
     n_clusters = len(np.unique(relation[compared]))
     if 0 < n_clusters < 10:

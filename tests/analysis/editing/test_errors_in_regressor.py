@@ -50,14 +50,22 @@ def test_measurements_that_do_not_agree_tell_no_slope() -> None:
     assert np.isnan(opposite.values).all()
 
 
-def test_an_outcome_that_bends_is_told(rng: np.random.Generator) -> None:
-    """A gain that saturates; of straight ones one in twenty is called bent."""
+@pytest.mark.parametrize(("kind", "least"), [("normal", 0.15), ("gamma", 0.5), ("log-normal", 0.1)])
+def test_an_outcome_that_bends_is_told(rng: np.random.Generator, kind: str, least: float) -> None:
+    """A gain that saturates; a straight one is called bent once in twenty, however skewed damage and its error."""
     relation, answer = np.repeat(np.arange(12), 10), np.arange(120)
-    bent = []
-    for _ in range(100):
-        x = 0.7 + rng.normal(size=120)
-        noise = 0.3 * rng.normal(size=120)
-        found = [net_of_regressor(y + noise, x, x, (relation, answer)) for y in (np.tanh(1.5 * x), x)]
-        bent.append([one.p_straight <= 0.05 for one in found])
-    assert np.mean(bent, axis=0)[0] > 0.6
-    assert np.mean(bent, axis=0)[1] < 0.12
+    bent: list[list[bool]] = []
+    while len(bent) < 150:
+        x = {
+            "normal": rng.normal(size=120),
+            "gamma": (rng.gamma(4, size=120) - 4) / 2,
+            "log-normal": np.exp(rng.normal(size=120)) / 2.2,
+        }[kind] + 0.3
+        noise = 0.3 * rng.normal(size=12)[relation] + 0.4 * rng.normal(size=120)
+        one, other = (x + 0.5 * rng.normal(size=120) for _ in range(2))
+        found = [net_of_regressor(y + noise, one, other, (relation, answer)) for y in (np.tanh(1.5 * x), x)]
+        if found[0].is_known:
+            bent.append([net.p_straight <= 0.05 for net in found])
+    saturating, straight = np.mean(bent, axis=0)
+    assert saturating > least
+    assert straight < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 150)

@@ -153,3 +153,21 @@ def test_facts_that_do_not_differ_have_a_verdict_and_no_interval(value, verdict)
     found = paired_test(np.full(80, value), clusters, name="T", question="?", estimand="d", margin=0.2)
     assert (found.verdict, found.interval) == (verdict, None)
     assert found.p_equivalence == pytest.approx(2.0**-10 if abs(value) < 0.2 else 1.0)
+    assert not any("skewed" in check for check in found.checks)
+
+
+def test_clusters_that_do_not_differ_while_facts_do_show_no_equality():
+    """Facts of ±50 that cancel in each relation, and relations that are alike but for rounding."""
+    relation = np.repeat(np.arange(8), 6)
+    for x in (np.tile([50.0, -50.0], 24), np.tile([0.01, 0.02, 0.04], 16)):
+        found = paired_test(x, (relation, np.arange(48)), name="T", question="?", estimand="d")
+        assert (found.p_equivalence, found.interval) == (None, None)
+        assert found.verdict != "no relevant difference"
+
+
+def test_identical_facts_are_judged_at_the_level_of_the_flips():
+    """At 1%, six relations are too few: answers within them are flipped, 24 of them."""
+    clusters = np.repeat(np.arange(6), 4), np.arange(24)
+    found = paired_test(np.zeros(24), clusters, name="T", question="?", estimand="d", draws=Draws(alpha=0.01))
+    assert found.p_equivalence == 2.0**-24
+    assert found.verdict == "no relevant difference"

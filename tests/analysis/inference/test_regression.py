@@ -125,8 +125,12 @@ def test_within_leaves_no_mean_in_any_group(rng):
 
 def test_few_answers_that_relations_share_are_told():
     relation = np.repeat(np.arange(10), 6)
-    common = np.tile([0, 0, 0, 1, 1, 2], 10)
-    assert "effectively 2.6" in few_answers_in_words((relation, common))[0]
-    assert few_answers_in_words((relation, np.arange(60))) == ()  # answers within relations
-    assert few_answers_in_words((relation, np.tile(np.arange(6), 10))) == ()
-    assert few_answers_in_words((relation,)) == ()
+
+    def told(answer):
+        return few_answers_in_words({"relation": relation, "object": answer})
+
+    common = "Facts are effectively of 2.6 values of object, which cross relation: p and interval are rough."
+    assert told(np.tile([0, 0, 0, 1, 1, 2], 10)) == (common,)
+    assert told(np.arange(60)) == ()  # answers within relations
+    assert told(np.tile(np.arange(6), 10)) == ()
+    assert few_answers_in_words({"relation": relation}) == ()

@@ -161,7 +161,7 @@ def test_level_and_power_in_small():
         "H10d": partial(predicts_generalization, **slopes),
     }
     names = {*NEURON_SETS, *SYNAPSE_SETS, *EDIT_SETS}
-    rejected = dict.fromkeys([*tests, "power"], 0)
+    rejected, bent = dict.fromkeys([*tests, "power"], 0), 0
     for seed in range(40):
         same = Effects(mean=dict.fromkeys(names, 1.0), seed=seed)
         study = simulate(effects=same, **SIZE, seed=seed)
@@ -170,6 +170,7 @@ def test_level_and_power_in_small():
             assert found.name == name
             if name == "H8c" and found.p is None:  # one straight line in twenty seems to bend
                 assert any("bends" in check for check in found.checks)
+                bent += 1
                 continue
             assert found.p is not None
             rejected[name] += found.p <= 0.05
@@ -181,7 +182,7 @@ def test_level_and_power_in_small():
         assert power is not None
         rejected["power"] += power <= 0.05
     assert rejected.pop("power") >= 36
-    assert max(rejected.values()) <= 7, rejected
+    assert max(*rejected.values(), bent) <= 7, rejected
 
 
 def test_a_control_that_is_none_is_refused(changed_study):

@@ -61,6 +61,11 @@ def test_where_data_say_little_priors_differ():
     assert len(wide.shares) == len(SOURCES)
 
 
+def test_no_relation_tells_nothing():
+    pytest.importorskip("numpyro")
+    assert posteriors([]) is None
+
+
 def test_without_numpyro_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "numpyro", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'qloc\[bayes\]'"):

@@ -129,8 +129,8 @@ def test_who_is_left_out_is_said(make_sets):
         "1 facts or minimal pairs have one non-empty set only: undefined.",
         "Whatever their sizes and popularity, within-fact overlaps exceed the others by 0.5; p-value of sets permuted within "
         "relation × template, which facts of unlike sizes and hubs make small, too: 0.36.",
-        "Not told apart from a fact's own neurons: those of kinds of facts, and neurons that facts use unequally in "
-        "more ways than one in all of the study, and one in each relation.",
+        "Not told apart from a fact's own neurons: those of kinds of facts, and neurons that facts use unequally, "
+        "beyond the one way that is held in the whole study and the one in each relation.",
         "1 relations: the interval speaks for few clusters.",
         "With hubs of each relation held, too, which takes part of what facts have of their own, the excess is "
         "0.",
