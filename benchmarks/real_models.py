@@ -58,6 +58,7 @@ RULES: dict[str, ScaledPath | Certified] = {
     "midpoint 20": MIDPOINT,
     "adaptive 8": ScaledPath.doubling(8, 0.002),
     "certified 0.001": DEFAULT,
+    "certified 0.001 without thresholds": path_of(Plan(quadrature_thresholds=()), torch.float32),
 }
 Scores = NDArray[np.float64]
 
