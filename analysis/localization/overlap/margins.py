@@ -19,7 +19,11 @@ from qloc.analysis.inference.cluster_error import mean_error
 from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
 from qloc.analysis.localization.consistency import answer_codes, query_answers, subject_codes
 from qloc.analysis.localization.overlap.most_entropy import MarginBlocks, most_entropy
-from qloc.analysis.localization.overlap.neuron_classes import frequent_apart, neuron_classes, sided
+from qloc.analysis.localization.overlap.neuron_classes import (
+    classes_of_relation,
+    frequent_apart,
+    neuron_classes,
+)
 from qloc.analysis.localization.overlap.query_pairs import Level, QueryPairs, design_of, pairs_of
 from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
@@ -49,10 +53,10 @@ def net_excess(sets: NeuronSets, level: Level, *, hubs_of_relations: bool = Fals
     level : {"template", "answer"}
         Whether strata are relation × template or relation × template × answer.
     hubs_of_relations : bool, default False
-        Whether classes part the neurons by the first component of each relation's memberships, too, besides
-        that of the study's: then hubs that one relation's facts use unequally are held, and with them part of
-        what facts have of their own. Strata of an answer have few facts, whose own neurons would take that
-        component: there it is of neurons that several facts have.
+        Whether classes are those of each relation's own memberships, in place of the study's: then hubs that
+        one relation's facts use unequally are held, and with them part of what facts have of their own.
+        Strata of an answer have few facts, whose own neurons would take that component: there it is of
+        neurons that several facts have.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def net_pairs(
     member, size = sparse.csr_array(sets.member.astype(np.float64)), sets.sizes()
     answer = codes(query_answers(sets))
     cell = codes(pairs.template, _shared_answer(pairs.relation, answer, sets.queries["fact"]))
-    popularity = neuron_classes(member, cell)
+    alike = neuron_classes(member, cell)
     for relation in np.unique(pairs.relation[pairs.first[used]]) if len(used) else ():
         rows = np.flatnonzero(pairs.relation == relation)
         here = used[pairs.relation[pairs.first[used]] == relation]
@@ -108,9 +112,10 @@ def net_pairs(
         first, second = place[pairs.first[here]], place[pairs.second[here]]
         stratum = codes(design.stratum[rows])
         groups = [pairs.template[rows], *([answer[rows]] if level == "answer" else [])]
-        few = sets.queries["fact"][rows] if level == "answer" else None  # facts of a stratum
-        own = sided(member[rows], cell[rows], popularity, few) if hubs_of_relations else popularity
-        classes = frequent_apart(member[rows], stratum, groups, own)
+        if hubs_of_relations:
+            few = sets.queries["fact"][rows] if level == "answer" else None  # facts of a stratum
+            alike = classes_of_relation(member[rows], cell[rows], few)
+        classes = frequent_apart(member[rows], stratum, groups, alike)
         beyond = _beyond(member[rows], stratum, classes, first, second)
         scale = 2 * (1 + n_within[here] / n_between[here])
         value[here] = scale * beyond / (size[pairs.first[here]] + size[pairs.second[here]])

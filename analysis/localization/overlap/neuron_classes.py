@@ -50,25 +50,41 @@ def neuron_classes(member: sparse.csr_array, cell: Ints) -> Ints:
     int64 ndarray, shape (neuron,)
         Codes from 0.
     """
-    count = np.bincount(member.indices, minlength=member.shape[1])
-    level = np.floor(np.log(np.maximum(count, 1) / max(member.shape[0], 1)) / np.log(POPULARITY_RATIO))
-    return sided(member, cell, np.unique(level, return_inverse=True)[1].astype(np.int64))
+    parted = 2 * popularity(member) + _above(member, codes(cell))
+    return np.asarray(np.unique(parted, return_inverse=True)[1].astype(np.int64))
 
 
-def sided(member: sparse.csr_array, cell: Ints, classes: Ints, fact: Ints | None = None) -> Ints:
-    """Return classes of neurons, parted by the side of the first component on which each loads.
-
-    With ``fact``, the component is of neurons alone that three facts have at least, and a tenth of them: hubs
-    are of many facts, and few facts' own neurons do not take it. All others are a third part.
+def popularity(member: sparse.csr_array) -> Ints:
+    """Return the span of popularity of each neuron: the share of sets with it, in steps of a factor of two.
 
     Parameters
     ----------
     member : float64 CSR array, shape (set, neuron)
         Ones where a set has a neuron.
+
+    Returns
+    -------
+    int64 ndarray, shape (neuron,)
+        Codes from 0.
+    """
+    count = np.bincount(member.indices, minlength=member.shape[1])
+    level = np.floor(np.log(np.maximum(count, 1) / max(member.shape[0], 1)) / np.log(POPULARITY_RATIO))
+    return np.asarray(np.unique(level, return_inverse=True)[1].astype(np.int64))
+
+
+def classes_of_relation(member: sparse.csr_array, cell: Ints, fact: Ints | None = None) -> Ints:
+    """Return the classes of neurons by one relation's own sets.
+
+    As :func:`neuron_classes`, by popularity in the relation and the side of its own first component. With
+    ``fact``, the component is of neurons alone that three facts have at least, and a tenth of them: hubs
+    are of many facts, and few facts' own neurons do not take it. All others are a third part.
+
+    Parameters
+    ----------
+    member : float64 CSR array, shape (set, neuron)
+        Sets of one relation: ones where a set has a neuron.
     cell : int64 ndarray, shape (set,)
         As for :func:`neuron_classes`.
-    classes : int64 ndarray, shape (neuron,)
-        The classes to part.
     fact : int64 ndarray, shape (set,), optional
         Fact of each set.
 
@@ -85,7 +101,7 @@ def sided(member: sparse.csr_array, cell: Ints, classes: Ints, fact: Ints | None
         n_facts = np.bincount(n_sets.indices[n_sets.data > 0], minlength=member.shape[1])
         where = np.flatnonzero(n_facts >= max(SEVERAL, SHARE_OF_FACTS * n_codes(of_fact)))
     part[where] = 1 + _above(sparse.csr_array(member[:, where]), codes(cell))
-    return np.asarray(np.unique(3 * classes + part, return_inverse=True)[1].astype(np.int64))
+    return np.asarray(np.unique(3 * popularity(member) + part, return_inverse=True)[1].astype(np.int64))
 
 
 def _above(member: sparse.csr_array, cell: Ints) -> NDArray[np.bool_]:

@@ -144,8 +144,8 @@ QuadratureThresholds = Annotated[
         _HOW,
         "--quadrature-thresholds",
         "LIST",
-        "certified goes on, to a 64th of the error asked for, where a neuron is within its error bound of one "
-        "of these shares of the query's largest, to tell whether it is in the set at this threshold; none "
+        "certified goes on, to a 64th of the error asked for, where a neuron is within its bound of one of "
+        "these shares of the query's largest, to tell whether it is in the set at this threshold; none "
         "switches that off. [default: 0.1,0.2,0.3]",
     ),
 ]

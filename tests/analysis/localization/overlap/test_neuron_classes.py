@@ -4,7 +4,13 @@ import numpy as np
 from scipy import sparse
 
 from qloc.analysis.inference.label_codes import codes
-from qloc.analysis.localization.overlap.neuron_classes import frequent_apart, neuron_classes, sided
+from qloc.analysis.localization.overlap.neuron_classes import (
+    _above,
+    classes_of_relation,
+    frequent_apart,
+    neuron_classes,
+    popularity,
+)
 
 
 def test_one_class_has_what_the_same_facts_use_more(make_sets):
@@ -31,9 +37,8 @@ def test_answers_do_not_take_the_component(rng):
         np.repeat(0.6 * (1 - share)[:, None], 20, axis=1),
     ])  # fmt: skip
     member = sparse.csr_array((rng.random(chance.shape) < chance).astype(float))
-    one = np.zeros(50, dtype=np.int64)
-    by_both, by_template = (sided(member, cell, one)[10:] for cell in (codes(template, answer), template))
-    apart = [abs(np.mean(classes[:20]) - np.mean(classes[20:])) for classes in (by_both, by_template)]
+    by_both, by_template = (_above(member, cell)[10:] for cell in (codes(template, answer), template))
+    apart = [abs(np.mean(side[:20]) - np.mean(side[20:])) for side in (by_both, by_template)]
     assert apart[0] == 1
     assert apart[1] < 0.75
 
@@ -57,9 +62,12 @@ def test_hubs_of_a_relation_are_of_several_facts(rng):
         ]
     )
     member = sparse.csr_array((rng.random(chance.shape) < chance).astype(float))
-    one, cell = np.zeros(25, dtype=np.int64), np.tile(np.arange(4), 10)
-    of_many = sided(member, cell, one, fact)
+    of_many = classes_of_relation(member, np.tile(np.arange(4), 10), fact)
     assert len({*of_many[:5]}) == 1
     assert not {*of_many[:5]} & {*of_many[5:]}
-    assert abs(np.mean(of_many[5:15]) - np.mean(of_many[15:])) > 0.7
-    assert len({*sided(member, cell, one)}) == 2
+    assert len({*of_many[5:15]} & {*of_many[15:]}) <= 1  # those that use the one use less of the other
+
+
+def test_popularity_is_by_factors_of_two():
+    member = sparse.csr_array((np.arange(16)[:, None] < np.array([16, 9, 8, 5, 4, 1, 0])).astype(float))
+    assert popularity(member).tolist() == [3, 2, 2, 1, 1, 0, 0]  # of 16 sets; none counts as one
