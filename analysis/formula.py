@@ -153,7 +153,8 @@ def fit(
     InputError
         A column does not exist, the formula cannot be read, there are fewer than three clusters, the model is
         not identified (as many columns as clusters, effects of groups that lie in one cluster not counted, or
-        as facts), or the outcome is no column of numbers, does not vary, or is what the terms make it.
+        as facts), two answers cross relations and the formula does not hold them, or the outcome is no column
+        of numbers, does not vary, or is what the terms make it.
 
     References
     ----------
@@ -230,16 +231,11 @@ def fit_frame(
 
 def _fitted(design: Design, formula: str, n_rows: int, margin: float, draws: Draws, store: str) -> Fit:
     places = list(range(len(design.names)))
-    slopes = [
-        reduce(no_narrower, of_pairs)
-        for of_pairs in zip(
-            *(
-                clustered_slopes(design.y, design.x, pair, places, draws, design.group)
-                for pair in _pairs(design.clusters)
-            ),
-            strict=True,
-        )
+    by_pair = [
+        clustered_slopes(design.y, design.x, pair, places, draws, design.group)
+        for pair in _pairs(design.clusters)
     ]
+    slopes = [reduce(no_narrower, of_term) for of_term in zip(*by_pair, strict=True)]
     n = {"clusters": min(map(n_codes, design.clusters)), "facts": len(design.y)}
     tests = tuple(
         _term(design, name, slope, n, margin, draws, store)

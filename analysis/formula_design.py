@@ -42,7 +42,7 @@ class Design:
     names : tuple of str
         Names of the terms, one for each of the first columns of ``x``.
     clusters : tuple of int64 ndarray, shape (fact,) each
-        Clusters of the facts, counted from 0, in one or two ways.
+        Clusters of the facts, counted from 0, in one to three ways that cross.
     cluster : str
         Columns that they are of, joined by "and".
     group : int64 ndarray, shape (fact,), or None

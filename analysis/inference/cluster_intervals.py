@@ -6,6 +6,8 @@ Measured on planted data (docs/statistics.md): these cover 92–95%, where two-w
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import special
 
@@ -97,3 +99,28 @@ def cluster_interval(
         method=methods[0],
         freedom=mean_error(values[keep], ways)[1],
     )
+
+
+def hull(first: Interval | None, second: Interval | None) -> Interval | None:
+    """Return an interval with the farther ends of two of one estimate, by different ways to its error.
+
+    Parameters
+    ----------
+    first, second : Interval or None
+        Of one level; method and degrees of freedom are kept of the first.
+
+    Returns
+    -------
+    Interval or None
+        None where either is.
+
+    Examples
+    --------
+    >>> one = Interval(low=0.0, high=2.0, confidence=0.95, method="t")
+    >>> both = hull(one, Interval(low=-1.0, high=1.0, confidence=0.95, method="t"))
+    >>> both.low, both.high
+    (-1.0, 2.0)
+    """
+    if first is None or second is None:
+        return None
+    return replace(first, low=min(first.low, second.low), high=max(first.high, second.high))

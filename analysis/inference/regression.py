@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from qloc.analysis.inference.cluster_error import effective_number, slope_error, t_words
+from qloc.analysis.inference.cluster_intervals import hull
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.label_codes import codes, crossed, distinct, n_codes
 from qloc.analysis.inference.relation_effects import unskewed
@@ -203,24 +204,15 @@ def no_narrower(first: Slope, second: Slope) -> Slope:
         NaN and None where either has them; the larger error with its degrees of freedom.
     """
     wider = second if not first.error >= second.error else first
-    effects = first.effect, second.effect
-    ends = (
-        None if effects[0] is None or effects[1] is None else _hull(effects[0].interval, effects[1].interval)
-    )
+    one, other = (slope.effect.interval if slope.effect else None for slope in (first, second))
     return replace(
         wider,
-        interval=_hull(first.interval, second.interval),
-        effect=wider.effect and replace(wider.effect, interval=ends),
+        interval=hull(first.interval, second.interval),
+        effect=wider.effect and replace(wider.effect, interval=hull(one, other)),
         p=float(np.maximum(first.p, second.p)),
         method=f"{first.method}; {second.method}",
         wild=(*first.wild, *second.wild),
     )
-
-
-def _hull(first: Interval | None, second: Interval | None) -> Interval | None:
-    if first is None or second is None:
-        return None
-    return replace(first, low=min(first.low, second.low), high=max(first.high, second.high))
 
 
 def _in_units(slope: Slope, scale: float) -> Slope:

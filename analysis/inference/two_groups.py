@@ -130,11 +130,10 @@ def compare_groups(
     extreme = int(np.sum(_welch(pooled, labels) >= own - 1e-9))
     p = extreme / n if enumerated else (extreme + 1) / (n + 1)
     t, toward = difference / welch, skewnesses(first, second)
-    sides = [
-        float(stats.t.sf(unskewed(side * t, a), errors[0][1]))
-        for side, a in zip((1, -1), toward, strict=True)
-    ]
-    p = max(p, min(1.0, 2 * min(sides)))
+    shift = margin / welch
+    smaller, larger = (_tail(side * t, a, errors[0][1]) for side, a in zip((1, -1), toward, strict=True))
+    within = [_tail(shift + side * t, a, errors[0][1]) for side, a in zip((1, -1), toward, strict=True)]
+    p = max(p, min(1.0, 2 * min(smaller, larger)))
     ends = [farther(reach / welch, a) * welch for a in toward]
     return TwoGroups(
         difference=round(difference, 12),
@@ -143,16 +142,15 @@ def compare_groups(
         freedom=freedom,
         p=p,
         least_p=(1 + (a == b)) / n if enumerated else 1 / (n + 1),
-        p_equivalence=max(
-            *(tost_p(difference, *error, margin) for error in errors),
-            *(
-                float(stats.t.sf(unskewed((margin + side * difference) / welch, a), errors[0][1]))
-                for side, a in zip((1, -1), toward, strict=True)
-            ),
-        ),
+        p_equivalence=max(*within, *(tost_p(difference, *error, margin) for error in errors)),
         n_permutations=n,
         enumerated=enumerated,
     )
+
+
+def _tail(t: float, a: float, freedom: float) -> float:
+    """Return the one-sided p of t, transformed for a skewness a."""
+    return float(stats.t.sf(unskewed(t, a), freedom))
 
 
 def skewnesses(first: Floats, second: Floats) -> tuple[float, float]:

@@ -8,13 +8,12 @@ out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from qloc.analysis.inference.cluster_error import t_words
-from qloc.analysis.inference.cluster_intervals import cluster_interval
+from qloc.analysis.inference.cluster_intervals import cluster_interval, hull
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
@@ -27,7 +26,7 @@ from qloc.analysis.localization.consistency import answer_codes, considered, fil
 from qloc.analysis.localization.overlap.excess import Excess, excesses
 from qloc.analysis.localization.overlap.margins import PREDICTION_ERROR, net_excess, net_p
 from qloc.analysis.localization.overlap.query_pairs import LEVELS, Level
-from qloc.analysis.results import THESE_RELATIONS, Interval, TestResult
+from qloc.analysis.results import THESE_RELATIONS, TestResult
 from qloc.analysis.verdicts import judged
 from qloc.arrays import Ints
 from qloc.hypothesis_registry import REGISTRY
@@ -222,7 +221,7 @@ def result_of(
         unit="fact",
         n={"relations": len(np.unique(relation[facts])), "facts": len(facts), "queries": excess.n_queries},
         estimate=float(net[facts].mean()) if len(facts) else float("nan"),
-        interval=_hull(*ends),
+        interval=hull(*ends),
         effect=rank_biserial(net, clusters, confidence=draws.confidence),
         method=f"t-test over facts, {t_words(freedom)}, of more than {PREDICTION_ERROR:g}, one-sided; "
         "the same with hubs of each relation held, the larger p",
@@ -245,14 +244,6 @@ def result_of(
         store=store,
     )
     return judged(result)
-
-
-def _hull(first: Interval | None, second: Interval | None) -> Interval | None:
-    """Return an interval with the farther ends of both; None where the first is."""
-    if first is None or second is None:
-        return first
-    low, high = min(first.low, second.low), max(first.high, second.high)
-    return replace(first, low=low, high=high, method=f"{first.method}, and with hubs of each relation held")
 
 
 def _checks(sets: NeuronSets, excess: Excess, relation: Ints, strata: str) -> tuple[str, ...]:

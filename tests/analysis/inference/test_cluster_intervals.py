@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval, cluster_intervals
+from qloc.analysis.inference.cluster_intervals import cluster_interval, cluster_intervals, hull
 
 
 def test_one_observation_a_cluster_is_student():
@@ -61,3 +61,15 @@ def test_intervals_of_unequal_relations_cover(rng):
         assert found is not None
         hits += found.low <= 0 <= found.high
     assert stats.binomtest(hits, 400, 0.95).pvalue > 0.01 or hits > 380
+
+
+def test_farther_ends_of_two_intervals_need_both(rng):
+    x, each = rng.normal(size=12), np.arange(12)
+    fine, coarse = (cluster_interval(x, (way,)) for way in (each, each // 3))
+    assert fine is not None
+    assert coarse is not None
+    both = hull(fine, coarse)
+    assert both is not None
+    assert (both.low, both.high) == (min(fine.low, coarse.low), max(fine.high, coarse.high))
+    assert hull(fine, None) is None
+    assert hull(None, fine) is None
