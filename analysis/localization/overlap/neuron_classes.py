@@ -140,8 +140,11 @@ def frequent_apart(member: sparse.csr_array, stratum: Ints, groups: list[Ints], 
     for group in map(codes, groups):
         places = (1 / np.bincount(group)[group], (group, np.arange(len(group))))
         share = (sparse.csr_array(places, shape=(n_codes(group), len(group))) @ member).toarray()
-        parted = 2 * parted + (share > FREQUENT)[group[of_stratum]]
-    return np.unique(parted, return_inverse=True)[1].reshape(parted.shape).astype(np.int64)
+        parted *= 2
+        parted += (share > FREQUENT)[group[of_stratum]]
+    present = np.zeros(int(parted.max(initial=0)) + 1, dtype=np.int64)
+    present[parted] = 1  # few classes, many cells: no sort
+    return np.asarray((present.cumsum() - 1)[parted])
 
 
 def _first_component(member: sparse.csr_array, cell: Ints) -> Floats:
