@@ -250,14 +250,14 @@ def _add_apart(block: OverlapBlock, pairs: QueryPairs, part: _Sums, labels: tupl
 
 def _n_apart(template: Ints, labels: tuple[Ints, Ints], first: Ints, second: Ints) -> Floats:
     """Number of pairs of queries of two templates that differ in both labels, for each pair of queries."""
-    s, t = template[first], template[second]
+    (s, t), both = np.unique(np.stack([template[first], template[second]]), axis=1, return_inverse=True)
     size = np.bincount(template).astype(np.float64)
     apart = size[s] * size[t]
     for sign, label in ((-1, labels[0]), (-1, labels[1]), (1, codes(*labels))):
         places = (np.ones(len(template)), (template, label))
         count = sparse.csr_array(places, shape=(len(size), n_codes(label)))
         apart += sign * np.asarray(count[s].multiply(count[t]).sum(axis=1)).ravel()
-    return np.asarray(apart)
+    return np.asarray(apart[both.ravel()])
 
 
 def _indicator(stratum: Ints, wanted: Ints) -> tuple[sparse.csr_array, Ints]:
@@ -276,10 +276,12 @@ def _collected(sets: NeuronSets, pairs: QueryPairs, part: _Sums, observed: Float
     used = np.flatnonzero(design.weight > 0)
     value, cell, n_between = observed[used], design.cell[used], design.n_between[used]
     between = (part.total[cell] - inside[cell]) / n_between
-    labels = codes(query_answers(sets)), subject_codes(sets)
-    n_apart = _n_apart(pairs.template, labels, pairs.first[used], pairs.second[used])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        other = np.where(part.level == "answer", part.apart[used] / n_apart, np.nan)
+    other = np.full(len(used), np.nan)
+    if part.level == "answer":
+        labels = codes(query_answers(sets)), subject_codes(sets)
+        n_apart = _n_apart(pairs.template, labels, pairs.first[used], pairs.second[used])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            other = part.apart[used] / n_apart
     constant = float(np.sum(design.weight[used] * part.total[cell] / n_between))
     n = np.bincount(pairs.fact[used], minlength=sets.n_facts)
     with np.errstate(invalid="ignore", divide="ignore"):
