@@ -17,6 +17,8 @@ Meng et al. 2022 (arXiv 2202.05262), §3.3 (CounterFact) and app. C (zsRE, after
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -165,7 +167,20 @@ def _generated(prompts: Iterable[str]) -> dict[str, Any]:
 
 
 def _query(prompt: str, subject: str) -> str:
-    return f"{prompt.strip().replace(subject, SUBJECT_MARK)} {ANSWER_MARK}"
+    """Return a prompt as a query; the subject within a longer word ("Iran" in "Iranian") stays as it is."""
+    text = prompt.strip()
+
+    def marked(found: re.Match[str]) -> str:
+        beside = text[found.start() - 1 : found.start()] + text[found.end() : found.end() + 1]
+        return subject if any(map(_goes_on, beside)) else SUBJECT_MARK
+
+    return f"{re.sub(re.escape(subject), marked, text)} {ANSWER_MARK}"
+
+
+def _goes_on(character: str) -> bool:
+    """Whether a word goes on with a character: letters of scripts with spaces, marks and digits do."""
+    category = unicodedata.category(character)
+    return category in ("Lu", "Ll", "Lt", "Nd") or category.startswith("M")
 
 
 def entries_of(

@@ -60,6 +60,22 @@ def test_a_subject_that_is_a_part_of_its_own_mark_is_asked_by_its_name(tmp_path:
     )
 
 
+@pytest.mark.parametrize(
+    ("paraphrase", "template"),
+    [
+        ("The Iranian press wrote of Iran, which is in", "The Iranian press wrote of [X], which is in [Y]"),
+        ("The Iranian press is in", "The Iranian press is in [Y]"),
+        ("In Iran's north lies", "In [X]'s north lies [Y]"),
+        ("伊朗Iran位于", "伊朗[X]位于 [Y]"),  # scripts without spaces
+    ],
+)
+def test_a_subject_within_a_longer_word_is_not_asked(tmp_path: Path, paraphrase: str, template: str) -> None:
+    rewrite = {**MASSIF["requested_rewrite"], "subject": "Iran"}
+    record = {**MASSIF, "requested_rewrite": rewrite, "paraphrase_prompts": [paraphrase]}
+    (fact,) = read_facts("counterfact:" + write(tmp_path / "cf.json", [record])).facts
+    assert fact.queries[1].template == template
+
+
 def test_counterfact_asks_with_the_prompt_and_its_paraphrases(tmp_path: Path) -> None:
     found = read_facts("counterfact:" + write(tmp_path / "cf.json", [MASSIF, MOUNT]))
     one, two = found.facts
