@@ -51,8 +51,9 @@ def in_words(figure: Figure) -> str:
 def _panel(panel: Figure) -> str:
     if panel.kind == "heatmap":
         return _cells(panel)
-    told = [f"{one.name}: {_told(one, panel)}" for one in panel.series[:_TOLD]]
-    return " ".join(told) if len(told) > 1 else _told(panel.series[0], panel)
+    drawn = [one for one in panel.series if one.x]
+    told = [f"{one.name}: {_told(one, panel)}" for one in drawn[:_TOLD]]
+    return " ".join(told) if len(panel.series) > 1 else _told(drawn[0], panel)
 
 
 def _told(series: Series, figure: Figure) -> str:

@@ -131,15 +131,11 @@ def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
     made = [
         (title, _single(part, one, f"{id}-{n}")) for n, (title, part, one) in enumerate(_parts(table, recipe))
     ]
-    panels = [
-        replace(panel, title=title, caption="", value_label=panel.value_label or title)
-        if panel.kind == "heatmap"
-        else replace(panel, title=title, caption="")
-        for title, panel in made
-        if panel
-    ]
+    panels = [part for title, panel in made if panel for part in _titled(panel, title)][:N_PANELS]
     if not panels:
         return None
+    if not recipe.facets:
+        panels = _in_one_order(panels)
     parts = [table] if recipe.facets else [part for _, part, _ in _parts(table, recipe)]
     cut = next(filter(None, (_rows_cut(part, recipe) for part in parts)), "")
     return Figure(
@@ -148,6 +144,29 @@ def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
         panels=tuple(panels) if recipe.facets else _alike(panels),
         source=table.name, value_label=panels[0].value_label, axis=recipe.axis,
     )  # fmt: skip
+
+
+def _titled(panel: Figure, title: str) -> list[Figure]:
+    """A panel with its title; one of too many series is panels itself."""
+    if panel.kind == "multiples":
+        return [replace(part, title=f"{title}: {part.title}", caption="") for part in panel.panels]
+    label = panel.value_label or title if panel.kind == "heatmap" else panel.value_label
+    return [replace(panel, title=title, caption="", value_label=label)]
+
+
+def _in_one_order(panels: Sequence[Figure]) -> list[Figure]:
+    """The panels with the same series in all, empty where one has none: a colour is one thing in all."""
+    fullest = max(panels, key=lambda panel: len(panel.series))
+    names = list(dict.fromkeys(one.name for panel in (fullest, *panels) for one in panel.series))
+    if fullest.kind == "heatmap" or not 1 < len(names) <= N_SERIES:
+        return list(panels)
+    filled = []
+    for panel in panels:
+        own = {one.name: one for one in panel.series}
+        series = tuple(own.get(name) or Series(name=name, x=(), y=()) for name in names)
+        label = "" if panel.value_label in own else panel.value_label  # that of its only series
+        filled.append(replace(panel, series=series, value_label=label))
+    return filled
 
 
 def _panels_cut(table: Table, recipe: Recipe, n_drawn: int) -> str:

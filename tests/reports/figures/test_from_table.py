@@ -6,7 +6,9 @@ from qloc.analysis.results import Table
 from qloc.reports.build import build
 from qloc.reports.figures.from_table import figure as drawn
 from qloc.reports.figures.from_table import figures
+from qloc.reports.figures.marks import mark_of
 from qloc.reports.figures.palette import N_SERIES
+from qloc.reports.figures.svg import svg
 
 
 def a_table(name: str, **columns) -> Table:
@@ -46,8 +48,63 @@ def test_thresholds_make_a_panel_for_each_rule(study):
     figure = next(figure for figure in build([study]).figures if figure.source == "ki_by_threshold")
     assert [panel.title for panel in figure.panels] == ["CS2 < 0.1", "CS2 by Otsu"]
     assert [one.name for one in figure.panels[0].series] == ["as published", "in 3 queries"]
-    assert [one.name for one in figure.panels[1].series] == ["as published"]
+    assert [one.name for one in figure.panels[1].series if one.x] == ["as published"]
     assert figure.panels[0].series[0].low.count(None) == 9
+
+
+def test_a_colour_is_one_thing_in_all_panels():
+    """A panel that lacks the second of three values has it, empty: the third keeps its place and its colour."""
+    table = a_table(
+        "edit_entailments",
+        operation=("erase", "erase", "update", "update"),
+        set=("own", "union") * 2,
+        reliability=(0.1, 0.2, 0.3, 0.4),
+        symmetry=(None, None, 0.5, 0.6),
+        neighborhood=(0.7, 0.8, 0.9, 1.0),
+    )
+    figure = drawn(table, "f")
+    assert figure is not None
+    first, second = ([(one.name, len(one.x)) for one in panel.series] for panel in figure.panels)
+    assert [name for name, _ in first] == [name for name, _ in second]
+    assert [n for _, n in first] == [2, 0, 2]
+    assert "nothing to draw" not in figure.alt
+    colours = [mark_of(panel, 2) for panel in figure.panels]
+    assert colours[0] == colours[1]
+
+
+def test_panels_that_each_lack_a_series_have_those_of_all():
+    table = a_table(
+        "edit_entailments",
+        operation=("erase", "erase", "update", "update"),
+        set=("own", "union") * 2,
+        reliability=(0.1, 0.2, 0.3, 0.4),
+        symmetry=(None, None, 0.5, 0.6),
+        neighborhood=(0.7, 0.8, None, None),
+    )
+    figure = drawn(table, "f")
+    assert figure is not None
+    assert len({tuple(one.name for one in panel.series) for panel in figure.panels}) == 1
+    assert [sum(len(one.x) > 0 for one in panel.series) for panel in figure.panels] == [2, 2]
+    assert len(figure.panels[0].series) == 3
+
+
+def test_a_panel_of_more_series_than_colours_is_panels_itself():
+    """Relation P has a kind more than there are colours, Q one."""
+    kinds = [f"kind {n}" for n in range(N_SERIES + 1) for _ in range(2)]
+    n = len(kinds)
+    table = a_table(
+        "edit_entailment_moves",
+        operation=("erase",) * n + ("update",) * 2,
+        set=("own", "union") * (n // 2 + 1),
+        entailed=(*kinds, "kind 0", "kind 0"),
+        difference=tuple(float(k) for k in range(n + 2)),
+    )
+    figure = drawn(table, "f")
+    assert figure is not None
+    assert {panel.kind for panel in figure.panels} == {"dots"}
+    assert len(figure.panels) == N_SERIES + 2
+    assert figure.panels[1].title == "erase: kind 1"
+    assert svg(figure).startswith("<svg")
 
 
 def test_heatmaps_tick_members(study):
