@@ -63,13 +63,16 @@ class Package:
 
 
 class Captum:
-    """captum's LayerIntegratedGradients at each down-projection's input, at the target alone."""
+    """captum's LayerIntegratedGradients at each down-projection's input, at the target alone.
 
-    def __init__(self, model: Any, sites: Sites) -> None:
-        self.model, self.sites = model, sites
+    ``given`` is given to the model beside the prompt: ``logits_to_keep=1`` spares it the other positions.
+    """
+
+    def __init__(self, model: Any, sites: Sites, method: str = "riemann_right", **given: Any) -> None:
+        self.model, self.sites, self.method, self.given = model, sites, method, given
 
     def attribution(self, target: Target, steps: int) -> Tensor:
-        """(layer, neuron), by right end points."""
+        """(layer, neuron), with so many nodes on each layer."""
         ids = torch.tensor([target.ids])
         return torch.cat([self._layer(down, ids, target, steps) for down in self.sites.downs]).detach()
 
@@ -83,14 +86,15 @@ class Captum:
 
         def probability(given: Tensor, real: Tensor) -> Tensor:
             site.real = real
-            logits: Tensor = self.model(input_ids=given).logits
-            return logits[:, target.position].softmax(-1)[:, target.token]
+            logits: Tensor = self.model(input_ids=given, **self.given).logits
+            place = -1 if "logits_to_keep" in self.given else target.position
+            return logits[:, place].softmax(-1)[:, target.token]
 
         handle = down.register_forward_pre_hook(through_site)
         try:
             # captum reads a layer's baseline off a run of the model: here of one whose site gives zero
             scores: Tensor = LayerIntegratedGradients(probability, site).attribute(
-                (ids, torch.ones(1)), baselines=(ids, torch.zeros(1)), n_steps=steps, method="riemann_right"
+                (ids, torch.ones(1)), baselines=(ids, torch.zeros(1)), n_steps=steps, method=self.method
             )
             return scores
         finally:
