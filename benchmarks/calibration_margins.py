@@ -111,6 +111,7 @@ def stable(planting: dict[str, Any], seed: int) -> Outcome:
 H1A, H1B = partial(overlap, "template"), partial(overlap, "answer")
 DEEP: dict[str, Any] = {"relations": (30,) * 8, "templates": 6, "answers": 3}
 UNEQUAL = (60, 41, 28, 19, 13, 9, 6, 4)
+FEW: dict[str, Any] = {"relations": (8,) * 30, "answers": 2, "sizes": 0.3}
 CELLS = {
     "H1a null, sizes of facts differ (0.34)": Cell(H1A, "null", {"sizes": 0.34}),
     "H1a null, hubs used unequally": Cell(H1A, "null", {"hubs": 6.0}),
@@ -126,6 +127,8 @@ CELLS = {
     "H1b null, unequal relations, sizes differ (0.34)": Cell(
         H1B, "null", {"answer": 0.4, "sizes": 0.34, "relations": UNEQUAL}
     ),
+    "H1a null, 30 relations of 8 facts, sizes differ (0.3)": Cell(H1A, "null", FEW),
+    "H1b null, 30 relations of 8 facts, sizes differ (0.3)": Cell(H1B, "null", {**FEW, "answer": 0.4}),
     "H3 null, sizes of facts differ (0.5)": Cell(stable, "null", {**DEEP, "sizes": 0.5}),
     "H3 null, hubs used unequally": Cell(stable, "null", {**DEEP, "hubs": 12.0}),
     "H3 null, hubs of each relation": Cell(stable, "null", {**DEEP, "hubs": 12.0, "own_hubs": True}),

@@ -26,7 +26,7 @@ def detectable_effect(test: TestResult, level: float) -> float | None:
     ----------
     test : TestResult
         With an interval; its precision is taken for the test's. Where an interval has the farther ends of
-        two (H1a, H1b), the effect is told rather too large.
+        two ways to its error, the effect is told rather too large.
     level : float
         Level that p must reach, after what correction leaves.
 

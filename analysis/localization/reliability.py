@@ -98,7 +98,7 @@ def halves_of(sets: NeuronSets, *, n_splits: int = N_SPLITS, seed: int = 0, net:
         Seed of the splits.
     net : bool
         In place of S, what the pair shares beyond the sizes of the sets and the popularity of their neurons
-        (:func:`qloc.analysis.localization.overlap.margins.net_pairs`).
+        (:func:`qloc.analysis.localization.overlap.margins.net_pairs`), hubs of the whole study held.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def kappa_error(sets: NeuronSets) -> Floats:
 def _scores(sets: NeuronSets, *, net: bool) -> tuple[QueryPairs, Floats]:
     """Return the pairs of a fact's queries, and the part of κ that each is."""
     if net:
-        pairs, overlap = net_pairs(sets, "template")
+        pairs, overlap = net_pairs(sets, "template", hubs_of_relations=False)
     else:
         pairs = pairs_of(sets)
         overlap = dice_of_rows(sets.member, sets.member, pairs.first, pairs.second)

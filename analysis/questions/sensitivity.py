@@ -57,10 +57,7 @@ def sensitivity_question(context: AnalysisContext) -> Question:
     shown = wide(
         frame.assign(choice=frame.method + ", " + frame.queries + " queries"), ["choice", "threshold"]
     )
-    note = (
-        "Intervals are cluster-robust by relation and answer; those of the tests H1a and H1b hold hubs of "
-        "each relation, too, and may be wider. Choices share their data: no test."
-    )
+    note = "Intervals are cluster-robust by relation and answer. Choices share their data: no test."
     if context.sets.n_facts > MOST_MULTIVERSE_FACTS:
         note += f" Over a seeded sample of {MOST_MULTIVERSE_FACTS:,} facts."
     if not len(budgets):

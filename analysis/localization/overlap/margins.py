@@ -20,9 +20,9 @@ from qloc.analysis.inference.label_codes import codes, n_codes, sizes_of
 from qloc.analysis.localization.consistency import answer_codes, query_answers, subject_codes
 from qloc.analysis.localization.overlap.most_entropy import MarginBlocks, most_entropy
 from qloc.analysis.localization.overlap.neuron_classes import (
+    StudyClasses,
     classes_of_relation,
     frequent_apart,
-    neuron_classes,
 )
 from qloc.analysis.localization.overlap.query_pairs import Level, QueryPairs, design_of, pairs_of
 from qloc.arrays import Floats, Ints
@@ -32,11 +32,14 @@ PREDICTION_ERROR: Final = 0.0007
 """Mean overlap, in Dice, by which the prediction may be too small: 0.0005 to 0.0007 in trials in which facts
 use hubs unequally and have no neurons of their own. The smallest excess of interest is 0.01."""
 
+_ROUNDING: Final = 1e-9
+"""Neurons below which what two sets share beyond margins is none: margins hold to rounding."""
+
 _PIECE: Final = 2**22
 """Cells of memberships in memory at a time."""
 
 
-def net_excess(sets: NeuronSets, level: Level, *, hubs_of_relations: bool = False) -> Floats:
+def net_excess(sets: NeuronSets, level: Level, *, hubs_of_relations: bool = True) -> Floats:
     """Return each fact's within-fact overlap beyond what set sizes and popularity predict.
 
     Mean over the fact's identified pairs of queries of 2(c_ij − e_ij)/(|N_i| + |N_j|) · n_1 n_2/(n_1 n_2 −
@@ -52,11 +55,11 @@ def net_excess(sets: NeuronSets, level: Level, *, hubs_of_relations: bool = Fals
         Non-empty sets of the queries considered.
     level : {"template", "answer"}
         Whether strata are relation × template or relation × template × answer.
-    hubs_of_relations : bool, default False
-        Whether classes are those of each relation's own memberships, in place of the study's: then hubs that
-        one relation's facts use unequally are held, and with them part of what facts have of their own.
-        Strata of an answer have few facts, whose own neurons would take that component: there it is of
-        neurons that several facts have.
+    hubs_of_relations : bool, default True
+        Whether classes are of each relation's sets, too
+        (:func:`~qloc.analysis.localization.overlap.neuron_classes.classes_of_relation`), not of the study's
+        alone: then hubs that one relation's facts use unequally are held, and with them part of what facts
+        have of their own in neurons that other facts have, too.
 
     Returns
     -------
@@ -72,9 +75,7 @@ def net_excess(sets: NeuronSets, level: Level, *, hubs_of_relations: bool = Fals
         return np.asarray(total / np.bincount(pairs.fact[used], minlength=sets.n_facts))
 
 
-def net_pairs(
-    sets: NeuronSets, level: Level, *, hubs_of_relations: bool = False
-) -> tuple[QueryPairs, Floats]:
+def net_pairs(sets: NeuronSets, level: Level, *, hubs_of_relations: bool = True) -> tuple[QueryPairs, Floats]:
     """Return each pair of a fact's queries with what it shares beyond set sizes and popularity.
 
     Parameters
@@ -83,7 +84,7 @@ def net_pairs(
         Non-empty sets of the queries considered.
     level : {"template", "answer"}
         As for :func:`net_excess`.
-    hubs_of_relations : bool, default False
+    hubs_of_relations : bool, default True
         As for :func:`net_excess`.
 
     Returns
@@ -103,7 +104,7 @@ def net_pairs(
     member, size = sparse.csr_array(sets.member.astype(np.float64)), sets.sizes()
     answer = codes(query_answers(sets))
     cell = codes(pairs.template, _shared_answer(pairs.relation, answer, sets.queries["fact"]))
-    alike = neuron_classes(member, cell)
+    of_study = StudyClasses.of(member, cell)
     for relation in np.unique(pairs.relation[pairs.first[used]]) if len(used) else ():
         rows = np.flatnonzero(pairs.relation == relation)
         here = used[pairs.relation[pairs.first[used]] == relation]
@@ -112,11 +113,14 @@ def net_pairs(
         first, second = place[pairs.first[here]], place[pairs.second[here]]
         stratum = codes(design.stratum[rows])
         groups = [pairs.template[rows], *([answer[rows]] if level == "answer" else [])]
-        if hubs_of_relations:
-            few = sets.queries["fact"][rows] if level == "answer" else None  # facts of a stratum
-            alike = classes_of_relation(member[rows], cell[rows], few)
+        alike = (
+            classes_of_relation(of_study, member[rows], cell[rows], sets.queries["fact"][rows])
+            if hubs_of_relations
+            else of_study.both
+        )
         classes = frequent_apart(member[rows], stratum, groups, alike)
         beyond = _beyond(member[rows], stratum, classes, first, second)
+        beyond[np.abs(beyond) < _ROUNDING] = 0.0
         scale = 2 * (1 + n_within[here] / n_between[here])
         value[here] = scale * beyond / (size[pairs.first[here]] + size[pairs.second[here]])
     return pairs, value

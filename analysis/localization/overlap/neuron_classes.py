@@ -5,10 +5,11 @@ Neurons that the same facts use more are of one class, or what these facts share
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 
@@ -16,42 +17,61 @@ from qloc.analysis.inference.label_codes import codes, n_codes
 from qloc.arrays import Floats, Ints
 
 POPULARITY_RATIO: Final = 2.0
-"""Factor between a class of popularity and the next: the share of all sets of the study with a neuron."""
+"""Factor between a span of popularity and the next: the share of all sets with a neuron."""
 
 FREQUENT: Final = 0.25
 """Share of a template's sets, or of an answer's, above which a neuron is frequent there."""
 
-SEVERAL: Final = 3
-SHARE_OF_FACTS: Final = 0.1
-"""Facts that have a neuron, in number and as a share, from which on it may be a hub of a relation."""
+COMPONENTS: Final = 3
+"""Ways that are held in which a relation's facts may use its hubs unequally."""
 
 _DIGITS: Final = 9
 """Digits after the point to which loadings are compared."""
 
+_APART: Final = 1e-6
+"""Share of the first singular value by which one is apart from the next; or its component is any of many."""
 
-def neuron_classes(member: sparse.csr_array, cell: Ints) -> Ints:
-    """Return the classes of a study's neurons.
+_DENSE: Final = 200
+"""Sets, or neurons, up to which all components are computed, not the first alone."""
 
-    A class is a span of popularity, the share of all sets that have a neuron (steps of a factor
-    :data:`POPULARITY_RATIO`), and the side of the median on which the neuron loads on the first principal
-    component of memberships, less their means over cells: generic hub neurons that the same facts use more
-    are on one side of it, whatever their popularity.
 
-    Parameters
+@dataclass(frozen=True)
+class StudyClasses:
+    """What is known of a study's neurons from all of its sets.
+
+    Attributes
     ----------
-    member : float64 CSR array, shape (set, neuron)
-        Ones where a set has a neuron.
-    cell : int64 ndarray, shape (set,)
-        Cell of each set: relation × template × answer, where several facts have that answer, so that neither
-        templates nor answers take the component.
-
-    Returns
-    -------
-    int64 ndarray, shape (neuron,)
-        Codes from 0.
+    span : int64 ndarray, shape (neuron,)
+        Span of popularity (:func:`popularity`).
+    side : int64 ndarray, shape (neuron,)
+        Side of the first principal component of memberships (:func:`sides`).
     """
-    parted = 2 * popularity(member) + _above(member, codes(cell))
-    return np.asarray(np.unique(parted, return_inverse=True)[1].astype(np.int64))
+
+    span: Ints
+    side: Ints
+
+    @property
+    def both(self) -> Ints:
+        """Codes of span × side: int64 ndarray, shape (neuron,)."""
+        return codes(self.span, self.side)
+
+    @classmethod
+    def of(cls, member: sparse.csr_array, cell: Ints) -> StudyClasses:
+        """From all sets of a study.
+
+        Parameters
+        ----------
+        member : float64 CSR array, shape (set, neuron)
+            Ones where a set has a neuron.
+        cell : int64 ndarray, shape (set,)
+            As for :func:`sides`.
+
+        Returns
+        -------
+        StudyClasses
+            Of each neuron.
+        """
+        return cls(popularity(member), sides(member, cell, 1))
 
 
 def popularity(member: sparse.csr_array) -> Ints:
@@ -72,20 +92,25 @@ def popularity(member: sparse.csr_array) -> Ints:
     return np.asarray(np.unique(level, return_inverse=True)[1].astype(np.int64))
 
 
-def classes_of_relation(member: sparse.csr_array, cell: Ints, fact: Ints | None = None) -> Ints:
-    """Return the classes of neurons by one relation's own sets.
+def classes_of_relation(study: StudyClasses, member: sparse.csr_array, cell: Ints, fact: Ints) -> Ints:
+    """Return the classes of neurons of one relation's sets.
 
-    As :func:`neuron_classes`, by popularity in the relation and the side of its own first component. With
-    ``fact``, the component is of neurons alone that three facts have at least, and a tenth of them: hubs
-    are of many facts, and few facts' own neurons do not take it. All others are a third part.
+    A class is a span of popularity in the study and one in the relation. Of neurons in more of the
+    relation's sets than any fact of it has queries, it is besides a side of the study's first component and
+    one of each of the relation's first :data:`COMPONENTS`, which are of these neurons alone: so hubs that the
+    same facts use more are of one class, and neurons that one fact has alone take no component. No class
+    depends on how many *facts* have a neuron: that would choose neurons by whether their sets are of one
+    fact, and take chance for facts' own.
 
     Parameters
     ----------
+    study : StudyClasses
+        Of all sets.
     member : float64 CSR array, shape (set, neuron)
         Sets of one relation: ones where a set has a neuron.
     cell : int64 ndarray, shape (set,)
-        As for :func:`neuron_classes`.
-    fact : int64 ndarray, shape (set,), optional
+        As for :func:`sides`.
+    fact : int64 ndarray, shape (set,)
         Fact of each set.
 
     Returns
@@ -93,24 +118,39 @@ def classes_of_relation(member: sparse.csr_array, cell: Ints, fact: Ints | None 
     int64 ndarray, shape (neuron,)
         Codes from 0.
     """
-    part, where = np.zeros(member.shape[1], dtype=np.int64), np.arange(member.shape[1])
-    if fact is not None:
-        of_fact = codes(fact)
-        places = (np.ones(len(of_fact)), (of_fact, np.arange(len(of_fact))))
-        n_sets = sparse.csr_array(places, shape=(n_codes(of_fact), len(of_fact))) @ member
-        n_facts = np.bincount(n_sets.indices[n_sets.data > 0], minlength=member.shape[1])
-        where = np.flatnonzero(n_facts >= max(SEVERAL, SHARE_OF_FACTS * n_codes(of_fact)))
-    part[where] = 1 + _above(sparse.csr_array(member[:, where]), codes(cell))
-    return np.asarray(np.unique(3 * popularity(member) + part, return_inverse=True)[1].astype(np.int64))
-
-
-def _above(member: sparse.csr_array, cell: Ints) -> NDArray[np.bool_]:
-    """Return which neurons load above the median: neither signs of components nor last digits tell."""
+    part = np.zeros(member.shape[1], dtype=np.int64)
     count = np.bincount(member.indices, minlength=member.shape[1])
-    loading = _first_component(member, cell)
-    largest = float(loading[np.argmax(np.abs(loading).round(_DIGITS))]) if len(loading) else 1.0
-    loading = (loading / (largest or 1.0)).round(_DIGITS)
-    return np.asarray(loading > (np.median(loading[count > 0]) if count.any() else 0.0))
+    of_many = np.flatnonzero(count > np.bincount(codes(fact)).max(initial=0))
+    own = sides(sparse.csr_array(member[:, of_many]), cell, COMPONENTS)
+    part[of_many] = 1 + codes(study.side[of_many], own)
+    return codes(study.span, popularity(member), part)
+
+
+def sides(member: sparse.csr_array, cell: Ints, n: int) -> Ints:
+    """Return on which sides of the medians neurons load on the first principal components of memberships.
+
+    Parameters
+    ----------
+    member : float64 CSR array, shape (set, neuron)
+        Ones where a set has a neuron.
+    cell : int64 ndarray, shape (set,)
+        Cell of each set, whose mean is taken off: relation × template × answer, where several facts have
+        that answer, so that neither templates nor answers take a component.
+    n : int
+        Number of components.
+
+    Returns
+    -------
+    int64 ndarray, shape (neuron,)
+        One bit for each component that is told from others: neither its sign nor its last digits decide.
+    """
+    count = np.bincount(member.indices, minlength=member.shape[1])
+    found = np.zeros(member.shape[1], dtype=np.int64)
+    for loading in _components(member, codes(cell), n):
+        largest = float(loading[np.argmax(np.abs(loading).round(_DIGITS))])
+        loading = (loading / (largest or 1.0)).round(_DIGITS)
+        found = 2 * found + (loading > np.median(loading[count > 0]))
+    return found
 
 
 def frequent_apart(member: sparse.csr_array, stratum: Ints, groups: list[Ints], classes: Ints) -> Ints:
@@ -147,10 +187,11 @@ def frequent_apart(member: sparse.csr_array, stratum: Ints, groups: list[Ints], 
     return np.asarray((present.cumsum() - 1)[parted])
 
 
-def _first_component(member: sparse.csr_array, cell: Ints) -> Floats:
-    """Return each neuron's loading on the first principal component of memberships within cells."""
-    if min(member.shape) < 3:
-        return np.zeros(member.shape[1])
+def _components(member: sparse.csr_array, cell: Ints, n: int) -> Floats:
+    """Return neurons' loadings on the first components of memberships within cells, up to the first tie."""
+    n = min(n, min(member.shape) - 2)
+    if n < 1:
+        return np.zeros((0, member.shape[1]))
     places = (np.ones(len(cell)), (cell, np.arange(len(cell))))
     of_cell = sparse.csr_array(places, shape=(n_codes(cell), len(cell)))
     size: Floats = np.asarray(of_cell.sum(axis=1))
@@ -158,7 +199,20 @@ def _first_component(member: sparse.csr_array, cell: Ints) -> Floats:
 
     def within(value: Floats) -> Floats:
         total: Floats = np.asarray(of_cell @ value)
-        return np.asarray(value - np.asarray(spread @ (total / size)))
+        return np.asarray(value - np.asarray(spread @ (total.T / size).T))
+
+    if min(member.shape) <= _DENSE:
+        value, loading = np.linalg.svd(within(member.toarray()), full_matrices=False)[1:]
+    else:
+        value, loading = _first_singular(member, within, n + 1)
+    apart = value[:n] - value[1 : n + 1] > _APART * value[0]
+    return np.asarray(loading[: n if apart.all() else int(np.argmin(apart))])
+
+
+def _first_singular(
+    member: sparse.csr_array, within: Callable[[Floats], Floats], n: int
+) -> tuple[Floats, Floats]:
+    """Return the first singular values, falling, and right vectors; memberships within cells stay sparse."""
 
     def rows(vector: Floats) -> Floats:
         return within(np.asarray(member @ vector.ravel()))
@@ -169,6 +223,7 @@ def _first_component(member: sparse.csr_array, cell: Ints) -> Floats:
     centred = LinearOperator(member.shape, matvec=rows, rmatvec=columns, dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(min(member.shape))
     try:
-        return np.asarray(svds(centred, k=1, v0=start)[2][0])
-    except ArpackError:  # no spread within cells: no component
-        return np.zeros(member.shape[1])
+        _, value, loading = svds(centred, k=n, v0=start)
+    except ArpackError:  # no spread within cells
+        return np.zeros(n), np.zeros((n, member.shape[1]))
+    return np.asarray(value[::-1]), np.asarray(loading[::-1])

@@ -13,11 +13,12 @@ from typing import Final
 import numpy as np
 
 from qloc.analysis.inference.cluster_error import t_words
-from qloc.analysis.inference.cluster_intervals import cluster_interval, hull
+from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.label_codes import codes
+from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.relation_effects import interval_of_these, relations_in_words
 from qloc.analysis.inference.resampling import permutation_p
 from qloc.analysis.inputs.neuron_sets import sets_and_store
@@ -31,7 +32,7 @@ from qloc.analysis.verdicts import judged
 from qloc.arrays import Ints
 from qloc.hypothesis_registry import REGISTRY
 from qloc.neurons import NeuronSets
-from qloc.text.rounding import number, p_value
+from qloc.text.rounding import counted, number, p_value
 from qloc.vocabulary import DEFAULT_THRESHOLD
 
 OVERLAP_MARGIN: Final = 0.01
@@ -67,11 +68,12 @@ def beyond_template(
     Estimate: mean over facts of within-fact pairwise Dice beyond what the sizes of sets and the popularity of
     neurons predict, for two templates of the relation
     (:func:`qloc.analysis.localization.overlap.margins.net_excess`). p is that of a t-test over facts of this
-    excess, one-sided (:func:`qloc.analysis.localization.overlap.margins.net_p`), or of that with hubs of each
-    relation held, if it is larger; the interval has the farther ends of both. ``checks`` have the p of
-    exchanging sets between facts within each relation × template, independently for each template, with the
-    mean Dice within facts minus that between different facts: it is exact where facts differ neither in the
-    size of their sets nor in their use of hubs.
+    excess, one-sided (:func:`qloc.analysis.localization.overlap.margins.net_p`). To hold the hubs of each
+    relation may take part of what facts have of their own: the p of the opposite and that of equivalence are
+    the larger of these and those with the hubs of the whole study alone. ``checks`` have the p of exchanging
+    sets between facts within each relation × template, independently for each template, with the mean Dice
+    within facts minus that between different facts: it is exact where facts differ neither in the size of
+    their sets nor in their use of hubs.
 
     Parameters
     ----------
@@ -207,24 +209,22 @@ def result_of(
     name, estimand, strata = _TEXT[excess.level]
     facts = np.flatnonzero(~np.isnan(excess.excess))
     net = net_excess(sets, excess.level)
-    held = net_excess(sets, excess.level, hubs_of_relations=True)
-    (p, opposite, freedom), of_held = net_p(sets, net), net_p(sets, held)
-    p, opposite = max(p, of_held[0]), max(opposite, of_held[1])
+    of_study = net_excess(sets, excess.level, hubs_of_relations=False)
+    p, opposite, freedom = net_p(sets, net)
+    opposite = max(opposite, net_p(sets, of_study)[1])
     relation = relation_codes(sets)[1]
     clusters = (relation, answer_codes(sets))
-    equal = max(mean_tost_p(one, clusters, margin) for one in (net, held))
-    ends = [cluster_interval(one, clusters, confidence=draws.confidence) for one in (net, held)]
+    equal = max(mean_tost_p(one, clusters, margin) for one in (net, of_study))
     result = TestResult(
         name=name,
         question=REGISTRY[name].question,
         estimand=estimand,
         unit="fact",
         n={"relations": len(np.unique(relation[facts])), "facts": len(facts), "queries": excess.n_queries},
-        estimate=float(net[facts].mean()) if len(facts) else float("nan"),
-        interval=hull(*ends),
+        estimate=mean(net),
+        interval=cluster_interval(net, clusters, confidence=draws.confidence),
         effect=rank_biserial(net, clusters, confidence=draws.confidence),
-        method=f"t-test over facts, {t_words(freedom)}, of more than {PREDICTION_ERROR:g}, one-sided; "
-        "the same with hubs of each relation held, the larger p",
+        method=f"t-test over facts, {t_words(freedom)}, of more than {PREDICTION_ERROR:g}, one-sided",
         p=None if np.isnan(p) else p,
         role="exploratory",
         alpha=draws.alpha,
@@ -235,8 +235,8 @@ def result_of(
         p_equivalence=None if np.isnan(equal) else equal,
         checks=(
             *_checks(sets, excess, relation, strata),
-            f"With hubs of each relation held, too, which takes part of what facts have of their own, the "
-            f"excess is {number(float(held[facts].mean()) if len(facts) else float('nan'))}.",
+            f"With the hubs of the whole study held, but not those of each relation, the excess is "
+            f'{number(mean(of_study))}: "the opposite" and "no relevant difference" need both estimates.',
             *relations_in_words(net[facts], relation[facts]),
             *interval_of_these(net[facts], codes(relation, clusters[1])[facts], draws.confidence),
         ),
@@ -276,9 +276,9 @@ def _checks(sets: NeuronSets, excess: Excess, relation: Ints, strata: str) -> tu
     )
     lines.append(
         "Not told apart from a fact's own neurons: those of kinds of facts, and neurons that facts use "
-        "unequally, beyond the one way that is held in the whole study and the one in each relation."
+        "unequally, beyond the ways that are held: one in the whole study, up to three in each relation."
     )
     n_clusters = len(np.unique(relation[compared]))
     if 0 < n_clusters < 10:
-        lines.append(f"{n_clusters} relations: the interval speaks for few clusters.")
+        lines.append(f"{counted(n_clusters, 'relation')}: the interval speaks for few clusters.")
     return tuple(lines)

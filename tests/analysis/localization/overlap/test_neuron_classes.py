@@ -1,15 +1,16 @@
 """Classes of neurons: what the same facts use more is together, and neither templates nor answers decide."""
 
 import numpy as np
+import pytest
 from scipy import sparse
 
 from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.localization.overlap.neuron_classes import (
-    _above,
+    StudyClasses,
     classes_of_relation,
     frequent_apart,
-    neuron_classes,
     popularity,
+    sides,
 )
 
 
@@ -22,9 +23,9 @@ def test_one_class_has_what_the_same_facts_use_more(make_sets):
         for t in "st"
     ]
     member = sparse.csr_array(make_sets(rows).member.astype(float))[:, :12]
-    classes = neuron_classes(member, np.tile([0, 1], 40))
+    classes = sides(member, np.tile([0, 1], 40), 1)
     assert not {*classes[:6]} & {*classes[6:]}
-    assert len({*neuron_classes(sparse.csr_array(np.ones((4, 5))), np.zeros(4, dtype=int))}) == 1
+    assert not sides(sparse.csr_array(np.ones((4, 5))), np.zeros(4, dtype=int), 3).any()
 
 
 def test_answers_do_not_take_the_component(rng):
@@ -37,10 +38,30 @@ def test_answers_do_not_take_the_component(rng):
         np.repeat(0.6 * (1 - share)[:, None], 20, axis=1),
     ])  # fmt: skip
     member = sparse.csr_array((rng.random(chance.shape) < chance).astype(float))
-    by_both, by_template = (_above(member, cell)[10:] for cell in (codes(template, answer), template))
+    by_both, by_template = (sides(member, cell, 1)[10:] for cell in (codes(template, answer), template))
     apart = [abs(np.mean(side[:20]) - np.mean(side[20:])) for side in (by_both, by_template)]
     assert apart[0] == 1
     assert apart[1] < 0.75
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_what_is_no_component_of_its_own_parts_nothing(rng, blocks):
+    """Sets of so many blocks of ten neurons: other components are empty, or equal, and any basis would do."""
+    member = np.repeat(np.repeat(np.eye(blocks), 8, axis=0), 10, axis=1)
+    cell = np.tile([0, 1], 4 * blocks)
+    found = sides(sparse.csr_array(member), cell, 3)
+    assert len({*found}) == (2 if blocks == 2 else 1)  # of three alike, two components are equal
+    order = rng.permutation(len(member))
+    assert sides(sparse.csr_array(member[order]), cell[order], 3).tolist() == found.tolist()
+
+
+def test_many_sets_have_the_components_of_few(monkeypatch, rng):
+    """By Lanczos' method or all together."""
+    member = sparse.csr_array((rng.random((60, 40)) < np.linspace(0.1, 0.6, 40)).astype(float))
+    cell = np.arange(60) % 3
+    found = sides(member, cell, 3)
+    monkeypatch.setattr("qloc.analysis.localization.overlap.neuron_classes._DENSE", 0)
+    assert sides(member, cell, 3).tolist() == found.tolist()
 
 
 def test_frequent_neurons_of_a_template_are_apart():
@@ -50,10 +71,10 @@ def test_frequent_neurons_of_a_template_are_apart():
     assert found.tolist() == [[1, 0, 1], [0, 1, 0]]
 
 
-def test_hubs_of_a_relation_are_of_several_facts(rng):
+def test_hubs_of_a_relation_are_in_more_sets_than_a_fact_has(rng):
     """Ten facts, four sets each: neurons 0 to 4 are in all sets of one fact, 5 to 24 in sets of many."""
     fact = np.repeat(np.arange(10), 4)
-    share = np.repeat(rng.random(10), 4)[:, None]
+    share = np.repeat(np.linspace(0, 1, 10), 4)[:, None]
     chance = np.hstack(
         [
             np.repeat((fact == 0)[:, None], 5, axis=1),
@@ -62,10 +83,16 @@ def test_hubs_of_a_relation_are_of_several_facts(rng):
         ]
     )
     member = sparse.csr_array((rng.random(chance.shape) < chance).astype(float))
-    of_many = classes_of_relation(member, np.tile(np.arange(4), 10), fact)
-    assert len({*of_many[:5]}) == 1
-    assert not {*of_many[:5]} & {*of_many[5:]}
-    assert len({*of_many[5:15]} & {*of_many[15:]}) <= 1  # those that use the one use less of the other
+    one = np.zeros(25, dtype=np.int64)
+    classes = classes_of_relation(StudyClasses(one, one), member, np.tile(np.arange(4), 10), fact)
+    assert len({*classes[:5]}) == 1
+    assert not {*classes[:5]} & {*classes[5:]}
+    assert not {*classes[5:15]} & {*classes[15:]}  # those that use the one use less of the other
+    of_study = StudyClasses(np.arange(25) // 20, np.arange(25) % 2)  # what the study parts is apart here, too
+    parted = classes_of_relation(of_study, member, np.tile(np.arange(4), 10), fact)
+    assert not {*parted[5:20]} & {*parted[20:]}
+    assert not {*parted[5::2]} & {*parted[6::2]}
+    assert len({*parted[:5]}) == 1  # but sides only of those in sets of many
 
 
 def test_popularity_is_by_factors_of_two():
