@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qloc.analysis.results import Table
 from qloc.reports.build import build
+from qloc.reports.document import Figure
 from qloc.reports.figures.from_table import figure as drawn
 from qloc.reports.figures.from_table import figures
 from qloc.reports.figures.marks import mark_of
@@ -52,18 +53,20 @@ def test_thresholds_make_a_panel_for_each_rule(study):
     assert figure.panels[0].series[0].low.count(None) == 9
 
 
+def two_panels(**shares) -> Figure:
+    """Small charts of two operations, each of two sets."""
+    sets, operations = ("own", "union") * 2, ("erase", "erase", "update", "update")
+    figure = drawn(a_table("edit_entailments", operation=operations, set=sets, **shares), "f")
+    assert figure is not None
+    return figure
+
+
+FOUR, FIRST, LAST = (0.1, 0.2, 0.3, 0.4), (0.7, 0.8, None, None), (None, None, 0.5, 0.6)
+
+
 def test_a_colour_is_one_thing_in_all_panels():
     """A panel that lacks the second of three values has it, empty: the third keeps its place and its colour."""
-    table = a_table(
-        "edit_entailments",
-        operation=("erase", "erase", "update", "update"),
-        set=("own", "union") * 2,
-        reliability=(0.1, 0.2, 0.3, 0.4),
-        symmetry=(None, None, 0.5, 0.6),
-        neighborhood=(0.7, 0.8, 0.9, 1.0),
-    )
-    figure = drawn(table, "f")
-    assert figure is not None
+    figure = two_panels(reliability=FOUR, symmetry=LAST, neighborhood=FOUR)
     first, second = ([(one.name, len(one.x)) for one in panel.series] for panel in figure.panels)
     assert [name for name, _ in first] == [name for name, _ in second]
     assert [n for _, n in first] == [2, 0, 2]
@@ -73,23 +76,14 @@ def test_a_colour_is_one_thing_in_all_panels():
 
 
 def test_panels_that_each_lack_a_series_have_those_of_all():
-    table = a_table(
-        "edit_entailments",
-        operation=("erase", "erase", "update", "update"),
-        set=("own", "union") * 2,
-        reliability=(0.1, 0.2, 0.3, 0.4),
-        symmetry=(None, None, 0.5, 0.6),
-        neighborhood=(0.7, 0.8, None, None),
-    )
-    figure = drawn(table, "f")
-    assert figure is not None
+    figure = two_panels(reliability=FOUR, symmetry=LAST, neighborhood=FIRST)
     assert len({tuple(one.name for one in panel.series) for panel in figure.panels}) == 1
     assert [sum(len(one.x) > 0 for one in panel.series) for panel in figure.panels] == [2, 2]
     assert len(figure.panels[0].series) == 3
 
 
 def test_a_panel_of_more_series_than_colours_is_panels_itself():
-    """Relation P has a kind more than there are colours, Q one."""
+    """Erasing entails a kind more than there are colours, updating one."""
     kinds = [f"kind {n}" for n in range(N_SERIES + 1) for _ in range(2)]
     n = len(kinds)
     table = a_table(
