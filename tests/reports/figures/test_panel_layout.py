@@ -1,6 +1,9 @@
 """Sizes of figures, panels beside each other, and legends."""
 
+import io
+
 import pytest
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
 from qloc.reports.document import Figure, FigureKind, Series
@@ -96,3 +99,20 @@ def test_each_heatmap_among_several_has_a_scale():
     assert len(canvas.axes) == 4
     alone = drawn(panels[0], WIDE)
     assert canvas.get_figheight() > 2 * alone.get_figheight()
+
+
+@pytest.mark.parametrize("kind", ["dots", "bars"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_a_panel_that_lacks_a_series_leaves_all_their_room(kind, width):
+    """Layout is given up, with a warning, where a mark has no size."""
+    panels = []
+    for n in (10, 14, 10):
+        names = tuple(f"a set of neurons that is number {row}" for row in range(n))
+        first, second = (Series(name=f"s{k}", x=names, y=tuple(0.01 * row for row in range(n))) for k in "01")
+        series = (first, second if n == 14 else Series(name="s1", x=(), y=()))
+        panels.append(Figure(kind=kind, id=f"f{n}", title="t", alt="", series=series, axis="share"))
+    figure = Figure(kind="multiples", id="f", title="t", alt="", panels=tuple(panels))
+    canvas = Canvas(layout="constrained")
+    draw(canvas, figure, width)
+    FigureCanvasSVG(canvas).print_svg(io.StringIO())
+    assert sum(axes.get_position().height for axes in canvas.axes) > 0.5
