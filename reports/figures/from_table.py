@@ -71,7 +71,7 @@ def figure(table: Table, id: str, recipe_name: str = "") -> Figure | None:
     if recipe.panel in table.columns or recipe.facets:
         drawn = _multiples(table, recipe, id)
     else:
-        drawn = _single(table, recipe, id)
+        drawn = _first_panels(_single(table, recipe, id))
     return replace(drawn, alt=in_words(drawn)) if drawn else None
 
 
@@ -117,30 +117,37 @@ def _rows_cut(table: Table, recipe: Recipe) -> str:
 
 def _one_each(crowded: Figure) -> Figure:
     """More series than anyone tells apart: a panel for each."""
-    n = len(crowded.series)
-    left = f"The first {N_PANELS} of {n} are drawn; the table has all." if n > N_PANELS else ""
-    panels = [
+    panels = tuple(
         replace(crowded, id=f"{crowded.id}-{place}", title=one.name, series=(one,), caption="")
-        for place, one in enumerate(crowded.series[:N_PANELS])
-    ]
-    caption = " ".join(filter(None, (crowded.caption, left)))
-    return replace(crowded, kind="multiples", series=(), panels=_alike(panels), caption=caption)
+        for place, one in enumerate(crowded.series)
+    )
+    return replace(crowded, kind="multiples", series=(), panels=panels)
+
+
+def _first_panels(figure: Figure | None) -> Figure | None:
+    """A figure with no more panels than can be read, on one scale, and a word about the others."""
+    if figure is None or not figure.panels:
+        return figure
+    panels = _alike(figure.panels[:N_PANELS])
+    caption = " ".join(filter(None, (figure.caption, _panels_cut(len(panels), len(figure.panels)))))
+    return replace(figure, panels=panels, caption=caption)
 
 
 def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
     made = [
         (title, _single(part, one, f"{id}-{n}")) for n, (title, part, one) in enumerate(_parts(table, recipe))
     ]
-    panels = [part for title, panel in made if panel for part in _titled(panel, title)][:N_PANELS]
-    if not panels:
+    every = [part for title, panel in made if panel for part in _titled(panel, title)]
+    if not every:
         return None
+    panels, n = every[:N_PANELS], len(every) + sum(panel is None for _, panel in made)
     if not recipe.facets:
         panels = _in_one_order(panels)
     parts = [table] if recipe.facets else [part for _, part, _ in _parts(table, recipe)]
     cut = next(filter(None, (_rows_cut(part, recipe) for part in parts)), "")
     return Figure(
         kind="multiples", id=id, title=table.title + recipe.title, alt="",
-        caption=_caption(table, recipe, _panels_cut(table, recipe, len(panels)), cut),
+        caption=_caption(table, recipe, "" if recipe.facets else _panels_cut(len(panels), n), cut),
         panels=tuple(panels) if recipe.facets else _alike(panels),
         source=table.name, value_label=panels[0].value_label, axis=recipe.axis,
     )  # fmt: skip
@@ -169,9 +176,8 @@ def _in_one_order(panels: Sequence[Figure]) -> list[Figure]:
     return filled
 
 
-def _panels_cut(table: Table, recipe: Recipe, n_drawn: int) -> str:
+def _panels_cut(n_drawn: int, n: int) -> str:
     """Say so where a figure has not every panel: those behind the first, and those of a single row."""
-    n = 0 if recipe.facets else len(unique(map(str, table.columns[recipe.panel])))
     return f"{n_drawn} of {n} panels are drawn; the table has all." if n > n_drawn else ""
 
 
@@ -182,7 +188,7 @@ def _parts(table: Table, recipe: Recipe) -> Iterator[tuple[str, Table, Recipe]]:
             limits = recipe.limits if axis == recipe.axis else None
             yield title, table, replace(recipe, values=values, axis=axis, limits=limits)
     else:
-        for title in unique(map(str, table.columns[recipe.panel]))[:N_PANELS]:
+        for title in unique(map(str, table.columns[recipe.panel])):
             yield str(word(title, recipe.panel)), table_reshaping.where(table, recipe.panel, title), recipe
 
 

@@ -59,7 +59,7 @@ def _dotted(axes: Axes, series: Series, y: Sequence[float], chosen: Sequence[int
     label = None if mark.hollow and not is_published(series.name) else series.name
     axes.plot(
         values, at, mark.marker, color=mark.colour, markersize=5.5, markerfacecolor=mark.face, label=label,
-        clip_on=not values,  # whole at the ends of an axis of shares; nothing, unclipped, leaves the layout no room
+        clip_on=not values,  # whole at the ends of an axis; nothing, unclipped, leaves the layout no room
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from qloc.analysis.results import Table
 from qloc.reports.build import build
 from qloc.reports.document import Figure
@@ -82,9 +84,10 @@ def test_panels_that_each_lack_a_series_have_those_of_all():
     assert len(figure.panels[0].series) == 3
 
 
-def test_a_panel_of_more_series_than_colours_is_panels_itself():
-    """Erasing entails a kind more than there are colours, updating one."""
-    kinds = [f"kind {n}" for n in range(N_SERIES + 1) for _ in range(2)]
+@pytest.mark.parametrize(("more", "caption"), [(1, ""), (8, "12 of 15 panels are drawn; the table has all.")])
+def test_a_panel_of_more_series_than_colours_is_panels_itself(more, caption):
+    """Erasing entails some kinds more than there are colours, updating one."""
+    kinds = [f"kind {n}" for n in range(N_SERIES + more) for _ in range(2)]
     n = len(kinds)
     table = a_table(
         "edit_entailment_moves",
@@ -96,7 +99,8 @@ def test_a_panel_of_more_series_than_colours_is_panels_itself():
     figure = drawn(table, "f")
     assert figure is not None
     assert {panel.kind for panel in figure.panels} == {"dots"}
-    assert len(figure.panels) == N_SERIES + 2
+    assert len(figure.panels) == min(12, N_SERIES + more + 1)
+    assert figure.caption == caption
     assert figure.panels[1].title == "erase: kind 1"
     assert svg(figure).startswith("<svg")
 
@@ -122,7 +126,7 @@ def test_more_series_than_colours_become_panels():
     figure = drawn(table, "f")
     assert figure is not None
     assert (figure.kind, len(figure.panels)) == ("multiples", 12)
-    assert figure.caption == "The first 12 of 14 are drawn; the table has all."
+    assert figure.caption == "12 of 14 panels are drawn; the table has all."
 
 
 def test_rows_and_panels_that_are_not_drawn_are_told():
@@ -142,8 +146,8 @@ def test_rows_and_panels_that_are_not_drawn_are_told():
     )
     figure = drawn(table, "f")
     assert figure is not None
-    assert [panel.title for panel in figure.panels] == [f"p{n}" for n in range(1, 12)]  # p0 is one row
-    assert figure.caption == "11 of 14 panels are drawn; the table has all."
+    assert [panel.title for panel in figure.panels] == [f"p{n}" for n in range(1, 13)]  # p0 is one row
+    assert figure.caption == "12 of 14 panels are drawn; the table has all."
 
 
 def test_the_curve_of_specifications_has_its_lower_end():
