@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qloc.extract.attribution.engine_proof import proved
+from qloc.extract.attribution.engine_proof import _difference, _trials, proved
 from qloc.extract.models.hooks import hooked
 
 
@@ -31,3 +31,17 @@ def test_a_model_that_breaks_the_rules_falls_back_to_the_oracle(
 def test_the_oracle_agrees_in_half_precision(engine_of: Any) -> None:
     _, engine, _ = engine_of("llama", "bfloat16")
     assert engine.kind == "after"
+
+
+def test_in_bfloat16_probabilities_may_differ_by_what_a_logits_rounding_makes(engine_of: Any) -> None:
+    """P by a fifth, as of an eighth in a logit: not of gradients, nor in float32."""
+    for dtype, allowed, holds in (("bfloat16", 0.1, True), ("float32", 1e-3, False)):
+        _, engine, targets = engine_of("llama", dtype)
+        plain = replace(engine, kind="full")
+        oracle = _trials(plain, targets)[0][2]
+        likelier = {layer: 1.2 * p for layer, p in oracle.row_probability.items()}
+        steeper = {layer: 1.2 * gradient for layer, gradient in oracle.row_gradient.items()}
+        assert _difference(plain, oracle, oracle, allowed) == 0
+        off = _difference(plain, replace(oracle, row_probability=likelier), oracle, allowed)
+        assert (off < allowed) is holds
+        assert _difference(plain, replace(oracle, row_gradient=steeper), oracle, allowed) > allowed
