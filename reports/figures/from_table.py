@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -124,30 +125,38 @@ def _one_each(crowded: Figure) -> Figure:
     return replace(crowded, kind="multiples", series=(), panels=panels)
 
 
-def _first_panels(figure: Figure | None) -> Figure | None:
+def _first_panels(drawn: Figure | None) -> Figure | None:
     """A figure with no more panels than can be read, on one scale, and a word about the others."""
-    if figure is None or not figure.panels:
-        return figure
-    panels = _alike(figure.panels[:N_PANELS])
-    caption = " ".join(filter(None, (figure.caption, _panels_cut(len(panels), len(figure.panels)))))
-    return replace(figure, panels=panels, caption=caption)
+    if drawn is None or not drawn.panels:
+        return drawn
+    panels = _alike(drawn.panels[:N_PANELS])
+    caption = " ".join(filter(None, (drawn.caption, _panels_cut(len(panels), len(drawn.panels)))))
+    return replace(drawn, panels=panels, caption=caption)
+
+
+def _in_equal_shares(groups: Sequence[list[Figure]]) -> list[list[Figure]]:
+    """The first panels of each group, of all together no more than can be read."""
+    rounds = sorted((place, number) for number, group in enumerate(groups) for place in range(len(group)))
+    share = Counter(number for _, number in rounds[:N_PANELS])
+    return [group[: share[number]] for number, group in enumerate(groups)]
 
 
 def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
-    made = [
-        (title, _single(part, one, f"{id}-{n}")) for n, (title, part, one) in enumerate(_parts(table, recipe))
-    ]
-    every = [part for title, panel in made if panel for part in _titled(panel, title)]
-    if not every:
+    parts = list(_parts(table, recipe))
+    made = [(_single(part, one, f"{id}-{n}"), title) for n, (title, part, one) in enumerate(parts)]
+    every = [_titled(panel, title) if panel else [] for panel, title in made]
+    chosen = _in_equal_shares(every)
+    panels = [panel for some in chosen for panel in some]
+    if not panels:
         return None
-    panels, n = every[:N_PANELS], len(every) + sum(panel is None for _, panel in made)
     if not recipe.facets:
         panels = _in_one_order(panels)
-    parts = [table] if recipe.facets else [part for _, part, _ in _parts(table, recipe)]
-    cut = next(filter(None, (_rows_cut(part, recipe) for part in parts)), "")
+    n = sum(len(some) or not recipe.facets for some in every)  # measures without values are no panels
+    drawn = [part for (_, part, _), some in zip(parts, chosen, strict=True) if some]
+    cut = next(filter(None, (_rows_cut(part, recipe) for part in drawn)), "")
     return Figure(
         kind="multiples", id=id, title=table.title + recipe.title, alt="",
-        caption=_caption(table, recipe, "" if recipe.facets else _panels_cut(len(panels), n), cut),
+        caption=_caption(table, recipe, _panels_cut(len(panels), n), cut),
         panels=tuple(panels) if recipe.facets else _alike(panels),
         source=table.name, value_label=panels[0].value_label, axis=recipe.axis,
     )  # fmt: skip
@@ -156,7 +165,7 @@ def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
 def _titled(panel: Figure, title: str) -> list[Figure]:
     """A panel with its title; one of too many series is panels itself."""
     if panel.kind == "multiples":
-        return [replace(part, title=f"{title}: {part.title}", caption="") for part in panel.panels]
+        return [replace(part, title=f"{title}: {part.title}", caption="") for part in _alike(panel.panels)]
     label = panel.value_label or title if panel.kind == "heatmap" else panel.value_label
     return [replace(panel, title=title, caption="", value_label=label)]
 

@@ -105,6 +105,26 @@ def test_a_panel_of_more_series_than_colours_is_panels_itself(more, caption):
     assert svg(figure).startswith("<svg")
 
 
+def test_measures_of_many_choices_have_equal_shares_of_the_panels():
+    """Of 4 measures × 8 choices, three each are drawn, each measure on a scale of its own."""
+    choices, measures = 8, ("kappa", "ki", "beyond_template", "beyond_answer")
+    columns = {name: tuple(10.0**m * (k + 1) for k in range(2 * choices)) for m, name in enumerate(measures)}
+    table = a_table(
+        "multiverse",
+        choice=tuple(f"c{n}" for n in range(choices) for _ in range(2)),
+        threshold=(0.1, 0.2) * choices,
+        **columns,
+    )
+    figure = drawn(table, "f")
+    assert figure is not None
+    assert len(figure.panels) == 12
+    assert [panel.title.split(": ")[1] for panel in figure.panels] == ["c0", "c1", "c2"] * 4
+    assert figure.caption == "12 of 32 panels are drawn; the table has all."
+    limits = [panel.limits for panel in figure.panels]
+    assert [len(set(limits[n : n + 3])) for n in range(0, 12, 3)] == [1] * 4
+    assert limits[0] != limits[6]
+
+
 def test_heatmaps_tick_members(study):
     figure = next(figure for figure in build([study]).figures if figure.source == "heatmap_typical")
     row = figure.series[3]
