@@ -22,12 +22,13 @@ from qloc.extract.prompts.tokenizing import Family, Target
 
 log = logging.getLogger(__name__)
 
-_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
+_TOLERANCE: Final = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 """Largest difference from the oracle, relative to its largest value. float64: transformers' RMSNorm computes
 in float32 even then. Half precision: rounding of a single activation is 4e-3 already."""
 
 _OF_PROBABILITY: Final = {torch.bfloat16: 0.3}
-"""The same of probabilities: bfloat16 rounds a logit between 16 and 32 to an eighth, and P by 13% for it."""
+"""The same of probabilities: bfloat16 rounds a logit between 16 and 32 to an eighth, which makes 13% of P,
+and the logits that P is divided by likewise."""
 
 _WAYS: Final[Mapping[Family, Sequence[tuple[Join, bool]]]] = {
     "causal": (("after", False), ("before", False)),
@@ -106,10 +107,10 @@ def _holds(engine: GradientEngine, trials: Sequence[_Trial], allowed: float) -> 
         raise_if_out_of_memory(error)
         log.info("rows that join in the way '%s' do not run on this model: %s", engine.kind, error)
         return False
-    if worst > allowed:
-        difference = "rows that join in the way '%s' differ from the oracle by %.1e (allowed %.0e)"
-        log.info(difference, engine.kind, worst, allowed)
-    return worst <= allowed
+    if worst > 1:
+        difference = "rows that join in the way '%s' differ from the oracle by %.1f times what is allowed"
+        log.info(difference, engine.kind, worst)
+    return worst <= 1
 
 
 def _worst(
@@ -123,25 +124,28 @@ def _quarters(_: int, activation: Tensor) -> Tensor:
 
 
 def _difference(engine: GradientEngine, grown: RowGradients, oracle: RowGradients, allowed: float) -> float:
-    """Return the largest difference; that of probabilities as a share of what is allowed of them."""
+    """Return the largest difference, as a share of what is allowed."""
     layers = list(oracle.row_gradient)
     device = oracle.activation.device
     of_neurons = (engine.to_neurons(layer, grown.row_gradient[layer]) for layer in layers)
     ours = torch.stack([change.to(device).double() for change in of_neurons])
     theirs = torch.stack([oracle.row_gradient[layer].to(device).double() for layer in layers])
-    of_p = [(grown.probability, oracle.probability)]
-    of_p += [(grown.row_probability[n], oracle.row_probability[n]) for n in layers]
-    ease = allowed / _OF_PROBABILITY.get(next(iter(engine.model.parameters())).dtype, allowed)
-    compared = [(one, other, ease) for one, other in of_p]
-    compared += [(getattr(grown, name), getattr(oracle, name), 1.0) for name in ("activation", "hidden")]
+    of_p = _OF_PROBABILITY.get(next(iter(engine.model.parameters())).dtype, allowed)
+    compared = [
+        (grown.activation, oracle.activation, allowed),
+        (grown.hidden, oracle.hidden, allowed),
+        (grown.probability, oracle.probability, of_p),
+        *((grown.row_probability[n], oracle.row_probability[n], of_p) for n in layers),
+    ]
     worst = max(
-        share * _relative(one.double(), other.double(), other.double().abs().max())
-        for one, other, share in compared
+        _relative(one.double(), other.double(), other.double().abs().max()) / most
+        for one, other, most in compared
     )
     # one scale for both gradients: where P is almost 1, that at α = 1 is all rounding
     at_one, expected = grown.gradient[:, layers].double(), oracle.gradient[:, layers].double()
     scale = torch.maximum(theirs.abs().max(), expected.abs().max())
-    return max(worst, _relative(ours, theirs, scale), _relative(at_one, expected, scale))
+    gradients = max(_relative(ours, theirs, scale), _relative(at_one, expected, scale))
+    return max(worst, gradients / allowed)
 
 
 def _relative(ours: Tensor, theirs: Tensor, scale: Tensor) -> float:
