@@ -15,7 +15,8 @@ from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.equivalence import mean_tost_p
 from qloc.analysis.inference.means import mean_by
-from qloc.analysis.inference.resampling import sign_flip_p
+from qloc.analysis.inference.paired import paired_p
+from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.analysis.localization.across_methods import across_methods
 from qloc.analysis.localization.behaviour import behaviour_test
 from qloc.analysis.localization.consistency import (
@@ -201,11 +202,12 @@ def methods_by_relation(robust: bool, planting: dict[str, Any], seed: int) -> Ou
     found = agreement(two_methods(plant(**{**WIDE, **planting}).sets()))
     relation, answer = relation_codes(found.sets)[1], answer_codes(found.sets)
     x = found.difference + 0.05 * np.random.default_rng([seed, 6]).standard_normal(8)[relation]
-    interval = cluster_interval(x, (relation, answer) if robust else (np.arange(len(x)),))
+    interval = cluster_interval(x, (np.arange(len(x)),))
     p = float(stats.ttest_1samp(x[~np.isnan(x)], 0).pvalue)
     if robust:
-        rng = Stream.METHOD_AGREEMENT.generator(seed)
-        p = sign_flip_p(x, relation, n_permutations=N_PERMUTATIONS, rng=rng)
+        keep, rng = ~np.isnan(x), Stream.METHOD_AGREEMENT.generator(seed)
+        p, _ = paired_p(x[keep], (relation[keep], answer[keep]), n_permutations=N_PERMUTATIONS, rng=rng)
+        interval = skewed_interval(x, (relation, answer))
     return (float(np.nanmean(x)), p, *_ends(interval))
 
 

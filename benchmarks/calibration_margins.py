@@ -112,6 +112,7 @@ H1A, H1B = partial(overlap, "template"), partial(overlap, "answer")
 DEEP: dict[str, Any] = {"relations": (30,) * 8, "templates": 6, "answers": 3}
 UNEQUAL = (60, 41, 28, 19, 13, 9, 6, 4)
 FEW: dict[str, Any] = {"relations": (8,) * 30, "answers": 2, "sizes": 0.3}
+OF_EACH: dict[str, Any] = {"relations": (60,) * 4, "hubs": 12.0, "own_hubs": True}
 CELLS = {
     "H1a null, sizes of facts differ (0.34)": Cell(H1A, "null", {"sizes": 0.34}),
     "H1a null, hubs used unequally": Cell(H1A, "null", {"hubs": 6.0}),
@@ -124,6 +125,8 @@ CELLS = {
     "H1b null, hubs used unequally": Cell(H1B, "null", {"answer": 0.4, "hubs": 6.0}),
     "H1a null, hubs of each relation": Cell(H1A, "null", {"hubs": 8.0, "own_hubs": True}),
     "H1b null, hubs of each relation": Cell(H1B, "null", {"answer": 0.4, "hubs": 8.0, "own_hubs": True}),
+    "H1a null, 4 relations of 60 facts, hubs of each": Cell(H1A, "null", OF_EACH),
+    "H1b null, 4 relations of 60 facts, hubs of each": Cell(H1B, "null", {"answer": 0.4, **OF_EACH}),
     "H1b null, unequal relations, sizes differ (0.34)": Cell(
         H1B, "null", {"answer": 0.4, "sizes": 0.34, "relations": UNEQUAL}
     ),

@@ -146,7 +146,7 @@ class Measures:
         here : bool ndarray, shape (fact,)
             Facts that are averaged.
         intervals : bool
-            Whether to add cluster-robust intervals, each within the range of its measure.
+            Whether to add intervals, each within the range of its measure.
 
         Returns
         -------

@@ -17,18 +17,18 @@ from qloc.analysis.results import Interval
 from qloc.arrays import Floats, Ints
 
 
-def cluster_intervals(
+def cluster_interval(
     values: Floats, clusters: tuple[Ints, ...], *, confidence: float = 0.95
-) -> tuple[Floats, Floats, list[str]]:
-    """Return intervals of the means of columns: mean ± t(ν) · error.
+) -> Interval | None:
+    """Return the interval of a mean: mean ± t(ν) · error.
 
     Error and ν are those of :func:`qloc.analysis.inference.cluster_error.mean_error`; ν = G − 1 for G equal
     clusters in one way.
 
     Parameters
     ----------
-    values : float64 ndarray, shape (n, column)
-        NaN is left out, column by column.
+    values : float64 ndarray, shape (n,)
+        NaN is left out.
     clusters : tuple of int64 ndarray, shape (n,) each
         One or two ways of clustering, the coarser way first; ways with one cluster are left out.
     confidence : float, default 0.95
@@ -36,50 +36,9 @@ def cluster_intervals(
 
     Returns
     -------
-    low, high : float64 ndarray, shape (column,)
-        Ends of the intervals; NaN where no way has two clusters, or where clusters do not differ at all: how
-        much others would is not known then.
-    methods : list of str
-        How each interval was made, in words.
-    """
-    ends = np.full((2, values.shape[1]), np.nan)
-    methods = []
-    for place, column in enumerate(values.T):
-        keep = ~np.isnan(column)
-        ways = tuple(distinct([codes(code[keep]) for code in clusters])) if keep.any() else ()
-        if not ways:
-            methods.append("one cluster: not available")
-            continue
-        error, freedom = mean_error(column[keep], ways)
-        if not error > 0:
-            methods.append("clusters do not differ: not available")
-            continue
-        half = special.stdtrit(freedom, (1 + confidence) / 2) * error
-        ends[:, place] = column[keep].mean() + half * np.array([-1, 1])
-        kind = "two-way" if len(ways) > 1 else "one-way"
-        sizes = " and ".join(str(n_codes(code)) for code in ways)
-        methods.append(f"{kind} cluster-robust over {sizes} clusters, {t_words(freedom)}")
-    return ends[0], ends[1], methods
-
-
-def cluster_interval(
-    values: Floats, clusters: tuple[Ints, ...], *, confidence: float = 0.95
-) -> Interval | None:
-    """Return the interval of one mean.
-
-    Parameters
-    ----------
-    values : float64 ndarray, shape (n,)
-        NaN is left out.
-    clusters : tuple of int64 ndarray, shape (n,) each
-        As for :func:`cluster_intervals`.
-    confidence : float, default 0.95
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
     Interval or None
-        None where no way has two clusters, or clusters do not differ.
+        None where no way has two clusters, or clusters do not differ at all: how much others would is not
+        known then.
 
     Examples
     --------
@@ -87,17 +46,23 @@ def cluster_interval(
     >>> round(interval.low, 2), round(interval.high, 2), interval.method
     (-0.48, 4.48, 'one-way cluster-robust over 3 clusters, t(2)')
     """
-    low, high, methods = cluster_intervals(values[:, None], clusters, confidence=confidence)
-    if np.isnan(low[0]):
-        return None
     keep = ~np.isnan(values)
-    ways = tuple(distinct([codes(code[keep]) for code in clusters]))
+    x = values[keep]
+    ways = tuple(distinct([codes(code[keep]) for code in clusters])) if len(x) else ()
+    if not ways:
+        return None
+    error, freedom = mean_error(x, ways)
+    if not error > 0:
+        return None
+    half = float(special.stdtrit(freedom, (1 + confidence) / 2)) * error
+    kind = "two-way" if len(ways) > 1 else "one-way"
+    sizes = " and ".join(str(n_codes(code)) for code in ways)
     return Interval(
-        low=float(low[0]),
-        high=float(high[0]),
+        low=float(x.mean()) - half,
+        high=float(x.mean()) + half,
         confidence=confidence,
-        method=methods[0],
-        freedom=mean_error(values[keep], ways)[1],
+        method=f"{kind} cluster-robust over {sizes} clusters, {t_words(freedom)}",
+        freedom=freedom,
     )
 
 

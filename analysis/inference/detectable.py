@@ -25,8 +25,8 @@ def detectable_effect(test: TestResult, level: float) -> float | None:
     Parameters
     ----------
     test : TestResult
-        With an interval; its precision is taken for the test's. Where an interval has the farther ends of
-        two ways to its error, the effect is told rather too large.
+        With an interval; its precision is taken for the test's. Where an end is farther for skewness, or for
+        a second way to the error, the effect is told rather too large.
     level : float
         Level that p must reach, after what correction leaves.
 

@@ -31,7 +31,7 @@ def mean_columns(
     confidence: float,
     bound: Bound = "none",
 ) -> dict[str, float]:
-    """Return a mean over facts and its cluster-robust interval as cells of a table.
+    """Return a mean over facts and its interval as cells of a table.
 
     Parameters
     ----------

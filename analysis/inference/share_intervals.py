@@ -11,8 +11,9 @@ import numpy as np
 from scipy import special, stats
 
 from qloc.analysis.inference.cluster_error import mean_error, t_words
-from qloc.analysis.inference.cluster_intervals import cluster_interval, cluster_intervals
+from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.label_codes import codes, distinct, n_codes
+from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.analysis.results import Interval
 from qloc.arrays import Floats, Ints
 
@@ -187,21 +188,20 @@ def bounded_intervals(
     clusters : tuple of int64 ndarray, shape (fact,) each
         One or two ways of clustering, the coarser first.
     bounds : tuple of {"none", "share", "negative"}
-        Range of each column.
+        Range of each column; of any number ("none", and the last columns where these are more), with ends
+        that allow for skewness (:func:`qloc.analysis.inference.skewed_interval.skewed_interval`).
     confidence : float, default 0.95
         Confidence level, within (0, 1).
 
     Returns
     -------
     low, high : float64 ndarray, shape (column,)
-        NaN where no way has two clusters.
+        NaN where no way has two clusters, or these do not differ and nothing bounds the mean.
     """
     low, high = np.full((2, values.shape[1]), np.nan)
-    bounded = {place: bound for place, bound in enumerate(bounds) if bound != "none"}
-    free = [place for place in range(values.shape[1]) if place not in bounded]
-    low[free], high[free], _ = cluster_intervals(values[:, free], clusters, confidence=confidence)
-    make = {"share": share_interval, "negative": negative_interval}
-    for place, bound in bounded.items():
-        if ends := make[bound](values[:, place], clusters, confidence=confidence):
+    bounds += ("none",) * (values.shape[1] - len(bounds))
+    make = {"none": skewed_interval, "share": share_interval, "negative": negative_interval}
+    for place, (column, bound) in enumerate(zip(values.T, bounds, strict=True)):
+        if ends := make[bound](column, clusters, confidence=confidence):
             low[place], high[place] = ends.low, ends.high
     return low, high

@@ -12,7 +12,7 @@ import numpy as np
 
 from qloc.analysis.inference.cluster_error import effective_number, mean_error
 from qloc.analysis.inference.cluster_intervals import cluster_interval
-from qloc.analysis.inference.label_codes import codes, n_codes
+from qloc.analysis.inference.label_codes import codes, distinct
 from qloc.analysis.inference.relation_effects import skewness_of, skewness_within, within_clusters
 from qloc.analysis.results import Interval
 from qloc.arrays import Floats, Ints
@@ -22,7 +22,7 @@ _LEAST: Final = 1 / 64
 
 
 def skewed_interval(
-    values: Floats, clusters: tuple[Ints, Ints], *, confidence: float = 0.95
+    values: Floats, clusters: tuple[Ints, ...], *, confidence: float = 0.95
 ) -> Interval | None:
     """Return the interval of a mean whose ends allow for the skewness seen.
 
@@ -31,24 +31,23 @@ def skewed_interval(
 
         x̄ − s · (3/a) [(1 + a (t − a/6))^(1/3) − 1]
 
-    for the lower end, with a below 0 the skewness of the mean: γ/√G of G effective relations, or the part
-    that is of facts, whichever is lower, but no lower than where 1 + a (t − a/6) is 1/64; likewise for the
-    upper end with −a. Paired tests take p from the same.
+    for the lower end, with a below 0 the skewness of the mean: γ/√G of G effective relations (answers, where
+    there is one relation), or the part that is of facts, whichever is lower, but no lower than where
+    1 + a (t − a/6) is 1/64; likewise for the upper end with −a. Paired tests take p from the same.
 
     Parameters
     ----------
     values : float64 ndarray, shape (n,)
         NaN is left out.
     clusters : tuple of int64 ndarray, shape (n,) each
-        Relation and answer of each value.
+        Relation and answer of each value, or one of both.
     confidence : float, default 0.95
         Confidence level, within (0, 1).
 
     Returns
     -------
     Interval or None
-        As of :func:`qloc.analysis.inference.cluster_intervals.cluster_interval`, which it holds; that itself
-        with one relation.
+        As of :func:`qloc.analysis.inference.cluster_intervals.cluster_interval`, which it holds.
 
     References
     ----------
@@ -62,17 +61,18 @@ def skewed_interval(
     (0.17, 1.41, -0.67, 1.41)
     """
     plain = cluster_interval(values, clusters, confidence=confidence)
-    keep = ~np.isnan(values)
-    relation = codes(clusters[0][keep]) if keep.any() else np.zeros(0, dtype=np.int64)
-    if plain is None or n_codes(relation) < 2 or not plain.high > plain.low:
+    if plain is None or not plain.high > plain.low:
         return plain
-    x, answer = values[keep], codes(clusters[1][keep])
-    error, _ = mean_error(x, (relation, answer))
+    keep = ~np.isnan(values)
+    x = values[keep]
+    ways = tuple(distinct([codes(code[keep]) for code in clusters]))
+    coarse, fine = ways[0], ways[-1]
+    error, _ = mean_error(x, ways)
     mean = float(x.mean())
     t = (plain.high - mean) / error
     skewness = (
-        skewness_of(x, relation) / float(np.sqrt(effective_number(relation))),
-        skewness_within(x, relation, within_clusters(relation, answer)),
+        skewness_of(x, coarse) / float(np.sqrt(effective_number(coarse))),
+        skewness_within(x, coarse, within_clusters(coarse, fine)),
     )
     below, above = (farther(t, min(0.0, *(side * a for a in skewness))) for side in (1, -1))
     return replace(

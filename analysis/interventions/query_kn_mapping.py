@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from scipy import sparse
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.paired import log_odds
+from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.analysis.inference.slope_test import slope_test
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.interventions.neuron_effects import ArmOutcomes
@@ -145,7 +145,7 @@ def gap_test(changed: ArmOutcomes, operation: str, draws: Draws, store: str = ""
             "queries": int(np.sum(used & ~np.isnan(x))),
         },
         estimate=float(by_fact[facts].mean()) if facts.any() else none,
-        interval=cluster_interval(by_fact, clusters, confidence=draws.confidence) if facts.any() else None,
+        interval=skewed_interval(by_fact, clusters, confidence=draws.confidence) if facts.any() else None,
         effect=rank_biserial(by_fact, clusters, confidence=draws.confidence) if facts.any() else None,
         method="no test: N_i was chosen by attribution to the answer to i, which makes this gap by itself",
         p=None,

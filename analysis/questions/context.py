@@ -225,7 +225,7 @@ class AnalysisContext:
         clusters: tuple[Ints, ...] | None = None,
         bounds: tuple[Bound, ...] = (),
     ) -> tuple[Floats, Floats]:
-        """Return cluster-robust intervals of the means of columns.
+        """Return the intervals of tables of the means of columns.
 
         Parameters
         ----------

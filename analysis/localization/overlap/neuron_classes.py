@@ -22,7 +22,7 @@ POPULARITY_RATIO: Final = 2.0
 FREQUENT: Final = 0.25
 """Share of a template's sets, or of an answer's, above which a neuron is frequent there."""
 
-COMPONENTS: Final = 3
+COMPONENTS: Final = 4
 """Ways that are held in which a relation's facts may use its hubs unequally."""
 
 _DIGITS: Final = 9

@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 
 from qloc.analysis.inference.cluster_error import t_words
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import DRAWS, Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.equivalence import mean_tost_p
@@ -21,6 +20,7 @@ from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.inference.means import mean
 from qloc.analysis.inference.relation_effects import interval_of_these, relations_in_words
 from qloc.analysis.inference.resampling import permutation_p
+from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.analysis.inputs.neuron_sets import sets_and_store
 from qloc.analysis.inputs.study import Study
 from qloc.analysis.localization.consistency import answer_codes, considered, filled, relation_codes
@@ -210,11 +210,12 @@ def result_of(
     facts = np.flatnonzero(~np.isnan(excess.excess))
     net = net_excess(sets, excess.level)
     of_study = net_excess(sets, excess.level, hubs_of_relations=False)
-    p, opposite, freedom = net_p(sets, net)
-    opposite = max(opposite, net_p(sets, of_study)[1])
+    p, opposite, freedom = net_p(sets, net, excess.level)
+    opposite = max(opposite, net_p(sets, of_study, excess.level)[1])
     relation = relation_codes(sets)[1]
     clusters = (relation, answer_codes(sets))
     equal = max(mean_tost_p(one, clusters, margin) for one in (net, of_study))
+    least = PREDICTION_ERROR[excess.level]
     result = TestResult(
         name=name,
         question=REGISTRY[name].question,
@@ -222,9 +223,9 @@ def result_of(
         unit="fact",
         n={"relations": len(np.unique(relation[facts])), "facts": len(facts), "queries": excess.n_queries},
         estimate=mean(net),
-        interval=cluster_interval(net, clusters, confidence=draws.confidence),
+        interval=skewed_interval(net, clusters, confidence=draws.confidence),
         effect=rank_biserial(net, clusters, confidence=draws.confidence),
-        method=f"t-test over facts, {t_words(freedom)}, of more than {PREDICTION_ERROR:g}, one-sided",
+        method=f"t-test over facts, {t_words(freedom)}, of more than {least:g}, one-sided",
         p=None if np.isnan(p) else p,
         role="exploratory",
         alpha=draws.alpha,
@@ -276,7 +277,7 @@ def _checks(sets: NeuronSets, excess: Excess, relation: Ints, strata: str) -> tu
     )
     lines.append(
         "Not told apart from a fact's own neurons: those of kinds of facts, and neurons that facts use "
-        "unequally, beyond the ways that are held: one in the whole study, up to three in each relation."
+        "unequally, beyond the ways that are held: one in the whole study, up to four in each relation."
     )
     n_clusters = len(np.unique(relation[compared]))
     if 0 < n_clusters < 10:

@@ -9,8 +9,8 @@ from scipy import stats
 
 from qloc.analysis.comparison.measures import MEASURE_SYMBOLS, Measures, few_models, rank_correlation
 from qloc.analysis.comparison.studies import Studies
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.paired import THESE_ALONE, paired_p
+from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.plan import AnalysisPlan
 
 PLAN = AnalysisPlan(n_permutations=199, n_bootstrap=99)
@@ -58,7 +58,7 @@ def test_a_row_is_of_the_chosen_facts(measures: Measures) -> None:
     here = np.arange(len(measures.values["kappa"]["weak"])) % 2 == 0
     row = measures.row("weak", here, intervals=True)
     kappa = measures.values["kappa"]["weak"]
-    interval = cluster_interval(np.where(here, kappa, np.nan), measures.clusters)
+    interval = skewed_interval(np.where(here, kappa, np.nan), measures.clusters)
     assert interval is not None
     assert row["facts"] == np.sum(here & ~np.isnan(kappa))
     assert row["kappa"] == pytest.approx(np.nanmean(kappa[here]))

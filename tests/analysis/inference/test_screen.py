@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.effect_sizes import rank_biserial
 from qloc.analysis.inference.multiplicity import adjusted
 from qloc.analysis.inference.paired import paired_p
 from qloc.analysis.inference.screen import corrected, mean_columns, screened
+from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.random_streams import Stream
 
 DRAWS = Draws(n_permutations=199, seed=4, confidence=0.9)
@@ -22,9 +22,9 @@ def paired(rng):
     return x, (np.repeat(np.arange(20), 2), np.arange(40))
 
 
-def test_means_have_the_cluster_robust_interval(paired):
+def test_means_have_the_interval_that_allows_for_skewness(paired):
     x, clusters = paired
-    interval = cluster_interval(x, clusters, confidence=0.9)
+    interval = skewed_interval(x, clusters, confidence=0.9)
     assert interval is not None
     assert mean_columns("kappa", x, clusters, 0.9) == {
         "kappa": pytest.approx(np.nanmean(x)),

@@ -62,6 +62,11 @@ def test_few_rare_effects_are_covered():
 
 def test_one_relation_has_the_interval_of_its_answers(rng):
     x, one, each = rng.exponential(size=9), np.zeros(9, dtype=int), np.arange(9)
-    assert skewed_interval(x, (one, each)) == cluster_interval(x, (one, each))
+    plain, found = cluster_interval(x, (each,)), skewed_interval(x, (one, each))
+    assert plain is not None
+    assert found is not None
+    assert found == skewed_interval(x, (each,)) == skewed_interval(x, (each, each))
+    assert found.low == pytest.approx(plain.low)  # the long tail is upwards
+    assert found.high > plain.high
     assert skewed_interval(np.full(3, np.nan), (one[:3], each[:3])) is None
     assert skewed_interval(np.ones(4), (each[:4], each[:4])) is None

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval
+from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.analysis.questions.context import AnalysisContext
 
 
@@ -62,11 +62,11 @@ def test_intervals_are_column_by_column(context, rng):
     values[::3, 1] = np.nan
     low, high = context.intervals(values)
     for column in range(3):
-        ends = cluster_interval(values[:, column], context.clusters, confidence=0.95)
+        ends = skewed_interval(values[:, column], context.clusters, confidence=0.95)
         assert ends is not None
         assert (low[column], high[column]) == pytest.approx((ends.low, ends.high))
     by_answer = context.intervals(values, context.clusters[1:])
-    ends = cluster_interval(values[:, 0], context.clusters[1:], confidence=0.95)
+    ends = skewed_interval(values[:, 0], context.clusters[1:], confidence=0.95)
     assert ends is not None
     assert by_answer[0][0] == pytest.approx(ends.low)
 

@@ -17,6 +17,7 @@ from qloc.analysis.localization.overlap.margins import (
     net_excess,
     net_p,
 )
+from qloc.analysis.localization.overlap.query_pairs import LEVELS
 from qloc.simulation.planted import plant
 
 
@@ -126,8 +127,8 @@ def test_facts_of_their_own_neurons_are_found():
     of_study, net = (net_excess(sets, "answer", hubs_of_relations=held) for held in (False, True))
     assert 0.8 * raw < np.nanmean(of_study) < 1.05 * raw
     assert 0.3 * raw < np.nanmean(net) < np.nanmean(of_study)
-    assert max(net_p(sets, one)[0] for one in (of_study, net)) < 0.001
-    assert np.isnan(net_p(sets, net[:1])[0])
+    assert max(net_p(sets, one, "answer")[0] for one in (of_study, net)) < 0.001
+    assert np.isnan(net_p(sets, net[:1], "answer")[0])
 
 
 def test_a_fact_without_another_is_not_identified(make_sets):
@@ -135,20 +136,22 @@ def test_a_fact_without_another_is_not_identified(make_sets):
     assert np.isnan(net).all()
 
 
-def test_less_than_the_prediction_may_be_off_by_is_nothing(rng):
+@pytest.mark.parametrize("level", LEVELS)
+def test_less_than_the_prediction_may_be_off_by_is_nothing(rng, level):
     """Half of it is neither more nor less, however sure; twice it is more, and as much below 0 is less."""
     sets = plant(facts=60, relations=6, templates=3, seed=1).sets()
-    noise = PREDICTION_ERROR / 10 * rng.normal(size=60)
+    least = PREDICTION_ERROR[level]
+    noise = least / 10 * rng.normal(size=60)
     for mean, more, less in (
         (0.5, False, False),
         (2.0, True, False),
         (-0.5, False, False),
         (-2.0, False, True),
     ):
-        p, opposite, _ = net_p(sets, mean * PREDICTION_ERROR + noise)
+        p, opposite, _ = net_p(sets, mean * least + noise, level)
         assert (p < 0.001, opposite < 0.001) == (more, less)
         assert more or less or min(p, opposite) == pytest.approx(1)
-    flat = np.full(60, 2 * PREDICTION_ERROR)
-    p, opposite, _ = net_p(sets, flat)  # no scale for t: as of flips of the answers' signs
+    flat = np.full(60, 2 * least)
+    p, opposite, _ = net_p(sets, flat, level)  # no scale for t: as of flips of the answers' signs
     assert 0 < p < 1e-6
     assert opposite == 1

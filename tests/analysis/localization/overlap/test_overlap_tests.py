@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from qloc.analysis.inference.cluster_intervals import cluster_interval
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.inference.resampling import permutation_p
+from qloc.analysis.inference.skewed_interval import skewed_interval
 from qloc.analysis.localization.consistency import answer_codes, considered, filled, relation_codes
 from qloc.analysis.localization.overlap.excess import excesses
 from qloc.analysis.localization.overlap.margins import net_excess, net_p
@@ -89,10 +89,10 @@ def test_results_are_those_of_the_overlaps(planted):
         net = net_excess(used, level)
         assert result.estimate == pytest.approx(np.nanmean(net))
         of_study = net_excess(used, level, hubs_of_relations=False)
-        assert result.p == net_p(used, net)[0]
-        assert result.p_opposite == max(net_p(used, one)[1] for one in (net, of_study))
+        assert result.p == net_p(used, net, level)[0]
+        assert result.p_opposite == max(net_p(used, one, level)[1] for one in (net, of_study))
         clusters = (relation_codes(used)[1], answer_codes(used))
-        assert result.interval == cluster_interval(net, clusters)
+        assert result.interval == skewed_interval(net, clusters)
         exchanged = p_value(permutation_p(excess.estimate, excess.permuted))
         assert any(check.endswith(f"make small, too: {exchanged}.") for check in result.checks)
         assert (result.alpha, result.seed, result.store) == (0.2, 4, "print")
@@ -100,7 +100,8 @@ def test_results_are_those_of_the_overlaps(planted):
         assert any(check.startswith("Means of the ") for check in result.checks)
     assert [result.name for result in results] == ["H1a", "H1b"]
     assert results[1].method.startswith("t-test over facts, t(")
-    assert results[1].method.endswith("of more than 0.0007, one-sided")
+    for result, least in zip(results, ("0.0012", "0.0007"), strict=True):
+        assert result.method.endswith(f"of more than {least}, one-sided")
 
 
 def test_estimate_interval_and_p_are_of_the_same_facts():
@@ -132,7 +133,7 @@ def test_who_is_left_out_is_said(make_sets):
         "Whatever their sizes and popularity, within-fact overlaps exceed the others by 0.5; p-value of sets permuted within "
         "relation × template, which facts of unlike sizes and hubs make small, too: 0.36.",
         "Not told apart from a fact's own neurons: those of kinds of facts, and neurons that facts use unequally, "
-        "beyond the ways that are held: one in the whole study, up to three in each relation.",
+        "beyond the ways that are held: one in the whole study, up to four in each relation.",
         "1 relation: the interval speaks for few clusters.",
         'With the hubs of the whole study held, but not those of each relation, the excess is 0: "the opposite" '
         'and "no relevant difference" need both estimates.',
@@ -179,5 +180,6 @@ def test_hubs_of_each_relation_are_not_facts_own():
     for seed in range(24):
         result = overlap_tests(_of_hubs(seed), ("template",), draws=Draws(n_permutations=99, seed=seed))[0]
         assert any(check.endswith("small, too: 0.01.") for check in result.checks)
-        found.append(result.p is not None and result.p <= 0.05)
+        assert result.p is not None
+        found.append(result.p <= 0.05)
     assert np.mean(found) < 0.15
