@@ -146,18 +146,19 @@ def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
     made = [(_single(part, one, f"{id}-{n}"), title) for n, (title, part, one) in enumerate(parts)]
     every = [_titled(panel, title) if panel else [] for panel, title in made]
     chosen = _in_equal_shares(every)
-    panels = [panel for some in chosen for panel in some]
-    if not panels:
+    if not any(chosen):
         return None
-    if not recipe.facets:
-        panels = _in_one_order(panels)
+    if recipe.facets:  # each measure on a scale of its own
+        panels = [panel for some in chosen for panel in (_alike(some) if len(some) > 1 else some)]
+    else:
+        panels = list(_alike(_in_one_order([panel for some in chosen for panel in some])))
     n = sum(len(some) or not recipe.facets for some in every)  # measures without values are no panels
     drawn = [part for (_, part, _), some in zip(parts, chosen, strict=True) if some]
     cut = next(filter(None, (_rows_cut(part, recipe) for part in drawn)), "")
     return Figure(
         kind="multiples", id=id, title=table.title + recipe.title, alt="",
         caption=_caption(table, recipe, _panels_cut(len(panels), n), cut),
-        panels=tuple(panels) if recipe.facets else _alike(panels),
+        panels=tuple(panels),
         source=table.name, value_label=panels[0].value_label, axis=recipe.axis,
     )  # fmt: skip
 
@@ -165,7 +166,7 @@ def _multiples(table: Table, recipe: Recipe, id: str) -> Figure | None:
 def _titled(panel: Figure, title: str) -> list[Figure]:
     """A panel with its title; one of too many series is panels itself."""
     if panel.kind == "multiples":
-        return [replace(part, title=f"{title}: {part.title}", caption="") for part in _alike(panel.panels)]
+        return [replace(part, title=f"{title}: {part.title}", caption="") for part in panel.panels]
     label = panel.value_label or title if panel.kind == "heatmap" else panel.value_label
     return [replace(panel, title=title, caption="", value_label=label)]
 

@@ -102,6 +102,7 @@ def test_a_panel_of_more_series_than_colours_is_panels_itself(more, caption):
     assert len(figure.panels) == min(12, N_SERIES + more + 1)
     assert figure.caption == caption
     assert figure.panels[1].title == "erase: kind 1"
+    assert len({panel.limits for panel in figure.panels}) == 1
     assert svg(figure).startswith("<svg")
 
 
