@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 from calibration_cells import CELLS as OF_SETS
+from calibration_choices import CELLS as OF_CHOICES
 from calibration_compare import CELLS as OF_MODELS
 from calibration_effects import CELLS as OF_EFFECTS
 from calibration_margins import CELLS as OF_MARGINS
@@ -35,7 +36,7 @@ from scipy import stats
 
 from qloc.version import __version__
 
-CELLS = {**OF_SETS, **OF_MARGINS, **OF_EFFECTS, **OF_MODELS, **OF_SYNTAX, **OF_TRACING}
+CELLS = {**OF_SETS, **OF_MARGINS, **OF_EFFECTS, **OF_MODELS, **OF_SYNTAX, **OF_TRACING, **OF_CHOICES}
 RESULTS = Path(__file__).parent / "results"
 HEAD = (
     "| cell | truth | simulations | rejects | 99% interval | kept | mean estimate | coverage | time |",

@@ -265,15 +265,58 @@ def sign_flip_p(
         return float("nan")
     code = codes(cluster[keep])
     sums = np.bincount(code, weights=effects[keep])
-    n = len(sums)
-    exhaustive = n < 60 and 1 << n <= n_permutations
-    if exhaustive:
-        signs = 1 - 2 * ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1)
-    else:
-        signs = rng.integers(2, size=(n_permutations, n)) * 2 - 1
-    observed, totals = float(sums.sum()), signs @ sums
+    signs = flips(len(sums), n_permutations, rng)
+    observed, totals = float(sums.sum()), np.asarray(signs @ sums, dtype=np.float64)
     if alternative == "two-sided":
         observed, totals = abs(observed), np.abs(totals)
-    if exhaustive:
-        return float(np.mean(totals >= observed - 1e-12 * float(np.abs(sums).sum())))
-    return permutation_p(observed, totals)
+    return flip_p(observed, totals, len(sums), rounding=1e-12 * float(np.abs(sums).sum()))
+
+
+def flips(n: int, n_permutations: int, rng: np.random.Generator) -> Ints:
+    """Return signs of clusters: all 2ⁿ ways where these are no more than flips, else random ones.
+
+    Parameters
+    ----------
+    n : int
+        Number of clusters.
+    n_permutations : int
+        Number of random flips.
+    rng : numpy.random.Generator
+        Source of random flips.
+
+    Returns
+    -------
+    int64 ndarray, shape (flip, n)
+        1 or −1.
+    """
+    if _every(n, n_permutations):
+        return np.asarray(1 - 2 * ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1))
+    return np.asarray(rng.integers(2, size=(n_permutations, n)) * 2 - 1)
+
+
+def flip_p(observed: float, flipped: Floats, n: int, *, rounding: float = 0.0) -> float:
+    """Return p of a statistic, large values against the null, from its values under :func:`flips`.
+
+    Parameters
+    ----------
+    observed : float
+        Its value.
+    flipped : float64 ndarray, shape (flip,)
+        Its value under each flip.
+    n : int
+        Number of clusters that were flipped.
+    rounding : float, default 0.0
+        Least difference that is not rounding.
+
+    Returns
+    -------
+    float
+        The share of flips with a value as large where every flip was made; else (b + 1)/(flips + 1).
+    """
+    if _every(n, len(flipped)):
+        return float(np.mean(flipped >= observed - rounding))
+    return permutation_p(observed, flipped)
+
+
+def _every(n: int, n_permutations: int) -> bool:
+    return n < 60 and 1 << n <= n_permutations

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -14,16 +15,17 @@ from qloc.analysis.localization.multiverse import (
     HEADLINE_BOUNDS,
     HEADLINE_MEASURES,
     MOST_MULTIVERSE_FACTS,
+    Multiverse,
     cell_of,
-    multiverse,
     sample_of,
 )
+from qloc.analysis.localization.overlap.query_pairs import LEVELS
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.results import Question, Table
 from qloc.analysis.wording import number
 from qloc.errors import FloorError
 from qloc.references import cited
-from qloc.text.rounding import counted
+from qloc.text.rounding import counted, p_value
 
 HEADINGS = {
     "kappa": "κ",
@@ -31,6 +33,19 @@ HEADINGS = {
     "beyond_template": "Beyond the template (H1a)",
     "beyond_answer": "Beyond the answer (H1b)",
 }
+
+_TOGETHER: Final = {
+    "measure": "overlap",
+    "choices": "choices",
+    "median": "median over choices",
+    "p": "p of all together",
+}
+_TOGETHER_NOTE: Final = (
+    "p: share of flips of the signs of answers within relations, under all choices at once, with as large a "
+    "median over choices of Σ S/√(Σ S²), S an answer's sum of excesses above what their prediction may be "
+    "off by. It is of these relations and templates, one-sided, not corrected, and has no verdict: H1a and "
+    "H1b are of the plan's choice alone."
+)
 
 
 def sensitivity_question(context: AnalysisContext) -> Question:
@@ -47,17 +62,18 @@ def sensitivity_question(context: AnalysisContext) -> Question:
         With its sentence, tests and tables.
     """
     plan = context.plan
-    frame = multiverse(
+    found = Multiverse.of(
         ((m, t, context.neurons(m, t)) for m in context.study.methods for t in context.thresholds[0]),
         k0=plan.k0,
         cut=plan.consistency_threshold,
-        draws=context.draws,
+        seed=plan.seed,
     )
+    frame, together = found.table(plan.confidence), _together(found, context)
     budgets, refused = _by_budget(context)
     shown = wide(
         frame.assign(choice=frame.method + ", " + frame.queries + " queries"), ["choice", "threshold"]
     )
-    note = "Intervals are cluster-robust by relation and answer. Choices share their data: no test."
+    note = "Intervals are cluster-robust by relation and answer. Choices share their data: no test of each."
     if context.sets.n_facts > MOST_MULTIVERSE_FACTS:
         note += f" Over a seeded sample of {MOST_MULTIVERSE_FACTS:,} facts."
     if not len(budgets):
@@ -65,7 +81,7 @@ def sensitivity_question(context: AnalysisContext) -> Question:
     return Question(
         id="sensitivity",
         title="Does it hang on how it is computed?",
-        answer=_answer(context, frame),
+        answer=_answer(context, frame, together),
         tables=(
             Table.from_frame(
                 shown,
@@ -74,16 +90,32 @@ def sensitivity_question(context: AnalysisContext) -> Question:
                 labels={"threshold": "attribution threshold t", **HEADINGS},
                 note=note,
             ),
+            Table.from_frame(
+                together,
+                name="multiverse_together",
+                title="Overlap beyond template and answer, all choices together",
+                labels=_TOGETHER,
+                note=_TOGETHER_NOTE,
+            ),
             *([_budget_table(budgets, refused, plan.method)] if len(budgets) else []),
         ),
         method=(
             "κ, K_I(k₀) by CS2, and the overlap beyond template and answer, as defined above, for every "
             "attribution method in the store, every attribution threshold of the plan, and over known and "
             "all queries. A store has one quadrature: another takes another extraction. How scores move "
-            "with k₀ is under “How many facts are inconsistent?”."
+            "with k₀ is under “How many facts are inconsistent?”. All choices together have one p: signs of "
+            "answers within relations are flipped under all of them at once."
         ),
-        references=cited("steegen2016"),
+        references=cited("steegen2016", "simonsohn2020"),
     )
+
+
+def _together(found: Multiverse, context: AnalysisContext) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for level in LEVELS:
+        test = found.together(level, context.draws)
+        rows.append({"measure": HEADINGS[f"beyond_{level}"], **asdict(test)})
+    return pd.DataFrame(rows, columns=list(_TOGETHER))
 
 
 def wide(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -146,7 +178,7 @@ def _refused(budgets: list[int]) -> str:
     return f" The store's panels cannot fill b = {', '.join(map(str, budgets))}." if budgets else ""
 
 
-def _answer(context: AnalysisContext, frame: pd.DataFrame) -> str:
+def _answer(context: AnalysisContext, frame: pd.DataFrame, together: pd.DataFrame) -> str:
     defined = frame[frame.value.notna()]
     if not len(defined):
         return "No choice leaves a fact to compare."
@@ -157,9 +189,10 @@ def _answer(context: AnalysisContext, frame: pd.DataFrame) -> str:
         if len(values):
             parts.append(f"{words} from {number(values.min())} to {number(values.max())}")
     text = f"Over {counted(n, 'choice')} of method, threshold and queries: {' and '.join(parts)}."
-    for measure, words in (("beyond_template", "template (H1a)"), ("beyond_answer", "answer (H1b)")):
-        rows = defined[defined.measure == measure]
+    for level, name, p in zip(LEVELS, ("H1a", "H1b"), together.p, strict=True):
+        rows = defined[defined.measure == f"beyond_{level}"]
         if len(rows):
-            above = int((rows.low > 0).sum())
-            text += f" Overlap beyond the {words} is above 0 with its interval in {above} of {len(rows)}."
+            above = f"{int((rows.low > 0).sum())} of {len(rows)}"
+            text += f" Overlap beyond the {level} ({name}) is above 0 with its interval in {above}"
+            text += "." if np.isnan(p) else f"; p of all together, in these relations: {p_value(p)}."
     return text

@@ -53,6 +53,7 @@ class Stream(Enum):
     VIEWED_FACTS = 54, "study"
     SLOPES = 60, "study"
     MULTIVERSE_FACTS = 61, "study"
+    SPECIFICATION_CURVE = 62, "study"
     OWN_AGAINST_MATCHED = 70, "study"
     OWN_AGAINST_OTHER_FACT = 71, "study"
     BEYOND_REPROMPT = 72, "study"

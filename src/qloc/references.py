@@ -279,6 +279,13 @@ BIBLIOGRAPHY: Final[Mapping[str, Reference]] = {
         venue="British Journal of Psychology 3,",
         year=1910,
     ),
+    "simonsohn2020": Reference(
+        authors="Simonsohn, Simmons, Nelson",
+        short="Simonsohn et al.",
+        title="Specification Curve Analysis",
+        venue="Nature Human Behaviour 4,",
+        year=2020,
+    ),
     "steegen2016": Reference(
         authors="Steegen, Tuerlinckx, Gelman, Vanpaemel",
         short="Steegen et al.",
@@ -441,8 +448,7 @@ def sources_of(
     """
     tables = ((METHODS, methods), (KINDS, kinds), (PHASES, phases), (EDIT_SETS, edit_sets))
     keys = [key for table, names in tables for name in names for key in table.get(name, ())]
-    keys += DATA_SETS.get(facts.partition(":")[0], ())
-    return cited(*dict.fromkeys(keys))
+    return cited(*dict.fromkeys([*keys, *DATA_SETS.get(facts.partition(":")[0], ())]))
 
 
 def place_of(line: str) -> tuple[str, str]:
@@ -489,7 +495,6 @@ def bibtex_of(lines: Iterable[str]) -> str:
     (True, '@software{qloc,')
     """
     keys = {key for line in lines if (key := place_of(line)[0])}
-    title = "{qloc: where does a language model keep a fact?}"
-    fields = {"author": "{qloc contributors}", "title": title, "version": __version__}
-    own = _entry("software", "qloc", fields)
+    fields = {"author": "{qloc contributors}", "title": "{qloc: where does a language model keep a fact?}"}
+    own = _entry("software", "qloc", {**fields, "version": __version__})
     return "\n\n".join([own, *(BIBLIOGRAPHY[key].bibtex(key) for key in sorted(keys | {*SOFTWARE}))]) + "\n"

@@ -1,17 +1,24 @@
 """The multiverse: each cell is what the headline says under that choice; large studies are sampled."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from qloc.analysis.inference.draws import Draws
+from qloc.analysis.inference.label_codes import codes
 from qloc.analysis.localization.consistency import consistency
-from qloc.analysis.localization.multiverse import HEADLINE_MEASURES, cell_of, multiverse, sample_of
+from qloc.analysis.localization.multiverse import HEADLINE_MEASURES, Multiverse, cell_of, sample_of
+from qloc.analysis.localization.overlap.margins import PREDICTION_ERROR
 from qloc.analysis.localization.overlap.overlap_tests import beyond_template
+from qloc.analysis.localization.specification_curve import curve_test
+from qloc.random_streams import Stream
 
 
 def test_a_multiverse_is_its_cells(study):
     sets = [study.neurons(method, t) for method in study.methods for t in (0.2, 0.4)]
-    frame = multiverse([(s.method, t, s) for s, t in zip(sets, (0.2, 0.4, 0.2, 0.4), strict=True)], cut=0.3)
+    universes = [(s.method, t, s) for s, t in zip(sets, (0.2, 0.4, 0.2, 0.4), strict=True)]
+    frame = Multiverse.of(universes, cut=0.3).table()
     assert len(frame) == 4 * 2 * 4
     row = frame[(frame.threshold == 0.4) & (frame.queries == "all") & (frame.method == "ig")].set_index(
         "measure"
@@ -39,8 +46,35 @@ def test_large_studies_are_sampled_by_relation(planted, monkeypatch):
 def test_where_nothing_is_defined_rows_say_so(make_sets):
     """One fact of two queries: no relation to cluster by, no three queries, nothing to compare with."""
     sets = make_sets([(0, "s", "a", [1, 2]), (0, "t", "a", [1, 3])])
-    frame = multiverse([("ig", 0.2, sets)])
+    found = Multiverse.of([("ig", 0.2, sets)])
+    frame = found.table()
     assert frame.measure.tolist() == 2 * list(HEADLINE_MEASURES)
     assert frame.queries.tolist() == 4 * ["known"] + 4 * ["all"]
     assert frame.facts.tolist() == [0] * 8
     assert np.isnan(frame[["value", "low", "high"]].to_numpy(dtype=float)).all()
+    assert found.together("template").choices == 0
+    assert np.isnan(found.together("answer").p)
+
+
+def test_all_choices_together_have_the_p_of_their_values(planted):
+    """Of half of the neurons each: choices that share their data, with one p."""
+    rng = np.random.default_rng(5)
+    member = planted.member.tocsc()
+    halves = [rng.permutation(member.shape[1])[: member.shape[1] // 2] for _ in range(3)]
+    universes = [
+        (f"half {n}", 0.2, replace(planted, member=member[:, half].tocsr())) for n, half in enumerate(halves)
+    ]
+    found, draws = Multiverse.of(universes), Draws(n_permutations=199, seed=3)
+    expected = curve_test(
+        found.values[:, :, 2],
+        codes(*found.clusters),
+        least=PREDICTION_ERROR["template"],
+        n_permutations=199,
+        rng=Stream.SPECIFICATION_CURVE.generator(3, 0),
+    )
+    assert found.together("template", draws) == expected
+    assert found.together("template", draws) != found.together("answer", draws)
+    table = found.table()
+    of_template = table[table.measure == "beyond_template"].value
+    assert expected.choices == len(of_template) == 6
+    assert expected.median == pytest.approx(of_template.median())

@@ -8,6 +8,7 @@ from qloc.analysis import hypotheses
 from qloc.analysis.inference.draws import Draws
 from qloc.analysis.questions.context import AnalysisContext
 from qloc.analysis.questions.sensitivity import sensitivity_question, wide
+from qloc.text.rounding import p_value
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +21,8 @@ def test_budgets_that_no_panel_can_fill_are_said(study, dense_study, question, p
     assert table.columns["b"] == (5,)
     assert table.note.endswith("The store's panels cannot fill b = 10, 20, 40, 80.")
     few = AnalysisContext(study, plan.model_copy(update={"thresholds": (0.2,), "budgets": (80,)}))
-    (only,) = sensitivity_question(few).tables
-    assert only.note.endswith("The store's panels cannot fill b = 80.")
+    first, _ = sensitivity_question(few).tables
+    assert first.note.endswith("The store's panels cannot fill b = 80.")
     dense = AnalysisContext(dense_study, plan.model_copy(update={"thresholds": (0.2,), "budgets": (5, 10)}))
     found = frame(sensitivity_question(dense), "by_budget")
     assert found.b.tolist() == [5, 10]
@@ -54,6 +55,17 @@ def test_a_wide_frame_has_one_row_for_each_choice():
     assert frame.beyond_answer.tolist() == [4, 5]
     assert (frame.ki_low.tolist(), frame.ki_high.tolist()) == ([0, 1], [10, 11])
     assert frame.facts.tolist() == [3, 3]  # those with a κ
+
+
+def test_all_choices_together_have_one_p(question, frame):
+    table, whole = frame(question, "multiverse_together"), frame(question, "multiverse")
+    assert table.choices.tolist() == [28, 28]
+    medians = [whole.beyond_template.median(), whole.beyond_answer.median()]
+    assert table["median"].tolist() == pytest.approx(medians)
+    assert ((table.p > 0) & (table.p <= 1)).all()
+    for name, p in zip(("template (H1a)", "answer (H1b)"), table.p, strict=True):
+        assert f"beyond the {name} is above 0 with its interval in " in question.answer
+        assert f" of 28; p of all together, in these relations: {p_value(p)}." in question.answer
 
 
 def test_the_answer_counts_the_choices(question, frame):
