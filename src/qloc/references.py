@@ -272,19 +272,19 @@ BIBLIOGRAPHY: Final[Mapping[str, Reference]] = {
         year=2016,
         arxiv="1605.01713",
     ),
-    "spearman1910": Reference(
-        authors="Spearman",
-        short="Spearman",
-        title="Correlation Calculated from Faulty Data",
-        venue="British Journal of Psychology 3,",
-        year=1910,
-    ),
     "simonsohn2020": Reference(
         authors="Simonsohn, Simmons, Nelson",
         short="Simonsohn et al.",
         title="Specification Curve Analysis",
         venue="Nature Human Behaviour 4,",
         year=2020,
+    ),
+    "spearman1910": Reference(
+        authors="Spearman",
+        short="Spearman",
+        title="Correlation Calculated from Faulty Data",
+        venue="British Journal of Psychology 3,",
+        year=1910,
     ),
     "steegen2016": Reference(
         authors="Steegen, Tuerlinckx, Gelman, Vanpaemel",
