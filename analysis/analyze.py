@@ -27,7 +27,7 @@ question           tables (columns are documented where each is made)
                    ``edit_entailment_moves``; tests H13a–d
 ``tracing``        ``tracing_totals``, ``tracing_residual``, ``tracing_mlp``, ``tracing_attention``,
                    ``tracing_layers``; with facts and pairs ``tracing_kinds``; tests H12a, H12b
-``sensitivity``    ``multiverse``, ``multiverse_together``, ``by_budget``
+``sensitivity``    ``multiverse``, ``multiverse_joint``, ``by_budget``
 ``layers``         ``layer_profile``
 ``level``          ``localization_level``; where the store has Gram matrices
 ``welch``          ``welch``; the published test, descriptive

@@ -1,4 +1,4 @@
-"""Simulations of the p of all choices together (table ``multiverse_together``): four that share data."""
+"""Simulations of the p of all choices together (table ``multiverse_joint``): four that share data."""
 
 from __future__ import annotations
 

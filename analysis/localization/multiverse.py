@@ -178,7 +178,7 @@ class Multiverse:
                 rows.append({**row, "low": low[place], "high": high[place], "facts": len(x)})
         return pd.DataFrame(rows, columns=list(_COLUMNS))
 
-    def together(self, level: Level, draws: Draws = DRAWS) -> CurveTest:
+    def joint_test(self, level: Level, draws: Draws = DRAWS) -> CurveTest:
         """Test the overlap beyond template or answer under all choices together.
 
         Parameters

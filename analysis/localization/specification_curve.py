@@ -24,7 +24,7 @@ class CurveTest:
     choices : int
         Choices under which the excess is defined.
     median : float
-        Median over choices of the mean excess; NaN without choices.
+        Median over choices of the mean excess, in its unit; NaN without choices.
     p : float
         One-sided, of a median above what is expected; NaN without choices.
     """
@@ -51,11 +51,11 @@ def curve_test(
     Parameters
     ----------
     values : float64 ndarray, shape (choice, fact)
-        Excess of every fact under each choice; NaN where not defined.
+        Excess of every fact under each choice, such as in Dice; NaN where not defined.
     cluster : int64 ndarray, shape (fact,)
         What is flipped together, such as the answer within its relation.
     least : float
-        δ, excess that is none: what its prediction may be off by.
+        δ, in the unit of values: an excess that is none, what its prediction may be off by.
     n_permutations : int
         Flips; all of them where fewer.
     rng : numpy.random.Generator

@@ -34,13 +34,13 @@ HEADINGS = {
     "beyond_answer": "Beyond the answer (H1b)",
 }
 
-_TOGETHER: Final = {
+_JOINT: Final = {
     "measure": "overlap",
     "choices": "choices",
     "median": "median over choices",
-    "p": "p of all together",
+    "p": "joint p",
 }
-_TOGETHER_NOTE: Final = (
+_JOINT_NOTE: Final = (
     "p: share of flips of the signs of answers within relations, under all choices at once, with as large a "
     "median over choices of Σ S/√(Σ S²), S an answer's sum of excesses above what their prediction may be "
     "off by. It is of these relations and templates, one-sided, not corrected, and has no verdict: H1a and "
@@ -68,7 +68,7 @@ def sensitivity_question(context: AnalysisContext) -> Question:
         cut=plan.consistency_threshold,
         seed=plan.seed,
     )
-    frame, together = found.table(plan.confidence), _together(found, context)
+    frame, joint = found.table(plan.confidence), _joint(found, context)
     budgets, refused = _by_budget(context)
     shown = wide(
         frame.assign(choice=frame.method + ", " + frame.queries + " queries"), ["choice", "threshold"]
@@ -81,7 +81,7 @@ def sensitivity_question(context: AnalysisContext) -> Question:
     return Question(
         id="sensitivity",
         title="Does it hang on how it is computed?",
-        answer=_answer(context, frame, together),
+        answer=_answer(context, frame, joint),
         tables=(
             Table.from_frame(
                 shown,
@@ -91,11 +91,11 @@ def sensitivity_question(context: AnalysisContext) -> Question:
                 note=note,
             ),
             Table.from_frame(
-                together,
-                name="multiverse_together",
+                joint,
+                name="multiverse_joint",
                 title="Overlap beyond template and answer, all choices together",
-                labels=_TOGETHER,
-                note=_TOGETHER_NOTE,
+                labels=_JOINT,
+                note=_JOINT_NOTE,
             ),
             *([_budget_table(budgets, refused, plan.method)] if len(budgets) else []),
         ),
@@ -103,19 +103,19 @@ def sensitivity_question(context: AnalysisContext) -> Question:
             "κ, K_I(k₀) by CS2, and the overlap beyond template and answer, as defined above, for every "
             "attribution method in the store, every attribution threshold of the plan, and over known and "
             "all queries. A store has one quadrature: another takes another extraction. How scores move "
-            "with k₀ is under “How many facts are inconsistent?”. All choices together have one p: signs of "
-            "answers within relations are flipped under all of them at once."
+            "with k₀ is under “How many facts are inconsistent?”. The joint p of all choices flips signs of "
+            "answers within relations under all of them at once."
         ),
         references=cited("steegen2016", "simonsohn2020"),
     )
 
 
-def _together(found: Multiverse, context: AnalysisContext) -> pd.DataFrame:
+def _joint(found: Multiverse, context: AnalysisContext) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for level in LEVELS:
-        test = found.together(level, context.draws)
+        test = found.joint_test(level, context.draws)
         rows.append({"measure": HEADINGS[f"beyond_{level}"], **asdict(test)})
-    return pd.DataFrame(rows, columns=list(_TOGETHER))
+    return pd.DataFrame(rows, columns=list(_JOINT))
 
 
 def wide(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -178,7 +178,7 @@ def _refused(budgets: list[int]) -> str:
     return f" The store's panels cannot fill b = {', '.join(map(str, budgets))}." if budgets else ""
 
 
-def _answer(context: AnalysisContext, frame: pd.DataFrame, together: pd.DataFrame) -> str:
+def _answer(context: AnalysisContext, frame: pd.DataFrame, joint: pd.DataFrame) -> str:
     defined = frame[frame.value.notna()]
     if not len(defined):
         return "No choice leaves a fact to compare."
@@ -189,10 +189,10 @@ def _answer(context: AnalysisContext, frame: pd.DataFrame, together: pd.DataFram
         if len(values):
             parts.append(f"{words} from {number(values.min())} to {number(values.max())}")
     text = f"Over {counted(n, 'choice')} of method, threshold and queries: {' and '.join(parts)}."
-    for level, name, p in zip(LEVELS, ("H1a", "H1b"), together.p, strict=True):
+    for level, name, p in zip(LEVELS, ("H1a", "H1b"), joint.p, strict=True):
         rows = defined[defined.measure == f"beyond_{level}"]
         if len(rows):
             above = f"{int((rows.low > 0).sum())} of {len(rows)}"
             text += f" Overlap beyond the {level} ({name}) is above 0 with its interval in {above}"
-            text += "." if np.isnan(p) else f"; p of all together, in these relations: {p_value(p)}."
+            text += "." if np.isnan(p) else f"; joint p, in these relations: {p_value(p)}."
     return text

@@ -60,7 +60,7 @@ TABLES = {
     "stability": ["reliability_by_relation", "tilt_distribution"],
     "methods": ["method_agreement"],
     "behaviour": ["behaviour_slopes", "behaviour_by_kappa"],
-    "sensitivity": ["multiverse", "multiverse_together", "by_budget"],
+    "sensitivity": ["multiverse", "multiverse_joint", "by_budget"],
     "layers": ["layer_profile"],
     "level": ["localization_level"],
     "welch": ["welch"],

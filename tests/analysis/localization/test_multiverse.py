@@ -52,8 +52,8 @@ def test_where_nothing_is_defined_rows_say_so(make_sets):
     assert frame.queries.tolist() == 4 * ["known"] + 4 * ["all"]
     assert frame.facts.tolist() == [0] * 8
     assert np.isnan(frame[["value", "low", "high"]].to_numpy(dtype=float)).all()
-    assert found.together("template").choices == 0
-    assert np.isnan(found.together("answer").p)
+    assert found.joint_test("template").choices == 0
+    assert np.isnan(found.joint_test("answer").p)
 
 
 def test_all_choices_together_have_the_p_of_their_values(planted):
@@ -72,8 +72,8 @@ def test_all_choices_together_have_the_p_of_their_values(planted):
         n_permutations=199,
         rng=Stream.SPECIFICATION_CURVE.generator(3, 0),
     )
-    assert found.together("template", draws) == expected
-    assert found.together("template", draws) != found.together("answer", draws)
+    assert found.joint_test("template", draws) == expected
+    assert found.joint_test("template", draws) != found.joint_test("answer", draws)
     table = found.table()
     of_template = table[table.measure == "beyond_template"].value
     assert expected.choices == len(of_template) == 6

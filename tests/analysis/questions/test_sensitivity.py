@@ -58,14 +58,14 @@ def test_a_wide_frame_has_one_row_for_each_choice():
 
 
 def test_all_choices_together_have_one_p(question, frame):
-    table, whole = frame(question, "multiverse_together"), frame(question, "multiverse")
+    table, whole = frame(question, "multiverse_joint"), frame(question, "multiverse")
     assert table.choices.tolist() == [28, 28]
     medians = [whole.beyond_template.median(), whole.beyond_answer.median()]
     assert table["median"].tolist() == pytest.approx(medians)
     assert ((table.p > 0) & (table.p <= 1)).all()
     for name, p in zip(("template (H1a)", "answer (H1b)"), table.p, strict=True):
         assert f"beyond the {name} is above 0 with its interval in " in question.answer
-        assert f" of 28; p of all together, in these relations: {p_value(p)}." in question.answer
+        assert f" of 28; joint p, in these relations: {p_value(p)}." in question.answer
 
 
 def test_the_answer_counts_the_choices(question, frame):
