@@ -30,8 +30,8 @@ from qloc.arrays import Floats, Ints
 from qloc.neurons import NeuronSets
 
 PREDICTION_ERROR: Final[Mapping[Level, float]] = {"template": 0.0012, "answer": 0.0007}
-"""Mean overlap, in Dice, by which the prediction may be too small: up to so much in trials in which facts use
-hubs unequally and have no neurons of their own. The smallest excess of interest is 0.01."""
+"""Mean overlap, in Dice, by which the prediction may be too small: about so much in the worst of trials in
+which facts use hubs unequally and have no neurons of their own. The smallest excess of interest is 0.01."""
 
 _ROUNDING: Final = 1e-9
 """Neurons below which what two sets share beyond margins is none: margins hold to rounding."""
